@@ -1,0 +1,102 @@
+"""Bayesian inference for neural scaling laws.
+
+>>> import bayescale
+>>> runs = bayescale.read_runs("runs.csv")  # doctest: +SKIP
+>>> posterior = bayescale.fit(runs, "chinchilla")  # doctest: +SKIP
+>>> print(bayescale.forecast(posterior, params=70e9, tokens=1.4e12))  # doctest: +SKIP
+
+Public names are imported when first used, so that the command line answers at once.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayescale.cards import ModelCard, load_card
+    from bayescale.errors import BayescaleError
+    from bayescale.forecast import Forecast, forecast
+    from bayescale.inference.model import build_model
+    from bayescale.inference.sample import fit
+    from bayescale.laws import LAWS, Law, compute_optimal
+    from bayescale.plots import plot_forecast
+    from bayescale.posterior import Posterior, open_posterior, point, save, summarise
+    from bayescale.runs import Runs, read_runs
+    from bayescale.simulate import simulate
+    from bayescale.trust.identifiability import design_notes, posterior_notes
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BayescaleError": "errors",
+    "Forecast": "forecast",
+    "LAWS": "laws",
+    "Law": "laws",
+    "ModelCard": "cards",
+    "Posterior": "posterior",
+    "Runs": "runs",
+    "build_model": "inference.model",
+    "compute_optimal": "laws",
+    "design_notes": "trust.identifiability",
+    "fit": "inference.sample",
+    "forecast": "forecast",
+    "load_card": "cards",
+    "open_posterior": "posterior",
+    "plot_forecast": "plots",
+    "point": "posterior",
+    "posterior_notes": "trust.identifiability",
+    "read_runs": "runs",
+    "save": "posterior",
+    "simulate": "simulate",
+    "summarise": "posterior",
+}
+
+__all__ = [
+    "LAWS",
+    "BayescaleError",
+    "Forecast",
+    "Law",
+    "ModelCard",
+    "Posterior",
+    "Runs",
+    "build_model",
+    "compute_optimal",
+    "design_notes",
+    "fit",
+    "forecast",
+    "load_card",
+    "open_posterior",
+    "plot_forecast",
+    "point",
+    "posterior_notes",
+    "read_runs",
+    "save",
+    "simulate",
+    "summarise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"bayescale.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    try:
+        return importlib.import_module(f"bayescale.{name}")
+    except ModuleNotFoundError:
+        raise AttributeError(f"module 'bayescale' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # importing bayescale.forecast, the module, must not hide forecast, the function
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,453 @@
+"""Model cards: a law's priors and likelihood, with what they mean and why.
+
+A card is a TOML file in ``models/`` that people read, copy, edit and compare. Its text is
+kept inside every posterior that was made with it.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
+
+from bayescale.errors import CardError, LawError, collected
+from bayescale.laws import LAWS, Law, find_law
+from bayescale.runs import Runs
+from bayescale.units import FLOP_PER_PF_DAY
+
+PRIOR_MASS = 0.9
+"""The share of a prior that lies between its ``low`` and ``high``."""
+
+_NORMAL_QUANTILE = 1.6448536269514722  # of (1 + PRIOR_MASS) / 2
+_UNIT_FACTORS = {"PF-day": FLOP_PER_PF_DAY}
+DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # name: (needed, optional) arguments, spelt as in PyMC
+    "Normal": (("mu", "sigma"), ()),
+    "LogNormal": (("mu", "sigma"), ()),
+    "TruncatedNormal": (("mu", "sigma"), ("lower", "upper")),
+    "HalfNormal": (("sigma",), ()),
+    "Gamma": (("alpha", "beta"), ()),
+    "Beta": (("alpha", "beta"), ()),
+    "Exponential": (("lam",), ()),
+    "Uniform": (("lower", "upper"), ()),
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Prior(_Strict):
+    """What is believed of one positive quantity before the runs are seen.
+
+    Either ``low`` and ``high``, the central interval that holds 90 % of a log-normal, or
+    ``dist`` with ``kwargs``, a named distribution with PyMC's argument names. With ``at``,
+    the belief is about the size of the coefficient's term, in nats per token, at that scale
+    of the term's input, in raw units.
+    """
+
+    low: PositiveFloat | None = None
+    high: PositiveFloat | None = None
+    dist: str | None = None
+    kwargs: dict[str, float] = Field(default_factory=dict)
+    at: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        interval = self.low is not None or self.high is not None
+        if interval == (self.dist is not None):
+            raise ValueError("state a prior either by low and high or by dist and kwargs")
+        if interval:
+            if self.low is None or self.high is None:
+                raise ValueError("low and high belong together")
+            if not self.low < self.high:
+                raise ValueError(f"low is {self.low:g}, but must be below high, {self.high:g}")
+            if self.kwargs:
+                raise ValueError("kwargs belong to dist; low and high need none")
+            return self
+        if self.dist not in DISTRIBUTIONS:
+            raise ValueError(
+                f"distribution {self.dist!r} is unknown: use {', '.join(DISTRIBUTIONS)}"
+            )
+        needed, optional = DISTRIBUTIONS[self.dist]
+        if not set(needed) <= set(self.kwargs) <= {*needed, *optional}:
+            takes = ", ".join([*needed, *(f"[{name}]" for name in optional)])
+            raise ValueError(
+                f"{self.dist} takes kwargs {takes}; given {', '.join(self.kwargs) or 'none'}"
+            )
+        for name in ("sigma", "alpha", "beta", "lam"):
+            if self.kwargs.get(name, 1.0) <= 0:
+                raise ValueError(f"{self.dist} needs {name} > 0; given {self.kwargs[name]:g}")
+        if self.kwargs.get("lower", -math.inf) >= self.kwargs.get("upper", math.inf):
+            raise ValueError(f"{self.dist} needs lower below upper; given {self.kwargs}")
+        return self
+
+    @property
+    def log_normal(self) -> tuple[float, float] | None:
+        """Mean and standard deviation of the logarithm, where that is normal."""
+        if self.low is not None and self.high is not None:
+            low, high = math.log(self.low), math.log(self.high)
+            return (low + high) / 2, (high - low) / (2 * _NORMAL_QUANTILE)
+        if self.dist == "LogNormal":
+            return self.kwargs["mu"], self.kwargs["sigma"]
+        return None
+
+    @cached_property
+    def frozen(self) -> Any:
+        """The same distribution in SciPy: ``rvs``, ``logpdf``, ``ppf``."""
+        from scipy import stats
+
+        k = self.kwargs
+        if self.log_normal is not None:
+            mu, sigma = self.log_normal
+            return stats.lognorm(s=sigma, scale=math.exp(mu))
+        match self.dist:
+            case "Normal":
+                return stats.norm(k["mu"], k["sigma"])
+            case "TruncatedNormal":
+                low, high = k.get("lower", -math.inf), k.get("upper", math.inf)
+                a, b = (low - k["mu"]) / k["sigma"], (high - k["mu"]) / k["sigma"]
+                return stats.truncnorm(a, b, loc=k["mu"], scale=k["sigma"])
+            case "HalfNormal":
+                return stats.halfnorm(scale=k["sigma"])
+            case "Gamma":
+                return stats.gamma(k["alpha"], scale=1 / k["beta"])
+            case "Beta":
+                return stats.beta(k["alpha"], k["beta"])
+            case "Exponential":
+                return stats.expon(scale=1 / k["lam"])
+        return stats.uniform(k["lower"], k["upper"] - k["lower"])
+
+
+class Described(_Strict):
+    """A quantity of the model: its prior, its unit, what it means and why this prior."""
+
+    prior: Prior
+    unit: str
+    meaning: str
+    why: str
+
+    @property
+    def unit_factor(self) -> float:
+        """Raw units in one unit of the card."""
+        return _UNIT_FACTORS.get(self.unit, 1.0)
+
+
+class Noise(_Strict):
+    """How one run's log loss scatters about the law."""
+
+    dist: Literal["StudentT", "Normal"]
+    sigma: Described
+    nu: Described | None = None
+
+    @model_validator(mode="after")
+    def _degrees_of_freedom(self) -> Self:
+        if (self.dist == "StudentT") != (self.nu is not None):
+            raise ValueError("StudentT needs a prior on nu, and Normal takes none")
+        return self
+
+    @property
+    def parameters(self) -> dict[str, Described]:
+        """The noise's own parameters by name."""
+        return {"sigma": self.sigma} | ({"nu": self.nu} if self.nu is not None else {})
+
+
+class Published(BaseModel):
+    """A published point estimate of the coefficients, in the card's units."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    source: str
+
+    @property
+    def values(self) -> dict[str, float]:
+        return dict(self.model_extra or {})
+
+
+class ModelCard(_Strict):
+    """A Bayesian scaling law: law, likelihood, and a prior on every coefficient.
+
+    Made by :func:`load_card`; frozen.
+    """
+
+    name: str
+    title: str
+    law: InstanceOf[Law]
+    summary: str
+    references: tuple[str, ...]
+    coefficients: dict[str, Described]
+    noise: Noise
+    family: dict[str, Described] = Field(default_factory=dict)
+    published: dict[str, Published] = Field(default_factory=dict)
+    text: str
+
+    @model_validator(mode="after")
+    def _fits_its_law(self) -> Self:
+        law, problems = self.law, []
+        for name in law.coefficients:
+            if name not in self.coefficients:
+                problems.append(f"coefficients.{name} is missing; law {law.name!r} has it")
+        for name, described in self.coefficients.items():
+            term = law.terms.get(name)
+            if name not in law.coefficients:
+                problems.append(
+                    f"coefficients.{name} is not a coefficient of law {law.name!r}, which has "
+                    f"{', '.join(law.coefficients)}"
+                )
+            elif described.prior.at is not None and (term is None or term.input is None):
+                problems.append(f"coefficients.{name} has no scale to state a prior at")
+        problems += [
+            f"family.{name} cannot differ between families: only the size of a term can, here "
+            f"{', '.join(law.terms) or 'none'}"
+            for name in self.family
+            if name not in law.terms
+        ]
+        for key, point in self.published.items():
+            wrong = {k for k, v in point.values.items() if not isinstance(v, int | float)}
+            if wrong or set(point.values) != set(law.coefficients):
+                problems.append(
+                    f"published.{key} must give a number for each of {', '.join(law.coefficients)}"
+                    f"; it gives {', '.join(point.values) or 'none'}"
+                )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def published_values(self, key: str) -> dict[str, float]:
+        """A published point estimate, in raw units.
+
+        Raises
+        ------
+        CardError
+            If the card knows no estimate of that name.
+        """
+        if key not in self.published:
+            raise CardError(
+                f"card {self.name!r} has no published estimate {key!r}; it has "
+                f"{', '.join(self.published) or 'none'}"
+            )
+        values = self.published[key].values
+        return {
+            name: float(values[name]) * self.coefficients[name].unit_factor
+            for name in self.law.coefficients
+        }
+
+    def draw_prior(self, draws: int, seed: int, *, spreads: bool = False) -> dict[str, np.ndarray]:
+        """Independent draws of every coefficient and noise parameter from the prior.
+
+        Parameters
+        ----------
+        draws : int
+            How many.
+        seed : int
+            The same seed gives the same draws.
+        spreads : bool
+            Whether to draw the spreads between families as well, as ``<coefficient>_spread``.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Arrays of shape (draws,), in raw units.
+        """
+        rng = np.random.default_rng(seed)
+
+        def draw(described: Described) -> np.ndarray:
+            values = described.prior.frozen.rvs(size=draws, random_state=rng)
+            return values * (1.0 if described.prior.at else described.unit_factor)
+
+        stated = {name: draw(self.coefficients[name]) for name in self.law.coefficients}
+        values = dict(stated)
+        for name, term in self.law.terms.items():
+            at = self.coefficients[name].prior.at
+            if at is not None:
+                exponent = stated[term.exponent] if term.exponent else None
+                values[name] = np.exp(
+                    term.log_coefficient(np.log(stated[name]), exponent, math.log(at))
+                )
+        values |= {name: draw(noise) for name, noise in self.noise.parameters.items()}
+        between = {f"{name}_spread": spread for name, spread in self.family.items()}
+        return values | {name: draw(spread) for name, spread in between.items() if spreads}
+
+    def log_prior(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Log density of each quantity on which the card states a belief.
+
+        Parameters
+        ----------
+        values : mapping of str to array_like
+            Coefficients and noise parameters, in raw units.
+
+        Returns
+        -------
+        dict of str to array_like
+            The log density of the stated quantity: the coefficient itself in the card's unit,
+            or the term's value where the card anchors it at a scale.
+        """
+        described = self.coefficients | self.noise.parameters
+        density = {}
+        for name, value in values.items():
+            prior, factor = described[name].prior, described[name].unit_factor
+            stated = value / factor
+            if prior.at is not None:
+                term = self.law.terms[name]
+                exponent = values[term.exponent] if term.exponent else None
+                stated = np.exp(term.log_value(np.log(value), exponent, math.log(prior.at)))
+            density[name] = prior.frozen.logpdf(stated)
+        return density
+
+
+def cards_folder() -> Path:
+    """Where the package's own cards are: in the wheel, or beside the package in a checkout."""
+    installed = Path(str(resources.files("bayescale"))) / "models"
+    return installed if installed.is_dir() else installed.parents[1] / "models"
+
+
+def card_names() -> list[str]:
+    """Names of the cards that come with the package, in alphabetical order."""
+    return sorted(path.stem for path in cards_folder().glob("*.toml"))
+
+
+def load_card(source: str | Path, *, law: Law | None = None) -> ModelCard:
+    """Read a model card.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of one of the package's cards, or a path to a TOML file.
+    law : Law, optional
+        The law, where it is the caller's own rather than one of the package's.
+
+    Raises
+    ------
+    CardError
+        If there is no such card, it is not TOML, or it does not fit its law. All problems of
+        a card are told at once.
+
+    Examples
+    --------
+    >>> load_card("chinchilla").law.inputs
+    ('params', 'tokens')
+    """
+    path = Path(source)
+    if path.suffix != ".toml":
+        if str(source) not in card_names():
+            raise CardError(
+                f"model card {str(source)!r} is unknown: use one of {', '.join(card_names())}, or "
+                "a path ending in .toml"
+            )
+        path = cards_folder() / f"{source}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CardError(f"model card {str(path)!r} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError(f"model card {str(path)!r} cannot be read: {error}") from error
+    return parse_card(text, law=law, place=str(path))
+
+
+def parse_card(text: str, *, law: Law | None = None, place: str = "model card") -> ModelCard:
+    """Make a card from its TOML text. See :func:`load_card`."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CardError(f"{place} is not valid TOML: {error}") from error
+    if "text" in content:
+        raise CardError(f"{place} has an unknown key 'text'")
+    content |= {"text": text, "law": _law_of(content.get("law"), law, place)}
+    try:
+        return ModelCard.model_validate(content)
+    except ValidationError as error:
+        problems = [line for item in error.errors() for line in _problem(item).splitlines()]
+        raise CardError(collected(f"{place} cannot be used:", problems)) from None
+
+
+def _law_of(name: Any, own: Law | None, place: str) -> Law:
+    # a card names its law and never a file: opening a card runs no code
+    if own is not None and own.name == name:
+        return own
+    if own is not None:
+        raise CardError(f"{place} is for law {name!r}, not for law {own.name!r}")
+    if name not in LAWS:
+        raise CardError(
+            f"{place} is for law {name!r}, which is not one of {', '.join(LAWS)}; if it is your "
+            "own, name its file as well: --law file.py:NAME"
+        )
+    return LAWS[name]
+
+
+def _problem(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    match item["type"]:
+        case "extra_forbidden":
+            return f"{place} is an unknown key"
+        case "missing":
+            return f"{place} is missing"
+        case "value_error":
+            return f"{place}: {item['ctx']['error']}" if place else str(item["ctx"]["error"])
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{place} is {item['input']!r}: {message}"
+
+
+# which card a run log gets
+
+
+def choose_card(
+    runs: Runs, law: str | Law | None = None, card: str | Path | ModelCard | None = None
+) -> ModelCard:
+    """The card for a law of these runs: see :func:`bayescale.fit`.
+
+    Raises
+    ------
+    LawError, CardError
+        If the law is unknown, or the card is not one of its cards.
+    """
+    if isinstance(law, str):
+        law = find_law(law)
+    if isinstance(card, ModelCard):
+        chosen = card
+    elif card is not None:
+        own = law if law is not None and _is_own(law) else None
+        chosen = load_card(card, law=own)
+    elif law is not None and _is_own(law):
+        raise CardError(f"law {law.name!r} is your own, so it needs a card of priors: name one")
+    else:
+        chosen = load_card(law.name if law is not None else default_law(runs))
+    if law is not None and chosen.law.name != law.name:
+        raise CardError(
+            f"card {chosen.name!r} is for law {chosen.law.name!r}, not for law {law.name!r}"
+        )
+    return chosen
+
+
+def _is_own(law: Law) -> bool:
+    return LAWS.get(law.name) is not law
+
+
+def default_law(runs: Runs) -> str:
+    """The name of the law that a log's columns can carry, used where none is named.
+
+    Raises
+    ------
+    LawError
+        If the log has no complete column of scale.
+    """
+    complete = {
+        c for c in ("params", "tokens", "flops") if c in runs and np.isfinite(runs[c]).all()
+    }
+    if {"params", "tokens"} <= complete:
+        return "chinchilla"
+    for column, name in (("flops", "compute"), ("params", "params"), ("tokens", "tokens")):
+        if column in complete:
+            return f"henighan_{name}"
+    raise LawError(f"{runs.source} has no column of scale without gaps: fill one in")

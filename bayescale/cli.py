@@ -1,0 +1,453 @@
+"""The command line: one command a question.
+
+Every command prints a short answer for people; with ``--json`` exactly one JSON object goes
+to standard output. Progress and messages go to standard error. Exit 0: done. 2: bad input.
+3: computed, but not to be trusted, because the sampler's convergence gate was missed.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayescale.errors import BayescaleError, LawError
+from bayescale.units import parse_size
+
+if TYPE_CHECKING:
+    from bayescale.laws import Law
+    from bayescale.posterior import Posterior
+    from bayescale.runs import Note, Runs
+
+BAD_INPUT, NOT_TO_BE_TRUSTED, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    name="bayescale",
+    help="Bayesian inference for neural scaling laws.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(
+    help="The model cards that come with the package: priors, likelihood, and why.",
+    invoke_without_command=True,
+)
+app.add_typer(models_app, name="models")
+
+
+class Missing(StrEnum):
+    """What to do with rows that lack a value."""
+
+    error = "error"
+    drop = "drop"
+    keep = "keep"
+
+
+RunLog = Annotated[Path, typer.Argument(metavar="RUNS", help="CSV, Parquet or JSON lines.")]
+FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="What bayescale fit wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=HEADER", help="Which column is which: tokens=my_d."),
+]
+Units = Annotated[
+    list[str] | None,
+    typer.Option("--unit", metavar="NAME=UNIT", help="tokens=1e9, flops=PF-day, loss=bits."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="HEADER=VALUE", help="Leave out such rows; they are listed."),
+]
+MissingRows = Annotated[
+    Missing, typer.Option("--missing", help="Rows that lack a value: refuse, drop or keep them.")
+]
+LawName = Annotated[
+    str | None,
+    typer.Option("--law", metavar="NAME", help="A law's name, or your own as file.py:NAME."),
+]
+OwnLaw = Annotated[
+    str | None,
+    typer.Option("--law", metavar="file.py:NAME", help="Your own law, where the fit used it."),
+]
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="FILE", help="A model card, by name or path.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
+Allow = Annotated[
+    bool, typer.Option("--allow-unconverged", help="Use a fit whose sampler missed its gate.")
+]
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the figure and the posterior go.")
+    ] = Path(),
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """The whole path on bundled published runs, in under a minute."""
+    from bayescale.demo import run_demo
+    from bayescale.files import require_folder
+
+    require_folder(folder / "bayescale_demo.nc")
+    result = run_demo(folder, seed=seed, show_progress=sys.stderr.isatty())
+    _answer(result.to_json(), str(result), json_)
+    _exit_untrusted(result.summary.diagnostics["passed"])
+
+
+@app.command()
+def check(
+    runs: RunLog,
+    law: LawName = None,
+    card: Card = None,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """What a run log holds, its units, and what it cannot identify."""
+    from bayescale.runs import require_runs_for
+    from bayescale.trust.identifiability import design_notes
+
+    log = _read(runs, column, unit, exclude, missing)
+    chosen = _law_for(log, law, card)
+    require_runs_for(chosen, log)
+    notes = [*log.warnings, *design_notes(log, chosen)]
+    answer = {
+        "n_runs": len(log),
+        "law": chosen.name,
+        "columns": dict(log.columns),
+        "ranges": {
+            name: {"lower": float(log[name].min()), "upper": float(log[name].max())}
+            for name in ("params", "tokens", "flops", "loss")
+            if name in log
+        },
+        "dropped": [item._asdict() for item in log.dropped],
+        "warnings": [note._asdict() for note in notes],
+        "sha256": log.digest,
+    }
+    lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
+    lines += [f"  {name:<13} from {place}" for name, place in log.columns.items()]
+    lines += ["", *_told(log, notes)]
+    _answer(answer, "\n".join(lines), json_)
+
+
+@app.command()
+def fit(
+    runs: RunLog,
+    law: LawName = None,
+    card: Card = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FIT.nc", help="Default: beside you, named as RUNS."
+        ),
+    ] = None,
+    seed: Seed = 0,
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000,
+    tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")] = 1000,
+    chains: Annotated[int, typer.Option("--chains", min=1)] = 4,
+    pool: Annotated[
+        bool, typer.Option("--pool/--no-pool", help="Partially pool families in the log.")
+    ] = True,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """Fit a scaling law: the posterior of its coefficients, written to FIT.nc."""
+    from bayescale.files import require_folder
+
+    target = require_folder(output or Path(f"{runs.stem}.nc"))
+    log = _read(runs, column, unit, exclude, missing)
+
+    from bayescale.inference.sample import fit as sample_posterior
+    from bayescale.posterior import save, summarise
+    from bayescale.trust.identifiability import design_notes, posterior_notes
+
+    posterior = sample_posterior(
+        log, law, card=card, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        show_progress=sys.stderr.isatty(),
+    )  # fmt: skip
+    save(posterior, target)
+    notes = [*log.warnings, *design_notes(log, posterior.law), *posterior_notes(posterior)]
+    result = summarise(posterior)
+    answer = result.to_json() | {
+        "warnings": [note._asdict() for note in notes],
+        "dropped": [item._asdict() for item in log.dropped],
+        "output": str(target),
+    }
+    seconds = result.seconds
+    lines = [str(result), "", *_told(log, notes), ""]
+    lines += [f"Written to {target} in {seconds['total']:.0f} s. Next:"]
+    lines += [f"  bayescale forecast {target} {_example(posterior.law)}"]
+    _answer(answer, "\n".join(lines), json_)
+    _exit_untrusted(posterior.diagnostics["passed"])
+
+
+@app.command()
+def summary(fit_file: FitFile, law: OwnLaw = None, json_: Json = False) -> None:
+    """The coefficients of a fit, what the runs said of them, and the sampler's state."""
+    from bayescale.posterior import summarise
+    from bayescale.trust.identifiability import design_notes, posterior_notes
+
+    posterior = _open(fit_file, law)
+    result = summarise(posterior)
+    notes: list[Note] = [*posterior_notes(posterior)]
+    lines = [str(result), ""]
+    if posterior.runs is not None:
+        log = posterior.runs
+        notes = [*log.warnings, *design_notes(log, posterior.law), *notes]
+        lines += _told(log, notes)
+    answer = result.to_json() | {
+        "warnings": [note._asdict() for note in notes],
+        "provenance": posterior.record["provenance"],
+        "output": str(fit_file),
+    }
+    _answer(answer, "\n".join(lines).rstrip(), json_)
+    _exit_untrusted(posterior.diagnostics["passed"])
+
+
+@app.command()
+def forecast(
+    fit_file: FitFile,
+    params: Annotated[str | None, typer.Option("--params", help="For example 70B.")] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="For example 1.4T.")] = None,
+    flops: Annotated[
+        str | None, typer.Option("--flops", help="A budget, for example 5.76e23.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option("--target", help="A loss: how likely is one below it?")
+    ] = None,
+    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    law: OwnLaw = None,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """The loss of a larger run: the mean of runs, and one new run."""
+    scales = {
+        name: parse_size(text, f"--{name}")
+        for name, text in {"params": params, "tokens": tokens, "flops": flops}.items()
+        if text is not None
+    }
+    from bayescale.forecast import forecast as forecast_loss
+
+    posterior = _open(fit_file, law)
+    result = forecast_loss(
+        posterior, **scales, target=target, family=family, allow_unconverged=allow_unconverged
+    )
+    _answer(result.to_json(), str(result), json_)
+    _exit_untrusted(posterior.diagnostics["passed"])
+
+
+@models_app.callback()
+def models(context: typer.Context, json_: Json = False) -> None:
+    """List the model cards; ``models show NAME`` prints one, to copy and edit."""
+    if context.invoked_subcommand is not None:
+        return
+    from bayescale.cards import card_names, load_card
+
+    cards = [load_card(name) for name in card_names()]
+    rows = [
+        {"name": c.name, "law": c.law.name, "inputs": list(c.law.inputs), "title": c.title}
+        for c in cards
+    ]
+    width = max(len(card.name) for card in cards)
+    text = "\n".join(f"{card.name:<{width}}  {card.title}" for card in cards)
+    _answer({"models": rows}, text, json_)
+
+
+@models_app.command("show")
+def models_show(
+    name: Annotated[str, typer.Argument(help="One of those that bayescale models lists.")],
+    json_: Json = False,
+) -> None:
+    """Print a model card: bayescale models show chinchilla > mine.toml."""
+    from bayescale.cards import load_card
+
+    card = load_card(name)
+    answer = {"name": card.name, "law": card.law.name, "text": card.text}
+    _answer(answer, card.text.rstrip("\n"), json_)
+
+
+@app.command()
+def simulate(
+    law: Annotated[str, typer.Option("--law", help="A law's name, or file.py:NAME.")],
+    published: Annotated[
+        str | None, typer.Option("--published", help="Coefficients of this name in the card.")
+    ] = None,
+    coefficient: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A coefficient, in raw units."),
+    ] = None,
+    params: Annotated[str | None, typer.Option("--params", help="Sizes: 100M,1B,10B.")] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="Sizes: 2B,20B.")] = None,
+    tokens_per_param: Annotated[
+        str | None, typer.Option("--tokens-per-param", help="In place of --tokens: 5,20,80.")
+    ] = None,
+    flops: Annotated[str | None, typer.Option("--flops", help="Budgets: 1e20,1e21.")] = None,
+    sigma: Annotated[float, typer.Option("--sigma", help="Scatter of log loss.")] = 0.005,
+    nu: Annotated[float | None, typer.Option("--nu", help="Degrees of freedom of it.")] = None,
+    seed: Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUNS.csv", help="Default: print.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """A run log whose truth is known: every combination of the sizes given."""
+    from bayescale.cards import load_card
+    from bayescale.files import replacing
+    from bayescale.laws import LAWS, find_law
+    from bayescale.simulate import simulate as simulate_runs
+
+    chosen = find_law(law)
+    values: dict[str, float] = {}
+    if published is not None:
+        if chosen.name not in LAWS:
+            raise LawError("--published needs a law that comes with a card: use --set instead")
+        values = load_card(chosen.name).published_values(published)
+    values |= {name: _number(text, name) for name, text in _pairs(coefficient, "--set").items()}
+    scales = _grid(chosen, params, tokens, tokens_per_param, flops)
+    frame = simulate_runs(chosen, values, scales, sigma=sigma, nu=nu, seed=seed)
+    truth = {"law": chosen.name, "coefficients": values, "sigma": sigma, "nu": nu, "seed": seed}
+    if output is not None:
+        with replacing(output) as temporary:
+            frame.to_csv(temporary, index=False)
+        text = f"{len(frame)} simulated runs of {chosen.name} written to {output}"
+    else:
+        text = frame.to_csv(index=False).rstrip("\n")
+    answer = truth | {"runs": frame.to_dict(orient="records"), "output": output and str(output)}
+    _answer(answer, text, json_)
+
+
+def main() -> None:
+    """Run the command line; every expected failure becomes one message and an exit code."""
+    try:
+        app()
+    except BayescaleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _answer(answer: Mapping[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(_plain(answer), indent=2, allow_nan=False) if as_json else text)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no NumPy: undefined numbers become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value
+
+
+def _exit_untrusted(passed: bool) -> None:
+    if not passed:
+        raise typer.Exit(NOT_TO_BE_TRUSTED)
+
+
+def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
+    pairs = {}
+    for item in items or ():
+        name, separator, value = item.partition("=")
+        if not (name and separator and value):
+            raise typer.BadParameter(f"{item!r} is not NAME=VALUE", param_hint=option)
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{name}={text} is not a number", param_hint="--set") from None
+
+
+def _read(
+    path: Path,
+    column: list[str] | None,
+    unit: list[str] | None,
+    exclude: list[str] | None,
+    missing: Missing,
+) -> "Runs":
+    from bayescale.runs import read_runs
+
+    return read_runs(
+        path,
+        columns=_pairs(column, "--column"),
+        units=_pairs(unit, "--unit"),
+        exclude=_pairs(exclude, "--exclude"),
+        missing=missing.value,
+    )
+
+
+def _open(path: Path, law: str | None) -> "Posterior":
+    from bayescale.laws import find_law
+    from bayescale.posterior import open_posterior
+
+    return open_posterior(path, law=None if law is None else find_law(law))
+
+
+def _law_for(log: "Runs", law: str | None, card: Path | None) -> "Law":
+    from bayescale.cards import choose_card
+    from bayescale.laws import find_law
+
+    return choose_card(log, law, card).law if card or law is None else find_law(law)
+
+
+def _example(law: "Law") -> str:
+    sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23"}
+    return " ".join(f"--{name} {sizes[name]}" for name in law.inputs if name in sizes)
+
+
+def _told(log: "Runs", notes: "list[Note]") -> list[str]:
+    lines = [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
+    return lines + ([f"Note ({note.code}): {note.text}" for note in notes] or ["No warnings."])
+
+
+def _grid(
+    law: "Law",
+    params: str | None,
+    tokens: str | None,
+    tokens_per_param: str | None,
+    flops: str | None,
+) -> dict[str, list[float]]:
+    from itertools import product
+
+    if tokens_per_param is not None:
+        if params is None or tokens is not None:
+            raise LawError("--tokens-per-param goes with --params, in place of --tokens")
+        n = _sizes(params, "--params")
+        pairs = [(a, a * r) for a, r in product(n, _sizes(tokens_per_param, "--tokens-per-param"))]
+        return {"params": [a for a, _ in pairs], "tokens": [b for _, b in pairs]}
+    given = {"params": params, "tokens": tokens, "flops": flops}
+    lists = {name: _sizes(text, f"--{name}") for name, text in given.items() if text is not None}
+    if set(lists) != set(law.inputs):
+        needed = " and ".join(f"--{name}" for name in law.inputs)
+        raise LawError(f"law {law.name!r} needs {needed}")
+    rows = list(product(*lists.values()))
+    return {name: [row[i] for row in rows] for i, name in enumerate(lists)}
+
+
+def _sizes(text: str, option: str) -> list[float]:
+    return [parse_size(part, option) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()

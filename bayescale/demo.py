@@ -1,0 +1,122 @@
+"""The whole path on published runs: fit five small ones, forecast two larger ones, compare."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.datasets import load
+from bayescale.files import replacing
+from bayescale.forecast import Forecast, forecast
+from bayescale.inference.sample import fit
+from bayescale.plots import plot_forecast
+from bayescale.posterior import Posterior, Summary, save, summarise
+from bayescale.runs import Runs
+
+FAMILY = "Cerebras-GPT"
+LARGEST_FITTED = 3e9
+LAW = "henighan_compute"
+
+
+@dataclass(frozen=True, eq=False)
+class Demo:
+    """What the demonstration found, and where it put it.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a held-out run: ``run_id``, ``flops``, ``extrapolation_ratio``, ``reached``
+        (nats per token), the interval of one new run, and whether it ``covered``.
+    """
+
+    summary: Summary
+    table: pd.DataFrame
+    interval: float
+    figure: Path
+    output: Path
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table of held-out runs."""
+        return self.table.copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return self.summary.to_json() | {
+            "held_out": self.table.to_dict(orient="records"),
+            "figure": str(self.figure),
+            "output": str(self.output),
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"Five published {FAMILY} runs, 111M to 2.7B parameters, fitted with {LAW}:",
+            "",
+            str(self.summary),
+            "",
+            f"Forecast of the two larger ones, one new run, {self.interval:.0%} interval:",
+            "",
+            f"{'':>17}  {'times larger':>12}  {'median':>7}  {'interval':>16}  {'reached':>7}",
+        ]
+        for row in self.table.itertuples():
+            interval = f"{row.loss_new_lower:.3f} to {row.loss_new_upper:.3f}"
+            lines.append(
+                f"{row.run_id:>17}  {row.extrapolation_ratio:>12.1f}  {row.loss_new_median:>7.3f}  "
+                f"{interval:>16}  {row.reached:>7.3f}  {'inside' if row.covered else 'OUTSIDE'}"
+            )
+        return "\n".join(
+            [
+                *lines,
+                "",
+                f"Figure:    {self.figure}",
+                f"Posterior: {self.output}",
+                "",
+                "Next, with these runs:",
+                f"  bayescale forecast {self.output} --flops 1e23",
+                "and with your own (a CSV file with params, tokens and loss):",
+                "  bayescale check runs.csv",
+                "  bayescale fit runs.csv -o fit.nc",
+                "  bayescale forecast fit.nc --params 70B --tokens 1.4T",
+            ]
+        )
+
+
+def run_demo(folder: Path, *, seed: int = 0, show_progress: bool = False) -> Demo:
+    """Fit, forecast, compare, and save a figure and the posterior into ``folder``."""
+    table = load("pile_2023").take(lambda frame: frame["family"] == FAMILY, "another family")
+    training = table.take(lambda frame: frame["params"] < LARGEST_FITTED, "held out")
+    posterior = fit(training, LAW, seed=seed, show_progress=show_progress)
+    held_out = table.to_frame().query("params >= @LARGEST_FITTED").reset_index(drop=True)
+    result = forecast(posterior, flops=held_out["flops"], allow_unconverged=True)
+    frame = pd.concat([held_out[["run_id"]], result.to_frame()], axis=1)
+    frame["reached"] = held_out["loss"]
+    frame["covered"] = frame["reached"].between(frame["loss_new_lower"], frame["loss_new_upper"])
+    columns = ["run_id", "flops", "extrapolation_ratio", "reached"]
+    columns += ["loss_new_median", "loss_new_lower", "loss_new_upper", "covered"]
+    return Demo(
+        summary=summarise(posterior),
+        table=frame[columns],
+        interval=result.interval,
+        figure=_figure(posterior, training, held_out, folder / "bayescale_demo.png"),
+        output=save(posterior, folder / "bayescale_demo.nc"),
+    )
+
+
+def _figure(posterior: Posterior, training: Runs, held_out: pd.DataFrame, path: Path) -> Path:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    curve: Forecast = forecast(
+        posterior,
+        flops=np.geomspace(training["flops"].min() / 2, held_out["flops"].max() * 5, 120),
+        allow_unconverged=True,
+    )
+    ax = plot_forecast(curve, runs=training, held_out=held_out)
+    ax.set_title(f"{FAMILY} on the Pile: five runs fitted, two forecast")
+    with replacing(path) as temporary:
+        ax.figure.savefig(temporary, dpi=150)
+    plt.close(ax.figure)
+    return path

@@ -1,0 +1,57 @@
+"""What can go wrong, by meaning.
+
+Every error says which value is wrong, where it stands, what is needed and what to do.
+The command line turns any :class:`BayescaleError` into its message and exit code 2.
+"""
+
+from collections.abc import Iterable
+
+MOST_LISTED = 5
+
+
+class BayescaleError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class UnitError(BayescaleError, ValueError):
+    """A quantity or a unit that cannot be read."""
+
+
+class RunLogError(BayescaleError, ValueError):
+    """A run log that cannot be read, or runs that cannot carry the analysis asked for."""
+
+
+class LawError(BayescaleError, ValueError):
+    """A scaling law that is unknown, ill-defined, or asked for what it does not have."""
+
+
+class CardError(BayescaleError, ValueError):
+    """A model card that is missing, misspelt or does not fit its law."""
+
+
+class PosteriorError(BayescaleError, ValueError):
+    """A posterior file that cannot be opened, or a posterior that cannot answer."""
+
+
+class UnconvergedError(PosteriorError):
+    """A posterior that failed the convergence gate and was not explicitly allowed."""
+
+
+class OutputError(BayescaleError, OSError):
+    """A result that cannot be written where it was asked for."""
+
+
+class DataUnavailableError(BayescaleError, OSError):
+    """A named data set that is neither on this computer nor reachable."""
+
+
+def listed(offenders: Iterable[object], most: int = MOST_LISTED) -> str:
+    """Join offenders for a message: the first few by name, the rest counted."""
+    items = [str(offender) for offender in offenders]
+    shown = ", ".join(items[:most])
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+def collected(headline: str, problems: Iterable[str]) -> str:
+    """One message for all problems of one input, one bullet each."""
+    return "\n".join([headline, *(f"  - {problem}" for problem in problems)])

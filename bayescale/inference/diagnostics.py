@@ -1,0 +1,138 @@
+"""Whether the sampler can be believed, and which runs the law does not explain."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+MOST_RHAT = 1.01
+FEWEST_EFFECTIVE = 400
+MOST_DIVERGENT = 0.001
+
+SURPRISING_P = 0.01
+INFLUENTIAL_SHIFT = 0.5
+
+
+def gate(tree: xr.DataTree) -> dict[str, Any]:
+    """Measure convergence of every sampled variable and say whether it suffices.
+
+    Returns
+    -------
+    dict
+        ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``,
+        ``passed``, and ``reasons``: one sentence for each limit that was missed.
+    """
+    import arviz as az
+
+    posterior = tree["posterior"].to_dataset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constant draws give NaN, which fails below
+        rhat = _worst(az.rhat(posterior), max)
+        bulk = _worst(az.ess(posterior, method="bulk"), min)
+        tail = _worst(az.ess(posterior, method="tail"), min)
+    divergences = int(tree["sample_stats"]["diverging"].sum())
+    n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+    reasons = []
+    if not rhat[1] <= MOST_RHAT:
+        reasons.append(f"R-hat of {rhat[0]} is {rhat[1]:.3f}, above {MOST_RHAT}")
+    for kind, (name, value) in {"bulk": bulk, "tail": tail}.items():
+        if not value >= FEWEST_EFFECTIVE:
+            reasons.append(
+                f"the {kind} of {name} has {value:.0f} effective draws, below {FEWEST_EFFECTIVE}"
+            )
+    if divergences > MOST_DIVERGENT * n_draws:
+        reasons.append(f"{divergences} of {n_draws} draws diverged, more than {MOST_DIVERGENT:.1%}")
+    return {
+        "rhat_max": rhat[1],
+        "ess_bulk_min": bulk[1],
+        "ess_tail_min": tail[1],
+        "divergences": divergences,
+        "n_draws": n_draws,
+        "passed": not reasons,
+        "reasons": reasons,
+    }
+
+
+def _worst(measured: Any, pick: Any) -> tuple[str, float]:
+    values = {str(name): array.values for name, array in measured.data_vars.items()}
+    undefined = [name for name, array in values.items() if np.isnan(array).any()]
+    if undefined:
+        return undefined[0], float("nan")
+    ends = {name: float(pick(array.min(), array.max())) for name, array in values.items()}
+    name = pick(ends, key=lambda key: ends[key])
+    return name, ends[name]
+
+
+def leave_one_out(
+    tree: xr.DataTree,
+    log_loss: np.ndarray,
+    log_mean: np.ndarray,
+    tail: np.ndarray,
+    names: list[str],
+) -> xr.Dataset:
+    """How each run fares and what it moves when it is left out, by Pareto-smoothed weights.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        With ``posterior`` and ``log_likelihood``.
+    log_loss : (run,)
+        Observed log loss.
+    log_mean : (chain, draw, run)
+        The law's log loss.
+    tail : (chain, draw, run)
+        Probability of a run at or below the observed log loss, by draw.
+    names : list of str
+        Coefficients whose shift is measured.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``elpd``, ``pareto_k``, ``p_value`` (two-sided), ``expected`` (median loss in nats),
+        ``surprising``, ``influential`` (run,), and ``shift`` (run, coefficient): the change of
+        a coefficient's mean on leaving the run out, in posterior standard deviations.
+
+    Notes
+    -----
+    A run is surprising if its leave-one-out p-value is below 1 % and below two over the number
+    of runs, so that at most two such runs are expected by chance. It is influential if it
+    moves some coefficient's mean by more than half a standard deviation. Vehtari, Gelman and
+    Gabry 2017, arXiv 1507.04544.
+    """
+    import arviz as az
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # large Pareto k is reported with the run
+        loo = az.loo(tree, pointwise=True)
+    log_likelihood = tree["log_likelihood"]["log_loss"]
+    log_weights = xr.DataArray(
+        np.asarray(loo.log_weights.transpose(*log_likelihood.dims)), dims=log_likelihood.dims
+    )
+    weights = np.exp(log_weights - log_weights.max(("chain", "draw")))
+    weights = (weights / weights.sum(("chain", "draw"))).values
+    below = (weights * tail).sum((0, 1))
+    p_value = 2 * np.minimum(below, 1 - below)
+    draws = tree["posterior"]
+    shift = np.stack(
+        [
+            ((weights * draws[name].values[..., None]).sum((0, 1)) - float(draws[name].mean()))
+            / float(draws[name].std())
+            for name in names
+        ],
+        axis=-1,
+    )
+    n_runs = len(log_loss)
+    per_run = {
+        "elpd": np.asarray(loo.elpd_i),
+        "pareto_k": np.asarray(loo.pareto_k),
+        "p_value": p_value,
+        "expected": np.exp(np.median(log_mean, axis=(0, 1))),
+        "surprising": (p_value < min(SURPRISING_P, 2 / n_runs)).astype("int8"),
+        "influential": (np.abs(shift).max(-1) > INFLUENTIAL_SHIFT).astype("int8"),
+    }
+    return xr.Dataset(
+        {name: ("run", values) for name, values in per_run.items()}
+        | {"shift": (("run", "coefficient"), shift)},
+        coords={"run": log_likelihood["run"].values, "coefficient": names},
+    )

@@ -1,0 +1,87 @@
+"""The equations: what a scaling law says, and nothing about how it is fitted."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from bayescale.errors import LawError
+from bayescale.laws.chinchilla import CHINCHILLA
+from bayescale.laws.henighan import HENIGHAN_COMPUTE, HENIGHAN_PARAMS, HENIGHAN_TOKENS
+from bayescale.laws.kaplan import KAPLAN, KAPLAN_COMPUTE, KAPLAN_PARAMS, KAPLAN_TOKENS
+from bayescale.laws.law import Amplitude, Constant, CriticalScale, Law, Term, compute_optimal
+
+LAWS = {
+    law.name: law
+    for law in (
+        CHINCHILLA,
+        KAPLAN,
+        KAPLAN_PARAMS,
+        KAPLAN_TOKENS,
+        KAPLAN_COMPUTE,
+        HENIGHAN_PARAMS,
+        HENIGHAN_TOKENS,
+        HENIGHAN_COMPUTE,
+    )
+}
+
+
+def find_law(name: str) -> Law:
+    """The law of that name, or the user's own from ``file.py:NAME``.
+
+    Raises
+    ------
+    LawError
+        If there is no such law, file or name in the file.
+    """
+    if name in LAWS:
+        return LAWS[name]
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        return _own_law(Path(path), attribute)
+    raise LawError(
+        f"law {name!r} is unknown: use one of {', '.join(LAWS)}, or your own as file.py:NAME"
+    )
+
+
+def _own_law(path: Path, attribute: str) -> Law:
+    if not path.is_file():
+        raise LawError(f"law file {str(path)!r} does not exist")
+    spec = importlib.util.spec_from_file_location(f"bayescale_own_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    try:
+        spec.loader.exec_module(module)
+    except LawError:
+        raise
+    except Exception as error:
+        raise LawError(
+            f"law file {str(path)!r} cannot be run: {type(error).__name__}: {error}"
+        ) from error
+    law = getattr(module, attribute, None)
+    if not isinstance(law, Law):
+        laws = [key for key, value in vars(module).items() if isinstance(value, Law)]
+        raise LawError(
+            f"{str(path)!r} has no law named {attribute!r}; it defines {', '.join(laws) or 'none'}"
+        )
+    return law
+
+
+__all__ = [
+    "CHINCHILLA",
+    "HENIGHAN_COMPUTE",
+    "HENIGHAN_PARAMS",
+    "HENIGHAN_TOKENS",
+    "KAPLAN",
+    "KAPLAN_COMPUTE",
+    "KAPLAN_PARAMS",
+    "KAPLAN_TOKENS",
+    "LAWS",
+    "Amplitude",
+    "Constant",
+    "CriticalScale",
+    "Law",
+    "Term",
+    "compute_optimal",
+    "find_law",
+]

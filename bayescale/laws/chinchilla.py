@@ -1,0 +1,35 @@
+"""The parametric law of Hoffmann et al. (2022), arXiv 2203.15556.
+
+L(N, D) = E + A / N^alpha + B / D^beta with N all parameters, D tokens seen (each once), and
+the loss in nats per token.
+"""
+
+from typing import Any
+
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Amplitude, Constant, Law
+
+
+def _loss(params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
+    return E + A / params**alpha + B / tokens**beta
+
+
+def _optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
+    pairs = flops / FLOP_PER_PARAM_TOKEN
+    params = (alpha * A / (beta * B) * pairs**beta) ** (1.0 / (alpha + beta))
+    return params, pairs / params
+
+
+CHINCHILLA = Law(
+    name="chinchilla",
+    inputs=("params", "tokens"),
+    coefficients=("E", "A", "alpha", "B", "beta"),
+    loss=_loss,
+    optimum=_optimum,
+    terms={
+        "E": Constant(),
+        "A": Amplitude(input="params", exponent="alpha"),
+        "B": Amplitude(input="tokens", exponent="beta"),
+    },
+    sum_of_terms=True,
+    reference="Hoffmann et al. 2022, arXiv 2203.15556, eq. 10",
+)

@@ -1,0 +1,75 @@
+"""The power laws of Kaplan et al. (2020), arXiv 2001.08361.
+
+``N`` counts parameters without embeddings, ``D`` tokens, ``C`` training FLOP; the loss is in
+nats per token. The coefficients with subscript c depend on vocabulary and tokenizer. C_c is
+published in PF-days (8.64e19 FLOP) and is FLOP here.
+"""
+
+from typing import Any
+
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, CriticalScale, Law
+
+
+def _params(params: Any, *, N_c: Any, alpha_N: Any) -> Any:
+    return (N_c / params) ** alpha_N
+
+
+def _tokens(tokens: Any, *, D_c: Any, alpha_D: Any) -> Any:
+    return (D_c / tokens) ** alpha_D
+
+
+def _compute(flops: Any, *, C_c: Any, alpha_C: Any) -> Any:
+    return (C_c / flops) ** alpha_C
+
+
+def _joint(params: Any, tokens: Any, *, N_c: Any, alpha_N: Any, D_c: Any, alpha_D: Any) -> Any:
+    return ((N_c / params) ** (alpha_N / alpha_D) + D_c / tokens) ** alpha_D
+
+
+def _joint_optimum(flops: Any, *, N_c: Any, alpha_N: Any, D_c: Any, alpha_D: Any) -> Any:
+    power = alpha_N / alpha_D
+    pairs = flops / FLOP_PER_PARAM_TOKEN
+    params = (power * N_c**power * pairs / D_c) ** (1.0 / (1.0 + power))
+    return params, pairs / params
+
+
+N_TERM = CriticalScale(input="params", exponent="alpha_N")
+D_TERM = CriticalScale(input="tokens", exponent="alpha_D")
+C_TERM = CriticalScale(input="flops", exponent="alpha_C")
+
+KAPLAN_PARAMS = Law(
+    name="kaplan_params",
+    inputs=("params",),
+    coefficients=("N_c", "alpha_N"),
+    loss=_params,
+    terms={"N_c": N_TERM},
+    sum_of_terms=True,
+    reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.1",
+)
+KAPLAN_TOKENS = Law(
+    name="kaplan_tokens",
+    inputs=("tokens",),
+    coefficients=("D_c", "alpha_D"),
+    loss=_tokens,
+    terms={"D_c": D_TERM},
+    sum_of_terms=True,
+    reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.2",
+)
+KAPLAN_COMPUTE = Law(
+    name="kaplan_compute",
+    inputs=("flops",),
+    coefficients=("C_c", "alpha_C"),
+    loss=_compute,
+    terms={"C_c": C_TERM},
+    sum_of_terms=True,
+    reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.3",
+)
+KAPLAN = Law(
+    name="kaplan",
+    inputs=("params", "tokens"),
+    coefficients=("N_c", "alpha_N", "D_c", "alpha_D"),
+    loss=_joint,
+    optimum=_joint_optimum,
+    terms={"N_c": N_TERM, "D_c": D_TERM},
+    reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.5",
+)

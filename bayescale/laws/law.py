@@ -1,0 +1,276 @@
+"""The type of a scaling law: one equation, and what is known of its shape.
+
+A law is plain arithmetic. Written with operators and ``np.exp``, ``np.log``, ``np.log1p``,
+``np.sqrt`` or ``np.power``, its one function takes floats, NumPy arrays, xarray objects and
+PyTensor variables unchanged, so the equation that is sampled is the equation that forecasts.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from bayescale.errors import LawError
+
+INPUTS = ("params", "tokens", "flops", "unique_tokens")
+"""What a law can be a function of: columns of a run log, in raw units."""
+
+FLOP_PER_PARAM_TOKEN = 6.0
+"""Training compute of one parameter on one token: C = 6 N D."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A part of the loss that no scale changes, such as E."""
+
+    input: None = None
+    exponent: None = None
+
+    def log_value(self, log_coefficient: Any, exponent: Any = None, log_x: Any = None) -> Any:
+        """The logarithm of the part at any scale."""
+        return log_coefficient
+
+    def log_coefficient(self, log_value: Any, exponent: Any = None, log_x: Any = None) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value
+
+    def slope(self, exponent: Any = None) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amplitude:
+    """A part of the form A / x^alpha: its coefficient is its value at x = 1."""
+
+    input: str
+    exponent: str
+
+    def log_value(self, log_coefficient: Any, exponent: Any, log_x: Any) -> Any:
+        """The logarithm of the part at scale ``exp(log_x)``."""
+        return log_coefficient - exponent * log_x
+
+    def log_coefficient(self, log_value: Any, exponent: Any, log_x: Any) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value + exponent * log_x
+
+    def slope(self, exponent: Any) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticalScale:
+    """A part of the form (X_c / x)^alpha: its coefficient is where it equals one nat."""
+
+    input: str
+    exponent: str
+
+    def log_value(self, log_coefficient: Any, exponent: Any, log_x: Any) -> Any:
+        """The logarithm of the part at scale ``exp(log_x)``."""
+        return exponent * (log_coefficient - log_x)
+
+    def log_coefficient(self, log_value: Any, exponent: Any, log_x: Any) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value / exponent + log_x
+
+    def slope(self, exponent: Any) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return exponent
+
+
+Term = Constant | Amplitude | CriticalScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A scaling law: the loss as a function of scale, with named coefficients.
+
+    To add one, write its function and this record, and a model card with a prior for every
+    coefficient; nothing else in the package has to change.
+
+    Parameters
+    ----------
+    name : str
+        The law's name, as cards and the command line spell it.
+    inputs : tuple of str
+        What the law is a function of, out of :data:`INPUTS`, in raw units.
+    coefficients : tuple of str
+        The coefficients' names, as the paper writes them.
+    loss : callable
+        ``loss(<inputs>, *, <coefficients>)`` in nats per token, by plain arithmetic.
+    optimum : callable, optional
+        ``optimum(flops, *, <coefficients>)`` giving ``(params, tokens)`` of least loss with
+        ``flops = 6 * params * tokens``. Found numerically where it is None.
+    terms : mapping of str to Term, optional
+        The parts of the loss by the coefficient that sets their size. Priors may then be
+        stated on a part's value at a scale, and sampling happens on those values at the
+        runs' geometric means, which is many times faster. The prior is left unchanged.
+    sum_of_terms : bool
+        Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
+    reference : str
+        The paper and the equation.
+
+    Raises
+    ------
+    LawError
+        If the names do not fit the functions' signatures, or the loss is not the sum of the
+        terms it is said to be.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    coefficients: tuple[str, ...]
+    loss: Callable[..., Any]
+    optimum: Callable[..., Any] | None = None
+    terms: Mapping[str, Term] = field(default_factory=dict)
+    sum_of_terms: bool = False
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", MappingProxyType(dict(self.terms)))
+        problems = [
+            *_signature_problems(self.loss, "loss", self.inputs, self.coefficients),
+            *(
+                _signature_problems(self.optimum, "optimum", ("flops",), self.coefficients)
+                if self.optimum
+                else ()
+            ),
+            *_term_problems(self),
+        ]
+        unknown = [name for name in self.inputs if name not in INPUTS]
+        if unknown or not self.inputs:
+            problems.append(f"inputs are {self.inputs}, but must be some of {', '.join(INPUTS)}")
+        if self.sum_of_terms and not problems and not _is_sum_of_terms(self):
+            problems.append("loss is not the sum of the terms, although sum_of_terms is True")
+        if problems:
+            raise LawError(f"law {self.name!r} is ill-defined: {'; '.join(problems)}")
+
+    def __reduce__(self) -> Any:  # a mapping proxy does not pickle; workers need laws
+        return (_rebuild, ({**self.__dict__, "terms": dict(self.terms)},))
+
+
+def _rebuild(fields: dict[str, Any]) -> Law:
+    return Law(**fields)
+
+
+def _signature_problems(
+    function: Callable[..., Any], what: str, inputs: tuple[str, ...], names: tuple[str, ...]
+) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    given = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if given == inputs and keywords == set(names):
+        return []
+    takes = ", ".join((*given, "*", *sorted(keywords)))
+    needs = ", ".join((*inputs, "*", *sorted(names)))
+    return [f"{what} takes ({takes}) but needs ({needs})"]
+
+
+def _term_problems(law: Law) -> list[str]:
+    problems = [
+        f"term {name!r} is not a coefficient" for name in law.terms if name not in law.coefficients
+    ]
+    for name, term in law.terms.items():
+        if term.input is not None and term.input not in law.inputs:
+            problems.append(f"term {name!r} scales with {term.input!r}, which is not an input")
+        if term.exponent is not None and term.exponent not in law.coefficients:
+            problems.append(f"term {name!r} has exponent {term.exponent!r}, not a coefficient")
+    return problems
+
+
+def _is_sum_of_terms(law: Law) -> bool:
+    values = {name: 1.1 + 0.1 * i for i, name in enumerate(law.coefficients)}
+    inputs = {name: 2.0 + 0.3 * i for i, name in enumerate(law.inputs)}
+    parts = [
+        math.exp(
+            term.log_value(
+                math.log(values[name]),
+                values.get(term.exponent or ""),
+                math.log(inputs.get(term.input or "", 1.0)),
+            )
+        )
+        for name, term in law.terms.items()
+    ]
+    return math.isclose(sum(parts), float(law.loss(**inputs, **values)), rel_tol=1e-9)
+
+
+def compute_optimal(
+    law: Law, flops: Any, coefficients: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The split of a compute budget that gives the least loss, with C = 6 N D.
+
+    Parameters
+    ----------
+    law : Law
+        A law of ``params`` and ``tokens``.
+    flops : array_like
+        Budgets in FLOP; broadcasts against the coefficients.
+    coefficients : mapping of str to array_like
+        Values of the law's coefficients, usually one per draw.
+
+    Returns
+    -------
+    params, tokens : numpy.ndarray
+        Raw counts, in the broadcast shape.
+
+    Raises
+    ------
+    LawError
+        If the law is not a function of params and tokens, or has no least loss between one
+        parameter and one token at this budget.
+
+    Examples
+    --------
+    >>> from bayescale.laws import CHINCHILLA
+    >>> besiroglu = dict(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
+    >>> params, tokens = compute_optimal(CHINCHILLA, 5.76e23, besiroglu)
+    >>> round(float(tokens / params), 2)
+    18.39
+    """
+    if set(law.inputs) != {"params", "tokens"}:
+        raise LawError(
+            f"law {law.name!r} is a function of {', '.join(law.inputs)}, so it cannot split a "
+            "budget: use a law of params and tokens, such as chinchilla or kaplan"
+        )
+    if law.optimum is not None:
+        params, tokens = law.optimum(flops, **coefficients)
+        return np.asarray(params), np.asarray(tokens)
+    return _numeric_optimum(law, flops, coefficients)
+
+
+def _numeric_optimum(
+    law: Law, flops: Any, coefficients: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.optimize import elementwise
+
+    names = tuple(coefficients)
+    pairs = np.asarray(flops, dtype=float) / FLOP_PER_PARAM_TOKEN
+    pairs, *values = np.broadcast_arrays(
+        pairs, *(np.asarray(coefficients[name], dtype=float) for name in names)
+    )
+
+    def loss(log_params: np.ndarray, pairs: np.ndarray, *values: np.ndarray) -> np.ndarray:
+        params = np.exp(log_params)
+        by_name = dict(zip(names, values, strict=True))
+        return law.loss(params=params, tokens=pairs / params, **by_name)
+
+    middle = 0.5 * np.log(pairs)
+    args = (pairs, *values)
+    bracket = elementwise.bracket_minimum(
+        loss, middle, xl0=middle - 1, xr0=middle + 1, xmin=0.0, xmax=np.log(pairs), args=args
+    )
+    found = elementwise.find_minimum(
+        loss, bracket.bracket, args=args, tolerances={"xatol": 1e-10, "xrtol": 1e-10}
+    )
+    if not np.all(found.success):
+        raise LawError(
+            f"law {law.name!r} has no least loss between one parameter and one token for "
+            f"{int(np.sum(~found.success))} of {found.success.size} sets of coefficients"
+        )
+    params = np.exp(found.x)
+    return params, pairs / params

@@ -1,0 +1,29 @@
+"""Progress on standard error, for whatever takes longer than people like to wait."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Stage = Callable[..., Callable[[float], None]]
+"""``stage(text, total=None)`` starts a stage; what it returns sets how much of it is done."""
+
+
+@contextmanager
+def progress(show: bool) -> Iterator[Stage]:
+    """Show stages one below the other while the block runs, or nothing at all."""
+    if not show:
+        yield lambda text, total=None: lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def stage(text: str, total: float | None = None) -> Callable[[float], None]:
+            for task in bar.tasks:  # the stage before is over
+                bar.update(task.id, total=1, completed=1)
+                bar.stop_task(task.id)
+            current = bar.add_task(text, total=total)
+            return lambda done: bar.update(current, completed=done)
+
+        yield stage

@@ -1,0 +1,63 @@
+"""Where the intervals of the card ``chinchilla_published`` come from.
+
+Repeats the estimator of Besiroglu et al. 2024 (arXiv 2404.10102) on the 240 runs that they
+kept, bootstraps it over runs, and states the result in quantities that are uncorrelated with
+the exponents: each term's size at the scale where the runs determine it best.
+
+Run: ``python benchmarks/published_prior.py``
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import huber, logsumexp
+
+from bayescale.datasets import load
+
+BOOTSTRAPS = 1000
+HUBER_DELTA = 1e-3
+PUBLISHED = np.array([np.log(1.8172), np.log(482.01), np.log(2085.43), 0.3478, 0.3658])
+
+
+def predicted(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
+    """Log loss of the law with coefficients (log E, log A, log B, alpha, beta)."""
+    e, a, b, alpha, beta = theta
+    terms = [np.full_like(log_n, e), a - alpha * log_n, b - beta * log_d]
+    return logsumexp(np.stack(terms), axis=0)
+
+
+def fit(log_n: np.ndarray, log_d: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
+    """The Huber estimate, from the published optimum as starting point."""
+
+    def objective(theta: np.ndarray) -> float:
+        return huber(HUBER_DELTA, log_loss - predicted(theta, log_n, log_d)).sum()
+
+    rough = minimize(objective, PUBLISHED, method="Nelder-Mead", options={"maxfev": 3000})
+    fine = minimize(objective, rough.x, method="Nelder-Mead", options={"maxfev": 3000})
+    return fine.x
+
+
+def main() -> None:
+    """Bootstrap the estimate and print what the card states."""
+    runs = load("chinchilla").take(lambda frame: frame["loss"].rank(ascending=False) > 5)
+    log_n, log_d, log_loss = (np.log(runs[name]) for name in ("params", "tokens", "loss"))
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(BOOTSTRAPS):
+        pick = rng.integers(0, len(runs), len(runs))
+        rows.append(fit(log_n[pick], log_d[pick], log_loss[pick]))
+    e, a, b, alpha, beta = np.array(rows).T
+    print(f"{BOOTSTRAPS} bootstraps of {len(runs)} runs; medians and standard deviations")
+    for name, values in {"log E": e, "log A": a, "log B": b, "alpha": alpha, "beta": beta}.items():
+        print(f"  {name:6} {np.median(values):8.4f} {values.std():8.4f}")
+    for name, log_size, exponent in (("A / N^alpha", a, alpha), ("B / D^beta", b, beta)):
+        log_scale = np.cov(log_size, exponent)[0, 1] / exponent.var()
+        term = log_size - exponent * log_scale
+        print(
+            f"  log of {name} at {np.exp(log_scale):.3g}: {np.median(term):.4f} {term.std():.4f}"
+            f" (correlation with the exponent {np.corrcoef(term, exponent)[0, 1]:.2f})"
+        )
+    print("  correlations between log E and (alpha, beta):", np.corrcoef([e, alpha, beta])[0, 1:])
+
+
+if __name__ == "__main__":
+    main()
