@@ -78,7 +78,7 @@ class Prior(_Strict):
             if self.kwargs:
                 raise ValueError("kwargs belong to dist; low and high need none")
             return self
-        if self.dist not in DISTRIBUTIONS:
+        if self.dist is None or self.dist not in DISTRIBUTIONS:
             raise ValueError(
                 f"distribution {self.dist!r} is unknown: use {', '.join(DISTRIBUTIONS)}"
             )
@@ -173,6 +173,7 @@ class Published(BaseModel):
 
     @property
     def values(self) -> dict[str, float]:
+        """The coefficients by name, in the card's units."""
         return dict(self.model_extra or {})
 
 
@@ -195,10 +196,13 @@ class ModelCard(_Strict):
 
     @model_validator(mode="after")
     def _fits_its_law(self) -> Self:
-        law, problems = self.law, []
-        for name in law.coefficients:
-            if name not in self.coefficients:
-                problems.append(f"coefficients.{name} is missing; law {law.name!r} has it")
+        law: Law = self.law
+        problems: list[str] = []
+        problems += [
+            f"coefficients.{name} is missing; law {law.name!r} has it"
+            for name in law.coefficients
+            if name not in self.coefficients
+        ]
         for name, described in self.coefficients.items():
             term = law.terms.get(name)
             if name not in law.coefficients:

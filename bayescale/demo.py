@@ -114,9 +114,10 @@ def _figure(posterior: Posterior, training: Runs, held_out: pd.DataFrame, path: 
         flops=np.geomspace(training["flops"].min() / 2, held_out["flops"].max() * 5, 120),
         allow_unconverged=True,
     )
-    ax = plot_forecast(curve, runs=training, held_out=held_out)
+    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    plot_forecast(curve, ax, runs=training, held_out=held_out)
     ax.set_title(f"{FAMILY} on the Pile: five runs fitted, two forecast")
     with replacing(path) as temporary:
-        ax.figure.savefig(temporary, dpi=150)
-    plt.close(ax.figure)
+        figure.savefig(temporary, dpi=150)
+    plt.close(figure)
     return path

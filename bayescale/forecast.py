@@ -187,7 +187,7 @@ def forecast(
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in posterior.law.inputs}
     loss = posterior.loss(inputs, family).transpose("chain", "draw", "point")
     # the law's own drift multiplies the loss here, once it is part of the model
-    new = loss * np.exp(posterior.noise(loss)) if "sigma" in posterior.draws else None
+    new = posterior.new_run(loss) if "sigma" in posterior.draws else None
     points = pd.DataFrame(
         {name: scales.get(name, np.full(loss.sizes["point"], np.nan)) for name in SCALES}
     )

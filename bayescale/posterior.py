@@ -153,6 +153,14 @@ class Posterior:
             standard = rng.standard_normal(shape)
         return draws["sigma"] * template.copy(data=standard)
 
+    def new_run(self, loss: xr.DataArray) -> xr.DataArray:
+        """One new run for each draw of the mean loss, in nats per token.
+
+        It scatters as the fitted runs do about the law, without any error of measurement.
+        """
+        with np.errstate(over="ignore"):  # few degrees of freedom reach an endless loss
+            return loss * xr.ufuncs.exp(self.noise(loss))
+
     @property
     def diagnostics(self) -> Mapping[str, Any]:
         """What the convergence gate measured: rhat_max, ess_bulk_min, ..., passed, reasons."""
@@ -310,7 +318,8 @@ def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> s
         for row in surprising.head(10).itertuples()
     ]
     more = f" and {len(surprising) - 10} more" if len(surprising) > 10 else ""
-    lines = [f"{len(surprising)} runs stand out by leave-one-out: {'; '.join(shown)}{more}."]
+    n = f"{len(surprising)} runs stand" if len(surprising) > 1 else "1 run stands"
+    lines = [f"{n} out by leave-one-out: {'; '.join(shown)}{more}."]
     if without is not None:
         moves = [
             f"{name} {move['with']['median']:.4g} -> {move['without']['median']:.4g} "
@@ -318,7 +327,8 @@ def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> s
             for name, move in without["coefficients"].items()
         ]
         lines.append(
-            f"Without them (90 % intervals): {'; '.join(moves)}. Keep them if they are sound runs."
+            f"Without the surprising ones (90 % intervals): {'; '.join(moves)}. "
+            "Keep them if they are sound runs."
         )
     return "\n".join(lines)
 
@@ -395,12 +405,15 @@ def surprising_runs(posterior: Posterior) -> pd.DataFrame:
         }
     )
     flagged = frame[frame["surprising"] | frame["influential"]].copy()
+    surprise = [f"p = {p:.2g}" for p in flagged["p_value"]]
+    influence = [
+        f"moves {name} by {moves:.1f} sd"
+        for name, moves in zip(flagged["moves_coefficient"], flagged["moves"], strict=True)
+    ]
+    reasons = zip(flagged["surprising"], surprise, flagged["influential"], influence, strict=True)
     flagged["why"] = [
-        " and ".join(
-            [f"p = {row.p_value:.2g}"] * row.surprising
-            + [f"moves {row.moves_coefficient} by {row.moves:.1f} sd"] * row.influential
-        )
-        for row in flagged.itertuples()
+        " and ".join([text for flag, text in ((a, why_a), (b, why_b)) if flag])
+        for a, why_a, b, why_b in reasons
     ]
     columns = ["run_id", "loss", "expected", "p_value", "moves", "moves_coefficient", "why"]
     return flagged.sort_values("p_value")[columns].reset_index(drop=True)

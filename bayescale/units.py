@@ -46,8 +46,7 @@ def parse_size(text: str | float, what: str = "value") -> float:
     Parameters
     ----------
     text : str or float
-        ``"70B"``, ``"1.4T"``, ``"5.76e23"``, ``"2e18 PF-day"`` is not accepted: units belong
-        to the option that takes them. Suffixes K, M, B (or G), T in either case.
+        ``"70B"``, ``"1.4T"``, ``"5.76e23"``. Suffixes K, M, B (or G), T in either case.
     what : str
         The name of the quantity, for the message.
 
@@ -67,13 +66,12 @@ def parse_size(text: str | float, what: str = "value") -> float:
     1400000000000.0
     """
     match = _SIZE.fullmatch(str(text).strip())
-    suffix = match["suffix"].lower() if match else None
-    if match is None or suffix not in _SUFFIXES:
+    if match is None or match["suffix"].lower() not in _SUFFIXES:
         raise UnitError(
             f"{what} is {str(text)!r}, which is not a size: write a number, with K, M, B or T "
             "after it if you like, for example 70B, 1.4T or 5.76e23"
         )
-    value = float(match["number"]) * _SUFFIXES[suffix]
+    value = float(match["number"]) * _SUFFIXES[match["suffix"].lower()]
     if not (value > 0 and math.isfinite(value)):
         raise UnitError(f"{what} is {str(text)!r}, but it must be finite and greater than zero")
     return value

@@ -31,7 +31,7 @@ def gate(tree: xr.DataTree) -> dict[str, Any]:
         rhat = _worst(az.rhat(posterior), max)
         bulk = _worst(az.ess(posterior, method="bulk"), min)
         tail = _worst(az.ess(posterior, method="tail"), min)
-    divergences = int(tree["sample_stats"]["diverging"].sum())
+    divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
     n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     reasons = []
     if not rhat[1] <= MOST_RHAT:
@@ -104,22 +104,16 @@ def leave_one_out(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large Pareto k is reported with the run
-        loo = az.loo(tree, pointwise=True)
-    log_likelihood = tree["log_likelihood"]["log_loss"]
-    log_weights = xr.DataArray(
-        np.asarray(loo.log_weights.transpose(*log_likelihood.dims)), dims=log_likelihood.dims
-    )
-    weights = np.exp(log_weights - log_weights.max(("chain", "draw")))
-    weights = (weights / weights.sum(("chain", "draw"))).values
+        loo: Any = az.loo(tree, pointwise=True)
+    log_likelihood = tree["log_likelihood"].to_dataset()["log_loss"]
+    log_weights = loo.log_weights.transpose("chain", "draw", "run").values
+    weights = np.exp(log_weights - log_weights.max((0, 1)))
+    weights /= weights.sum((0, 1))
     below = (weights * tail).sum((0, 1))
     p_value = 2 * np.minimum(below, 1 - below)
-    draws = tree["posterior"]
+    draws = {name: tree["posterior"].to_dataset()[name].values for name in names}
     shift = np.stack(
-        [
-            ((weights * draws[name].values[..., None]).sum((0, 1)) - float(draws[name].mean()))
-            / float(draws[name].std())
-            for name in names
-        ],
+        [((weights * x[..., None]).sum((0, 1)) - x.mean()) / x.std() for x in draws.values()],
         axis=-1,
     )
     n_runs = len(log_loss)

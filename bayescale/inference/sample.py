@@ -197,11 +197,10 @@ def _complete(posterior: Posterior) -> Posterior:
     card, runs, tree = posterior.card, posterior.runs, posterior.tree
     assert runs is not None
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
-    log_mean = np.log(posterior.loss_of_runs()).transpose("chain", "draw", "run")
-    log_mean = log_mean.assign_coords(run=runs["run_id"])
+    log_mean = _log_mean(posterior, runs)
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
     noise = {name: posterior.draws[name] for name in card.noise.parameters}
-    scale = np.sqrt(noise["sigma"] ** 2 + xr.DataArray(se, dims="run") ** 2)
+    scale = xr.ufuncs.sqrt(noise["sigma"] ** 2 + xr.DataArray(se, dims="run") ** 2)
     scale = scale.transpose("chain", "draw", "run").values
     standard = (log_loss.values - log_mean.values) / scale
     if "nu" in noise:
@@ -248,10 +247,14 @@ def _prior_posterior(posterior: Posterior) -> Posterior:
     return replace(posterior, tree=xr.DataTree.from_dict({"posterior": dataset}))
 
 
+def _log_mean(source: Posterior, runs: Runs) -> xr.DataArray:
+    log_mean = xr.ufuncs.log(source.loss_of_runs())
+    return log_mean.transpose("chain", "draw", "run").assign_coords(run=runs["run_id"])
+
+
 def _predictive(source: Posterior, runs: Runs, purpose: int) -> xr.Dataset:
     """Log losses as new runs at the observed places would give them."""
-    log_mean = np.log(source.loss_of_runs())
-    log_mean = log_mean.transpose("chain", "draw", "run").assign_coords(run=runs["run_id"])
+    log_mean = _log_mean(source, runs)
     predicted = log_mean + source.noise(log_mean, purpose)
     if "loss_se" in runs:
         error = source.rng(purpose + 10).standard_normal(predicted.shape)
@@ -265,7 +268,7 @@ def _without_surprising(
     """Coefficients with and without the runs that leave-one-out finds surprising."""
     runs, card = posterior.runs, posterior.card
     assert runs is not None
-    surprising = posterior.tree["leave_one_out"]["surprising"].values.astype(bool)
+    surprising = posterior.tree["leave_one_out"].to_dataset()["surprising"].values.astype(bool)
     rest = runs.take(~surprising)
     if not surprising.any() or len(rest) <= len(card.law.coefficients):
         return None
@@ -274,12 +277,12 @@ def _without_surprising(
     if families(rest, card, pool) != families(runs, card, pool):
         return None  # a family would vanish with its runs
     tree, diagnostics = _sample_until_good(sampler, rest, card, pool, stage, settings)
-    moved = {}
+    moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
         moved[name] = {
             "with": quantiles(posterior.draws[name].values / factor),
-            "without": quantiles(tree["posterior"][name].values / factor),
+            "without": quantiles(without[name].values / factor),
         }
     return {
         "runs": [str(run) for run in runs["run_id"][surprising]],

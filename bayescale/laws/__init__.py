@@ -47,7 +47,8 @@ def _own_law(path: Path, attribute: str) -> Law:
     if not path.is_file():
         raise LawError(f"law file {str(path)!r} does not exist")
     spec = importlib.util.spec_from_file_location(f"bayescale_own_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
     try:

@@ -102,7 +102,7 @@ def posterior_notes(posterior: Posterior) -> tuple[Note, ...]:
                 )
     if "prior" in posterior.tree.children:
         for name in shape:
-            prior = np.log(posterior.tree["prior"][name].values).std()
+            prior = np.log(posterior.tree["prior"].to_dataset()[name].values).std()
             learned = 1 - logs[name].std() / prior
             if learned < LITTLE_LEARNED:
                 notes.append(
