@@ -218,6 +218,11 @@ class ModelCard(_Strict):
             for name in self.family
             if name not in law.terms
         ]
+        problems += [
+            f"family.{name} needs a log-normal prior on coefficients.{name}: state low and high"
+            for name in self.family
+            if name in self.coefficients and self.coefficients[name].prior.log_normal is None
+        ]
         for key, point in self.published.items():
             wrong = {k for k, v in point.values.items() if not isinstance(v, int | float)}
             if wrong or set(point.values) != set(law.coefficients):

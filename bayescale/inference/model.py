@@ -16,6 +16,7 @@ from pymc.distributions.transforms import Transform
 from pytensor.tensor.special import logsumexp
 
 from bayescale.cards import Described, ModelCard
+from bayescale.laws import Term
 from bayescale.runs import Runs
 
 
@@ -30,18 +31,19 @@ class LevelAndShares(Transform):
     ndim_supp = 1
 
     def forward(self, value: Any, *inputs: Any) -> Any:
-        """The level, then the log ratios."""
-        level = logsumexp(value, keepdims=True)
-        return pt.concatenate([level, value[1:] - value[0]])
+        """The level, then the log ratios, along the last axis."""
+        level = logsumexp(value, axis=-1, keepdims=True)
+        return pt.concatenate([level, value[..., 1:] - value[..., 0, None]], axis=-1)
 
     def backward(self, value: Any, *inputs: Any) -> Any:
-        """The logs of the terms."""
-        ratios = pt.concatenate([[0.0], value[1:]])
-        return value[0] + ratios - logsumexp(ratios, keepdims=True)
+        """The logs of the terms, along the last axis."""
+        first = pt.zeros_like(value[..., 0, None])
+        ratios = pt.concatenate([first, value[..., 1:]], axis=-1)
+        return value[..., 0, None] + ratios - logsumexp(ratios, axis=-1, keepdims=True)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Zero: the map preserves volume."""
-        return pt.zeros(())
+        return pt.zeros_like(value[..., 0])
 
 
 def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]:
@@ -92,9 +94,10 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     """
     law, names = card.law, families(runs, card, pool)
     centred = _centred_terms(card)
+    whole = law.sum_of_terms and len(centred) == len(law.terms) > 1
     coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": centred}
     if names:
-        coords["family"] = list(names)
+        coords |= {"family": list(names), "pooled_term": list(card.family)}
     with pm.Model(coords=coords) as model:
         data = {
             name: pm.Data(name, value, dims="run" if np.ndim(value) else None)
@@ -106,20 +109,16 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             if name not in law.terms
         }
         if centred:
-            values |= _centred(card, centred, values, data)
+            log_terms = _log_terms(card, centred, values, data, whole and not names)
+            values |= _coefficients(card, dict(zip(centred, log_terms, strict=True)), values, data)
         values |= {
             name: _stated_term(name, card, values) for name in law.terms if name not in centred
         }
         by_run = dict(values)
-        for name in card.family if names else ():
-            term = law.terms[name]
-            spread = _variable(f"{name}_spread", card.family[name])
-            offset = pm.Normal(f"{name}_offset", 0, 1, dims="family")
-            slope = term.slope(values[term.exponent] if term.exponent else None)
-            by_family: Any = pm.Deterministic(
-                f"{name}_by_family", values[name] * pt.exp(spread * offset / slope), dims="family"
-            )
-            by_run[name] = by_family[data["family_index"]]
+        if names:
+            own = _log_terms_by_family(card, centred, log_terms, whole)
+            by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
+            by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
         loss = law.loss(**{name: data[name] for name in law.inputs}, **by_run)
         _likelihood(card, pt.log(loss), data)
     return model
@@ -130,15 +129,18 @@ def _centred_terms(card: ModelCard) -> list[str]:
     return [name for name in card.law.terms if card.coefficients[name].prior.log_normal]
 
 
-def _centred(
-    card: ModelCard, centred: list[str], exponents: dict[str, Any], data: dict[str, Any]
-) -> dict[str, Any]:
-    """Coefficients of terms that are sampled by the log of their size at the runs' centre."""
-    means, sigmas, back = [], [], []
+def _log_terms(
+    card: ModelCard,
+    centred: list[str],
+    exponents: dict[str, Any],
+    data: dict[str, Any],
+    whole: bool,
+) -> list[Any]:
+    """Logs of the terms' sizes at the runs' centre, under the card's prior."""
+    means, sigmas = [], []
     for name in centred:
         term, described = card.law.terms[name], card.coefficients[name]
-        exponent = exponents[term.exponent] if term.exponent else None
-        log_x = data[f"log_centre_{term.input}"] if term.input else None
+        exponent, log_x = _scale(term, exponents, data)
         mean, sigma = described.prior.log_normal or (np.nan, np.nan)
         if described.prior.at is None:
             log_coefficient = mean + np.log(described.unit_factor)
@@ -147,19 +149,51 @@ def _centred(
         else:
             means.append(mean - exponent * (log_x - np.log(described.prior.at)))
             sigmas.append(sigma)
-        back.append((name, term, exponent, log_x))
-    whole = card.law.sum_of_terms and len(centred) == len(card.law.terms) > 1
-    log_terms = pm.Normal(
+    log_terms: Any = pm.Normal(
         "log_terms",
         mu=pt.stack([pt.as_tensor_variable(mean) for mean in means]),
         sigma=pt.stack([pt.as_tensor_variable(sigma) for sigma in sigmas]),
         dims="term",
         default_transform=LevelAndShares() if whole else None,
     )
-    return {
-        name: pm.Deterministic(name, pt.exp(term.log_coefficient(log_terms[i], exponent, log_x)))
-        for i, (name, term, exponent, log_x) in enumerate(back)
-    }
+    return [log_terms[i] for i in range(len(centred))]
+
+
+def _log_terms_by_family(
+    card: ModelCard, centred: list[str], log_terms: list[Any], whole: bool
+) -> dict[str, Any]:
+    """The same for each family, spread about the population's."""
+    spreads = [_variable(f"{name}_spread", spread) for name, spread in card.family.items()]
+    own: Any = pm.Normal(
+        "log_terms_by_family",
+        mu=pt.stack([log_terms[centred.index(name)] for name in card.family]),
+        sigma=pt.stack(spreads),
+        dims=("family", "pooled_term"),
+        default_transform=LevelAndShares() if whole and len(card.family) == len(centred) else None,
+    )
+    return {name: own[:, i] for i, name in enumerate(card.family)}
+
+
+def _coefficients(
+    card: ModelCard,
+    log_terms: dict[str, Any],
+    exponents: dict[str, Any],
+    data: dict[str, Any],
+    suffix: str = "",
+    dims: str | None = None,
+) -> dict[str, Any]:
+    """Terms at the runs' centre, as the coefficients that the field names."""
+    coefficients = {}
+    for name, log_term in log_terms.items():
+        exponent, log_x = _scale(card.law.terms[name], exponents, data)
+        log_coefficient = card.law.terms[name].log_coefficient(log_term, exponent, log_x)
+        coefficients[name] = pm.Deterministic(f"{name}{suffix}", pt.exp(log_coefficient), dims=dims)
+    return coefficients
+
+
+def _scale(term: Term, exponents: dict[str, Any], data: dict[str, Any]) -> tuple[Any, Any]:
+    exponent = exponents[term.exponent] if term.exponent else None
+    return exponent, data[f"log_centre_{term.input}"] if term.input else None
 
 
 def _stated_term(name: str, card: ModelCard, exponents: dict[str, Any]) -> Any:

@@ -1,29 +1,22 @@
-"""Runs: a run log read, checked and put in raw units.
+"""Read a run log: find its columns, check every value, convert units.
 
 Bad input is never fixed, dropped or guessed. Everything wrong with a log is told at once,
 and every row that the caller asks to leave out is listed with its reason.
 """
 
-import csv
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunLogError, UnitError, collected, listed
-from bayescale.laws import Law
+from bayescale.runs.files import load_table
+from bayescale.runs.log import LABELS, NUMBERS, SCALES, LeftOut, Note, Runs
 from bayescale.units import unit_factor
-
-SCALES = ("params", "tokens", "flops")
-NUMBERS = (*SCALES, "loss", "loss_se", "unique_tokens", "epochs")
-LABELS = ("family", "run_id")
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -56,111 +49,6 @@ _UNITS_HINT = MappingProxyType(
         "flops": "FLOP, such as 5.76e23; if they are in PF-days, say --unit flops=PF-day",
     }
 )
-
-
-class Note(NamedTuple):
-    """Something the user should know: a stable code and a sentence."""
-
-    code: str
-    text: str
-
-
-class LeftOut(NamedTuple):
-    """A row that is not among the runs, and why."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """Training runs in raw units, with the record of how they were read.
-
-    Attributes
-    ----------
-    frame : pandas.DataFrame
-        One row a run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
-        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``family``, ``unique_tokens``,
-        ``epochs`` that the log has. Numbers are float64. Not to be changed.
-    columns : mapping of str to str
-        For each column, where its values come from.
-    dropped : tuple of LeftOut
-        Rows left out on request.
-    warnings : tuple of Note
-        What was noticed while reading.
-    source : str
-        The file's name, or ``DataFrame``.
-    """
-
-    frame: pd.DataFrame
-    columns: Mapping[str, str]
-    dropped: tuple[LeftOut, ...] = ()
-    warnings: tuple[Note, ...] = ()
-    source: str = "DataFrame"
-    _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def __contains__(self, column: str) -> bool:
-        return column in self.frame.columns
-
-    def __getitem__(self, column: str) -> np.ndarray:
-        """A column as an array of shape (run,), which cannot be written to."""
-        if column not in self._arrays:
-            if column not in self:
-                raise RunLogError(
-                    f"{self.source} has no {column}: it has {', '.join(self.frame.columns)}"
-                )
-            values = self.frame[column].to_numpy(
-                dtype=float if column in NUMBERS else object, copy=True
-            )
-            values.flags.writeable = False
-            self._arrays[column] = values
-        return self._arrays[column]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the runs' values, whatever file they came from."""
-        record = {
-            name: [repr(value) for value in self[name].tolist()]
-            for name in sorted(self.frame.columns)
-        }
-        return hashlib.sha256(json.dumps(record).encode()).hexdigest()
-
-    def to_frame(self) -> pd.DataFrame:
-        """A copy of the runs, for the caller to do with as they like."""
-        return self.frame.copy()
-
-    def take(
-        self, keep: Callable[[pd.DataFrame], Any] | Sequence[bool] | np.ndarray, reason: str = ""
-    ) -> "Runs":
-        """The runs for which ``keep`` is true; the others are listed as left out.
-
-        Parameters
-        ----------
-        keep : callable or array of bool, shape (run,)
-            A mask, or a function from the frame to one.
-        reason : str
-            Why the others are left out.
-        """
-        mask = np.asarray(keep(self.frame) if callable(keep) else keep, dtype=bool)
-        if mask.shape != (len(self),):
-            raise RunLogError(f"the mask has shape {mask.shape}, but there are {len(self)} runs")
-        left = [
-            LeftOut(str(run), reason or "not among the runs taken")
-            for run in self.frame.loc[~mask, "run_id"]
-        ]
-        frame = self.frame.loc[mask].reset_index(drop=True)
-        return replace(self, frame=frame, dropped=(*self.dropped, *left), _arrays={})
-
-    def __str__(self) -> str:
-        sizes = [
-            f"{name} {self[name].min():.3g} to {self[name].max():.3g}"
-            for name in (*SCALES, "loss")
-            if name in self
-        ]
-        return f"{len(self)} runs from {self.source}: {', '.join(sizes)}"
 
 
 def read_runs(
@@ -206,22 +94,20 @@ def read_runs(
     >>> read_runs(log)["flops"]
     array([1.2e+20, 4.8e+20])
     """
-    raw, name = _load(source)
+    raw, name = load_table(source)
     units = dict(units or {})
     mapping = _map_columns(raw, dict(columns or {}), units, name)
-    raw, dropped = _exclude(raw, mapping, dict(exclude or {}), name)
     ids = _run_ids(raw, mapping)
+    keep, dropped = _exclude(raw, mapping, dict(exclude or {}), ids, name)
 
     problems: list[str] = []
     values: dict[str, np.ndarray] = {}
     for column in NUMBERS:
         if column in mapping:
-            values[column] = _numbers(raw[mapping[column]], column, mapping[column], ids, problems)
+            values[column] = _numbers(raw, column, mapping[column], ids, keep, problems)
     labels = {c: raw[mapping[c]].astype(object) for c in LABELS if c in mapping}
 
-    lacking = _lacking(values, labels, len(raw))
-    keep = np.ones(len(raw), dtype=bool)
-    for column, rows in lacking.items():
+    for column, rows in _lacking(values, labels, keep).items():
         if missing == "drop":
             keep &= ~rows
             dropped += [LeftOut(ids[i], f"{column} is missing") for i in np.flatnonzero(rows)]
@@ -236,11 +122,12 @@ def read_runs(
     frame = pd.DataFrame({"run_id": ids} | values)
     if "family" in labels:
         frame["family"] = [str(value) for value in labels["family"]]
+    problems = _plausibility_problems(frame.loc[keep], ids, units)
     frame = frame.loc[keep].reset_index(drop=True)
     if "flops" not in frame and {"params", "tokens"} <= set(frame.columns):
         frame["flops"] = 6.0 * frame["params"] * frame["tokens"]
         source_of["flops"] = "6 * params * tokens"
-    problems = [*_plausibility_problems(frame, units), *_repeat_problems(frame)]
+    problems += _repeat_problems(frame)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
     return Runs(
@@ -250,166 +137,6 @@ def read_runs(
         warnings=tuple(_notes(frame, source_of)),
         source=name,
     )
-
-
-def require_runs_for(law: Law, runs: Runs) -> None:
-    """Check that a law can be fitted to these runs.
-
-    Raises
-    ------
-    RunLogError
-        If there are fewer than two runs, an input of the law is absent or incomplete, or all
-        runs have one size of an input.
-    """
-    if len(runs) < 2:
-        raise RunLogError(
-            f"{runs.source} holds {len(runs)} run{'' if len(runs) == 1 else 's'}, and a law of "
-            "scale needs at least two of different size: add runs"
-        )
-    problems = []
-    for name in law.inputs:
-        if name not in runs:
-            problems.append(
-                f"it has no {name}: name the column with --column {name}=HEADER, or choose a law "
-                "of what it has"
-            )
-            continue
-        values = runs[name]
-        lacking = np.isnan(values)
-        if lacking.any():
-            rows = listed(runs["run_id"][lacking])
-            problems.append(
-                f"{name} is missing for {rows}: leave such runs out with --missing drop, or "
-                "choose a law that does not need it"
-            )
-        elif np.ptp(np.log(values)) < 1e-3:
-            problems.append(
-                f"all {len(runs)} runs have one size, {name} = {values[0]:.6g}, so nothing can be "
-                f"learned of how loss depends on {name}: add runs of another size"
-                + ("" if len(law.inputs) == 1 else ", or choose a law of what varies")
-            )
-    if problems:
-        raise RunLogError(
-            collected(f"law {law.name!r} cannot be fitted to {runs.source}:", problems)
-        )
-
-
-# reading files
-
-
-def _load(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    if isinstance(source, pd.DataFrame):
-        raw, name = source.reset_index(drop=True), "DataFrame"
-        _refuse_repeated([str(c) for c in raw.columns], name)
-        raw.columns = [str(c) for c in raw.columns]
-    else:
-        path = Path(source)
-        name = path.name
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise RunLogError(f"run log {str(path)!r} {what}: give a .csv, .parquet or .jsonl file")
-        if path.stat().st_size == 0:
-            raise RunLogError(f"{name} is empty: a run log has a header and one row a run")
-        readers = {".csv": _csv, ".parquet": _parquet, ".jsonl": _json_lines}
-        reader = readers.get(path.suffix.lower())
-        if reader is None:
-            raise RunLogError(
-                f"{name} ends in {path.suffix or 'nothing'!r}: run logs are read from .csv, "
-                ".parquet and .jsonl (JSON lines) files"
-            )
-        raw = reader(path)
-    if raw.empty:
-        raise RunLogError(f"{name} has a header but no rows: a run log has one row a run")
-    return raw, name
-
-
-def _text(path: Path, what: str) -> str:
-    data = path.read_bytes()
-    binary = {b"PAR1": "Parquet", b"PK\x03\x04": "Excel or zip", b"\x1f\x8b": "gzip"}
-    for magic, kind in binary.items():
-        if data.startswith(magic):
-            raise RunLogError(f"{path.name} is not {what} but {kind} inside: name it accordingly")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RunLogError(
-            f"{path.name} is not {what}: byte {error.start} is not UTF-8 text"
-        ) from None
-    if "\0" in text:
-        raise RunLogError(f"{path.name} is not {what}: it holds binary data")
-    if not text.strip():
-        raise RunLogError(f"{path.name} is empty: a run log has a header and one row a run")
-    return text
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    text = _text(path, "CSV")
-    first = text.lstrip()[0]
-    if first in "{[<":
-        kind = "HTML or XML" if first == "<" else "JSON"
-        raise RunLogError(f"{path.name} is not CSV but {kind} inside: name it accordingly")
-    rows = [row for row in csv.reader(text.splitlines()) if row]
-    header = [cell.strip() for cell in rows[0]]
-    _refuse_repeated(header, path.name)
-    if len(header) == 1:
-        for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if mark in header[0]:
-                raise RunLogError(f"{path.name} is separated by {word}: use commas")
-    uneven = [
-        f"row {i} has {len(row)}" for i, row in enumerate(rows[1:], 1) if len(row) != len(header)
-    ]
-    if uneven:
-        raise RunLogError(
-            f"{path.name} has {len(header)} columns, but {listed(uneven)}: write as many cells as "
-            "the header has, and quote cells that hold commas"
-        )
-    return pd.DataFrame(rows[1:], columns=header, dtype=object)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.read_bytes()[:4] == b"PAR1":
-        raise RunLogError(
-            f"{path.name} is not a Parquet file: name it for what it is, or rewrite it"
-        )
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise RunLogError(f"{path.name} is a damaged Parquet file: {error}") from None
-    _refuse_repeated(table.column_names, path.name)
-    return table.to_pandas()
-
-
-def _json_lines(path: Path) -> pd.DataFrame:
-    records = []
-    lines = [line for line in _text(path, "JSON lines").splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line, object_pairs_hook=list)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise RunLogError(
-                f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
-                "write one object a line"
-            ) from None
-        if not (isinstance(record, list) and line.lstrip().startswith("{")):
-            raise RunLogError(
-                f"{path.name} is not JSON lines: row {number} is not a JSON object; write one "
-                "object a line"
-            )
-        _refuse_repeated([key for key, _ in record], f"{path.name} row {number}")
-        records.append(dict(record))
-    return pd.DataFrame(records, dtype=object)
-
-
-def _refuse_repeated(header: Sequence[str], name: str) -> None:
-    repeated = sorted({column for column in header if list(header).count(column) > 1})
-    if repeated:
-        raise RunLogError(
-            f"{name} has more than one column named {listed(map(repr, repeated))}: rename or "
-            "remove all but one"
-        )
 
 
 # columns
@@ -471,15 +198,17 @@ def _map_columns(
 
 
 def _exclude(
-    raw: pd.DataFrame, mapping: dict[str, str], exclude: dict[str, str], name: str
-) -> tuple[pd.DataFrame, list[LeftOut]]:
+    raw: pd.DataFrame, mapping: dict[str, str], exclude: dict[str, str], ids: list[str], name: str
+) -> tuple[np.ndarray, list[LeftOut]]:
     keep = np.ones(len(raw), dtype=bool)
-    ids = _run_ids(raw, mapping)
     dropped: list[LeftOut] = []
     for column, wanted in exclude.items():
         header = mapping.get(column, column)
         if header not in raw.columns:
-            raise RunLogError(f"{name} has no column {column!r} to exclude runs by")
+            raise RunLogError(
+                f"{name} has no column {column!r} to exclude runs by; it has "
+                f"{listed(raw.columns, 20)}"
+            )
         hits = np.array([_same(value, wanted) for value in raw[header]])
         dropped += [
             LeftOut(ids[i], f"{column} = {wanted}, excluded on request")
@@ -488,7 +217,7 @@ def _exclude(
         keep &= ~hits
     if not keep.any():
         raise RunLogError(f"{name} has no rows left: all {len(raw)} are excluded on request")
-    return raw.loc[keep].reset_index(drop=True), dropped
+    return keep, dropped
 
 
 def _same(value: Any, wanted: str) -> bool:
@@ -518,7 +247,7 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, float | np.floating) and math.isnan(value)
 
 
-def _where(rows: Sequence[int] | np.ndarray, ids: list[str], values: Any = None) -> str:
+def _where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
     def place(i: int) -> str:
         run = ids[i] if ids[i] == f"row {i + 1}" else f"row {i + 1} ({ids[i]})"
         return run if values is None else f"{values[i]!r} in {run}"
@@ -527,12 +256,18 @@ def _where(rows: Sequence[int] | np.ndarray, ids: list[str], values: Any = None)
 
 
 def _numbers(
-    cells: pd.Series, column: str, header: str, ids: list[str], problems: list[str]
+    raw: pd.DataFrame,
+    column: str,
+    header: str,
+    ids: list[str],
+    keep: np.ndarray,
+    problems: list[str],
 ) -> np.ndarray:
+    cells = raw[header]
     values = np.full(len(cells), np.nan)
     texts, given = [], cells.tolist()
     for i, cell in enumerate(given):
-        if _is_missing(cell):
+        if _is_missing(cell) or not keep[i]:
             continue
         try:
             if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
@@ -556,11 +291,11 @@ def _named(column: str, header: str) -> str:
 
 
 def _lacking(
-    values: dict[str, np.ndarray], labels: dict[str, pd.Series], n: int
+    values: dict[str, np.ndarray], labels: dict[str, pd.Series], keep: np.ndarray
 ) -> dict[str, np.ndarray]:
-    lacking = {column: np.isnan(array) for column, array in values.items()}
+    lacking = {column: np.isnan(array) & keep for column, array in values.items()}
     if "family" in labels:
-        lacking["family"] = np.array([_is_missing(v) for v in labels["family"]], dtype=bool)
+        lacking["family"] = keep & np.array([_is_missing(v) for v in labels["family"]], dtype=bool)
     return {column: rows for column, rows in lacking.items() if rows.any()}
 
 
@@ -608,15 +343,14 @@ def _convert(
         values["loss_se"] = values["loss_se"] * unit_factor("loss", units["loss"])
 
 
-def _plausibility_problems(frame: pd.DataFrame, units: dict[str, str]) -> list[str]:
+def _plausibility_problems(frame: pd.DataFrame, ids: list[str], units: dict[str, str]) -> list[str]:
     problems = []
-    ids = list(frame["run_id"])
-    loss = frame["loss"].to_numpy()
-    high = np.flatnonzero(loss > MOST_NATS)
-    if high.size:
+    loss = frame["loss"]
+    high = frame.index[loss > MOST_NATS]
+    if len(high):
         problems.append(
             f"loss is above {MOST_NATS:g} in {len(high)} of {len(loss)} runs, "
-            f"{_where(high, ids, loss.tolist())}: that is not nats per token; if it is "
+            f"{_where(high, ids, loss.to_dict())}: that is not nats per token; if it is "
             "perplexity, say --unit loss=perplexity"
         )
     elif "loss" not in units:
@@ -631,13 +365,12 @@ def _plausibility_problems(frame: pd.DataFrame, units: dict[str, str]) -> list[s
     for column, smallest in SMALLEST.items():
         if column not in frame or column in units:
             continue
-        array = frame[column].to_numpy()
-        low = np.flatnonzero(array < smallest)
-        if low.size:
+        low = frame.index[frame[column] < smallest]
+        if len(low):
             problems.append(
-                f"{column} is below {smallest:g} in {len(low)} of {len(array)} runs, "
-                f"{_where(low, ids, array.tolist())}: raw {_UNITS_HINT[column]}; if they are "
-                f"meant, say --unit {column}=1"
+                f"{column} is below {smallest:g} in {len(low)} of {len(frame)} runs, "
+                f"{_where(low, ids, frame[column].to_dict())}: raw {_UNITS_HINT[column]}; "
+                f"if they are meant, say --unit {column}=1"
             )
     if not problems and {"params", "tokens", "flops"} <= set(frame.columns):
         ratio = (frame["flops"] / (6.0 * frame["params"] * frame["tokens"])).median()

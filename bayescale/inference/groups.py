@@ -1,0 +1,92 @@
+"""What stands beside the draws: priors, predictions, pointwise densities, leave-one-out."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale.inference.diagnostics import leave_one_out
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs
+
+PRIOR_DRAWS = 1000
+
+
+def complete(posterior: Posterior) -> Posterior:
+    """Add the groups that ArviZ expects beside the draws.
+
+    Returns
+    -------
+    Posterior
+        With ``prior``, ``prior_predictive``, ``posterior_predictive``, ``log_likelihood``,
+        ``log_prior``, ``observed_data``, ``constant_data`` and ``leave_one_out``.
+    """
+    from scipy import stats
+
+    card, runs, tree = posterior.card, posterior.runs, posterior.tree
+    assert runs is not None
+    log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
+    log_mean = _log_mean(posterior, runs)
+    se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
+    noise = {name: posterior.draws[name] for name in card.noise.parameters}
+    scale = xr.ufuncs.sqrt(noise["sigma"] ** 2 + xr.DataArray(se, dims="run") ** 2)
+    scale = scale.transpose("chain", "draw", "run").values
+    standard = (log_loss.values - log_mean.values) / scale
+    if "nu" in noise:
+        nu = noise["nu"].values[..., None]
+        density, below = stats.t.logpdf(standard, nu), stats.t.cdf(standard, nu)
+    else:
+        density, below = stats.norm.logpdf(standard), stats.norm.cdf(standard)
+    pointwise = log_mean.copy(data=density - np.log(scale))
+
+    prior = _prior_posterior(posterior)
+    constant = {c: ("run", runs[c]) for c in (*card.law.inputs, "loss_se") if c in runs}
+    run = {"run": runs["run_id"]}
+    stated = card.log_prior({n: posterior.draws[n] for n in (*card.law.coefficients, *noise)})
+    groups = {
+        "prior": prior.draws,
+        "prior_predictive": _predictive(prior, runs, purpose=4),
+        "posterior_predictive": _predictive(posterior, runs, purpose=3),
+        "log_likelihood": xr.Dataset({"log_loss": pointwise}),
+        "log_prior": xr.Dataset(
+            {name: (("chain", "draw"), np.asarray(value)) for name, value in stated.items()},
+            coords={name: posterior.draws[name] for name in ("chain", "draw")},
+        ),
+        "observed_data": xr.Dataset({"log_loss": log_loss}),
+        "constant_data": xr.Dataset(constant, coords=run),
+    }
+    tree = xr.DataTree.from_dict({n: g.to_dataset() for n, g in tree.children.items()} | groups)
+    tree["leave_one_out"] = xr.DataTree(
+        leave_one_out(tree, log_loss.values, log_mean.values, below, list(card.law.coefficients))
+    )
+    return replace(posterior, tree=tree)
+
+
+def _prior_posterior(posterior: Posterior) -> Posterior:
+    """The prior, seen as a posterior of the same card, so that it predicts by the same code."""
+    card = posterior.card
+    seed = posterior.record["provenance"]["seed"]
+    drawn = card.draw_prior(PRIOR_DRAWS, seed, spreads=bool(posterior.families))
+    coords: dict[str, Any] = {"chain": [0], "draw": np.arange(PRIOR_DRAWS)}
+    if posterior.families:
+        coords["family"] = list(posterior.families)
+    dataset = xr.Dataset(
+        {name: (("chain", "draw"), values[None]) for name, values in drawn.items()}, coords=coords
+    )
+    return replace(posterior, tree=xr.DataTree.from_dict({"posterior": dataset}))
+
+
+def _log_mean(source: Posterior, runs: Runs) -> xr.DataArray:
+    log_mean = xr.ufuncs.log(source.loss_of_runs())
+    return log_mean.transpose("chain", "draw", "run").assign_coords(run=runs["run_id"])
+
+
+def _predictive(source: Posterior, runs: Runs, purpose: int) -> xr.Dataset:
+    """Log losses as new runs at the observed places would give them."""
+    log_mean = _log_mean(source, runs)
+    predicted = log_mean + source.noise(log_mean, purpose)
+    if "loss_se" in runs:
+        error = source.rng(purpose + 10).standard_normal(predicted.shape)
+        predicted = predicted + error * (runs["loss_se"] / runs["loss"])
+    return xr.Dataset({"log_loss": predicted.astype("float32")})

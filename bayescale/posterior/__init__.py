@@ -1,0 +1,23 @@
+"""Draws of a law's coefficients, with all they came from: keep, open, summarise."""
+
+from bayescale.posterior.draws import Posterior, point
+from bayescale.posterior.files import open_posterior, save
+from bayescale.posterior.summary import (
+    DEFAULT_INTERVAL,
+    Summary,
+    quantiles,
+    summarise,
+    surprising_runs,
+)
+
+__all__ = [
+    "DEFAULT_INTERVAL",
+    "Posterior",
+    "Summary",
+    "open_posterior",
+    "point",
+    "quantiles",
+    "save",
+    "summarise",
+    "surprising_runs",
+]

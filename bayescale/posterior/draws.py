@@ -1,0 +1,224 @@
+"""Posterior: draws of a law's coefficients, with the law, card and runs they came from.
+
+Opening, summarising and forecasting need neither PyMC nor nutpie.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale.cards import ModelCard
+from bayescale.errors import PosteriorError, UnconvergedError
+from bayescale.laws import Law
+from bayescale.runs import Runs
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A fitted law. Made by :func:`bayescale.fit`, :func:`open_posterior` or :func:`point`.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        An ordinary ArviZ tree: ``posterior`` (dims chain, draw) with every coefficient in raw
+        units, ``sigma`` and ``nu``, ``sample_stats``, ``prior``, ``prior_predictive``,
+        ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``observed_data``,
+        ``constant_data``, and ``leave_one_out`` (dim run).
+    card : ModelCard
+        Priors and likelihood.
+    runs : Runs or None
+        The runs that were fitted; None for a published point estimate.
+    record : mapping
+        ``diagnostics``, ``provenance``, ``seconds`` and ``without_flagged`` as plain values.
+    """
+
+    tree: xr.DataTree
+    card: ModelCard
+    runs: Runs | None
+    record: Mapping[str, Any]
+
+    @property
+    def law(self) -> Law:
+        """The law whose coefficients these are."""
+        return self.card.law
+
+    @property
+    def draws(self) -> xr.Dataset:
+        """The ``posterior`` group, dims chain and draw."""
+        return self.tree["posterior"].to_dataset()
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families with coefficients of their own; empty where none are pooled."""
+        if "family" not in self.draws.coords:
+            return ()
+        return tuple(str(name) for name in self.draws["family"].values)
+
+    @cached_property
+    def _rng_seed(self) -> int:
+        return int(self.record.get("provenance", {}).get("seed", 0))
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """A generator for predictive draws: the same purpose gives the same numbers."""
+        return np.random.default_rng([self._rng_seed, purpose])
+
+    def coefficients(self, family: str | None = None) -> dict[str, xr.DataArray]:
+        """Draws of every coefficient, dims (chain, draw), in raw units.
+
+        Parameters
+        ----------
+        family : str, optional
+            One of :attr:`families`. Without it, where families are pooled, the coefficients
+            are those of a new family, drawn from the spread between the known ones.
+
+        Raises
+        ------
+        PosteriorError
+            If there is no such family.
+        """
+        draws, law = self.draws, self.law
+        values = {name: draws[name] for name in law.coefficients}
+        if family is not None and family not in self.families:
+            raise PosteriorError(
+                f"family {family!r} is not among those of this fit: "
+                f"{', '.join(self.families) or 'it does not tell families apart'}"
+            )
+        rng = self.rng(purpose=1)
+        for name in self.card.family if self.families else ():
+            if family is not None:
+                values[name] = draws[f"{name}_by_family"].sel(family=family, drop=True)
+            else:
+                deviation = draws[f"{name}_spread"] * rng.standard_normal(draws[name].shape)
+                term = law.terms[name]
+                slope = term.slope(values[term.exponent] if term.exponent else None)
+                values[name] = values[name] * np.exp(deviation / slope)
+        return values
+
+    def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
+        """The law's mean loss draw by draw, dims (chain, draw, ...) in nats per token."""
+        return self.law.loss(**inputs, **self.coefficients(family))
+
+    def loss_of_runs(self) -> xr.DataArray:
+        """The law's mean loss at the runs it was fitted to, dims (chain, draw, run).
+
+        Where families are pooled, each run has its own family's coefficients.
+        """
+        runs, draws = self.runs, self.draws
+        if runs is None:
+            raise PosteriorError("a point estimate was not fitted to any runs")
+        inputs = {name: xr.DataArray(runs[name], dims="run") for name in self.law.inputs}
+        if not self.families or not all(f"{name}_by_family" in draws for name in self.card.family):
+            return self.loss(inputs)
+        family = xr.DataArray(runs["family"].astype(str), dims="run")
+        values = {
+            name: draws[f"{name}_by_family"].sel(family=family).drop_vars("family")
+            if name in self.card.family
+            else draws[name]
+            for name in self.law.coefficients
+        }
+        return self.law.loss(**inputs, **values)
+
+    def noise(self, template: xr.DataArray, purpose: int = 2) -> xr.DataArray:
+        """One run's deviation from the law on log loss, a fresh draw for each element.
+
+        Raises
+        ------
+        PosteriorError
+            If the posterior is a point estimate that states no noise.
+        """
+        draws = self.draws
+        if "sigma" not in draws:
+            raise PosteriorError(
+                "this is a point estimate without a noise scale: it can say what the mean run "
+                "reaches, not what one new run does"
+            )
+        rng, shape = self.rng(purpose), template.shape
+        if "nu" in draws:
+            nu = draws["nu"].broadcast_like(template).transpose(*template.dims)
+            standard = rng.standard_t(nu.values)
+        else:
+            standard = rng.standard_normal(shape)
+        return draws["sigma"] * template.copy(data=standard)
+
+    def new_run(self, loss: xr.DataArray) -> xr.DataArray:
+        """One new run for each draw of the mean loss, in nats per token.
+
+        It scatters as the fitted runs do about the law, without any error of measurement.
+        """
+        with np.errstate(over="ignore"):  # few degrees of freedom reach an endless loss
+            return loss * xr.ufuncs.exp(self.noise(loss))
+
+    @property
+    def diagnostics(self) -> Mapping[str, Any]:
+        """What the convergence gate measured: rhat_max, ess_bulk_min, ..., passed, reasons."""
+        return self.record["diagnostics"]
+
+    def require_converged(self, allow: bool = False) -> None:
+        """Refuse draws that failed the convergence gate.
+
+        Raises
+        ------
+        UnconvergedError
+            Unless the gate was passed or ``allow`` is true.
+        """
+        if not (allow or self.diagnostics["passed"]):
+            raise UnconvergedError(
+                "this posterior failed its convergence gate, so nothing is computed from it: "
+                f"{'; '.join(self.diagnostics['reasons'])}. Fit again with more --draws, or use "
+                "it all the same with --allow-unconverged"
+            )
+
+    def __str__(self) -> str:
+        from bayescale.posterior.summary import summarise
+
+        return str(summarise(self))
+
+
+def point(
+    card: ModelCard,
+    values: Mapping[str, float],
+    *,
+    sigma: float | None = None,
+    nu: float | None = None,
+) -> Posterior:
+    """A point estimate as a posterior with one draw, so that it goes through the same code.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The card whose law the values belong to.
+    values : mapping of str to float
+        Every coefficient, in raw units; for a published one see
+        :meth:`ModelCard.published_values`.
+    sigma, nu : float, optional
+        Noise scale on log loss and degrees of freedom, for forecasts of one new run.
+
+    Examples
+    --------
+    >>> from bayescale.cards import load_card
+    >>> card = load_card("chinchilla")
+    >>> besiroglu = point(card, card.published_values("besiroglu_2024"))
+    >>> loss = besiroglu.loss({"params": 70e9, "tokens": 1.4e12})
+    >>> round(float(loss.squeeze()), 4)
+    1.9739
+    """
+    if set(values) != set(card.law.coefficients):
+        raise PosteriorError(
+            f"a point of law {card.law.name!r} needs {', '.join(card.law.coefficients)}; given "
+            f"{', '.join(values)}"
+        )
+    noise = {k: v for k, v in {"sigma": sigma, "nu": nu}.items() if v is not None}
+    dataset = xr.Dataset(
+        {k: (("chain", "draw"), np.full((1, 1), float(v))) for k, v in {**values, **noise}.items()},
+        coords={"chain": [0], "draw": [0]},
+    )
+    record = {
+        "diagnostics": {"passed": True, "reasons": [], "point": True},
+        "provenance": {"seed": 0},
+        "seconds": {},
+    }
+    return Posterior(xr.DataTree.from_dict({"posterior": dataset}), card, None, record)

@@ -1,0 +1,197 @@
+"""What a posterior says in a table: medians, intervals, and which runs stand out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.posterior.draws import Posterior
+
+DEFAULT_INTERVAL = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """What a posterior says of its coefficients, and whether to believe the sampler.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        One row a coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
+        ``learned`` (share of the prior's spread on the log scale that the runs removed).
+    interval : float
+        Mass of the central interval between lower and upper.
+    """
+
+    law: str
+    card: str
+    n_runs: int
+    frame: pd.DataFrame
+    interval: float
+    diagnostics: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    surprising: pd.DataFrame
+    without_flagged: Mapping[str, Any] | None
+    families: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The coefficients' table."""
+        return self.frame.copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the keys of the command line."""
+        columns = ("median", "lower", "upper", "unit", "learned")
+        return {
+            "law": self.law,
+            "card": self.card,
+            "n_runs": self.n_runs,
+            "interval": self.interval,
+            "coefficients": {
+                str(name): {c: row[c] for c in columns} for name, row in self.frame.iterrows()
+            },
+            "diagnostics": dict(self.diagnostics),
+            "seconds": dict(self.seconds),
+            "families": list(self.families),
+            "surprising_runs": self.surprising.to_dict(orient="records"),
+            "without_surprising_runs": self.without_flagged,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.law} fitted to {self.n_runs} runs (card {self.card})",
+            "",
+            f"{'':>14}  {'median':>11}  {f'{self.interval:.0%} interval':>25}  learned  unit",
+        ]
+        for name, row in self.frame.iterrows():
+            between = f"{row['lower']:.5g} to {row['upper']:.5g}"
+            learned = "" if np.isnan(row["learned"]) else f"{row['learned']:.0%}"
+            lines.append(
+                f"{name:>14}  {row['median']:>11.5g}  {between:>25}  {learned:>7}  {row['unit']}"
+            )
+        lines += ["", "learned: how much of the prior's spread the runs removed", ""]
+        lines.append(_diagnosis(self.diagnostics))
+        if len(self.surprising):
+            lines += ["", _surprises(self.surprising, self.without_flagged)]
+        return "\n".join(lines)
+
+
+def _diagnosis(diagnostics: Mapping[str, Any]) -> str:
+    if diagnostics.get("point"):
+        return "A point estimate: one draw, nothing sampled."
+    figures = (
+        f"R-hat at most {diagnostics['rhat_max']:.3f}, effective draws at least "
+        f"{min(diagnostics['ess_bulk_min'], diagnostics['ess_tail_min']):.0f}, "
+        f"{diagnostics['divergences']} divergences in {diagnostics['n_draws']} draws"
+    )
+    if diagnostics["passed"]:
+        return f"Sampler: passed ({figures})."
+    return f"Sampler: NOT TO BE TRUSTED. {'; '.join(diagnostics['reasons'])} ({figures})."
+
+
+def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> str:
+    shown = [
+        f"{row.run_id} (loss {row.loss:.3f}, law says {row.expected:.3f}; {row.why})"
+        for row in surprising.head(10).itertuples()
+    ]
+    more = f" and {len(surprising) - 10} more" if len(surprising) > 10 else ""
+    n = f"{len(surprising)} runs stand" if len(surprising) > 1 else "1 run stands"
+    lines = [f"{n} out by leave-one-out: {'; '.join(shown)}{more}."]
+    if without is not None:
+        moves = [
+            f"{name} {move['with']['median']:.4g} -> {move['without']['median']:.4g} "
+            f"({move['without']['lower']:.4g} to {move['without']['upper']:.4g})"
+            for name, move in without["coefficients"].items()
+        ]
+        lines.append(
+            f"Without the surprising ones (90 % intervals): {'; '.join(moves)}. "
+            "Keep them if they are sound runs."
+        )
+    return "\n".join(lines)
+
+
+def quantiles(values: Any, interval: float = DEFAULT_INTERVAL) -> dict[str, float]:
+    """Median and central interval of draws, reduced over everything."""
+    flat = np.asarray(values, dtype=float).ravel()
+    lower, median, upper = np.quantile(flat, [(1 - interval) / 2, 0.5, (1 + interval) / 2])
+    return {"median": float(median), "lower": float(lower), "upper": float(upper)}
+
+
+def summarise(posterior: Posterior, interval: float = DEFAULT_INTERVAL) -> Summary:
+    """Medians and central intervals of every coefficient and of the noise.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    interval : float
+        Mass of the central intervals, 0.9 unless asked otherwise.
+    """
+    card, draws = posterior.card, posterior.draws
+    described = card.coefficients | card.noise.parameters
+    prior = posterior.tree["prior"].to_dataset() if "prior" in posterior.tree.children else None
+    rows = {}
+    for name in (*card.law.coefficients, *card.noise.parameters):
+        if name not in draws:
+            continue
+        values = draws[name].values / described[name].unit_factor
+        learned = np.nan
+        if prior is not None:
+            learned = 1 - np.log(draws[name].values).std() / np.log(prior[name].values).std()
+        rows[name] = quantiles(values, interval) | {
+            "unit": described[name].unit,
+            "learned": float(learned),
+        }
+    return Summary(
+        law=card.law.name,
+        card=card.name,
+        n_runs=0 if posterior.runs is None else len(posterior.runs),
+        frame=pd.DataFrame.from_dict(rows, orient="index"),
+        interval=interval,
+        diagnostics=posterior.diagnostics,
+        seconds=posterior.record.get("seconds", {}),
+        surprising=surprising_runs(posterior),
+        without_flagged=posterior.record.get("without_flagged"),
+        families=posterior.families,
+    )
+
+
+def surprising_runs(posterior: Posterior) -> pd.DataFrame:
+    """Runs that leave-one-out finds far off the law or moving it much, worst first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``run_id``, ``loss``, ``expected`` (nats per token), ``p_value`` (two-sided, of the run
+        given all others), ``moves`` (largest shift of a coefficient's mean on leaving the run
+        out, in posterior standard deviations), ``moves_coefficient`` and ``why``.
+    """
+    if "leave_one_out" not in posterior.tree.children or posterior.runs is None:
+        return pd.DataFrame(columns=["run_id", "loss", "expected", "p_value", "moves", "why"])
+    loo = posterior.tree["leave_one_out"].to_dataset()
+    largest = abs(loo["shift"]).argmax("coefficient")
+    frame = pd.DataFrame(
+        {
+            "run_id": posterior.runs["run_id"],
+            "loss": posterior.runs["loss"],
+            "expected": loo["expected"].values,
+            "p_value": loo["p_value"].values,
+            "moves": abs(loo["shift"]).max("coefficient").values,
+            "moves_coefficient": loo["coefficient"].values[largest.values].astype(str),
+            "surprising": loo["surprising"].values.astype(bool),
+            "influential": loo["influential"].values.astype(bool),
+        }
+    )
+    flagged = frame[frame["surprising"] | frame["influential"]].copy()
+    surprise = [f"p = {p:.2g}" for p in flagged["p_value"]]
+    influence = [
+        f"moves {name} by {moves:.1f} sd"
+        for name, moves in zip(flagged["moves_coefficient"], flagged["moves"], strict=True)
+    ]
+    reasons = zip(flagged["surprising"], surprise, flagged["influential"], influence, strict=True)
+    flagged["why"] = [
+        " and ".join([text for flag, text in ((a, why_a), (b, why_b)) if flag])
+        for a, why_a, b, why_b in reasons
+    ]
+    columns = ["run_id", "loss", "expected", "p_value", "moves", "moves_coefficient", "why"]
+    return flagged.sort_values("p_value")[columns].reset_index(drop=True)

@@ -1,0 +1,164 @@
+"""The run log as a frozen value: training runs in raw units, and how they were read."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import RunLogError, collected, listed
+from bayescale.laws import Law
+
+SCALES = ("params", "tokens", "flops")
+NUMBERS = (*SCALES, "loss", "loss_se", "unique_tokens", "epochs")
+LABELS = ("family", "run_id")
+
+
+class Note(NamedTuple):
+    """Something the user should know: a stable code and a sentence."""
+
+    code: str
+    text: str
+
+
+class LeftOut(NamedTuple):
+    """A row that is not among the runs, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Training runs in raw units, with the record of how they were read.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        One row a run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
+        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``family``, ``unique_tokens``,
+        ``epochs`` that the log has. Numbers are float64. Not to be changed.
+    columns : mapping of str to str
+        For each column, where its values come from.
+    dropped : tuple of LeftOut
+        Rows left out on request.
+    warnings : tuple of Note
+        What was noticed while reading.
+    source : str
+        The file's name, or ``DataFrame``.
+    """
+
+    frame: pd.DataFrame
+    columns: Mapping[str, str]
+    dropped: tuple[LeftOut, ...] = ()
+    warnings: tuple[Note, ...] = ()
+    source: str = "DataFrame"
+    _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.frame.columns
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        """A column as an array of shape (run,), which cannot be written to."""
+        if column not in self._arrays:
+            if column not in self:
+                raise RunLogError(
+                    f"{self.source} has no {column}: it has {', '.join(self.frame.columns)}"
+                )
+            values = self.frame[column].to_numpy(
+                dtype=float if column in NUMBERS else object, copy=True
+            )
+            values.flags.writeable = False
+            self._arrays[column] = values
+        return self._arrays[column]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the runs' values, whatever file they came from."""
+        record = {
+            name: [repr(value) for value in self[name].tolist()]
+            for name in sorted(self.frame.columns)
+        }
+        return hashlib.sha256(json.dumps(record).encode()).hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """A copy of the runs, for the caller to do with as they like."""
+        return self.frame.copy()
+
+    def take(
+        self, keep: Callable[[pd.DataFrame], Any] | Sequence[bool] | np.ndarray, reason: str = ""
+    ) -> "Runs":
+        """The runs for which ``keep`` is true; the others are listed as left out.
+
+        Parameters
+        ----------
+        keep : callable or array of bool, shape (run,)
+            A mask, or a function from the frame to one.
+        reason : str
+            Why the others are left out.
+        """
+        mask = np.asarray(keep(self.frame) if callable(keep) else keep, dtype=bool)
+        if mask.shape != (len(self),):
+            raise RunLogError(f"the mask has shape {mask.shape}, but there are {len(self)} runs")
+        left = [
+            LeftOut(str(run), reason or "not among the runs taken")
+            for run in self.frame.loc[~mask, "run_id"]
+        ]
+        frame = self.frame.loc[mask].reset_index(drop=True)
+        return replace(self, frame=frame, dropped=(*self.dropped, *left), _arrays={})
+
+    def __str__(self) -> str:
+        sizes = [
+            f"{name} {self[name].min():.3g} to {self[name].max():.3g}"
+            for name in (*SCALES, "loss")
+            if name in self
+        ]
+        return f"{len(self)} runs from {self.source}: {', '.join(sizes)}"
+
+
+def require_runs_for(law: Law, runs: Runs) -> None:
+    """Check that a law can be fitted to these runs.
+
+    Raises
+    ------
+    RunLogError
+        If there are fewer than two runs, an input of the law is absent or incomplete, or all
+        runs have one size of an input.
+    """
+    if len(runs) < 2:
+        raise RunLogError(
+            f"{runs.source} holds {len(runs)} run{'' if len(runs) == 1 else 's'}, and a law of "
+            "scale needs at least two of different size: add runs"
+        )
+    problems = []
+    for name in law.inputs:
+        if name not in runs:
+            problems.append(
+                f"it has no {name}: name the column with --column {name}=HEADER, or choose a law "
+                "of what it has"
+            )
+            continue
+        values = runs[name]
+        lacking = np.isnan(values)
+        if lacking.any():
+            rows = listed(runs["run_id"][lacking])
+            problems.append(
+                f"{name} is missing for {rows}: leave such runs out with --missing drop, or "
+                "choose a law that does not need it"
+            )
+        elif np.ptp(np.log(values)) < 1e-3:
+            problems.append(
+                f"all {len(runs)} runs have one size, {name} = {values[0]:.6g}, so nothing can be "
+                f"learned of how loss depends on {name}: add runs of another size"
+                + ("" if len(law.inputs) == 1 else ", or choose a law of what varies")
+            )
+    if problems:
+        raise RunLogError(
+            collected(f"law {law.name!r} cannot be fitted to {runs.source}:", problems)
+        )

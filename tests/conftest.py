@@ -1,0 +1,101 @@
+"""What several test files share: real runs, one real fit, and the command line in process."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from bayescale import cli
+from bayescale.datasets import load
+from bayescale.inference.sample import fit
+from bayescale.posterior import Posterior, save
+from bayescale.runs import Runs
+
+SEED = 20_240_415
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The one source of randomness in tests."""
+    return np.random.default_rng(SEED)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real runs, which is not part of the repository."""
+    folder = os.environ.get("BAYESCALE_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("BAYESCALE_DATA does not name a folder with the real runs")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def all_chinchilla(real_data: Path) -> Runs:
+    """The 245 runs, the five far-off ones included."""
+    return load("chinchilla")
+
+
+@pytest.fixture(scope="session")
+def chinchilla_runs(all_chinchilla: Runs) -> Runs:
+    """The 240 runs that Besiroglu et al. kept."""
+    return all_chinchilla.take(
+        lambda frame: frame["loss"].rank(ascending=False) > 5, "one of the five highest losses"
+    )
+
+
+@pytest.fixture(scope="session")
+def chinchilla_posterior(chinchilla_runs: Runs) -> Posterior:
+    return fit(chinchilla_runs, "chinchilla")
+
+
+@pytest.fixture(scope="session")
+def cerebras() -> Runs:
+    """Seven published runs at 20 tokens per parameter, smallest first."""
+    return load("pile_2023").take(lambda frame: frame["family"] == "Cerebras-GPT")
+
+
+@pytest.fixture(scope="session")
+def cerebras_posterior(cerebras: Runs) -> Posterior:
+    """The compute law on the five runs up to 2.7B parameters."""
+    return fit(cerebras.take(lambda frame: frame["params"] < 3e9), "henighan_compute")
+
+
+@pytest.fixture(scope="session")
+def fit_file(cerebras_posterior: Posterior, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(cerebras_posterior, tmp_path_factory.mktemp("fit") / "cerebras.nc")
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def bayescale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Run the command line in this process: ``bayescale("check", path, "--json")``."""
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr("sys.argv", ["bayescale", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run

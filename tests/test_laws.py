@@ -1,0 +1,232 @@
+"""The equations: published golden numbers, and what every law promises."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+import xarray as xr
+
+from bayescale.cards import card_names, load_card
+from bayescale.errors import LawError
+from bayescale.laws import (
+    CHINCHILLA,
+    KAPLAN,
+    KAPLAN_COMPUTE,
+    KAPLAN_PARAMS,
+    KAPLAN_TOKENS,
+    LAWS,
+    Amplitude,
+    Constant,
+    CriticalScale,
+    Law,
+    compute_optimal,
+    find_law,
+)
+from bayescale.units import FLOP_PER_PF_DAY
+
+HOFFMANN = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
+HOFFMANN_UNROUNDED = {
+    "E": np.exp(0.5267228),
+    "A": np.exp(6.0073404),
+    "B": np.exp(6.0179186),
+    "alpha": 0.33917084,
+    "beta": 0.2849083,
+}
+BESIROGLU = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
+HUBER_OPTIMUM = {"E": 1.8172, "A": 477.84, "B": 2143.86, "alpha": 0.34731, "beta": 0.36718}
+
+
+def significant(value: float, printed: str) -> bool:
+    """Whether a value, rounded as the printed number is, gives that number."""
+    digits = len(printed.split("e")[0].replace(".", "").lstrip("0"))
+    return float(f"{value:.{digits}g}") == float(printed)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "flops", "params", "tokens", "ratio", "loss"),
+    [
+        (HOFFMANN, 1e21, "1.824e9", "9.136e10", "50.08", "2.3289"),
+        (HOFFMANN, 5.76e23, "3.219e10", "2.982e12", "92.65", "1.9307"),
+        (HOFFMANN, 1e25, "1.168e11", "1.427e13", "122.1", "1.8453"),
+        (HOFFMANN_UNROUNDED, 1e21, "2.217e9", "7.518e10", "33.91", "2.2955"),
+        (HOFFMANN_UNROUNDED, 5.76e23, "4.036e10", "2.379e12", "58.93", "1.9184"),
+        (HOFFMANN_UNROUNDED, 1e25, "1.485e11", "1.122e13", "75.5", "1.8380"),
+        (BESIROGLU, 1e21, "2.778e9", "5.999e10", "21.59", "2.3055"),
+        (BESIROGLU, 5.76e23, "7.225e10", "1.329e12", "18.39", "1.9744"),
+        (BESIROGLU, 1e25, "3.121e11", "5.341e12", "17.1", "1.9117"),
+    ],
+)
+def test_compute_optimal_points_of_published_chinchilla_fits(
+    coefficients: dict[str, float], flops: float, params: str, tokens: str, ratio: str, loss: str
+) -> None:
+    n, d = map(float, compute_optimal(CHINCHILLA, flops, coefficients))
+    assert significant(n, params)
+    assert significant(d, tokens)
+    assert significant(d / n, ratio)
+    assert significant(CHINCHILLA.loss(n, d, **coefficients), loss)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "chinchilla", "gopher"),
+    [
+        (HOFFMANN, "1.9366", "1.9933"),
+        (HOFFMANN_UNROUNDED, "1.9208", "1.9672"),
+        (BESIROGLU, "1.9739", "1.9996"),
+        (HUBER_OPTIMUM, "1.9734", "1.9987"),
+    ],
+)
+def test_losses_of_chinchilla_and_gopher(
+    coefficients: dict[str, float], chinchilla: str, gopher: str
+) -> None:
+    assert significant(CHINCHILLA.loss(70e9, 1.4e12, **coefficients), chinchilla)
+    assert significant(CHINCHILLA.loss(280e9, 300e9, **coefficients), gopher)
+
+
+def test_losses_of_kaplans_published_laws() -> None:
+    params = load_card("kaplan_params").published_values("kaplan_2020")
+    tokens = load_card("kaplan_tokens").published_values("kaplan_2020")
+    compute = load_card("kaplan_compute").published_values("kaplan_2020")
+    optimal = load_card("kaplan_compute").published_values("kaplan_2020_compute_optimal")
+    joint = load_card("kaplan").published_values("kaplan_2020")
+    assert significant(KAPLAN_PARAMS.loss(1e9, **params), "2.3756")
+    assert significant(KAPLAN_PARAMS.loss(1.5e9, **params), "2.3036")
+    assert significant(KAPLAN_TOKENS.loss(22e9, **tokens), "2.0992")
+    assert significant(KAPLAN_COMPUTE.loss(FLOP_PER_PF_DAY, **compute), "2.5742")
+    assert significant(KAPLAN_COMPUTE.loss(FLOP_PER_PF_DAY, **optimal), "2.6581")
+    assert significant(KAPLAN.loss(1e9, 1e10, **joint), "2.4197")
+    assert significant(KAPLAN.loss(1e9, 1e300, **joint), "2.3188")
+
+
+def test_the_cerebras_law_predicts_what_its_paper_prints() -> None:
+    law = LAWS["henighan_compute"]
+    values = load_card("henighan_compute").published_values("cerebras_gpt_2023")
+    for flops, printed in ((2.6e18, "2.603"), (1.1e21, "1.849"), (2.3e22, "1.580")):
+        # the paper's FLOP are rounded to two digits
+        assert law.loss(flops, **values) == pytest.approx(float(printed), rel=2e-3)
+
+
+@pytest.mark.parametrize("card", card_names())
+def test_published_coefficients_of_the_cards_are_those_of_the_papers(card: str) -> None:
+    published = load_card(card).published
+    for key, values in {
+        "hoffmann_2022": HOFFMANN,
+        "hoffmann_2022_unrounded": HOFFMANN_UNROUNDED,
+        "besiroglu_2024": BESIROGLU,
+    }.items():
+        if key in published:
+            assert published[key].values == pytest.approx(values, rel=1e-8)
+
+
+def example(law: Law) -> tuple[dict[str, float], dict[str, float]]:
+    """Realistic inputs and coefficients of a law: the medians of its prior."""
+    drawn = load_card(law.name).draw_prior(4001, seed=1)
+    scales = {"params": 3e9, "tokens": 5e10, "flops": 9e20}
+    return (
+        {name: scales[name] for name in law.inputs},
+        {name: float(np.median(drawn[name])) for name in law.coefficients},
+    )
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=lambda law: law.name)
+def test_one_function_serves_floats_numpy_xarray_and_pytensor(law: Law) -> None:
+    inputs, values = example(law)
+    expected = law.loss(**inputs, **values)
+    assert isinstance(expected, float)
+
+    arrays = {name: np.full(3, x) for name, x in inputs.items()}
+    np.testing.assert_allclose(law.loss(**arrays, **values), np.full(3, expected), rtol=1e-12)
+
+    points = {name: xr.DataArray([x, x], dims="point") for name, x in inputs.items()}
+    draws = {name: xr.DataArray([[x]], dims=("chain", "draw")) for name, x in values.items()}
+    labelled = law.loss(**points, **draws)
+    assert set(labelled.dims) == {"chain", "draw", "point"}
+    np.testing.assert_allclose(labelled, np.full(labelled.shape, expected), rtol=1e-12)
+
+    symbols = {name: pt.dscalar(name) for name in (*law.inputs, *law.coefficients)}
+    symbolic = law.loss(**symbols)
+    mode = pytensor.compile.mode.Mode(linker="py", optimizer=None)
+    compiled = pytensor.function(list(symbols.values()), symbolic, mode=mode)
+    assert compiled(*inputs.values(), *values.values()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=lambda law: law.name)
+def test_loss_falls_with_every_scale(law: Law) -> None:
+    inputs, values = example(law)
+    for name in law.inputs:
+        larger = inputs | {name: 10 * inputs[name]}
+        assert 0 < law.loss(**larger, **values) < law.loss(**inputs, **values)
+
+
+@pytest.mark.parametrize(
+    "law", [law for law in LAWS.values() if law.optimum], ids=lambda law: law.name
+)
+def test_closed_form_optimum_is_where_the_numeric_search_ends(law: Law) -> None:
+    drawn = load_card(law.name).draw_prior(200, seed=3)
+    values = {name: drawn[name] for name in law.coefficients}
+    closed, _ = compute_optimal(law, 1e22, values)
+    searched, _ = compute_optimal(replace(law, optimum=None), 1e22, values)
+    np.testing.assert_allclose(searched, closed, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "law", [law for law in LAWS.values() if law.optimum], ids=lambda law: law.name
+)
+def test_no_other_split_of_the_budget_beats_the_optimum(law: Law) -> None:
+    _, values = example(law)
+    params, tokens = compute_optimal(law, 1e22, values)
+    best = law.loss(float(params), float(tokens), **values)
+    for factor in np.geomspace(0.01, 100, 41):
+        assert law.loss(params * factor, tokens / factor, **values) >= best * (1 - 1e-12)
+
+
+def test_a_law_of_one_scale_cannot_split_a_budget() -> None:
+    with pytest.raises(LawError) as caught:
+        compute_optimal(KAPLAN_PARAMS, 1e22, {"N_c": 8.8e13, "alpha_N": 0.076})
+    assert str(caught.value) == (
+        "law 'kaplan_params' is a function of params, so it cannot split a budget: use a law of "
+        "params and tokens, such as chinchilla or kaplan"
+    )
+
+
+@pytest.mark.parametrize(
+    "term", [Constant(), Amplitude(input="x", exponent="a"), CriticalScale(input="x", exponent="a")]
+)
+def test_a_terms_size_and_its_coefficient_are_inverse(term: Constant | Amplitude) -> None:
+    there = term.log_value(3.1, 0.4, 7.0)
+    assert term.log_coefficient(there, 0.4, 7.0) == pytest.approx(3.1)
+    step = (term.log_value(3.1 + 1e-6, 0.4, 7.0) - there) / 1e-6
+    assert step == pytest.approx(term.slope(0.4), rel=1e-6)
+
+
+def test_a_law_is_checked_when_it_is_made() -> None:
+    with pytest.raises(LawError) as caught:
+        Law(
+            name="bad",
+            inputs=("params",),
+            coefficients=("A",),
+            loss=lambda params, *, B: B / params,
+        )
+    assert str(caught.value) == (
+        "law 'bad' is ill-defined: loss takes (params, *, B) but needs (params, *, A)"
+    )
+    with pytest.raises(LawError, match="loss is not the sum of the terms"):
+        Law(
+            name="bad",
+            inputs=("params",),
+            coefficients=("A", "a"),
+            loss=lambda params, *, A, a: 1 + A / params**a,
+            terms={"A": Amplitude(input="params", exponent="a")},
+            sum_of_terms=True,
+        )
+    with pytest.raises(LawError, match="inputs are"):
+        Law(name="bad", inputs=("size",), coefficients=("A",), loss=lambda size, *, A: A / size)
+
+
+def test_an_unknown_law_lists_the_known_ones() -> None:
+    with pytest.raises(LawError) as caught:
+        find_law("chinchila")
+    assert str(caught.value) == (
+        f"law 'chinchila' is unknown: use one of {', '.join(LAWS)}, or your own as file.py:NAME"
+    )

@@ -1,0 +1,181 @@
+"""The PyMC model: the card's prior in other coordinates, and an ordinary model otherwise."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor
+import pytest
+from pytensor.compile.mode import Mode
+
+from bayescale.cards import ModelCard, card_names, load_card, parse_card
+from bayescale.inference.model import LevelAndShares, build_model, families, model_data
+from bayescale.laws import LAWS
+from bayescale.runs import Runs, read_runs
+
+PLAIN = Mode(linker="py", optimizer=None)
+
+
+def some_runs(n: int = 6, **columns: Any) -> Runs:
+    rng = np.random.default_rng(4)
+    params = np.geomspace(1e8, 1e10, n)
+    tokens = params * rng.uniform(5, 80, n)
+    loss = np.linspace(3.5, 2.2, n)
+    return read_runs(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss} | columns))
+
+
+def stated_log_density(card: ModelCard, values: dict[str, float]) -> float:
+    """The card's log prior density of the raw coefficients and noise, written out by hand."""
+    total = sum(float(density) for density in card.log_prior(values).values())
+    for name, described in card.coefficients.items():
+        if described.prior.at is None:
+            total -= np.log(described.unit_factor)
+            continue
+        # from a density of the term's size to one of its coefficient
+        term = card.law.terms[name]
+        exponent = values[term.exponent]
+        log_size = term.log_value(np.log(values[name]), exponent, np.log(described.prior.at))
+        total += log_size - np.log(values[name]) + np.log(term.slope(exponent))
+    return total
+
+
+AT_A_SCALE = "at = 1e9, low = 0.06, high = 1.0"
+OTHER_WAYS = {
+    "gamma at a scale": (AT_A_SCALE, 'at = 1e9, dist = "Gamma", kwargs = { alpha = 2, beta = 4 }'),
+    "log-normal without a scale": (AT_A_SCALE, "low = 50, high = 5000"),
+    "normal, cut off": (
+        "low = 0.5, high = 2.5",
+        'dist = "TruncatedNormal", kwargs = { mu = 1.5, sigma = 0.5, lower = 0 }',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*card_names(), *OTHER_WAYS])
+def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -> None:
+    """Density of the sampler's coordinates = the card's density x the Jacobian between them."""
+    if name in OTHER_WAYS:
+        old, new = OTHER_WAYS[name]
+        text = load_card("chinchilla").text
+        assert old in text
+        card = parse_card(text.replace(old, new, 1))
+    else:
+        card = load_card(name)
+    model = build_model(some_runs(), card)
+    names = [*card.law.coefficients, *card.noise.parameters]
+    with model:
+        free = model.value_vars
+        outputs = model.replace_rvs_by_values([model[name] for name in names])
+        log_prior = model.logp(vars=model.free_RVs, sum=True)
+    evaluate = pytensor.function(free, [log_prior, *outputs], mode=PLAIN, on_unused_input="ignore")
+
+    start = model.initial_point()
+    shapes = [np.shape(start[value.name]) for value in free]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    assert sum(sizes) == len(names)
+
+    def at(u: np.ndarray) -> tuple[float, np.ndarray]:
+        parts = np.split(u, np.cumsum(sizes)[:-1])
+        logp, *values = evaluate(*[p.reshape(s) for p, s in zip(parts, shapes, strict=True)])
+        return float(logp), np.array([float(value) for value in values])
+
+    rng = np.random.default_rng(8)
+    centre = np.concatenate([np.ravel(start[value.name]) for value in free])
+    for _ in range(3):
+        u = centre + 0.3 * rng.standard_normal(len(centre))
+        logp, values = at(u)
+        step = 1e-5
+        # the Jacobian of the logs is better scaled than that of the values
+        sides = [(at(u + step * e)[1], at(u - step * e)[1]) for e in np.eye(len(u))]
+        jacobian = np.array([(np.log(up) - np.log(down)) / (2 * step) for up, down in sides])
+        log_volume = np.linalg.slogdet(jacobian)[1] + np.log(values).sum()
+        stated = stated_log_density(card, dict(zip(names, values, strict=True)))
+        assert logp == pytest.approx(stated + log_volume, abs=1e-5)
+
+
+def test_level_and_shares_is_a_volume_preserving_round_trip() -> None:
+    transform = LevelAndShares()
+    x = pytensor.tensor.dvector("x")
+    forward = pytensor.function([x], transform.forward(x), mode=PLAIN)
+    back = pytensor.function([x], transform.backward(x), mode=PLAIN)
+    point = np.array([0.4, -1.3, -2.2])
+    seen = forward(point)
+    assert seen[0] == pytest.approx(np.log(np.exp(point).sum()))
+    np.testing.assert_allclose(back(seen), point)
+    jacobian = np.array([(back(seen + 1e-6 * e) - back(seen - 1e-6 * e)) / 2e-6 for e in np.eye(3)])
+    assert abs(np.linalg.det(jacobian)) == pytest.approx(1, rel=1e-6)
+
+
+def test_pymc_draws_the_prior_that_the_card_draws() -> None:
+    card = load_card("chinchilla")
+    with build_model(some_runs(), card):
+        tree = pm.sample_prior_predictive(
+            4000, random_seed=1, var_names=["E", "A", "beta"], compile_kwargs={"mode": PLAIN}
+        )
+    ours = card.draw_prior(4000, seed=2)
+    for name in ("E", "A", "beta"):
+        theirs = np.log(tree["prior"][name].values.ravel())
+        error = np.log(ours[name]).std() * np.sqrt(2 / 4000)
+        assert abs(theirs.mean() - np.log(ours[name]).mean()) < 4 * error
+
+
+def test_the_model_is_an_ordinary_one_with_the_names_of_the_field() -> None:
+    model = build_model(some_runs(), load_card("chinchilla"))
+    assert isinstance(model, pm.Model)
+    assert {"E", "A", "alpha", "B", "beta", "sigma", "nu", "log_loss"} <= set(model.named_vars)
+    assert model.observed_RVs == [model["log_loss"]]
+    assert model.named_vars_to_dims["log_loss"] == ("run",)
+
+
+def test_known_measurement_error_adds_to_the_scatter() -> None:
+    """At a fixed point the likelihood is that of a wider Student-t, worked out with SciPy."""
+    from scipy import stats
+
+    card = load_card("henighan_compute")
+    loss_se = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2])
+    runs = some_runs(loss_se=loss_se)
+    with build_model(runs, card) as model:
+        point = model.initial_point()
+        pointwise = model.logp(vars=model.observed_RVs, sum=False)[0]
+        quantities = [model[name] for name in ("E", "C_c", "alpha_C", "sigma", "nu")]
+        outputs = [pointwise, *model.replace_rvs_by_values(quantities)]
+    evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
+    ours, E, C_c, alpha_C, sigma, nu = evaluate(*[point[v.name] for v in model.value_vars])
+    mean = np.log(LAWS["henighan_compute"].loss(runs["flops"], E=E, C_c=C_c, alpha_C=alpha_C))
+    scale = np.sqrt(sigma**2 + (loss_se / runs["loss"]) ** 2)
+    np.testing.assert_allclose(ours, stats.t.logpdf(np.log(runs["loss"]), nu, mean, scale))
+
+
+def test_data_of_another_length_has_the_same_names_and_ranks() -> None:
+    card = load_card("chinchilla")
+    long, short = model_data(some_runs(9), card), model_data(some_runs(3), card)
+    assert long.keys() == short.keys()
+    assert [np.ndim(long[k]) for k in long] == [np.ndim(short[k]) for k in short]
+    assert long["log_centre_params"] == pytest.approx(np.log(some_runs(9)["params"]).mean())
+
+
+def test_families_are_pooled_only_where_there_are_several() -> None:
+    card = load_card("chinchilla")
+    assert families(some_runs(), card) == ()
+    assert families(some_runs(family=["a"] * 6), card) == ()
+    assert families(some_runs(family=list("bbaabb")), card) == ("a", "b")
+    assert families(some_runs(family=list("bbaabb")), card, pool=False) == ()
+    assert families(some_runs(family=list("bbaabb")), replace_family(card)) == ()
+
+
+def replace_family(card: ModelCard) -> ModelCard:
+    return card.model_copy(update={"family": {}})
+
+
+def test_a_law_without_terms_is_sampled_as_its_card_states_it() -> None:
+    card = load_card("chinchilla")
+    bare = replace(LAWS["chinchilla"], terms={}, sum_of_terms=False, name="bare")
+    text = card.text[: card.text.index("[family")].replace('law = "chinchilla"', 'law = "bare"')
+    text = text.replace("at = 1e9, low = 0.06, high = 1.0", "low = 50, high = 5000")
+    text = text.replace("at = 2e10, low = 0.06, high = 1.0", "low = 50, high = 5000")
+    model = build_model(some_runs(), parse_card(text, law=bare))
+    assert "log_terms" not in model.named_vars
+    assert {variable.name for variable in model.free_RVs} == {
+        "E", "A", "alpha", "B", "beta", "sigma", "nu",
+    }  # fmt: skip

@@ -1,0 +1,49 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayescale.errors import UnitError
+from bayescale.units import FLOP_PER_PF_DAY, format_size, parse_size, unit_factor
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("70B", 70e9), ("1.4T", 1.4e12), ("5.76e23", 5.76e23), ("125m", 125e6), (" 2 K ", 2e3)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert parse_size(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "B", "7Q", "1,000", "0", "-3B", "inf", "nan", "1e400", "1_0"])
+def test_what_is_not_a_positive_size_is_refused_by_name(text: str) -> None:
+    with pytest.raises(UnitError, match=r"^--params is ") as caught:
+        parse_size(text, "--params")
+    assert repr(text) in str(caught.value)
+
+
+def test_message_of_a_bad_size_says_what_to_write() -> None:
+    with pytest.raises(UnitError) as caught:
+        parse_size("7Q", "--params")
+    assert str(caught.value) == (
+        "--params is '7Q', which is not a size: write a number, with K, M, B or T after it if "
+        "you like, for example 70B, 1.4T or 5.76e23"
+    )
+
+
+@given(st.floats(min_value=1e3, max_value=9.99e14))
+def test_a_formatted_size_reads_back_within_its_three_digits(value: float) -> None:
+    assert parse_size(format_size(value)) == pytest.approx(value, rel=5.1e-3)
+
+
+def test_a_petaflop_day_is_kaplans() -> None:
+    assert FLOP_PER_PF_DAY == 8.64e19
+    assert unit_factor("flops", "PF-day") == 8.64e19
+
+
+def test_unknown_unit_lists_the_known_ones() -> None:
+    with pytest.raises(UnitError) as caught:
+        unit_factor("loss", "bananas")
+    assert str(caught.value) == (
+        "unit 'bananas' of column 'loss' is unknown: use nats, bits or perplexity, or a positive "
+        "number such as 1e9"
+    )
