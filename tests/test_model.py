@@ -59,6 +59,7 @@ def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -
         old, new = OTHER_WAYS[name]
         text = load_card("chinchilla").text
         assert old in text
+        text = text[: text.index("[family")]  # families need log-normal priors
         card = parse_card(text.replace(old, new, 1))
     else:
         card = load_card(name)
