@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bayescale.runs import Runs, read_runs
     from bayescale.simulate import simulate
     from bayescale.trust.identifiability import design_notes, posterior_notes
+    from bayescale.trust.resampling import resampling_ratio, widen
 
 __version__ = "0.1.0"
 
@@ -47,9 +48,11 @@ _HOMES = {
     "point": "posterior",
     "posterior_notes": "trust.identifiability",
     "read_runs": "runs",
+    "resampling_ratio": "trust.resampling",
     "save": "posterior",
     "simulate": "simulate",
     "summarise": "posterior",
+    "widen": "trust.resampling",
 }
 
 __all__ = [
@@ -71,9 +74,11 @@ __all__ = [
     "point",
     "posterior_notes",
     "read_runs",
+    "resampling_ratio",
     "save",
     "simulate",
     "summarise",
+    "widen",
 ]
 
 

@@ -29,6 +29,7 @@ app = typer.Typer(
     name="bayescale",
     help="Bayesian inference for neural scaling laws.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -77,6 +78,9 @@ Card = Annotated[
     Path | None, typer.Option("--card", metavar="FILE", help="A model card, by name or path.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
+Robust = Annotated[
+    bool, typer.Option("--robust", help="As wide as fresh logs would scatter the coefficients.")
+]
 Allow = Annotated[
     bool, typer.Option("--allow-unconverged", help="Use a fit whose sampler missed its gate.")
 ]
@@ -145,9 +149,7 @@ def fit(
     card: Card = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FIT.nc", help="Default: beside you, named as RUNS."
-        ),
+        typer.Option("-o", "--output", metavar="FIT.nc", help="Default: RUNS.nc in this folder."),
     ] = None,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000,
@@ -171,13 +173,19 @@ def fit(
     from bayescale.inference.sample import fit as sample_posterior
     from bayescale.posterior import save, summarise
     from bayescale.trust.identifiability import design_notes, posterior_notes
+    from bayescale.trust.resampling import resampling_notes
 
     posterior = sample_posterior(
         log, law, card=card, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
         show_progress=sys.stderr.isatty(),
     )  # fmt: skip
     save(posterior, target)
-    notes = [*log.warnings, *design_notes(log, posterior.law), *posterior_notes(posterior)]
+    notes = [
+        *log.warnings,
+        *design_notes(log, posterior.law),
+        *posterior_notes(posterior),
+        *resampling_notes(posterior),
+    ]
     result = summarise(posterior)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
@@ -193,14 +201,19 @@ def fit(
 
 
 @app.command()
-def summary(fit_file: FitFile, law: OwnLaw = None, json_: Json = False) -> None:
+def summary(
+    fit_file: FitFile, law: OwnLaw = None, robust: Robust = False, json_: Json = False
+) -> None:
     """The coefficients of a fit, what the runs said of them, and the sampler's state."""
     from bayescale.posterior import summarise
     from bayescale.trust.identifiability import design_notes, posterior_notes
+    from bayescale.trust.resampling import resampling_notes, widen
 
     posterior = _open(fit_file, law)
+    notes: list[Note] = [*posterior_notes(posterior), *resampling_notes(posterior)]
+    if robust:
+        posterior = widen(posterior)
     result = summarise(posterior)
-    notes: list[Note] = [*posterior_notes(posterior)]
     lines = [str(result), ""]
     if posterior.runs is not None:
         log = posterior.runs
@@ -209,6 +222,7 @@ def summary(fit_file: FitFile, law: OwnLaw = None, json_: Json = False) -> None:
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
         "provenance": posterior.record["provenance"],
+        "robust": robust,
         "output": str(fit_file),
     }
     _answer(answer, "\n".join(lines).rstrip(), json_)
@@ -228,6 +242,7 @@ def forecast(
     ] = None,
     family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
     law: OwnLaw = None,
+    robust: Robust = False,
     allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
@@ -240,10 +255,14 @@ def forecast(
     from bayescale.forecast import forecast as forecast_loss
 
     posterior = _open(fit_file, law)
+    if robust:
+        from bayescale.trust.resampling import widen
+
+        posterior = widen(posterior)
     result = forecast_loss(
         posterior, **scales, target=target, family=family, allow_unconverged=allow_unconverged
     )
-    _answer(result.to_json(), str(result), json_)
+    _answer(result.to_json() | {"robust": robust}, str(result), json_)
     _exit_untrusted(posterior.diagnostics["passed"])
 
 

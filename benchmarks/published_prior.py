@@ -8,32 +8,26 @@ Run: ``python benchmarks/published_prior.py``
 """
 
 import numpy as np
+from huber import objective
 from scipy.optimize import minimize
-from scipy.special import huber, logsumexp
 
 from bayescale.datasets import load
 
 BOOTSTRAPS = 1000
-HUBER_DELTA = 1e-3
 PUBLISHED = np.array([np.log(1.8172), np.log(482.01), np.log(2085.43), 0.3478, 0.3658])
-
-
-def predicted(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
-    """Log loss of the law with coefficients (log E, log A, log B, alpha, beta)."""
-    e, a, b, alpha, beta = theta
-    terms = [np.full_like(log_n, e), a - alpha * log_n, b - beta * log_d]
-    return logsumexp(np.stack(terms), axis=0)
 
 
 def fit(log_n: np.ndarray, log_d: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
     """The Huber estimate, from the published optimum as starting point."""
-
-    def objective(theta: np.ndarray) -> float:
-        return huber(HUBER_DELTA, log_loss - predicted(theta, log_n, log_d)).sum()
-
-    rough = minimize(objective, PUBLISHED, method="Nelder-Mead", options={"maxfev": 3000})
-    fine = minimize(objective, rough.x, method="Nelder-Mead", options={"maxfev": 3000})
-    return fine.x
+    theta, options = PUBLISHED, {"maxfev": 3000}
+    for _ in range(2):  # the objective has kinks at which one simplex can collapse
+        theta = minimize(
+            lambda theta: objective(theta, log_n, log_d, log_loss)[0],
+            theta,
+            method="Nelder-Mead",
+            options=options,
+        ).x
+    return theta
 
 
 def main() -> None:

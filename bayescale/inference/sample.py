@@ -161,7 +161,7 @@ def sample(
     # ArviZ looks for the tree-depth flag under this name, and text cannot be saved
     stats = stats.rename({"maxdepth_reached": "reached_max_treedepth"})
     kept = [name for name in stats.data_vars if stats[name].dims == ("chain", "draw")]
-    stats = stats[[name for name in kept if stats[name].dtype.kind in "bif"]]
+    stats = stats[[name for name in kept if stats[name].dtype.kind in "biuf"]]
     groups = {"posterior": tree["posterior"].to_dataset(), "sample_stats": stats}
     thinned = {
         name: group.isel(draw=slice(thin - 1, None, thin)).assign_coords(draw=np.arange(draws))

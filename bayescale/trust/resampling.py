@@ -1,0 +1,127 @@
+"""Whether a posterior is as wide as fresh run logs would have it.
+
+A posterior takes the runs to scatter about the law independently and alike. Where they do
+not, because neighbours err together or one corner scatters more, it is too narrow. How far
+each run moves the coefficients tells by how much, without a refit: the infinitesimal
+jackknife (Giordano and Broderick 2023).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from bayescale.errors import PosteriorError
+from bayescale.posterior import Posterior
+from bayescale.runs import Note
+
+FEWEST_RUNS = 30
+"""With fewer runs the jackknife is itself too uncertain to say anything."""
+
+TOO_NARROW = 1.2
+
+
+def resampling_ratio(posterior: Posterior) -> dict[str, float]:
+    """Scatter of each coefficient over fresh logs, in posterior standard deviations.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of at least 30 runs, with its ``log_likelihood``.
+
+    Returns
+    -------
+    dict of str to float
+        For the logarithm of each coefficient: near 1 where the model is right, above 1 where
+        its intervals are too narrow.
+
+    Raises
+    ------
+    PosteriorError
+        If there are too few runs.
+    """
+    posterior_cov, jackknife_cov = _covariances(posterior)
+    ratio = np.sqrt(np.diag(jackknife_cov) / np.diag(posterior_cov))
+    return dict(zip(posterior.law.coefficients, map(float, ratio), strict=True))
+
+
+def widen(posterior: Posterior) -> Posterior:
+    """The same posterior, spread as wide as fresh logs would scatter it, nowhere narrower.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of at least 30 runs, without pooled families.
+
+    Returns
+    -------
+    Posterior
+        Draws moved about their mean, linearly in the logs of the coefficients, until their
+        covariance is the jackknife's wherever that is the larger (Shaby 2014, the open-faced
+        sandwich). Noise and everything beside the draws stay as they were.
+
+    Raises
+    ------
+    PosteriorError
+        If there are too few runs, or families are pooled.
+    """
+    names = posterior.law.coefficients
+    posterior_cov, jackknife_cov = _covariances(posterior)
+    root = np.linalg.cholesky(posterior_cov)
+    inverse = np.linalg.inv(root)
+    values, vectors = np.linalg.eigh(inverse @ jackknife_cov @ inverse.T)
+    stretch = root @ (vectors * np.sqrt(np.maximum(values, 1.0))) @ vectors.T @ inverse
+
+    draws = posterior.draws
+    logs = np.stack([np.log(draws[name].values) for name in names], axis=-1)
+    mean = logs.mean(axis=(0, 1))
+    moved = np.exp(mean + (logs - mean) @ stretch.T)
+    changed = {name: draws[name].copy(data=moved[..., i]) for i, name in enumerate(names)}
+    groups = {name: group.to_dataset() for name, group in posterior.tree.children.items()}
+    tree = xr.DataTree.from_dict(groups | {"posterior": draws.assign(changed)})
+    return replace(posterior, tree=tree)
+
+
+def resampling_notes(posterior: Posterior) -> tuple[Note, ...]:
+    """A note where coefficients are less certain than their posterior says.
+
+    Returns
+    -------
+    tuple of Note
+        Code ``too_narrow``, or nothing; nothing as well where there are too few runs to tell.
+    """
+    if posterior.runs is None or len(posterior.runs) < FEWEST_RUNS or posterior.families:
+        return ()
+    ratios = {k: v for k, v in resampling_ratio(posterior).items() if v > TOO_NARROW}
+    if not ratios:
+        return ()
+    times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
+    return (
+        Note(
+            "too_narrow",
+            f"over fresh logs the coefficients would scatter more than their intervals say (times "
+            f"{times}): the runs do not scatter about {posterior.law.name} alike and "
+            "independently. Intervals that allow for it: --robust",
+        ),
+    )
+
+
+def _covariances(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+    """Of the logs of the coefficients: the posterior's and the jackknife's, (k, k) each."""
+    if posterior.runs is None or len(posterior.runs) < FEWEST_RUNS:
+        n = 0 if posterior.runs is None else len(posterior.runs)
+        raise PosteriorError(
+            f"{n} runs are too few to tell how the coefficients would scatter over fresh logs: "
+            f"at least {FEWEST_RUNS} are needed"
+        )
+    if posterior.families:
+        raise PosteriorError("intervals for fresh logs are not defined where families are pooled")
+    draws = posterior.draws
+    logs = np.stack([np.log(draws[n].values).ravel() for n in posterior.law.coefficients])
+    logs -= logs.mean(axis=1, keepdims=True)
+    density = posterior.tree["log_likelihood"].to_dataset()["log_loss"]
+    by_run = density.transpose("run", "chain", "draw").values.reshape(density.sizes["run"], -1)
+    n_draws = logs.shape[1]
+    # each run's pull on the mean: its covariance with that run's log density
+    pull = logs @ (by_run - by_run.mean(axis=1, keepdims=True)).T / n_draws
+    return logs @ logs.T / n_draws, pull @ pull.T
