@@ -27,7 +27,7 @@ class LevelAndShares(Transform):
     determinant of one in absolute value.
     """
 
-    name = "level_and_shares"
+    name = "levelshares"  # PyMC takes names apart at underscores
     ndim_supp = 1
 
     def forward(self, value: Any, *inputs: Any) -> Any:
