@@ -2,7 +2,8 @@
 
 Every command prints a short answer for people; with ``--json`` exactly one JSON object goes
 to standard output. Progress and messages go to standard error. Exit 0: done. 2: bad input.
-3: computed, but not to be trusted, because the sampler's convergence gate was missed.
+3: computed, but not to be trusted, because the sampler's convergence gate was missed. 130:
+interrupted, with nothing written.
 """
 
 import json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bayescale.posterior import Posterior
     from bayescale.runs import Note, Runs
 
-BAD_INPUT, NOT_TO_BE_TRUSTED, INTERRUPTED = 2, 3, 130
+BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 
 app = typer.Typer(
     name="bayescale",
@@ -353,9 +354,6 @@ def main() -> None:
     except BayescaleError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -239,6 +239,29 @@ def test_help_names_every_command(bayescale) -> None:
         assert command in out
 
 
+def test_an_interrupted_fit_leaves_nothing_behind(log: Path, tmp_path: Path) -> None:
+    """Interrupted while it samples; the test's process may itself ignore the signal."""
+    import signal
+    import time
+
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from bayescale.inference import sample; from bayescale.cli import main; "
+        "ready = sample.compiled_model; "
+        "sample.compiled_model = lambda *a: (ready(*a), print('compiled', flush=True))[0]; "
+        f"sys.argv = ['bayescale', 'fit', {str(log)!r}, '-o', {str(tmp_path / 'fit.nc')!r}, "
+        "'--law', 'kaplan_compute', '--draws', '1000000']; main()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "compiled\n"
+    time.sleep(1)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=60) == 130
+    child.stdout.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["runs.csv"]
+
+
 def test_the_installed_command_prints_json_alone_on_standard_output(log: Path) -> None:
     script = Path(sys.executable).with_name("bayescale")
     ran = subprocess.run(

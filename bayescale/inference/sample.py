@@ -157,6 +157,8 @@ def sample(
         progress_bar=False,
         progress_callback=lambda parts: done(sum(part.finished_draws for part in parts)),
     )
+    if tree["posterior"].sizes["draw"] < n_draws:
+        raise KeyboardInterrupt  # nutpie hands back what it has; half a posterior is none
     stats = tree["sample_stats"].to_dataset()
     # ArviZ looks for the tree-depth flag under this name, and text cannot be saved
     stats = stats.rename({"maxdepth_reached": "reached_max_treedepth"})
