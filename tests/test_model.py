@@ -169,6 +169,33 @@ def replace_family(card: ModelCard) -> ModelCard:
     return card.model_copy(update={"family": {}})
 
 
+def test_families_spread_about_the_population_as_the_card_states() -> None:
+    """Density of each family's terms: normal about the population's, in whatever coordinates."""
+    from scipy import stats
+
+    model = build_model(some_runs(family=list("bbaabb")), load_card("chinchilla"))
+    spreads = [model[f"{name}_spread"] for name in ("E", "A", "B")]
+    with model:
+        own = model["log_terms_by_family"]
+        density = model.logp(vars=[own], sum=True)
+        outputs = [
+            density,
+            *model.replace_rvs_by_values([own, model["log_terms"], *spreads]),
+            *model.replace_rvs_by_values([model["A_by_family"], model["alpha"]]),
+        ]
+    evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
+    rng = np.random.default_rng(3)
+    start = model.initial_point()
+    at = [start[value.name] for value in model.value_vars]
+    moved = [x + 0.3 * rng.standard_normal(np.shape(x)) for x in at]
+    logp, own, population, *rest = evaluate(*moved)
+    spreads, (A, alpha) = np.array(rest[:3]), rest[3:]
+    assert own.shape == (2, 3)
+    assert float(logp) == pytest.approx(stats.norm.logpdf(own, population, spreads).sum())
+    centre = np.log(some_runs()["params"]).mean()
+    np.testing.assert_allclose(np.log(A), own[:, 1] + alpha * centre)
+
+
 def test_a_law_without_terms_is_sampled_as_its_card_states_it() -> None:
     card = load_card("chinchilla")
     bare = replace(LAWS["chinchilla"], terms={}, sum_of_terms=False, name="bare")

@@ -1,0 +1,134 @@
+"""Simulation-based calibration: truths from the prior, data from the law, ranks from the fit.
+
+If prior, likelihood, sampler and every change of coordinates between them agree, a truth's
+rank among independent posterior draws is uniform, for each parameter and for any quantity
+computed from parameters and data. Talts et al. 2018, arXiv 1804.06788; the log likelihood is
+ranked as well because it sees errors that the parameters hide, Modrak et al. 2022, arXiv
+2211.02383. Uniformity is judged by the simultaneous band for the ranks' cumulative
+distribution of Sailynoja et al. 2022, arXiv 2103.10522.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from bayescale.cards import ModelCard
+from bayescale.inference.diagnostics import gate
+from bayescale.inference.sample import RETRIES, compiled_model, sample
+from bayescale.runs import Runs
+from bayescale.simulate import simulate
+
+DATA_SETS = 200
+THINNED_DRAWS = 99  # of at least 400 effective ones, so nearly independent
+FALSE_ALARM_RATE = 0.001  # of one law, over all of its quantities
+
+LADDER = np.geomspace(2e7, 4e9, 12), 20.0  # params, tokens per parameter
+GRID = np.repeat(np.geomspace(5e7, 2e9, 4), 3), np.tile([5.0, 20.0, 80.0], 4)
+TEN_TIMES_COMPUTE = {"params": 10**0.5, "tokens": 10**0.5, "flops": 10.0}
+
+Simulator = Callable[[ModelCard, Mapping[str, float], int], Runs]
+
+
+# ranks
+
+
+def simulated_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Runs:
+    """Twelve runs of this truth: a ladder of sizes, or a grid for a law of two inputs."""
+    params, ratio = GRID if len(card.law.inputs) > 1 else LADDER
+    scales = {"params": params, "tokens": ratio * params, "flops": 6 * ratio * params**2}
+    frame = simulate(
+        card.law,
+        {name: truth[name] for name in card.law.coefficients},
+        {name: scales[name] for name in card.law.inputs},
+        sigma=truth["sigma"],
+        nu=truth["nu"],
+        seed=seed,
+    )
+    return Runs(frame=frame, columns=dict.fromkeys(frame.columns, "simulated"))
+
+
+def ranked_quantities(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters, the loss at ten times the compute, and the runs' log likelihood."""
+    law = card.law
+    parameters = {name: np.asarray(values[name]) for name in (*law.coefficients, "sigma", "nu")}
+    by_run = {name: value[..., None] for name, value in parameters.items()}
+    sigma, nu = by_run.pop("sigma"), by_run.pop("nu")
+    mean = law.loss(**{name: runs[name] for name in law.inputs}, **by_run)
+    density = stats.t.logpdf(np.log(runs["loss"]), nu, loc=np.log(mean), scale=sigma)
+    larger = {name: TEN_TIMES_COMPUTE[name] * runs[name].max() for name in law.inputs}
+    coefficients = {name: parameters[name] for name in law.coefficients}
+    return parameters | {
+        "larger_loss": law.loss(**larger, **coefficients),
+        "log_likelihood": density.sum(-1),
+    }
+
+
+def posterior_quantities(card: ModelCard, runs: Runs, seed: int) -> dict[str, np.ndarray]:
+    """Thinned draws of the ranked quantities, sampled harder where the gate is missed."""
+    sampler, _ = compiled_model(runs, card, True, lambda text, total=None: lambda done: None)
+    for times_tune, target_accept, thin in RETRIES:
+        tree = sample(
+            sampler, runs, card, draws=1000, tune=1000 * times_tune, chains=4, cores=None,
+            seed=seed, target_accept=target_accept, thin=thin,
+        )  # fmt: skip
+        posterior = tree["posterior"].to_dataset()
+        draws = ranked_quantities(card, runs, posterior)
+        gated = posterior.assign({name: (("chain", "draw"), x) for name, x in draws.items()})
+        if gate(xr.DataTree.from_dict({**tree.children, "posterior": gated}))["passed"]:
+            break
+    every = np.linspace(0, draws["sigma"].size - 1, THINNED_DRAWS).astype(int)
+    return {name: x.ravel()[every] for name, x in draws.items()}
+
+
+def calibration_ranks(
+    card: ModelCard, seed: int, simulator: Simulator = simulated_runs
+) -> dict[str, np.ndarray]:
+    """Ranks of the truths of all data sets among their posteriors' draws, by quantity."""
+    truths = card.draw_prior(DATA_SETS, seed)
+    ranks = []
+    for i in range(DATA_SETS):
+        truth = {name: values[i] for name, values in truths.items()}
+        runs = simulator(card, truth, seed + 1 + i)
+        drawn = posterior_quantities(card, runs, seed + 1 + i)
+        true = ranked_quantities(card, runs, truth)
+        ranks.append({name: (draws < true[name]).sum() for name, draws in drawn.items()})
+    return {name: np.array([rank[name] for rank in ranks]) for name in ranks[0]}
+
+
+# uniformity
+
+
+def uniformity_p_value(ranks: np.ndarray) -> float:
+    """How often uniform ranks stray at least as far, at their most surprising place.
+
+    Exact. Counts at or below each rank are binomial, and how surprising the worst of them is
+    in its two tails is the statistic. Its distribution follows by stepping from rank to rank:
+    numbers of uniform ranks are independent Poisson numbers, given their total.
+    """
+    n = len(ranks)
+    counts = np.bincount(ranks, minlength=THINNED_DRAWS + 1).cumsum()[:-1]
+    tail, step = _tails_and_step(n)
+    worst = tail[np.arange(THINNED_DRAWS), counts].min()
+    inside = np.zeros(n + 1)
+    inside[0] = 1.0
+    for allowed in tail > worst * (1 + 1e-9):
+        inside = (inside @ step) * allowed
+    return 1.0 - (inside @ step)[n] / stats.poisson.pmf(n, n)
+
+
+@cache
+def _tails_and_step(n: int) -> tuple[np.ndarray, np.ndarray]:
+    share = np.arange(1, THINNED_DRAWS + 1)[:, None] / (THINNED_DRAWS + 1)
+    count = np.arange(n + 1)
+    tail = np.minimum(stats.binom.cdf(count, n, share), stats.binom.sf(count - 1, n, share))
+    return tail, stats.poisson.pmf(count - count[:, None], n / (THINNED_DRAWS + 1))
+
+
+def miscalibrated(ranks: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Quantities whose ranks are not uniform, with their p-values: none, but for false alarms."""
+    p_values = {name: uniformity_p_value(of_one) for name, of_one in ranks.items()}
+    return {name: p for name, p in p_values.items() if p < FALSE_ALARM_RATE / len(ranks)}
