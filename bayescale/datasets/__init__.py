@@ -104,4 +104,4 @@ def _fetch(file: str, sha256: str, address: str) -> Path:
             f"{file} could not be fetched from {address} ({type(error).__name__}). Without a "
             f"network, get it elsewhere (SHA-256 {sha256}) and put it into a folder that the "
             "environment variable BAYESCALE_DATA names"
-        ) from error
+        ) from None

@@ -110,7 +110,8 @@ def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tup
     """The nutpie model of a card, compiled once a process, and the seconds that took now."""
     from bayescale.inference.model import build_model, families
 
-    key = (card.text, id(card.law), families(runs, card, pool))
+    # the function itself, because two own laws can share a card's text
+    key = (card.text, card.law.loss, families(runs, card, pool))
     started = time.perf_counter()
     if key not in _compiled:
         import nutpie

@@ -107,6 +107,7 @@ def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> s
         lines.append(
             f"Without the surprising ones (90 % intervals): {'; '.join(moves)}. "
             "Keep them if they are sound runs."
+            + ("" if without["passed"] else " (That refit missed its convergence gate.)")
         )
     return "\n".join(lines)
 
