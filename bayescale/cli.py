@@ -254,16 +254,22 @@ def forecast(
         if text is not None
     }
     from bayescale.forecast import forecast as forecast_loss
+    from bayescale.trust.resampling import resampling_notes, widen
 
     posterior = _open(fit_file, law)
-    if robust:
-        from bayescale.trust.resampling import widen
-
-        posterior = widen(posterior)
+    notes = () if robust else resampling_notes(posterior)
     result = forecast_loss(
-        posterior, **scales, target=target, family=family, allow_unconverged=allow_unconverged
+        widen(posterior) if robust else posterior,
+        **scales,
+        target=target,
+        family=family,
+        allow_unconverged=allow_unconverged,
     )
-    _answer(result.to_json() | {"robust": robust}, str(result), json_)
+    answer = result.to_json() | {
+        "robust": robust,
+        "warnings": [note._asdict() for note in notes],
+    }
+    _answer(answer, "\n".join([str(result), *map(_told_note, notes)]), json_)
     _exit_untrusted(posterior.diagnostics["passed"])
 
 
@@ -435,7 +441,11 @@ def _example(law: "Law") -> str:
 
 def _told(log: "Runs", notes: "list[Note]") -> list[str]:
     lines = [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
-    return lines + ([f"Note ({note.code}): {note.text}" for note in notes] or ["No warnings."])
+    return lines + ([_told_note(note) for note in notes] or ["No warnings."])
+
+
+def _told_note(note: "Note") -> str:
+    return f"Note ({note.code}): {note.text}"
 
 
 def _grid(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bayescale.cards import card_names, load_card
-from bayescale.posterior import open_posterior
+from bayescale.posterior import Posterior, open_posterior, save
 from bayescale.runs import Runs
 
 Command = Callable[..., "object"]
@@ -94,6 +94,21 @@ def test_sizes_are_written_as_people_write_them(bayescale, log: Path, tmp_path: 
     budget = bayescale("forecast", out, "--flops", "5.76e23", "--json").json
     assert 6 * budget["params"] * budget["tokens"] == pytest.approx(5.76e23)
     assert is_interval(budget["optimum"]["params"])
+
+
+def test_intervals_known_to_be_too_narrow_are_told_and_widened_on_request(
+    bayescale, chinchilla_posterior: Posterior, tmp_path: Path
+) -> None:
+    path = save(chinchilla_posterior, tmp_path / "fit.nc")
+    plain = bayescale("forecast", path, "--flops", "1e24", "--json").json
+    assert [warning["code"] for warning in plain["warnings"]] == ["too_narrow"]
+    assert plain["robust"] is False
+    wide = bayescale("forecast", path, "--flops", "1e24", "--robust", "--json").json
+    assert wide["warnings"] == []
+    width, wider = (q["loss"]["upper"] - q["loss"]["lower"] for q in (plain, wide))
+    assert 1.2 < wider / width < 2
+    beta = bayescale("summary", path, "--robust", "--json").json["coefficients"]["beta"]
+    assert 0.033 < beta["upper"] - beta["lower"] < 0.06
 
 
 def test_an_untrustworthy_fit_is_written_and_refused_afterwards(
