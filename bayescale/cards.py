@@ -34,10 +34,10 @@ PRIOR_MASS = 0.9
 _NORMAL_QUANTILE = 1.6448536269514722  # of (1 + PRIOR_MASS) / 2
 _UNIT_FACTORS = {"PF-day": FLOP_PER_PF_DAY}
 DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # name: (needed, optional) arguments, spelt as in PyMC
-    "Normal": (("mu", "sigma"), ()),
+    # name: (needed, optional) arguments, spelt as in PyMC; all on positive quantities, because
+    # the logarithm of every coefficient is used
     "LogNormal": (("mu", "sigma"), ()),
-    "TruncatedNormal": (("mu", "sigma"), ("lower", "upper")),
+    "TruncatedNormal": (("mu", "sigma", "lower"), ("upper",)),
     "HalfNormal": (("sigma",), ()),
     "Gamma": (("alpha", "beta"), ()),
     "Beta": (("alpha", "beta"), ()),
@@ -91,6 +91,11 @@ class Prior(_Strict):
         for name in ("sigma", "alpha", "beta", "lam"):
             if self.kwargs.get(name, 1.0) <= 0:
                 raise ValueError(f"{self.dist} needs {name} > 0; given {self.kwargs[name]:g}")
+        if self.kwargs.get("lower", 0.0) < 0:
+            raise ValueError(
+                f"{self.dist} needs lower of zero or more, because the quantity is positive; given "
+                f"{self.kwargs['lower']:g}"
+            )
         if self.kwargs.get("lower", -math.inf) >= self.kwargs.get("upper", math.inf):
             raise ValueError(f"{self.dist} needs lower below upper; given {self.kwargs}")
         return self
@@ -115,10 +120,8 @@ class Prior(_Strict):
             mu, sigma = self.log_normal
             return stats.lognorm(s=sigma, scale=math.exp(mu))
         match self.dist:
-            case "Normal":
-                return stats.norm(k["mu"], k["sigma"])
             case "TruncatedNormal":
-                low, high = k.get("lower", -math.inf), k.get("upper", math.inf)
+                low, high = k["lower"], k.get("upper", math.inf)
                 a, b = (low - k["mu"]) / k["sigma"], (high - k["mu"]) / k["sigma"]
                 return stats.truncnorm(a, b, loc=k["mu"], scale=k["sigma"])
             case "HalfNormal":

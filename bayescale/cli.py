@@ -173,20 +173,13 @@ def fit(
 
     from bayescale.inference.sample import fit as sample_posterior
     from bayescale.posterior import save, summarise
-    from bayescale.trust.identifiability import design_notes, posterior_notes
-    from bayescale.trust.resampling import resampling_notes
 
     posterior = sample_posterior(
         log, law, card=card, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
         show_progress=sys.stderr.isatty(),
     )  # fmt: skip
     save(posterior, target)
-    notes = [
-        *log.warnings,
-        *design_notes(log, posterior.law),
-        *posterior_notes(posterior),
-        *resampling_notes(posterior),
-    ]
+    notes = _fit_notes(posterior)
     result = summarise(posterior)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
@@ -207,19 +200,14 @@ def summary(
 ) -> None:
     """The coefficients of a fit, what the runs said of them, and the sampler's state."""
     from bayescale.posterior import summarise
-    from bayescale.trust.identifiability import design_notes, posterior_notes
-    from bayescale.trust.resampling import resampling_notes, widen
+    from bayescale.trust.resampling import widen
 
     posterior = _open(fit_file, law)
-    notes: list[Note] = [*posterior_notes(posterior), *resampling_notes(posterior)]
-    if robust:
-        posterior = widen(posterior)
-    result = summarise(posterior)
+    notes = _fit_notes(posterior)
+    result = summarise(widen(posterior) if robust else posterior)
     lines = [str(result), ""]
     if posterior.runs is not None:
-        log = posterior.runs
-        notes = [*log.warnings, *design_notes(log, posterior.law), *notes]
-        lines += _told(log, notes)
+        lines += _told(posterior.runs, notes)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
         "provenance": posterior.record["provenance"],
@@ -442,6 +430,16 @@ def _example(law: "Law") -> str:
 def _told(log: "Runs", notes: "list[Note]") -> list[str]:
     lines = [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
     return lines + ([_told_note(note) for note in notes] or ["No warnings."])
+
+
+def _fit_notes(posterior: "Posterior") -> "list[Note]":
+    """What the log, its design and the posterior warn of."""
+    from bayescale.trust.identifiability import design_notes, posterior_notes
+    from bayescale.trust.resampling import resampling_notes
+
+    log = posterior.runs
+    before = () if log is None else (*log.warnings, *design_notes(log, posterior.law))
+    return [*before, *posterior_notes(posterior), *resampling_notes(posterior)]
 
 
 def _told_note(note: "Note") -> str:

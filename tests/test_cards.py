@@ -51,7 +51,6 @@ def test_low_and_high_hold_ninety_per_cent_of_a_log_normal() -> None:
 @pytest.mark.parametrize(
     ("prior", "expected"),
     [
-        ({"dist": "Normal", "kwargs": {"mu": 1, "sigma": 2}}, stats.norm(1, 2)),
         ({"dist": "LogNormal", "kwargs": {"mu": 1, "sigma": 2}}, stats.lognorm(2, scale=math.e)),
         ({"dist": "HalfNormal", "kwargs": {"sigma": 2}}, stats.halfnorm(scale=2)),
         ({"dist": "Gamma", "kwargs": {"alpha": 2, "beta": 4}}, stats.gamma(2, scale=0.25)),
@@ -142,7 +141,17 @@ def test_a_misspelt_coefficient_is_named_with_those_of_the_law() -> None:
         ("low = 0.5, high = 2.5", "low = 0.5", "low and high belong together"),
         ("low = 0.5, high = 2.5", "low = -1, high = 2", "input should be greater than 0"),
         ("low = 0.5, high = 2.5", "low = 0.5, hihg = 2", "coefficients.E.prior.hihg is an unkn"),
-        ("low = 0.5, high = 2.5", 'dist = "Nromal"', "distribution 'Nromal' is unknown: use No"),
+        (
+            "low = 0.5, high = 2.5",
+            'dist = "Nromal"',
+            "distribution 'Nromal' is unknown: use LogNormal",
+        ),
+        (
+            "low = 0.5, high = 2.5",
+            'dist = "Uniform", kwargs = { lower = -1, upper = 2 }',
+            "coefficients.E.prior: Uniform needs lower of zero or more, because the quantity is "
+            "positive; given -1",
+        ),
         ("low = 0.5, high = 2.5", 'dist = "Gamma"', "Gamma takes kwargs alpha, beta; given none"),
         ("low = 0.5, high = 2.5", "at = 1e9, low = 1, high = 2", "E has no scale to state a prior"),
         ("[family.E]", "[family.alpha]", "family.alpha cannot differ between families: only"),

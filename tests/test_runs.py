@@ -129,6 +129,12 @@ def test_rows_left_out_are_listed_with_their_reason() -> None:
     ]
 
 
+def test_a_row_that_lacks_two_values_is_left_out_once() -> None:
+    frame = GOOD.assign(tokens=[2e9, 2e10, np.nan], flops=[1.2e18, 1.2e20, np.nan])
+    runs = read_runs(frame, missing="drop")
+    assert [tuple(item) for item in runs.dropped] == [("c", "tokens is missing")]
+
+
 def test_rows_are_numbered_as_in_the_file_whatever_was_left_out() -> None:
     frame = changed("tokens", 0, "").assign(loss=[3.6, 2.7, 99.0])
     for options in ({"missing": "drop"}, {"exclude": {"run_id": "a"}}):

@@ -5,6 +5,7 @@ from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.summary import (
     DEFAULT_INTERVAL,
     Summary,
+    learned,
     quantiles,
     summarise,
     surprising_runs,
@@ -14,6 +15,7 @@ __all__ = [
     "DEFAULT_INTERVAL",
     "Posterior",
     "Summary",
+    "learned",
     "open_posterior",
     "point",
     "quantiles",

@@ -35,7 +35,6 @@ def save(posterior: Posterior, path: str | Path) -> Path:
         "law": posterior.law.name,
         "card": posterior.card.text,
         "record": json.dumps(posterior.record),
-        **{f"provenance_{k}": v for k, v in posterior.record["provenance"].items()},
     }
     with replacing(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")

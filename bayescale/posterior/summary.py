@@ -130,18 +130,14 @@ def summarise(posterior: Posterior, interval: float = DEFAULT_INTERVAL) -> Summa
     """
     card, draws = posterior.card, posterior.draws
     described = card.coefficients | card.noise.parameters
-    prior = posterior.tree["prior"].to_dataset() if "prior" in posterior.tree.children else None
     rows = {}
     for name in (*card.law.coefficients, *card.noise.parameters):
         if name not in draws:
             continue
         values = draws[name].values / described[name].unit_factor
-        learned = np.nan
-        if prior is not None:
-            learned = 1 - np.log(draws[name].values).std() / np.log(prior[name].values).std()
         rows[name] = quantiles(values, interval) | {
             "unit": described[name].unit,
-            "learned": float(learned),
+            "learned": learned(posterior, name),
         }
     return Summary(
         law=card.law.name,
@@ -157,6 +153,17 @@ def summarise(posterior: Posterior, interval: float = DEFAULT_INTERVAL) -> Summa
     )
 
 
+def learned(posterior: Posterior, name: str) -> float:
+    """The share of a coefficient's prior spread, on the log scale, that the runs removed.
+
+    NaN for a point estimate, which has no prior.
+    """
+    if "prior" not in posterior.tree.children:
+        return float("nan")
+    prior = posterior.tree["prior"].to_dataset()[name].values
+    return float(1 - np.log(posterior.draws[name].values).std() / np.log(prior).std())
+
+
 def surprising_runs(posterior: Posterior) -> pd.DataFrame:
     """Runs that leave-one-out finds far off the law or moving it much, worst first.
 
@@ -167,8 +174,9 @@ def surprising_runs(posterior: Posterior) -> pd.DataFrame:
         given all others), ``moves`` (largest shift of a coefficient's mean on leaving the run
         out, in posterior standard deviations), ``moves_coefficient`` and ``why``.
     """
+    columns = ["run_id", "loss", "expected", "p_value", "moves", "moves_coefficient", "why"]
     if "leave_one_out" not in posterior.tree.children or posterior.runs is None:
-        return pd.DataFrame(columns=["run_id", "loss", "expected", "p_value", "moves", "why"])
+        return pd.DataFrame(columns=columns)
     loo = posterior.tree["leave_one_out"].to_dataset()
     largest = abs(loo["shift"]).argmax("coefficient")
     frame = pd.DataFrame(
@@ -194,5 +202,4 @@ def surprising_runs(posterior: Posterior) -> pd.DataFrame:
         " and ".join([text for flag, text in ((a, why_a), (b, why_b)) if flag])
         for a, why_a, b, why_b in reasons
     ]
-    columns = ["run_id", "loss", "expected", "p_value", "moves", "moves_coefficient", "why"]
     return flagged.sort_values("p_value")[columns].reset_index(drop=True)

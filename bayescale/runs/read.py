@@ -109,9 +109,10 @@ def read_runs(
 
     for column, rows in _lacking(values, labels, keep).items():
         if missing == "drop":
+            out = np.flatnonzero(rows & keep)
+            dropped += [LeftOut(ids[i], f"{column} is missing") for i in out]
             keep &= ~rows
-            dropped += [LeftOut(ids[i], f"{column} is missing") for i in np.flatnonzero(rows)]
-        elif rows.any() and not (missing == "keep" and column in SCALES):
+        elif not (missing == "keep" and column in SCALES):
             problems.append(_missing_problem(column, mapping[column], rows, ids))
     problems += _value_problems(values, mapping, ids, keep)
     if problems:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bayescale.laws import Law
-from bayescale.posterior import Posterior
+from bayescale.posterior import Posterior, learned
 from bayescale.runs import Note, Runs
 
 LEAST_RATIO_SPREAD = 2.0
@@ -100,16 +100,14 @@ def posterior_notes(posterior: Posterior) -> tuple[Note, ...]:
                         f"{together:.2f} of their logs)",
                     )
                 )
-    if "prior" in posterior.tree.children:
-        for name in shape:
-            prior = np.log(posterior.tree["prior"].to_dataset()[name].values).std()
-            learned = 1 - logs[name].std() / prior
-            if learned < LITTLE_LEARNED:
-                notes.append(
-                    Note(
-                        "prior_decides",
-                        f"{name} comes from the prior: the runs removed {max(learned, 0):.0%} of "
-                        "its spread",
-                    )
+    for name in shape:
+        share = learned(posterior, name)
+        if share < LITTLE_LEARNED:
+            notes.append(
+                Note(
+                    "prior_decides",
+                    f"{name} comes from the prior: the runs removed {max(share, 0):.0%} of its "
+                    "spread",
                 )
+            )
     return tuple(notes)
