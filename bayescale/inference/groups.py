@@ -22,23 +22,15 @@ def complete(posterior: Posterior) -> Posterior:
         With ``prior``, ``prior_predictive``, ``posterior_predictive``, ``log_likelihood``,
         ``log_prior``, ``observed_data``, ``constant_data`` and ``leave_one_out``.
     """
-    from scipy import stats
-
     card, runs, tree = posterior.card, posterior.runs, posterior.tree
     assert runs is not None
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
     log_mean = _log_mean(posterior, runs)
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
     noise = {name: posterior.draws[name] for name in card.noise.parameters}
-    scale = xr.ufuncs.sqrt(noise["sigma"] ** 2 + xr.DataArray(se, dims="run") ** 2)
-    scale = scale.transpose("chain", "draw", "run").values
-    standard = (log_loss.values - log_mean.values) / scale
-    if "nu" in noise:
-        nu = noise["nu"].values[..., None]
-        density, below = stats.t.logpdf(standard, nu), stats.t.cdf(standard, nu)
-    else:
-        density, below = stats.norm.logpdf(standard), stats.norm.cdf(standard)
-    pointwise = log_mean.copy(data=density - np.log(scale))
+    pointwise, below = posterior.scatter(log_loss - log_mean, xr.DataArray(se, dims="run"))
+    pointwise = pointwise.transpose("chain", "draw", "run")
+    below = below.transpose("chain", "draw", "run").values
 
     prior = _prior_posterior(posterior)
     constant = {c: ("run", runs[c]) for c in (*card.law.inputs, "loss_se") if c in runs}

@@ -2,6 +2,7 @@
 
 from bayescale.posterior.draws import Posterior, point
 from bayescale.posterior.files import open_posterior, save
+from bayescale.posterior.pool import Fit, Pool
 from bayescale.posterior.summary import (
     DEFAULT_INTERVAL,
     Summary,
@@ -13,6 +14,8 @@ from bayescale.posterior.summary import (
 
 __all__ = [
     "DEFAULT_INTERVAL",
+    "Fit",
+    "Pool",
     "Posterior",
     "Summary",
     "learned",

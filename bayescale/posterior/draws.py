@@ -3,7 +3,7 @@
 Opening, summarising and forecasting need neither PyMC nor nutpie.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,6 +45,31 @@ class Posterior:
     def law(self) -> Law:
         """The law whose coefficients these are."""
         return self.card.law
+
+    @property
+    def name(self) -> str:
+        """The law's name."""
+        return self.law.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the law is a function of."""
+        return self.law.inputs
+
+    @property
+    def members(self) -> "tuple[Posterior, ...]":
+        """Itself: a posterior is a pool of one (see :class:`Pool`)."""
+        return (self,)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """All of the answer."""
+        return (1.0,)
+
+    def mix(self, answers: Sequence[xr.DataArray]) -> xr.DataArray:
+        """The only answer, as it is."""
+        (answer,) = answers
+        return answer
 
     @property
     def draws(self) -> xr.Dataset:
@@ -143,6 +168,45 @@ class Posterior:
         else:
             standard = rng.standard_normal(shape)
         return draws["sigma"] * template.copy(data=standard)
+
+    def log_density(
+        self,
+        loss: Any,
+        inputs: Mapping[str, xr.DataArray],
+        family: str | None = None,
+    ) -> xr.DataArray:
+        """Log density of one new run's loss draw by draw, dims as :meth:`loss` gives them.
+
+        Parameters
+        ----------
+        loss : array_like, shape (point,)
+            Observed losses in nats per token.
+        inputs : mapping of str to xarray.DataArray
+            The law's inputs, dims (point,).
+        family : str, optional
+            As in :meth:`loss`.
+
+        Returns
+        -------
+        xarray.DataArray
+            Per nat per token, not per unit of log loss.
+        """
+        mean = self.loss(inputs, family)
+        log_loss = np.log(np.asarray(loss, dtype=float))
+        return self.scatter(log_loss - xr.ufuncs.log(mean))[0] - log_loss
+
+    def scatter(self, deviation: xr.DataArray, se: Any = 0.0) -> tuple[Any, Any]:
+        """Log density of deviations of log loss under the noise, and the chance of less."""
+        from scipy import stats
+
+        scale = xr.ufuncs.sqrt(self.draws["sigma"] ** 2 + se**2)
+        standard = deviation / scale
+        if "nu" in self.draws:
+            nu = self.draws["nu"].broadcast_like(standard).transpose(*standard.dims).values
+            density, below = stats.t.logpdf(standard, nu), stats.t.cdf(standard, nu)
+        else:
+            density, below = stats.norm.logpdf(standard), stats.norm.cdf(standard)
+        return standard.copy(data=density) - xr.ufuncs.log(scale), standard.copy(data=below)
 
     def new_run(self, loss: xr.DataArray) -> xr.DataArray:
         """One new run for each draw of the mean loss, in nats per token.
