@@ -6,7 +6,8 @@ kept inside every posterior that was made with it.
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -23,8 +24,9 @@ from pydantic import (
     model_validator,
 )
 
+from bayescale.drift import Walk
 from bayescale.errors import CardError, LawError, collected
-from bayescale.laws import LAWS, Law, find_law
+from bayescale.laws import LAWS, Balance, Law, Term, find_law
 from bayescale.runs import Runs
 from bayescale.units import FLOP_PER_PF_DAY
 
@@ -43,6 +45,8 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Beta": (("alpha", "beta"), ()),
     "Exponential": (("lam",), ()),
     "Uniform": (("lower", "upper"), ()),
+    # exp(scale z |z|) of a standard normal z: nearly always near one, now and then far from it
+    "NearOne": (("scale",), ()),
 }
 
 
@@ -55,15 +59,20 @@ class Prior(_Strict):
 
     Either ``low`` and ``high``, the central interval that holds 90 % of a log-normal, or
     ``dist`` with ``kwargs``, a named distribution with PyMC's argument names. With ``at``,
-    the belief is about the size of the coefficient's term, in nats per token, at that scale
-    of the term's input, in raw units.
+    the belief is about the size of the coefficient's term: in nats per token at that scale
+    of the term's input, in raw units; or with ``at = "runs"`` as a multiple of the runs'
+    typical loss, at the runs' typical scale (geometric means). A term that depends on two
+    scales is a ratio of two parts, and ``at`` then names both. With ``across``, ``low`` and
+    ``high`` are places along the runs' range of that input on a log scale: 0 is the smallest
+    run, 1 the largest.
     """
 
-    low: PositiveFloat | None = None
-    high: PositiveFloat | None = None
+    low: float | None = None
+    high: float | None = None
     dist: str | None = None
     kwargs: dict[str, float] = Field(default_factory=dict)
-    at: PositiveFloat | None = None
+    at: PositiveFloat | dict[str, PositiveFloat] | Literal["runs"] | None = None
+    across: str | None = None
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -77,7 +86,13 @@ class Prior(_Strict):
                 raise ValueError(f"low is {self.low:g}, but must be below high, {self.high:g}")
             if self.kwargs:
                 raise ValueError("kwargs belong to dist; low and high need none")
+            if self.across is None and not self.low > 0:
+                raise ValueError(f"low is {self.low:g}, but must be greater than zero")
+            if self.across is not None and self.at is not None:
+                raise ValueError("state a prior either at a scale or across the runs")
             return self
+        if self.at == "runs" or self.across is not None:
+            raise ValueError("a prior relative to the runs is stated by low and high")
         if self.dist is None or self.dist not in DISTRIBUTIONS:
             raise ValueError(
                 f"distribution {self.dist!r} is unknown: use {', '.join(DISTRIBUTIONS)}"
@@ -88,7 +103,7 @@ class Prior(_Strict):
             raise ValueError(
                 f"{self.dist} takes kwargs {takes}; given {', '.join(self.kwargs) or 'none'}"
             )
-        for name in ("sigma", "alpha", "beta", "lam"):
+        for name in ("sigma", "alpha", "beta", "lam", "scale"):
             if self.kwargs.get(name, 1.0) <= 0:
                 raise ValueError(f"{self.dist} needs {name} > 0; given {self.kwargs[name]:g}")
         if self.kwargs.get("lower", 0.0) < 0:
@@ -100,11 +115,33 @@ class Prior(_Strict):
             raise ValueError(f"{self.dist} needs lower below upper; given {self.kwargs}")
         return self
 
+    def log_at(self, term: Term) -> dict[str, float]:
+        """Logs of the scales that the belief is stated at, by input."""
+        if isinstance(self.at, float):
+            return dict.fromkeys(term.inputs, math.log(self.at))
+        return {k: math.log(x) for k, x in self.at.items()} if isinstance(self.at, dict) else {}
+
+    @property
+    def stated_at(self) -> bool:
+        """Whether the belief is about the coefficient's term at scales that are known."""
+        return isinstance(self.at, float | dict)
+
+    @property
+    def relative(self) -> bool:
+        """Whether it is stated relative to the runs."""
+        return self.at == "runs" or self.across is not None
+
     @property
     def log_normal(self) -> tuple[float, float] | None:
-        """Mean and standard deviation of the logarithm, where that is normal."""
+        """Mean and standard deviation of the logarithm, where that is normal.
+
+        With ``across``, those of the place along the range instead.
+        """
         if self.low is not None and self.high is not None:
-            low, high = math.log(self.low), math.log(self.high)
+            if self.across is not None:
+                low, high = self.low, self.high
+            else:
+                low, high = math.log(self.low), math.log(self.high)
             return (low + high) / 2, (high - low) / (2 * _NORMAL_QUANTILE)
         if self.dist == "LogNormal":
             return self.kwargs["mu"], self.kwargs["sigma"]
@@ -116,6 +153,8 @@ class Prior(_Strict):
         from scipy import stats
 
         k = self.kwargs
+        if self.relative:
+            raise CardError("a prior relative to the runs has no density before they are known")
         if self.log_normal is not None:
             mu, sigma = self.log_normal
             return stats.lognorm(s=sigma, scale=math.exp(mu))
@@ -132,7 +171,36 @@ class Prior(_Strict):
                 return stats.beta(k["alpha"], k["beta"])
             case "Exponential":
                 return stats.expon(scale=1 / k["lam"])
+            case "NearOne":
+                return NearOne(k["scale"])
         return stats.uniform(k["lower"], k["upper"] - k["lower"])
+
+
+@dataclass(frozen=True)
+class NearOne:
+    """The distribution of exp(scale z |z|) for a standard normal z."""
+
+    scale: float
+
+    def rvs(self, size: int, random_state: np.random.Generator) -> np.ndarray:
+        """Draws."""
+        z = random_state.standard_normal(size)
+        return np.exp(self.scale * z * np.abs(z))
+
+    def logpdf(self, x: Any) -> Any:
+        """Log density; endless at one."""
+        from scipy import stats
+
+        root = np.sqrt(np.abs(np.log(x)) / self.scale)
+        with np.errstate(divide="ignore"):
+            return stats.norm.logpdf(root) - np.log(2 * self.scale * root) - np.log(x)
+
+    def ppf(self, q: Any) -> Any:
+        """Quantiles."""
+        from scipy import stats
+
+        z = stats.norm.ppf(q)
+        return np.exp(self.scale * z * np.abs(z))
 
 
 class Described(_Strict):
@@ -168,6 +236,24 @@ class Noise(_Strict):
         return {"sigma": self.sigma} | ({"nu": self.nu} if self.nu is not None else {})
 
 
+class Drift(_Strict):
+    """How far the truth wanders from the law on log loss, away from the centre of the runs.
+
+    ``along`` names the scales: inputs of the law, or ``flops`` for a law of params and
+    tokens. ``walk`` says what wanders, per e-fold of scale: the ``level`` of the law's error,
+    or its local ``slope``. ``size`` is the walk's scale q. See :mod:`bayescale.drift`.
+    """
+
+    along: tuple[str, ...] = Field(min_length=1)
+    walk: Walk
+    size: Described
+
+    @property
+    def parameters(self) -> dict[str, Described]:
+        """The walks' scales by name, one an axis."""
+        return {f"drift_{axis}": self.size for axis in self.along}
+
+
 class Published(BaseModel):
     """A published point estimate of the coefficients, in the card's units."""
 
@@ -193,6 +279,7 @@ class ModelCard(_Strict):
     references: tuple[str, ...]
     coefficients: dict[str, Described]
     noise: Noise
+    drift: Drift | None = None
     family: dict[str, Described] = Field(default_factory=dict)
     published: dict[str, Published] = Field(default_factory=dict)
     text: str
@@ -213,8 +300,38 @@ class ModelCard(_Strict):
                     f"coefficients.{name} is not a coefficient of law {law.name!r}, which has "
                     f"{', '.join(law.coefficients)}"
                 )
-            elif described.prior.at is not None and (term is None or term.input is None):
-                problems.append(f"coefficients.{name} has no scale to state a prior at")
+            elif described.prior.at is not None and (
+                term is None
+                or (described.prior.at != "runs" and not term.inputs)
+                or (isinstance(described.prior.at, float) and len(term.inputs) > 1)
+                or (
+                    isinstance(described.prior.at, dict)
+                    and set(described.prior.at) != set(term.inputs)
+                )
+            ):
+                needs = (
+                    f"; its term depends on {' and '.join(term.inputs)}"
+                    if term and term.inputs
+                    else ""
+                )
+                problems.append(f"coefficients.{name} has no scale to state a prior at{needs}")
+            elif described.prior.across is not None and (
+                term is not None or described.prior.across not in law.inputs
+            ):
+                problems.append(
+                    f"coefficients.{name} cannot lie across the runs' {described.prior.across}: "
+                    f"only a coefficient that is a scale of {' or '.join(law.inputs)} can"
+                )
+        if self.drift is not None:
+            axes = {*law.inputs, *(("flops",) if {"params", "tokens"} <= set(law.inputs) else ())}
+            problems += [
+                f"drift.along names {axis!r}, but law {law.name!r} goes along "
+                f"{', '.join(sorted(axes))}"
+                for axis in self.drift.along
+                if axis not in axes
+            ]
+            if self.drift.size.prior.at is not None or self.drift.size.prior.across is not None:
+                problems.append("drift.size has no scale to state a prior at")
         problems += [
             f"family.{name} cannot differ between families: only the size of a term can, here "
             f"{', '.join(law.terms) or 'none'}"
@@ -237,6 +354,48 @@ class ModelCard(_Strict):
             raise ValueError("\n".join(problems))
         return self
 
+    @property
+    def parameters(self) -> dict[str, Described]:
+        """Every quantity with a prior but the spreads between families, by name."""
+        drift = self.drift.parameters if self.drift is not None else {}
+        return self.coefficients | self.noise.parameters | drift
+
+    def without_drift(self) -> "ModelCard":
+        """The same card for a law that is taken to hold exactly."""
+        return self.model_copy(update={"drift": None})
+
+    def anchored(self, runs: Runs) -> "ModelCard":
+        """The same card with priors that are relative to the runs made absolute.
+
+        Raises
+        ------
+        RunLogError
+            If the runs lack an input of the law.
+        """
+        loss = float(np.exp(np.log(runs["loss"]).mean()))
+
+        def absolute(name: str, described: Described) -> Described:
+            prior, unit = described.prior, described.unit_factor
+            if not prior.relative:
+                return described
+            assert prior.low is not None
+            assert prior.high is not None
+            if prior.across is not None:
+                log_x = np.log(runs[prior.across])
+                low, high = (
+                    float(np.exp(log_x.min() + place * np.ptp(log_x))) / unit
+                    for place in (prior.low, prior.high)
+                )
+                return described.model_copy(update={"prior": Prior(low=low, high=high)})
+            term = self.law.terms[name]
+            at = {scale: float(np.exp(np.log(runs[scale]).mean())) for scale in term.inputs}
+            times = 1.0 if isinstance(term, Balance) else loss
+            stated = Prior(low=prior.low * times, high=prior.high * times, at=at or None)
+            return described.model_copy(update={"prior": stated})
+
+        coefficients = {name: absolute(name, d) for name, d in self.coefficients.items()}
+        return self.model_copy(update={"coefficients": coefficients})
+
     def published_values(self, key: str) -> dict[str, float]:
         """A published point estimate, in raw units.
 
@@ -257,7 +416,9 @@ class ModelCard(_Strict):
         }
 
     def draw_prior(self, draws: int, seed: int, *, spreads: bool = False) -> dict[str, np.ndarray]:
-        """Independent draws of every coefficient and noise parameter from the prior.
+        """Independent draws of every coefficient, of noise and of drift from the prior.
+
+        A card with priors relative to the runs is to be :meth:`anchored` first.
 
         Parameters
         ----------
@@ -282,13 +443,14 @@ class ModelCard(_Strict):
         stated = {name: draw(self.coefficients[name]) for name in self.law.coefficients}
         values = dict(stated)
         for name, term in self.law.terms.items():
-            at = self.coefficients[name].prior.at
-            if at is not None:
-                exponent = stated[term.exponent] if term.exponent else None
-                values[name] = np.exp(
-                    term.log_coefficient(np.log(stated[name]), exponent, math.log(at))
+            prior = self.coefficients[name].prior
+            if prior.stated_at:
+                log_coefficient = term.log_coefficient(
+                    np.log(stated[name]), values, prior.log_at(term)
                 )
-        values |= {name: draw(noise) for name, noise in self.noise.parameters.items()}
+                values[name] = np.exp(log_coefficient)
+        others = [name for name in self.parameters if name not in self.coefficients]
+        values |= {name: draw(self.parameters[name]) for name in others}
         between = {f"{name}_spread": spread for name, spread in self.family.items()}
         return values | {name: draw(spread) for name, spread in between.items() if spreads}
 
@@ -298,7 +460,7 @@ class ModelCard(_Strict):
         Parameters
         ----------
         values : mapping of str to array_like
-            Coefficients and noise parameters, in raw units.
+            Coefficients, noise parameters and sizes of drift, in raw units.
 
         Returns
         -------
@@ -306,15 +468,14 @@ class ModelCard(_Strict):
             The log density of the stated quantity: the coefficient itself in the card's unit,
             or the term's value where the card anchors it at a scale.
         """
-        described = self.coefficients | self.noise.parameters
+        described = self.parameters
         density = {}
         for name, value in values.items():
             prior, factor = described[name].prior, described[name].unit_factor
             stated = value / factor
-            if prior.at is not None:
+            if prior.stated_at:
                 term = self.law.terms[name]
-                exponent = values[term.exponent] if term.exponent else None
-                stated = np.exp(term.log_value(np.log(value), exponent, math.log(prior.at)))
+                stated = np.exp(term.log_value(np.log(value), values, prior.log_at(term)))
             density[name] = prior.frozen.logpdf(stated)
         return density
 
@@ -434,7 +595,7 @@ def choose_card(
     elif law is not None and _is_own(law):
         raise CardError(f"law {law.name!r} is your own, so it needs a card of priors: name one")
     else:
-        chosen = load_card(law.name if law is not None else default_law(runs))
+        chosen = load_card(law.name if law is not None else default_laws(runs)[0])
     if law is not None and chosen.law.name != law.name:
         raise CardError(
             f"card {chosen.name!r} is for law {chosen.law.name!r}, not for law {law.name!r}"
@@ -442,12 +603,37 @@ def choose_card(
     return chosen
 
 
+def pool_cards(
+    runs: Runs,
+    laws: Sequence[str | Law | ModelCard],
+    card: str | Path | ModelCard | None = None,
+) -> tuple[ModelCard, ...]:
+    """The cards of several laws of these runs: see :func:`bayescale.fit`.
+
+    Raises
+    ------
+    LawError, CardError
+        If a law is unknown or repeated, the laws are functions of different inputs, or a card
+        is given, which would be for one law only.
+    """
+    if card is not None:
+        raise CardError("one card cannot serve several laws: give their cards in place of laws")
+    cards = tuple(law if isinstance(law, ModelCard) else choose_card(runs, law) for law in laws)
+    names = [chosen.law.name for chosen in cards]
+    if not names or len(set(names)) < len(names):
+        raise LawError(f"name each law once; given {', '.join(names) or 'none'}")
+    if len({frozenset(chosen.law.inputs) for chosen in cards}) > 1:
+        of = [f"{chosen.law.name} is of {' and '.join(chosen.law.inputs)}" for chosen in cards]
+        raise LawError(f"laws of different inputs cannot be compared or pooled: {'; '.join(of)}")
+    return cards
+
+
 def _is_own(law: Law) -> bool:
     return LAWS.get(law.name) is not law
 
 
-def default_law(runs: Runs) -> str:
-    """The name of the law that a log's columns can carry, used where none is named.
+def default_laws(runs: Runs) -> tuple[str, ...]:
+    """Names of the laws that a log's columns can carry, pooled where none is named.
 
     Raises
     ------
@@ -458,8 +644,8 @@ def default_law(runs: Runs) -> str:
         c for c in ("params", "tokens", "flops") if c in runs and np.isfinite(runs[c]).all()
     }
     if {"params", "tokens"} <= complete:
-        return "chinchilla"
+        return ("chinchilla", "kaplan_irreducible")
     for column, name in (("flops", "compute"), ("params", "params"), ("tokens", "tokens")):
         if column in complete:
-            return f"henighan_{name}"
+            return (f"henighan_{name}", f"saturating_{name}")
     raise LawError(f"{runs.source} has no column of scale without gaps: fill one in")

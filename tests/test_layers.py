@@ -12,7 +12,7 @@ LAYERS = [
     {"errors"},
     {"units", "files", "progress"},
     {"laws"},
-    {"runs"},
+    {"runs", "drift"},
     {"cards"},
     {"posterior"},
     {"inference", "datasets", "forecast", "simulate"},

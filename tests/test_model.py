@@ -35,9 +35,8 @@ def stated_log_density(card: ModelCard, values: dict[str, float]) -> float:
             continue
         # from a density of the term's size to one of its coefficient
         term = card.law.terms[name]
-        exponent = values[term.exponent]
-        log_size = term.log_value(np.log(values[name]), exponent, np.log(described.prior.at))
-        total += log_size - np.log(values[name]) + np.log(term.slope(exponent))
+        log_size = term.log_value(np.log(values[name]), values, described.prior.log_at(term))
+        total += log_size - np.log(values[name]) + np.log(term.slope(values))
     return total
 
 

@@ -10,12 +10,27 @@ MOST_RHAT = 1.01
 FEWEST_EFFECTIVE = 400
 MOST_DIVERGENT = 0.001
 
+REFIT_GATE = {"most_rhat": 1.05, "fewest_effective": 100}
+"""Of one refit among many, whose scores are averaged over many runs."""
+
 SURPRISING_P = 0.01
 INFLUENTIAL_SHIFT = 0.5
 
 
-def gate(tree: xr.DataTree) -> dict[str, Any]:
+def gate(
+    tree: xr.DataTree,
+    *,
+    most_rhat: float = MOST_RHAT,
+    fewest_effective: int = FEWEST_EFFECTIVE,
+) -> dict[str, Any]:
     """Measure convergence of every sampled variable and say whether it suffices.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        With ``posterior`` and ``sample_stats``.
+    most_rhat, fewest_effective : float, int
+        The limits.
 
     Returns
     -------
@@ -34,12 +49,12 @@ def gate(tree: xr.DataTree) -> dict[str, Any]:
     divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
     n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     reasons = []
-    if not rhat[1] <= MOST_RHAT:
-        reasons.append(f"R-hat of {rhat[0]} is {rhat[1]:.3f}, above {MOST_RHAT}")
+    if not rhat[1] <= most_rhat:
+        reasons.append(f"R-hat of {rhat[0]} is {rhat[1]:.3f}, above {most_rhat}")
     for kind, (name, value) in {"bulk": bulk, "tail": tail}.items():
-        if not value >= FEWEST_EFFECTIVE:
+        if not value >= fewest_effective:
             reasons.append(
-                f"the {kind} of {name} has {value:.0f} effective draws, below {FEWEST_EFFECTIVE}"
+                f"the {kind} of {name} has {value:.0f} effective draws, below {fewest_effective}"
             )
     if divergences > MOST_DIVERGENT * n_draws:
         reasons.append(f"{divergences} of {n_draws} draws diverged, more than {MOST_DIVERGENT:.1%}")

@@ -27,7 +27,6 @@ def complete(posterior: Posterior) -> Posterior:
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
     log_mean = _log_mean(posterior, runs)
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
-    noise = {name: posterior.draws[name] for name in card.noise.parameters}
     pointwise, below = posterior.scatter(log_loss - log_mean, xr.DataArray(se, dims="run"))
     pointwise = pointwise.transpose("chain", "draw", "run")
     below = below.transpose("chain", "draw", "run").values
@@ -35,14 +34,15 @@ def complete(posterior: Posterior) -> Posterior:
     prior = _prior_posterior(posterior)
     constant = {c: ("run", runs[c]) for c in (*card.law.inputs, "loss_se") if c in runs}
     run = {"run": runs["run_id"]}
-    stated = card.log_prior({n: posterior.draws[n] for n in (*card.law.coefficients, *noise)})
+    stated = [*card.law.coefficients, *card.noise.parameters]
+    log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
     groups = {
         "prior": prior.draws,
         "prior_predictive": _predictive(prior, runs, purpose=4),
         "posterior_predictive": _predictive(posterior, runs, purpose=3),
         "log_likelihood": xr.Dataset({"log_loss": pointwise}),
         "log_prior": xr.Dataset(
-            {name: (("chain", "draw"), np.asarray(value)) for name, value in stated.items()},
+            {name: (("chain", "draw"), np.asarray(value)) for name, value in log_prior.items()},
             coords={name: posterior.draws[name] for name in ("chain", "draw")},
         ),
         "observed_data": xr.Dataset({"log_loss": log_loss}),
@@ -59,7 +59,9 @@ def _prior_posterior(posterior: Posterior) -> Posterior:
     """The prior, seen as a posterior of the same card, so that it predicts by the same code."""
     card = posterior.card
     seed = posterior.record["provenance"]["seed"]
-    drawn = card.draw_prior(PRIOR_DRAWS, seed, spreads=bool(posterior.families))
+    assert posterior.runs is not None
+    anchored = card.anchored(posterior.runs)
+    drawn = anchored.draw_prior(PRIOR_DRAWS, seed, spreads=bool(posterior.families))
     coords: dict[str, Any] = {"chain": [0], "draw": np.arange(PRIOR_DRAWS)}
     if posterior.families:
         coords["family"] = list(posterior.families)

@@ -16,7 +16,8 @@ from pymc.distributions.transforms import Transform
 from pytensor.tensor.special import logsumexp
 
 from bayescale.cards import Described, ModelCard
-from bayescale.laws import Term
+from bayescale.drift import STEPS_INSIDE, Frame, coordinate
+from bayescale.laws import Balance
 from bayescale.runs import Runs
 
 
@@ -53,13 +54,26 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     -------
     dict
         The law's inputs (run,), ``log_centre_<input>`` scalars, ``log_loss_observed`` (run,),
-        ``relative_se`` (run,), and ``family_index`` (run,) where families are pooled.
+        ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step) where the card has drift;
+        ``log_first_<input>`` (smallest run), ``log_range_<input>`` and ``log_loss_centre``
+        scalars where priors are relative to the runs; ``family_index`` (run,) where families
+        are pooled.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
-    centres = {f"log_centre_{name}": np.log(x).mean() for name, x in inputs.items()}
-    loss = runs["loss"]
-    se = runs["loss_se"] / loss if "loss_se" in runs else np.zeros_like(loss)
-    data = {**inputs, **centres, "log_loss_observed": np.log(loss), "relative_se": np.array(se)}
+    log_loss = np.log(runs["loss"])
+    se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
+    data = {**inputs, "log_loss_observed": log_loss, "relative_se": np.array(se)}
+    data |= {f"log_centre_{name}": np.log(x).mean() for name, x in inputs.items()}
+    priors = [described.prior for described in card.coefficients.values()]
+    for name in {prior.across for prior in priors if prior.across is not None}:
+        data[f"log_first_{name}"] = np.log(inputs[name]).min()
+        data[f"log_range_{name}"] = np.ptp(np.log(inputs[name]))
+    if any(prior.at == "runs" for prior in priors):
+        data["log_loss_centre"] = log_loss.mean()
+    if card.drift is not None:
+        for axis in card.drift.along:
+            log_x = coordinate(inputs, axis)
+            data[f"drift_basis_{axis}"] = Frame.of(log_x).basis(log_x, card.drift.walk)
     if families(runs, card, pool):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data
@@ -90,21 +104,28 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     pymc.Model
         With a variable for every coefficient (raw units), ``sigma``, ``nu``, and the observed
         ``log_loss`` (dims run). Inputs and losses are ``pm.Data``. A coefficient's term is in
-        ``log_terms`` (dims term): its log in nats at the runs' geometric mean.
+        ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
+        axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
+        q, in ``drift_walk_<axis>`` (dims step).
     """
     law, names = card.law, families(runs, card, pool)
     centred = _centred_terms(card)
-    whole = law.sum_of_terms and len(centred) == len(law.terms) > 1
-    coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": centred}
+    joint = any(isinstance(term, Balance) for term in law.terms.values())
+    whole = (law.sum_of_terms or joint) and len(centred) == len(law.terms) > 1
+    parts = [name for name in centred if not isinstance(law.terms[name], Balance)]
+    coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
+    if card.drift is not None:
+        coords["step"] = np.arange(2 * STEPS_INSIDE[card.drift.walk])
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
     with pm.Model(coords=coords) as model:
+        dims = (None, "run", ("run", "step"))
         data = {
-            name: pm.Data(name, value, dims="run" if np.ndim(value) else None)
+            name: pm.Data(name, value, dims=dims[np.ndim(value)])
             for name, value in model_data(runs, card, pool).items()
         }
         values: dict[str, Any] = {
-            name: _variable(name, card.coefficients[name])
+            name: _variable(name, card.coefficients[name], data)
             for name in law.coefficients
             if name not in law.terms
         }
@@ -112,7 +133,9 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             log_terms = _log_terms(card, centred, values, data, whole and not names)
             values |= _coefficients(card, dict(zip(centred, log_terms, strict=True)), values, data)
         values |= {
-            name: _stated_term(name, card, values) for name in law.terms if name not in centred
+            name: _stated_term(name, card, values, data)
+            for name in law.terms
+            if name not in centred
         }
         by_run = dict(values)
         if names:
@@ -120,7 +143,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
         loss = law.loss(**{name: data[name] for name in law.inputs}, **by_run)
-        _likelihood(card, pt.log(loss), data)
+        _likelihood(card, pt.log(loss) + _drift(card, data), data)
     return model
 
 
@@ -137,33 +160,51 @@ def _log_terms(
     whole: bool,
 ) -> list[Any]:
     """Logs of the terms' sizes at the runs' centre, under the card's prior."""
-    means, sigmas = [], []
-    for name in centred:
-        term, described = card.law.terms[name], card.coefficients[name]
-        exponent, log_x = _scale(term, exponents, data)
-        mean, sigma = described.prior.log_normal or (np.nan, np.nan)
-        if described.prior.at is None:
-            log_coefficient = mean + np.log(described.unit_factor)
-            means.append(term.log_value(log_coefficient, exponent, log_x))
-            sigmas.append(sigma * term.slope(exponent))
-        else:
-            means.append(mean - exponent * (log_x - np.log(described.prior.at)))
-            sigmas.append(sigma)
-    log_terms: Any = pm.Normal(
+    beliefs = {name: _belief_at_centre(name, card, exponents, data) for name in centred}
+    balances = {n: t for n, t in card.law.terms.items() if n in centred and isinstance(t, Balance)}
+    parts = [name for name in centred if name not in balances]
+    mu, sigma = {n: beliefs[n][0] for n in parts}, {n: beliefs[n][1] for n in parts}
+    logs: dict[str, Any] = {}
+    for name, term in balances.items():
+        logs[name] = pm.Normal(f"log_balance_{name}", *beliefs[name])
+        # the runs know the joint part better than either of the two that it is made of
+        mu[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
+    sampled: Any = pm.Normal(
         "log_terms",
-        mu=pt.stack([pt.as_tensor_variable(mean) for mean in means]),
-        sigma=pt.stack([pt.as_tensor_variable(sigma) for sigma in sigmas]),
+        mu=pt.stack([pt.as_tensor_variable(mu[name]) for name in parts]),
+        sigma=pt.stack([pt.as_tensor_variable(sigma[name]) for name in parts]),
         dims="term",
         default_transform=LevelAndShares() if whole else None,
     )
-    return [log_terms[i] for i in range(len(centred))]
+    logs |= {name: sampled[i] for i, name in enumerate(parts)}
+    for name, term in balances.items():
+        logs[term.against_coefficient] -= exponents[term.root] * pt.softplus(logs[name])
+    return [logs[name] for name in centred]
+
+
+def _belief_at_centre(
+    name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Mean and standard deviation of the log of a term at the runs' centre, in the prior."""
+    term, described = card.law.terms[name], card.coefficients[name]
+    prior, log_x = described.prior, _log_centres(card, data)
+    mean, sigma = prior.log_normal or (np.nan, np.nan)
+    if prior.at == "runs":
+        return mean + (0.0 if isinstance(term, Balance) else data["log_loss_centre"]), sigma
+    if prior.at is None:
+        log_coefficient = mean + np.log(described.unit_factor)
+        return term.log_value(log_coefficient, exponents, log_x), sigma * term.slope(exponents)
+    # from the scale of the belief to the runs' centre; what else the term needs cancels out
+    known = {**dict.fromkeys(term.needs, 1.0), **exponents}
+    there = term.log_coefficient(mean, known, prior.log_at(term))
+    return term.log_value(there, known, log_x), sigma
 
 
 def _log_terms_by_family(
     card: ModelCard, centred: list[str], log_terms: list[Any], whole: bool
 ) -> dict[str, Any]:
     """The same for each family, spread about the population's."""
-    spreads = [_variable(f"{name}_spread", spread) for name, spread in card.family.items()]
+    spreads = [_variable(f"{name}_spread", spread, {}) for name, spread in card.family.items()]
     own: Any = pm.Normal(
         "log_terms_by_family",
         mu=pt.stack([log_terms[centred.index(name)] for name in card.family]),
@@ -183,35 +224,43 @@ def _coefficients(
     dims: str | None = None,
 ) -> dict[str, Any]:
     """Terms at the runs' centre, as the coefficients that the field names."""
-    coefficients = {}
+    coefficients: dict[str, Any] = {}
+    log_x = _log_centres(card, data)
     for name, log_term in log_terms.items():
-        exponent, log_x = _scale(card.law.terms[name], exponents, data)
-        log_coefficient = card.law.terms[name].log_coefficient(log_term, exponent, log_x)
+        term = card.law.terms[name]
+        log_coefficient = term.log_coefficient(log_term, {**exponents, **coefficients}, log_x)
         coefficients[name] = pm.Deterministic(f"{name}{suffix}", pt.exp(log_coefficient), dims=dims)
     return coefficients
 
 
-def _scale(term: Term, exponents: dict[str, Any], data: dict[str, Any]) -> tuple[Any, Any]:
-    exponent = exponents[term.exponent] if term.exponent else None
-    return exponent, data[f"log_centre_{term.input}"] if term.input else None
+def _log_centres(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[f"log_centre_{name}"] for name in card.law.inputs}
 
 
-def _stated_term(name: str, card: ModelCard, exponents: dict[str, Any]) -> Any:
+def _stated_term(
+    name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
+) -> Any:
     """The coefficient of a term whose prior is not log-normal, sampled as it is stated."""
     term, described = card.law.terms[name], card.coefficients[name]
     if described.prior.at is None:
-        return _variable(name, described)
-    size = _variable(f"{name}_term", described)
-    exponent = exponents[term.exponent] if term.exponent else None
-    log_coefficient = term.log_coefficient(pt.log(size), exponent, np.log(described.prior.at))
+        return _variable(name, described, data)
+    size = _variable(f"{name}_term", described, data)
+    log_coefficient = term.log_coefficient(pt.log(size), exponents, described.prior.log_at(term))
     return pm.Deterministic(name, pt.exp(log_coefficient))
 
 
-def _variable(name: str, described: Described) -> Any:
+def _variable(name: str, described: Described, data: dict[str, Any]) -> Any:
     prior, factor = described.prior, 1.0 if described.prior.at else described.unit_factor
     if prior.log_normal is not None:
         mu, sigma = prior.log_normal
+        if prior.across is not None:
+            first, length = data[f"log_first_{prior.across}"], data[f"log_range_{prior.across}"]
+            return pm.LogNormal(name, mu=first + length * mu, sigma=length * sigma)
         return pm.LogNormal(name, mu=mu + np.log(factor), sigma=sigma)
+    if prior.dist == "NearOne":
+        z = pm.Normal(f"{name}_z")
+        near_one: Any = pt.exp(prior.kwargs["scale"] * z * pt.abs(z))
+        return pm.Deterministic(name, factor * near_one)
     distribution = getattr(pm, str(prior.dist))
     if factor == 1.0:
         return distribution(name, **prior.kwargs)
@@ -219,8 +268,21 @@ def _variable(name: str, described: Described) -> Any:
     return pm.Deterministic(name, factor * stated)
 
 
+def _drift(card: ModelCard, data: dict[str, Any]) -> Any:
+    """The law's error on log loss at the runs."""
+    total: Any = pt.constant(0.0)
+    for name, size in card.drift.parameters.items() if card.drift is not None else ():
+        axis = name.removeprefix("drift_")
+        q, typical = _variable(name, size, data), float(size.prior.frozen.ppf(0.5))
+        # half way between steps in units of q and absolute ones: runs may or may not show them
+        steps = pm.Normal(f"drift_steps_{axis}", sigma=pt.sqrt(q / typical), dims="step")
+        walk = pm.Deterministic(f"drift_walk_{axis}", pt.sqrt(q * typical) * steps, dims="step")
+        total += pt.dot(data[f"drift_basis_{axis}"], walk)
+    return total
+
+
 def _likelihood(card: ModelCard, log_loss: Any, data: dict[str, Any]) -> None:
-    noise = {name: _variable(name, d) for name, d in card.noise.parameters.items()}
+    noise = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
     noise["sigma"] = pt.sqrt(noise["sigma"] ** 2 + data["relative_se"] ** 2)
     getattr(pm, card.noise.dist)(
         "log_loss", mu=log_loss, **noise, observed=data["log_loss_observed"], dims="run"

@@ -4,20 +4,29 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, overload
 
 import numpy as np
 import xarray as xr
 
-from bayescale.cards import ModelCard, choose_card
-from bayescale.inference.diagnostics import gate
+from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
+from bayescale.errors import PosteriorError
+from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
 from bayescale.laws import Law
-from bayescale.posterior import Posterior, quantiles
+from bayescale.posterior import (
+    DRIFTING,
+    Pool,
+    Posterior,
+    pool_weights,
+    quantiles,
+    worst_diagnostics,
+)
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs, require_runs_for
 
@@ -32,11 +41,35 @@ VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "sci
 _compiled: dict[tuple[Any, ...], Any] = {}
 
 
+# fmt: off
+@overload
+def fit(
+    runs: Runs, law: str | Law, *, card: str | Path | ModelCard | None = ...,
+    seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
+    cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
+) -> Posterior: ...
+@overload
+def fit(
+    runs: Runs, law: None = ..., *, card: str | Path | ModelCard,
+    seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
+    cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
+) -> Posterior: ...
+@overload
+def fit(
+    runs: Runs, law: Sequence[str | Law | ModelCard] | None = ..., *,
+    weights: Mapping[str, float] | None = ...,
+    seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
+    cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
+) -> Pool: ...
+# fmt: on
+
+
 def fit(
     runs: Runs,
-    law: str | Law | None = None,
+    law: str | Law | Sequence[str | Law | ModelCard] | None = None,
     *,
     card: str | Path | ModelCard | None = None,
+    weights: Mapping[str, float] | None = None,
     seed: int = 0,
     draws: int = 1000,
     tune: int = 1000,
@@ -44,19 +77,22 @@ def fit(
     cores: int | None = None,
     pool: bool = True,
     show_progress: bool = False,
-) -> Posterior:
-    """Sample the posterior of a scaling law's coefficients.
+) -> Posterior | Pool:
+    """Sample the posterior of a scaling law's coefficients, or of several laws'.
 
     Parameters
     ----------
     runs : Runs
-        At least two runs, with the columns that the law needs.
-    law : str or Law, optional
-        A law's name, or your own law (then with a card). Without it, the card's law; without
-        either, the law that the columns can carry: chinchilla for params and tokens, else
-        henighan_compute, henighan_params or henighan_tokens.
+        At least two runs, with the columns that the laws need.
+    law : str, Law, or a sequence of them or of cards, optional
+        A law's name, or your own law (then with a card), for its posterior. Several, for a
+        pool of them. Without it, the card's law; without either, a pool of the laws that the
+        columns can carry: see :func:`bayescale.cards.default_laws`.
     card : str, path or ModelCard, optional
-        Priors and likelihood; the card named like the law where not given.
+        Priors and likelihood of the one law; the card named like the law where not given.
+    weights : mapping of str to float, optional
+        Shares of the laws in the pool; equal where not given, because few runs cannot tell
+        which law extrapolates best.
     seed : int
         The same runs, card, seed and versions give the same draws on one machine.
     draws, tune, chains : int
@@ -70,38 +106,84 @@ def fit(
 
     Returns
     -------
-    Posterior
+    Posterior or Pool
         Whether or not the convergence gate was passed: see :attr:`Posterior.diagnostics`.
         Where it is missed, sampling is tried again with longer tuning and higher target
         acceptance before giving up.
 
     Raises
     ------
-    LawError, CardError, RunLogError
-        If law, card and runs do not fit each other.
+    LawError, CardError, RunLogError, PosteriorError
+        If laws, card, weights and runs do not fit each other.
     """
-    started = time.perf_counter()
-    card = choose_card(runs, law, card)
-    require_runs_for(card.law, runs)
+    if law is None and card is None:
+        law = default_laws(runs)
+    alone = law is None or isinstance(law, str | Law)
+    if law is None or isinstance(law, str | Law):
+        cards = (choose_card(runs, law, card),)
+    else:
+        cards = pool_cards(runs, law, card)
+    if alone and weights is not None:
+        raise PosteriorError("weights are for a pool of laws, and only one is fitted")
+    for chosen in cards:
+        require_runs_for(chosen.law, runs)
     for name, value, least in (("draws", draws, 10), ("tune", tune, 10), ("chains", chains, 1)):
         if value < least:
             raise ValueError(f"{name} is {value}, but must be at least {least}")
+    shares = pool_weights([chosen.law.name for chosen in cards], weights)
+    settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     with progress(show_progress) as stage:
-        sampler, compile_seconds = compiled_model(runs, card, pool, stage)
-        sampling = time.perf_counter()
-        settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
-        sampled, diagnostics = _sample_until_good(sampler, runs, card, pool, stage, settings)
-        sample_seconds = time.perf_counter() - sampling
-        stage("leaving one run out at a time")
-        record: dict[str, Any] = {
-            "diagnostics": diagnostics,
-            "provenance": _provenance(runs, card, seed),
-            "seconds": {"compile": compile_seconds, "sample": sample_seconds},
-            "pool": pool,
-        }
-        posterior = complete(Posterior(sampled, card, runs, record))
-        without = _without_surprising(posterior, sampler, pool, stage, settings)
-    record |= {"without_flagged": without}
+        fitted = tuple(_fit_one(runs, chosen, pool, settings, stage) for chosen in cards)
+    return fitted[0] if alone else Pool(fitted, shares)
+
+
+def refit(runs: Runs, card: ModelCard, seed: int = 0, *, drift: bool = True) -> Posterior:
+    """The draws alone, on one core, on a model compiled once a process: for many refits.
+
+    Parameters
+    ----------
+    runs, card, seed
+        As for :func:`fit`.
+    drift : bool
+        Whether the draws allow for the law's drift.
+
+    Returns
+    -------
+    Posterior
+        Which forecasts, but has no prior, predictive or leave-one-out groups.
+    """
+    quiet: Stage = lambda text, total=None: lambda done: None  # noqa: E731
+    sampler, _ = compiled_model(runs, card, True, quiet)
+    settings = {"draws": 1000, "tune": 500, "chains": 4, "cores": 1, "seed": seed}
+    tree, diagnostics = _sample_until_good(
+        sampler, runs, card, True, quiet, settings, drift=drift, limits=REFIT_GATE
+    )
+    card = card if drift else card.without_drift()
+    record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
+    return Posterior(tree, card, runs, record)
+
+
+def _fit_one(
+    runs: Runs, card: ModelCard, pool: bool, settings: Mapping[str, Any], stage: Stage
+) -> Posterior:
+    started = time.perf_counter()
+    sampler, compile_seconds = compiled_model(runs, card, pool, stage)
+    sampling = time.perf_counter()
+    sampled, exact = _sample_until_good(sampler, runs, card, pool, stage, settings, drift=False)
+    gates = {card.law.name: exact}
+    if card.drift is not None:
+        drifting, allowing = _sample_until_good(sampler, runs, card, pool, stage, settings)
+        sampled[DRIFTING] = drifting["posterior"]
+        gates[f"{card.law.name} with drift"] = allowing
+    record: dict[str, Any] = {
+        "diagnostics": worst_diagnostics(gates),
+        "provenance": _provenance(runs, card, settings["seed"]),
+        "seconds": {"compile": compile_seconds, "sample": time.perf_counter() - sampling},
+        "pool": pool,
+    }
+    stage("leaving one run out at a time")
+    posterior = complete(Posterior(sampled, card, runs, record))
+    record |= {"without_flagged": _without_surprising(posterior, sampler, pool, stage, settings)}
     record["seconds"]["total"] = time.perf_counter() - started
     return replace(posterior, record=record)
 
@@ -136,17 +218,25 @@ def sample(
     seed: int,
     target_accept: float = 0.9,
     thin: int = 1,
+    drift: bool = True,
     stage: Stage = lambda text, total=None: lambda done: None,
 ) -> xr.DataTree:
-    """Draw from a compiled model with the data of these runs: posterior and sample_stats."""
+    """Draw from a compiled model with the data of these runs: posterior and sample_stats.
+
+    Without drift, its basis is set to zero: the same compiled model then samples the law as
+    if it held exactly.
+    """
     import nutpie
 
     from bayescale.inference.model import model_data
 
+    data = model_data(runs, card, pool)
+    if not drift:
+        data |= {name: 0 * x for name, x in data.items() if name.startswith("drift_basis_")}
     n_draws = draws * thin
     done = stage(f"sampling {chains} chains", total=chains * (n_draws + tune))
     tree = nutpie.sample(
-        sampler.with_data(**model_data(runs, card, pool)),
+        sampler.with_data(**data),
         draws=n_draws,
         tune=tune,
         chains=chains,
@@ -165,7 +255,12 @@ def sample(
     stats = stats.rename({"maxdepth_reached": "reached_max_treedepth"})
     kept = [name for name in stats.data_vars if stats[name].dims == ("chain", "draw")]
     stats = stats[[name for name in kept if stats[name].dtype.kind in "biuf"]]
-    groups = {"posterior": tree["posterior"].to_dataset(), "sample_stats": stats}
+    posterior = tree["posterior"].to_dataset()
+    unused = "drift_steps_" if drift else "drift_"  # the walk says the same in plain units
+    posterior = posterior.drop_vars([name for name in posterior if str(name).startswith(unused)])
+    if not drift:
+        posterior = posterior.drop_vars("step", errors="ignore")
+    groups = {"posterior": posterior, "sample_stats": stats}
     thinned = {
         name: group.isel(draw=slice(thin - 1, None, thin)).assign_coords(draw=np.arange(draws))
         for name, group in groups.items()
@@ -180,14 +275,16 @@ def _sample_until_good(
     pool: bool,
     stage: Stage,
     settings: Mapping[str, Any],
+    drift: bool = True,
+    limits: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[xr.DataTree, dict[str, Any]]:
     for attempt, (times_tune, target_accept, thin) in enumerate(RETRIES, 1):
         harder = dict(settings) | {"tune": settings["tune"] * times_tune}
         tree = sample(
-            sampler, runs, card, pool=pool, target_accept=target_accept, thin=thin, stage=stage,
-            **harder,
+            sampler, runs, card, pool=pool, target_accept=target_accept, thin=thin, drift=drift,
+            stage=stage, **harder,
         )  # fmt: skip
-        diagnostics = gate(tree) | {"attempts": attempt, "target_accept": target_accept}
+        diagnostics = gate(tree, **limits) | {"attempts": attempt, "target_accept": target_accept}
         if diagnostics["passed"]:
             break
     return tree, diagnostics
@@ -207,7 +304,7 @@ def _without_surprising(
 
     if families(rest, card, pool) != families(runs, card, pool):
         return None  # a family would vanish with its runs
-    tree, diagnostics = _sample_until_good(sampler, rest, card, pool, stage, settings)
+    tree, diagnostics = _sample_until_good(sampler, rest, card, pool, stage, settings, drift=False)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor

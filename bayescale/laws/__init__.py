@@ -5,22 +5,52 @@ import sys
 from pathlib import Path
 
 from bayescale.errors import LawError
-from bayescale.laws.chinchilla import CHINCHILLA
+from bayescale.laws.chinchilla import CHINCHILLA, CHINCHILLA_OUTER
+from bayescale.laws.curves import (
+    BROKEN_COMPUTE,
+    BROKEN_PARAMS,
+    BROKEN_TOKENS,
+    SATURATING_COMPUTE,
+    SATURATING_PARAMS,
+    SATURATING_TOKENS,
+)
 from bayescale.laws.henighan import HENIGHAN_COMPUTE, HENIGHAN_PARAMS, HENIGHAN_TOKENS
-from bayescale.laws.kaplan import KAPLAN, KAPLAN_COMPUTE, KAPLAN_PARAMS, KAPLAN_TOKENS
-from bayescale.laws.law import Amplitude, Constant, CriticalScale, Law, Term, compute_optimal
+from bayescale.laws.kaplan import (
+    KAPLAN,
+    KAPLAN_COMPUTE,
+    KAPLAN_IRREDUCIBLE,
+    KAPLAN_PARAMS,
+    KAPLAN_TOKENS,
+)
+from bayescale.laws.law import (
+    Amplitude,
+    Balance,
+    Constant,
+    CriticalScale,
+    Law,
+    Term,
+    compute_optimal,
+)
 
 LAWS = {
     law.name: law
     for law in (
         CHINCHILLA,
+        CHINCHILLA_OUTER,
         KAPLAN,
+        KAPLAN_IRREDUCIBLE,
         KAPLAN_PARAMS,
         KAPLAN_TOKENS,
         KAPLAN_COMPUTE,
         HENIGHAN_PARAMS,
         HENIGHAN_TOKENS,
         HENIGHAN_COMPUTE,
+        SATURATING_PARAMS,
+        SATURATING_TOKENS,
+        SATURATING_COMPUTE,
+        BROKEN_PARAMS,
+        BROKEN_TOKENS,
+        BROKEN_COMPUTE,
     )
 }
 
@@ -69,16 +99,25 @@ def _own_law(path: Path, attribute: str) -> Law:
 
 
 __all__ = [
+    "BROKEN_COMPUTE",
+    "BROKEN_PARAMS",
+    "BROKEN_TOKENS",
     "CHINCHILLA",
+    "CHINCHILLA_OUTER",
     "HENIGHAN_COMPUTE",
     "HENIGHAN_PARAMS",
     "HENIGHAN_TOKENS",
     "KAPLAN",
     "KAPLAN_COMPUTE",
+    "KAPLAN_IRREDUCIBLE",
     "KAPLAN_PARAMS",
     "KAPLAN_TOKENS",
     "LAWS",
+    "SATURATING_COMPUTE",
+    "SATURATING_PARAMS",
+    "SATURATING_TOKENS",
     "Amplitude",
+    "Balance",
     "Constant",
     "CriticalScale",
     "Law",

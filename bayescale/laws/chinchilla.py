@@ -1,7 +1,7 @@
 """The parametric law of Hoffmann et al. (2022), arXiv 2203.15556.
 
 L(N, D) = E + A / N^alpha + B / D^beta with N all parameters, D tokens seen (each once), and
-the loss in nats per token.
+the loss in nats per token; and the same with an outer exponent on what is not E.
 """
 
 from typing import Any
@@ -19,6 +19,17 @@ def _optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> An
     return params, pairs / params
 
 
+def _outer(
+    params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, kappa: Any
+) -> Any:
+    return E + (A / params**alpha + B / tokens**beta) ** kappa
+
+
+def _outer_optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, kappa: Any) -> Any:
+    # what is raised to a power is least where it was before
+    return _optimum(flops, E=E, A=A, alpha=alpha, B=B, beta=beta)
+
+
 CHINCHILLA = Law(
     name="chinchilla",
     inputs=("params", "tokens"),
@@ -32,4 +43,18 @@ CHINCHILLA = Law(
     },
     sum_of_terms=True,
     reference="Hoffmann et al. 2022, arXiv 2203.15556, eq. 10",
+)
+
+CHINCHILLA_OUTER = Law(
+    name="chinchilla_outer",
+    inputs=("params", "tokens"),
+    coefficients=("E", "A", "alpha", "B", "beta", "kappa"),
+    loss=_outer,
+    optimum=_outer_optimum,
+    terms={
+        "E": Constant(),
+        "A": Amplitude(input="params", exponent="alpha"),
+        "B": Amplitude(input="tokens", exponent="beta"),
+    },
+    reference="Hoffmann et al. 2022, arXiv 2203.15556, eq. 10, with an outer exponent kappa",
 )

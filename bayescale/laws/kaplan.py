@@ -7,7 +7,7 @@ published in PF-days (8.64e19 FLOP) and is FLOP here.
 
 from typing import Any
 
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, CriticalScale, Law
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Balance, Constant, CriticalScale, Law
 
 
 def _params(params: Any, *, N_c: Any, alpha_N: Any) -> Any:
@@ -31,6 +31,18 @@ def _joint_optimum(flops: Any, *, N_c: Any, alpha_N: Any, D_c: Any, alpha_D: Any
     pairs = flops / FLOP_PER_PARAM_TOKEN
     params = (power * N_c**power * pairs / D_c) ** (1.0 / (1.0 + power))
     return params, pairs / params
+
+
+def _irreducible(
+    params: Any, tokens: Any, *, E: Any, N_c: Any, alpha_N: Any, D_c: Any, alpha_D: Any
+) -> Any:
+    return E + _joint(params, tokens, N_c=N_c, alpha_N=alpha_N, D_c=D_c, alpha_D=alpha_D)
+
+
+def _irreducible_optimum(
+    flops: Any, *, E: Any, N_c: Any, alpha_N: Any, D_c: Any, alpha_D: Any
+) -> Any:
+    return _joint_optimum(flops, N_c=N_c, alpha_N=alpha_N, D_c=D_c, alpha_D=alpha_D)
 
 
 N_TERM = CriticalScale(input="params", exponent="alpha_N")
@@ -72,4 +84,23 @@ KAPLAN = Law(
     optimum=_joint_optimum,
     terms={"N_c": N_TERM, "D_c": D_TERM},
     reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.5",
+)
+KAPLAN_IRREDUCIBLE = Law(
+    name="kaplan_irreducible",
+    inputs=("params", "tokens"),
+    coefficients=("E", "N_c", "alpha_N", "D_c", "alpha_D"),
+    loss=_irreducible,
+    optimum=_irreducible_optimum,
+    terms={
+        "E": Constant(),
+        "N_c": N_TERM,
+        "D_c": Balance(
+            input="tokens",
+            against="params",
+            against_coefficient="N_c",
+            power="alpha_N",
+            root="alpha_D",
+        ),
+    },
+    reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.5, plus a constant",
 )

@@ -22,23 +22,27 @@ INPUTS = ("params", "tokens", "flops", "unique_tokens")
 FLOP_PER_PARAM_TOKEN = 6.0
 """Training compute of one parameter on one token: C = 6 N D."""
 
+Known = Mapping[str, Any]
+"""Values by name: of the coefficients a term needs, or logs of the scales it depends on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
     """A part of the loss that no scale changes, such as E."""
 
-    input: None = None
-    exponent: None = None
+    inputs: tuple[str, ...] = ()
+    exponent: str | None = None
+    needs: tuple[str, ...] = ()
 
-    def log_value(self, log_coefficient: Any, exponent: Any = None, log_x: Any = None) -> Any:
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
         """The logarithm of the part at any scale."""
         return log_coefficient
 
-    def log_coefficient(self, log_value: Any, exponent: Any = None, log_x: Any = None) -> Any:
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
         """The inverse of :meth:`log_value`."""
         return log_value
 
-    def slope(self, exponent: Any = None) -> Any:
+    def slope(self, known: Known) -> Any:
         """Change of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
 
@@ -50,15 +54,25 @@ class Amplitude:
     input: str
     exponent: str
 
-    def log_value(self, log_coefficient: Any, exponent: Any, log_x: Any) -> Any:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scales that it depends on."""
+        return (self.input,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The other coefficients that it depends on."""
+        return (self.exponent,)
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
         """The logarithm of the part at scale ``exp(log_x)``."""
-        return log_coefficient - exponent * log_x
+        return log_coefficient - known[self.exponent] * log_x[self.input]
 
-    def log_coefficient(self, log_value: Any, exponent: Any, log_x: Any) -> Any:
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
         """The inverse of :meth:`log_value`."""
-        return log_value + exponent * log_x
+        return log_value + known[self.exponent] * log_x[self.input]
 
-    def slope(self, exponent: Any) -> Any:
+    def slope(self, known: Known) -> Any:
         """Change of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
 
@@ -70,20 +84,79 @@ class CriticalScale:
     input: str
     exponent: str
 
-    def log_value(self, log_coefficient: Any, exponent: Any, log_x: Any) -> Any:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scales that it depends on."""
+        return (self.input,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The other coefficients that it depends on."""
+        return (self.exponent,)
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
         """The logarithm of the part at scale ``exp(log_x)``."""
-        return exponent * (log_coefficient - log_x)
+        return known[self.exponent] * (log_coefficient - log_x[self.input])
 
-    def log_coefficient(self, log_value: Any, exponent: Any, log_x: Any) -> Any:
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
         """The inverse of :meth:`log_value`."""
-        return log_value / exponent + log_x
+        return log_value / known[self.exponent] + log_x[self.input]
 
-    def slope(self, exponent: Any) -> Any:
+    def slope(self, known: Known) -> Any:
         """Change of ``log_value`` with the logarithm of the coefficient."""
-        return exponent
+        return known[self.exponent]
 
 
-Term = Constant | Amplitude | CriticalScale
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """How X_c / x stands to (Y_c / y)^(alpha / beta), where a law joins the two in one sum.
+
+    The size of the joint part is then set by Y_c alone, and this ratio says which of the two
+    scales limits the loss.
+
+    Attributes
+    ----------
+    input, against : str
+        The scales x and y.
+    against_coefficient, power, root : str
+        Y_c, alpha and beta.
+    """
+
+    input: str
+    against: str
+    against_coefficient: str
+    power: str
+    root: str
+    exponent: None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scales that it depends on."""
+        return (self.input, self.against)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The other coefficients that it depends on."""
+        return (self.against_coefficient, self.power, self.root)
+
+    def _log_unit(self, known: Known, log_x: Known) -> Any:
+        y = np.log(known[self.against_coefficient]) - log_x[self.against]
+        return log_x[self.input] + known[self.power] / known[self.root] * y
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the ratio at these scales."""
+        return log_coefficient - self._log_unit(known, log_x)
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value + self._log_unit(known, log_x)
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+Term = Constant | Amplitude | CriticalScale | Balance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,24 +249,25 @@ def _term_problems(law: Law) -> list[str]:
         f"term {name!r} is not a coefficient" for name in law.terms if name not in law.coefficients
     ]
     for name, term in law.terms.items():
-        if term.input is not None and term.input not in law.inputs:
-            problems.append(f"term {name!r} scales with {term.input!r}, which is not an input")
-        if term.exponent is not None and term.exponent not in law.coefficients:
-            problems.append(f"term {name!r} has exponent {term.exponent!r}, not a coefficient")
+        problems += [
+            f"term {name!r} scales with {scale!r}, which is not an input"
+            for scale in term.inputs
+            if scale not in law.inputs
+        ]
+        problems += [
+            f"term {name!r} needs {other!r}, which is not a coefficient"
+            for other in term.needs
+            if other not in law.coefficients
+        ]
     return problems
 
 
 def _is_sum_of_terms(law: Law) -> bool:
     values = {name: 1.1 + 0.1 * i for i, name in enumerate(law.coefficients)}
     inputs = {name: 2.0 + 0.3 * i for i, name in enumerate(law.inputs)}
+    log_x = {name: math.log(x) for name, x in inputs.items()}
     parts = [
-        math.exp(
-            term.log_value(
-                math.log(values[name]),
-                values.get(term.exponent or ""),
-                math.log(inputs.get(term.input or "", 1.0)),
-            )
-        )
+        math.exp(term.log_value(math.log(values[name]), values, log_x))
         for name, term in law.terms.items()
     ]
     return math.isclose(sum(parts), float(law.loss(**inputs, **values)), rel_tol=1e-9)

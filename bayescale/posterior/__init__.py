@@ -1,8 +1,8 @@
 """Draws of a law's coefficients, with all they came from: keep, open, summarise."""
 
-from bayescale.posterior.draws import Posterior, point
+from bayescale.posterior.draws import DRIFTING, Posterior, point
 from bayescale.posterior.files import open_posterior, save
-from bayescale.posterior.pool import Fit, Pool
+from bayescale.posterior.pool import Fit, Pool, pool_weights, worst_diagnostics
 from bayescale.posterior.summary import (
     DEFAULT_INTERVAL,
     Summary,
@@ -14,6 +14,7 @@ from bayescale.posterior.summary import (
 
 __all__ = [
     "DEFAULT_INTERVAL",
+    "DRIFTING",
     "Fit",
     "Pool",
     "Posterior",
@@ -21,8 +22,10 @@ __all__ = [
     "learned",
     "open_posterior",
     "point",
+    "pool_weights",
     "quantiles",
     "save",
     "summarise",
     "surprising_runs",
+    "worst_diagnostics",
 ]

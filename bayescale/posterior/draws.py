@@ -4,7 +4,7 @@ Opening, summarising and forecasting need neither PyMC nor nutpie.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,13 @@ import numpy as np
 import xarray as xr
 
 from bayescale.cards import ModelCard
+from bayescale.drift import Frame, coordinate
 from bayescale.errors import PosteriorError, UnconvergedError
 from bayescale.laws import Law
 from bayescale.runs import Runs
+
+DRIFTING = "posterior_drifting"
+"""The group of draws that allow for drift."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,9 @@ class Posterior:
         An ordinary ArviZ tree: ``posterior`` (dims chain, draw) with every coefficient in raw
         units, ``sigma`` and ``nu``, ``sample_stats``, ``prior``, ``prior_predictive``,
         ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``observed_data``,
-        ``constant_data``, and ``leave_one_out`` (dim run).
+        ``constant_data``, and ``leave_one_out`` (dim run). These take the law to hold exactly,
+        as published coefficients do. ``posterior_drifting`` holds the draws of the model in
+        which it does not: see :meth:`drifting`.
     card : ModelCard
         Priors and likelihood.
     runs : Runs or None
@@ -87,6 +93,12 @@ class Posterior:
     def _rng_seed(self) -> int:
         return int(self.record.get("provenance", {}).get("seed", 0))
 
+    @cached_property
+    def _log_centre(self) -> dict[str, float]:
+        """Logs of the runs' geometric means, at which families' terms spread."""
+        assert self.runs is not None
+        return {name: float(np.log(self.runs[name]).mean()) for name in self.inputs}
+
     def rng(self, purpose: int) -> np.random.Generator:
         """A generator for predictive draws: the same purpose gives the same numbers."""
         return np.random.default_rng([self._rng_seed, purpose])
@@ -112,20 +124,46 @@ class Posterior:
                 f"family {family!r} is not among those of this fit: "
                 f"{', '.join(self.families) or 'it does not tell families apart'}"
             )
-        rng = self.rng(purpose=1)
+        rng, population = self.rng(purpose=1), dict(values)
         for name in self.card.family if self.families else ():
             if family is not None:
                 values[name] = draws[f"{name}_by_family"].sel(family=family, drop=True)
-            else:
-                deviation = draws[f"{name}_spread"] * rng.standard_normal(draws[name].shape)
-                term = law.terms[name]
-                slope = term.slope(values[term.exponent] if term.exponent else None)
-                values[name] = values[name] * np.exp(deviation / slope)
+                continue
+            term = law.terms[name]
+            size = term.log_value(np.log(draws[name]), population, self._log_centre)
+            size = size + draws[f"{name}_spread"] * rng.standard_normal(draws[name].shape)
+            values[name] = np.exp(term.log_coefficient(size, values, self._log_centre))
         return values
 
     def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
-        """The law's mean loss draw by draw, dims (chain, draw, ...) in nats per token."""
-        return self.law.loss(**inputs, **self.coefficients(family))
+        """The mean loss draw by draw, dims (chain, draw, ...) in nats per token."""
+        return self.law.loss(**inputs, **self.coefficients(family)) * self.drift(inputs)
+
+    def drift(self, inputs: Mapping[str, xr.DataArray]) -> Any:
+        """What the law's loss is to be multiplied by, draw by draw, dims as for :meth:`loss`.
+
+        Within the runs as inferred with the law; beyond them the walk goes on by fresh steps,
+        the same ones in every call. Exactly 1 unless these are the :meth:`drifting` draws.
+        """
+        drift, runs = self.card.drift, self.runs
+        if drift is None or runs is None or not self._drifts:
+            return 1.0
+        total: Any = 0.0
+        for i, axis in enumerate(drift.along):
+            frame = Frame.of(coordinate({name: runs[name] for name in self.inputs}, axis))
+            away = coordinate(inputs, axis) - frame.centre
+            size = self.draws[f"drift_{axis}"]
+            walk = self.draws[f"drift_walk_{axis}"].transpose("step", "chain", "draw")
+            farthest = float(-away.min()), float(away.max())
+            ways = (-1, 1), frame.inside(drift.walk), np.split(walk, 2), frame.beyond(farthest)
+            for way, inside, known, beyond in zip(*ways, strict=True):
+                rng = self.rng(purpose=20 + 2 * i + (way > 0))
+                fresh = rng.standard_normal((len(beyond.gap), *size.shape))
+                for places, steps in ((inside, known), (beyond, size.values * fresh)):
+                    for j, step in enumerate(np.asarray(steps)):
+                        reach = places.reach(way * away, drift.walk, j)
+                        total += size.copy(data=step) * reach
+        return xr.ufuncs.exp(total)
 
     def loss_of_runs(self) -> xr.DataArray:
         """The law's mean loss at the runs it was fitted to, dims (chain, draw, run).
@@ -138,6 +176,7 @@ class Posterior:
         inputs = {name: xr.DataArray(runs[name], dims="run") for name in self.law.inputs}
         if not self.families or not all(f"{name}_by_family" in draws for name in self.card.family):
             return self.loss(inputs)
+        drift = self.drift(inputs)
         family = xr.DataArray(runs["family"].astype(str), dims="run")
         values = {
             name: draws[f"{name}_by_family"].sel(family=family).drop_vars("family")
@@ -145,7 +184,7 @@ class Posterior:
             else draws[name]
             for name in self.law.coefficients
         }
-        return self.law.loss(**inputs, **values)
+        return self.law.loss(**inputs, **values) * drift
 
     def noise(self, template: xr.DataArray, purpose: int = 2) -> xr.DataArray:
         """One run's deviation from the law on log loss, a fresh draw for each element.
@@ -215,6 +254,28 @@ class Posterior:
         """
         with np.errstate(over="ignore"):  # few degrees of freedom reach an endless loss
             return loss * xr.ufuncs.exp(self.noise(loss))
+
+    def drifting(self) -> "Posterior":
+        """The draws that allow for the law's drift, which every forecast starts from.
+
+        Itself where the card has no drift, or these are those draws already.
+
+        Raises
+        ------
+        PosteriorError
+            If they were not kept.
+        """
+        if self.card.drift is None or self.runs is None or self._drifts:
+            return self
+        if DRIFTING not in self.tree.children:
+            raise PosteriorError("this posterior does not hold the draws with drift: fit again")
+        tree = xr.DataTree.from_dict({"posterior": self.tree[DRIFTING].to_dataset()})
+        return replace(self, tree=tree)
+
+    @property
+    def _drifts(self) -> bool:
+        drift = self.card.drift
+        return drift is not None and all(name in self.draws for name in drift.parameters)
 
     @property
     def diagnostics(self) -> Mapping[str, Any]:

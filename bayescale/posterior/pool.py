@@ -84,12 +84,7 @@ class Pool:
     def record(self) -> Mapping[str, Any]:
         """The first member's record, with the diagnostics of all: the worst of each figure."""
         each = {member.law.name: member.diagnostics for member in self.members}
-        worst: dict[str, Any] = {}
-        for figure, pick in _WORST.items():
-            if all(figure in diagnostics for diagnostics in each.values()):
-                worst[figure] = pick(diagnostics[figure] for diagnostics in each.values())
-        worst["reasons"] = [f"{name}: {why}" for name, d in each.items() for why in d["reasons"]]
-        return {**self.members[0].record, "diagnostics": worst}
+        return {**self.members[0].record, "diagnostics": worst_diagnostics(each)}
 
     @property
     def diagnostics(self) -> Mapping[str, Any]:
@@ -131,12 +126,46 @@ class Pool:
         return str(summarise_pool(self))
 
 
+def pool_weights(
+    laws: Sequence[str], weights: Mapping[str, float] | None = None
+) -> tuple[float, ...]:
+    """Shares with sum one, in the order of the laws: equal where none are given.
+
+    Raises
+    ------
+    PosteriorError
+        If the weights are not one for each law, or are negative or all zero.
+    """
+    if weights is None:
+        return (1 / len(laws),) * len(laws)
+    values = list(weights.values())
+    if set(weights) != set(laws) or min(values) < 0 or not 0 < sum(values) < np.inf:
+        given = ", ".join(f"{name}={value:g}" for name, value in weights.items())
+        raise PosteriorError(
+            f"weights need one share of zero or more for each of {', '.join(laws)}, not all "
+            f"zero; given {given or 'none'}"
+        )
+    return tuple(weights[law] / sum(values) for law in laws)
+
+
+def worst_diagnostics(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The worst of each figure over several samplings, and every reason with its name."""
+    worst: dict[str, Any] = {}
+    for figure, pick in _WORST.items():
+        if all(figure in diagnostics for diagnostics in each.values()):
+            worst[figure] = pick(diagnostics[figure] for diagnostics in each.values())
+    reasons = [(name, why) for name, d in each.items() for why in d["reasons"]]
+    worst["reasons"] = [f"{name}: {why}" if len(each) > 1 else why for name, why in reasons]
+    return worst
+
+
 _WORST: Mapping[str, Any] = {
     "rhat_max": max,
     "ess_bulk_min": min,
     "ess_tail_min": min,
     "divergences": sum,
     "n_draws": sum,
+    "attempts": max,
     "passed": all,
 }
 

@@ -131,7 +131,7 @@ def summarise(posterior: Posterior, interval: float = DEFAULT_INTERVAL) -> Summa
     card, draws = posterior.card, posterior.draws
     described = card.coefficients | card.noise.parameters
     rows = {}
-    for name in (*card.law.coefficients, *card.noise.parameters):
+    for name in described:
         if name not in draws:
             continue
         values = draws[name].values / described[name].unit_factor

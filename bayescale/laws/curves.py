@@ -1,0 +1,79 @@
+"""Laws of one scale that bend: they set in late, break once, or meet their floor softly.
+
+All are the power law plus constant E + A / x^alpha, changed at one end or in the middle.
+They serve error rates and scores as well as losses, and histories as well as final runs.
+"""
+
+from typing import Any
+
+from bayescale.laws.law import Amplitude, Constant, Law
+
+
+def _saturating(x: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any) -> Any:
+    """Level below x_0, a power law above it, and E at the end.
+
+    k_0 and k_E say how sharply it sets in and how sharply it meets the floor. The explicit
+    kin of M4, whose loss is known only as the root of an equation.
+    """
+    reducible = A * x**-alpha * (1.0 + (x_0 / x) ** (k_0 * alpha)) ** (-1.0 / k_0)
+    return (E**k_E + reducible**k_E) ** (1.0 / k_E)
+
+
+def _broken(x: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: Any, w: Any) -> Any:
+    """A power law whose exponent goes from alpha to bend alpha about x_b, over w e-folds."""
+    change = (1.0 + (x / x_b) ** (1.0 / w)) ** (-w * alpha * (bend - 1.0))
+    return E + A * x**-alpha * change
+
+
+def _saturating_params(
+    params: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any
+) -> Any:
+    return _saturating(params, E=E, A=A, alpha=alpha, x_0=x_0, k_0=k_0, k_E=k_E)
+
+
+def _saturating_tokens(
+    tokens: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any
+) -> Any:
+    return _saturating(tokens, E=E, A=A, alpha=alpha, x_0=x_0, k_0=k_0, k_E=k_E)
+
+
+def _saturating_compute(
+    flops: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any
+) -> Any:
+    return _saturating(flops, E=E, A=A, alpha=alpha, x_0=x_0, k_0=k_0, k_E=k_E)
+
+
+def _broken_params(params: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: Any, w: Any) -> Any:
+    return _broken(params, E=E, A=A, alpha=alpha, x_b=x_b, bend=bend, w=w)
+
+
+def _broken_tokens(tokens: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: Any, w: Any) -> Any:
+    return _broken(tokens, E=E, A=A, alpha=alpha, x_b=x_b, bend=bend, w=w)
+
+
+def _broken_compute(flops: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: Any, w: Any) -> Any:
+    return _broken(flops, E=E, A=A, alpha=alpha, x_b=x_b, bend=bend, w=w)
+
+
+def _law(name: str, scale: str, loss: Any, coefficients: tuple[str, ...], reference: str) -> Law:
+    return Law(
+        name=name,
+        inputs=(scale,),
+        coefficients=coefficients,
+        loss=loss,
+        terms={"E": Constant(), "A": Amplitude(input=scale, exponent="alpha")},
+        reference=reference,
+    )
+
+
+_SATURATES = ("E", "A", "alpha", "x_0", "k_0", "k_E")
+_BREAKS = ("E", "A", "alpha", "x_b", "bend", "w")
+_M4 = "after M4 of Alabdulmohsin et al. 2022, arXiv 2209.06640"
+_BNSL = "Caballero et al. 2023, arXiv 2210.14891, eq. 1 with one break"
+
+SATURATING_PARAMS = _law("saturating_params", "params", _saturating_params, _SATURATES, _M4)
+SATURATING_TOKENS = _law("saturating_tokens", "tokens", _saturating_tokens, _SATURATES, _M4)
+SATURATING_COMPUTE = _law("saturating_compute", "flops", _saturating_compute, _SATURATES, _M4)
+BROKEN_PARAMS = _law("broken_params", "params", _broken_params, _BREAKS, _BNSL)
+BROKEN_TOKENS = _law("broken_tokens", "tokens", _broken_tokens, _BREAKS, _BNSL)
+BROKEN_COMPUTE = _law("broken_compute", "flops", _broken_compute, _BREAKS, _BNSL)
