@@ -14,7 +14,8 @@ from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.posterior import Posterior, summarise, surprising_runs
 from bayescale.runs import Runs, read_runs
 from bayescale.simulate import simulate
-from bayescale.trust.identifiability import design_notes, posterior_notes
+from bayescale.trust.design import design_notes
+from bayescale.trust.identifiability import posterior_notes
 
 BESIROGLU_95 = {
     "E": (1.769, 1.871),
