@@ -279,9 +279,9 @@ def _influence(posterior: Posterior) -> Check:
     ]
     more = "; ..." if len(shown) > 3 else ""
     text = (
-        f"{len(shown)} of {len(ids)} runs would each move the answer if left out: "
-        f"{'; '.join(shown[:3])}{more}. Check their records, and fit without them (--exclude) "
-        "before relying on the forecast"
+        f"{len(shown)} of {len(ids)} runs would move the answer if left out: "
+        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and see what a fit without "
+        "them says (--exclude)"
     )
     return Check(name, False, text, table)
 
