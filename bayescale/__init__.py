@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from bayescale.posterior import Posterior, open_posterior, point, save, summarise
     from bayescale.runs import Runs, read_runs
     from bayescale.simulate import simulate
-    from bayescale.trust.identifiability import design_notes, posterior_notes
+    from bayescale.trust.design import design_checks, design_notes
+    from bayescale.trust.identifiability import identifiability_checks, posterior_notes
     from bayescale.trust.resampling import resampling_ratio, widen
 
 __version__ = "0.1.0"
@@ -39,9 +40,11 @@ _HOMES = {
     "Runs": "runs",
     "build_model": "inference.model",
     "compute_optimal": "laws",
-    "design_notes": "trust.identifiability",
+    "design_checks": "trust.design",
+    "design_notes": "trust.design",
     "fit": "inference.sample",
     "forecast": "forecast",
+    "identifiability_checks": "trust.identifiability",
     "load_card": "cards",
     "open_posterior": "posterior",
     "plot_forecast": "plots",
@@ -65,9 +68,11 @@ __all__ = [
     "Runs",
     "build_model",
     "compute_optimal",
+    "design_checks",
     "design_notes",
     "fit",
     "forecast",
+    "identifiability_checks",
     "load_card",
     "open_posterior",
     "plot_forecast",

@@ -9,7 +9,7 @@ interrupted, with nothing written.
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,9 +20,11 @@ from bayescale.errors import BayescaleError, LawError
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
+    from bayescale.cards import ModelCard
     from bayescale.laws import Law
     from bayescale.posterior import Posterior
     from bayescale.runs import Note, Runs
+    from bayescale.trust.checks import Check
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 
@@ -118,12 +120,13 @@ def check(
 ) -> None:
     """What a run log holds, its units, and what it cannot identify."""
     from bayescale.runs import require_runs_for
-    from bayescale.trust.identifiability import design_notes
+    from bayescale.trust.design import design_checks, notes_of
 
     log = _read(runs, column, unit, exclude, missing)
-    chosen = _law_for(log, law, card)
+    chosen, priors = _law_for(log, law, card)
     require_runs_for(chosen, log)
-    notes = [*log.warnings, *design_notes(log, chosen)]
+    checks = design_checks(log, chosen, priors)
+    notes = [*log.warnings, *notes_of(checks)]
     answer = {
         "n_runs": len(log),
         "law": chosen.name,
@@ -135,11 +138,14 @@ def check(
         },
         "dropped": [item._asdict() for item in log.dropped],
         "warnings": [note._asdict() for note in notes],
+        "checks": [_check_json(check) for check in checks],
         "sha256": log.digest,
     }
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
     lines += [f"  {name:<13} from {place}" for name, place in log.columns.items()]
-    lines += ["", *_told(log, notes)]
+    lines += ["", "What the runs can tell:", *map(_told_check, checks)]
+    if log.dropped or log.warnings:
+        lines += ["", *_told(log, log.warnings)]
     _answer(answer, "\n".join(lines), json_)
 
 
@@ -415,11 +421,15 @@ def _open(path: Path, law: str | None) -> "Posterior":
     return open_posterior(path, law=None if law is None else find_law(law))
 
 
-def _law_for(log: "Runs", law: str | None, card: Path | None) -> "Law":
+def _law_for(log: "Runs", law: str | None, card: Path | None) -> "tuple[Law, ModelCard | None]":
+    """The law, with its card where one is named or implied."""
     from bayescale.cards import choose_card
     from bayescale.laws import find_law
 
-    return choose_card(log, law, card).law if card or law is None else find_law(law)
+    if law is not None and card is None:
+        return find_law(law), None
+    chosen = choose_card(log, law, card)
+    return chosen.law, chosen
 
 
 def _example(law: "Law") -> str:
@@ -427,23 +437,34 @@ def _example(law: "Law") -> str:
     return " ".join(f"--{name} {sizes[name]}" for name in law.inputs if name in sizes)
 
 
-def _told(log: "Runs", notes: "list[Note]") -> list[str]:
+def _told(log: "Runs", notes: "Sequence[Note]") -> list[str]:
     lines = [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
     return lines + ([_told_note(note) for note in notes] or ["No warnings."])
 
 
 def _fit_notes(posterior: "Posterior") -> "list[Note]":
     """What the log, its design and the posterior warn of."""
-    from bayescale.trust.identifiability import design_notes, posterior_notes
+    from bayescale.trust.identifiability import posterior_notes
     from bayescale.trust.resampling import resampling_notes
 
-    log = posterior.runs
-    before = () if log is None else (*log.warnings, *design_notes(log, posterior.law))
+    before = () if posterior.runs is None else posterior.runs.warnings
     return [*before, *posterior_notes(posterior), *resampling_notes(posterior)]
 
 
 def _told_note(note: "Note") -> str:
     return f"Note ({note.code}): {note.text}"
+
+
+def _told_check(check: "Check") -> str:
+    from textwrap import fill
+
+    verdict = {True: "ok", False: "WEAK", None: "info"}[check.passed]
+    lead = f"  {verdict:<4}  {check.name.replace('_', ' '):<17}  "
+    return fill(check.text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
+
+
+def _check_json(check: "Check") -> dict[str, Any]:
+    return {"name": check.name, "passed": check.passed, "text": check.text}
 
 
 def _grid(

@@ -41,12 +41,20 @@ def test_check_tells_what_a_log_holds(bayescale, log: Path) -> None:
     codes = {warning["code"] for warning in ran.json["warnings"]}
     assert {"flops_convention", "collinear_design"} <= codes
     assert all(warning["text"] for warning in ran.json["warnings"])
+    checks = {check["name"]: check["passed"] for check in ran.json["checks"]}
+    assert checks == {
+        "runs": False, "ranges": True, "tokens_per_param": False, "expected_learning": False,
+    }  # fmt: skip
+    assert all(check["text"] for check in ran.json["checks"])
 
 
 def test_check_prints_an_answer_for_people(bayescale, log: Path) -> None:
     ran = bayescale("check", log)
     assert "7 runs from runs.csv: params 1.11e+08 to 1.3e+10" in ran.out
-    assert "cannot separate alpha from beta" in ran.out
+    told = " ".join(ran.out.split())
+    assert told.count("cannot separate alpha from beta") == 1
+    assert "WEAK tokens per param tokens are 20 times params in every run" in told
+    assert len(ran.out.splitlines()) < 40
 
 
 def test_fit_summary_and_forecast_hold_their_promised_keys(
