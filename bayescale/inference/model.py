@@ -17,8 +17,11 @@ from pytensor.tensor.special import logsumexp
 
 from bayescale.cards import Described, ModelCard
 from bayescale.drift import STEPS_INSIDE, Frame, coordinate
+from bayescale.inference.walk import collapses, rotation
 from bayescale.laws import Balance
 from bayescale.runs import Runs
+
+_ROTATED = ("drift_directions", "drift_variance", "log_loss_rotated")
 
 
 class LevelAndShares(Transform):
@@ -54,7 +57,9 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     -------
     dict
         The law's inputs (run,), ``log_centre_<input>`` scalars, ``log_loss_observed`` (run,),
-        ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step) where the card has drift;
+        ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step) where the card has drift, or,
+        where it is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
+        and ``log_loss_rotated`` (run,) in place of these three;
         ``log_first_<input>`` (smallest run), ``log_range_<input>`` and ``log_loss_centre``
         scalars where priors are relative to the runs; ``family_index`` (run,) where families
         are pooled.
@@ -74,6 +79,11 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         for axis in card.drift.along:
             log_x = coordinate(inputs, axis)
             data[f"drift_basis_{axis}"] = Frame.of(log_x).basis(log_x, card.drift.walk)
+    if collapses(runs, card):
+        (basis,) = [data.pop(name) for name in list(data) if name.startswith("drift_basis_")]
+        data["drift_directions"], data["drift_variance"] = rotation(basis)
+        data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
+        del data["relative_se"]
     if families(runs, card, pool):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data
@@ -106,7 +116,8 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         ``log_loss`` (dims run). Inputs and losses are ``pm.Data``. A coefficient's term is in
         ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
         axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
-        q, in ``drift_walk_<axis>`` (dims step).
+        q, in ``drift_walk_<axis>`` (dims step); where noise is normal they are integrated out,
+        and the observed variable is ``rotated_log_loss``.
     """
     law, names = card.law, families(runs, card, pool)
     centred = _centred_terms(card)
@@ -121,7 +132,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     with pm.Model(coords=coords) as model:
         dims = (None, "run", ("run", "step"))
         data = {
-            name: pm.Data(name, value, dims=dims[np.ndim(value)])
+            name: pm.Data(name, value, dims=None if name in _ROTATED else dims[np.ndim(value)])
             for name, value in model_data(runs, card, pool).items()
         }
         values: dict[str, Any] = {
@@ -143,7 +154,10 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
         loss = law.loss(**{name: data[name] for name in law.inputs}, **by_run)
-        _likelihood(card, pt.log(loss) + _drift(card, data), data)
+        if collapses(runs, card):
+            _collapsed_likelihood(card, pt.log(loss), data)
+        else:
+            _likelihood(card, pt.log(loss) + _drift(card, data), data)
     return model
 
 
@@ -286,4 +300,17 @@ def _likelihood(card: ModelCard, log_loss: Any, data: dict[str, Any]) -> None:
     noise["sigma"] = pt.sqrt(noise["sigma"] ** 2 + data["relative_se"] ** 2)
     getattr(pm, card.noise.dist)(
         "log_loss", mu=log_loss, **noise, observed=data["log_loss_observed"], dims="run"
+    )
+
+
+def _collapsed_likelihood(card: ModelCard, log_loss: Any, data: dict[str, Any]) -> None:
+    """Walk and scatter as one, in directions of the runs in which they are independent."""
+    assert card.drift is not None
+    (size,) = (_variable(name, d, data) for name, d in card.drift.parameters.items())
+    sigma = _variable("sigma", card.noise.sigma, data)
+    pm.Normal(
+        "rotated_log_loss",
+        mu=pt.dot(data["drift_directions"].T, log_loss),
+        sigma=pt.sqrt(sigma**2 + size**2 * data["drift_variance"]),
+        observed=data["log_loss_rotated"],
     )

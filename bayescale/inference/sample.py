@@ -18,6 +18,7 @@ from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
 from bayescale.errors import PosteriorError
 from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
+from bayescale.inference.walk import collapses, with_walk
 from bayescale.laws import Law
 from bayescale.posterior import (
     DRIFTING,
@@ -193,7 +194,8 @@ def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tup
     from bayescale.inference.model import build_model, families
 
     # the function itself, because two own laws can share a card's text
-    key = (card.text, card.law.loss, families(runs, card, pool))
+    key = (card.model_dump_json(exclude={"law"}), card.law.loss, families(runs, card, pool))
+    key += (collapses(runs, card),)
     started = time.perf_counter()
     if key not in _compiled:
         import nutpie
@@ -232,7 +234,8 @@ def sample(
 
     data = model_data(runs, card, pool)
     if not drift:
-        data |= {name: 0 * x for name, x in data.items() if name.startswith("drift_basis_")}
+        walks = [name for name in data if name.startswith(("drift_basis_", "drift_variance"))]
+        data |= {name: np.zeros_like(data[name]) for name in walks}
     n_draws = draws * thin
     done = stage(f"sampling {chains} chains", total=chains * (n_draws + tune))
     tree = nutpie.sample(
@@ -265,7 +268,8 @@ def sample(
         name: group.isel(draw=slice(thin - 1, None, thin)).assign_coords(draw=np.arange(draws))
         for name, group in groups.items()
     }
-    return xr.DataTree.from_dict(thinned)
+    tree = xr.DataTree.from_dict(thinned)
+    return with_walk(tree, runs, card, seed) if drift and collapses(runs, card) else tree
 
 
 def _sample_until_good(

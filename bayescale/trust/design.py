@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.cards import ModelCard, load_card
-from bayescale.laws import LAWS, Law
+from bayescale.laws import Balance, LAWS, Law
 from bayescale.runs import Note, Runs
 from bayescale.trust.checks import Check
 
@@ -116,24 +116,18 @@ def centred(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
         By coefficient; terms in log nats per token.
     """
     logs = {name: np.log(np.asarray(values[name])) for name in law.coefficients}
+    log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
     return logs | {
-        name: term.log_value(logs[name], *_scale(term, runs, values))
-        for name, term in law.terms.items()
+        name: term.log_value(logs[name], values, log_x) for name, term in law.terms.items()
     }
 
 
 def _uncentred(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: np.exp(log) for name, log in logs.items()}
-    return values | {
-        name: np.exp(term.log_coefficient(logs[name], *_scale(term, runs, values)))
-        for name, term in law.terms.items()
-    }
-
-
-def _scale(term: Any, runs: Runs, values: Mapping[str, Any]) -> tuple[Any, Any]:
-    if term.input is None:
-        return None, None
-    return np.asarray(values[term.exponent]), np.log(runs[term.input]).mean()
+    log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
+    for name, term in law.terms.items():  # in order: a balance needs what it is against
+        values[name] = np.exp(term.log_coefficient(logs[name], values, log_x))
+    return values
 
 
 def least_learned(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.ndarray]:
@@ -173,7 +167,7 @@ def what_would_tell(law: Law, direction: np.ndarray) -> str:
     terms = {n: t for n, t in law.terms.items() if n in names or t.exponent in names}
     # what is in no term may depend on anything
     known = names <= {*terms, *(t.exponent for t in terms.values())}
-    inputs = [x for x in law.inputs if not known or any(t.input == x for t in terms.values())]
+    inputs = [x for x in law.inputs if not known or any(x in t.inputs for t in terms.values())]
     match inputs:
         case []:
             return "larger runs"
@@ -185,7 +179,11 @@ def what_would_tell(law: Law, direction: np.ndarray) -> str:
 def part(law: Law, name: str) -> str:
     """What a coefficient of :func:`centred` stands for."""
     term = law.terms.get(name)
-    return name if term is None or term.input is None else f"loss due to {term.input}"
+    if term is None or not term.inputs:
+        return name
+    if isinstance(term, Balance):
+        return f"share of {term.input} against {term.against}"
+    return f"loss due to {term.input}"
 
 
 def _large(direction: np.ndarray) -> np.ndarray:
@@ -273,7 +271,7 @@ def _expected_learning(runs: Runs, law: Law, card: ModelCard | None) -> Check:
             f"law {law.name!r} is your own: name a card of its priors (--card) to be told what "
             "these runs can be expected to say of them",
         )
-    drawn = card.draw_prior(_PRIOR_DRAWS, seed=0)
+    drawn = card.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
     logs = np.stack(list(centred(law, runs, drawn).values()))
     slopes = _derivatives(runs, law, np.median(logs, axis=1))
     if not np.isfinite(slopes).all():

@@ -240,13 +240,16 @@ def _diagnosis(prior: float, likelihood: float, moved: float) -> str:
 def _log_prior_of_logs(posterior: Posterior) -> xr.Dataset:
     """The stored log densities, of the logs of the quantities that the card speaks of."""
     card, draws = posterior.card, posterior.draws
+    if posterior.runs is not None:
+        card = card.anchored(posterior.runs)
     density = posterior.tree["log_prior"].to_dataset()
     described = card.coefficients | card.noise.parameters
     for name in density.data_vars:
-        log, at = xr.ufuncs.log(draws[name]), described[str(name)].prior.at
-        if at is not None:
+        log, prior = xr.ufuncs.log(draws[name]), described[str(name)].prior
+        if prior.stated_at:
             term = card.law.terms[str(name)]
-            log = term.log_value(log, draws[term.exponent], np.log(at))
+            known = {other: draws[other] for other in term.needs}
+            log = term.log_value(log, known, prior.log_at(term))
         density[name] = density[name] + log
     return density
 

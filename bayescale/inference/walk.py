@@ -1,0 +1,80 @@
+"""Drift with normal noise, integrated out while sampling and drawn afterwards.
+
+Given coefficients, q and sigma, the steps of the walk and the scatter are both normal, so
+their sum is too. In the singular directions of the basis it has independent parts, which
+leaves the sampler with a handful of dimensions in place of dozens.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale.cards import ModelCard
+from bayescale.drift import Frame, coordinate
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs
+
+MOST_RUNS = 500
+"""Above this many runs a rotation of all of them costs more than it saves."""
+
+
+def collapses(runs: Runs, card: ModelCard) -> bool:
+    """Whether drift can be integrated out: one axis, normal noise, equal for all runs."""
+    return (
+        card.drift is not None
+        and len(card.drift.along) == 1
+        and card.noise.dist == "Normal"
+        and "loss_se" not in runs
+        and len(runs) <= MOST_RUNS
+    )
+
+
+def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orthogonal directions of the runs, and the walk's variance along each for q = 1.
+
+    Parameters
+    ----------
+    basis : (run, step)
+
+    Returns
+    -------
+    directions : (run, run)
+        One a column.
+    variance : (run,)
+    """
+    directions, singular, _ = np.linalg.svd(basis, full_matrices=True)
+    variance = np.zeros(len(basis))
+    variance[: len(singular)] = singular**2
+    return directions, variance
+
+
+def with_walk(tree: xr.DataTree, runs: Runs, card: ModelCard, seed: int) -> xr.DataTree:
+    """The tree with the steps of the walk drawn given everything else: ``drift_walk_<axis>``."""
+    assert card.drift is not None
+    (axis,) = card.drift.along
+    exact = Posterior(tree, card.without_drift(), runs, {"provenance": {"seed": seed}})
+    draws = exact.draws
+    log_x = coordinate({name: runs[name] for name in card.law.inputs}, axis)
+    basis = Frame.of(log_x).basis(log_x, card.drift.walk)
+    log_mean = np.log(exact.loss_of_runs().transpose("chain", "draw", "run").values)
+    residual = np.log(runs["loss"]) - log_mean
+    q, sigma = draws[f"drift_{axis}"].values[..., None], draws["sigma"].values[..., None]
+    walk = _conditional_walk(residual, basis, q, sigma, exact.rng(purpose=6))
+    tree["posterior"] = xr.DataTree(
+        draws.assign({f"drift_walk_{axis}": (("chain", "draw", "step"), walk)})
+    )
+    return tree
+
+
+def _conditional_walk(
+    residual: np.ndarray, basis: np.ndarray, q: Any, sigma: Any, rng: np.random.Generator
+) -> np.ndarray:
+    """Steps given residuals (chain, draw, run), in the singular directions of the basis."""
+    left, singular, right = np.linalg.svd(basis, full_matrices=False)
+    total = (q * singular) ** 2 + sigma**2
+    mean = q**2 * singular / total * (residual @ left)
+    # the prior in every direction, then the seen ones replaced by what the runs leave of them
+    walk = q * rng.standard_normal((*residual.shape[:-1], basis.shape[1]))
+    along = walk @ right.T
+    return walk + (mean + along * (sigma / np.sqrt(total)) - along) @ right
