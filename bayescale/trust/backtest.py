@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -153,7 +153,7 @@ class Backtest:
         frame = self.forecasts.assign(bin=_ratio_bin(self.forecasts["ratio"]))
         rows = []
         for law, of_law in frame.groupby("law", sort=False):
-            parts = [(RATIO_BINS[int(i)], part) for i, part in of_law.groupby("bin")]
+            parts = [(RATIO_BINS[cast(int, i)], part) for i, part in of_law.groupby("bin")]
             for (lower, upper), part in [*parts, ((1.0, np.inf), of_law)]:
                 row = {"law": law, "lower": lower, "upper": None if upper == np.inf else upper}
                 row |= {"n": len(part), "n_cutoffs": part["cutoff"].nunique()}
@@ -238,15 +238,16 @@ def score_table(summary: pd.DataFrame) -> list[str]:
         f"{'law':<{width}}  times larger  forecasts  cutoffs   RMSLE    CRPS  log density   50%   "
         "90%"
     ]
-    before = None
-    for row in summary.itertuples():
-        law = row.law if row.law != before else ""
-        lines += [""] if before is not None and law else []
-        before = row.law
-        lines.append(
-            f"{law:<{width}}  {row.ratios:>12}  {row.n:>9}  {row.n_cutoffs:>7}  {row.rmsle:>6.4f}  "
-            f"{row.crps:>6.4f}  {row.lpd:>11.2f}  {row.coverage50:>4.0%}  {row.coverage90:>4.0%}"
-        )
+    for law, of_law in summary.groupby("law", sort=False):
+        lines += [""] * (len(lines) > 1)
+        name = str(law)
+        for row in of_law.to_dict(orient="records"):
+            lines.append(
+                f"{name:<{width}}  {row['ratios']:>12}  {row['n']:>9}  {row['n_cutoffs']:>7}  "
+                f"{row['rmsle']:>6.4f}  {row['crps']:>6.4f}  {row['lpd']:>11.2f}  "
+                f"{row['coverage50']:>4.0%}  {row['coverage90']:>4.0%}"
+            )
+            name = ""
     return lines
 
 
@@ -497,11 +498,9 @@ def _law_reference(law: Law) -> str:
 def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
     n, inputs = len(held_out), posterior.inputs
     known = posterior.families
-    family = (
-        held_out["family"].astype(str).where(lambda f: f.isin(known), "").to_numpy()
-        if known and "family" in held_out
-        else np.full(n, "")
-    )
+    family = np.full(n, "", dtype=object)
+    if known and "family" in held_out:
+        family[:] = [name if name in known else "" for name in held_out["family"].astype(str)]
     new, mean, lpd = [np.empty(0)] * n, [np.empty(0)] * n, np.empty(n)
     for name in np.unique(family):
         which = np.flatnonzero(family == name)
@@ -698,4 +697,5 @@ def _bin_name(lower: float, upper: float) -> str:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict(orient="records")]

@@ -226,7 +226,7 @@ def bins(backtest: Backtest, law: str | None = None) -> list[dict[str, Any]]:
     """
     frame = backtest.forecasts
     frame = frame[frame["law"] == (law or backtest.answer)]
-    power = np.ceil(np.log2(frame["ratio"]) - 1e-9).clip(lower=1).astype(int)
+    power = np.maximum(np.ceil(np.log2(frame["ratio"].to_numpy()) - 1e-9), 1).astype(int)
     found = []
     for k, part in frame.groupby(power):
         by_cutoff = part.groupby("cutoff")["covered90"].mean()
@@ -312,8 +312,8 @@ def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
         params = np.sqrt(target / (per * along))
         scales = {"params": params, "tokens": along * params}
     answers = [forecast(m, **scales, allow_unconverged=True).loss for m in fit.members]
-    mean = _flat(np.log(fit.mix(answers)))
-    medians = [np.median(_flat(np.log(answer)), axis=0) for answer in answers]
+    mean = np.log(_flat(fit.mix(answers)))
+    medians = [np.median(np.log(_flat(answer)), axis=0) for answer in answers]
     path = pd.DataFrame({"ratio": ratio, **scales})
     path["half_width"] = scores.half_width(mean, INTERVAL)
     path["disagreement"] = np.ptp(medians, axis=0) if len(medians) > 1 else np.nan
@@ -379,7 +379,8 @@ def _coverage(bins_: Sequence[Mapping[str, Any]], to: Reach) -> Check:
         return Check(
             "coverage",
             None,
-            "no backtest was made, so nothing beyond the runs is tested: bayescale trust makes one.",
+            "no backtest was made, so nothing beyond the runs is tested: make one with bayescale "
+            "trust.",
         )
     table = pd.DataFrame(bins_)
     if to.failed is not None:
