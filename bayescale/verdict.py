@@ -180,7 +180,7 @@ def failure(item: Mapping[str, Any]) -> str:
     """A sentence on a bin that did not cover."""
     return (
         f"Backtests inside the runs failed at {item['lower']:.3g} to {item['upper']:.3g} times: "
-        f"90 % intervals held {item['n_covered']} of {item['n']} held-out runs, "
+        f"90% intervals held {item['n_covered']} of {item['n']} held-out runs, "
         f"{item['coverage90']:.0%} averaged over cutoffs, and at least {LEAST_COVERAGE:.0%} is "
         "needed."
     )

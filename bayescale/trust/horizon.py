@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.errors import PosteriorError, TrustError
 from bayescale.forecast import forecast
-from bayescale.posterior import Fit, Posterior, surprising_runs
+from bayescale.posterior import Fit, Pool, Posterior, surprising_runs
 from bayescale.trust import scores
 from bayescale.trust.backtest import Backtest, Missing, problems_told
 from bayescale.trust.checks import Check
@@ -89,7 +89,10 @@ class Trust:
         }
 
     def __str__(self) -> str:
-        lines = [self._headline(), _LIMITS[self.limited_by].format(self=self), BREAK, ""]
+        lines = [self._headline(), _LIMITS[self.limited_by].format(self=self)]
+        few = [c.text for c in self.checks if c.name == "held-out runs" and c.passed is False]
+        lines += [f"It rests on little: {text}" for text in few if self.horizon_ratio > 1]
+        lines += [BREAK, ""]
         for check in self.checks:
             lines.append(str(check))
             if check.name == "coverage" and check.table is not None:
@@ -164,14 +167,8 @@ def trust(
     beyond the largest ratio tested is never trusted, and no backtest sees a break in the law
     that lies outside the runs.
     """
-    if not 0 < tolerance < 1:
-        raise TrustError(
-            f"tolerance is {tolerance:g}, but must lie between 0 and 1: a share of the loss, such "
-            "as 0.02 for 2 %"
-        )
-    if fit.runs is None:
-        raise PosteriorError("a point estimate has no runs behind it, so nothing can be tested")
-    fit.require_converged(allow_unconverged)
+    require_answerable(fit, tolerance, allow_unconverged)
+    assert fit.runs is not None
     kept = record_of(backtest) if isinstance(backtest, Backtest) else backtest
     kept = fit.record.get("backtest") if kept is None else kept
     if kept is not None:
@@ -206,6 +203,24 @@ def trust(
         path=path,
         bins=bins_,
     )
+
+
+def require_answerable(fit: Fit, tolerance: float, allow_unconverged: bool = False) -> None:
+    """Refuse what :func:`trust` cannot answer; asked before a backtest, not after.
+
+    Raises
+    ------
+    TrustError, PosteriorError, UnconvergedError
+        As :func:`trust` does.
+    """
+    if not 0 < tolerance < 1:
+        raise TrustError(
+            f"tolerance is {tolerance:g}, but must lie between 0 and 1: a share of the loss, such "
+            "as 0.02 for 2 %"
+        )
+    if fit.runs is None:
+        raise PosteriorError("a point estimate has no runs behind it, so nothing can be tested")
+    fit.require_converged(allow_unconverged)
 
 
 def bins(backtest: Backtest, law: str | None = None) -> list[dict[str, Any]]:
@@ -262,7 +277,7 @@ def record_of(backtest: Backtest) -> dict[str, Any]:
     }
 
 
-def keep(fit: Fit, backtest: Backtest) -> Fit:
+def keep[F: (Posterior, Pool)](fit: F, backtest: Backtest) -> F:
     """The same fit with the backtest's bins in its record, so that it need not run again.
 
     Raises
@@ -274,7 +289,9 @@ def keep(fit: Fit, backtest: Backtest) -> Fit:
     _require_same(fit, record)
     first, *rest = fit.members
     first = replace(first, record={**first.record, "backtest": record})
-    return first if isinstance(fit, Posterior) else replace(fit, members=(first, *rest))
+    if isinstance(fit, Posterior):
+        return first
+    return replace(fit, members=(first, *rest))
 
 
 def _require_same(fit: Fit, record: Mapping[str, Any]) -> None:
@@ -389,7 +406,7 @@ def _coverage(bins_: Sequence[Mapping[str, Any]], to: Reach) -> Check:
     if to.covered <= 1:
         text = f"the smallest step tested is {bins_[0]['lower']:.3g} times or more: train runs of"
         return Check("coverage", None, f"{text} sizes between.", table)
-    text = f"90 % intervals of one new run covered as they should up to {to.covered:.3g} times"
+    text = f"90% intervals of one new run covered as they should up to {to.covered:.3g} times"
     if to.covered < to.tested * 0.999:
         text += f"; up to {to.tested:.3g} times was tested, with a gap between"
     return Check("coverage", True, f"{text}.", table)

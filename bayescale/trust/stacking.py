@@ -34,7 +34,8 @@ class Comparison:
         ``rmsle``, ``coverage50``, ``coverage90``, ``elpd_loo`` (sum over all runs), ``se``,
         ``weight``, ``weight_loo``. Each cutoff counts equally.
     warnings : tuple of Note
-        Codes ``few_held_out``, ``undecided``, ``loo_unreliable``, ``missing_refits``.
+        Codes ``few_held_out``, ``undecided``, ``keep_equal_weights``, ``loo_unreliable``,
+        ``missing_refits``.
     """
 
     weights: Mapping[str, float]
@@ -126,8 +127,7 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     Yao et al. 2018, arXiv 1704.02030; Vehtari, Gelman and Gabry 2017, arXiv 1507.04544.
     """
     laws = backtest.laws
-    if len(laws) < 2:
-        raise TrustError(f"a comparison needs two laws or more: only {', '.join(laws)} is named")
+    require_two(laws)
     frame = backtest.forecasts
     shared = set(frame.loc[frame["law"] == POOL, "cutoff"])
     if not shared:
@@ -160,8 +160,10 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     warnings = [
         *_few(len(cutoff), len(shared)),
         *_undecided(laws, lpd, share),
-        *_unreliable(fits),
     ]
+    if warnings:
+        warnings.append(Note("keep_equal_weights", EQUAL_CAME_CLOSER))
+    warnings += _unreliable(fits)
     if backtest.missing:
         told = problems_told(backtest.missing, 0, len(backtest.samples))[-1]
         warnings.append(Note("missing_refits", told))
@@ -175,6 +177,20 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
         n_cutoffs=len(shared),
         warnings=tuple(warnings),
     )
+
+
+def require_two(laws: Sequence[str]) -> None:
+    """Refuse to compare fewer than two laws; asked before long work, not after.
+
+    Raises
+    ------
+    TrustError
+    """
+    if len(laws) < 2:
+        raise TrustError(
+            f"a comparison needs two laws or more, and {', '.join(laws) or 'none'} is given: add "
+            "another with --law NAME"
+        )
 
 
 def stacking_weights(
@@ -283,8 +299,7 @@ def _few(n: int, cutoffs: int) -> list[Note]:
         Note(
             "few_held_out",
             f"{n} forecasts from {cutoffs} cutoff{'' if cutoffs == 1 else 's'} cannot choose among "
-            f"laws ({FEWEST_HELD_OUT} from {FEWEST_CUTOFFS} might): these weights mean little. "
-            f"{EQUAL_CAME_CLOSER}.",
+            f"laws ({FEWEST_HELD_OUT} from {FEWEST_CUTOFFS} might): these weights mean little",
         )
     ]
 
@@ -303,7 +318,7 @@ def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> list[
             "undecided",
             f"{first} is ahead of {second} by {mean:.2f} nats a run, within two standard errors "
             f"({se:.2f}, and more, because held-out runs repeat between cutoffs): the runs do not "
-            f"tell these laws apart. {EQUAL_CAME_CLOSER}.",
+            "tell these laws apart",
         )
     ]
 
