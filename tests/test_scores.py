@@ -9,6 +9,7 @@ from bayescale.trust.scores import (
     crps,
     half_width,
     interval,
+    limited,
     log_mixture,
     log_predictive,
     mixed,
@@ -49,6 +50,13 @@ def test_crps_is_fair_to_few_draws(rng: np.random.Generator) -> None:
     assert scores.mean() == pytest.approx(0.23370, abs=4 * error)
     with pytest.raises(ValueError, match="needs at least two draws, and there is 1"):
         crps([1.0], 1.0)
+
+
+def test_endless_draws_score_so_unless_limited() -> None:
+    draws = np.append(normal_draws(), [np.inf, -np.inf])
+    assert crps(draws, 0.0) == np.inf
+    assert crps(limited(draws), 0.0) == pytest.approx(0.2337, abs=3e-3)
+    assert limited(np.arange(1001.0), 0.9)[[0, 500, -1]].tolist() == [50, 500, 950]
 
 
 def test_intervals_are_central() -> None:

@@ -101,7 +101,8 @@ class Backtest:
         (size over that of the largest training run), ``n_train``, ``loss`` (observed),
         ``median``, ``lower50``, ``upper50``, ``lower90``, ``upper90`` (of one new run, nats
         per token), ``log_error`` (log median minus log observed), ``lpd`` (log predictive
-        density per nat per token), ``crps`` (of log loss), ``pit`` (share of draws below),
+        density per nat per token), ``crps`` (of log loss, the outermost 1 % of draws moved
+        inward), ``pit`` (share of draws below),
         ``half_width90`` (of the interval of log mean loss), ``covered50``, ``covered90``,
         ``converged``.
     missing : tuple of Missing
@@ -639,7 +640,7 @@ def _scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sampl
             "upper90": np.exp(upper90),
             "log_error": median - log_loss,
             "lpd": sample.lpd,
-            "crps": scores.crps(sample.new, log_loss),
+            "crps": scores.crps(scores.limited(sample.new), log_loss),
             "pit": scores.pit(sample.new, log_loss),
             "half_width90": scores.half_width(sample.mean, 0.9),
             "covered50": (lower50 <= log_loss) & (log_loss <= upper50),

@@ -19,7 +19,7 @@ def crps(draws: Any, observed: Any) -> np.ndarray:
 
     The fair form, E|x - y| - E|x - x'| / 2 over pairs of different draws: unbiased for any
     number of them. Takes O(n log n). It needs a forecast with a finite mean, which a loss with
-    Student-t scatter of its logarithm has not: score the logarithm.
+    Student-t scatter of its logarithm has not: score the logarithm. Infinite draws score so.
 
     Parameters
     ----------
@@ -44,8 +44,20 @@ def crps(draws: Any, observed: Any) -> np.ndarray:
         raise ValueError(f"the fair score needs at least two draws, and there is {n}")
     weights = (2 * np.arange(n) - n + 1).reshape(n, *[1] * (x.ndim - 1))
     # sum over pairs of |x_i - x_j| of sorted draws, each pair once
-    between = (weights * x).sum(axis=0)
-    return np.abs(x - np.asarray(observed)).mean(axis=0) - between / (n * (n - 1))
+    with np.errstate(invalid="ignore"):
+        between = (weights * x).sum(axis=0)
+        score = np.abs(x - np.asarray(observed)).mean(axis=0) - between / (n * (n - 1))
+    return np.where(np.isfinite(x).all(axis=0), score, np.inf)
+
+
+def limited(draws: Any, mass: float = 0.99) -> np.ndarray:
+    """Draws with those outside the central interval moved to its ends.
+
+    Scatter with hardly more than one degree of freedom has a mean that a single draw decides.
+    """
+    x = np.asarray(draws, dtype=float)
+    ends = np.quantile(x, [(1 - mass) / 2, (1 + mass) / 2], axis=0, method="nearest")
+    return np.clip(x, *ends)
 
 
 def rmsle(median: Any, observed: Any) -> float:

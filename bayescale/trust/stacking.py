@@ -131,9 +131,11 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     frame = backtest.forecasts
     shared = set(frame.loc[frame["law"] == POOL, "cutoff"])
     if not shared:
+        told = problems_told(backtest.missing, 0, len(backtest.samples))
         raise TrustError(
-            f"there is no cutoff at which all of {', '.join(laws)} came back: "
-            + problems_told(backtest.missing, 0, len(backtest.samples))[-1]
+            "\n".join(
+                [f"there is no cutoff at which all of {', '.join(laws)} came back", *told[1:]]
+            )
         )
     frame = frame[frame["cutoff"].isin(shared)]
     by_law = {law: frame[frame["law"] == law] for law in laws}
