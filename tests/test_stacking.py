@@ -13,7 +13,7 @@ from bayescale.errors import TrustError
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs
 from bayescale.trust.backtest import Serial, backtest
-from bayescale.trust.stacking import compare, stacking_weights
+from bayescale.trust.stacking import compare, share_of_each, stacking_weights
 
 BOTH = ("kaplan_compute", "henighan_compute")
 
@@ -47,6 +47,8 @@ def test_a_law_that_is_always_worse_gets_nothing() -> None:
 
 def test_cutoffs_count_alike_and_the_better_law_wins() -> None:
     """Every run on the law: the narrower of two normals is always the better one."""
+    shares = share_of_each(np.array([1.0, 1.0, 1.0, 2.0]))
+    np.testing.assert_allclose(shares, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
     log = power_law_log([0.0] * 12)
     result = compare(backtest(log, BOTH, refit=known, executor=Serial()))
     assert result.weights["kaplan_compute"] == pytest.approx(1, abs=1e-3)

@@ -141,7 +141,7 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     by_law = {law: frame[frame["law"] == law] for law in laws}
     lpd = np.column_stack([part["lpd"].to_numpy() for part in by_law.values()])
     cutoff = by_law[laws[0]]["cutoff"].to_numpy()
-    share = _share_of_each(cutoff)
+    share = share_of_each(cutoff)
     weights = stacking_weights(lpd, share)
     loo = _leave_one_out(fits, backtest)
     weights_loo = None if loo is None else stacking_weights(np.column_stack(list(loo.values())))
@@ -232,8 +232,8 @@ def stacking_weights(
     return weights
 
 
-def _share_of_each(cutoff: np.ndarray) -> np.ndarray:
-    """Each cutoff counts alike, and each run of a cutoff."""
+def share_of_each(cutoff: np.ndarray) -> np.ndarray:
+    """How much each forecast counts: each cutoff alike, and each of its runs; sum one."""
     _, which, counts = np.unique(cutoff, return_inverse=True, return_counts=True)
     return 1 / (counts[which] * len(counts))
 
