@@ -18,27 +18,35 @@ if TYPE_CHECKING:
     from bayescale.errors import BayescaleError
     from bayescale.forecast import Forecast, forecast
     from bayescale.inference.model import build_model
-    from bayescale.inference.sample import fit
+    from bayescale.inference.sample import fit, refit
     from bayescale.laws import LAWS, Law, compute_optimal
     from bayescale.plots import plot_forecast
     from bayescale.posterior import Posterior, open_posterior, point, save, summarise
     from bayescale.runs import Runs, read_runs
     from bayescale.simulate import simulate
+    from bayescale.trust.backtest import Backtest, backtest
     from bayescale.trust.design import design_checks, design_notes
+    from bayescale.trust.horizon import Trust, trust
     from bayescale.trust.identifiability import identifiability_checks, posterior_notes
     from bayescale.trust.resampling import resampling_ratio, widen
+    from bayescale.trust.stacking import Comparison, compare
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Backtest": "trust.backtest",
     "BayescaleError": "errors",
+    "Comparison": "trust.stacking",
     "Forecast": "forecast",
     "LAWS": "laws",
     "Law": "laws",
     "ModelCard": "cards",
     "Posterior": "posterior",
     "Runs": "runs",
+    "Trust": "trust.horizon",
+    "backtest": "trust.backtest",
     "build_model": "inference.model",
+    "compare": "trust.stacking",
     "compute_optimal": "laws",
     "design_checks": "trust.design",
     "design_notes": "trust.design",
@@ -51,22 +59,29 @@ _HOMES = {
     "point": "posterior",
     "posterior_notes": "trust.identifiability",
     "read_runs": "runs",
+    "refit": "inference.sample",
     "resampling_ratio": "trust.resampling",
     "save": "posterior",
     "simulate": "simulate",
     "summarise": "posterior",
+    "trust": "trust.horizon",
     "widen": "trust.resampling",
 }
 
 __all__ = [
     "LAWS",
+    "Backtest",
     "BayescaleError",
+    "Comparison",
     "Forecast",
     "Law",
     "ModelCard",
     "Posterior",
     "Runs",
+    "Trust",
+    "backtest",
     "build_model",
+    "compare",
     "compute_optimal",
     "design_checks",
     "design_notes",
@@ -79,10 +94,12 @@ __all__ = [
     "point",
     "posterior_notes",
     "read_runs",
+    "refit",
     "resampling_ratio",
     "save",
     "simulate",
     "summarise",
+    "trust",
     "widen",
 ]
 

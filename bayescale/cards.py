@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from bayescale.drift import Walk
+from bayescale.drift import Frame, Walk, coordinate
 from bayescale.errors import CardError, LawError, collected
 from bayescale.laws import LAWS, Balance, Law, Term, find_law
 from bayescale.runs import Runs
@@ -48,6 +48,9 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # exp(scale z |z|) of a standard normal z: nearly always near one, now and then far from it
     "NearOne": (("scale",), ()),
 }
+
+
+_MOST_ROTATED = 500  # a rotation of more runs costs more than it saves
 
 
 class _Strict(BaseModel):
@@ -360,6 +363,16 @@ class ModelCard(_Strict):
         drift = self.drift.parameters if self.drift is not None else {}
         return self.coefficients | self.noise.parameters | drift
 
+    def integrates_drift(self, runs: Runs) -> bool:
+        """Whether drift can be integrated out: one axis, and normal noise alike for all runs."""
+        return (
+            self.drift is not None
+            and len(self.drift.along) == 1
+            and self.noise.dist == "Normal"
+            and "loss_se" not in runs
+            and len(runs) <= _MOST_ROTATED
+        )
+
     def without_drift(self) -> "ModelCard":
         """The same card for a law that is taken to hold exactly."""
         return self.model_copy(update={"drift": None})
@@ -572,7 +585,24 @@ def _problem(item: Any) -> str:
     return f"{place} is {item['input']!r}: {message}"
 
 
-# which card a run log gets
+# how a card meets a run log
+
+
+def drift_frames(card: ModelCard, runs: Runs) -> dict[str, Frame]:
+    """Where the drift takes its steps among these runs, by axis."""
+    if card.drift is None:
+        return {}
+    inputs = {name: runs[name] for name in card.law.inputs}
+    each_run = card.integrates_drift(runs)
+    walk = card.drift.walk
+    return {a: Frame.of(coordinate(inputs, a), walk, each_run) for a in card.drift.along}
+
+
+def drift_bases(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
+    """What each step of the drift has added at each run, (run, step), by axis."""
+    inputs = {name: runs[name] for name in card.law.inputs}
+    frames = drift_frames(card, runs)
+    return {axis: frame.basis(coordinate(inputs, axis)) for axis, frame in frames.items()}
 
 
 def choose_card(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bayescale.laws import Law
     from bayescale.posterior import Posterior
     from bayescale.runs import Note, Runs
+    from bayescale.trust.backtest import Backtest
     from bayescale.trust.checks import Check
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
@@ -83,6 +84,18 @@ Card = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
 Robust = Annotated[
     bool, typer.Option("--robust", help="As wide as fresh logs would scatter the coefficients.")
+]
+LawNames = Annotated[
+    list[str] | None,
+    typer.Option("--law", metavar="NAME", help="A law's name, or file.py:NAME; may be repeated."),
+]
+Cutoffs = Annotated[
+    list[str] | None,
+    typer.Option("--cutoff", metavar="SIZE", help="Fit up to this size; may be repeated."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes; one a core by default, 1: this one."),
 ]
 Allow = Annotated[
     bool, typer.Option("--allow-unconverged", help="Use a fit whose sampler missed its gate.")
@@ -347,6 +360,104 @@ def simulate(
     _answer(answer, text, json_)
 
 
+@app.command()
+def backtest(
+    runs: RunLog,
+    law: LawNames = None,
+    cutoff: Cutoffs = None,
+    workers: Workers = None,
+    seed: Seed = 0,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """How right forecasts of the larger runs from the smaller ones would have been."""
+    log = _read(runs, column, unit, exclude, missing)
+    result = _backtest(log, _cards(log, law), cutoff, workers, seed)
+    dropped = [item._asdict() for item in log.dropped]
+    lines = [str(result), *([""] * bool(log.dropped)), *_left_out(log)]
+    _answer(result.to_json() | {"dropped": dropped}, "\n".join(lines), json_)
+
+
+@app.command()
+def compare(
+    runs: RunLog,
+    law: LawNames = None,
+    cutoff: Cutoffs = None,
+    workers: Workers = None,
+    seed: Seed = 0,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """Weigh laws by how each forecasts the largest runs from the smaller ones."""
+    from bayescale.trust.stacking import compare as compare_laws
+    from bayescale.trust.stacking import require_two
+
+    log = _read(runs, column, unit, exclude, missing)
+    cards = _cards(log, law)
+    require_two([card.law.name for card in cards])
+    result = _backtest(log, cards, cutoff, workers, seed)
+
+    from bayescale.inference.sample import fit as sample_posterior
+
+    fits = [
+        sample_posterior(log, card=card, seed=seed, show_progress=sys.stderr.isatty())
+        for card in cards
+    ]
+    compared = compare_laws(result, fits)
+    dropped = [item._asdict() for item in log.dropped]
+    lines = [str(compared), *([""] * bool(log.dropped)), *_left_out(log)]
+    _answer(compared.to_json() | {"dropped": dropped}, "\n".join(lines), json_)
+    _exit_untrusted(all(posterior.diagnostics["passed"] for posterior in fits))
+
+
+@app.command()
+def trust(
+    fit_file: FitFile,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Half the 90 % interval, as a share of the loss.")
+    ] = 0.02,
+    cutoff: Cutoffs = None,
+    workers: Workers = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Backtest anew, though the file holds a backtest.")
+    ] = False,
+    law: OwnLaw = None,
+    seed: Seed = 0,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """Up to which scale a fit can be trusted, and why not beyond.
+
+    Backtests the fit's own laws and runs, and keeps the outcome in FIT.nc: later calls, and
+    bayescale forecast, then answer at once.
+    """
+    from bayescale.files import require_folder
+    from bayescale.posterior import save
+    from bayescale.trust.horizon import keep, require_answerable
+    from bayescale.trust.horizon import trust as trust_fit
+
+    posterior = _open(fit_file, law)
+    require_answerable(posterior, tolerance, allow_unconverged)
+    if again or cutoff or "backtest" not in posterior.record:
+        require_folder(fit_file)
+        log, cards = posterior.runs, [member.card for member in posterior.members]
+        assert log is not None
+        result = _backtest(log, cards, cutoff, workers, seed, posterior.weights)
+        posterior = keep(posterior, result)
+        save(posterior, fit_file)
+    answer = trust_fit(posterior, tolerance=tolerance, allow_unconverged=allow_unconverged)
+    kept = posterior.record["backtest"]
+    told = f"The backtest ({kept['refits']} refits) is kept in {fit_file}; make it anew: --again"
+    _answer(answer.to_json() | {"output": str(fit_file)}, f"{answer}\n\n{told}", json_)
+    _exit_untrusted(posterior.diagnostics["passed"])
+
+
 def main() -> None:
     """Run the command line; every expected failure becomes one message and an exit code."""
     try:
@@ -421,6 +532,37 @@ def _open(path: Path, law: str | None) -> "Posterior":
     return open_posterior(path, law=None if law is None else find_law(law))
 
 
+def _cards(log: "Runs", laws: list[str] | None) -> "list[ModelCard]":
+    from bayescale.cards import default_laws, pool_cards
+
+    return list(pool_cards(log, laws or default_laws(log)))
+
+
+def _backtest(
+    log: "Runs",
+    cards: "list[ModelCard]",
+    cutoff: list[str] | None,
+    workers: int | None,
+    seed: int,
+    weights: tuple[float, ...] | None = None,
+) -> "Backtest":
+    from bayescale.inference.sample import refit
+    from bayescale.trust.backtest import Serial
+    from bayescale.trust.backtest import backtest as make_backtest
+
+    return make_backtest(
+        log,
+        cards,
+        refit=refit,
+        cutoffs=None if not cutoff else [parse_size(text, "--cutoff") for text in cutoff],
+        weights=weights,
+        executor=Serial() if workers == 1 else None,
+        workers=workers,
+        seed=seed,
+        show_progress=sys.stderr.isatty(),
+    )
+
+
 def _law_for(log: "Runs", law: str | None, card: Path | None) -> "tuple[Law, ModelCard | None]":
     """The law, with its card where one is named or implied."""
     from bayescale.cards import choose_card
@@ -437,9 +579,12 @@ def _example(law: "Law") -> str:
     return " ".join(f"--{name} {sizes[name]}" for name in law.inputs if name in sizes)
 
 
+def _left_out(log: "Runs") -> list[str]:
+    return [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
+
+
 def _told(log: "Runs", notes: "Sequence[Note]") -> list[str]:
-    lines = [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
-    return lines + ([_told_note(note) for note in notes] or ["No warnings."])
+    return _left_out(log) + ([_told_note(note) for note in notes] or ["No warnings."])
 
 
 def _fit_notes(posterior: "Posterior") -> "list[Note]":

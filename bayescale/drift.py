@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import xarray as xr
 
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 
 Walk = Literal["level", "slope"]
 
-STEPS_INSIDE = {"level": 16, "slope": 6}
-"""Steps from the runs' centre to their edge, each way."""
+STEPS = {"level": 16, "slope": 6}
+"""Steps from the runs' centre to their edge, each way, unless there is one for each run."""
 
 FIRST_GAP_BEYOND, GAP_GROWTH = 0.05, 1.15
 """E-folds of the first step past the last run, and how the steps lengthen from there."""
@@ -51,61 +52,86 @@ class Steps:
     start: np.ndarray
     gap: np.ndarray
 
-    def reach(self, distance: Any, walk: Walk, step: Any = slice(None)) -> Any:
+    @property
+    def end(self) -> float:
+        """The distance at which the last step ends; zero without steps."""
+        return float(self.start[-1] + self.gap[-1]) if len(self.start) else 0.0
+
+    def reach(self, distance: Any, walk: Walk) -> Any:
         """What a unit step has added to log loss at these distances.
 
-        Broadcasts ``distance`` against the steps; multiplied by q and standard normals, and
-        summed over steps, it is the drift.
+        Parameters
+        ----------
+        distance : numpy.ndarray or xarray.DataArray, shape (..., 1)
+            The last axis is for the steps. Numpy or xarray, which keeps its dims.
+        walk : {"level", "slope"}
+
+        Returns
+        -------
+        array_like, shape (..., step)
+            Multiplied by q and standard normals, and summed over steps, it is the drift.
         """
-        start, gap = self.start[step], self.gap[step]
+        start, gap = self.start, self.gap
+        if isinstance(distance, xr.DataArray):
+            dims = distance.dims[-1:]
+            start, gap = (xr.DataArray(values, dims=dims) for values in (start, gap))
+            distance = distance.squeeze(dims[0])
         if walk == "level":
-            share = (distance - start) / np.where(gap > 0, gap, 1.0)
-            return share.clip(0.0, 1.0) * np.sqrt(gap)
+            return ((distance - start).clip(0.0, gap)) / np.sqrt(np.maximum(gap, 1e-12))
         # a slope that changes at the middle of each gap keeps the variance of the walk
         return (distance - start - gap / 2).clip(0.0, None) * np.sqrt(gap)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where runs lie along one axis: their centre, and how far they reach each way.
+    """A walk's steps among the runs along one axis, out from their centre.
 
     Attributes
     ----------
     centre : float
-        The mean of their logs.
-    down, up : float
-        Distance in e-folds from there to the smallest and the largest run.
+        The mean of the runs' logs of scale.
+    walk : {"level", "slope"}
+    down, up : Steps
+        Within the runs, towards the smallest and the largest.
     """
 
     centre: float
-    down: float
-    up: float
+    walk: Walk
+    down: Steps
+    up: Steps
 
     @classmethod
-    def of(cls, log_x: np.ndarray) -> "Frame":
-        """Of runs with these logs of scale, shape (run,)."""
-        centre = float(log_x.mean())
-        return cls(centre, centre - float(log_x.min()), float(log_x.max()) - centre)
+    def of(cls, log_x: np.ndarray, walk: Walk, each_run: bool = False) -> "Frame":
+        """Of runs with these logs of scale, shape (run,).
 
-    def inside(self, walk: Walk) -> tuple[Steps, Steps]:
-        """Steps within the runs: down, up."""
-        n = STEPS_INSIDE[walk]
-        edges = [np.linspace(0.0, reach, n + 1) for reach in (self.down, self.up)]
-        down, up = (Steps(edge[:-1], np.diff(edge)) for edge in edges)
-        return down, up
+        With ``each_run``, a walk of the level steps from run to run; else it takes a fixed
+        number of steps.
+        """
+        centre = float(log_x.mean())
+        sides = (_within(side * (log_x - centre), walk, each_run) for side in (-1, 1))
+        return cls(centre, walk, *sides)
 
     def beyond(self, distance: tuple[float, float]) -> tuple[Steps, Steps]:
         """Steps past the runs, as many as it takes to reach these distances: down, up."""
-        return (
-            _lengthening(self.down, distance[0]),
-            _lengthening(self.up, distance[1]),
-        )
+        return _lengthening(self.down.end, distance[0]), _lengthening(self.up.end, distance[1])
 
-    def basis(self, log_x: np.ndarray, walk: Walk) -> np.ndarray:
+    def basis(self, log_x: np.ndarray) -> np.ndarray:
         """The reach of every step within the runs at these places, shape (point, step)."""
-        down, up = self.inside(walk)
         away = log_x[:, None] - self.centre
-        return np.concatenate([down.reach(-away, walk), up.reach(away, walk)], axis=1)
+        sides = (self.down.reach(-away, self.walk), self.up.reach(away, self.walk))
+        return np.concatenate(sides, axis=1)
+
+
+def _within(distance: np.ndarray, walk: Walk, each_run: bool) -> Steps:
+    edges = np.unique(np.append(distance[distance > 0].round(6), 0.0))
+    n = STEPS[walk]
+    if walk == "slope":
+        edges = np.linspace(0.0, edges[-1], n + 1)
+    elif not each_run and len(edges) > n + 1:
+        edges = edges[np.linspace(0, len(edges) - 1, n + 1).round().astype(int)]
+    elif not each_run:  # steps of no length take up the rest
+        edges = np.append(edges, [edges[-1]] * (n + 1 - len(edges)))
+    return Steps(edges[:-1], np.diff(edges))
 
 
 def _lengthening(edge: float, distance: float) -> Steps:

@@ -37,6 +37,10 @@ class UnconvergedError(PosteriorError):
     """A posterior that failed the convergence gate and was not explicitly allowed."""
 
 
+class TrustError(BayescaleError, ValueError):
+    """A backtest with nothing to hold out, or a question of trust that makes no sense."""
+
+
 class OutputError(BayescaleError, OSError):
     """A result that cannot be written where it was asked for."""
 

@@ -17,6 +17,7 @@ from bayescale.laws import Law, compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.posterior import DEFAULT_INTERVAL, Posterior, quantiles
 from bayescale.units import format_size
+from bayescale.verdict import sizes
 
 SCALES = ("params", "tokens", "flops")
 
@@ -256,15 +257,12 @@ def _require_inputs(law: Law, given: set[str]) -> None:
 def extrapolation_ratio(posterior: Posterior, points: pd.DataFrame) -> np.ndarray:
     """How many times larger a point is than the largest training run, shape (point,).
 
-    In compute where both sides have it, else in the law's own input; NaN without runs.
+    In compute, or in the law's own input where it has one only; NaN without runs.
     """
-    runs = posterior.runs
-    if runs is None:
+    if posterior.runs is None:
         return np.full(len(points), np.nan)
-    for scale in ("flops", *posterior.law.inputs):
-        if scale in runs and np.isfinite(points[scale]).all() and np.isfinite(runs[scale]).all():
-            return points[scale].to_numpy() / runs[scale].max()
-    return np.full(len(points), np.nan)
+    inputs = posterior.inputs
+    return sizes(points, inputs) / sizes(posterior.runs.frame, inputs).max()
 
 
 def _verdict_text(verdict: str, ratio: float) -> str:

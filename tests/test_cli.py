@@ -260,6 +260,8 @@ def test_help_names_every_command(bayescale) -> None:
     out = bayescale("--help").out
     for command in ("demo", "check", "fit", "summary", "forecast", "models", "simulate"):
         assert command in out
+    for command in ("backtest", "compare", "trust"):
+        assert command in out
 
 
 def test_an_interrupted_fit_leaves_nothing_behind(log: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ MOST_RHAT = 1.01
 FEWEST_EFFECTIVE = 400
 MOST_DIVERGENT = 0.001
 
-REFIT_GATE = {"most_rhat": 1.05, "fewest_effective": 100}
+REFIT_GATE = {"most_rhat": 1.05, "fewest_effective": 100, "most_divergent": 0.01}
 """Of one refit among many, whose scores are averaged over many runs."""
 
 SURPRISING_P = 0.01
@@ -22,6 +22,7 @@ def gate(
     *,
     most_rhat: float = MOST_RHAT,
     fewest_effective: int = FEWEST_EFFECTIVE,
+    most_divergent: float = MOST_DIVERGENT,
 ) -> dict[str, Any]:
     """Measure convergence of every sampled variable and say whether it suffices.
 
@@ -29,8 +30,8 @@ def gate(
     ----------
     tree : xarray.DataTree
         With ``posterior`` and ``sample_stats``.
-    most_rhat, fewest_effective : float, int
-        The limits.
+    most_rhat, fewest_effective, most_divergent : float
+        The limits; the last is a share of the draws.
 
     Returns
     -------
@@ -56,8 +57,8 @@ def gate(
             reasons.append(
                 f"the {kind} of {name} has {value:.0f} effective draws, below {fewest_effective}"
             )
-    if divergences > MOST_DIVERGENT * n_draws:
-        reasons.append(f"{divergences} of {n_draws} draws diverged, more than {MOST_DIVERGENT:.1%}")
+    if divergences > most_divergent * n_draws:
+        reasons.append(f"{divergences} of {n_draws} draws diverged, more than {most_divergent:.1%}")
     return {
         "rhat_max": rhat[1],
         "ess_bulk_min": bulk[1],

@@ -15,10 +15,10 @@ import pytensor.tensor as pt
 from pymc.distributions.transforms import Transform
 from pytensor.tensor.special import logsumexp
 
-from bayescale.cards import Described, ModelCard
-from bayescale.drift import STEPS_INSIDE, Frame, coordinate
-from bayescale.inference.walk import collapses, rotation
-from bayescale.laws import Balance
+from bayescale.cards import Described, ModelCard, drift_bases
+from bayescale.drift import STEPS
+from bayescale.inference.walk import rotation
+from bayescale.laws import Balance, Constant, Onset
 from bayescale.runs import Runs
 
 _ROTATED = ("drift_directions", "drift_variance", "log_loss_rotated")
@@ -75,15 +75,13 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         data[f"log_range_{name}"] = np.ptp(np.log(inputs[name]))
     if any(prior.at == "runs" for prior in priors):
         data["log_loss_centre"] = log_loss.mean()
-    if card.drift is not None:
-        for axis in card.drift.along:
-            log_x = coordinate(inputs, axis)
-            data[f"drift_basis_{axis}"] = Frame.of(log_x).basis(log_x, card.drift.walk)
-    if collapses(runs, card):
-        (basis,) = [data.pop(name) for name in list(data) if name.startswith("drift_basis_")]
-        data["drift_directions"], data["drift_variance"] = rotation(basis)
+    bases = drift_bases(card, runs)
+    if card.integrates_drift(runs):
+        data["drift_directions"], data["drift_variance"] = rotation(*bases.values())
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
         del data["relative_se"]
+    else:
+        data |= {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
     if families(runs, card, pool):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data
@@ -121,12 +119,12 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     """
     law, names = card.law, families(runs, card, pool)
     centred = _centred_terms(card)
-    joint = any(isinstance(term, Balance) for term in law.terms.values())
-    whole = (law.sum_of_terms or joint) and len(centred) == len(law.terms) > 1
+    floor = any(isinstance(term, Constant) for term in law.terms.values())
+    whole = (law.sum_of_terms or floor) and len(centred) == len(law.terms) > 1
     parts = [name for name in centred if not isinstance(law.terms[name], Balance)]
     coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
     if card.drift is not None:
-        coords["step"] = np.arange(2 * STEPS_INSIDE[card.drift.walk])
+        coords["step"] = np.arange(2 * STEPS[card.drift.walk])
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
     with pm.Model(coords=coords) as model:
@@ -154,7 +152,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
         loss = law.loss(**{name: data[name] for name in law.inputs}, **by_run)
-        if collapses(runs, card):
+        if card.integrates_drift(runs):
             _collapsed_likelihood(card, pt.log(loss), data)
         else:
             _likelihood(card, pt.log(loss) + _drift(card, data), data)
@@ -177,22 +175,24 @@ def _log_terms(
     beliefs = {name: _belief_at_centre(name, card, exponents, data) for name in centred}
     balances = {n: t for n, t in card.law.terms.items() if n in centred and isinstance(t, Balance)}
     parts = [name for name in centred if name not in balances]
-    mu, sigma = {n: beliefs[n][0] for n in parts}, {n: beliefs[n][1] for n in parts}
-    logs: dict[str, Any] = {}
+    logs: dict[str, Any] = {
+        name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
+    }
+    # what runs show is the part as it stands there, joined and bent: that is sampled
+    seen: dict[str, Any] = dict.fromkeys(parts, 0.0)
     for name, term in balances.items():
-        logs[name] = pm.Normal(f"log_balance_{name}", *beliefs[name])
-        # the runs know the joint part better than either of the two that it is made of
-        mu[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
+        seen[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
+    for name in parts:
+        if isinstance(term := card.law.terms[name], Onset):
+            seen[name] += term.log_bend(exponents, _log_centres(card, data))
     sampled: Any = pm.Normal(
         "log_terms",
-        mu=pt.stack([pt.as_tensor_variable(mu[name]) for name in parts]),
-        sigma=pt.stack([pt.as_tensor_variable(sigma[name]) for name in parts]),
+        mu=pt.stack([pt.as_tensor_variable(beliefs[name][0] + seen[name]) for name in parts]),
+        sigma=pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts]),
         dims="term",
         default_transform=LevelAndShares() if whole else None,
     )
-    logs |= {name: sampled[i] for i, name in enumerate(parts)}
-    for name, term in balances.items():
-        logs[term.against_coefficient] -= exponents[term.root] * pt.softplus(logs[name])
+    logs |= {name: sampled[i] - seen[name] for i, name in enumerate(parts)}
     return [logs[name] for name in centred]
 
 

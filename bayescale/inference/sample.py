@@ -18,7 +18,7 @@ from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
 from bayescale.errors import PosteriorError
 from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
-from bayescale.inference.walk import collapses, with_walk
+from bayescale.inference.walk import with_walk
 from bayescale.laws import Law
 from bayescale.posterior import (
     DRIFTING,
@@ -138,7 +138,15 @@ def fit(
     return fitted[0] if alone else Pool(fitted, shares)
 
 
-def refit(runs: Runs, card: ModelCard, seed: int = 0, *, drift: bool = True) -> Posterior:
+def refit(
+    runs: Runs,
+    card: ModelCard,
+    seed: int = 0,
+    *,
+    drift: bool = True,
+    draws: int = 1000,
+    tune: int = 500,
+) -> Posterior:
     """The draws alone, on one core, on a model compiled once a process: for many refits.
 
     Parameters
@@ -147,6 +155,8 @@ def refit(runs: Runs, card: ModelCard, seed: int = 0, *, drift: bool = True) -> 
         As for :func:`fit`.
     drift : bool
         Whether the draws allow for the law's drift.
+    draws, tune : int
+        Draws kept and tuning steps a chain, of four chains.
 
     Returns
     -------
@@ -155,9 +165,9 @@ def refit(runs: Runs, card: ModelCard, seed: int = 0, *, drift: bool = True) -> 
     """
     quiet: Stage = lambda text, total=None: lambda done: None  # noqa: E731
     sampler, _ = compiled_model(runs, card, True, quiet)
-    settings = {"draws": 1000, "tune": 500, "chains": 4, "cores": 1, "seed": seed}
+    settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
     tree, diagnostics = _sample_until_good(
-        sampler, runs, card, True, quiet, settings, drift=drift, limits=REFIT_GATE
+        sampler, runs, card, True, quiet, settings, drift, REFIT_GATE, RETRIES[:2]
     )
     card = card if drift else card.without_drift()
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
@@ -195,7 +205,7 @@ def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tup
 
     # the function itself, because two own laws can share a card's text
     key = (card.model_dump_json(exclude={"law"}), card.law.loss, families(runs, card, pool))
-    key += (collapses(runs, card),)
+    key += (card.integrates_drift(runs),)
     started = time.perf_counter()
     if key not in _compiled:
         import nutpie
@@ -269,7 +279,7 @@ def sample(
         for name, group in groups.items()
     }
     tree = xr.DataTree.from_dict(thinned)
-    return with_walk(tree, runs, card, seed) if drift and collapses(runs, card) else tree
+    return with_walk(tree, runs, card, seed) if drift and card.integrates_drift(runs) else tree
 
 
 def _sample_until_good(
@@ -281,8 +291,9 @@ def _sample_until_good(
     settings: Mapping[str, Any],
     drift: bool = True,
     limits: Mapping[str, Any] = MappingProxyType({}),
+    retries: Sequence[tuple[int, float, int]] = RETRIES,
 ) -> tuple[xr.DataTree, dict[str, Any]]:
-    for attempt, (times_tune, target_accept, thin) in enumerate(RETRIES, 1):
+    for attempt, (times_tune, target_accept, thin) in enumerate(retries, 1):
         harder = dict(settings) | {"tune": settings["tune"] * times_tune}
         tree = sample(
             sampler, runs, card, pool=pool, target_accept=target_accept, thin=thin, drift=drift,

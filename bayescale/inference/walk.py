@@ -10,24 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.cards import ModelCard
-from bayescale.drift import Frame, coordinate
+from bayescale.cards import ModelCard, drift_bases
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs
-
-MOST_RUNS = 500
-"""Above this many runs a rotation of all of them costs more than it saves."""
-
-
-def collapses(runs: Runs, card: ModelCard) -> bool:
-    """Whether drift can be integrated out: one axis, normal noise, equal for all runs."""
-    return (
-        card.drift is not None
-        and len(card.drift.along) == 1
-        and card.noise.dist == "Normal"
-        and "loss_se" not in runs
-        and len(runs) <= MOST_RUNS
-    )
 
 
 def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +36,9 @@ def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def with_walk(tree: xr.DataTree, runs: Runs, card: ModelCard, seed: int) -> xr.DataTree:
     """The tree with the steps of the walk drawn given everything else: ``drift_walk_<axis>``."""
-    assert card.drift is not None
-    (axis,) = card.drift.along
+    ((axis, basis),) = drift_bases(card, runs).items()
     exact = Posterior(tree, card.without_drift(), runs, {"provenance": {"seed": seed}})
     draws = exact.draws
-    log_x = coordinate({name: runs[name] for name in card.law.inputs}, axis)
-    basis = Frame.of(log_x).basis(log_x, card.drift.walk)
     log_mean = np.log(exact.loss_of_runs().transpose("chain", "draw", "run").values)
     residual = np.log(runs["loss"]) - log_mean
     q, sigma = draws[f"drift_{axis}"].values[..., None], draws["sigma"].values[..., None]

@@ -28,6 +28,7 @@ from bayescale.laws.law import (
     Constant,
     CriticalScale,
     Law,
+    Onset,
     Term,
     compute_optimal,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "Constant",
     "CriticalScale",
     "Law",
+    "Onset",
     "Term",
     "compute_optimal",
     "find_law",

@@ -6,7 +6,7 @@ They serve error rates and scores as well as losses, and histories as well as fi
 
 from typing import Any
 
-from bayescale.laws.law import Amplitude, Constant, Law
+from bayescale.laws.law import Amplitude, Constant, Law, Onset
 
 
 def _saturating(x: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any) -> Any:
@@ -55,25 +55,34 @@ def _broken_compute(flops: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: A
     return _broken(flops, E=E, A=A, alpha=alpha, x_b=x_b, bend=bend, w=w)
 
 
-def _law(name: str, scale: str, loss: Any, coefficients: tuple[str, ...], reference: str) -> Law:
+def _saturating_law(name: str, scale: str, loss: Any) -> Law:
     return Law(
         name=name,
         inputs=(scale,),
-        coefficients=coefficients,
+        coefficients=("E", "A", "alpha", "x_0", "k_0", "k_E"),
         loss=loss,
-        terms={"E": Constant(), "A": Amplitude(input=scale, exponent="alpha")},
-        reference=reference,
+        terms={
+            "E": Constant(),
+            "A": Onset(input=scale, exponent="alpha", start="x_0", sharpness="k_0"),
+        },
+        reference="after M4 of Alabdulmohsin et al. 2022, arXiv 2209.06640",
     )
 
 
-_SATURATES = ("E", "A", "alpha", "x_0", "k_0", "k_E")
-_BREAKS = ("E", "A", "alpha", "x_b", "bend", "w")
-_M4 = "after M4 of Alabdulmohsin et al. 2022, arXiv 2209.06640"
-_BNSL = "Caballero et al. 2023, arXiv 2210.14891, eq. 1 with one break"
+def _broken_law(name: str, scale: str, loss: Any) -> Law:
+    return Law(
+        name=name,
+        inputs=(scale,),
+        coefficients=("E", "A", "alpha", "x_b", "bend", "w"),
+        loss=loss,
+        terms={"E": Constant(), "A": Amplitude(input=scale, exponent="alpha")},
+        reference="Caballero et al. 2023, arXiv 2210.14891, eq. 1 with one break",
+    )
 
-SATURATING_PARAMS = _law("saturating_params", "params", _saturating_params, _SATURATES, _M4)
-SATURATING_TOKENS = _law("saturating_tokens", "tokens", _saturating_tokens, _SATURATES, _M4)
-SATURATING_COMPUTE = _law("saturating_compute", "flops", _saturating_compute, _SATURATES, _M4)
-BROKEN_PARAMS = _law("broken_params", "params", _broken_params, _BREAKS, _BNSL)
-BROKEN_TOKENS = _law("broken_tokens", "tokens", _broken_tokens, _BREAKS, _BNSL)
-BROKEN_COMPUTE = _law("broken_compute", "flops", _broken_compute, _BREAKS, _BNSL)
+
+SATURATING_PARAMS = _saturating_law("saturating_params", "params", _saturating_params)
+SATURATING_TOKENS = _saturating_law("saturating_tokens", "tokens", _saturating_tokens)
+SATURATING_COMPUTE = _saturating_law("saturating_compute", "flops", _saturating_compute)
+BROKEN_PARAMS = _broken_law("broken_params", "params", _broken_params)
+BROKEN_TOKENS = _broken_law("broken_tokens", "tokens", _broken_tokens)
+BROKEN_COMPUTE = _broken_law("broken_compute", "flops", _broken_compute)

@@ -156,6 +156,28 @@ class Balance:
         return 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Onset(Amplitude):
+    """A part A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k) that is level below x_0.
+
+    Beliefs are about its power law, continued; ``log_bend`` is what the onset takes from it.
+
+    Attributes
+    ----------
+    start, sharpness : str
+        The coefficients x_0 and k.
+    """
+
+    start: str
+    sharpness: str
+
+    def log_bend(self, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part over its power law, at scale ``exp(log_x)``."""
+        k = known[self.sharpness]
+        power = k * known[self.exponent] * (np.log(known[self.start]) - log_x[self.input])
+        return -np.log1p(np.exp(power)) / k
+
+
 Term = Constant | Amplitude | CriticalScale | Balance
 
 

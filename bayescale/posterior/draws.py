@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.cards import ModelCard
-from bayescale.drift import Frame, coordinate
+from bayescale.cards import ModelCard, drift_frames
+from bayescale.drift import coordinate
 from bayescale.errors import PosteriorError, UnconvergedError
 from bayescale.laws import Law
 from bayescale.runs import Runs
 
 DRIFTING = "posterior_drifting"
 """The group of draws that allow for drift."""
+
+
+_NODES = 15  # of the quadrature over fresh drift
+
+
+def _steps(values: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(values, dims=("step", "chain", "draw"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,25 +152,31 @@ class Posterior:
         Within the runs as inferred with the law; beyond them the walk goes on by fresh steps,
         the same ones in every call. Exactly 1 unless these are the :meth:`drifting` draws.
         """
-        drift, runs = self.card.drift, self.runs
-        if drift is None or runs is None or not self._drifts:
-            return 1.0
-        total: Any = 0.0
-        for i, axis in enumerate(drift.along):
-            frame = Frame.of(coordinate({name: runs[name] for name in self.inputs}, axis))
+        known, fresh, _ = self._log_drift(inputs)
+        return xr.ufuncs.exp(known + fresh) if self._drifts else 1.0
+
+    def _log_drift(self, inputs: Mapping[str, xr.DataArray]) -> tuple[Any, Any, Any]:
+        """What runs have shown of the drift, what is drawn afresh, and the variance of that."""
+        known, fresh, variance = 0.0, 0.0, 0.0
+        if self.runs is None or not self._drifts:
+            return known, fresh, variance
+        for i, (axis, frame) in enumerate(drift_frames(self.card, self.runs).items()):
             away = coordinate(inputs, axis) - frame.centre
             size = self.draws[f"drift_{axis}"]
-            walk = self.draws[f"drift_walk_{axis}"].transpose("step", "chain", "draw")
-            farthest = float(-away.min()), float(away.max())
-            ways = (-1, 1), frame.inside(drift.walk), np.split(walk, 2), frame.beyond(farthest)
-            for way, inside, known, beyond in zip(*ways, strict=True):
-                rng = self.rng(purpose=20 + 2 * i + (way > 0))
-                fresh = rng.standard_normal((len(beyond.gap), *size.shape))
-                for places, steps in ((inside, known), (beyond, size.values * fresh)):
-                    for j, step in enumerate(np.asarray(steps)):
-                        reach = places.reach(way * away, drift.walk, j)
-                        total += size.copy(data=step) * reach
-        return xr.ufuncs.exp(total)
+            walk = self.draws[f"drift_walk_{axis}"].transpose("step", "chain", "draw").values
+            down, up = np.split(walk, [len(frame.down.gap)])
+            beyond = frame.beyond((float(-away.min()), float(away.max())))
+            sides = zip((-1, 1), (frame.down, frame.up), (down, up), beyond, strict=True)
+            for way, inside, inferred, past in sides:
+                distance = (way * away).expand_dims(step=1, axis=-1)
+                known += xr.dot(_steps(inferred), inside.reach(distance, frame.walk), dim="step")
+                standard = self.rng(20 + 2 * i + (way > 0)).standard_normal(
+                    (len(past.gap), *size.shape)
+                )
+                reach = past.reach(distance, frame.walk)
+                fresh += xr.dot(_steps(size.values * standard), reach, dim="step")
+                variance += size**2 * (reach**2).sum("step")
+        return known, fresh, variance
 
     def loss_of_runs(self) -> xr.DataArray:
         """The law's mean loss at the runs it was fitted to, dims (chain, draw, run).
@@ -230,9 +243,19 @@ class Posterior:
         xarray.DataArray
             Per nat per token, not per unit of log loss.
         """
-        mean = self.loss(inputs, family)
+        mean = self.law.loss(**inputs, **self.coefficients(family))
+        known, _, variance = self._log_drift(inputs)
         log_loss = np.log(np.asarray(loss, dtype=float))
-        return self.scatter(log_loss - xr.ufuncs.log(mean))[0] - log_loss
+        deviation = log_loss - xr.ufuncs.log(mean) - known
+        # fresh drift is integrated out: few draws of it come near any one loss
+        if "nu" not in self.draws or not self._drifts:
+            return self.scatter(deviation, xr.ufuncs.sqrt(variance + 0 * deviation))[0] - log_loss
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+        density: Any = -np.inf
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+            at_node = self.scatter(deviation - node * xr.ufuncs.sqrt(variance))[0]
+            density = np.logaddexp(density, at_node + np.log(weight))
+        return density - log_loss
 
     def scatter(self, deviation: xr.DataArray, se: Any = 0.0) -> tuple[Any, Any]:
         """Log density of deviations of log loss under the noise, and the chance of less."""

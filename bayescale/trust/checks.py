@@ -1,26 +1,36 @@
-"""The answer that every check of trust gives."""
+"""The form of one check: passed, failed or information, a sentence, and what it rests on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 
 class Check(NamedTuple):
-    """Whether something holds, in one sentence of advice, with the figures behind it.
+    """One thing that was looked at, and what came of it.
 
     Attributes
     ----------
     name : str
-        Stable, for programs.
+        Short and stable, for people and programs.
     passed : bool or None
-        None where the check only informs.
+        None: information, which nothing depends on.
     text : str
-        A sentence that says what was found and what to do.
+        A sentence: what was found, and what to do where that is known.
     table : pandas.DataFrame or None
-        What the sentence was drawn from.
+        The figures behind it.
     """
 
     name: str
     passed: bool | None
     text: str
     table: pd.DataFrame | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the keys of the command line."""
+        rows = None if self.table is None else self.table.rename_axis("name").reset_index()
+        table = None if rows is None else rows.to_dict(orient="records")
+        return {"name": self.name, "passed": self.passed, "text": self.text, "table": table}
+
+    def __str__(self) -> str:
+        word = {True: "pass", False: "FAIL", None: "info"}[self.passed]
+        return f"{word}  {self.name}: {self.text}"

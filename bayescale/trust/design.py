@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.cards import ModelCard, load_card
-from bayescale.laws import Balance, LAWS, Law
+from bayescale.laws import LAWS, Balance, Law
 from bayescale.runs import Note, Runs
 from bayescale.trust.checks import Check
 
@@ -183,7 +183,7 @@ def part(law: Law, name: str) -> str:
         return name
     if isinstance(term, Balance):
         return f"share of {term.input} against {term.against}"
-    return f"loss due to {term.input}"
+    return f"loss due to {term.inputs[0]}"
 
 
 def _large(direction: np.ndarray) -> np.ndarray:
