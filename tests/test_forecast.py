@@ -57,7 +57,7 @@ def test_intervals_come_from_draws_and_not_from_their_mean() -> None:
 def test_one_new_run_scatters_about_the_mean_as_runs_do(cerebras_posterior: Posterior) -> None:
     result = forecast(cerebras_posterior, flops=[6.3e21])
     ratio = np.log(result.loss_new / result.loss).values.ravel()
-    draws = cerebras_posterior.draws
+    draws = cerebras_posterior.drifting().draws
     standard = ratio / np.broadcast_to(draws["sigma"].values, result.loss.shape[:2]).ravel()
     nu = draws["nu"].values.ravel()
     from scipy import stats
@@ -78,7 +78,7 @@ def test_a_forecast_repeats_itself(cerebras_posterior: Posterior) -> None:
 def test_distance_is_counted_from_the_largest_run(cerebras_posterior: Posterior) -> None:
     frame = forecast(cerebras_posterior, flops=[1e21, 1.1e22]).to_frame()
     np.testing.assert_allclose(frame["extrapolation_ratio"], [1e21 / 1.1e21, 10])
-    assert list(frame["verdict"]) == ["inside", "untested"]
+    assert list(frame["verdict"]) == ["inside", "too_wide"]
 
 
 def test_intervals_widen_with_distance(chinchilla_posterior: Posterior) -> None:
