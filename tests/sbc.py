@@ -9,16 +9,18 @@ distribution of Sailynoja et al. 2022, arXiv 2103.10522.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from bayescale.cards import ModelCard
+from bayescale.cards import ModelCard, drift_bases
 from bayescale.inference.diagnostics import gate
-from bayescale.inference.sample import RETRIES, compiled_model, sample
+from bayescale.inference.sample import compiled_model, sample
 from bayescale.runs import Runs
 from bayescale.simulate import simulate
 
@@ -28,6 +30,7 @@ FALSE_ALARM_RATE = 0.001  # of one law, over all of its quantities
 
 LADDER = np.geomspace(2e7, 4e9, 12), 20.0  # params, tokens per parameter
 GRID = np.repeat(np.geomspace(5e7, 2e9, 4), 3), np.tile([5.0, 20.0, 80.0], 4)
+HARDER = (1, 0.9, 1), (2, 0.95, 2), (4, 0.99, 8)  # times tuning, target acceptance, times draws
 TEN_TIMES_COMPUTE = {"params": 10**0.5, "tokens": 10**0.5, "flops": 10.0}
 
 Simulator = Callable[[ModelCard, Mapping[str, float], int], Runs]
@@ -36,27 +39,46 @@ Simulator = Callable[[ModelCard, Mapping[str, float], int], Runs]
 # ranks
 
 
-def simulated_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Runs:
-    """Twelve runs of this truth: a ladder of sizes, or a grid for a law of two inputs."""
+def design(card: ModelCard) -> dict[str, np.ndarray]:
+    """Scales of twelve runs: a ladder of sizes, or a grid for a law of two inputs."""
     params, ratio = GRID if len(card.law.inputs) > 1 else LADDER
     scales = {"params": params, "tokens": ratio * params, "flops": 6 * ratio * params**2}
+    return {name: scales[name] for name in card.law.inputs}
+
+
+def settled(card: ModelCard) -> ModelCard:
+    """The card with priors that no data can move: those relative to runs are made absolute."""
+    scales = design(card)
+    frame = pd.DataFrame({**scales, "loss": 2.5}).assign(run_id="typical")
+    return card.anchored(Runs(frame=frame, columns={}))
+
+
+def simulated_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Runs:
+    """Twelve runs of this truth, and of a walk of its drift where the truth has one."""
     frame = simulate(
         card.law,
         {name: truth[name] for name in card.law.coefficients},
-        {name: scales[name] for name in card.law.inputs},
+        design(card),
         sigma=truth["sigma"],
-        nu=truth["nu"],
+        nu=truth.get("nu"),
         seed=seed,
     )
-    return Runs(frame=frame, columns=dict.fromkeys(frame.columns, "simulated"))
+    runs = Runs(frame=frame, columns=dict.fromkeys(frame.columns, "simulated"))
+    rng = np.random.default_rng([seed, 1])
+    drift = np.zeros(len(runs))
+    for axis, basis in drift_bases(card, runs).items():
+        drift += basis @ (truth[f"drift_{axis}"] * rng.standard_normal(basis.shape[1]))
+    return replace(runs, frame=frame.assign(loss=frame["loss"] * np.exp(drift)), _arrays={})
 
 
 def ranked_quantities(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters, the loss at ten times the compute, and the runs' log likelihood."""
+    """Parameters; without drift, also a loss far out and the runs' log likelihood."""
     law = card.law
-    parameters = {name: np.asarray(values[name]) for name in (*law.coefficients, "sigma", "nu")}
+    parameters = {name: np.asarray(values[name]) for name in card.parameters}
+    if card.drift is not None:
+        return parameters
     by_run = {name: value[..., None] for name, value in parameters.items()}
-    sigma, nu = by_run.pop("sigma"), by_run.pop("nu")
+    sigma, nu = by_run.pop("sigma"), by_run.pop("nu", np.inf)
     mean = law.loss(**{name: runs[name] for name in law.inputs}, **by_run)
     density = stats.t.logpdf(np.log(runs["loss"]), nu, loc=np.log(mean), scale=sigma)
     larger = {name: TEN_TIMES_COMPUTE[name] * runs[name].max() for name in law.inputs}
@@ -70,7 +92,7 @@ def ranked_quantities(card: ModelCard, runs: Runs, values: Mapping[str, Any]) ->
 def posterior_quantities(card: ModelCard, runs: Runs, seed: int) -> dict[str, np.ndarray]:
     """Thinned draws of the ranked quantities, sampled harder where the gate is missed."""
     sampler, _ = compiled_model(runs, card, True, lambda text, total=None: lambda done: None)
-    for times_tune, target_accept, thin in RETRIES:
+    for times_tune, target_accept, thin in HARDER:
         tree = sample(
             sampler, runs, card, draws=1000, tune=1000 * times_tune, chains=4, cores=None,
             seed=seed, target_accept=target_accept, thin=thin,
@@ -88,6 +110,7 @@ def calibration_ranks(
     card: ModelCard, seed: int, simulator: Simulator = simulated_runs
 ) -> dict[str, np.ndarray]:
     """Ranks of the truths of all data sets among their posteriors' draws, by quantity."""
+    card = settled(card)
     truths = card.draw_prior(DATA_SETS, seed)
     ranks = []
     for i in range(DATA_SETS):

@@ -51,7 +51,25 @@ def test_uniform_ranks_are_blamed_as_rarely_as_stated():
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("nth", "law"), [*enumerate(LAWS, start=1)])
 def test_every_law_is_calibrated_on_its_own_prior(nth, law):
-    assert not miscalibrated(calibration_ranks(load_card(law), seed=1000 * nth))
+    assert not miscalibrated(calibration_ranks(load_card(law).without_drift(), seed=1000 * nth))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("law", ["chinchilla", "henighan_compute", "saturating_compute"])
+def test_a_law_that_drifts_is_calibrated_on_its_own_prior(law):
+    assert not miscalibrated(calibration_ranks(load_card(law), seed=77))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_drift_that_the_model_does_not_allow_for_is_found_miscalibrated():
+    def drifting_runs(card, truth, seed):
+        of_drift = {"drift_flops": 0.03}
+        return simulated_runs(load_card("henighan_compute"), truth | of_drift, seed)
+
+    exact = load_card("henighan_compute").without_drift()
+    assert miscalibrated(calibration_ranks(exact, seed=77, simulator=drifting_runs))
 
 
 def with_twice_the_noise(card, truth, seed):
@@ -67,13 +85,14 @@ def with_three_times_the_tokens_stated(card, truth, seed):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("simulator", [with_twice_the_noise, with_three_times_the_tokens_stated])
 def test_data_that_the_model_does_not_describe_is_found_miscalibrated(simulator):
-    assert miscalibrated(calibration_ranks(load_card("chinchilla"), seed=1000, simulator=simulator))
+    card = load_card("chinchilla").without_drift()
+    assert miscalibrated(calibration_ranks(card, seed=1000, simulator=simulator))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_change_of_coordinates_with_a_wrong_jacobian_is_found_miscalibrated(monkeypatch):
     monkeypatch.setattr(LevelAndShares, "log_jac_det", lambda self, value, *inputs: value[1:].sum())
-    card = load_card("chinchilla")
-    afresh = card.model_copy(update={"text": f"{card.text}# compiled with the wrong Jacobian"})
+    card = load_card("chinchilla").without_drift()
+    afresh = card.model_copy(update={"title": "compiled with the wrong Jacobian"})
     assert miscalibrated(calibration_ranks(afresh, seed=1000))
