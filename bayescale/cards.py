@@ -654,7 +654,10 @@ def pool_cards(
         raise LawError(f"name each law once; given {', '.join(names) or 'none'}")
     if len({frozenset(chosen.law.inputs) for chosen in cards}) > 1:
         of = [f"{chosen.law.name} is of {' and '.join(chosen.law.inputs)}" for chosen in cards]
-        raise LawError(f"laws of different inputs cannot be compared or pooled: {'; '.join(of)}")
+        raise LawError(
+            f"laws of different inputs cannot be compared or pooled: {'; '.join(of)}. Choose laws "
+            "of the same inputs"
+        )
     return cards
 
 

@@ -241,7 +241,7 @@ def test_real_refits_cover_runs_that_follow_the_law() -> None:
     assert result.forecasts["converged"].all()
     total = result.summary().iloc[-1]
     assert total["n"] == 15
-    assert total["rmsle"] < 0.01
+    assert total["rmsle"] < 0.02
     assert total["coverage90"] > 0.8
 
 

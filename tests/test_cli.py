@@ -13,6 +13,7 @@ import pytest
 from bayescale.cards import card_names, load_card
 from bayescale.posterior import Posterior, open_posterior, save
 from bayescale.runs import Runs
+from bayescale.verdict import STATES
 
 Command = Callable[..., "object"]
 QUICK = ("--draws", 300, "--tune", 300)
@@ -57,6 +58,10 @@ def test_check_prints_an_answer_for_people(bayescale, log: Path) -> None:
     assert len(ran.out.splitlines()) < 40
 
 
+def width(interval: dict[str, float]) -> float:
+    return interval["upper"] - interval["lower"]
+
+
 def test_fit_summary_and_forecast_hold_their_promised_keys(
     bayescale, log: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +72,7 @@ def test_fit_summary_and_forecast_hold_their_promised_keys(
     assert fitted.json["n_runs"] == 7
     assert fitted.json["interval"] == 0.9
     assert set(fitted.json["coefficients"]) == {"C_c", "alpha_C", "sigma", "nu"}
+    assert set(fitted.json["drift"]) == {"drift_flops"}
     assert fitted.json["coefficients"]["C_c"]["unit"] == "PF-day"
     assert all(is_interval(q) for q in fitted.json["coefficients"].values())
     diagnostics = {"rhat_max", "ess_bulk_min", "divergences", "passed"}
@@ -87,7 +93,11 @@ def test_fit_summary_and_forecast_hold_their_promised_keys(
     assert is_interval(ran.json["loss_new"])
     assert 0 <= ran.json["p_below_target"] <= 1
     assert ran.json["extrapolation_ratio"] == pytest.approx(1e23 / 2.3e22)
-    assert ran.json["verdict"] == "untested"
+    assert ran.json["verdict"] in STATES
+    assert str(ran.json["why"]).startswith("Extrapolates to 4.35 times")
+    assert ran.json["drift"] is True
+    plain = bayescale("forecast", out, "--flops", "1e23", "--no-drift", "--json").json
+    assert width(plain["loss"]) < width(ran.json["loss"])
 
     text = bayescale("forecast", out, "--flops", "1e23").out
     assert "one new run" in text
@@ -108,13 +118,12 @@ def test_intervals_known_to_be_too_narrow_are_told_and_widened_on_request(
     bayescale, chinchilla_posterior: Posterior, tmp_path: Path
 ) -> None:
     path = save(chinchilla_posterior, tmp_path / "fit.nc")
-    plain = bayescale("forecast", path, "--flops", "1e24", "--json").json
+    plain = bayescale("forecast", path, "--flops", "1e24", "--no-drift", "--json").json
     assert [warning["code"] for warning in plain["warnings"]] == ["too_narrow"]
     assert plain["robust"] is False
     wide = bayescale("forecast", path, "--flops", "1e24", "--robust", "--json").json
     assert wide["warnings"] == []
-    width, wider = (q["loss"]["upper"] - q["loss"]["lower"] for q in (plain, wide))
-    assert 1.2 < wider / width < 2
+    assert 1.2 < width(wide["loss"]) / width(plain["loss"]) < 2
     beta = bayescale("summary", path, "--robust", "--json").json["coefficients"]["beta"]
     assert 0.033 < beta["upper"] - beta["lower"] < 0.06
 

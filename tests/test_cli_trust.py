@@ -125,8 +125,8 @@ def test_bad_input_ends_with_its_message_and_code_2(
         ),
         (
             ("backtest", log, *one, "--law", "kaplan"),
-            "these laws cannot be compared:\n  - they are for different inputs: kaplan_compute is "
-            "of flops; kaplan is of params and tokens. Choose laws of the same inputs",
+            "laws of different inputs cannot be compared or pooled: kaplan_compute is of flops; "
+            "kaplan is of params and tokens. Choose laws of the same inputs",
         ),
         (
             ("compare", log, *one),

@@ -33,11 +33,12 @@ def test_a_wheel_alone_fits_a_log(tmp_path: Path) -> None:
     run(uv, "pip", "install", "--quiet", "--python", python, wheel)
     bayescale = python.with_name("bayescale")
     assert json.loads(run(bayescale, "models", "--json"))["models"]
+    law = ("--law", "chinchilla")
     design = ("--params", "100M,1B,3B", "--tokens-per-param", "5,20,80")
     run(
         bayescale, "simulate", "--law", "chinchilla", "--published", "besiroglu_2024", *design,
         "-o", "runs.csv",
     )  # fmt: skip
-    fitted = json.loads(run(bayescale, "fit", "runs.csv", "-o", "fit.nc", "--json"))
+    fitted = json.loads(run(bayescale, "fit", "runs.csv", *law, "-o", "fit.nc", "--json"))
     assert fitted["diagnostics"]["passed"]
     assert json.loads(run(bayescale, "forecast", "fit.nc", "--flops", "1e23", "--json"))["loss"]

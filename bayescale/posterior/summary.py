@@ -11,6 +11,7 @@ from bayescale.posterior.draws import DRIFTING, Posterior
 from bayescale.posterior.pool import Fit, Pool
 
 DEFAULT_INTERVAL = 0.9
+_DRIFT = "drift_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +45,14 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line."""
         columns = ("median", "lower", "upper", "unit", "learned")
+        rows = {str(name): {c: row[c] for c in columns} for name, row in self.frame.iterrows()}
         return {
             "law": self.law,
             "card": self.card,
             "n_runs": self.n_runs,
             "interval": self.interval,
-            "coefficients": {
-                str(name): {c: row[c] for c in columns} for name, row in self.frame.iterrows()
-            },
+            "coefficients": {n: q for n, q in rows.items() if not n.startswith(_DRIFT)},
+            "drift": {n: q for n, q in rows.items() if n.startswith(_DRIFT)},
             "diagnostics": dict(self.diagnostics),
             "seconds": dict(self.seconds),
             "families": list(self.families),
@@ -72,7 +73,7 @@ class Summary:
                 f"{name:>14}  {row['median']:>11.5g}  {between:>25}  {learned:>7}  {row['unit']}"
             )
         lines += ["", "learned: how much of the prior's spread the runs removed"]
-        if any(str(name).startswith("drift_") for name in self.frame.index):
+        if any(str(name).startswith(_DRIFT) for name in self.frame.index):
             lines.append(
                 "drift: how far the truth wanders from the law; every forecast allows for it, "
                 "the other rows take the law to hold exactly"
