@@ -1,5 +1,8 @@
 """The estimator of Hoffmann et al. 2022 (approach 3) and Besiroglu et al. 2024."""
 
+from itertools import product
+from typing import Any
+
 import numpy as np
 
 HUBER_DELTA = 1e-3
@@ -9,11 +12,92 @@ def objective(
     theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, log_loss: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Sum of Huber losses of the log residuals in log-sum-exp form, and its gradient."""
-    e, a, b, alpha, beta = theta
-    terms = np.stack([np.full_like(log_n, e), a - alpha * log_n, b - beta * log_d])
+    terms = _terms(theta, log_n, log_d)
     predicted = np.logaddexp.reduce(terms)
     residual = log_loss - predicted
     inside = np.clip(residual, -HUBER_DELTA, HUBER_DELTA)  # the derivative of the Huber loss
     by_term = -np.exp(terms - predicted) * inside
     slopes = [*by_term, -log_n * by_term[1], -log_d * by_term[2]]
     return float((inside * (residual - inside / 2)).sum()), np.sum(slopes, axis=1)
+
+
+def predict(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
+    """Log loss of Chinchilla's law, shape (run,)."""
+    return np.logaddexp.reduce(_terms(theta, log_n, log_d))
+
+
+def bootstrap(columns: np.ndarray, resamples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The estimate from a few starting points, and those of resampled runs, started from it.
+
+    Parameters
+    ----------
+    columns : numpy.ndarray, shape (3, run)
+        Logs of params, tokens and loss.
+    resamples : int
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (5,)
+        log E, log A, log B, alpha, beta.
+    numpy.ndarray, shape (resample, 5)
+    """
+    rng = np.random.default_rng(seed)
+    n = columns.shape[1]
+    centre = columns[:2].mean(axis=1)
+    with np.errstate(all="ignore"):  # a search may stray into overflow, and loses
+        fits = [_minimum(start, columns, centre) for start in _starts(columns)]
+        best = min(fits, key=lambda fit: fit.fun if np.isfinite(fit.fun) else np.inf).x
+        again = [
+            _minimum(best, columns[:, pick], centre).x
+            for pick in rng.integers(0, n, (resamples, n))
+        ]
+    return _at_one(best, centre), np.array([_at_one(theta, centre) for theta in again])
+
+
+def _terms(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
+    e, a, b, alpha, beta = theta
+    return np.stack([np.full_like(log_n, e), a - alpha * log_n, b - beta * log_d])
+
+
+def _minimum(start: np.ndarray, columns: np.ndarray, centre: np.ndarray) -> Any:
+    """The search by L-BFGS, with log A and log B counted at the centre of the runs.
+
+    Exponents stay where the published grid of starting points lies: few runs may else be
+    fitted best by a loss that grows with size.
+    """
+    from scipy.optimize import minimize  # here, so that who times imports may come without it
+
+    log_n, log_d, log_loss = columns
+    deltas = HUBER_DELTA * len(log_loss)  # unscaled, the objective is so small that it would stop
+
+    def scaled(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slopes = objective(theta, log_n - centre[0], log_d - centre[1], log_loss)
+        return value / deltas, slopes / deltas
+
+    bounds = [(None, None)] * 3 + [(0.0, 2.0)] * 2
+    options = {"maxiter": 1000, "ftol": 1e-11, "gtol": 1e-7}
+    return minimize(scaled, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+
+
+def _at_one(theta: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The same law with A and B counted at one parameter and one token."""
+    e, a, b, alpha, beta = theta
+    return np.array([e, a + alpha * centre[0], b + beta * centre[1], alpha, beta])
+
+
+def _starts(columns: np.ndarray) -> list[np.ndarray]:
+    """Laws through the centre of the runs, of several shapes."""
+    log_loss = columns[2].mean()
+    return [
+        np.array(
+            [
+                log_loss + np.log(share),
+                log_loss + np.log((1 - share) * of_params),
+                log_loss + np.log((1 - share) * (1 - of_params)),
+                exponent,
+                exponent,
+            ]
+        )
+        for share, of_params, exponent in product((0.3, 0.7), (0.3, 0.7), (0.3, 0.6))
+    ]

@@ -334,7 +334,7 @@ def backtest(
         raise TrustError(collected(f"none of the {len(tasks)} refits came back:", why))
     samples = {task.key: samples[task.key] for task in tasks if task.key in samples}
     by_law = [
-        _scored(law, cutoff, runs, size, samples[law, cutoff])
+        scored(law, cutoff, runs, size, samples[law, cutoff])
         for law in names
         for cutoff in at
         if (law, cutoff) in samples
@@ -421,7 +421,7 @@ def _cutoff_problem(
 ) -> str | None:
     if not (np.isfinite(cutoff) and cutoff > 0):
         return f"cutoff {cutoff:g} must be finite and above zero"
-    training = _training(size, cutoff)
+    training = training_mask(size, cutoff)
     n = int(training.sum())
     if n == len(runs):
         return (
@@ -439,7 +439,8 @@ def _cutoff_problem(
     return None
 
 
-def _training(size: np.ndarray, cutoff: float) -> np.ndarray:
+def training_mask(size: np.ndarray, cutoff: float) -> np.ndarray:
+    """Which runs are fitted at a cutoff: those up to it, within the scatter of one size."""
     return size <= cutoff * (1 + SAME_SIZE)
 
 
@@ -464,7 +465,7 @@ class Task:
 
     def __call__(self) -> Sample:
         """Fit the runs up to the cutoff and forecast the others."""
-        training = _training(self.size, self.cutoff)
+        training = training_mask(self.size, self.cutoff)
         posterior = self.refit(self.runs.take(training), self.card, self.seed)
         return _forecast_held_out(posterior, self.runs.frame.loc[~training])
 
@@ -618,8 +619,22 @@ def _reason(error: BaseException) -> str:
 # scoring
 
 
-def _scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sample) -> pd.DataFrame:
-    training = _training(size, cutoff)
+def scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sample) -> pd.DataFrame:
+    """Rows of forecasts, as :class:`Backtest` has them, of the runs larger than a cutoff.
+
+    Parameters
+    ----------
+    law : str
+        Under what name.
+    cutoff : float
+    runs : Runs
+        All, those up to the cutoff included.
+    size : numpy.ndarray, shape (run,)
+        Their sizes, on the cutoff's scale.
+    sample : Sample
+        What is forecast of the larger runs, in their order, by a refit or by other means.
+    """
+    training = training_mask(size, cutoff)
     loss = runs["loss"][~training]
     log_loss = np.log(loss)
     lower50, upper50 = scores.interval(sample.new, 0.5)
@@ -672,7 +687,7 @@ def _pooled(
             scores.log_mixture([sample.lpd for sample in there], weights),
             all(sample.converged for sample in there),
         )
-        parts.append(_scored(POOL, cutoff, runs, size, mixture))
+        parts.append(scored(POOL, cutoff, runs, size, mixture))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
