@@ -24,7 +24,7 @@ import pickle
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -67,6 +67,9 @@ LEAST_SD = {"E": 0.5, "A": 0.9, "k_0": 0.8}
 Runs fix the level of a curve, on which the priors of E and A both bear: learnt apart, they
 count what is known of the level twice, and become too narrow. k_0 hides in most curves.
 """
+
+MOST_DRAWS = 2000
+"""That quantiles are taken of; evenly spaced where there are more."""
 
 WIDER = 1.2
 """How much wider the prior is under which draws are made than the learnt ones that they serve."""
@@ -377,7 +380,10 @@ def pooled(parts: Sequence[Predicted]) -> Predicted:
 
 def score(curve: Curve, predicted: Predicted, at: Array) -> dict[str, float]:
     """The scores of one curve over these of its test points; log loss unless said otherwise."""
-    draws, log_loss = predicted.log_loss[:, at], np.log(curve.loss_test[at])
+    draws, log_loss = (
+        scores.thinned(predicted.log_loss[:, at], MOST_DRAWS),
+        np.log(curve.loss_test[at]),
+    )
     result = {"RMSLE": scores.rmsle(np.exp(np.median(draws, axis=0)), np.exp(log_loss))}
     if predicted.log_density is None:
         return result
@@ -396,22 +402,24 @@ def averages(
 ) -> dict[str, dict[str, float]]:
     """Mean scores over curves: of all, of each domain, and by ratio to the largest training x."""
 
-    def mean(chosen: Iterable[tuple[Curve, Predicted, Array]]) -> dict[str, float]:
-        rows = [score(curve, answer, at) for curve, answer, at in chosen if at.any()]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} | {
-            "curves": len(rows)
-        }
+    def scored(low: float, high: float) -> list[tuple[str, dict[str, float]]]:
+        among = [(curve.ratio > low) & (curve.ratio <= high) for curve in curves]
+        return [
+            (curve.domain, score(curve, answer, at))
+            for curve, answer, at in zip(curves, predicted, among, strict=True)
+            if at.any()
+        ]
 
-    pairs = list(zip(curves, predicted, strict=True))
-    everywhere = [(curve, answer, np.ones(len(curve.ratio), bool)) for curve, answer in pairs]
+    def mean(rows: Sequence[tuple[str, dict[str, float]]]) -> dict[str, float]:
+        names = rows[0][1]
+        each = {name: float(np.mean([row[name] for _, row in rows])) for name in names}
+        return each | {"curves": len(rows)}
+
+    everywhere = scored(1.0, np.inf)
     result = {"all": mean(everywhere)}
     for domain in DOMAINS:
-        result[domain] = mean(row for row in everywhere if row[0].domain == domain)
-    for low, high in RATIOS:
-        result[f"{low:g} to {high:g}"] = mean(
-            (curve, answer, (curve.ratio > low) & (curve.ratio <= high)) for curve, answer in pairs
-        )
-    return result
+        result[domain] = mean([row for row in everywhere if row[0] == domain])
+    return result | {f"{low:g} to {high:g}": mean(scored(low, high)) for low, high in RATIOS}
 
 
 # the methods
