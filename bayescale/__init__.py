@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bayescale.inference.sample import fit, refit
     from bayescale.laws import LAWS, Law, compute_optimal
     from bayescale.plots import plot_forecast
-    from bayescale.posterior import Posterior, open_posterior, point, save, summarise
+    from bayescale.posterior import Pool, Posterior, open_posterior, point, save, summarise
     from bayescale.runs import Runs, read_runs
     from bayescale.simulate import simulate
     from bayescale.trust.backtest import Backtest, backtest
@@ -41,6 +41,7 @@ _HOMES = {
     "LAWS": "laws",
     "Law": "laws",
     "ModelCard": "cards",
+    "Pool": "posterior",
     "Posterior": "posterior",
     "Runs": "runs",
     "Trust": "trust.horizon",
@@ -76,6 +77,7 @@ __all__ = [
     "Forecast",
     "Law",
     "ModelCard",
+    "Pool",
     "Posterior",
     "Runs",
     "Trust",

@@ -22,7 +22,7 @@ from bayescale.units import parse_size
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard
     from bayescale.laws import Law
-    from bayescale.posterior import Posterior
+    from bayescale.posterior import Fit
     from bayescale.runs import Note, Runs
     from bayescale.trust.backtest import Backtest
     from bayescale.trust.checks import Check
@@ -74,8 +74,8 @@ LawName = Annotated[
     str | None,
     typer.Option("--law", metavar="NAME", help="A law's name, or your own as file.py:NAME."),
 ]
-OwnLaw = Annotated[
-    str | None,
+OwnLaws = Annotated[
+    list[str] | None,
     typer.Option("--law", metavar="file.py:NAME", help="Your own law, where the fit used it."),
 ]
 Card = Annotated[
@@ -83,7 +83,14 @@ Card = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
 Robust = Annotated[
-    bool, typer.Option("--robust", help="As wide as fresh logs would scatter the coefficients.")
+    bool,
+    typer.Option("--robust", help="Without drift, as wide as fresh logs would scatter the fit."),
+]
+NoDrift = Annotated[
+    bool, typer.Option("--no-drift", help="Take the law to hold exactly, for comparison.")
+]
+Tolerance = Annotated[
+    float, typer.Option("--tolerance", help="Relative error of the mean loss that is precise.")
 ]
 LawNames = Annotated[
     list[str] | None,
@@ -165,8 +172,12 @@ def check(
 @app.command()
 def fit(
     runs: RunLog,
-    law: LawName = None,
+    law: LawNames = None,
     card: Card = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option("--weight", metavar="LAW=SHARE", help="Shares of several laws; else equal."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FIT.nc", help="Default: RUNS.nc in this folder."),
@@ -184,7 +195,11 @@ def fit(
     missing: MissingRows = Missing.error,
     json_: Json = False,
 ) -> None:
-    """Fit a scaling law: the posterior of its coefficients, written to FIT.nc."""
+    """Fit scaling laws: the posterior of their coefficients, written to FIT.nc.
+
+    One law, or several that later commands answer from together. Without --law and --card,
+    those that the log's columns can carry.
+    """
     from bayescale.files import require_folder
 
     target = require_folder(output or Path(f"{runs.stem}.nc"))
@@ -193,48 +208,55 @@ def fit(
     from bayescale.inference.sample import fit as sample_posterior
     from bayescale.posterior import save, summarise
 
-    posterior = sample_posterior(
-        log, law, card=card, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
-        show_progress=sys.stderr.isatty(),
+    laws: Any = law[0] if law and len(law) == 1 else law
+    shares = {
+        name: _number(text, name, "--weight") for name, text in _pairs(weight, "--weight").items()
+    }
+    more: dict[str, Any] = {"card": card, "weights": shares or None}
+    fitted = sample_posterior(
+        log, laws, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        show_progress=sys.stderr.isatty(), **more,
     )  # fmt: skip
-    save(posterior, target)
-    notes = _fit_notes(posterior)
-    result = summarise(posterior)
+    save(fitted, target)
+    notes = _fit_notes(fitted)
+    result = summarise(fitted)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
         "dropped": [item._asdict() for item in log.dropped],
         "output": str(target),
     }
-    seconds = result.seconds
     lines = [str(result), "", *_told(log, notes), ""]
-    lines += [f"Written to {target} in {seconds['total']:.0f} s. Next:"]
-    lines += [f"  bayescale forecast {target} {_example(posterior.law)}"]
+    lines += [f"Written to {target} in {result.seconds['total']:.0f} s. Next:"]
+    lines += [
+        f"  bayescale forecast {target} {_example(fitted.inputs)}",
+        f"  bayescale trust {target}",
+    ]
     _answer(answer, "\n".join(lines), json_)
-    _exit_untrusted(posterior.diagnostics["passed"])
+    _exit_untrusted(fitted.diagnostics["passed"])
 
 
 @app.command()
 def summary(
-    fit_file: FitFile, law: OwnLaw = None, robust: Robust = False, json_: Json = False
+    fit_file: FitFile, law: OwnLaws = None, robust: Robust = False, json_: Json = False
 ) -> None:
     """The coefficients of a fit, what the runs said of them, and the sampler's state."""
     from bayescale.posterior import summarise
     from bayescale.trust.resampling import widen
 
-    posterior = _open(fit_file, law)
-    notes = _fit_notes(posterior)
-    result = summarise(widen(posterior) if robust else posterior)
+    fitted = _open(fit_file, law)
+    notes = _fit_notes(fitted)
+    result = summarise(widen(fitted) if robust else fitted)
     lines = [str(result), ""]
-    if posterior.runs is not None:
-        lines += _told(posterior.runs, notes)
+    if fitted.runs is not None:
+        lines += _told(fitted.runs, notes)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
-        "provenance": posterior.record["provenance"],
+        "provenance": fitted.record["provenance"],
         "robust": robust,
         "output": str(fit_file),
     }
     _answer(answer, "\n".join(lines).rstrip(), json_)
-    _exit_untrusted(posterior.diagnostics["passed"])
+    _exit_untrusted(fitted.diagnostics["passed"])
 
 
 @app.command()
@@ -249,12 +271,14 @@ def forecast(
         float | None, typer.Option("--target", help="A loss: how likely is one below it?")
     ] = None,
     family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
-    law: OwnLaw = None,
+    tolerance: Tolerance = 0.02,
+    law: OwnLaws = None,
+    no_drift: NoDrift = False,
     robust: Robust = False,
     allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """The loss of a larger run: the mean of runs, and one new run."""
+    """The loss of a larger run: the mean of runs, one new run, and whether to trust it."""
     scales = {
         name: parse_size(text, f"--{name}")
         for name, text in {"params": params, "tokens": tokens, "flops": flops}.items()
@@ -263,13 +287,16 @@ def forecast(
     from bayescale.forecast import forecast as forecast_loss
     from bayescale.trust.resampling import resampling_notes, widen
 
-    posterior = _open(fit_file, law)
-    notes = () if robust else resampling_notes(posterior)
+    fitted = _open(fit_file, law)
+    exact = no_drift or robust
+    notes = resampling_notes(fitted) if exact and not robust else ()
     result = forecast_loss(
-        widen(posterior) if robust else posterior,
+        widen(fitted) if robust else fitted,
         **scales,
         target=target,
+        tolerance=tolerance,
         family=family,
+        drift=not exact,
         allow_unconverged=allow_unconverged,
     )
     answer = result.to_json() | {
@@ -277,7 +304,7 @@ def forecast(
         "warnings": [note._asdict() for note in notes],
     }
     _answer(answer, "\n".join([str(result), *map(_told_note, notes)]), json_)
-    _exit_untrusted(posterior.diagnostics["passed"])
+    _exit_untrusted(fitted.diagnostics["passed"])
 
 
 @models_app.callback()
@@ -427,7 +454,7 @@ def trust(
     again: Annotated[
         bool, typer.Option("--again", help="Backtest anew, though the file holds a backtest.")
     ] = False,
-    law: OwnLaw = None,
+    law: OwnLaws = None,
     seed: Seed = 0,
     allow_unconverged: Allow = False,
     json_: Json = False,
@@ -500,11 +527,11 @@ def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def _number(text: str, name: str) -> float:
+def _number(text: str, name: str, option: str = "--set") -> float:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{name}={text} is not a number", param_hint="--set") from None
+        raise typer.BadParameter(f"{name}={text} is not a number", param_hint=option) from None
 
 
 def _read(
@@ -525,11 +552,11 @@ def _read(
     )
 
 
-def _open(path: Path, law: str | None) -> "Posterior":
+def _open(path: Path, laws: list[str] | None) -> "Fit":
     from bayescale.laws import find_law
     from bayescale.posterior import open_posterior
 
-    return open_posterior(path, law=None if law is None else find_law(law))
+    return open_posterior(path, law=[find_law(name) for name in laws or ()])
 
 
 def _cards(log: "Runs", laws: list[str] | None) -> "list[ModelCard]":
@@ -574,9 +601,9 @@ def _law_for(log: "Runs", law: str | None, card: Path | None) -> "tuple[Law, Mod
     return chosen.law, chosen
 
 
-def _example(law: "Law") -> str:
+def _example(inputs: "Sequence[str]") -> str:
     sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23"}
-    return " ".join(f"--{name} {sizes[name]}" for name in law.inputs if name in sizes)
+    return " ".join(f"--{name} {sizes[name]}" for name in inputs if name in sizes)
 
 
 def _left_out(log: "Runs") -> list[str]:
@@ -587,13 +614,13 @@ def _told(log: "Runs", notes: "Sequence[Note]") -> list[str]:
     return _left_out(log) + ([_told_note(note) for note in notes] or ["No warnings."])
 
 
-def _fit_notes(posterior: "Posterior") -> "list[Note]":
+def _fit_notes(fitted: "Fit") -> "list[Note]":
     """What the log, its design and the posterior warn of."""
     from bayescale.trust.identifiability import posterior_notes
     from bayescale.trust.resampling import resampling_notes
 
-    before = () if posterior.runs is None else posterior.runs.warnings
-    return [*before, *posterior_notes(posterior), *resampling_notes(posterior)]
+    before = () if fitted.runs is None else fitted.runs.warnings
+    return [*before, *posterior_notes(fitted), *resampling_notes(fitted)]
 
 
 def _told_note(note: "Note") -> str:

@@ -1,10 +1,11 @@
 """The loss at unseen scale: what runs reach on average, and what one new run will show.
 
-The two are never mixed. ``loss`` is the mean run, uncertain because the coefficients are;
-``loss_new`` is one new run, which scatters about the mean as the training runs did.
+The two are never mixed. ``loss`` is the mean run, uncertain because the coefficients are and
+because the law is not exact; ``loss_new`` is one new run, which scatters about the mean as the
+training runs did.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,9 @@ import xarray as xr
 from bayescale.errors import LawError, PosteriorError
 from bayescale.laws import Law, compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
-from bayescale.posterior import DEFAULT_INTERVAL, Posterior, quantiles
+from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, quantiles
 from bayescale.units import format_size
-from bayescale.verdict import sizes
+from bayescale.verdict import TOLERANCE, sizes, verdict
 
 SCALES = ("params", "tokens", "flops")
 
@@ -33,9 +34,15 @@ class Forecast:
         ``loss_new`` is None for a point estimate without noise.
     points : pandas.DataFrame
         One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
-        ``extrapolation_ratio``: how many times larger than the largest training run.
+        ``extrapolation_ratio``: how many times larger than the largest training run,
+        ``half_width``: of the 90 % interval of log mean loss, ``verdict`` and ``why``: whether
+        to trust it (see :mod:`bayescale.verdict`).
     optimum : mapping or None
         Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``.
+    drift : bool
+        Whether the law's drift is allowed for.
+    by_law : tuple of Forecast
+        What each law of a pool says at the same points; empty for one law.
     """
 
     law: str
@@ -47,6 +54,9 @@ class Forecast:
     optimum: Mapping[str, xr.DataArray] | None
     family: str | None
     provenance: Mapping[str, Any]
+    drift: bool = True
+    by_law: tuple["Forecast", ...] = ()
+    weights: tuple[float, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point: the scales, intervals of both losses, and chances of the target."""
@@ -87,6 +97,18 @@ class Forecast:
             **self._chances(0),
             "extrapolation_ratio": None if np.isnan(ratio) else float(ratio),
             "verdict": point["verdict"],
+            "why": point["why"],
+            "drift": self.drift,
+            "laws": {
+                law.law: {
+                    "weight": weight,
+                    "loss": quantiles(law.loss, self.interval),
+                    "loss_new": None
+                    if law.loss_new is None
+                    else quantiles(law.loss_new, self.interval),
+                }
+                for law, weight in zip(self.by_law, self.weights, strict=True)
+            },
             "optimum": {name: quantiles(draws, self.interval) for name, draws in optimum.items()}
             or None,
             "family": self.family,
@@ -96,7 +118,7 @@ class Forecast:
     def __str__(self) -> str:
         lines = []
         frame = self.to_frame()
-        for _, row in frame.iterrows():
+        for i, (_, row) in enumerate(frame.iterrows()):
             sizes = [
                 f"{format_size(row[name])} {name}"
                 for name in ("params", "tokens")
@@ -111,12 +133,18 @@ class Forecast:
                         f"  {what}  {row[f'{kind}_median']:.4f}  ({self.interval:.0%} interval "
                         f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f})  nats/token"
                     )
+            for law in self.by_law:
+                each = law.to_frame().iloc[i]
+                lines.append(
+                    f"    {law.law:<20} {each['loss_median']:.4f}  "
+                    f"({each['loss_lower']:.4f} to {each['loss_upper']:.4f})  mean of runs"
+                )
             if self.target is not None:
                 lines.append(
                     f"  chance that one new run is below {self.target:g}: "
                     f"{row['p_below_target']:.0%}"
                 )
-            lines.append(f"  {_verdict_text(row['verdict'], row['extrapolation_ratio'])}")
+            lines.append(f"  {row['why']}")
         if self.optimum is not None:
             split = quantiles(self.optimum["params"], self.interval)
             lines.append(
@@ -126,25 +154,29 @@ class Forecast:
             )
         if self.family is not None:
             lines.append(f"  For {self.family}.")
+        if not self.drift:
+            lines.append("  Without drift: these intervals take the law to hold exactly.")
         return "\n".join(lines)
 
 
 def forecast(
-    posterior: Posterior,
+    fit: Fit,
     *,
     params: Any = None,
     tokens: Any = None,
     flops: Any = None,
     target: float | None = None,
     interval: float = DEFAULT_INTERVAL,
+    tolerance: float = TOLERANCE,
     family: str | None = None,
+    drift: bool = True,
     allow_unconverged: bool = False,
 ) -> Forecast:
     """Forecast the loss at given scales, or at a budget on the compute-optimal path.
 
     Parameters
     ----------
-    posterior : Posterior
+    fit : Posterior or Pool
     params, tokens : float or array_like, shape (point,)
         Raw counts; for a law of both, give both.
     flops : float or array_like, shape (point,)
@@ -155,8 +187,13 @@ def forecast(
         A loss in nats per token, for the chance of ending below it.
     interval : float
         Mass of the central intervals.
+    tolerance : float
+        Half the width of the 90 % interval of log mean loss up to which a forecast is precise
+        enough to be trusted.
     family : str, optional
         A family of the fit; a new family where not given and families are pooled.
+    drift : bool
+        Whether to allow for the law's drift; without it, the law is taken to hold exactly.
     allow_unconverged : bool
         Forecast although the convergence gate was missed.
 
@@ -171,9 +208,11 @@ def forecast(
     UnconvergedError
         If the posterior failed its gate.
     """
-    posterior.require_converged(allow_unconverged)
+    fit.require_converged(allow_unconverged)
     if not 0 < interval < 1:
         raise ValueError(f"interval is {interval}, but must lie between 0 and 1")
+    if not 0 < tolerance < np.inf:
+        raise PosteriorError(f"tolerance is {tolerance:g}, but must be finite and above zero")
     if target is not None and not target > 0:
         raise PosteriorError(f"target is {target:g}, but a loss must be greater than zero")
     given = {
@@ -184,54 +223,92 @@ def forecast(
     for name, values in given.items():
         if not (np.isfinite(values) & (values > 0)).all():
             raise LawError(f"{name} is {values.tolist()}, but must be finite and above zero")
-    scales, optimum = _places(posterior, given, family)
-    inputs = {name: xr.DataArray(scales[name], dims="point") for name in posterior.law.inputs}
-    loss = posterior.loss(inputs, family).transpose("chain", "draw", "point")
-    # the law's own drift multiplies the loss here, once it is part of the model
-    new = posterior.new_run(loss) if "sigma" in posterior.draws else None
-    points = pd.DataFrame(
-        {name: scales.get(name, np.full(loss.sizes["point"], np.nan)) for name in SCALES}
-    )
-    points["extrapolation_ratio"] = extrapolation_ratio(posterior, points)
-    points["verdict"] = [
-        "inside" if ratio <= 1 else "untested" for ratio in points["extrapolation_ratio"]
-    ]
-    pooled = "a new family" if posterior.families else None
-    return Forecast(
-        law=posterior.law.name,
-        points=points,
-        loss=loss,
-        loss_new=new,
-        interval=interval,
-        target=target,
+    sources = tuple(member.drifting() if drift else member for member in fit.members)
+    scales, optimum = _places(fit, sources, given, family)
+    inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
+    losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
+    scatters = all("sigma" in source.draws for source in sources)
+    news = [p.new_run(x) for p, x in zip(sources, losses, strict=True)] if scatters else []
+    scale_free = np.full(losses[0].sizes["point"], np.nan)
+    points = pd.DataFrame({name: scales.get(name, scale_free) for name in SCALES})
+    points["extrapolation_ratio"] = extrapolation_ratio(fit, points)
+    pooled = "a new family" if fit.families else None
+
+    def told(name: str, loss: xr.DataArray, new: xr.DataArray | None, **more: Any) -> Forecast:
+        return Forecast(
+            law=name,
+            points=_judged(fit, points, loss, tolerance),
+            loss=loss,
+            loss_new=new,
+            interval=interval,
+            target=target,
+            family=family or pooled,
+            provenance=fit.record["provenance"],
+            drift=drift,
+            **more,
+        )
+
+    by_law = ()
+    if len(fit.members) > 1:
+        each = zip(sources, losses, news or [None] * len(losses), strict=True)
+        by_law = tuple(told(p.name, loss, new, optimum=None) for p, loss, new in each)
+    new = fit.mix(news) if news else None
+    return told(
+        fit.name,
+        fit.mix(losses),
+        new,
         optimum=optimum,
-        family=family or pooled,
-        provenance=posterior.record["provenance"],
+        by_law=by_law,
+        weights=fit.weights if by_law else (),
     )
+
+
+def _judged(fit: Fit, points: pd.DataFrame, loss: xr.DataArray, tolerance: float) -> pd.DataFrame:
+    """The points with what to think of a forecast there."""
+    log_loss = np.log(loss.values)
+    lower, upper = np.quantile(log_loss, [0.05, 0.95], axis=(0, 1))
+    half_width = (upper - lower) / 2
+    bins = fit.record.get("backtest", {}).get("bins")
+    judged = [
+        verdict(within, ratio, width, tolerance, bins)
+        for within, ratio, width in zip(
+            _inside(fit, points), points["extrapolation_ratio"], half_width, strict=True
+        )
+    ]
+    return points.assign(
+        half_width=half_width,
+        verdict=[item.state for item in judged],
+        why=[item.text for item in judged],
+    )
+
+
+def _inside(fit: Fit, points: pd.DataFrame) -> np.ndarray:
+    """Whether a point is no larger than the runs, in size and in every input."""
+    within = (points["extrapolation_ratio"] <= 1).to_numpy()
+    runs = fit.runs
+    for name in fit.inputs if runs is not None else ():
+        assert runs is not None
+        x = runs[name]
+        within = within & points[name].between(x.min() * 0.999, x.max() * 1.001).to_numpy()
+    return within
 
 
 def _places(
-    posterior: Posterior, given: dict[str, np.ndarray], family: str | None
+    fit: Fit,
+    sources: Sequence[Posterior],
+    given: dict[str, np.ndarray],
+    family: str | None,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
-    law = posterior.law
-    if set(given) == {"flops"} and set(law.inputs) == {"params", "tokens"}:
-        coefficients = {
-            name: values.values[..., None]
-            for name, values in posterior.coefficients(family).items()
-        }
-        params, tokens = compute_optimal(law, given["flops"], coefficients)
-        dims = ("chain", "draw", "point")
-        split = np.exp(np.median(np.log(params), axis=(0, 1)))
-        places = {
-            "params": split,
-            "tokens": given["flops"] / (FLOP_PER_PARAM_TOKEN * split),
-            "flops": given["flops"],
-        }
-        return places, {
-            "params": xr.DataArray(params, dims=dims),
-            "tokens": xr.DataArray(tokens, dims=dims),
-        }
-    _require_inputs(law, set(given))
+    if set(given) == {"flops"} and set(fit.inputs) == {"params", "tokens"}:
+        split = [_optimum(source, given["flops"], family) for source in sources]
+        params = fit.mix(split)
+        chosen = np.exp(np.median(np.log(params.values), axis=(0, 1)))
+        pairs = given["flops"] / FLOP_PER_PARAM_TOKEN
+        places = {"params": chosen, "tokens": pairs / chosen, "flops": given["flops"]}
+        tokens = xr.DataArray(pairs, dims="point") / params
+        return places, {"params": params, "tokens": tokens}
+    for source in sources:
+        _require_inputs(source.law, set(given))
     try:
         places = dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
     except ValueError:
@@ -240,6 +317,16 @@ def _places(
     if "flops" not in places and {"params", "tokens"} <= set(places):
         places["flops"] = FLOP_PER_PARAM_TOKEN * places["params"] * places["tokens"]
     return places, None
+
+
+def _optimum(posterior: Posterior, flops: np.ndarray, family: str | None) -> xr.DataArray:
+    """Draws of the law's compute-optimal params, dims (chain, draw, point)."""
+    coefficients = {
+        name: values.values[..., None] for name, values in posterior.coefficients(family).items()
+    }
+    params, _ = compute_optimal(posterior.law, flops, coefficients)
+    coords = {name: posterior.draws[name] for name in ("chain", "draw")}
+    return xr.DataArray(params, dims=("chain", "draw", "point"), coords=coords)
 
 
 def _require_inputs(law: Law, given: set[str]) -> None:
@@ -254,23 +341,11 @@ def _require_inputs(law: Law, given: set[str]) -> None:
     )
 
 
-def extrapolation_ratio(posterior: Posterior, points: pd.DataFrame) -> np.ndarray:
+def extrapolation_ratio(fit: Fit, points: pd.DataFrame) -> np.ndarray:
     """How many times larger a point is than the largest training run, shape (point,).
 
     In compute, or in the law's own input where it has one only; NaN without runs.
     """
-    if posterior.runs is None:
+    if fit.runs is None:
         return np.full(len(points), np.nan)
-    inputs = posterior.inputs
-    return sizes(points, inputs) / sizes(posterior.runs.frame, inputs).max()
-
-
-def _verdict_text(verdict: str, ratio: float) -> str:
-    if np.isnan(ratio):
-        return "No runs stand behind this point estimate, so how far it extrapolates is unknown."
-    if verdict == "inside":
-        return f"Inside the range of the runs ({ratio:.3g} times the largest)."
-    return (
-        f"Extrapolates to {ratio:.3g} times the largest training run. No backtest has tested this: "
-        "the interval takes the law to hold there."
-    )
+    return sizes(points, fit.inputs) / sizes(fit.runs.frame, fit.inputs).max()

@@ -1,13 +1,14 @@
 """Refits without a sampler: posteriors built by hand, importable by worker processes."""
 
 import os
+import re
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from bayescale.cards import ModelCard
+from bayescale.cards import ModelCard, parse_card
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
 
@@ -22,6 +23,12 @@ def even_normal(mean: float = 0.0, sd: float = 1.0) -> np.ndarray:
     return stats.norm.ppf((np.arange(N_DRAWS) + 0.5) / N_DRAWS, mean, sd)
 
 
+def exact(card: ModelCard) -> ModelCard:
+    """The card without its section on drift, in its text as well."""
+    text = re.sub(r"\[drift\].*?(?=\n\[(?!drift)|\Z)", "", card.text, flags=re.S)
+    return parse_card(text, law=card.law)
+
+
 def built(
     card: ModelCard,
     runs: Runs,
@@ -30,7 +37,7 @@ def built(
     passed: bool = True,
     groups: dict[str, xr.Dataset] | None = None,
 ) -> Posterior:
-    """A posterior with these draws in one chain."""
+    """A posterior with these draws in one chain, of a law that is taken to hold exactly."""
     draws = xr.Dataset(
         {k: (("chain", "draw"), np.broadcast_to(v, (1, N_DRAWS))) for k, v in values.items()},
         coords={"chain": [0], "draw": np.arange(N_DRAWS)},
@@ -42,7 +49,7 @@ def built(
         "seconds": {},
     }
     tree = xr.DataTree.from_dict({"posterior": draws} | (groups or {}))
-    return Posterior(tree, card, runs, record)
+    return Posterior(tree, exact(card), runs, record)
 
 
 def power_law_log(off: list[float], step: float = 4.0) -> Runs:

@@ -3,15 +3,40 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from bayescale.cards import ModelCard, Prior, card_names, choose_card, load_card, parse_card
+from bayescale.cards import (
+    ModelCard,
+    NearOne,
+    Prior,
+    card_names,
+    choose_card,
+    load_card,
+    parse_card,
+)
 from bayescale.errors import CardError
 from bayescale.laws import LAWS, Law
 from bayescale.runs import Runs, read_runs
 
 CARD = load_card("chinchilla").text
+RUNS = Runs(
+    frame=pd.DataFrame(
+        {
+            "run_id": ["a", "b", "c"],
+            "params": [1e8, 1e9, 1e10],
+            "tokens": [1e9, 1e10, 1e11],
+            "flops": [6e17, 6e19, 6e21],
+            "loss": [4.0, 2.0, 1.0],
+        }
+    ),
+    columns={},
+)
+
+
+def relative(name: str) -> bool:
+    return any(described.prior.relative for described in load_card(name).coefficients.values())
 
 
 def test_every_law_has_a_card_and_every_card_a_known_law() -> None:
@@ -19,7 +44,7 @@ def test_every_law_has_a_card_and_every_card_a_known_law() -> None:
     assert set(LAWS) <= set(card_names())
 
 
-@pytest.mark.parametrize("name", card_names())
+@pytest.mark.parametrize("name", [n for n in card_names() if not relative(n)])
 def test_prior_losses_are_those_of_language_models(name: str) -> None:
     """Between 0.5 and 15 nats for 95 % of draws at every size from 1e7 to 1e12 parameters."""
     card = load_card(name)
@@ -31,10 +56,47 @@ def test_prior_losses_are_those_of_language_models(name: str) -> None:
         assert np.mean((loss > 0.5) & (loss < 15)) > 0.95, f"at {params:g} parameters"
 
 
+@pytest.mark.parametrize("name", [n for n in card_names() if relative(n)])
+def test_relative_priors_hold_the_typical_loss_at_the_typical_run(name: str) -> None:
+    """The runs' geometric means: 2 of loss, at 1e9 params, 1e10 tokens and 6e19 FLOP."""
+    card = load_card(name).anchored(RUNS)
+    assert not any(described.prior.relative for described in card.coefficients.values())
+    drawn = card.draw_prior(20_000, seed=1)
+    scales = {"params": 1e9, "tokens": 1e10, "flops": 6e19}
+    values = {coefficient: drawn[coefficient] for coefficient in card.law.coefficients}
+    loss = card.law.loss(**{i: scales[i] for i in card.law.inputs}, **values)
+    low, middle, high = np.quantile(loss / 2.0, [0.05, 0.5, 0.95])
+    assert 0.2 < low < 1 < high < 5
+    assert 0.5 < middle < 2
+
+
+def test_a_place_across_the_runs_goes_from_the_smallest_to_the_largest() -> None:
+    prior = load_card("broken_tokens").anchored(RUNS).coefficients["x_b"].prior
+    assert prior.low == pytest.approx(1e9 * 100**-0.08)
+    assert prior.high == pytest.approx(1e9 * 100**1.08)
+
+
+def test_a_relative_prior_has_no_density_before_the_runs_are_known() -> None:
+    with pytest.raises(CardError, match="no density before they are known"):
+        load_card("kaplan_irreducible").draw_prior(10, seed=1)
+
+
+def test_near_one_is_the_law_of_a_stretched_normal() -> None:
+    """At one standard deviation its logarithm is the scale."""
+    from scipy import integrate
+
+    near = NearOne(0.4)
+    assert near.ppf(stats.norm.cdf(1.0)) == pytest.approx(np.exp(0.4))
+    inside = integrate.quad(lambda u: np.exp(near.logpdf(np.exp(u)) + u), 0, 0.4, limit=200)[0]
+    assert inside == pytest.approx(stats.norm.cdf(1.0) - 0.5, rel=1e-3)
+    drawn = near.rvs(20_000, np.random.default_rng(1))
+    assert np.mean(abs(np.log(drawn)) < 0.4) == pytest.approx(0.6827, abs=0.014)
+
+
 @pytest.mark.parametrize("name", card_names())
 def test_every_quantity_of_a_card_says_what_it_is_and_why(name: str) -> None:
     card = load_card(name)
-    described = [*card.coefficients.values(), *card.noise.parameters.values()]
+    described = card.parameters.values()
     for item in (*described, *card.family.values()):
         assert item.unit
         assert len(item.meaning) > 10
@@ -139,7 +201,23 @@ def test_a_misspelt_coefficient_is_named_with_those_of_the_law() -> None:
         ('dist = "StudentT"', 'dist = "Cauchy"', "noise.dist is 'Cauchy': input should be 'Stud"),
         ('dist = "StudentT"', 'dist = "Normal"', "StudentT needs a prior on nu, and Normal takes"),
         ("low = 0.5, high = 2.5", "low = 0.5", "low and high belong together"),
-        ("low = 0.5, high = 2.5", "low = -1, high = 2", "input should be greater than 0"),
+        ("low = 0.5, high = 2.5", "low = -1, high = 2", "low is -1, but must be greater than zero"),
+        (
+            "low = 0.5, high = 2.5",
+            'across = "params", low = 0, high = 1',
+            "coefficients.E cannot lie across the runs' params: only a coefficient that is a scale",
+        ),
+        (
+            "low = 0.18, high = 0.6",
+            "at = 1e9, low = 0.18, high = 0.6",
+            "coefficients.alpha has no scale to state a prior at",
+        ),
+        (
+            'along = ["flops"]',
+            'along = ["epochs"]',
+            "drift.along names 'epochs', but law 'chinchilla' goes along flops, params, tokens",
+        ),
+        ('walk = "slope"', 'walk = "drunk"', "drift.walk is 'drunk': input should be 'level' or"),
         ("low = 0.5, high = 2.5", "low = 0.5, hihg = 2", "coefficients.E.prior.hihg is an unkn"),
         (
             "low = 0.5, high = 2.5",

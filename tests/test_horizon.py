@@ -312,6 +312,7 @@ def test_notes_and_surprising_runs_are_information() -> None:
             "expected": ("run", LOG["loss"]),
             "surprising": ("run", [1] + [0] * 7),
             "influential": ("run", [0] * 8),
+            "pareto_k": ("run", [0.1] * 8),
             "shift": (("run", "coefficient"), np.zeros((8, 1))),
         },
         coords={"coefficient": ["C_c"]},
@@ -322,7 +323,7 @@ def test_notes_and_surprising_runs_are_information() -> None:
     assert checks["surprising runs"].table is not None
     few = replace(fit, runs=power_law_log([0.0] * 3))
     noted = {check.name: check for check in trust(replace(few, tree=fanning().tree)).checks}
-    assert noted["few_runs"].passed is None
+    assert noted["runs"].passed is False
     assert noted["surprising runs"].text == "not looked for in this fit."
 
 

@@ -3,27 +3,35 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytensor
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
 
-from bayescale.cards import card_names, load_card
+from bayescale.cards import ModelCard, card_names, load_card
 from bayescale.errors import LawError
 from bayescale.laws import (
+    BROKEN_TOKENS,
     CHINCHILLA,
+    CHINCHILLA_OUTER,
     KAPLAN,
     KAPLAN_COMPUTE,
+    KAPLAN_IRREDUCIBLE,
     KAPLAN_PARAMS,
     KAPLAN_TOKENS,
     LAWS,
+    SATURATING_TOKENS,
     Amplitude,
+    Balance,
     Constant,
     CriticalScale,
     Law,
+    Term,
     compute_optimal,
     find_law,
 )
+from bayescale.runs import Runs
 from bayescale.units import FLOP_PER_PF_DAY
 
 HOFFMANN = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
@@ -119,9 +127,17 @@ def test_published_coefficients_of_the_cards_are_those_of_the_papers(card: str) 
             assert published[key].values == pytest.approx(values, rel=1e-8)
 
 
+def language_models(card: ModelCard) -> ModelCard:
+    """A card with priors relative to runs, made absolute for runs of 1e7 to 1e11 parameters."""
+    params = np.geomspace(1e7, 1e11, 9)
+    scales = {"params": params, "tokens": 20 * params, "flops": 120 * params**2}
+    frame = pd.DataFrame({"run_id": map(str, range(9)), **scales, "loss": np.geomspace(4, 1.9, 9)})
+    return card.anchored(Runs(frame=frame, columns={}))
+
+
 def example(law: Law) -> tuple[dict[str, float], dict[str, float]]:
     """Realistic inputs and coefficients of a law: the medians of its prior."""
-    drawn = load_card(law.name).draw_prior(4001, seed=1)
+    drawn = language_models(load_card(law.name)).draw_prior(4001, seed=1)
     scales = {"params": 3e9, "tokens": 5e10, "flops": 9e20}
     return (
         {name: scales[name] for name in law.inputs},
@@ -163,7 +179,7 @@ def test_loss_falls_with_every_scale(law: Law) -> None:
     "law", [law for law in LAWS.values() if law.optimum], ids=lambda law: law.name
 )
 def test_closed_form_optimum_is_where_the_numeric_search_ends(law: Law) -> None:
-    drawn = load_card(law.name).draw_prior(200, seed=3)
+    drawn = language_models(load_card(law.name)).draw_prior(200, seed=3)
     values = {name: drawn[name] for name in law.coefficients}
     closed, _ = compute_optimal(law, 1e22, values)
     searched, _ = compute_optimal(replace(law, optimum=None), 1e22, values)
@@ -190,14 +206,59 @@ def test_a_law_of_one_scale_cannot_split_a_budget() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "term", [Constant(), Amplitude(input="x", exponent="a"), CriticalScale(input="x", exponent="a")]
-)
-def test_a_terms_size_and_its_coefficient_are_inverse(term: Constant | Amplitude) -> None:
-    there = term.log_value(3.1, 0.4, 7.0)
-    assert term.log_coefficient(there, 0.4, 7.0) == pytest.approx(3.1)
-    step = (term.log_value(3.1 + 1e-6, 0.4, 7.0) - there) / 1e-6
-    assert step == pytest.approx(term.slope(0.4), rel=1e-6)
+BALANCE = Balance(input="x", against="y", against_coefficient="Y", power="b", root="a")
+TERMS = [
+    Constant(), Amplitude(input="x", exponent="a"), CriticalScale(input="x", exponent="a"), BALANCE,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: type(term).__name__)
+def test_a_terms_size_and_its_coefficient_are_inverse(term: Term) -> None:
+    known, log_x = {"a": 0.4, "b": 0.3, "Y": 20.0}, {"x": 7.0, "y": 2.0}
+    there = term.log_value(3.1, known, log_x)
+    assert term.log_coefficient(there, known, log_x) == pytest.approx(3.1)
+    step = (term.log_value(3.1 + 1e-6, known, log_x) - there) / 1e-6
+    assert step == pytest.approx(term.slope(known), rel=1e-6)
+
+
+def test_a_balance_says_which_scale_limits_a_joint_part() -> None:
+    """Kaplan's joint part is T (1 + balance)^alpha_D, with T the part at endless data."""
+    values = {"E": 0.0, "N_c": 3e8, "alpha_N": 0.25, "D_c": 7e9, "alpha_D": 0.28}
+    log_x = {"params": np.log(1e9), "tokens": np.log(2e10)}
+    term = KAPLAN_IRREDUCIBLE.terms["D_c"]
+    balance = np.exp(term.log_value(np.log(values["D_c"]), values, log_x))
+    endless = (values["N_c"] / 1e9) ** values["alpha_N"]
+    joint = KAPLAN_IRREDUCIBLE.loss(1e9, 2e10, **values)
+    assert joint == pytest.approx(endless * (1 + balance) ** values["alpha_D"])
+
+
+def test_a_saturating_law_is_level_below_its_onset_and_a_power_law_above() -> None:
+    values = {"E": 1e-12, "A": 10.0, "alpha": 0.5, "x_0": 1e6, "k_0": 2.0, "k_E": 1.0}
+    law = SATURATING_TOKENS.loss
+    assert law(1e2, **values) == pytest.approx(10.0 * 1e6**-0.5, rel=1e-3)
+    assert law(1e12, **values) == pytest.approx(10.0 * 1e12**-0.5, rel=1e-3)
+    assert law(1e6, **values) == pytest.approx(10.0 * (2 * 1e6) ** -0.5)  # 2^(-1/k_0) below
+    floor = values | {"E": 0.3, "k_E": 3.0}
+    reducible = law(1e8, **values)
+    assert law(1e8, **floor) == pytest.approx((0.3**3 + reducible**3) ** (1 / 3))
+
+
+def test_a_broken_law_changes_its_exponent_once() -> None:
+    values = {"E": 1e-12, "A": 10.0, "alpha": 0.2, "x_b": 1e9, "bend": 2.5, "w": 0.3}
+    law = BROKEN_TOKENS.loss
+    for x, exponent in ((1e4, 0.2), (1e15, 0.5)):
+        slope = np.log(law(x * 1.01, **values) / law(x, **values)) / np.log(1.01)
+        assert slope == pytest.approx(-exponent, abs=1e-3)
+    straight = law(1e15, **(values | {"bend": 1.0}))
+    assert straight == pytest.approx(10.0 * 1e15**-0.2)
+
+
+def test_outer_exponent_of_one_is_chinchillas_law() -> None:
+    inner = CHINCHILLA.loss(7e9, 1e11, **BESIROGLU)
+    assert CHINCHILLA_OUTER.loss(7e9, 1e11, kappa=1.0, **BESIROGLU) == pytest.approx(inner)
+    reducible = inner - BESIROGLU["E"]
+    bent = CHINCHILLA_OUTER.loss(7e9, 1e11, kappa=0.77, **BESIROGLU)
+    assert bent == pytest.approx(BESIROGLU["E"] + reducible**0.77)
 
 
 def test_a_law_is_checked_when_it_is_made() -> None:

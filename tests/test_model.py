@@ -9,9 +9,12 @@ import pymc as pm
 import pytensor
 import pytest
 from pytensor.compile.mode import Mode
+from scipy import stats
 
-from bayescale.cards import ModelCard, card_names, load_card, parse_card
+from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
+from bayescale.drift import STEPS
 from bayescale.inference.model import LevelAndShares, build_model, families, model_data
+from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
 from bayescale.runs import Runs, read_runs
 
@@ -62,7 +65,9 @@ def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -
         card = parse_card(text.replace(old, new, 1))
     else:
         card = load_card(name)
+    card = card.without_drift()
     model = build_model(some_runs(), card)
+    card = card.anchored(some_runs())
     names = [*card.law.coefficients, *card.noise.parameters]
     with model:
         free = model.value_vars
@@ -130,8 +135,6 @@ def test_the_model_is_an_ordinary_one_with_the_names_of_the_field() -> None:
 
 def test_known_measurement_error_adds_to_the_scatter() -> None:
     """At a fixed point the likelihood is that of a wider Student-t, worked out with SciPy."""
-    from scipy import stats
-
     card = load_card("henighan_compute")
     loss_se = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2])
     runs = some_runs(loss_se=loss_se)
@@ -170,8 +173,6 @@ def replace_family(card: ModelCard) -> ModelCard:
 
 def test_families_spread_about_the_population_as_the_card_states() -> None:
     """Density of each family's terms: normal about the population's, in whatever coordinates."""
-    from scipy import stats
-
     model = build_model(some_runs(family=list("bbaabb")), load_card("chinchilla"))
     spreads = [model[f"{name}_spread"] for name in ("E", "A", "B")]
     with model:
@@ -204,5 +205,95 @@ def test_a_law_without_terms_is_sampled_as_its_card_states_it() -> None:
     model = build_model(some_runs(), parse_card(text, law=bare))
     assert "log_terms" not in model.named_vars
     assert {variable.name for variable in model.free_RVs} == {
-        "E", "A", "alpha", "B", "beta", "sigma", "nu",
+        "E", "A", "alpha", "B", "beta", "sigma", "nu", "drift_flops", "drift_steps_flops",
     }  # fmt: skip
+
+
+# drift
+
+
+def normal_card(**changes: str) -> ModelCard:
+    """The compute law with normal noise, so that drift can be integrated out."""
+    text = load_card("henighan_compute").text.replace('"StudentT"', '"Normal"')
+    start, end = text.index("[noise.nu]"), text.index("[drift]")
+    text = text[:start] + text[end:]
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return parse_card(text)
+
+
+def test_steps_of_the_walk_are_normal_with_standard_deviation_q() -> None:
+    with build_model(some_runs(), load_card("chinchilla")):
+        tree = pm.sample_prior_predictive(
+            2000, random_seed=1, var_names=["drift_flops", "drift_walk_flops"],
+            compile_kwargs={"mode": PLAIN},
+        )  # fmt: skip
+    q, walk = tree["prior"]["drift_flops"], tree["prior"]["drift_walk_flops"]
+    assert walk.sizes["step"] == 2 * STEPS["slope"]
+    standard = (walk / q).values.ravel()
+    assert stats.kstest(standard, "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(abs(standard), np.repeat(q.values.ravel(), 12))[0, 1]) < 0.03
+
+
+def test_drift_bends_the_mean_as_its_basis_says() -> None:
+    """With the steps at zero the likelihood is the plain one; a step moves it by its reach."""
+    runs, card = some_runs(), load_card("chinchilla")
+    (basis,) = drift_bases(card, runs).values()
+    with build_model(runs, card) as model:
+        pointwise = model.logp(vars=model.observed_RVs, sum=False)[0]
+        named = [model[name] for name in (*card.law.coefficients, "sigma", "nu")]
+        walk = model["drift_walk_flops"]
+        outputs = [pointwise, *model.replace_rvs_by_values([*named, walk])]
+    evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
+    start = model.initial_point()
+    start["drift_steps_flops"] = np.linspace(-2, 3, basis.shape[1])
+    logp, *values, steps = evaluate(*[start[value.name] for value in model.value_vars])
+    known = dict(zip((*card.law.coefficients, "sigma", "nu"), values, strict=True))
+    sigma, nu = known.pop("sigma"), known.pop("nu")
+    mean = np.log(card.law.loss(runs["params"], runs["tokens"], **known)) + basis @ steps
+    np.testing.assert_allclose(logp, stats.t.logpdf(np.log(runs["loss"]), nu, mean, sigma))
+
+
+def test_drift_integrated_out_gives_the_likelihood_of_a_gaussian_process() -> None:
+    runs, card = some_runs(), normal_card()
+    (basis,) = drift_bases(card, runs).values()
+    names = (*card.law.coefficients, "sigma", "drift_flops")
+    with build_model(runs, card) as model:
+        assert not any("steps" in name for name in model.named_vars)
+        total = model.logp(vars=model.observed_RVs, sum=True)
+        outputs = [total, *model.replace_rvs_by_values([model[name] for name in names])]
+    evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
+    start = model.initial_point()
+    logp, *values = evaluate(*[start[value.name] for value in model.value_vars])
+    known = dict(zip(names, map(float, values), strict=True))
+    sigma, q = known.pop("sigma"), known.pop("drift_flops")
+    mean = np.log(card.law.loss(runs["flops"], **known))
+    covariance = sigma**2 * np.eye(len(runs)) + q**2 * basis @ basis.T
+    exact = stats.multivariate_normal(mean, covariance).logpdf(np.log(runs["loss"]))
+    assert float(logp) == pytest.approx(exact)
+    distance = abs(np.subtract.outer(np.log(runs["flops"]), np.log(runs["flops"])))
+    # a walk from run to run is Brownian motion: increments grow with distance, exactly
+    increments = (basis[:, None] - basis[None]) ** 2
+    np.testing.assert_allclose(increments.sum(-1), distance, rtol=1e-5)
+
+
+def test_the_walk_drawn_afterwards_is_the_exact_conditional_one() -> None:
+    rng = np.random.default_rng(2)
+    basis, residual = rng.standard_normal((5, 8)), rng.standard_normal(5)
+    q, sigma = 0.7, 0.4
+    n = 40_000
+    drawn = _conditional_walk(np.broadcast_to(residual, (1, n, 5)), basis, q, sigma, rng)[0]
+    precision = basis.T @ basis / sigma**2 + np.eye(8) / q**2
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ basis.T @ residual / sigma**2
+    error = np.sqrt(np.diag(covariance) / n)
+    assert (abs(drawn.mean(0) - mean) < 5 * error).all()
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=5 * q**2 * np.sqrt(2 / n))
+
+
+def test_known_errors_two_axes_and_heavy_tails_keep_the_walk_in_the_model() -> None:
+    runs = some_runs()
+    assert normal_card().integrates_drift(runs)
+    assert not normal_card().integrates_drift(some_runs(loss_se=[0.01] * 6))
+    assert not load_card("henighan_compute").integrates_drift(runs)
+    assert not load_card("kaplan_irreducible").integrates_drift(runs)

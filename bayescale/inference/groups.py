@@ -60,7 +60,7 @@ def _prior_posterior(posterior: Posterior) -> Posterior:
     card = posterior.card
     seed = posterior.record["provenance"]["seed"]
     assert posterior.runs is not None
-    anchored = card.anchored(posterior.runs)
+    anchored = card.without_drift().anchored(posterior.runs)
     drawn = anchored.draw_prior(PRIOR_DRAWS, seed, spreads=bool(posterior.families))
     coords: dict[str, Any] = {"chain": [0], "draw": np.arange(PRIOR_DRAWS)}
     if posterior.families:

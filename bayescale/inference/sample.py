@@ -34,7 +34,7 @@ from bayescale.runs import Runs, require_runs_for
 RETRIES = (
     # times tuning, target acceptance, times draws (thinned back to those asked for)
     (1, 0.9, 1),
-    (2, 0.95, 2),
+    (2, 0.95, 4),
     (4, 0.99, 8),
 )
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")

@@ -5,6 +5,7 @@ from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.pool import Fit, Pool, pool_weights, worst_diagnostics
 from bayescale.posterior.summary import (
     DEFAULT_INTERVAL,
+    PoolSummary,
     Summary,
     learned,
     quantiles,
@@ -17,6 +18,7 @@ __all__ = [
     "DRIFTING",
     "Fit",
     "Pool",
+    "PoolSummary",
     "Posterior",
     "Summary",
     "learned",

@@ -21,7 +21,7 @@ DRIFTING = "posterior_drifting"
 """The group of draws that allow for drift."""
 
 
-_NODES = 15  # of the quadrature over fresh drift
+_NODES = 24  # of the quadrature over the widths that make up a Student-t
 
 
 def _steps(values: np.ndarray) -> xr.DataArray:
@@ -250,10 +250,16 @@ class Posterior:
         # fresh drift is integrated out: few draws of it come near any one loss
         if "nu" not in self.draws or not self._drifts:
             return self.scatter(deviation, xr.ufuncs.sqrt(variance + 0 * deviation))[0] - log_loss
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+        # heavy tails are normals of many widths, and each of those adds to the drift's
+        from scipy import stats
+
+        places, weights = np.polynomial.legendre.leggauss(_NODES)
+        nu, sigma = self.draws["nu"], self.draws["sigma"]
         density: Any = -np.inf
-        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-            at_node = self.scatter(deviation - node * xr.ufuncs.sqrt(variance))[0]
+        for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
+            precision = nu.copy(data=stats.gamma.ppf(place, nu / 2)) / (nu / 2)
+            total = sigma**2 / precision + variance
+            at_node = -0.5 * (deviation**2 / total + np.log(2 * np.pi * total))
             density = np.logaddexp(density, at_node + np.log(weight))
         return density - log_loss
 

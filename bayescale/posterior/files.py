@@ -1,6 +1,7 @@
 """Posterior files: NetCDF that holds draws, card, runs and provenance, and no code."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,15 @@ from bayescale.errors import CardError, PosteriorError
 from bayescale.files import replacing
 from bayescale.laws import LAWS, Law
 from bayescale.posterior.draws import Posterior
+from bayescale.posterior.pool import Fit, Pool
 from bayescale.runs import LeftOut, Note, Runs
 
 FORMAT = 1
 """Version of the posterior file. A file with a higher one was made by a later package."""
 
 
-def save(posterior: Posterior, path: str | Path) -> Path:
-    """Write a posterior to a NetCDF file, whole or not at all.
+def save(fit: Fit, path: str | Path) -> Path:
+    """Write a posterior, or a pool of them, to a NetCDF file, whole or not at all.
 
     Raises
     ------
@@ -27,29 +29,48 @@ def save(posterior: Posterior, path: str | Path) -> Path:
         If the folder does not exist or cannot be written to.
     """
     path = Path(path)
-    tree = posterior.tree.copy()
-    if posterior.runs is not None:
-        tree["runs"] = xr.DataTree(_runs_dataset(posterior.runs))
-    tree.attrs = {
-        "bayescale_format": FORMAT,
-        "law": posterior.law.name,
-        "card": posterior.card.text,
-        "record": json.dumps(posterior.record),
-    }
+    if isinstance(fit, Pool):
+        members = {_member(i): _tree_of(member) for i, member in enumerate(fit.members)}
+        tree = xr.DataTree(children=members)
+        tree.attrs = {"weights": json.dumps(fit.weights)}
+    else:
+        tree = _tree_of(fit)
+    if fit.runs is not None:
+        tree["runs"] = xr.DataTree(_runs_dataset(fit.runs))
+    tree.attrs["bayescale_format"] = FORMAT
     with replacing(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")
     return path
 
 
-def open_posterior(path: str | Path, *, law: Law | None = None) -> Posterior:
+def _member(i: int) -> str:
+    return f"law_{i}"
+
+
+def _tree_of(posterior: Posterior) -> xr.DataTree:
+    tree = posterior.tree.copy()
+    tree.attrs = {
+        "law": posterior.law.name,
+        "card": posterior.card.text,
+        "record": json.dumps(posterior.record),
+    }
+    return tree
+
+
+def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) -> Fit:
     """Open a posterior file, wholly into memory.
 
     Parameters
     ----------
     path : path
         A file written by :func:`save` or ``bayescale fit``.
-    law : Law, optional
-        The law, where it is the caller's own: a file holds no code.
+    law : Law or sequence of Law, optional
+        The laws that are the caller's own: a file holds no code.
+
+    Returns
+    -------
+    Posterior or Pool
+        As it was saved.
 
     Raises
     ------
@@ -72,7 +93,7 @@ def open_posterior(path: str | Path, *, law: Law | None = None) -> Posterior:
             f"{path.name} is damaged or cut short ({type(error).__name__}): fit again or restore it"
         ) from error
     found = tree.attrs.get("bayescale_format")
-    if found is None or "posterior" not in tree.children:
+    if found is None or not {"posterior", _member(0)} & set(tree.children):
         raise PosteriorError(
             f"{path.name} is a NetCDF file, but not a posterior that bayescale wrote"
         )
@@ -81,22 +102,35 @@ def open_posterior(path: str | Path, *, law: Law | None = None) -> Posterior:
             f"{path.name} has format {int(found)}, made by a later version of bayescale; this one "
             f"reads up to {FORMAT}: upgrade bayescale"
         )
-    name = tree.attrs["law"]
-    if law is None and name not in LAWS:
-        raise PosteriorError(
-            f"{path.name} was fitted with your own law {name!r}, whose equation is not in the "
-            "file: name it with --law file.py:NAME"
-        )
+    own = {one.name: one for one in ([law] if isinstance(law, Law) else law or ())}
     try:
-        card = parse_card(tree.attrs["card"], law=law, place=f"the card in {path.name}")
-        record = json.loads(tree.attrs["record"])
         runs = _runs_from(tree["runs"].to_dataset()) if "runs" in tree.children else None
+        if "weights" not in tree.attrs:
+            return _posterior_from(tree, runs, own, path.name)
+        weights = tuple(json.loads(tree.attrs["weights"]))
+        members = [
+            _posterior_from(tree.children[_member(i)], runs, own, path.name)
+            for i in range(len(weights))
+        ]
+        return Pool(tuple(members), weights)
     except (CardError, KeyError, ValueError) as error:
+        if isinstance(error, PosteriorError):
+            raise
         raise PosteriorError(f"{path.name} cannot be understood: {error}") from error
-    if runs is not None:
-        del tree["runs"]
-    tree.attrs = {}
-    return Posterior(tree, card, runs, record)
+
+
+def _posterior_from(
+    tree: xr.DataTree, runs: Runs | None, own: Mapping[str, Law], name: str
+) -> Posterior:
+    law = tree.attrs["law"]
+    if law not in own and law not in LAWS:
+        raise PosteriorError(
+            f"{name} was fitted with your own law {law!r}, whose equation is not in the file: name "
+            "it with --law file.py:NAME"
+        )
+    card = parse_card(tree.attrs["card"], law=own.get(law), place=f"the card in {name}")
+    groups = {n: group.to_dataset() for n, group in tree.children.items() if n != "runs"}
+    return Posterior(xr.DataTree.from_dict(groups), card, runs, json.loads(tree.attrs["record"]))
 
 
 def _runs_dataset(runs: Runs) -> xr.Dataset:

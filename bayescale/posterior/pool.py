@@ -121,9 +121,9 @@ class Pool:
         return mixed.transpose("chain", "draw", ...)
 
     def __str__(self) -> str:
-        from bayescale.posterior.summary import summarise_pool
+        from bayescale.posterior.summary import summarise
 
-        return str(summarise_pool(self))
+        return str(summarise(self))
 
 
 def pool_weights(

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
-from bayescale.posterior.draws import Posterior
+from bayescale.posterior.draws import DRIFTING, Posterior
+from bayescale.posterior.pool import Fit, Pool
 
 DEFAULT_INTERVAL = 0.9
 
@@ -70,7 +71,13 @@ class Summary:
             lines.append(
                 f"{name:>14}  {row['median']:>11.5g}  {between:>25}  {learned:>7}  {row['unit']}"
             )
-        lines += ["", "learned: how much of the prior's spread the runs removed", ""]
+        lines += ["", "learned: how much of the prior's spread the runs removed"]
+        if any(str(name).startswith("drift_") for name in self.frame.index):
+            lines.append(
+                "drift: how far the truth wanders from the law; every forecast allows for it, "
+                "the other rows take the law to hold exactly"
+            )
+        lines.append("")
         lines.append(_diagnosis(self.diagnostics))
         if len(self.surprising):
             lines += ["", _surprises(self.surprising, self.without_flagged)]
@@ -119,25 +126,87 @@ def quantiles(values: Any, interval: float = DEFAULT_INTERVAL) -> dict[str, floa
     return {"median": float(median), "lower": float(lower), "upper": float(upper)}
 
 
-def summarise(posterior: Posterior, interval: float = DEFAULT_INTERVAL) -> Summary:
-    """Medians and central intervals of every coefficient and of the noise.
+@dataclass(frozen=True, eq=False)
+class PoolSummary:
+    """What each law of a pool says of its coefficients.
+
+    Attributes
+    ----------
+    laws : tuple of Summary
+    weights : tuple of float
+        The laws' shares of the pooled answer.
+    """
+
+    laws: tuple[Summary, ...]
+    weights: tuple[float, ...]
+    diagnostics: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of all laws together."""
+        names = {name for law in self.laws for name in law.seconds}
+        return {name: sum(law.seconds.get(name, 0.0) for law in self.laws) for name in names}
+
+    def to_frame(self) -> pd.DataFrame:
+        """The coefficients' tables, one below the other, by law."""
+        return pd.concat({law.law: law.to_frame() for law in self.laws}, names=["law"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the keys of the command line."""
+        answers = {law.law: law.to_json() for law in self.laws}
+        shared = ("n_runs", "interval", "families")
+        first = answers[self.laws[0].law]
+        own = ("law", "seconds", *shared)
+        return {
+            "laws": {
+                name: {key: value for key, value in answer.items() if key not in own}
+                for name, answer in answers.items()
+            },
+            "weights": {law.law: w for law, w in zip(self.laws, self.weights, strict=True)},
+            **{key: first[key] for key in shared},
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        shares = [f"{law.law} {w:.0%}" for law, w in zip(self.laws, self.weights, strict=True)]
+        head = f"{len(self.laws)} laws pooled ({', '.join(shares)}); forecasts answer from all."
+        return "\n\n".join([head, *map(str, self.laws)])
+
+
+@overload
+def summarise(fit: Posterior, interval: float = ...) -> Summary: ...
+@overload
+def summarise(fit: Fit, interval: float = ...) -> Summary | PoolSummary: ...
+def summarise(fit: Fit, interval: float = DEFAULT_INTERVAL) -> Summary | PoolSummary:
+    """Medians and central intervals of every coefficient, of the noise and of the drift.
 
     Parameters
     ----------
-    posterior : Posterior
+    fit : Posterior or Pool
     interval : float
         Mass of the central intervals, 0.9 unless asked otherwise.
+
+    Returns
+    -------
+    Summary or PoolSummary
+        Coefficients and noise take the law to hold exactly, as published ones do.
     """
+    if isinstance(fit, Pool):
+        laws = tuple(summarise(member, interval) for member in fit.members)
+        return PoolSummary(laws, fit.weights, fit.diagnostics)
+    posterior = fit
     card, draws = posterior.card, posterior.draws
     described = card.coefficients | card.noise.parameters
+    sources = {name: draws for name in described if name in draws}
+    if card.drift is not None and DRIFTING in posterior.tree.children:
+        described |= card.drift.parameters
+        sources |= dict.fromkeys(card.drift.parameters, posterior.drifting().draws)
     rows = {}
-    for name in described:
-        if name not in draws:
-            continue
-        values = draws[name].values / described[name].unit_factor
+    for name, source in sources.items():
+        values = source[name].values / described[name].unit_factor
         rows[name] = quantiles(values, interval) | {
             "unit": described[name].unit,
-            "learned": learned(posterior, name),
+            "learned": learned(posterior, name) if source is draws else float("nan"),
         }
     return Summary(
         law=card.law.name,

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.errors import PosteriorError, TrustError
 from bayescale.forecast import forecast
-from bayescale.posterior import Fit, Pool, Posterior, surprising_runs
+from bayescale.posterior import Fit, Posterior, surprising_runs
 from bayescale.trust import scores
 from bayescale.trust.backtest import Backtest, Missing, problems_told
 from bayescale.trust.checks import Check
@@ -278,7 +278,7 @@ def record_of(backtest: Backtest) -> dict[str, Any]:
     }
 
 
-def keep[F: (Posterior, Pool)](fit: F, backtest: Backtest) -> F:
+def keep(fit: Fit, backtest: Backtest) -> Fit:
     """The same fit with the backtest's bins in its record, so that it need not run again.
 
     Raises
@@ -455,12 +455,9 @@ def _surprises(fit: Fit) -> Check:
 
 def _resampling(fit: Fit) -> list[Check]:
     """Whether coefficients would scatter more over fresh logs than their posterior says."""
-    return [
-        Check(note.code, None, note.text)
-        for member in fit.members
-        if "log_likelihood" in member.tree.children
-        for note in resampling_notes(member)
-    ]
+    if not all("log_likelihood" in member.tree.children for member in fit.members):
+        return []
+    return [Check(note.code, None, note.text) for note in resampling_notes(fit)]
 
 
 def _bin_lines(bins_: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import PosteriorError
-from bayescale.posterior import Posterior
+from bayescale.posterior import Fit, Pool, Posterior
 from bayescale.runs import Note
 
 FEWEST_RUNS = 30
@@ -45,17 +45,17 @@ def resampling_ratio(posterior: Posterior) -> dict[str, float]:
     return dict(zip(posterior.law.coefficients, map(float, ratio), strict=True))
 
 
-def widen(posterior: Posterior) -> Posterior:
+def widen[F: Fit](fit: F) -> F:
     """The same posterior, spread as wide as fresh logs would scatter it, nowhere narrower.
 
     Parameters
     ----------
-    posterior : Posterior
+    fit : Posterior or Pool
         Of at least 30 runs, without pooled families.
 
     Returns
     -------
-    Posterior
+    Posterior or Pool
         Draws moved about their mean, linearly in the logs of the coefficients, until their
         covariance is the jackknife's wherever that is the larger (Shaby 2014, the open-faced
         sandwich). Noise and everything beside the draws stay as they were.
@@ -65,6 +65,9 @@ def widen(posterior: Posterior) -> Posterior:
     PosteriorError
         If there are too few runs, or families are pooled.
     """
+    if isinstance(fit, Pool):
+        return replace(fit, members=tuple(widen(member) for member in fit.members))
+    posterior = fit
     names = posterior.law.coefficients
     posterior_cov, jackknife_cov = _covariances(posterior)
     root = np.linalg.cholesky(posterior_cov)
@@ -82,28 +85,31 @@ def widen(posterior: Posterior) -> Posterior:
     return replace(posterior, tree=tree)
 
 
-def resampling_notes(posterior: Posterior) -> tuple[Note, ...]:
+def resampling_notes(fit: Fit) -> tuple[Note, ...]:
     """A note where coefficients are less certain than their posterior says.
 
     Returns
     -------
     tuple of Note
-        Code ``too_narrow``, or nothing; nothing as well where there are too few runs to tell.
+        Code ``too_narrow`` for each such law; nothing where there are too few runs to tell.
     """
-    if posterior.runs is None or len(posterior.runs) < FEWEST_RUNS or posterior.families:
+    if fit.runs is None or len(fit.runs) < FEWEST_RUNS or fit.families:
         return ()
-    ratios = {k: v for k, v in resampling_ratio(posterior).items() if v > TOO_NARROW}
-    if not ratios:
-        return ()
-    times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
-    return (
-        Note(
-            "too_narrow",
-            f"over fresh logs the coefficients would scatter more than their intervals say (times "
-            f"{times}): the runs do not scatter about {posterior.law.name} alike and "
-            "independently. Intervals that allow for it: --robust",
-        ),
-    )
+    notes = []
+    for member in fit.members:
+        ratios = {k: v for k, v in resampling_ratio(member).items() if v > TOO_NARROW}
+        times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
+        if ratios:
+            notes.append(
+                Note(
+                    "too_narrow",
+                    "over fresh logs the coefficients would scatter more than their intervals "
+                    f"say (times {times}): the runs do not scatter about {member.name} alike and "
+                    "independently. Forecasts allow for it by the law's drift; intervals of the "
+                    "coefficients that allow for it: --robust",
+                )
+            )
+    return tuple(notes)
 
 
 def _covariances(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:

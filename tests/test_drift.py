@@ -1,0 +1,118 @@
+"""Drift: a walk with the variance it promises, the same in every call."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from bayescale.cards import drift_frames, load_card
+from bayescale.drift import Frame
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs
+
+LOG_X = np.log(np.geomspace(1e18, 1e21, 9))
+
+
+@pytest.mark.parametrize("each_run", [False, True])
+@pytest.mark.parametrize("way", [-1, 1])
+@pytest.mark.parametrize(("walk", "power", "factor"), [("level", 1, 1.0), ("slope", 3, 3.0)])
+def test_variance_grows_with_distance_from_the_centre(walk, power, factor, way, each_run) -> None:
+    """q^2 h for a walk of the level, q^2 h^3 / 3 for one of the slope, within and beyond."""
+    frame = Frame.of(LOG_X, walk, each_run)
+    for h in (frame.up.end, 5.0, 8.0, 14.0):  # among the runs a walk is exact at runs
+        at = np.array([[h]])
+        inside = frame.up if way > 0 else frame.down
+        beyond = frame.beyond((h, h))[way > 0]
+        reach = np.concatenate([inside.reach(at, walk), beyond.reach(at, walk)], axis=1)
+        assert (reach**2).sum() == pytest.approx(h**power / factor, rel=0.05)
+
+
+def test_there_is_no_drift_at_the_centre_of_the_runs() -> None:
+    frame = Frame.of(LOG_X, "slope")
+    assert not frame.basis(np.array([LOG_X.mean()])).any()
+
+
+def test_few_runs_leave_steps_of_no_length() -> None:
+    frame = Frame.of(LOG_X[:3], "level")
+    assert len(frame.up.gap) == len(frame.down.gap) == 16
+    assert np.count_nonzero(frame.up.gap) == 1
+    assert frame.up.end == pytest.approx(LOG_X[2] - LOG_X[1])
+
+
+def drifting() -> Posterior:
+    """Chinchilla on nine runs, with q = 0.01 and no drift seen within the runs."""
+    card, params = load_card("chinchilla"), np.geomspace(1e8, 3e9, 9)
+    frame = {"run_id": list("abcdefghi"), "params": params, "tokens": 20 * params}
+    runs = Runs(frame=pd.DataFrame(frame | {"loss": 3.0}), columns={})
+    n = 4000
+    besiroglu = card.published_values("besiroglu_2024")
+    values = besiroglu | {"sigma": 0.004, "nu": 5.0, "drift_flops": 0.01}
+    draws = xr.Dataset(
+        {name: (("chain", "draw"), np.full((1, n), value)) for name, value in values.items()}
+        | {"drift_walk_flops": (("chain", "draw", "step"), np.zeros((1, n, 12)))},
+        coords={"chain": [0], "draw": np.arange(n)},
+    )
+    tree = xr.DataTree.from_dict({"posterior": draws})
+    return Posterior(tree, card, runs, {"provenance": {"seed": 3}})
+
+
+def at(params: float, tokens: float) -> dict[str, xr.DataArray]:
+    return {
+        "params": xr.DataArray([params], dims="point"),
+        "tokens": xr.DataArray([tokens], dims="point"),
+    }
+
+
+def test_forecasts_wander_as_far_as_the_walk_says() -> None:
+    posterior = drifting()
+    (frame,) = drift_frames(posterior.card, posterior.runs).values()
+    h = 4.0  # e-folds of compute past the largest run
+    grow = np.exp(h / 2)
+    loss = posterior.loss(at(3e9 * grow, 6e10 * grow))
+    spread = float(np.log(loss).std())
+    assert spread == pytest.approx(0.01 * np.sqrt(h**3 / 3), rel=4 / np.sqrt(2 * 4000))
+    assert frame.up.end + h == pytest.approx(np.log(6 * 3e9 * grow * 6e10 * grow) - frame.centre)
+
+
+def test_a_point_drifts_alike_in_every_call() -> None:
+    posterior, near, far = drifting(), at(1e10, 2e11), at(1e12, 2e13)
+    alone = posterior.loss(near)
+    both = {name: xr.concat([far[name], near[name]], "point") for name in near}
+    np.testing.assert_allclose(posterior.loss(both).isel(point=1), alone.isel(point=0))
+
+
+def test_drift_is_one_where_draws_have_none() -> None:
+    posterior = drifting()
+    plain = posterior.draws.drop_vars(["drift_flops", "drift_walk_flops"])
+    exact = Posterior(
+        xr.DataTree.from_dict({"posterior": plain}), posterior.card, posterior.runs, {}
+    )
+    assert exact.drift(at(1e12, 2e13)) == 1.0
+
+
+def test_without_drift_the_density_is_that_of_the_noise() -> None:
+    """The widths that make up a Student-t, put together again, far into its tails."""
+    posterior = drifting()
+    small = posterior.draws.assign(drift_flops=0 * posterior.draws["drift_flops"] + 1e-9)
+    still = replace(posterior, tree=xr.DataTree.from_dict({"posterior": small}))
+    exact = Posterior(posterior.tree, posterior.card.without_drift(), posterior.runs, {})
+    mean = float(exact.loss(at(3e10, 6e11)).mean())
+    for sigmas in (0.0, 1.0, 4.0, 8.0):
+        loss = [mean * np.exp(0.004 * sigmas)]
+        ours, known = (p.log_density(loss, at(3e10, 6e11)).mean() for p in (still, exact))
+        assert float(ours) == pytest.approx(float(known), abs=0.05)
+
+
+def test_density_of_a_new_run_allows_for_every_path_of_the_drift() -> None:
+    """Against the average over many drawn paths, in Monte Carlo standard errors."""
+    posterior, place = drifting(), at(3e10, 6e11)
+    loss = float(posterior.law.loss(3e10, 6e11, **posterior.card.published_values(
+        "besiroglu_2024"
+    ))) * 1.01  # fmt: skip
+    ours = float(np.exp(posterior.log_density([loss], place)).mean())
+    paths = posterior.loss(place)
+    by_path = np.exp(posterior.scatter(np.log(loss) - np.log(paths))[0]).values.ravel() / loss
+    error = by_path.std() / np.sqrt(by_path.size)
+    assert abs(ours - by_path.mean()) < 4 * error
