@@ -5,11 +5,11 @@ loss or error rate against training examples, of image classifiers, translation 
 models and BIG-Bench tasks. Least squares, as it is usually done, beside posteriors of this
 package, all in one run, with the published figures of NSL-PFN in the same table.
 
-Some priors are *learnt*: from other curves, never from those that they are scored on. Which
-curves these are is the split of the name: without the scored curve's group (an image data set,
-or one of the other three domains), or, stricter, without its whole domain. A curve is sampled
-once under the prior learnt from all; importance weights then make of its draws those under the
-prior that may be used for it.
+Some priors are *learnt*: from the training points of other curves, never of those that they are
+scored on. Either without the scored curve's group (an image data set, or one of the other three
+domains), or, stricter, without its whole domain. For the former, curves are sampled once, under
+a wider prior, and importance weights make of those draws the ones under the prior that may be
+used; for the latter they are sampled anew.
 
 Needs ``benchmark_vision.csv`` and ``benchmark_lang.csv`` in a folder, with columns ``domain``,
 ``task``, ``model``, ``x``, ``loss`` and ``split`` (train or test).
@@ -49,7 +49,8 @@ RESULTS = HERE / "results"
 SEED = 0
 CHAINS = 4
 
-DOMAINS = ("IC", "NMT", "LM", "BB")
+IMAGES = "IC"
+DOMAINS = (IMAGES, "NMT", "LM", "BB")
 RATIOS = ((1.0, 1.25), (1.25, 1.6), (1.6, 2.3))
 NORMAL_QUANTILE = 1.6448536269514722  # a card's low and high hold the central 90 %
 
@@ -94,13 +95,14 @@ NOTES = (
     "for all with the scores of all curves in sight: the least standard deviations of learnt "
     "priors, and that nothing of the weak prior's spread stays in them (the spread of two curves "
     "kept makes RMSLE .0008 larger).",
-    "Learnt priors are reached by importance weights from draws under one wider prior, which is "
-    "learnt from the training points of all curves.",
+    "Priors learnt without a group are reached by importance weights from draws under one wider "
+    "prior, which is learnt from the training points of all curves. Without the domain, image "
+    "curves are sampled anew under the prior learnt from the 20 others, whose own rows are those "
+    "without the group.",
     "Exact: the law is taken to hold without drift. All posteriors have normal noise.",
 )
 
-Array = np.ndarray
-Split = Callable[["Curve"], str]
+type Array = np.ndarray
 
 
 # the curves
@@ -146,16 +148,6 @@ def _curve(domain: str, task: str, model: str, rows: pd.DataFrame) -> Curve:
     numbers = [part[column].to_numpy(float) for part in parts for column in ("x", "loss")]
     group = task.split("_")[0] if domain == "IC" else domain  # IC tasks are <data set>_<shots>
     return Curve(domain, group, f"{domain} {task} {model}", *numbers)
-
-
-def without_group(curve: Curve) -> str:
-    """The part of the curves that a learnt prior must not have seen: a data set or domain."""
-    return curve.group
-
-
-def without_domain(curve: Curve) -> str:
-    """The same where everything of the domain is kept from it."""
-    return curve.domain
 
 
 # sampling, and what is kept of it
@@ -491,31 +483,27 @@ def as_sampled(title: str, sampled: Sequence[Sampled]) -> Method:
     return Method(title, [Predicted.of(each) for each in sampled], _diagnosed(sampled))
 
 
-def learnt_without(
-    split: Split,
-    title: str,
-    curves: Sequence[Curve],
-    sampled: Sequence[Sampled],
-    sampled_under: Beliefs,
-    base: ModelCard,
+def learnt_without_group(
+    curves: Sequence[Curve], sampled: Sequence[Sampled], sampled_under: Beliefs, base: ModelCard
 ) -> tuple[Method, dict[str, Beliefs]]:
-    """Each curve under the prior learnt from the training points of curves of other parts."""
-    parts = [split(curve) for curve in curves]
+    """Each curve under the prior learnt from the training points of the other groups' curves."""
+    groups = [curve.group for curve in curves]
     learnt = {
-        part: learn_card(
-            [s for s, of in zip(sampled, parts, strict=True) if of != part], sampled_under, base
+        group: learn_card(
+            [s for s, of in zip(sampled, groups, strict=True) if of != group], sampled_under, base
         )
-        for part in dict.fromkeys(parts)
+        for group in dict.fromkeys(groups)
     }
     weighted = [
-        under(draws, sampled_under, learnt[part])
-        for draws, part in zip(sampled, parts, strict=True)
+        under(draws, sampled_under, learnt[group])
+        for draws, group in zip(sampled, groups, strict=True)
     ]
     effective = [share for _, share in weighted]
     note = _diagnosed(sampled) | {
         "effective_share_median": float(np.median(effective)),
         "effective_share_least": min(effective),
     }
+    title = "saturating, drift, prior learnt without the group"
     return Method(title, [Predicted.of(draws) for draws, _ in weighted], note), learnt
 
 
@@ -554,19 +542,29 @@ def all_methods(
     base = load_card("saturating_tokens")
 
     def draws(name: str, how: Pass) -> list[Sampled]:
-        return kept(keep, name, how, lambda: sample_all(curves, how, stage, name))
+        return kept(keep, how, lambda: sample_all(curves, how, stage, name))
 
     weak = draws("saturating, drift", Pass(base))
     wide = learn_card(weak, Beliefs.of(base), base, FIRST_PSEUDO_CURVES).wider(WIDER)
     learnt = draws("saturating, drift, learnt", Pass(wide.card(base), draws=750))
-    group, of_group = learnt_without(
-        without_group, "saturating, drift, prior learnt without the group", curves, learnt, wide,
-        base,
-    )  # fmt: skip
-    domain, of_domain = learnt_without(
-        without_domain, "saturating, drift, prior learnt without the domain", curves, learnt, wide,
-        base,
-    )  # fmt: skip
+    group, of_group = learnt_without_group(curves, learnt, wide, base)
+    # the other domains are groups already
+    images = [curve for curve in curves if curve.domain == IMAGES]
+    no_image = [s for s, curve in zip(learnt, curves, strict=True) if curve.domain != IMAGES]
+    of_language = learn_card(no_image, wide, base)
+    strict_pass = Pass(of_language.card(base))
+    strict = kept(
+        keep, strict_pass, lambda: sample_all(images, strict_pass, stage, "learnt from language")
+    )
+    anew = {curve.name: draws for curve, draws in zip(images, strict, strict=True)}
+    domain = Method(
+        "saturating, drift, prior learnt without the domain",
+        [
+            Predicted.of(anew[curve.name]) if curve.name in anew else before
+            for curve, before in zip(curves, group.predicted, strict=True)
+        ],
+        _diagnosed(strict),
+    )
     exact = "power law + constant", Pass(relative_power_law(), drift=False)
     exact_saturating = "saturating", Pass(base, drift=False)
     weakly = as_sampled("saturating, drift, weak prior", weak)
@@ -582,12 +580,10 @@ def all_methods(
         in_equal_shares("pool: the two learnt and the weak, equal shares", [weakly, group, domain]),
     ]
     everything = {"": learn_card(learnt, wide, base)}
-    return methods, {"group": of_group, "domain": of_domain, "nothing": everything}
+    return methods, {"group": of_group, "domain": {IMAGES: of_language}, "nothing": everything}
 
 
-def kept(
-    folder: Path | None, name: str, how: Pass, make: Callable[[], list[Sampled]]
-) -> list[Sampled]:
+def kept(folder: Path | None, how: Pass, make: Callable[[], list[Sampled]]) -> list[Sampled]:
     """What was made before with the same card and settings, or made and kept now."""
     if folder is None:
         return make()
@@ -678,6 +674,18 @@ def markdown(results: Mapping[str, Any]) -> str:
         ),
         "Coverage by x / largest training x, %": (methods, {part: coverage(part) for part in bins}),
     }
+    sampled = {t: m for t, m in results["methods"].items() if "rhat_median" in m}
+    tables["Sampling"] = (
+        sampled,
+        {
+            "seconds a curve": lambda row: f"{row['seconds_a_curve']:.1f}",
+            "median R-hat": lambda row: f"{row['rhat_median']:.2f}",
+            "curves with R-hat above 1.05": lambda row: f"{row['share_rhat_above_1.05']:.0%}",
+            "effective share of draws, median": lambda row: _share(
+                row.get("effective_share_median")
+            ),
+        },
+    )
     lines = ["# Extrapolating 92 curves of one scale", "", f"Made by `{results['command']}`.", ""]
     for heading, (rows, columns) in tables.items():
         told = {title: [cell(row) for cell in columns.values()] for title, row in rows.items()}
@@ -697,6 +705,10 @@ def _number(score: str, value: float | None) -> str:
         "CRPS": f"{100 * value:.2f}",
         "MSCE": f"{value:.3f}",
     }[score]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def main(

@@ -37,7 +37,7 @@ LEVELS = np.linspace(-1.5, 3.0, 16)  # of M3, in units of the range of log x
 _NEWTON_STEPS = 10
 _STEEP = 10.0  # ln a beyond which M4 is a switch in double precision
 
-Array = np.ndarray
+type Array = np.ndarray
 
 
 @dataclass(frozen=True)
