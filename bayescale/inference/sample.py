@@ -37,6 +37,7 @@ RETRIES = (
     (2, 0.95, 4),
     (4, 0.99, 8),
 )
+REFIT_RETRIES = ((1, 0.9, 1), (2, 0.95, 2))
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
 
 _compiled: dict[tuple[Any, ...], Any] = {}
@@ -167,7 +168,7 @@ def refit(
     sampler, _ = compiled_model(runs, card, True, quiet)
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
     tree, diagnostics = _sample_until_good(
-        sampler, runs, card, True, quiet, settings, drift, REFIT_GATE, RETRIES[:2]
+        sampler, runs, card, True, quiet, settings, drift, REFIT_GATE, REFIT_RETRIES
     )
     card = card if drift else card.without_drift()
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
