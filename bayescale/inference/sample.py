@@ -145,7 +145,7 @@ def refit(
     seed: int = 0,
     *,
     drift: bool = True,
-    draws: int = 1000,
+    draws: int = 500,
     tune: int = 500,
 ) -> Posterior:
     """The draws alone, on one core, on a model compiled once a process: for many refits.
