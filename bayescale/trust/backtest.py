@@ -288,7 +288,9 @@ def backtest(
     workers : int, optional
         Processes where no executor is given: one a core where not given either.
     seed : int
-        The same seed gives the same scores, whatever runs them.
+        The same seed gives the same scores where the same process makes the same refits in
+        the same order, and scores within Monte Carlo error elsewhere: a sampler starts from
+        the runs that its process compiled the model with.
     show_progress : bool
         Show progress on standard error.
 
