@@ -212,14 +212,12 @@ def test_a_law_without_terms_is_sampled_as_its_card_states_it() -> None:
 # drift
 
 
-def normal_card(**changes: str) -> ModelCard:
-    """The compute law with normal noise, so that drift can be integrated out."""
+def normal_card() -> ModelCard:
+    """The compute law with normal noise and a walk of its level, which can be integrated out."""
     text = load_card("henighan_compute").text.replace('"StudentT"', '"Normal"')
+    text = text.replace('walk = "slope"', 'walk = "level"')
     start, end = text.index("[noise.nu]"), text.index("[drift]")
-    text = text[:start] + text[end:]
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    return parse_card(text)
+    return parse_card(text[:start] + text[end:])
 
 
 def test_steps_of_the_walk_are_normal_with_standard_deviation_q() -> None:
