@@ -181,8 +181,8 @@ def forecast(
         Raw counts; for a law of both, give both.
     flops : float or array_like, shape (point,)
         FLOP. For a law of params and tokens the budget is split at the median over draws of
-        each draw's compute-optimal params, with C = 6 N D: one definite run, at which every
-        draw is then evaluated.
+        each draw's compute-optimal params, with C = 6 N D and the law taken to hold exactly:
+        one definite run, at which every draw is then evaluated.
     target : float, optional
         A loss in nats per token, for the chance of ending below it.
     interval : float
@@ -300,7 +300,9 @@ def _places(
     family: str | None,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
     if set(given) == {"flops"} and set(fit.inputs) == {"params", "tokens"}:
-        split = [_optimum(source, given["flops"], family) for source in sources]
+        # of the laws as they stand: where a walk goes along params or tokens, coefficients
+        # beside it no longer say what the law would choose
+        split = [_optimum(member, given["flops"], family) for member in fit.members]
         params = fit.mix(split)
         chosen = np.exp(np.median(np.log(params.values), axis=(0, 1)))
         pairs = given["flops"] / FLOP_PER_PARAM_TOKEN
