@@ -48,8 +48,8 @@ class Constant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Amplitude:
-    """A part of the form A / x^alpha: its coefficient is its value at x = 1."""
+class _Power:
+    """A part that is a power of one scale."""
 
     input: str
     exponent: str
@@ -63,6 +63,11 @@ class Amplitude:
     def needs(self) -> tuple[str, ...]:
         """The other coefficients that it depends on."""
         return (self.exponent,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amplitude(_Power):
+    """A part of the form A / x^alpha: its coefficient is its value at x = 1."""
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
         """The logarithm of the part at scale ``exp(log_x)``."""
@@ -78,21 +83,8 @@ class Amplitude:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticalScale:
+class CriticalScale(_Power):
     """A part of the form (X_c / x)^alpha: its coefficient is where it equals one nat."""
-
-    input: str
-    exponent: str
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The scales that it depends on."""
-        return (self.input,)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The other coefficients that it depends on."""
-        return (self.exponent,)
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
         """The logarithm of the part at scale ``exp(log_x)``."""
