@@ -118,6 +118,7 @@ class Forecast:
     def __str__(self) -> str:
         lines = []
         frame = self.to_frame()
+        of_laws = [(law.law, law.to_frame()) for law in self.by_law]
         for i, (_, row) in enumerate(frame.iterrows()):
             sizes = [
                 f"{format_size(row[name])} {name}"
@@ -133,10 +134,10 @@ class Forecast:
                         f"  {what}  {row[f'{kind}_median']:.4f}  ({self.interval:.0%} interval "
                         f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f})  nats/token"
                     )
-            for law in self.by_law:
-                each = law.to_frame().iloc[i]
+            for name, table in of_laws:
+                each = table.iloc[i]
                 lines.append(
-                    f"    {law.law:<20} {each['loss_median']:.4f}  "
+                    f"    {name:<20} {each['loss_median']:.4f}  "
                     f"({each['loss_lower']:.4f} to {each['loss_upper']:.4f})  mean of runs"
                 )
             if self.target is not None:
