@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard, load_card
+    from bayescale.decide.allocate import Allocation, allocate
+    from bayescale.decide.data_budget import DataBudget, data_budget
+    from bayescale.decide.next_run import NextRun, next_run
     from bayescale.errors import BayescaleError
     from bayescale.forecast import Forecast, forecast
     from bayescale.inference.model import build_model
@@ -34,27 +37,33 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Allocation": "decide.allocate",
     "Backtest": "trust.backtest",
     "BayescaleError": "errors",
     "Comparison": "trust.stacking",
+    "DataBudget": "decide.data_budget",
     "Forecast": "forecast",
     "LAWS": "laws",
     "Law": "laws",
     "ModelCard": "cards",
+    "NextRun": "decide.next_run",
     "Pool": "posterior",
     "Posterior": "posterior",
     "Runs": "runs",
     "Trust": "trust.horizon",
+    "allocate": "decide.allocate",
     "backtest": "trust.backtest",
     "build_model": "inference.model",
     "compare": "trust.stacking",
     "compute_optimal": "laws",
+    "data_budget": "decide.data_budget",
     "design_checks": "trust.design",
     "design_notes": "trust.design",
     "fit": "inference.sample",
     "forecast": "forecast",
     "identifiability_checks": "trust.identifiability",
     "load_card": "cards",
+    "next_run": "decide.next_run",
     "open_posterior": "posterior",
     "plot_forecast": "plots",
     "point": "posterior",
@@ -71,26 +80,32 @@ _HOMES = {
 
 __all__ = [
     "LAWS",
+    "Allocation",
     "Backtest",
     "BayescaleError",
     "Comparison",
+    "DataBudget",
     "Forecast",
     "Law",
     "ModelCard",
+    "NextRun",
     "Pool",
     "Posterior",
     "Runs",
     "Trust",
+    "allocate",
     "backtest",
     "build_model",
     "compare",
     "compute_optimal",
+    "data_budget",
     "design_checks",
     "design_notes",
     "fit",
     "forecast",
     "identifiability_checks",
     "load_card",
+    "next_run",
     "open_posterior",
     "plot_forecast",
     "point",

@@ -41,6 +41,10 @@ class TrustError(BayescaleError, ValueError):
     """A backtest with nothing to hold out, or a question of trust that makes no sense."""
 
 
+class DecisionError(BayescaleError, ValueError):
+    """A budget, a limit, a target or a candidate that leaves nothing to decide."""
+
+
 class OutputError(BayescaleError, OSError):
     """A result that cannot be written where it was asked for."""
 

@@ -320,15 +320,26 @@ def compute_optimal(
     >>> round(float(tokens / params), 2)
     18.39
     """
+    require_split(law)
+    if law.optimum is not None:
+        params, tokens = law.optimum(flops, **coefficients)
+        return np.asarray(params), np.asarray(tokens)
+    return _numeric_optimum(law, flops, coefficients)
+
+
+def require_split(law: Law) -> None:
+    """Refuse a law that is not a function of params and tokens.
+
+    Raises
+    ------
+    LawError
+        Because there is nothing to split between.
+    """
     if set(law.inputs) != {"params", "tokens"}:
         raise LawError(
             f"law {law.name!r} is a function of {', '.join(law.inputs)}, so it cannot split a "
             "budget: use a law of params and tokens, such as chinchilla or kaplan"
         )
-    if law.optimum is not None:
-        params, tokens = law.optimum(flops, **coefficients)
-        return np.asarray(params), np.asarray(tokens)
-    return _numeric_optimum(law, flops, coefficients)
 
 
 def _numeric_optimum(

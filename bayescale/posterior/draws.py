@@ -24,8 +24,10 @@ DRIFTING = "posterior_drifting"
 _NODES = 24  # of the quadrature over the widths that make up a Student-t
 
 
-def _steps(values: np.ndarray) -> xr.DataArray:
-    return xr.DataArray(values, dims=("step", "chain", "draw"))
+def _total(steps: np.ndarray, reach: xr.DataArray) -> xr.DataArray:
+    """What steps of shape (step, chain, draw) add up to."""
+    each = xr.DataArray(steps, dims=("step", "chain", "draw"))
+    return xr.dot(each, reach, dim="step", optimize=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +154,16 @@ class Posterior:
         Within the runs as inferred with the law; beyond them the walk goes on by fresh steps,
         the same ones in every call. Exactly 1 unless these are the :meth:`drifting` draws.
         """
-        known, fresh, _ = self._log_drift(inputs)
+        known, fresh = self._log_drift(inputs)
         return xr.ufuncs.exp(known + fresh) if self._drifts else 1.0
 
-    def _log_drift(self, inputs: Mapping[str, xr.DataArray]) -> tuple[Any, Any, Any]:
-        """What runs have shown of the drift, what is drawn afresh, and the variance of that."""
-        known, fresh, variance = 0.0, 0.0, 0.0
+    def _log_drift(
+        self, inputs: Mapping[str, xr.DataArray], *, integrated: bool = False
+    ) -> tuple[Any, Any]:
+        """What runs have shown of the drift, and what is drawn afresh, or its variance."""
+        known, fresh = 0.0, 0.0
         if self.runs is None or not self._drifts:
-            return known, fresh, variance
+            return known, fresh
         for i, (axis, frame) in enumerate(drift_frames(self.card, self.runs).items()):
             away = coordinate(inputs, axis) - frame.centre
             size = self.draws[f"drift_{axis}"]
@@ -169,14 +173,16 @@ class Posterior:
             sides = zip((-1, 1), (frame.down, frame.up), (down, up), beyond, strict=True)
             for way, inside, inferred, past in sides:
                 distance = (way * away).expand_dims(step=1, axis=-1)
-                known += xr.dot(_steps(inferred), inside.reach(distance, frame.walk), dim="step")
+                known += _total(inferred, inside.reach(distance, frame.walk))
+                reach = past.reach(distance, frame.walk)
+                if integrated:
+                    fresh += size**2 * (reach**2).sum("step")
+                    continue
                 standard = self.rng(20 + 2 * i + (way > 0)).standard_normal(
                     (len(past.gap), *size.shape)
                 )
-                reach = past.reach(distance, frame.walk)
-                fresh += xr.dot(_steps(size.values * standard), reach, dim="step")
-                variance += size**2 * (reach**2).sum("step")
-        return known, fresh, variance
+                fresh += _total(size.values * standard, reach)
+        return known, fresh
 
     def loss_of_runs(self) -> xr.DataArray:
         """The law's mean loss at the runs it was fitted to, dims (chain, draw, run).
@@ -244,7 +250,7 @@ class Posterior:
             Per nat per token, not per unit of log loss.
         """
         mean = self.law.loss(**inputs, **self.coefficients(family))
-        known, _, variance = self._log_drift(inputs)
+        known, variance = self._log_drift(inputs, integrated=True)
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known
         # fresh drift is integrated out: few draws of it come near any one loss
@@ -300,6 +306,13 @@ class Posterior:
             raise PosteriorError("this posterior does not hold the draws with drift: fit again")
         tree = xr.DataTree.from_dict({"posterior": self.tree[DRIFTING].to_dataset()})
         return replace(self, tree=tree)
+
+    def thinned(self, most: int) -> "Posterior":
+        """Evenly spaced draws, at most this many in all, without the other groups."""
+        draws = self.draws
+        every = -(-draws.sizes["chain"] * draws.sizes["draw"] // most)
+        draws = draws.isel(draw=slice(every // 2, None, every))
+        return replace(self, tree=xr.DataTree.from_dict({"posterior": draws}))
 
     @property
     def _drifts(self) -> bool:

@@ -322,7 +322,7 @@ def backtest(
         require_runs_for(card.law, runs)
     inputs, scale = cards[0].law.inputs, size_scale(cards[0].law.inputs)
     size = sizes(runs.frame, inputs)
-    at = _cutoffs(runs, cards, size, cutoffs)
+    at = choose_cutoffs(runs, cards, cutoffs)
     tasks = [Task(refit, card, runs, size, cutoff, seed) for cutoff in at for card in cards]
     with progress(show_progress) as stage:
         done = stage(f"{len(tasks)} refits", total=len(tasks))
@@ -387,9 +387,17 @@ def _shares(names: tuple[str, ...], weights: Sequence[float] | None) -> tuple[fl
     return given
 
 
-def _cutoffs(
-    runs: Runs, cards: Sequence[ModelCard], size: np.ndarray, given: Iterable[float] | None
+def choose_cutoffs(
+    runs: Runs, cards: Sequence[ModelCard], given: Iterable[float] | None = None
 ) -> tuple[float, ...]:
+    """Cutoffs of a backtest, from small to large: those given, or as :func:`backtest` says.
+
+    Raises
+    ------
+    TrustError
+        If one leaves too little to fit or nothing to forecast, or none is left.
+    """
+    size = sizes(runs.frame, cards[0].law.inputs)
     least = max(FEWEST_TRAINING, *(len(card.law.coefficients) for card in cards))
     if given is not None:
         chosen = tuple(sorted({float(cutoff) for cutoff in given}))
@@ -518,7 +526,9 @@ def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
         lpd[which] = scores.log_predictive(density)
         for into, draws in ((new, result.loss_new), (mean, result.loss)):
             kept = scores.thinned(_flat(draws), MOST_DRAWS)
-            for i, column in zip(which, np.log(kept).T, strict=True):
+            with np.errstate(divide="ignore"):  # few degrees of freedom reach a loss of nothing
+                log = np.log(kept)
+            for i, column in zip(which, log.T, strict=True):
                 into[i] = column
     return Sample(
         np.stack(new, axis=1).astype("float32"),

@@ -1,0 +1,516 @@
+"""Which run to buy next: how much each would shrink what is uncertain about a larger one.
+
+Runs that nobody has trained yet are judged on stored draws alone: where draws that say more of
+a candidate also say more of the target, seeing the candidate narrows the target.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.decide.optimum import best_choice, best_split, deciding, losses_of
+from bayescale.decide.spending import Constraints, checked_budgets
+from bayescale.errors import MOST_LISTED, DecisionError, UnitError, collected, listed
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
+from bayescale.posterior import Fit, Posterior
+from bayescale.runs.files import load_table
+from bayescale.units import format_size, parse_size
+
+MOST_DRAWS = 8000
+GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
+"""Candidates where none are named: so many budgets, at these tokens per parameter."""
+
+SPLITS, OUTCOMES = 61, 201
+"""Splits among which a regret is looked for, and outcomes of a candidate it is averaged over."""
+
+WORTHWHILE = 0.01
+"""Share of the uncertainty that a run must take off to be bought, however cheap it is."""
+
+Target = Literal["loss", "regret"]
+_NAMES: Mapping[Target, str] = {"loss": "sd", "regret": "regret"}
+
+
+@dataclass(frozen=True, eq=False)
+class NextRun:
+    """Candidate runs, and what buying each would leave of the uncertainty.
+
+    Attributes
+    ----------
+    target : {"loss", "regret"}
+        What is to become certain: the loss at ``at``, or which split of its budget is best.
+    at : mapping
+        The scales of the target.
+    budget : float
+        FLOP to spend on new runs.
+    candidates : pandas.DataFrame
+        One row a candidate: the laws' inputs, ``flops`` (its price), ``sd_before`` and
+        ``sd_after`` of the log of the target's mean loss, ``reduction_per_flop``,
+        ``affordable`` within the budget, and ``worthwhile``: whether it takes off a hundredth
+        of the uncertainty. Those that are both come first, the best for its price at the top.
+        For a regret also ``regret_before`` and ``regret_after`` (expected, nats per token), of
+        which the reduction then is.
+    batch : pandas.DataFrame
+        Runs to buy together within the budget, in the order chosen, with what is left of the
+        uncertainty after each: ``sd_after`` or ``regret_after``.
+    """
+
+    law: str
+    target: Target
+    at: Mapping[str, float]
+    budget: float
+    candidates: pd.DataFrame
+    batch: pd.DataFrame
+    drift: bool
+    provenance: Mapping[str, Any]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The candidates."""
+        return self.candidates.copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the keys of the command line."""
+        return {
+            "law": self.law,
+            "target": self.target,
+            "at": dict(self.at),
+            "budget": self.budget,
+            "candidates": self.candidates.to_dict(orient="records"),
+            "batch": self.batch.to_dict(orient="records"),
+            "drift": self.drift,
+            "provenance": dict(self.provenance),
+        }
+
+    def __str__(self) -> str:
+        scales = ", ".join(f"{_size(name, x)} {name}" for name, x in self.at.items())
+        left = f"{_NAMES[self.target]}_after"
+        before = self.candidates[f"{_NAMES[self.target]}_before"].iloc[0]
+        if self.target == "loss":
+            lines = [f"{self.law}: the mean loss at {scales} is known within {before:.2%} (sd)."]
+            heads = ("sd after", "less per 1e18 FLOP")
+        else:
+            lines = [
+                f"{self.law}: splitting {self.at['flops']:.3g} FLOP now gives up {before:.2g} nats "
+                "(expected)."
+            ]
+            heads = ("regret after", "less per 1e18 FLOP")
+        names = [name for name in ("params", "tokens") if name in self.candidates]
+        head = "  ".join(f"{name:>8}" for name in (*names, "FLOP"))
+        lines += ["", f"{head}  {heads[0]:>12}  {heads[1]:>18}"]
+        shown = self.candidates[self.candidates["affordable"]].head(10)
+        for row in shown.to_dict(orient="records"):
+            cells = "  ".join(f"{_size(str(n), row[n]):>8}" for n in (*names, "flops"))
+            lines.append(
+                f"{cells}  {self._told(row[left]):>12}  {1e18 * row['reduction_per_flop']:>18.2g}"
+            )
+        n, dear = len(self.candidates), int((~self.candidates["affordable"]).sum())
+        lines.append(
+            f"The {len(shown)} best for their price of {n} candidates"
+            + (f", {dear} of which cost more than the budget." if dear else ".")
+        )
+        if not len(self.batch):
+            lines.append(f"None takes off {WORTHWHILE:.0%} of the uncertainty: buy none of them.")
+            return "\n".join(lines)
+        spent = float(self.batch["flops"].sum())
+        lines += ["", f"Within {self.budget:.3g} FLOP, buy ({spent:.3g} in all):"]
+        for row in self.batch.to_dict(orient="records"):
+            what = ", ".join(f"{_size(str(n), row[n])} {n}" for n in (*names, "flops"))
+            lines.append(f"  {what}: leaves {self._told(row[left])}")
+        lines.append("Train the first, add its row to the log, fit again, and ask again.")
+        if not self.drift:
+            lines.append("Without drift: this takes the law to hold exactly.")
+        return "\n".join(lines)
+
+    def _told(self, value: float) -> str:
+        return f"{value:.2%}" if self.target == "loss" else f"{value:.2g} nats"
+
+
+def _size(name: str, value: float) -> str:
+    return f"{value:.3g}" if name == "flops" else format_size(value)
+
+
+def next_run(
+    fit: Fit,
+    budget: float,
+    *,
+    params: float | None = None,
+    tokens: float | None = None,
+    flops: float | None = None,
+    target: Target = "loss",
+    candidates: pd.DataFrame | None = None,
+    drift: bool = True,
+    allow_unconverged: bool = False,
+) -> NextRun:
+    """Rank candidate runs by how much they would tell of a target, for what they cost.
+
+    Parameters
+    ----------
+    fit : Posterior or Pool
+    budget : float
+        FLOP to spend on new runs.
+    params, tokens, flops : float
+        The target: all inputs of the laws, or for laws of params and tokens ``flops`` alone,
+        which are then split at least expected loss.
+    target : {"loss", "regret"}
+        Whether the loss there is to become certain, or which split of ``flops`` is best.
+    candidates : pandas.DataFrame, optional
+        One row a run that could be trained: the laws' inputs in raw counts, and ``flops``, its
+        price, which is 6 N D where not given. Without it, a grid of sizes from the smallest
+        run's compute up to the budget, at 5, 20 and 80 tokens per parameter.
+    drift : bool
+        Whether to allow for the laws' drift.
+    allow_unconverged : bool
+        Answer although the convergence gate was missed.
+
+    Returns
+    -------
+    NextRun
+
+    Raises
+    ------
+    DecisionError
+        If the target or the candidates make no sense, or no candidate is within the budget.
+    UnconvergedError
+        If the fit failed its convergence gate.
+
+    Notes
+    -----
+    With t and d the log mean losses of target and candidate and s the noise of one run,
+    Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), as if draws were normal; under Student-t
+    noise s^2 = sigma^2 (nu + 3) / (nu + 1), the inverse of what one observation tells of its
+    centre. Regret is what the choice of least expected loss gives up; after a candidate the
+    choice is made anew, and the regret left is averaged over what the candidate may show (the
+    knowledge gradient of Frazier, Powell and Dayanik 2009). Runs to buy together are chosen
+    one by one, each given the ones before, once by reduction and once by reduction for the
+    price; the better of the two is kept. Drift is allowed for as in :func:`bayescale.forecast`,
+    and in comparing splits as in :func:`bayescale.allocate`. No candidate tells of a break
+    beyond itself.
+    """
+    fit.require_converged(allow_unconverged)
+    (budget,) = checked_budgets(budget)
+    if target not in ("loss", "regret"):
+        raise DecisionError(f"target is {target!r}, but must be loss or regret")
+    table = _candidates(fit, candidates, budget)
+    most = max(1, MOST_DRAWS // len(fit.members))
+    splitting = [deciding(m, drift).thinned(most) for m in fit.members]
+    asked = {"params": params, "tokens": tokens, "flops": flops}
+    at = _target_scales(fit, splitting, asked, target)
+    splits = _splits(splitting, at["flops"]) if target == "regret" else {}
+    sources = [_seeing(m, drift, target).thinned(most) for m in fit.members]
+    # the target first, then its splits where a regret is asked for, then candidates
+    draws = np.concatenate(
+        [
+            _log_losses(fit, sources, {name: np.array([at[name]]) for name in fit.inputs}),
+            *([_log_losses(fit, splitting, splits)] if splits else []),
+            _log_losses(fit, sources, {name: table[name].to_numpy() for name in fit.inputs}),
+        ],
+        axis=1,
+    )
+    beliefs = _Beliefs.of(draws, _noise(fit, sources), SPLITS if splits else 0)
+    judged = _judged(beliefs, table, target, budget)
+    batches = (_greedy(beliefs, table, target, budget, by_price) for by_price in (False, True))
+    _, batch = min(batches, key=lambda left_and_batch: left_and_batch[0])
+    first = ["affordable", "worthwhile", "reduction_per_flop"]
+    order = judged.sort_values(first, ascending=False, kind="stable").index
+    return NextRun(
+        law=fit.name,
+        target=target,
+        at=at,
+        budget=float(budget),
+        candidates=judged.loc[order].reset_index(drop=True),
+        batch=batch,
+        drift=drift,
+        provenance=fit.record["provenance"],
+    )
+
+
+# what is asked
+
+
+def read_candidates(path: str | Path) -> pd.DataFrame:
+    """Candidate runs from a CSV, Parquet or JSON-lines file, in raw counts.
+
+    Parameters
+    ----------
+    path : path
+        With a header out of ``params``, ``tokens`` and ``flops``; sizes as people write them.
+
+    Raises
+    ------
+    RunLogError
+        If the file cannot be read.
+    DecisionError
+        If it has none of these columns, or a cell is no size.
+    """
+    raw, name = load_table(path)
+    columns = [column for column in raw if column in ("params", "tokens", "flops")]
+    if not columns:
+        raise DecisionError(
+            f"{name} has no column params, tokens or flops, but {', '.join(map(str, raw))}: name "
+            "them so"
+        )
+    values: dict[str, list[float]] = {str(column): [] for column in columns}
+    problems = []
+    for column in columns:
+        for row, cell in enumerate(raw[column], 1):
+            try:
+                values[column].append(parse_size(cell, f"row {row}, {column}"))
+            except UnitError as error:
+                problems.append(str(error))
+    if problems:
+        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
+        shown += [f"and {more} more"] * (more > 0)
+        raise DecisionError(collected(f"{name} cannot be used:", shown))
+    return pd.DataFrame(values)
+
+
+def _candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> pd.DataFrame:
+    inputs = list(fit.inputs)
+    if given is None:
+        given = _grid(fit, budget)
+    lacking = [name for name in inputs if name not in given]
+    if "flops" not in given and set(inputs) == {"params", "tokens"} and not lacking:
+        given = given.assign(flops=FLOP_PER_PARAM_TOKEN * given["params"] * given["tokens"])
+    lacking += [name for name in ("flops",) if name not in given and name not in lacking]
+    if lacking:
+        raise DecisionError(
+            f"the candidates have no column {' or '.join(lacking)}: each needs "
+            f"{', '.join(dict.fromkeys([*inputs, 'flops']))} (flops is what it costs)"
+        )
+    table = given[list(dict.fromkeys([*inputs, "flops"]))].reset_index(drop=True)
+    if not len(table):
+        raise DecisionError("there are no candidates: name at least one")
+    problems = []
+    for name in table:
+        values = pd.to_numeric(table[name], errors="coerce")
+        wrong = ~(np.isfinite(values) & (values > 0))
+        if wrong.any():
+            rows = listed(f"row {i + 1} ({table[name][i]})" for i in np.flatnonzero(wrong))
+            problems.append(f"{name} must be finite and above zero: {rows}")
+    if problems:
+        raise DecisionError(collected("these candidates cannot be judged:", problems))
+    table = table.astype(float)
+    if not (table["flops"] <= budget).any():
+        raise DecisionError(
+            f"the cheapest of {len(table)} candidates costs {table['flops'].min():.3g} FLOP, more "
+            f"than the budget of {budget:.3g}: raise the budget, or name smaller runs"
+        )
+    return table
+
+
+def _grid(fit: Fit, budget: float) -> pd.DataFrame:
+    if set(fit.inputs) == {"params", "tokens"}:
+        ratios: tuple[float, ...] = GRID_RATIOS
+    elif fit.inputs == ("flops",):
+        ratios = (1.0,)
+    else:
+        raise DecisionError(
+            f"law {fit.name!r} is a function of {' and '.join(fit.inputs)}, which does not say "
+            "what a run costs: name candidates with their flops"
+        )
+    smallest = budget / 1e3
+    if fit.runs is not None:
+        scales = fit.runs
+        known = "flops" in scales and np.isfinite(scales["flops"]).all()
+        each = (
+            scales["flops"] if known else FLOP_PER_PARAM_TOKEN * scales["params"] * scales["tokens"]
+        )
+        smallest = float(each.min())
+    if smallest > budget:
+        raise DecisionError(
+            f"the budget of {budget:.3g} FLOP is below the smallest run of the log, "
+            f"{smallest:.3g}: raise it, or name candidates"
+        )
+    flops = np.repeat(np.geomspace(smallest, budget, GRID_BUDGETS), len(ratios))
+    params = np.sqrt(flops / (FLOP_PER_PARAM_TOKEN * np.tile(ratios, GRID_BUDGETS)))
+    tokens = flops / (FLOP_PER_PARAM_TOKEN * params)
+    return pd.DataFrame({"params": params, "tokens": tokens, "flops": flops})
+
+
+def _target_scales(
+    fit: Fit, sources: list[Posterior], given: Mapping[str, float | None], target: Target
+) -> dict[str, float]:
+    known = {name: float(value) for name, value in given.items() if value is not None}
+    for name, value in known.items():
+        if not 0 < value < np.inf:
+            raise DecisionError(f"{name} is {value:g}, but must be finite and above zero")
+    if target == "regret":
+        for member in fit.members:
+            require_split(member.law)
+    if set(known) == {"flops"} and set(fit.inputs) == {"params", "tokens"}:
+        losses = [losses_of(source) for source in sources]
+        choice = best_choice(losses, fit.weights, np.array([known["flops"]]), Constraints())
+        return {"params": float(choice[0][0]), "tokens": float(choice[1][0]), **known}
+    if set(known) != set(fit.inputs) or target == "regret":
+        needed = [] if target == "regret" else [" and ".join(fit.inputs)]
+        if set(fit.inputs) == {"params", "tokens"}:
+            needed.append("flops alone")
+        raise DecisionError(
+            f"the target is given by {' and '.join(known) or 'nothing'}, but "
+            f"{'a regret' if target == 'regret' else f'law {fit.name!r}'} needs "
+            f"{', or '.join(needed)}"
+        )
+    if set(known) == {"params", "tokens"}:
+        known["flops"] = FLOP_PER_PARAM_TOKEN * known["params"] * known["tokens"]
+    return known
+
+
+def _splits(sources: list[Posterior], flops: float) -> dict[str, np.ndarray]:
+    """Splits of a budget as far apart as the draws' own best ones."""
+    best = [best_split(losses_of(source), np.array([flops]), Constraints()) for source in sources]
+    log_ratio = np.concatenate([np.log(b.tokens / b.params).ravel() for b in best])
+    low, high = np.quantile(log_ratio, [0.005, 0.995])
+    params, tokens = Constraints().split(flops, np.linspace(low - 0.05, high + 0.05, SPLITS))
+    return {"params": params, "tokens": tokens}
+
+
+# what is believed
+
+
+def _seeing(posterior: Posterior, drift: bool, target: Target) -> Posterior:
+    """The draws in which candidates are seen.
+
+    With its drift, which blurs what a run tells; but where splits are compared by the draws of
+    another sampling, because the drift does not go along compute, by those.
+    """
+    if not drift or posterior.card.drift is None:
+        return posterior
+    along_compute = posterior.card.drift.along == ("flops",)
+    return posterior.drifting() if target == "loss" or along_compute else posterior
+
+
+def _log_losses(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray]) -> np.ndarray:
+    """Logs of mean losses (draw, place), laws mixed draw by draw, the same draws at all places."""
+    inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
+    each = [source.loss(inputs).transpose("chain", "draw", "point") for source in sources]
+    mixed = fit.mix(each).transpose("chain", "draw", "point").values
+    return np.log(mixed.reshape(-1, mixed.shape[-1]))
+
+
+def _noise(fit: Fit, sources: list[Posterior]) -> float:
+    """Variance of one run about the law, as far as it blurs where its centre is."""
+    variances = []
+    for source in sources:
+        draws = source.draws
+        if "sigma" not in draws:
+            raise DecisionError(
+                "a point estimate has no uncertainty that a run could shrink: fit runs first"
+            )
+        variance = draws["sigma"] ** 2
+        if "nu" in draws:
+            variance = variance * (draws["nu"] + 3) / (draws["nu"] + 1)
+        variances.append(float(variance.median()))
+    return float(np.dot(fit.weights, variances))
+
+
+@dataclass(frozen=True, eq=False)
+class _Beliefs:
+    """What is believed of log losses at the target, at its splits and at the candidates.
+
+    Attributes
+    ----------
+    covariance : numpy.ndarray, shape (place, place)
+        The target first, then its splits, then candidates.
+    split_means : numpy.ndarray, shape (outcome, split)
+        Means of the splits' log losses, one row for each outcome of the runs seen so far.
+    floor : float
+        Expected log loss of each draw's own best split.
+    seen : int
+        Candidates seen so far.
+    """
+
+    covariance: np.ndarray
+    noise: float
+    split_means: np.ndarray
+    floor: float
+    seen: int = 0
+
+    @classmethod
+    def of(cls, draws: np.ndarray, noise: float, splits: int) -> "_Beliefs":
+        """From draws of log losses, (draw, place)."""
+        at_splits = draws[:, 1 : 1 + splits]
+        floor = float(at_splits.min(axis=1).mean()) if splits else np.nan
+        means = np.tile(at_splits.mean(axis=0), (OUTCOMES, 1))
+        return cls(np.cov(draws, rowvar=False), noise, means, floor)
+
+    @property
+    def _first(self) -> int:
+        return 1 + self.split_means.shape[1]
+
+    @property
+    def _pulls(self) -> np.ndarray:
+        """How far one sd of each candidate's outcome moves each mean, (place, candidate)."""
+        spread = np.sqrt(np.diag(self.covariance)[self._first :] + self.noise)
+        return self.covariance[:, self._first :] / spread
+
+    @property
+    def _outcomes(self) -> np.ndarray:
+        """Standard normal outcomes of one more run, in an order of its own."""
+        from scipy import stats
+
+        even = stats.norm.ppf((np.arange(OUTCOMES) + 0.5) / OUTCOMES)
+        return np.random.default_rng(self.seen).permutation(even)
+
+    def given(self, candidate: int) -> "_Beliefs":
+        """Once a candidate was seen."""
+        pull = self._pulls[:, candidate]
+        means = self.split_means + np.outer(self._outcomes, pull[1 : self._first])
+        covariance = self.covariance - np.outer(pull, pull)
+        return replace(self, covariance=covariance, split_means=means, seen=self.seen + 1)
+
+    def now(self, target: Target) -> float:
+        """The uncertainty as it stands: sd of the target's log loss, or expected regret in nats."""
+        if target == "loss":
+            return float(np.sqrt(max(self.covariance[0, 0], 0.0)))
+        return self._regret(self.split_means)
+
+    def after(self, target: Target) -> np.ndarray:
+        """What each candidate would leave of it, (candidate,)."""
+        pulls = self._pulls
+        if target == "loss":
+            return np.sqrt(np.maximum(self.covariance[0, 0] - pulls[0] ** 2, 0.0))
+        moved = pulls[1 : self._first].T[:, None, :] * self._outcomes[:, None]
+        return np.array([self._regret(self.split_means + by) for by in moved])
+
+    def _regret(self, means: np.ndarray) -> float:
+        best = float(means.min(axis=1).mean())  # of a choice made anew for each outcome
+        return float(np.exp(best) * (best - self.floor))
+
+
+def _judged(beliefs: _Beliefs, table: pd.DataFrame, target: Target, budget: float) -> pd.DataFrame:
+    """The candidates with what each would leave."""
+    judged = table.assign(affordable=table["flops"] <= budget)
+    for kind in dict.fromkeys(("loss", target)):
+        name = _NAMES[kind]
+        judged[f"{name}_before"], judged[f"{name}_after"] = beliefs.now(kind), beliefs.after(kind)
+    name = _NAMES[target]
+    before = judged[f"{name}_before"]
+    less = before - judged[f"{name}_after"]
+    return judged.assign(
+        reduction_per_flop=less / judged["flops"], worthwhile=less >= WORTHWHILE * before
+    )
+
+
+def _greedy(
+    beliefs: _Beliefs, table: pd.DataFrame, target: Target, budget: float, by_price: bool
+) -> tuple[float, pd.DataFrame]:
+    """Runs chosen one by one within a budget: what they leave in the end, and which."""
+    cost = table["flops"].to_numpy()
+    free, chosen, left, unspent = np.ones(len(cost), dtype=bool), [], [], budget
+    start = now = beliefs.now(target)
+    while (free & (cost <= unspent)).any():
+        after = beliefs.after(target)
+        gain = np.where(free & (cost <= unspent), now - after, -np.inf)
+        best = int((gain / cost if by_price else gain).argmax())
+        if gain[best] < WORTHWHILE * start:
+            break
+        beliefs, now = beliefs.given(best), float(after[best])
+        free[best], unspent = False, unspent - cost[best]
+        chosen.append(best)
+        left.append(now)
+    batch = table.iloc[chosen].reset_index(drop=True).assign(**{f"{_NAMES[target]}_after": left})
+    return now, batch

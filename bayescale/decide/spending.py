@@ -1,0 +1,163 @@
+"""The ways to spend a compute budget: every pair of params and tokens that it buys.
+
+A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T. What is left to
+choose is one number, the training tokens per parameter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayescale.errors import DecisionError, collected
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.units import format_size
+
+FLOP_PER_PARAM_SERVED = 2.0
+"""Compute of one parameter on one token that is served: a forward pass."""
+
+TOKENS_PER_PARAM = (1e-4, 1e7)
+"""Between which training tokens per parameter are looked for."""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What limits the ways to spend a budget.
+
+    Parameters
+    ----------
+    max_tokens : float, optional
+        Most training tokens there are, each used once.
+    max_params : float, optional
+        Largest model.
+    sizes : tuple of float, optional
+        The models that can be built, in params; any size where not given.
+    inference_tokens : float
+        Tokens to be served later, which the budget has to pay for too.
+
+    Raises
+    ------
+    DecisionError
+        If a limit is not above zero, or no size is within the limits.
+    """
+
+    max_tokens: float | None = None
+    max_params: float | None = None
+    sizes: tuple[float, ...] | None = None
+    inference_tokens: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {"max_tokens": self.max_tokens, "max_params": self.max_params}
+        problems = [
+            f"{name} is {value:g}, but must be finite and above zero"
+            for name, value in limits.items()
+            if value is not None and not 0 < value < np.inf
+        ]
+        if not 0 <= self.inference_tokens < np.inf:
+            problems.append(
+                f"inference_tokens is {self.inference_tokens:g}, but must be finite, zero or more"
+            )
+        if self.sizes is not None:
+            if not self.sizes or not all(0 < size < np.inf for size in self.sizes):
+                problems.append("sizes must be one or more numbers of params, each above zero")
+            elif self.max_params is not None and min(self.sizes) > self.max_params:
+                problems.append(
+                    f"the smallest size, {format_size(min(self.sizes))} params, is above "
+                    f"max_params, {format_size(self.max_params)}: raise that, or add a size"
+                )
+        if problems:
+            raise DecisionError(collected("these constraints cannot be met:", problems))
+
+    def cost(self, params: Any, tokens: Any) -> Any:
+        """FLOP that training on these tokens and serving take together."""
+        served = FLOP_PER_PARAM_SERVED * params * self.inference_tokens
+        return FLOP_PER_PARAM_TOKEN * params * tokens + served
+
+    def tokens_left(self, flops: Any, params: Any) -> Any:
+        """Training tokens that a budget leaves a model of this size; none or less: too large."""
+        served = FLOP_PER_PARAM_SERVED * params * self.inference_tokens
+        left = (flops - served) / (FLOP_PER_PARAM_TOKEN * params)
+        return left if self.max_tokens is None else np.minimum(left, self.max_tokens)
+
+    def split(self, flops: Any, log_ratio: Any) -> tuple[Any, Any]:
+        """Params and tokens that spend a budget at this log of tokens per parameter.
+
+        Where limits leave part of the budget unspent, as much of it as they allow.
+        """
+        ratio, served = np.exp(log_ratio), self.inference_tokens * FLOP_PER_PARAM_SERVED / 2
+        # the positive root of 6 r N^2 + 2 T N = C
+        params = flops / (served + np.sqrt(served**2 + FLOP_PER_PARAM_TOKEN * ratio * flops))
+        tokens = ratio * params
+        if self.max_params is not None:
+            params = np.minimum(params, self.max_params)
+        if self.max_tokens is not None:
+            tokens = np.minimum(tokens, self.max_tokens)
+        return params, tokens
+
+    def range(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest log of tokens per parameter, shape (budget,).
+
+        They are equal where both limits bind, and the budget cannot all be spent.
+        """
+        low, high = (np.full(np.shape(flops), np.log(end)) for end in TOKENS_PER_PARAM)
+        if self.max_tokens is not None:
+            params = flops / self.cost(1.0, self.max_tokens)
+            high = np.minimum(high, np.log(self.max_tokens / params))
+        if self.max_params is not None:
+            tokens = self.tokens_left(flops, self.max_params)
+            with np.errstate(divide="ignore", invalid="ignore"):  # serving alone takes it all
+                low = np.fmax(low, np.log(np.maximum(tokens, 0.0) / self.max_params))
+        return np.minimum(low, high), high
+
+    def can_build(self, flops: np.ndarray) -> np.ndarray:
+        """Which budgets buy at least one of the sizes, and a token to train it on."""
+        return ~np.isnan(self._options(flops)[1]).all(axis=1)
+
+    def buildable(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Params and tokens of each size within the limits, each (budget, size).
+
+        Tokens are NaN where a budget cannot build and serve the size.
+
+        Raises
+        ------
+        DecisionError
+            If a budget cannot build any.
+        """
+        hopeless = ~self.can_build(flops)
+        params, tokens = self._options(flops)
+        if hopeless.any():
+            smallest = params.min()
+            does = f"train the smallest size, {format_size(smallest)} params, on even one token"
+            do = "raise the budget, or add a smaller size"
+            if self.inference_tokens:
+                does += (
+                    f", and serve {format_size(self.inference_tokens)} tokens, which alone takes "
+                    f"{self.cost(smallest, 0.0):.3g} FLOP"
+                )
+                do = "raise the budget, serve fewer tokens, or add a smaller size"
+            raise DecisionError(f"a budget of {flops[hopeless][0]:.3g} FLOP cannot {does}: {do}")
+        return params, tokens
+
+    def _options(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert self.sizes is not None
+        most = np.inf if self.max_params is None else self.max_params
+        params = np.array(sorted(size for size in self.sizes if size <= most))
+        tokens = self.tokens_left(flops[:, None], params)
+        return np.broadcast_to(params, tokens.shape), np.where(tokens >= 1, tokens, np.nan)
+
+
+def checked_budgets(flops: float | Sequence[float] | np.ndarray) -> np.ndarray:
+    """Budgets in FLOP, shape (budget,).
+
+    Raises
+    ------
+    DecisionError
+        If there are none, or one is not finite and above zero.
+    """
+    budgets = np.atleast_1d(np.asarray(flops, dtype=float))
+    wrong = budgets[~(np.isfinite(budgets) & (budgets > 0))]
+    if budgets.ndim != 1 or not len(budgets) or len(wrong):
+        given = f"{wrong[0]:g}" if len(wrong) else "none"
+        raise DecisionError(f"a budget is {given} FLOP, but must be finite and above zero")
+    return budgets
