@@ -78,7 +78,18 @@ def test_a_place_across_the_runs_goes_from_the_smallest_to_the_largest() -> None
 
 def test_a_relative_prior_has_no_density_before_the_runs_are_known() -> None:
     with pytest.raises(CardError, match="no density before they are known"):
-        load_card("kaplan_irreducible").draw_prior(10, seed=1)
+        load_card("broken_tokens").draw_prior(10, seed=1)
+
+
+def test_a_balance_relative_to_the_runs_is_stated_at_their_typical_scales() -> None:
+    """It is a ratio of two parts, so the runs' loss has no say in it."""
+    stated = "{ at = { params = 1e9, tokens = 2e10 }, low = 0.14, high = 7.2 }"
+    text = load_card("kaplan_irreducible").text
+    relative = parse_card(text.replace(stated, '{ at = "runs", low = 0.14, high = 7.2 }'))
+    assert relative.text != text
+    prior = relative.anchored(RUNS).coefficients["D_c"].prior
+    assert prior.at == pytest.approx({"params": 1e9, "tokens": 1e10})
+    assert (prior.low, prior.high) == (0.14, 7.2)
 
 
 def test_near_one_is_the_law_of_a_stretched_normal() -> None:

@@ -13,10 +13,10 @@ import xarray as xr
 from bayescale.decide.spending import Constraints
 from bayescale.posterior import Posterior
 
-GRID = 41
+GRID = 33
 """Splits of each budget at which every draw is looked at first."""
 
-REFINEMENTS = 7
+REFINEMENTS = 6
 """Parabolas through the three splits about the best one, each through the last one's."""
 
 LADDER, RUNG = 6.0, 0.5

@@ -1,0 +1,233 @@
+"""Buying runs one at a time: what each way of choosing them costs until forecasts are good.
+
+Public run logs whose largest runs are held out. All ways start from the same few cheapest runs
+and may buy any of the others, whose losses are known only once they are bought. After each
+purchase Chinchilla's law is fitted again, with drift, and the held-out runs are forecast.
+``next_run`` buys what narrows the loss at the held-out runs' typical size most for its price;
+the others buy at random, the cheapest first, or where the law is least known (D-optimal).
+
+Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes about half an hour on one core
+and writes ``benchmarks/results/design.json`` and ``design.md``.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+import xarray as xr
+from run_sets import SETS, RunSet, machine, table, unseen, write
+
+from bayescale import forecast, next_run, refit
+from bayescale.cards import ModelCard
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs
+from bayescale.trust import scores
+from bayescale.verdict import sizes
+
+CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")
+STARTING, PURCHASES = 6, 20
+HELD_OUT = 0.1
+SEEDS = 5
+"""Random choices are repeated so often."""
+
+SAMPLER = {"draws": 400, "tune": 500}
+NEXT, RANDOM = "next_run", "random"
+WAYS = (NEXT, RANDOM, "cheapest first", "D-optimal")
+
+Choose = Callable[[Posterior, pd.DataFrame], int]
+"""From a fit and the runs still to be had to the position of the one to buy."""
+
+
+def by_next_run(target: pd.Series) -> Choose:
+    """What narrows the loss at a target most for its price."""
+
+    def choose(fit: Posterior, left: pd.DataFrame) -> int:
+        judged = next_run(
+            fit, float(left["flops"].sum()), params=target["params"], tokens=target["tokens"],
+            candidates=left[["params", "tokens", "flops"]], allow_unconverged=True,
+        ).candidates  # fmt: skip
+        best = judged.iloc[0]
+        same = np.isclose(left[["params", "tokens"]], best[["params", "tokens"]].to_numpy())
+        return int(np.flatnonzero(same.all(axis=1))[0])
+
+    return choose
+
+
+def d_optimal(fit: Posterior, left: pd.DataFrame) -> int:
+    """Where the law is least known, against the scatter of one run."""
+    places = {name: xr.DataArray(left[name].to_numpy(), dims="point") for name in fit.inputs}
+    return int(np.log(fit.loss(places)).var(("chain", "draw")).argmax())
+
+
+def cheapest(fit: Posterior, left: pd.DataFrame) -> int:
+    """The smallest first."""
+    return int(left["flops"].to_numpy().argmin())
+
+
+def at_random(seed: int) -> Choose:
+    """Any, all alike."""
+    rng = np.random.default_rng(seed)
+    return lambda fit, left: int(rng.integers(len(left)))
+
+
+def bought(runs: Runs, card: ModelCard, choose: Choose) -> Iterator[dict[str, Any]]:
+    """The state after each purchase: compute spent, error and width at the held-out runs."""
+    size = sizes(runs.frame, card.law.inputs)
+    order = np.argsort(size, kind="stable")
+    held_out = np.zeros(len(runs), dtype=bool)
+    held_out[order[-max(2, round(HELD_OUT * len(runs))) :]] = True
+    have = np.zeros(len(runs), dtype=bool)
+    have[order[:STARTING]] = True
+    ahead = runs.frame[held_out]
+    for purchase in range(PURCHASES + 1):
+        fit = refit(runs.take(have), card, **SAMPLER)
+        answer = forecast(
+            fit, params=ahead["params"], tokens=ahead["tokens"], allow_unconverged=True
+        )
+        median = answer.loss.median(("chain", "draw")).values
+        mean = np.log(answer.loss.values.reshape(-1, len(ahead)))
+        yield {
+            "purchase": purchase,
+            "spent": float(size[have].sum()),
+            "error": scores.rmsle(median, ahead["loss"]),
+            "half_width": float(scores.half_width(mean, 0.9).mean()),
+        }
+        rest = np.flatnonzero(~have & ~held_out)
+        if not len(rest):
+            return
+        have[rest[choose(fit, runs.frame.iloc[rest].assign(flops=size[rest]))]] = True
+
+
+def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
+    """Every way of choosing, one row a purchase."""
+    size = sizes(runs.frame, card.law.inputs)
+    largest = runs.frame[size >= np.quantile(size, 1 - HELD_OUT)]
+    target = np.exp(np.log(largest[["params", "tokens"]]).mean())
+    ways: list[tuple[str, int, Choose]] = [
+        (NEXT, 0, by_next_run(target)),
+        ("cheapest first", 0, cheapest),
+        ("D-optimal", 0, d_optimal),
+        *((RANDOM, seed, at_random(seed)) for seed in range(SEEDS)),
+    ]
+    parts = []
+    for way, seed, choose in ways:
+        rows = pd.DataFrame(bought(runs, card, choose))
+        parts.append(rows.assign(way=way, seed=seed))
+        print(f"  {way} {seed}", file=sys.stderr, flush=True)
+    return pd.concat(parts, ignore_index=True)
+
+
+def reached(path: pd.DataFrame, column: str, limit: float) -> float:
+    """Compute spent until a column stays at or below a limit; infinite if it never does."""
+    above = np.flatnonzero((path[column] > limit).to_numpy())
+    first = above[-1] + 1 if len(above) else 0
+    return float(path["spent"].iloc[first]) if first < len(path) else np.inf
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Compute that each way took to limits on error and width, over random's, by set.
+
+    Limits are what random choices have reached for good after half and after all of their
+    purchases, at the median over seeds.
+    """
+    rows = []
+    for name, of_set in found.groupby("set", sort=False):
+        random = of_set[of_set["way"] == RANDOM]
+        for column in ("error", "half_width"):
+            for share in (0.5, 1.0):
+                at = random[random["purchase"] == round(share * random["purchase"].max())]
+                limit = float(at[column].median())
+                spent = {
+                    way: float(
+                        np.median([reached(p, column, limit) for _, p in part.groupby("seed")])
+                    )
+                    for way, part in of_set.groupby("way", sort=False)
+                }
+                row = {"set": name, "limit on": column, "limit": f"{limit:.2%}"}
+                row |= {"random's FLOP": f"{spent[RANDOM]:.3g}"}
+                rows.append(
+                    row | {way: spent[way] / spent[RANDOM] for way in WAYS if way != RANDOM}
+                )
+    return pd.DataFrame(rows)
+
+
+def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
+    """The report as a page."""
+    at = [0, 5, 10, 15, PURCHASES]
+    rows = [
+        {"set": name, "way": way}
+        | {
+            f"after {k}": f"{part[part['purchase'] == k]['spent'].median():.2g} FLOP, "
+            f"{part[part['purchase'] == k]['error'].median():.2%}, "
+            f"±{part[part['purchase'] == k]['half_width'].median():.2%}"
+            for k in at
+            if (part["purchase"] == k).any()
+        }
+        for (name, way), part in found.groupby(["set", "way"], sort=False)
+    ]
+    parts = [
+        "# Buying runs one at a time",
+        f"Made by `{results['command']}`.",
+        f"From the {STARTING} cheapest runs of each log, {PURCHASES} more are bought one by one; "
+        f"the largest tenth of runs by compute is held out and forecast after each purchase, by "
+        f"Chinchilla's law with drift. Random choices are the median of {SEEDS}.",
+        "Compute spent until a limit was reached for good, over what random choices took. Limits "
+        "are what random choices had reached after half and after all of their purchases: on the "
+        "error of log loss at the held-out runs, and on half the mean width of 90 % intervals of "
+        "their mean loss. Infinite: not within these purchases.",
+        table(pd.DataFrame(results["summary"])),
+        "Compute spent, error and half width after so many purchases:",
+        table(pd.DataFrame(rows)),
+        f"{results['minutes']:.0f} minutes on one core. {results['machine']}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main(
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep each set's purchases here, and start from them.")
+    ] = None,
+) -> None:
+    """Buy runs of public logs one at a time."""
+    folder = os.environ.get("BAYESCALE_DATA")
+    if not folder:
+        sys.exit("BAYESCALE_DATA must name the folder of run logs")
+    parts, minutes = [], 0.0
+    for chosen in SETS:
+        if chosen.name in CHOSEN:
+            print(chosen.name, file=sys.stderr, flush=True)
+            found, took = _kept(keep, chosen, Path(folder))
+            parts.append(found.assign(set=chosen.name))
+            minutes += took
+    everything = pd.concat(parts, ignore_index=True)
+    results = {
+        "command": "python benchmarks/design.py",
+        "machine": machine(),
+        "minutes": minutes,
+        "summary": summary(everything).to_dict(orient="records"),
+        "purchases": everything.to_dict(orient="records"),
+    }
+    write("design", results, markdown(results, everything))
+
+
+def _kept(keep: Path | None, chosen: RunSet, folder: Path) -> tuple[pd.DataFrame, float]:
+    path = keep / f"{chosen.name}.pkl" if keep is not None else None
+    if path is not None and path.exists():
+        return pd.read_pickle(path)
+    started = time.perf_counter()
+    found = paths(chosen.read(folder), unseen(chosen.family)[0])
+    result = found, (time.perf_counter() - started) / 60
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.to_pickle(result, path)
+    return result
+
+
+if __name__ == "__main__":
+    typer.run(main)
