@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard, load_card
-    from bayescale.decide.allocate import Allocation, allocate
+    from bayescale.decide.allocate import allocate
+    from bayescale.decide.allocation import Allocation
     from bayescale.decide.data_budget import DataBudget, data_budget
     from bayescale.decide.next_run import NextRun, next_run
     from bayescale.errors import BayescaleError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Allocation": "decide.allocate",
+    "Allocation": "decide.allocation",
     "Backtest": "trust.backtest",
     "BayescaleError": "errors",
     "Comparison": "trust.stacking",

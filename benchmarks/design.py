@@ -53,7 +53,7 @@ def by_next_run(target: pd.Series) -> Choose:
             candidates=left[["params", "tokens", "flops"]], allow_unconverged=True,
         ).candidates  # fmt: skip
         best = judged.iloc[0]
-        same = np.isclose(left[["params", "tokens"]], best[["params", "tokens"]].to_numpy())
+        same = np.isclose(left[["params", "tokens"]], best[["params", "tokens"]].astype(float))
         return int(np.flatnonzero(same.all(axis=1))[0])
 
     return choose
@@ -62,7 +62,7 @@ def by_next_run(target: pd.Series) -> Choose:
 def d_optimal(fit: Posterior, left: pd.DataFrame) -> int:
     """Where the law is least known, against the scatter of one run."""
     places = {name: xr.DataArray(left[name].to_numpy(), dims="point") for name in fit.inputs}
-    return int(np.log(fit.loss(places)).var(("chain", "draw")).argmax())
+    return int(np.log(fit.loss(places)).var(("chain", "draw")).values.argmax())
 
 
 def cheapest(fit: Posterior, left: pd.DataFrame) -> int:

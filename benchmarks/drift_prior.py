@@ -2,32 +2,32 @@
 
 Every set of runs of ``run_sets.py`` is cut at up to eight levels of compute, the runs up to a
 cutoff are fitted under a weak prior on the size of the drift, and the larger ones forecast.
-Weighing the draws anew shows how any narrower prior would have forecast them. That of least
-CRPS of the pool, over all forecasts, is learnt from all families of sets for the cards, and
-without each family in turn for ``run_sets.py``, which scores every set under a prior that has
-not seen it.
+Weighing the draws anew shows how well any narrower prior would have done. The median of the
+prior is learnt: that of the highest log predictive density of the pool, averaged over cutoffs,
+whose forecasts hang together. It is learnt from all families of sets for the cards, and without
+each family in turn for ``run_sets.py``, which scores every set under a prior that has not seen
+it.
 
 Run: ``BAYESCALE_DATA=folder python benchmarks/drift_prior.py``. It takes about fifteen minutes on
 one core and writes ``benchmarks/results/drift_prior.json``.
 """
 
-import itertools
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+import xarray as xr
 from run_sets import LAWS, SETS, RunSet, machine, with_drift
-from scipy import stats
+from scipy import special, stats
 
-from bayescale import forecast, refit
+from bayescale import refit
 from bayescale.cards import PRIOR_MASS, Prior, load_card
 from bayescale.runs import Runs
-from bayescale.trust import scores
 from bayescale.trust.backtest import choose_cutoffs, training_mask
 from bayescale.verdict import sizes
 
@@ -36,8 +36,8 @@ WEAK = Prior(low=0.0007, high=0.036)
 """Wide enough to hold every prior that may be learnt."""
 
 MEDIANS = (0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008)
-SPREADS = (0.5, 0.8, 1.1)
-"""Priors that are looked at: medians, and standard deviations of the logarithm."""
+SPREAD = 0.8
+"""Standard deviation of the logarithm: a factor of four either way, which holds all medians."""
 
 DRAWS = 1000
 
@@ -50,69 +50,60 @@ class Cell(NamedTuple):
     family, law : str
     size : numpy.ndarray, shape (axis, draw)
         Of the drift along each axis.
-    new : numpy.ndarray, shape (draw, run)
-        Log loss of one new run, at each held-out run.
-    log_loss : numpy.ndarray, shape (run,)
-        What those runs reached.
+    log_density : numpy.ndarray, shape (draw, run)
+        Of each held-out run, per nat per token.
     """
 
     family: str
     law: str
     size: np.ndarray
-    new: np.ndarray
-    log_loss: np.ndarray
+    log_density: np.ndarray
 
 
 def cells(chosen: RunSet, runs: Runs, law: str) -> list[Cell]:
     """One cell a cutoff of a set of runs."""
     card = with_drift(load_card(law), WEAK)
+    assert card.drift is not None
     size = sizes(runs.frame, card.law.inputs)
     found = []
     for cutoff in choose_cutoffs(runs, [load_card(name) for name in LAWS]):
         training = training_mask(size, cutoff)
         fitted = refit(runs.take(training), card, draws=DRAWS, tune=DRAWS)
         rows = runs.frame.loc[~training]
-        ahead = forecast(
-            fitted, params=rows["params"], tokens=rows["tokens"], allow_unconverged=True
-        )
-        assert ahead.loss_new is not None
-        with np.errstate(divide="ignore"):  # few degrees of freedom reach a loss of nothing
-            new = np.log(ahead.loss_new.values.reshape(-1, len(rows)))
-        assert card.drift is not None
+        places = {n: xr.DataArray(rows[n].to_numpy(), dims="point") for n in card.law.inputs}
+        density = fitted.log_density(rows["loss"], places).transpose("chain", "draw", "point")
         drift = np.array([fitted.draws[name].values.ravel() for name in card.drift.parameters])
-        found.append(Cell(chosen.family, law, drift, new, np.log(rows["loss"].to_numpy())))
+        found.append(Cell(chosen.family, law, drift, density.values.reshape(-1, len(rows))))
     return found
 
 
-def under(cell: Cell, median: float, spread: float) -> np.ndarray:
-    """The draws of a cell, as many of them, as they would be under another prior on drift."""
+def under(cell: Cell, median: float) -> np.ndarray:
+    """Log predictive density of each held-out run under another prior on drift, (run,)."""
     mu, sigma = WEAK.log_normal or (np.nan, np.nan)
     log = np.log(cell.size)
-    weight = stats.norm.logpdf(log, np.log(median), spread) - stats.norm.logpdf(log, mu, sigma)
+    weight = stats.norm.logpdf(log, np.log(median), SPREAD) - stats.norm.logpdf(log, mu, sigma)
     weight = weight.sum(axis=0)
-    share = np.exp(weight - weight.max()).cumsum()
-    even = (np.arange(len(weight)) + 0.5) / len(weight)
-    return cell.new[np.searchsorted(share / share[-1], even)]
+    weight -= special.logsumexp(weight)
+    return special.logsumexp(cell.log_density + weight[:, None], axis=0)
 
 
-def pooled_crps(of_laws: Sequence[Cell], median: float, spread: float) -> np.ndarray:
-    """CRPS of each held-out run, shape (run,), of the laws' equal mixture."""
-    draws = np.concatenate([under(cell, median, spread)[::4] for cell in of_laws])
-    return scores.crps(scores.limited(draws), of_laws[0].log_loss)
+def pooled(of_laws: Sequence[Cell], median: float) -> float:
+    """The same of the laws' equal mixture, averaged over a cutoff's runs."""
+    each = [under(cell, median) for cell in of_laws]
+    return float((special.logsumexp(each, axis=0) - np.log(len(each))).mean())
 
 
-def learnt(crps: Mapping[tuple[float, float], np.ndarray], kept: np.ndarray) -> dict[str, float]:
-    """The prior of least mean CRPS over the forecasts that are kept."""
-    mean = {prior: float(values[kept].mean()) for prior, values in crps.items()}
-    median, spread = min(mean, key=lambda prior: mean[prior])
-    half = spread * stats.norm.ppf((1 + PRIOR_MASS) / 2)
+def learnt(density: Mapping[float, np.ndarray], kept: np.ndarray) -> dict[str, Any]:
+    """The prior of the highest mean log density over the cutoffs that are kept."""
+    mean = {median: float(values[kept].mean()) for median, values in density.items()}
+    median = max(mean, key=lambda prior: mean[prior])
+    half = SPREAD * stats.norm.ppf((1 + PRIOR_MASS) / 2)
     return {
         "median": median,
-        "spread": spread,
         "low": float(f"{median * np.exp(-half):.2g}"),
         "high": float(f"{median * np.exp(half):.2g}"),
-        "forecasts": int(kept.sum()),
-        "crps": mean[median, spread],
+        "cutoffs": int(kept.sum()),
+        "log density by median": mean,
     }
 
 
@@ -131,16 +122,13 @@ def main(
             found[law] += _kept(keep, chosen, Path(folder), law)
             print(f"{chosen.name}, {law}", file=sys.stderr, flush=True)
     cutoffs = list(zip(*found.values(), strict=True))
-    crps = {
-        prior: np.concatenate([pooled_crps(of_laws, *prior) for of_laws in cutoffs])
-        for prior in itertools.product(MEDIANS, SPREADS)
-    }
-    family = np.concatenate([[of[0].family] * len(of[0].log_loss) for of in cutoffs])
+    density = {m: np.array([pooled(of_laws, m) for of_laws in cutoffs]) for m in MEDIANS}
+    family = np.array([of_laws[0].family for of_laws in cutoffs])
     results = {
         "machine": machine(),
-        "cutoffs": len(cutoffs),
-        "all": learnt(crps, np.ones(len(family), dtype=bool)),
-        "without": {name: learnt(crps, family != name) for name in dict.fromkeys(family)},
+        "spread": SPREAD,
+        "all": learnt(density, np.ones(len(family), dtype=bool)),
+        "without": {name: learnt(density, family != name) for name in dict.fromkeys(family)},
     }
     text = json.dumps(results, indent=1) + "\n"
     (RESULTS / "drift_prior.json").write_text(text, encoding="utf-8")
@@ -163,7 +151,7 @@ def _kept(keep: Path | None, chosen: RunSet, folder: Path, law: str) -> list[Cel
     ]
 
 
-_ARRAYS = ("size", "new", "log_loss")
+_ARRAYS = ("size", "log_density")
 
 if __name__ == "__main__":
     typer.run(main)

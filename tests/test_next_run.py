@@ -64,7 +64,7 @@ def test_a_batch_is_chosen_run_by_run_within_the_budget() -> None:
     left = sd_at(TARGET) / np.sqrt(1 + precision)
     np.testing.assert_allclose(result.batch["sd_after"], left, rtol=1e-6)
     assert list(result.candidates["affordable"]) == [True] * 3 + [False]
-    assert "1 of which cost more than the budget" in str(result)
+    assert "(1 of which cost more than the budget)" in str(result)
     assert "Train the first, add its row to the log, fit again, and ask again." in str(result)
 
 
@@ -73,7 +73,7 @@ def test_what_tells_nothing_is_not_bought() -> None:
     useless = pd.DataFrame({"flops": [TRUTH["C_c"]]})
     result = next_run(FIT, 1e25, flops=TARGET, candidates=useless)
     assert len(result.batch) == 0
-    assert "buy none of them" in str(result)
+    assert "None of 1 candidates takes off 1% of that: buy none." in str(result)
     assert not result.candidates["worthwhile"].any()
 
 

@@ -28,6 +28,7 @@ GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
 SPLITS, OUTCOMES = 61, 201
 """Splits among which a regret is looked for, and outcomes of a candidate it is averaged over."""
 
+MOST_SHOWN = 10
 WORTHWHILE = 0.01
 """Share of the uncertainty that a run must take off to be bought, however cheap it is."""
 
@@ -86,7 +87,7 @@ class NextRun:
         }
 
     def __str__(self) -> str:
-        scales = ", ".join(f"{_size(name, x)} {name}" for name, x in self.at.items())
+        scales = _sizes_told(self.at)
         left = f"{_NAMES[self.target]}_after"
         before = self.candidates[f"{_NAMES[self.target]}_before"].iloc[0]
         if self.target == "loss":
@@ -101,25 +102,28 @@ class NextRun:
         names = [name for name in ("params", "tokens") if name in self.candidates]
         head = "  ".join(f"{name:>8}" for name in (*names, "FLOP"))
         lines += ["", f"{head}  {heads[0]:>12}  {heads[1]:>18}"]
-        shown = self.candidates[self.candidates["affordable"]].head(10)
+        told = self.candidates[self.candidates["affordable"] & self.candidates["worthwhile"]]
+        shown = told.head(MOST_SHOWN)
         for row in shown.to_dict(orient="records"):
             cells = "  ".join(f"{_size(str(n), row[n]):>8}" for n in (*names, "flops"))
             lines.append(
                 f"{cells}  {self._told(row[left]):>12}  {1e18 * row['reduction_per_flop']:>18.2g}"
             )
         n, dear = len(self.candidates), int((~self.candidates["affordable"]).sum())
+        more = f" ({dear} of which cost more than the budget)" if dear else ""
         lines.append(
-            f"The {len(shown)} best for their price of {n} candidates"
-            + (f", {dear} of which cost more than the budget." if dear else ".")
+            f"{len(told)} of {n} candidates{more} take off {WORTHWHILE:.0%} of that or more; best "
+            "for their price first."
+            if len(told)
+            else f"None of {n} candidates{more} takes off {WORTHWHILE:.0%} of that: buy none."
         )
         if not len(self.batch):
-            lines.append(f"None takes off {WORTHWHILE:.0%} of the uncertainty: buy none of them.")
             return "\n".join(lines)
         spent = float(self.batch["flops"].sum())
         lines += ["", f"Within {self.budget:.3g} FLOP, buy ({spent:.3g} in all):"]
         for row in self.batch.to_dict(orient="records"):
-            what = ", ".join(f"{_size(str(n), row[n])} {n}" for n in (*names, "flops"))
-            lines.append(f"  {what}: leaves {self._told(row[left])}")
+            sizes = {str(n): row[n] for n in (*names, "flops")}
+            lines.append(f"  {_sizes_told(sizes)}: leaves {self._told(row[left])}")
         lines.append("Train the first, add its row to the log, fit again, and ask again.")
         if not self.drift:
             lines.append("Without drift: this takes the law to hold exactly.")
@@ -127,6 +131,11 @@ class NextRun:
 
     def _told(self, value: float) -> str:
         return f"{value:.2%}" if self.target == "loss" else f"{value:.2g} nats"
+
+
+def _sizes_told(sizes: Mapping[str, float]) -> str:
+    units = {"flops": "FLOP"}
+    return ", ".join(f"{_size(name, x)} {units.get(name, name)}" for name, x in sizes.items())
 
 
 def _size(name: str, value: float) -> str:
