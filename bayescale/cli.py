@@ -619,8 +619,8 @@ def next_run(
 ) -> None:
     """Which small run, bought now, would tell most of a larger one for its price."""
     spend = parse_size(budget, "--budget")
+    from bayescale.decide.candidates import read_candidates
     from bayescale.decide.next_run import next_run as choose_next
-    from bayescale.decide.next_run import read_candidates
 
     listed_runs = None if candidates is None else read_candidates(candidates)
     fitted = _open(fit_file, law)

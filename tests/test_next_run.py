@@ -15,7 +15,9 @@ from test_allocate import SPREAD
 
 from bayescale.cards import load_card
 from bayescale.decide.allocate import allocate
-from bayescale.decide.next_run import next_run, read_candidates
+from bayescale.decide.beliefs import Beliefs, greedy
+from bayescale.decide.candidates import read_candidates
+from bayescale.decide.next_run import next_run
 from bayescale.errors import DecisionError, LawError
 from bayescale.inference.sample import refit
 from bayescale.posterior import Posterior, point
@@ -236,3 +238,13 @@ def test_a_point_estimate_has_nothing_left_to_learn() -> None:
 def test_a_law_of_compute_has_no_split_to_regret() -> None:
     with pytest.raises(LawError, match="cannot split a budget"):
         next_run(FIT, 1e22, flops=TARGET, target="regret", candidates=FEW)
+
+
+def test_a_run_that_costs_next_to_nothing_is_not_bought_for_that() -> None:
+    """By price alone the first would win: it takes off 5e-5 for 1 FLOP, the other 0.56 for 1e5."""
+    covariance = np.array([[1.0, 0.01, 0.9], [0.01, 1.0, 0.0], [0.9, 0.0, 0.9]])
+    beliefs = Beliefs(covariance, 0.1, np.empty((1, 0)), np.nan)
+    table = pd.DataFrame({"flops": [1.0, 1e5]})
+    left, batch = greedy(beliefs, table, "loss", 1e6, by_price=True)
+    assert list(batch["flops"]) == [1e5]
+    assert left == pytest.approx(np.sqrt(1 - 0.9**2 / 1.0))

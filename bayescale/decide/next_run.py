@@ -5,35 +5,29 @@ a candidate also say more of the target, seeing the candidate narrows the target
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.decide.beliefs import NAMES, WORTHWHILE, Beliefs, Target, greedy, judged
+from bayescale.decide.candidates import checked_candidates
 from bayescale.decide.optimum import best_choice, best_split, deciding, losses_of
 from bayescale.decide.spending import Constraints, checked_budgets
-from bayescale.errors import MOST_LISTED, DecisionError, UnitError, collected, listed
+from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
 from bayescale.posterior import Fit, Posterior
-from bayescale.runs.files import load_table
-from bayescale.units import format_size, parse_size
+from bayescale.units import format_size
 
 MOST_DRAWS = 8000
-GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
-"""Candidates where none are named: so many budgets, at these tokens per parameter."""
+"""Draws that beliefs are formed from, in all."""
 
-SPLITS, OUTCOMES = 61, 201
-"""Splits among which a regret is looked for, and outcomes of a candidate it is averaged over."""
+SPLITS = 61
+"""Splits among which a regret is looked for."""
 
 MOST_SHOWN = 10
-WORTHWHILE = 0.01
-"""Share of the uncertainty that a run must take off to be bought, however cheap it is."""
-
-Target = Literal["loss", "regret"]
-_NAMES: Mapping[Target, str] = {"loss": "sd", "regret": "regret"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +82,8 @@ class NextRun:
 
     def __str__(self) -> str:
         scales = _sizes_told(self.at)
-        left = f"{_NAMES[self.target]}_after"
-        before = self.candidates[f"{_NAMES[self.target]}_before"].iloc[0]
+        left = f"{NAMES[self.target]}_after"
+        before = self.candidates[f"{NAMES[self.target]}_before"].iloc[0]
         if self.target == "loss":
             lines = [f"{self.law}: the mean loss at {scales} is known within {before:.2%} (sd)."]
             heads = ("sd after", "less per 1e18 FLOP")
@@ -203,7 +197,7 @@ def next_run(
     (budget,) = checked_budgets(budget)
     if target not in ("loss", "regret"):
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
-    table = _candidates(fit, candidates, budget)
+    table = checked_candidates(fit, candidates, budget)
     most = max(1, MOST_DRAWS // len(fit.members))
     splitting = [deciding(m, drift).thinned(most) for m in fit.members]
     asked = {"params": params, "tokens": tokens, "flops": flops}
@@ -219,125 +213,21 @@ def next_run(
         ],
         axis=1,
     )
-    beliefs = _Beliefs.of(draws, _noise(fit, sources), SPLITS if splits else 0)
-    judged = _judged(beliefs, table, target, budget)
-    batches = (_greedy(beliefs, table, target, budget, by_price) for by_price in (False, True))
+    beliefs = Beliefs.of(draws, _noise(fit, sources), SPLITS if splits else 0)
+    table = judged(beliefs, table, target, budget)
+    batches = (greedy(beliefs, table, target, budget, by_price) for by_price in (False, True))
     _, batch = min(batches, key=lambda left_and_batch: left_and_batch[0])
     first = ["affordable", "worthwhile", "reduction_per_flop"]
-    order = judged.sort_values(first, ascending=False, kind="stable").index
     return NextRun(
         law=fit.name,
         target=target,
         at=at,
         budget=float(budget),
-        candidates=judged.loc[order].reset_index(drop=True),
+        candidates=table.sort_values(first, ascending=False, kind="stable", ignore_index=True),
         batch=batch,
         drift=drift,
         provenance=fit.record["provenance"],
     )
-
-
-# what is asked
-
-
-def read_candidates(path: str | Path) -> pd.DataFrame:
-    """Candidate runs from a CSV, Parquet or JSON-lines file, in raw counts.
-
-    Parameters
-    ----------
-    path : path
-        With a header out of ``params``, ``tokens`` and ``flops``; sizes as people write them.
-
-    Raises
-    ------
-    RunLogError
-        If the file cannot be read.
-    DecisionError
-        If it has none of these columns, or a cell is no size.
-    """
-    raw, name = load_table(path)
-    columns = [column for column in raw if column in ("params", "tokens", "flops")]
-    if not columns:
-        raise DecisionError(
-            f"{name} has no column params, tokens or flops, but {', '.join(map(str, raw))}: name "
-            "them so"
-        )
-    values: dict[str, list[float]] = {str(column): [] for column in columns}
-    problems = []
-    for column in columns:
-        for row, cell in enumerate(raw[column], 1):
-            try:
-                values[column].append(parse_size(cell, f"row {row}, {column}"))
-            except UnitError as error:
-                problems.append(str(error))
-    if problems:
-        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
-        shown += [f"and {more} more"] * (more > 0)
-        raise DecisionError(collected(f"{name} cannot be used:", shown))
-    return pd.DataFrame(values)
-
-
-def _candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> pd.DataFrame:
-    inputs = list(fit.inputs)
-    if given is None:
-        given = _grid(fit, budget)
-    lacking = [name for name in inputs if name not in given]
-    if "flops" not in given and set(inputs) == {"params", "tokens"} and not lacking:
-        given = given.assign(flops=FLOP_PER_PARAM_TOKEN * given["params"] * given["tokens"])
-    lacking += [name for name in ("flops",) if name not in given and name not in lacking]
-    if lacking:
-        raise DecisionError(
-            f"the candidates have no column {' or '.join(lacking)}: each needs "
-            f"{', '.join(dict.fromkeys([*inputs, 'flops']))} (flops is what it costs)"
-        )
-    table = given[list(dict.fromkeys([*inputs, "flops"]))].reset_index(drop=True)
-    if not len(table):
-        raise DecisionError("there are no candidates: name at least one")
-    problems = []
-    for name in table:
-        values = pd.to_numeric(table[name], errors="coerce")
-        wrong = ~(np.isfinite(values) & (values > 0))
-        if wrong.any():
-            rows = listed(f"row {i + 1} ({table[name][i]})" for i in np.flatnonzero(wrong))
-            problems.append(f"{name} must be finite and above zero: {rows}")
-    if problems:
-        raise DecisionError(collected("these candidates cannot be judged:", problems))
-    table = table.astype(float)
-    if not (table["flops"] <= budget).any():
-        raise DecisionError(
-            f"the cheapest of {len(table)} candidates costs {table['flops'].min():.3g} FLOP, more "
-            f"than the budget of {budget:.3g}: raise the budget, or name smaller runs"
-        )
-    return table
-
-
-def _grid(fit: Fit, budget: float) -> pd.DataFrame:
-    if set(fit.inputs) == {"params", "tokens"}:
-        ratios: tuple[float, ...] = GRID_RATIOS
-    elif fit.inputs == ("flops",):
-        ratios = (1.0,)
-    else:
-        raise DecisionError(
-            f"law {fit.name!r} is a function of {' and '.join(fit.inputs)}, which does not say "
-            "what a run costs: name candidates with their flops"
-        )
-    smallest = budget / 1e3
-    if fit.runs is not None:
-        scales = fit.runs
-        known = "flops" in scales and np.isfinite(scales["flops"]).all()
-        each = (
-            scales["flops"] if known else FLOP_PER_PARAM_TOKEN * scales["params"] * scales["tokens"]
-        )
-        smallest = float(each.min())
-    if smallest > budget:
-        raise DecisionError(
-            f"the budget of {budget:.3g} FLOP is below the smallest run of the log, "
-            f"{smallest:.3g}: raise it, or name candidates"
-        )
-    flops = np.repeat(np.geomspace(smallest, budget, GRID_BUDGETS), len(ratios))
-    params = np.sqrt(flops / (FLOP_PER_PARAM_TOKEN * np.tile(ratios, GRID_BUDGETS)))
-    tokens = flops / (FLOP_PER_PARAM_TOKEN * params)
-    return pd.DataFrame({"params": params, "tokens": tokens, "flops": flops})
 
 
 def _target_scales(
@@ -377,9 +267,6 @@ def _splits(sources: list[Posterior], flops: float) -> dict[str, np.ndarray]:
     return {"params": params, "tokens": tokens}
 
 
-# what is believed
-
-
 def _seeing(posterior: Posterior, drift: bool, target: Target) -> Posterior:
     """The draws in which candidates are seen.
 
@@ -414,112 +301,3 @@ def _noise(fit: Fit, sources: list[Posterior]) -> float:
             variance = variance * (draws["nu"] + 3) / (draws["nu"] + 1)
         variances.append(float(variance.median()))
     return float(np.dot(fit.weights, variances))
-
-
-@dataclass(frozen=True, eq=False)
-class _Beliefs:
-    """What is believed of log losses at the target, at its splits and at the candidates.
-
-    Attributes
-    ----------
-    covariance : numpy.ndarray, shape (place, place)
-        The target first, then its splits, then candidates.
-    split_means : numpy.ndarray, shape (outcome, split)
-        Means of the splits' log losses, one row for each outcome of the runs seen so far.
-    floor : float
-        Expected log loss of each draw's own best split.
-    seen : int
-        Candidates seen so far.
-    """
-
-    covariance: np.ndarray
-    noise: float
-    split_means: np.ndarray
-    floor: float
-    seen: int = 0
-
-    @classmethod
-    def of(cls, draws: np.ndarray, noise: float, splits: int) -> "_Beliefs":
-        """From draws of log losses, (draw, place)."""
-        at_splits = draws[:, 1 : 1 + splits]
-        floor = float(at_splits.min(axis=1).mean()) if splits else np.nan
-        means = np.tile(at_splits.mean(axis=0), (OUTCOMES, 1))
-        return cls(np.cov(draws, rowvar=False), noise, means, floor)
-
-    @property
-    def _first(self) -> int:
-        return 1 + self.split_means.shape[1]
-
-    @property
-    def _pulls(self) -> np.ndarray:
-        """How far one sd of each candidate's outcome moves each mean, (place, candidate)."""
-        spread = np.sqrt(np.diag(self.covariance)[self._first :] + self.noise)
-        return self.covariance[:, self._first :] / spread
-
-    @property
-    def _outcomes(self) -> np.ndarray:
-        """Standard normal outcomes of one more run, in an order of its own."""
-        from scipy import stats
-
-        even = stats.norm.ppf((np.arange(OUTCOMES) + 0.5) / OUTCOMES)
-        return np.random.default_rng(self.seen).permutation(even)
-
-    def given(self, candidate: int) -> "_Beliefs":
-        """Once a candidate was seen."""
-        pull = self._pulls[:, candidate]
-        means = self.split_means + np.outer(self._outcomes, pull[1 : self._first])
-        covariance = self.covariance - np.outer(pull, pull)
-        return replace(self, covariance=covariance, split_means=means, seen=self.seen + 1)
-
-    def now(self, target: Target) -> float:
-        """The uncertainty as it stands: sd of the target's log loss, or expected regret in nats."""
-        if target == "loss":
-            return float(np.sqrt(max(self.covariance[0, 0], 0.0)))
-        return self._regret(self.split_means)
-
-    def after(self, target: Target) -> np.ndarray:
-        """What each candidate would leave of it, (candidate,)."""
-        pulls = self._pulls
-        if target == "loss":
-            return np.sqrt(np.maximum(self.covariance[0, 0] - pulls[0] ** 2, 0.0))
-        moved = pulls[1 : self._first].T[:, None, :] * self._outcomes[:, None]
-        return np.array([self._regret(self.split_means + by) for by in moved])
-
-    def _regret(self, means: np.ndarray) -> float:
-        best = float(means.min(axis=1).mean())  # of a choice made anew for each outcome
-        return float(np.exp(best) * (best - self.floor))
-
-
-def _judged(beliefs: _Beliefs, table: pd.DataFrame, target: Target, budget: float) -> pd.DataFrame:
-    """The candidates with what each would leave."""
-    judged = table.assign(affordable=table["flops"] <= budget)
-    for kind in dict.fromkeys(("loss", target)):
-        name = _NAMES[kind]
-        judged[f"{name}_before"], judged[f"{name}_after"] = beliefs.now(kind), beliefs.after(kind)
-    name = _NAMES[target]
-    before = judged[f"{name}_before"]
-    less = before - judged[f"{name}_after"]
-    return judged.assign(
-        reduction_per_flop=less / judged["flops"], worthwhile=less >= WORTHWHILE * before
-    )
-
-
-def _greedy(
-    beliefs: _Beliefs, table: pd.DataFrame, target: Target, budget: float, by_price: bool
-) -> tuple[float, pd.DataFrame]:
-    """Runs chosen one by one within a budget: what they leave in the end, and which."""
-    cost = table["flops"].to_numpy()
-    free, chosen, left, unspent = np.ones(len(cost), dtype=bool), [], [], budget
-    start = now = beliefs.now(target)
-    while (free & (cost <= unspent)).any():
-        after = beliefs.after(target)
-        gain = np.where(free & (cost <= unspent), now - after, -np.inf)
-        best = int((gain / cost if by_price else gain).argmax())
-        if gain[best] < WORTHWHILE * start:
-            break
-        beliefs, now = beliefs.given(best), float(after[best])
-        free[best], unspent = False, unspent - cost[best]
-        chosen.append(best)
-        left.append(now)
-    batch = table.iloc[chosen].reset_index(drop=True).assign(**{f"{_NAMES[target]}_after": left})
-    return now, batch

@@ -1,0 +1,121 @@
+"""Runs that could be trained: read from a file, checked, or laid out as a grid."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import MOST_LISTED, DecisionError, UnitError, collected, listed
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.posterior import Fit
+from bayescale.runs.files import load_table
+from bayescale.units import parse_size
+from bayescale.verdict import sizes
+
+GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
+"""Candidates where none are named: so many budgets, at these tokens per parameter."""
+
+WITHOUT_RUNS = 1000.0
+"""Times by which the smallest candidate is below the budget, where no runs say how small."""
+
+
+def read_candidates(path: str | Path) -> pd.DataFrame:
+    """Candidate runs from a CSV, Parquet or JSON-lines file, in raw counts.
+
+    Parameters
+    ----------
+    path : path
+        With a header out of ``params``, ``tokens`` and ``flops``; sizes as people write them.
+
+    Raises
+    ------
+    RunLogError
+        If the file cannot be read.
+    DecisionError
+        If it has none of these columns, or a cell is no size.
+    """
+    raw, name = load_table(path)
+    columns = [column for column in raw if column in ("params", "tokens", "flops")]
+    if not columns:
+        raise DecisionError(
+            f"{name} has no column params, tokens or flops, but {', '.join(map(str, raw))}: name "
+            "them so"
+        )
+    values: dict[str, list[float]] = {str(column): [] for column in columns}
+    problems = []
+    for column in columns:
+        for row, cell in enumerate(raw[column], 1):
+            try:
+                values[column].append(parse_size(cell, f"row {row}, {column}"))
+            except UnitError as error:
+                problems.append(str(error))
+    if problems:
+        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
+        shown += [f"and {more} more"] * (more > 0)
+        raise DecisionError(collected(f"{name} cannot be used:", shown))
+    return pd.DataFrame(values)
+
+
+def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> pd.DataFrame:
+    """Candidates with the laws' inputs and ``flops``, their price: those given, or a grid.
+
+    Raises
+    ------
+    DecisionError
+        If they lack a column, a value makes no sense, or none is within the budget.
+    """
+    inputs = list(fit.inputs)
+    if given is None:
+        given = _grid(fit, budget)
+    lacking = [name for name in inputs if name not in given]
+    if "flops" not in given and set(inputs) == {"params", "tokens"} and not lacking:
+        given = given.assign(flops=FLOP_PER_PARAM_TOKEN * given["params"] * given["tokens"])
+    lacking += [name for name in ("flops",) if name not in given and name not in lacking]
+    if lacking:
+        raise DecisionError(
+            f"the candidates have no column {' or '.join(lacking)}: each needs "
+            f"{', '.join(dict.fromkeys([*inputs, 'flops']))} (flops is what it costs)"
+        )
+    table = given[list(dict.fromkeys([*inputs, "flops"]))].reset_index(drop=True)
+    if not len(table):
+        raise DecisionError("there are no candidates: name at least one")
+    problems = []
+    for name in table:
+        values = pd.to_numeric(table[name], errors="coerce")
+        wrong = ~(np.isfinite(values) & (values > 0))
+        if wrong.any():
+            rows = listed(f"row {i + 1} ({table[name][i]})" for i in np.flatnonzero(wrong))
+            problems.append(f"{name} must be finite and above zero: {rows}")
+    if problems:
+        raise DecisionError(collected("these candidates cannot be judged:", problems))
+    table = table.astype(float)
+    if not (table["flops"] <= budget).any():
+        raise DecisionError(
+            f"the cheapest of {len(table)} candidates costs {table['flops'].min():.3g} FLOP, more "
+            f"than the budget of {budget:.3g}: raise the budget, or name smaller runs"
+        )
+    return table
+
+
+def _grid(fit: Fit, budget: float) -> pd.DataFrame:
+    if set(fit.inputs) == {"params", "tokens"}:
+        ratios: tuple[float, ...] = GRID_RATIOS
+    elif fit.inputs == ("flops",):
+        ratios = (1.0,)
+    else:
+        raise DecisionError(
+            f"law {fit.name!r} is a function of {' and '.join(fit.inputs)}, which does not say "
+            "what a run costs: name candidates with their flops"
+        )
+    smallest = budget / WITHOUT_RUNS
+    if fit.runs is not None:
+        smallest = float(sizes(fit.runs.frame, fit.inputs).min())
+    if smallest > budget:
+        raise DecisionError(
+            f"the budget of {budget:.3g} FLOP is below the smallest run of the log, "
+            f"{smallest:.3g}: raise it, or name candidates"
+        )
+    flops = np.repeat(np.geomspace(smallest, budget, GRID_BUDGETS), len(ratios))
+    params = np.sqrt(flops / (FLOP_PER_PARAM_TOKEN * np.tile(ratios, GRID_BUDGETS)))
+    tokens = flops / (FLOP_PER_PARAM_TOKEN * params)
+    return pd.DataFrame({"params": params, "tokens": tokens, "flops": flops})
