@@ -50,6 +50,9 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+REPEATED = 1.05
+"""Epochs from which on tokens count as seen again."""
+
 _MOST_ROTATED = 500  # a rotation of more runs costs more than it saves
 
 
@@ -665,6 +668,13 @@ def _is_own(law: Law) -> bool:
     return LAWS.get(law.name) is not law
 
 
+def _repeats(runs: Runs) -> bool:
+    """Whether any run has seen tokens again, so that laws of fresh data do not apply."""
+    if "unique_tokens" not in runs:
+        return False
+    return bool((runs["tokens"] > REPEATED * runs["unique_tokens"]).any())
+
+
 def default_laws(runs: Runs) -> tuple[str, ...]:
     """Names of the laws that a log's columns can carry, pooled where none is named.
 
@@ -677,7 +687,7 @@ def default_laws(runs: Runs) -> tuple[str, ...]:
         c for c in ("params", "tokens", "flops") if c in runs and np.isfinite(runs[c]).all()
     }
     if {"params", "tokens"} <= complete:
-        return ("chinchilla", "kaplan_irreducible")
+        return ("repetition",) if _repeats(runs) else ("chinchilla", "kaplan_irreducible")
     for column, name in (("flops", "compute"), ("params", "params"), ("tokens", "tokens")):
         if column in complete:
             return (f"henighan_{name}", f"saturating_{name}")

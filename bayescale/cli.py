@@ -267,6 +267,10 @@ def forecast(
     flops: Annotated[
         str | None, typer.Option("--flops", help="A budget, for example 5.76e23.")
     ] = None,
+    unique_tokens: Annotated[
+        str | None,
+        typer.Option("--unique-tokens", help="How many of the tokens are unique; else all."),
+    ] = None,
     target: Annotated[
         float | None, typer.Option("--target", help="A loss: how likely is one below it?")
     ] = None,
@@ -281,9 +285,15 @@ def forecast(
     """The loss of a larger run: the mean of runs, one new run, and whether to trust it."""
     scales = {
         name: parse_size(text, f"--{name}")
-        for name, text in {"params": params, "tokens": tokens, "flops": flops}.items()
+        for name, text in {
+            "params": params,
+            "tokens": tokens,
+            "flops": flops,
+            "unique-tokens": unique_tokens,
+        }.items()
         if text is not None
     }
+    scales = {name.replace("-", "_"): value for name, value in scales.items()}
     from bayescale.forecast import forecast as forecast_loss
     from bayescale.trust.resampling import resampling_notes, widen
 
@@ -492,7 +502,8 @@ def allocate(
         str, typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving).")
     ],
     max_tokens: Annotated[
-        str | None, typer.Option("--max-tokens", help="Most training tokens there are: 10T.")
+        str | None,
+        typer.Option("--max-tokens", help="Most tokens there are: 10T; repeated where laws allow."),
     ] = None,
     max_params: Annotated[
         str | None, typer.Option("--max-params", help="Largest model: 70B.")

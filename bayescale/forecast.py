@@ -15,7 +15,7 @@ import xarray as xr
 
 from bayescale.errors import LawError, PosteriorError
 from bayescale.laws import Law, compute_optimal
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, all_unique, splits
 from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, quantiles
 from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE, sizes, verdict
@@ -34,6 +34,7 @@ class Forecast:
         ``loss_new`` is None for a point estimate without noise.
     points : pandas.DataFrame
         One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
+        ``unique_tokens`` where the law asks for them,
         ``extrapolation_ratio``: how many times larger than the largest training run,
         ``half_width``: of the 90 % interval of log mean loss, ``verdict`` and ``why``: whether
         to trust it (see :mod:`bayescale.verdict`).
@@ -90,6 +91,7 @@ class Forecast:
         return {
             "law": self.law,
             **{name: None if np.isnan(point[name]) else float(point[name]) for name in SCALES},
+            **{name: float(point[name]) for name in ("unique_tokens",) if name in point},
             "interval": self.interval,
             "loss": quantiles(self.loss, self.interval),
             "loss_new": None if self.loss_new is None else quantiles(self.loss_new, self.interval),
@@ -125,6 +127,8 @@ class Forecast:
                 for name in ("params", "tokens")
                 if np.isfinite(row[name])
             ]
+            if row.get("unique_tokens", row["tokens"]) < row["tokens"]:
+                sizes.append(f"{format_size(row['unique_tokens'])} of them unique")
             if np.isfinite(row["flops"]):
                 sizes.append(f"{row['flops']:.3g} FLOP")
             lines.append(f"{self.law} at {', '.join(sizes)}:")
@@ -166,6 +170,7 @@ def forecast(
     params: Any = None,
     tokens: Any = None,
     flops: Any = None,
+    unique_tokens: Any = None,
     target: float | None = None,
     interval: float = DEFAULT_INTERVAL,
     tolerance: float = TOLERANCE,
@@ -184,6 +189,8 @@ def forecast(
         FLOP. For a law of params and tokens the budget is split at the median over draws of
         each draw's compute-optimal params, with C = 6 N D and the law taken to hold exactly:
         one definite run, at which every draw is then evaluated.
+    unique_tokens : float or array_like, shape (point,)
+        For a law that asks how many of the tokens are unique; all of them where not given.
     target : float, optional
         A loss in nats per token, for the chance of ending below it.
     interval : float
@@ -218,7 +225,12 @@ def forecast(
         raise PosteriorError(f"target is {target:g}, but a loss must be greater than zero")
     given = {
         name: np.atleast_1d(np.asarray(value, dtype=float))
-        for name, value in {"params": params, "tokens": tokens, "flops": flops}.items()
+        for name, value in {
+            "params": params,
+            "tokens": tokens,
+            "flops": flops,
+            "unique_tokens": unique_tokens,
+        }.items()
         if value is not None
     }
     for name, values in given.items():
@@ -231,7 +243,8 @@ def forecast(
     scatters = all("sigma" in source.draws for source in sources)
     news = [p.new_run(x) for p, x in zip(sources, losses, strict=True)] if scatters else []
     scale_free = np.full(losses[0].sizes["point"], np.nan)
-    points = pd.DataFrame({name: scales.get(name, scale_free) for name in SCALES})
+    columns = (*SCALES, *(name for name in fit.inputs if name not in SCALES))
+    points = pd.DataFrame({name: scales.get(name, scale_free) for name in columns})
     points["extrapolation_ratio"] = extrapolation_ratio(fit, points)
     pooled = "a new family" if fit.families else None
 
@@ -300,7 +313,7 @@ def _places(
     given: dict[str, np.ndarray],
     family: str | None,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
-    if set(given) == {"flops"} and set(fit.inputs) == {"params", "tokens"}:
+    if set(given) == {"flops"} and splits(fit.inputs):
         # of the laws as they stand: where a walk goes along params or tokens, coefficients
         # beside it no longer say what the law would choose
         split = [_optimum(member, given["flops"], family) for member in fit.members]
@@ -308,8 +321,10 @@ def _places(
         chosen = np.exp(np.median(np.log(params.values), axis=(0, 1)))
         pairs = given["flops"] / FLOP_PER_PARAM_TOKEN
         places = {"params": chosen, "tokens": pairs / chosen, "flops": given["flops"]}
+        places = dict(all_unique(fit.inputs, places))
         tokens = xr.DataArray(pairs, dims="point") / params
         return places, {"params": params, "tokens": tokens}
+    given = dict(all_unique(fit.inputs, given))
     for source in sources:
         _require_inputs(source.law, set(given))
     try:
@@ -336,7 +351,7 @@ def _require_inputs(law: Law, given: set[str]) -> None:
     if given == set(law.inputs):
         return
     options = [" and ".join(f"--{name}" for name in law.inputs)]
-    if set(law.inputs) == {"params", "tokens"}:
+    if splits(law.inputs):
         options.append("--flops alone, for the compute-optimal split")
     raise LawError(
         f"law {law.name!r} is a function of {' and '.join(law.inputs)}, but "

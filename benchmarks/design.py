@@ -1,7 +1,7 @@
 """Buying runs one at a time: what each way of choosing them costs until forecasts are good.
 
-Public run logs whose largest runs are held out. All ways start from the same few cheapest runs
-and may buy any of the others, whose losses are known only once they are bought. After each
+Public run logs whose largest runs are held out. All ways start from the same few cheap runs and
+may buy any of the others, whose losses are known only once they are bought. After each
 purchase Chinchilla's law is fitted again, with drift, and the held-out runs are forecast.
 ``next_run`` buys what narrows the loss at the held-out runs' typical size most for its price;
 the others buy at random, the cheapest first, or where the law is least known (D-optimal).
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,14 +32,21 @@ from bayescale.trust import scores
 from bayescale.verdict import sizes
 
 CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")
-STARTING, PURCHASES = 6, 20
+STARTING, AMONG, PURCHASES = 6, 12, 16
+"""Runs to start from, out of so many cheapest ones, and runs that are then bought."""
+
 HELD_OUT = 0.1
-SEEDS = 5
-"""Random choices are repeated so often."""
+STARTS, SEEDS = 4, 2
+"""Starts that every way is tried from, and random choices from each."""
+
+LIMITS_AFTER = (4, 8, 16)
+"""Purchases at random after which what they have reached becomes a limit."""
 
 SAMPLER = {"draws": 400, "tune": 500}
 NEXT, RANDOM = "next_run", "random"
 WAYS = (NEXT, RANDOM, "cheapest first", "D-optimal")
+
+HEADS = {"error": "error", "crps": "CRPS", "half_width": "width"}
 
 Choose = Callable[[Posterior, pd.DataFrame], int]
 """From a fit and the runs still to be had to the position of the one to buy."""
@@ -76,14 +84,14 @@ def at_random(seed: int) -> Choose:
     return lambda fit, left: int(rng.integers(len(left)))
 
 
-def bought(runs: Runs, card: ModelCard, choose: Choose) -> Iterator[dict[str, Any]]:
-    """The state after each purchase: compute spent, error and width at the held-out runs."""
+def bought(runs: Runs, card: ModelCard, choose: Choose, start: int) -> Iterator[dict[str, Any]]:
+    """The state after each purchase: compute spent, and how the held-out runs are forecast."""
     size = sizes(runs.frame, card.law.inputs)
     order = np.argsort(size, kind="stable")
     held_out = np.zeros(len(runs), dtype=bool)
     held_out[order[-max(2, round(HELD_OUT * len(runs))) :]] = True
     have = np.zeros(len(runs), dtype=bool)
-    have[order[:STARTING]] = True
+    have[np.random.default_rng(start).choice(order[:AMONG], STARTING, replace=False)] = True
     ahead = runs.frame[held_out]
     for purchase in range(PURCHASES + 1):
         fit = refit(runs.take(have), card, **SAMPLER)
@@ -92,10 +100,15 @@ def bought(runs: Runs, card: ModelCard, choose: Choose) -> Iterator[dict[str, An
         )
         median = answer.loss.median(("chain", "draw")).values
         mean = np.log(answer.loss.values.reshape(-1, len(ahead)))
+        assert answer.loss_new is not None
+        with np.errstate(divide="ignore"):  # few degrees of freedom reach a loss of nothing
+            new = np.log(answer.loss_new.values.reshape(-1, len(ahead)))
+        crps = scores.crps(scores.limited(new), np.log(ahead["loss"].to_numpy()))
         yield {
             "purchase": purchase,
             "spent": float(size[have].sum()),
             "error": scores.rmsle(median, ahead["loss"]),
+            "crps": float(crps.mean()),
             "half_width": float(scores.half_width(mean, 0.9).mean()),
         }
         rest = np.flatnonzero(~have & ~held_out)
@@ -109,78 +122,79 @@ def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
     size = sizes(runs.frame, card.law.inputs)
     largest = runs.frame[size >= np.quantile(size, 1 - HELD_OUT)]
     target = np.exp(np.log(largest[["params", "tokens"]]).mean())
-    ways: list[tuple[str, int, Choose]] = [
-        (NEXT, 0, by_next_run(target)),
-        ("cheapest first", 0, cheapest),
-        ("D-optimal", 0, d_optimal),
-        *((RANDOM, seed, at_random(seed)) for seed in range(SEEDS)),
-    ]
     parts = []
-    for way, seed, choose in ways:
-        rows = pd.DataFrame(bought(runs, card, choose))
-        parts.append(rows.assign(way=way, seed=seed))
-        print(f"  {way} {seed}", file=sys.stderr, flush=True)
+    for start in range(STARTS):
+        ways: list[tuple[str, int, Choose]] = [
+            (NEXT, 0, by_next_run(target)),
+            ("cheapest first", 0, cheapest),
+            ("D-optimal", 0, d_optimal),
+            *((RANDOM, seed, at_random(SEEDS * start + seed)) for seed in range(SEEDS)),
+        ]
+        for way, seed, choose in ways:
+            rows = pd.DataFrame(bought(runs, card, choose, start))
+            parts.append(rows.assign(way=way, start=start, seed=seed))
+            print(f"  {way} {start} {seed}", file=sys.stderr, flush=True)
     return pd.concat(parts, ignore_index=True)
 
 
 def reached(path: pd.DataFrame, column: str, limit: float) -> float:
-    """Compute spent until a column stays at or below a limit; infinite if it never does."""
-    above = np.flatnonzero((path[column] > limit).to_numpy())
-    first = above[-1] + 1 if len(above) else 0
-    return float(path["spent"].iloc[first]) if first < len(path) else np.inf
+    """Compute spent until a column is first at or below a limit; infinite if it never is."""
+    below = path[path[column] <= limit]
+    return float(below["spent"].min()) if len(below) else np.inf
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Compute that each way took to limits on error and width, over random's, by set.
+    """Compute that each way took to limits over what random choices took, by set.
 
-    Limits are what random choices have reached for good after half and after all of their
-    purchases, at the median over seeds.
+    Limits are the medians that random choices reached after some numbers of purchases; compute
+    is the median over starts, and over seeds.
     """
     rows = []
     for name, of_set in found.groupby("set", sort=False):
         random = of_set[of_set["way"] == RANDOM]
-        for column in ("error", "half_width"):
-            for share in (0.5, 1.0):
-                at = random[random["purchase"] == round(share * random["purchase"].max())]
-                limit = float(at[column].median())
-                spent = {
-                    way: float(
-                        np.median([reached(p, column, limit) for _, p in part.groupby("seed")])
+        for column, after in product(("error", "crps", "half_width"), LIMITS_AFTER):
+            limit = float(random.loc[random["purchase"] == after, column].median())
+            spent = {
+                way: float(
+                    np.median(
+                        [
+                            reached(path, column, limit)
+                            for _, path in part.groupby(["start", "seed"])
+                        ]
                     )
-                    for way, part in of_set.groupby("way", sort=False)
-                }
-                row = {"set": name, "limit on": column, "limit": f"{limit:.2%}"}
-                row |= {"random's FLOP": f"{spent[RANDOM]:.3g}"}
-                rows.append(
-                    row | {way: spent[way] / spent[RANDOM] for way in WAYS if way != RANDOM}
                 )
+                for way, part in of_set.groupby("way", sort=False)
+            }
+            row = {"set": name, "limit on": HEADS[column], "limit": f"{limit:.2%}"}
+            row |= {"random's FLOP": f"{spent[RANDOM]:.2g}"}
+            rows.append(row | {way: spent[way] / spent[RANDOM] for way in WAYS if way != RANDOM})
     return pd.DataFrame(rows)
 
 
 def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
     """The report as a page."""
-    at = [0, 5, 10, 15, PURCHASES]
     rows = [
         {"set": name, "way": way}
         | {
-            f"after {k}": f"{part[part['purchase'] == k]['spent'].median():.2g} FLOP, "
-            f"{part[part['purchase'] == k]['error'].median():.2%}, "
-            f"±{part[part['purchase'] == k]['half_width'].median():.2%}"
-            for k in at
-            if (part["purchase"] == k).any()
+            f"after {k}": f"{at['spent'].median():.2g} FLOP, {at['error'].median():.2%}, "
+            f"±{at['half_width'].median():.2%}"
+            for k in (0, *LIMITS_AFTER)
+            for at in [part[part["purchase"] == k]]
+            if len(at)
         }
         for (name, way), part in found.groupby(["set", "way"], sort=False)
     ]
     parts = [
         "# Buying runs one at a time",
         f"Made by `{results['command']}`.",
-        f"From the {STARTING} cheapest runs of each log, {PURCHASES} more are bought one by one; "
-        f"the largest tenth of runs by compute is held out and forecast after each purchase, by "
-        f"Chinchilla's law with drift. Random choices are the median of {SEEDS}.",
-        "Compute spent until a limit was reached for good, over what random choices took. Limits "
-        "are what random choices had reached after half and after all of their purchases: on the "
-        "error of log loss at the held-out runs, and on half the mean width of 90 % intervals of "
-        "their mean loss. Infinite: not within these purchases.",
+        f"From {STARTING} of the {AMONG} cheapest runs of each log, {PURCHASES} more are bought "
+        "one by one; the largest tenth of runs by compute is held out and forecast after each "
+        f"purchase, by Chinchilla's law with drift. Medians over {STARTS} starts, and for random "
+        f"choices {SEEDS} seeds of each.",
+        "Compute spent until a limit was first reached, over what random choices took. Limits are "
+        f"what random choices reach after {', '.join(map(str, LIMITS_AFTER))} purchases: error and "
+        "CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of their "
+        "mean loss. Infinite: not within these purchases.",
         table(pd.DataFrame(results["summary"])),
         "Compute spent, error and half width after so many purchases:",
         table(pd.DataFrame(rows)),

@@ -52,6 +52,7 @@ def test_prior_losses_are_those_of_language_models(name: str) -> None:
     values = {coefficient: drawn[coefficient] for coefficient in card.law.coefficients}
     for params in 10.0 ** np.arange(7, 13):
         scales = {"params": params, "tokens": 20 * params, "flops": 120 * params**2}
+        scales["unique_tokens"] = scales["tokens"]
         loss = card.law.loss(**{i: scales[i] for i in card.law.inputs}, **values)
         assert np.mean((loss > 0.5) & (loss < 15)) > 0.95, f"at {params:g} parameters"
 

@@ -39,6 +39,7 @@ from bayescale.laws import (
     compute_optimal,
     find_law,
 )
+from bayescale.laws.law import all_unique
 from bayescale.runs import Runs
 from bayescale.units import FLOP_PER_PF_DAY
 
@@ -118,7 +119,7 @@ def language_models(card: ModelCard) -> ModelCard:
 def example(law: Law) -> tuple[dict[str, float], dict[str, float]]:
     """Realistic inputs and coefficients of a law: the medians of its prior."""
     drawn = language_models(load_card(law.name)).draw_prior(4001, seed=1)
-    scales = {"params": 3e9, "tokens": 5e10, "flops": 9e20}
+    scales = {"params": 3e9, "tokens": 5e10, "flops": 9e20, "unique_tokens": 1e10}
     return (
         {name: scales[name] for name in law.inputs},
         {name: float(np.median(drawn[name])) for name in law.coefficients},
@@ -172,9 +173,13 @@ def test_closed_form_optimum_is_where_the_numeric_search_ends(law: Law) -> None:
 def test_no_other_split_of_the_budget_beats_the_optimum(law: Law) -> None:
     _, values = example(law)
     params, tokens = compute_optimal(law, 1e22, values)
-    best = law.loss(float(params), float(tokens), **values)
+
+    def loss(factor: float) -> float:
+        scales = {"params": params * factor, "tokens": tokens / factor}
+        return float(law.loss(**all_unique(law.inputs, scales), **values))
+
     for factor in np.geomspace(0.01, 100, 41):
-        assert law.loss(params * factor, tokens / factor, **values) >= best * (1 - 1e-12)
+        assert loss(factor) >= loss(1.0) * (1 - 1e-12)
 
 
 def test_a_law_of_one_scale_cannot_split_a_budget() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decide.allocation import Allocation, Judged
+from bayescale.decide.allocation import Allocation, Judged, MoreData
 from bayescale.decide.optimum import (
     Best,
     Losses,
@@ -34,6 +34,9 @@ from bayescale.verdict import TOLERANCE
 
 MOST_DRAWS = 4000
 """Draws that are optimised, in all; evenly spaced ones where a fit has more."""
+
+MORE_DATA = (2.0, np.inf)
+"""Times the unique tokens there are, whose worth is told."""
 
 _HALF_DECADE = np.sqrt(10.0)
 
@@ -63,7 +66,8 @@ def allocate(
     flops : float or array_like, shape (budget,)
         Budgets in FLOP: training, 6 N D, and serving where ``inference_tokens`` are given.
     max_tokens : float, optional
-        Most training tokens there are, each seen once.
+        Most training tokens there are. Each is seen once, but by laws that ask how many tokens
+        are unique they are repeated as often as pays.
     max_params : float, optional
         Largest model.
     sizes : sequence of float, optional
@@ -129,8 +133,10 @@ def allocate(
     if price is not None and not 0 < price < np.inf:
         raise DecisionError(f"price is {price:g} dollars per FLOP, but must be above zero")
     budgets = checked_budgets(flops)
+    repeats = "unique_tokens" in fit.inputs
     limits = Constraints(
-        max_tokens=max_tokens,
+        max_tokens=None if repeats else max_tokens,
+        unique_tokens=max_tokens if repeats else None,
         max_params=max_params,
         sizes=None if sizes is None else tuple(float(size) for size in sizes),
         inference_tokens=float(inference_tokens),
@@ -147,6 +153,11 @@ def allocate(
     ]
     at = laws[0].best.at(budgets)
 
+    def unique(points: pd.DataFrame) -> dict[str, Any]:
+        if limits.unique_tokens is None:
+            return {}
+        return {"unique_tokens": np.minimum(points["tokens"], limits.unique_tokens)}
+
     def told(of: Sequence[_Answering], points: pd.DataFrame, fit: Fit, **more: Any) -> Allocation:
         return Allocation(
             law=fit.name,
@@ -158,9 +169,11 @@ def allocate(
             choice=_judged(of, points, budgets, fit),
             exponent=fit.mix([law.exponent for law in of]),
             at_choice=forecast(
-                fit, params=points["params"], tokens=points["tokens"], interval=interval,
-                tolerance=tolerance, family=family, drift=drift, allow_unconverged=True,
+                fit, params=points["params"], tokens=points["tokens"], **unique(points),
+                interval=interval, tolerance=tolerance, family=family, drift=drift,
+                allow_unconverged=True,
             ),
+            more_data=_more_data(of, budgets, limits, family, fit),
             at_end=float(np.mean([_at_end(law.best, at) for law in of])),
             drift=drift,
             price=price,
@@ -216,9 +229,9 @@ def _answering(
     budgets: np.ndarray,
     limits: Constraints,
 ) -> _Answering:
-    losses = losses_of(posterior, family)
+    losses = losses_of(posterior, family, limits.unique_tokens)
     ends = np.array([budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE])
-    free = best_split(losses, ends, Constraints())
+    free = best_split(losses_of(posterior, family), ends, Constraints())
     growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
     exponent = _as_draws(posterior, growth, "budget").isel(budget=0, drop=True)
     return _Answering(posterior, losses, best_split(losses, rungs, limits), exponent)
@@ -238,6 +251,31 @@ def _judged(
         for name, values in found.items():
             answers[name].append(law.as_draws(values, "point"))
     return Judged(points, **{name: fit.mix(each) for name, each in answers.items()})
+
+
+def _more_data(
+    laws: Sequence[_Answering],
+    budgets: np.ndarray,
+    limits: Constraints,
+    family: str | None,
+    fit: Fit,
+) -> tuple[MoreData, ...]:
+    """What more unique tokens would be worth, where those there are are limited."""
+    if limits.unique_tokens is None:
+        return ()
+    found = []
+    for times in MORE_DATA:
+        nats, flops = [], []
+        for law in laws:
+            losses = losses_of(law.posterior, family, times * limits.unique_tokens)
+            best = best_split(losses, law.best.flops, limits)
+            at = law.best.at(budgets)
+            now = law.best.loss[:, at]
+            nats.append(law.as_draws(np.maximum(now - best.loss[:, at], 0.0), "budget"))
+            enough = np.minimum(least_compute(best, now), budgets)
+            flops.append(law.as_draws(budgets - enough, "budget"))
+        found.append(MoreData(times, fit.mix(nats), fit.mix(flops)))
+    return tuple(found)
 
 
 def _across(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,6 +81,23 @@ class Judged:
         return text if price is None else f"{text}, ${float(wasted.mean()) * price:,.0f}"
 
 
+class MoreData(NamedTuple):
+    """What more unique tokens would be worth.
+
+    Attributes
+    ----------
+    times : float
+        How many times those that there are.
+    loss, flops : xarray.DataArray
+        Dims (chain, draw, budget): nats per token off the loss at the best split, and the compute
+        that would be saved at the loss that is reached now.
+    """
+
+    times: float
+    loss: xr.DataArray
+    flops: xr.DataArray
+
+
 @dataclass(frozen=True, eq=False)
 class Allocation:
     """How to split one or more budgets.
@@ -107,6 +124,9 @@ class Allocation:
         taken, ``holds``, the law that is right, and expected ``regret`` and ``wasted``.
     at_end : float
         Share of draws whose best split lies at an end of the tokens per parameter looked at.
+    more_data : tuple of MoreData
+        Twice as many unique tokens, and endless ones; empty unless they are limited and the law
+        knows what repetition is worth.
     """
 
     law: str
@@ -126,6 +146,7 @@ class Allocation:
     by_law: tuple["Allocation", ...] = ()
     weights: tuple[float, ...] = ()
     across: pd.DataFrame | None = None
+    more_data: tuple[MoreData, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """One row a budget: intervals of the best split, the choice, its loss and its regret."""
@@ -146,7 +167,10 @@ class Allocation:
 
     def _best(self, i: int) -> dict[str, xr.DataArray]:
         params, tokens = self.params.isel(budget=i), self.tokens.isel(budget=i)
-        return {"params": params, "tokens": tokens, "tokens_per_param": tokens / params}
+        best = {"params": params, "tokens": tokens, "tokens_per_param": tokens / params}
+        if self.limits.unique_tokens is not None:
+            best["epochs"] = (tokens / self.limits.unique_tokens).clip(1.0)
+        return best
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line.
@@ -174,6 +198,7 @@ class Allocation:
                 "max_params": limits.max_params,
                 "sizes": None if limits.sizes is None else list(limits.sizes),
                 "inference_tokens": limits.inference_tokens,
+                "unique_tokens": limits.unique_tokens,
             },
             "price": self.price,
             "drift": self.drift,
@@ -203,6 +228,14 @@ class Allocation:
                 | law.choice.to_json(i, self.interval, self.price)
                 for law, weight in zip(self.by_law, self.weights, strict=True)
             },
+            "more_data": [
+                {
+                    "times": more.times if np.isfinite(more.times) else None,
+                    "loss": quantiles(more.loss.isel(budget=i), self.interval),
+                    "flops": quantiles(more.flops.isel(budget=i), self.interval),
+                }
+                for more in self.more_data
+            ],
             "across": []
             if across is None
             else across[across["flops"] == self.flops[i]].to_dict(orient="records"),
@@ -284,6 +317,8 @@ class Allocation:
             f"{loss['upper']:.4f})  nats/token, mean of runs",
             f"  regret      {self.choice.told(i, self.interval, self.price)}",
         ]
+        if "epochs" in best:
+            lines += self._data_told(i, point, best["epochs"])
         if point["flops"] < 0.99 * self.flops[i]:
             unspent = 1 - point["flops"] / self.flops[i]
             lines.append(f"  The limits leave {unspent:.0%} of the budget unspent.")
@@ -301,6 +336,24 @@ class Allocation:
                 f"{row['wasted']:.2g} FLOP, {row['wasted'] / self.flops[i]:.1%}."
                 for row in rows
             ]
+        return lines
+
+    def _data_told(self, i: int, point: pd.Series, epochs: Mapping[str, float]) -> list[str]:
+        unique = self.limits.unique_tokens
+        assert unique is not None
+        lines = [
+            f"  epochs      {max(point['tokens'] / unique, 1.0):.3g} over {format_size(unique)} "
+            f"unique tokens; best {epochs['lower']:.3g} to {epochs['upper']:.3g}"
+        ]
+        for more in self.more_data:
+            what = "twice as many" if np.isfinite(more.times) else "endless"
+            nats = quantiles(more.loss.isel(budget=i), self.interval)
+            share = quantiles(more.flops.isel(budget=i) / self.flops[i], self.interval)
+            lines.append(
+                f"    {what} unique tokens: {nats['median']:.2g} nats less ({nats['lower']:.2g} to "
+                f"{nats['upper']:.2g}), or {share['median']:.0%} of the compute saved "
+                f"({share['lower']:.0%} to {share['upper']:.0%})"
+            )
         return lines
 
 

@@ -22,6 +22,9 @@ OVERFIT = 0.02
 ENDLESS = 1e30
 """Tokens or params beyond which an answer is taken as endless, where the law holds exactly."""
 
+ENDLESS_DATA = 1e100
+"""Tokens that leave nothing to be learnt; finite, so that ratios of them are numbers."""
+
 FURTHEST = 1000.0
 """Times the largest run's tokens or params up to which a target is looked for under drift."""
 
@@ -322,7 +325,7 @@ def _overfit(
             loss = _loss(posterior, given, at, asked, x, family)
             params = x if asked == "params" else xr.full_like(x, at)
             endless = posterior.loss(
-                {"params": params, "tokens": xr.full_like(params, np.inf)}, family
+                {"params": params, "tokens": xr.full_like(params, ENDLESS_DATA)}, family
             )
             if not np.isfinite(endless).all():
                 raise LawError(f"law {posterior.name!r} has no value for endless tokens")

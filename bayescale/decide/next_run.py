@@ -17,7 +17,7 @@ from bayescale.decide.candidates import checked_candidates
 from bayescale.decide.optimum import best_choice, best_split, deciding, losses_of
 from bayescale.decide.spending import Constraints, checked_budgets
 from bayescale.errors import DecisionError
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split, splits
 from bayescale.posterior import Fit, Posterior
 from bayescale.units import format_size
 
@@ -202,18 +202,19 @@ def next_run(
     splitting = [deciding(m, drift).thinned(most) for m in fit.members]
     asked = {"params": params, "tokens": tokens, "flops": flops}
     at = _target_scales(fit, splitting, asked, target)
-    splits = _splits(splitting, at["flops"]) if target == "regret" else {}
+    among = _splits(splitting, at["flops"]) if target == "regret" else {}
     sources = [_seeing(m, drift, target).thinned(most) for m in fit.members]
+    scales = [name for name in fit.inputs if name in table]
     # the target first, then its splits where a regret is asked for, then candidates
     draws = np.concatenate(
         [
-            _log_losses(fit, sources, {name: np.array([at[name]]) for name in fit.inputs}),
-            *([_log_losses(fit, splitting, splits)] if splits else []),
-            _log_losses(fit, sources, {name: table[name].to_numpy() for name in fit.inputs}),
+            _log_losses(fit, sources, {name: np.array([at[name]]) for name in scales}),
+            *([_log_losses(fit, splitting, among)] if among else []),
+            _log_losses(fit, sources, {name: table[name].to_numpy() for name in scales}),
         ],
         axis=1,
     )
-    beliefs = Beliefs.of(draws, _noise(fit, sources), SPLITS if splits else 0)
+    beliefs = Beliefs.of(draws, _noise(fit, sources), SPLITS if among else 0)
     table = judged(beliefs, table, target, budget)
     batches = (greedy(beliefs, table, target, budget, by_price) for by_price in (False, True))
     _, batch = min(batches, key=lambda left_and_batch: left_and_batch[0])
@@ -240,13 +241,14 @@ def _target_scales(
     if target == "regret":
         for member in fit.members:
             require_split(member.law)
-    if set(known) == {"flops"} and set(fit.inputs) == {"params", "tokens"}:
+    if set(known) == {"flops"} and splits(fit.inputs):
         losses = [losses_of(source) for source in sources]
         choice = best_choice(losses, fit.weights, np.array([known["flops"]]), Constraints())
         return {"params": float(choice[0][0]), "tokens": float(choice[1][0]), **known}
-    if set(known) != set(fit.inputs) or target == "regret":
-        needed = [] if target == "regret" else [" and ".join(fit.inputs)]
-        if set(fit.inputs) == {"params", "tokens"}:
+    inputs = [name for name in fit.inputs if name != "unique_tokens"]
+    if set(known) != set(inputs) or target == "regret":
+        needed = [] if target == "regret" else [" and ".join(inputs)]
+        if splits(fit.inputs):
             needed.append("flops alone")
         raise DecisionError(
             f"the target is given by {' and '.join(known) or 'nothing'}, but "

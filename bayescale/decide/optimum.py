@@ -64,8 +64,13 @@ def deciding(posterior: Posterior, drift: bool) -> Posterior:
     return replace(source, card=card.without_drift())
 
 
-def losses_of(posterior: Posterior, family: str | None = None) -> Losses:
-    """The mean loss of a posterior's draws as a function of arrays."""
+def losses_of(
+    posterior: Posterior, family: str | None = None, unique_tokens: float | None = None
+) -> Losses:
+    """The mean loss of a posterior's draws as a function of arrays.
+
+    Of the tokens at most ``unique_tokens`` are unique, where the law asks how many.
+    """
     n = posterior.draws.sizes["chain"] * posterior.draws.sizes["draw"]
     shape = tuple(posterior.draws.sizes[d] for d in ("chain", "draw"))
     each = ("chain", "draw", "budget")
@@ -77,6 +82,8 @@ def losses_of(posterior: Posterior, family: str | None = None) -> Losses:
             name: xr.DataArray(x.reshape(*shape, -1) if own else x, dims=each if own else each[-1:])
             for name, x in (("params", params), ("tokens", tokens))
         }
+        if unique_tokens is not None:
+            inputs["unique_tokens"] = inputs["tokens"].clip(max=unique_tokens)
         found = posterior.loss(inputs, family).transpose(*each)
         return found.values.reshape(n, -1)
 

@@ -35,6 +35,9 @@ class Constraints:
         The models that can be built, in params; any size where not given.
     inference_tokens : float
         Tokens to be served later, which the budget has to pay for too.
+    unique_tokens : float, optional
+        Most unique tokens there are, to be seen again as often as pays: for laws that know what
+        repetition is worth, in place of ``max_tokens``.
 
     Raises
     ------
@@ -46,9 +49,13 @@ class Constraints:
     max_params: float | None = None
     sizes: tuple[float, ...] | None = None
     inference_tokens: float = 0.0
+    unique_tokens: float | None = None
 
     def __post_init__(self) -> None:
-        limits = {"max_tokens": self.max_tokens, "max_params": self.max_params}
+        limits = {
+            "max_tokens": self.max_tokens if self.unique_tokens is None else self.unique_tokens,
+            "max_params": self.max_params,
+        }
         problems = [
             f"{name} is {value:g}, but must be finite and above zero"
             for name, value in limits.items()

@@ -56,10 +56,10 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     Returns
     -------
     dict
-        The law's inputs (run,), ``log_centre_<input>`` scalars, ``log_loss_observed`` (run,),
-        ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step) where the card has drift, or,
-        where it is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
-        and ``log_loss_rotated`` (run,) in place of these three;
+        The law's inputs (run,), ``log_centre_<input>`` scalars of those that terms scale with,
+        ``log_loss_observed`` (run,), ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step)
+        where the card has drift, or, where it is integrated out, ``drift_directions`` (run, run),
+        ``drift_variance`` (run,) and ``log_loss_rotated`` (run,) in place of these three;
         ``log_first_<input>`` (smallest run), ``log_range_<input>`` and ``log_loss_centre``
         scalars where priors are relative to the runs; ``family_index`` (run,) where families
         are pooled.
@@ -68,7 +68,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     log_loss = np.log(runs["loss"])
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
     data = {**inputs, "log_loss_observed": log_loss, "relative_se": np.array(se)}
-    data |= {f"log_centre_{name}": np.log(x).mean() for name, x in inputs.items()}
+    data |= {f"log_centre_{name}": np.log(inputs[name]).mean() for name in _scaled(card)}
     priors = [described.prior for described in card.coefficients.values()]
     for name in {prior.across for prior in priors if prior.across is not None}:
         data[f"log_first_{name}"] = np.log(inputs[name]).min()
@@ -248,7 +248,13 @@ def _coefficients(
 
 
 def _log_centres(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
-    return {name: data[f"log_centre_{name}"] for name in card.law.inputs}
+    return {name: data[f"log_centre_{name}"] for name in _scaled(card)}
+
+
+def _scaled(card: ModelCard) -> list[str]:
+    """Inputs that some term of the law scales with."""
+    used = {scale for term in card.law.terms.values() for scale in term.inputs}
+    return [name for name in card.law.inputs if name in used]
 
 
 def _stated_term(

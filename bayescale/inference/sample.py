@@ -119,7 +119,8 @@ def fit(
         If laws, card, weights and runs do not fit each other.
     """
     if law is None and card is None:
-        law = default_laws(runs)
+        laws = default_laws(runs)
+        law = laws if laws[1:] else laws[0]
     alone = law is None or isinstance(law, str | Law)
     if law is None or isinstance(law, str | Law):
         cards = (choose_card(runs, law, card),)

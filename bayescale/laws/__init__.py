@@ -32,12 +32,14 @@ from bayescale.laws.law import (
     Term,
     compute_optimal,
 )
+from bayescale.laws.repetition import REPETITION
 
 LAWS = {
     law.name: law
     for law in (
         CHINCHILLA,
         CHINCHILLA_OUTER,
+        REPETITION,
         KAPLAN,
         KAPLAN_IRREDUCIBLE,
         KAPLAN_PARAMS,
@@ -114,6 +116,7 @@ __all__ = [
     "KAPLAN_PARAMS",
     "KAPLAN_TOKENS",
     "LAWS",
+    "REPETITION",
     "SATURATING_COMPUTE",
     "SATURATING_PARAMS",
     "SATURATING_TOKENS",

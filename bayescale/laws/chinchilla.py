@@ -13,10 +13,17 @@ def _loss(params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta:
     return E + A / params**alpha + B / tokens**beta
 
 
-def _optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
+def optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
+    """Params and tokens of least loss at a budget of C = 6 N D."""
     pairs = flops / FLOP_PER_PARAM_TOKEN
     params = (alpha * A / (beta * B) * pairs**beta) ** (1.0 / (alpha + beta))
     return params, pairs / params
+
+
+def optimal_params(tokens: Any, *, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
+    """The params for which these tokens are compute-optimal, with C = 6 N D."""
+    balance = (alpha * A / (beta * B)) ** (1.0 / (alpha + beta))
+    return balance * (tokens * balance) ** (beta / alpha)
 
 
 def _outer(
@@ -27,7 +34,7 @@ def _outer(
 
 def _outer_optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, kappa: Any) -> Any:
     # what is raised to a power is least where it was before
-    return _optimum(flops, E=E, A=A, alpha=alpha, B=B, beta=beta)
+    return optimum(flops, E=E, A=A, alpha=alpha, B=B, beta=beta)
 
 
 CHINCHILLA = Law(
@@ -35,7 +42,7 @@ CHINCHILLA = Law(
     inputs=("params", "tokens"),
     coefficients=("E", "A", "alpha", "B", "beta"),
     loss=_loss,
-    optimum=_optimum,
+    optimum=optimum,
     terms={
         "E": Constant(),
         "A": Amplitude(input="params", exponent="alpha"),

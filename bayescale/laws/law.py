@@ -7,7 +7,7 @@ PyTensor variables unchanged, so the equation that is sampled is the equation th
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -292,6 +292,8 @@ def compute_optimal(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The split of a compute budget that gives the least loss, with C = 6 N D.
 
+    Each token is seen once.
+
     Parameters
     ----------
     law : Law
@@ -327,6 +329,18 @@ def compute_optimal(
     return _numeric_optimum(law, flops, coefficients)
 
 
+def splits(inputs: Iterable[str]) -> bool:
+    """Whether laws of these inputs split a budget: of params and tokens, unique or not."""
+    return {"params", "tokens"} <= set(inputs) <= {"params", "tokens", "unique_tokens"}
+
+
+def all_unique(inputs: Iterable[str], scales: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scales, with each token seen once where a law asks how many are unique and none says."""
+    if "unique_tokens" in inputs and "unique_tokens" not in scales and "tokens" in scales:
+        return {**scales, "unique_tokens": scales["tokens"]}
+    return scales
+
+
 def require_split(law: Law) -> None:
     """Refuse a law that is not a function of params and tokens.
 
@@ -335,7 +349,7 @@ def require_split(law: Law) -> None:
     LawError
         Because there is nothing to split between.
     """
-    if set(law.inputs) != {"params", "tokens"}:
+    if not splits(law.inputs):
         raise LawError(
             f"law {law.name!r} is a function of {', '.join(law.inputs)}, so it cannot split a "
             "budget: use a law of params and tokens, such as chinchilla or kaplan"
@@ -356,7 +370,8 @@ def _numeric_optimum(
     def loss(log_params: np.ndarray, pairs: np.ndarray, *values: np.ndarray) -> np.ndarray:
         params = np.exp(log_params)
         by_name = dict(zip(names, values, strict=True))
-        return law.loss(params=params, tokens=pairs / params, **by_name)
+        scales = all_unique(law.inputs, {"params": params, "tokens": pairs / params})
+        return law.loss(**scales, **by_name)
 
     middle = 0.5 * np.log(pairs)
     args = (pairs, *values)

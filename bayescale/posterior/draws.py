@@ -15,6 +15,7 @@ from bayescale.cards import ModelCard, drift_frames
 from bayescale.drift import coordinate
 from bayescale.errors import PosteriorError, UnconvergedError
 from bayescale.laws import Law
+from bayescale.laws.law import all_unique
 from bayescale.runs import Runs
 
 DRIFTING = "posterior_drifting"
@@ -145,7 +146,11 @@ class Posterior:
         return values
 
     def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
-        """The mean loss draw by draw, dims (chain, draw, ...) in nats per token."""
+        """The mean loss draw by draw, dims (chain, draw, ...) in nats per token.
+
+        A law that asks how many tokens are unique takes each as seen once where none says.
+        """
+        inputs = all_unique(self.inputs, inputs)
         return self.law.loss(**inputs, **self.coefficients(family)) * self.drift(inputs)
 
     def drift(self, inputs: Mapping[str, xr.DataArray]) -> Any:
@@ -249,7 +254,7 @@ class Posterior:
         xarray.DataArray
             Per nat per token, not per unit of log loss.
         """
-        mean = self.law.loss(**inputs, **self.coefficients(family))
+        mean = self.law.loss(**all_unique(self.inputs, inputs), **self.coefficients(family))
         known, variance = self._log_drift(inputs, integrated=True)
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known

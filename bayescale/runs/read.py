@@ -35,6 +35,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
 FLOPS_TOLERANCE = 0.2
+ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
 WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention of counting
 LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
 LARGE_RUN_MOST_NATS = 4.5
@@ -124,7 +125,11 @@ def read_runs(
     if "family" in labels:
         frame["family"] = [str(value) for value in labels["family"]]
     problems = _plausibility_problems(frame.loc[keep], ids, units)
+    problems += _epoch_problems(frame.loc[keep], ids)
     frame = frame.loc[keep].reset_index(drop=True)
+    if "unique_tokens" not in frame and {"tokens", "epochs"} <= set(frame.columns):
+        frame["unique_tokens"] = frame["tokens"] / frame["epochs"]
+        source_of["unique_tokens"] = "tokens / epochs"
     if "flops" not in frame and {"params", "tokens"} <= set(frame.columns):
         frame["flops"] = 6.0 * frame["params"] * frame["tokens"]
         source_of["flops"] = "6 * params * tokens"
@@ -379,6 +384,26 @@ def _plausibility_problems(frame: pd.DataFrame, ids: list[str], units: dict[str,
             problems.append(
                 f"flops is {ratio:.3g} times 6 * params * tokens (median), so one of the three is "
                 "in another unit: state it with --unit, for example --unit tokens=1e9"
+            )
+    return problems
+
+
+def _epoch_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
+    problems = []
+    if "epochs" in frame:
+        low = frame.index[frame["epochs"] < 1 - ROUNDED]
+        if len(low):
+            problems.append(
+                f"epochs must be one or more: {_where(low, ids, frame['epochs'].to_dict())}; they "
+                "count how often the unique tokens were seen"
+            )
+    if {"tokens", "unique_tokens"} <= set(frame.columns):
+        more = frame.index[frame["unique_tokens"] > frame["tokens"] * (1 + ROUNDED)]
+        if len(more):
+            problems.append(
+                "unique_tokens is above tokens, those seen: "
+                f"{_where(more, ids, frame['unique_tokens'].to_dict())}; count the tokens that "
+                "were trained on, each once"
             )
     return problems
 

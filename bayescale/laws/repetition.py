@@ -1,0 +1,69 @@
+"""The data-constrained law of Muennighoff et al. (2023), arXiv 2305.16264.
+
+Chinchilla's law of *effective* parameters and tokens. Tokens seen again are worth less each
+time, and so are parameters beyond what the unique tokens could use: both approach a limit,
+R_D and R_N times the first helping. The loss is in nats per token.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bayescale.laws.chinchilla import optimal_params, optimum
+from bayescale.laws.law import Amplitude, Constant, Law
+
+
+def _lesser(a: Any, b: Any) -> Any:
+    # np.minimum does not take PyTensor variables; a ratio keeps digits where one is far larger
+    ratio = a / b
+    return a / ((ratio + 1.0 + abs(ratio - 1.0)) / 2.0)
+
+
+def _effective(amount: Any, first: Any, worth: Any) -> Any:
+    """What an amount is worth of which all but the first helping is repeated."""
+    repeats = amount / first - 1.0
+    return first * (1.0 + worth * (1.0 - np.exp(-repeats / worth)))
+
+
+def _loss(
+    params: Any,
+    tokens: Any,
+    unique_tokens: Any,
+    *,
+    E: Any,
+    A: Any,
+    alpha: Any,
+    B: Any,
+    beta: Any,
+    R_N: Any,
+    R_D: Any,
+) -> Any:
+    fresh = _lesser(unique_tokens, tokens)
+    useful = _lesser(params, optimal_params(fresh, A=A, alpha=alpha, B=B, beta=beta))
+    return (
+        E
+        + A / _effective(params, useful, R_N) ** alpha
+        + B / _effective(tokens, fresh, R_D) ** beta
+    )
+
+
+def _optimum(
+    flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, R_N: Any, R_D: Any
+) -> Any:
+    # with each token seen once the law is Chinchilla's, and no parameter is in excess
+    return optimum(flops, E=E, A=A, alpha=alpha, B=B, beta=beta)
+
+
+REPETITION = Law(
+    name="repetition",
+    inputs=("params", "tokens", "unique_tokens"),
+    coefficients=("E", "A", "alpha", "B", "beta", "R_N", "R_D"),
+    loss=_loss,
+    optimum=_optimum,
+    terms={
+        "E": Constant(),
+        "A": Amplitude(input="params", exponent="alpha"),
+        "B": Amplitude(input="tokens", exponent="beta"),
+    },
+    reference="Muennighoff et al. 2023, arXiv 2305.16264, eqs. 5 to 7",
+)
