@@ -32,14 +32,14 @@ from bayescale.trust import scores
 from bayescale.verdict import sizes
 
 CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")
-STARTING, AMONG, PURCHASES = 6, 12, 16
+STARTING, AMONG, PURCHASES = 6, 12, 12
 """Runs to start from, out of so many cheapest ones, and runs that are then bought."""
 
 HELD_OUT = 0.1
-STARTS, SEEDS = 4, 2
+STARTS, SEEDS = 3, 2
 """Starts that every way is tried from, and random choices from each."""
 
-LIMITS_AFTER = (4, 8, 16)
+LIMITS_AFTER = (3, 6, 12)
 """Purchases at random after which what they have reached becomes a limit."""
 
 SAMPLER = {"draws": 400, "tune": 500}
