@@ -12,8 +12,8 @@ and writes ``benchmarks/results/design.json`` and ``design.md``.
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import typer
 import xarray as xr
-from run_sets import SETS, RunSet, machine, table, unseen, write
+from run_sets import SETS, kept, machine, table, timed, unseen, write
 
 from bayescale import forecast, next_run, refit
 from bayescale.cards import ModelCard
@@ -216,9 +216,10 @@ def main(
     for chosen in SETS:
         if chosen.name in CHOSEN:
             print(chosen.name, file=sys.stderr, flush=True)
-            found, took = _kept(keep, chosen, Path(folder))
+            make = partial(paths, chosen.read(Path(folder)), unseen(chosen.family)[0])
+            found, took = kept(keep and keep / f"{chosen.name}.pkl", partial(timed, make))
             parts.append(found.assign(set=chosen.name))
-            minutes += took
+            minutes += took / 60
     everything = pd.concat(parts, ignore_index=True)
     results = {
         "command": "python benchmarks/design.py",
@@ -228,19 +229,6 @@ def main(
         "purchases": everything.to_dict(orient="records"),
     }
     write("design", results, markdown(results, everything))
-
-
-def _kept(keep: Path | None, chosen: RunSet, folder: Path) -> tuple[pd.DataFrame, float]:
-    path = keep / f"{chosen.name}.pkl" if keep is not None else None
-    if path is not None and path.exists():
-        return pd.read_pickle(path)
-    started = time.perf_counter()
-    found = paths(chosen.read(folder), unseen(chosen.family)[0])
-    result = found, (time.perf_counter() - started) / 60
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.to_pickle(result, path)
-    return result
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -574,7 +575,10 @@ def main(
         sys.exit("BAYESCALE_DATA must name the folder of run logs")
     parts, sets = [], []
     for i, chosen in enumerate(SETS, 1):
-        forecasts, record = _kept(keep, chosen, Path(folder), seed)
+        forecasts, record = kept(
+            keep and keep / f"{chosen.name}.pkl",
+            partial(evaluate, chosen.read(Path(folder)), unseen(chosen.family), seed),
+        )
         minutes = sum(record["seconds"].values()) / 60
         print(f"{i} of {len(SETS)}: {chosen.name}, {minutes:.1f} min", file=sys.stderr, flush=True)
         parts.append(forecasts.assign(set=chosen.name))
@@ -596,16 +600,21 @@ def main(
     write("run_sets", results, markdown(results))
 
 
-def _kept(
-    keep: Path | None, chosen: RunSet, folder: Path, seed: int
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    if keep is None:
-        return evaluate(chosen.read(folder), unseen(chosen.family), seed)
-    path = keep / f"{chosen.name}.pkl"
-    if not path.exists():
-        keep.mkdir(parents=True, exist_ok=True)
-        pd.to_pickle(evaluate(chosen.read(folder), unseen(chosen.family), seed), path)
-    return pd.read_pickle(path)
+def kept[T](path: Path | None, make: Callable[[], T]) -> T:
+    """What was made before and kept at a path; else what is made now, and kept there if any."""
+    if path is not None and path.exists():
+        return pd.read_pickle(path)
+    made = make()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.to_pickle(made, path)
+    return made
+
+
+def timed[T](make: Callable[[], T]) -> tuple[T, float]:
+    """What is made, and the seconds that took."""
+    started = time.perf_counter()
+    return make(), time.perf_counter() - started
 
 
 def machine() -> str:

@@ -10,14 +10,14 @@ Run: ``python benchmarks/simulated_logs.py``. A log takes about 20 s on one core
 """
 
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import typer
-from run_sets import LAWS, PLAIN, POOLED, machine, sampled, table, write
+from run_sets import LAWS, PLAIN, POOLED, kept, machine, sampled, table, timed, write
 
 from bayescale import read_runs
 from bayescale.laws import CHINCHILLA
@@ -186,7 +186,8 @@ def main(
     parts, seconds = [], 0.0
     for seed in range(logs):
         for kind in KINDS:
-            rows, took = _kept(keep, kind, seed)
+            make = partial(timed, partial(evaluate, kind, seed))
+            rows, took = kept(keep and keep / f"{kind} {seed}.pkl", make)
             parts.append(rows)
             seconds += took
         print(f"{seed + 1} of {logs} of each kind, {seconds / 60:.1f} min", file=sys.stderr)
@@ -199,18 +200,6 @@ def main(
         "kinds": kinds,
     }
     write("simulated_logs", results, markdown(results))
-
-
-def _kept(keep: Path | None, kind: str, seed: int) -> tuple[pd.DataFrame, float]:
-    path = keep / f"{kind} {seed}.pkl" if keep is not None else None
-    if path is not None and path.exists():
-        return pd.read_pickle(path)
-    started = time.perf_counter()
-    result = evaluate(kind, seed), time.perf_counter() - started
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.to_pickle(result, path)
-    return result
 
 
 if __name__ == "__main__":
