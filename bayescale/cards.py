@@ -376,6 +376,11 @@ class ModelCard(_Strict):
             and len(runs) <= _MOST_ROTATED
         )
 
+    @property
+    def drifts_along_compute(self) -> bool:
+        """Whether drift moves the losses of all splits of a budget alike."""
+        return self.drift is not None and self.drift.along == ("flops",)
+
     def without_drift(self) -> "ModelCard":
         """The same card for a law that is taken to hold exactly."""
         return self.model_copy(update={"drift": None})

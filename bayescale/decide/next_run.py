@@ -275,10 +275,8 @@ def _seeing(posterior: Posterior, drift: bool, target: Target) -> Posterior:
     With its drift, which blurs what a run tells; but where splits are compared by the draws of
     another sampling, because the drift does not go along compute, by those.
     """
-    if not drift or posterior.card.drift is None:
-        return posterior
-    along_compute = posterior.card.drift.along == ("flops",)
-    return posterior.drifting() if target == "loss" or along_compute else posterior
+    apart = target == "regret" and not posterior.card.drifts_along_compute
+    return posterior.drifting() if drift and not apart else posterior
 
 
 def _log_losses(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray]) -> np.ndarray:

@@ -59,8 +59,7 @@ def deciding(posterior: Posterior, drift: bool) -> Posterior:
     that is taken to hold exactly.
     """
     card = posterior.card
-    along_compute = card.drift is not None and card.drift.along == ("flops",)
-    source = posterior.drifting() if drift and along_compute else posterior
+    source = posterior.drifting() if drift and card.drifts_along_compute else posterior
     return replace(source, card=card.without_drift())
 
 
