@@ -1,6 +1,12 @@
-"""Published point estimates, and how their printed figures are compared."""
+"""Published point estimates, posteriors made of them, and how printed figures are compared."""
+
+from dataclasses import replace
 
 import numpy as np
+import xarray as xr
+
+from bayescale.cards import load_card
+from bayescale.posterior import Posterior, point
 
 HOFFMANN = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
 HOFFMANN_UNROUNDED = {
@@ -29,6 +35,23 @@ COMPUTE_OPTIMAL = [
     (HUBER_OPTIMUM, 1e25, "3.173e11", "5.252e12", "16.55", "1.9113"),
 ]
 """Golden values computed from the coefficients, with C = 6 N D."""
+
+
+CARD = load_card("chinchilla")
+ONE = point(CARD, BESIROGLU)
+"""A posterior of one draw."""
+
+
+def several(*draws: dict[str, float]) -> Posterior:
+    """A posterior with these draws."""
+    values = {name: (("chain", "draw"), [[d[name] for d in draws]]) for name in draws[0]}
+    coords = {"chain": [0], "draw": np.arange(len(draws))}
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(values, coords=coords)})
+    return replace(ONE, tree=tree)
+
+
+SPREAD = several(*(BESIROGLU | {"alpha": a, "A": 0.36 * 1e9**a} for a in (0.25, 0.3, 0.35, 0.4)))
+"""Four draws with as many exponents, alike at 1e9 params."""
 
 
 def significant(value: float, printed: str) -> bool:

@@ -4,31 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import xarray as xr
-from published import BESIROGLU, COMPUTE_OPTIMAL, HOFFMANN, significant
+from published import BESIROGLU, CARD, COMPUTE_OPTIMAL, HOFFMANN, ONE, SPREAD, several, significant
 
 from bayescale.cards import load_card
 from bayescale.decide.allocate import allocate
-from bayescale.decide.allocation import Allocation
 from bayescale.decide.optimum import deciding
 from bayescale.errors import DecisionError, LawError, UnconvergedError
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import Pool, Posterior, point
 
-CARD = load_card("chinchilla")
-ONE = point(CARD, BESIROGLU)
 GOPHER = 5.76e23
-
-
-def several(*draws: dict[str, float]) -> Posterior:
-    """A posterior with these draws."""
-    values = {name: (("chain", "draw"), [[d[name] for d in draws]]) for name in draws[0]}
-    coords = {"chain": [0], "draw": np.arange(len(draws))}
-    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(values, coords=coords)})
-    return replace(ONE, tree=tree)
-
-
-SPREAD = several(*(BESIROGLU | {"alpha": a, "A": 0.36 * 1e9**a} for a in (0.25, 0.3, 0.35, 0.4)))
 
 
 # published optima, through the same code
@@ -230,10 +215,10 @@ def test_a_frontier_is_a_table(chinchilla_posterior: Posterior) -> None:
     assert max(map(len, str(result).splitlines()[:6])) <= 100
 
 
-@pytest.mark.parametrize("result", [allocate(ONE, GOPHER), allocate(SPREAD, GOPHER)])
-def test_promised_keys(result: Allocation) -> None:
+@pytest.mark.parametrize("fit", [ONE, SPREAD])
+def test_promised_keys(fit: Posterior) -> None:
     keys = {"flops", "params", "tokens", "tokens_per_param", "choice", "loss", "regret", "interval"}
-    answer = result.to_json()
+    answer = allocate(fit, GOPHER).to_json()
     assert keys <= set(answer)
     assert set(answer["choice"]) == {"params", "tokens"}
     assert set(answer["regret"]) == {"loss", "flops"}

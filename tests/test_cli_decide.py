@@ -5,17 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from published import BESIROGLU, significant
-from test_allocate import SPREAD
+from published import ONE, SPREAD, significant
 
-from bayescale.cards import load_card
-from bayescale.posterior import Posterior, point, save
+from bayescale.posterior import Posterior, save
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    fit = point(load_card("chinchilla"), BESIROGLU)
-    return save(fit, tmp_path_factory.mktemp("fit") / "besiroglu.nc")
+    return save(ONE, tmp_path_factory.mktemp("fit") / "besiroglu.nc")
 
 
 @pytest.fixture(scope="module")

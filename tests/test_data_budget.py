@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from published import BESIROGLU
-from test_allocate import several
+from published import BESIROGLU, ONE, several
 
 from bayescale.cards import load_card
 from bayescale.decide.data_budget import DataBudget, data_budget
@@ -14,7 +13,6 @@ from bayescale.posterior import Pool, Posterior, point
 
 CARD = load_card("kaplan")
 KAPLAN_2020 = point(CARD, CARD.published_values("kaplan_2020"))
-ONE = point(load_card("chinchilla"), BESIROGLU)
 
 
 def needed(fit: Posterior | Pool, **asked: float) -> float:
