@@ -75,7 +75,7 @@ def test_not_reachable_is_an_answer_with_its_probability() -> None:
     assert answer["p_reachable"] == 0.25
     assert answer["tokens_needed"]["median"] is None
     assert answer["tokens_needed"]["lower"] == pytest.approx(float(result.needed.min()))
-    assert "Not reachable at all with probability 75%" in str(result)
+    assert "Not reachable at all with probability 75.0%" in str(result)
     assert "out of reach" in str(result)
 
 

@@ -74,7 +74,7 @@ def test_what_tells_nothing_is_not_bought() -> None:
     useless = pd.DataFrame({"flops": [TRUTH["C_c"]]})
     result = next_run(FIT, 1e25, flops=TARGET, candidates=useless)
     assert len(result.batch) == 0
-    assert "None of 1 candidates takes off 1% of that: buy none." in str(result)
+    assert "None of 1 candidates would take off 1% of that: buy none." in str(result)
     assert not result.candidates["worthwhile"].any()
 
 

@@ -137,7 +137,7 @@ class DataBudget:
             low = quantiles(self.least, self.interval)
             far = f"up to {format_size(self.within)} {self.asked}" if self.within else "at all"
             lines.append(
-                f"  Not reachable {far} with probability {1 - self.p_reachable:.0%}: the lowest "
+                f"  Not reachable {far} with probability {1 - self.p_reachable:.1%}: the lowest "
                 f"loss there is {low['median']:.4f} ({low['lower']:.4f} to {low['upper']:.4f})."
             )
         median = self._q()["median"]

@@ -106,10 +106,10 @@ class NextRun:
         n, dear = len(self.candidates), int((~self.candidates["affordable"]).sum())
         more = f" ({dear} of which cost more than the budget)" if dear else ""
         lines.append(
-            f"{len(told)} of {n} candidates{more} take off {WORTHWHILE:.0%} of that or more; best "
+            f"{len(told)} of {n} candidates{more} would take off {WORTHWHILE:.0%} of that or more; best "
             "for their price first."
             if len(told)
-            else f"None of {n} candidates{more} takes off {WORTHWHILE:.0%} of that: buy none."
+            else f"None of {n} candidates{more} would take off {WORTHWHILE:.0%} of that: buy none."
         )
         if not len(self.batch):
             return "\n".join(lines)
