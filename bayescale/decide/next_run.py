@@ -106,8 +106,8 @@ class NextRun:
         n, dear = len(self.candidates), int((~self.candidates["affordable"]).sum())
         more = f" ({dear} of which cost more than the budget)" if dear else ""
         lines.append(
-            f"{len(told)} of {n} candidates{more} would take off {WORTHWHILE:.0%} of that or more; best "
-            "for their price first."
+            f"{len(told)} of {n} candidates{more} would take off {WORTHWHILE:.0%} of that or more; "
+            "best for their price first."
             if len(told)
             else f"None of {n} candidates{more} would take off {WORTHWHILE:.0%} of that: buy none."
         )
