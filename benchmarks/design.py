@@ -6,7 +6,7 @@ purchase Chinchilla's law is fitted again, with drift, and the held-out runs are
 ``next_run`` buys what narrows the loss at the held-out runs' typical size most for its price;
 the others buy at random, the cheapest first, or where the law is least known (D-optimal).
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes about half an hour on one core
+Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes about ten minutes on one core
 and writes ``benchmarks/results/design.json`` and ``design.md``.
 """
 
@@ -32,7 +32,7 @@ from bayescale.trust import scores
 from bayescale.verdict import sizes
 
 CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")
-STARTING, AMONG, PURCHASES = 6, 12, 12
+STARTING, AMONG, PURCHASES = 6, 12, 30
 """Runs to start from, out of so many cheapest ones, and runs that are then bought."""
 
 HELD_OUT = 0.1
@@ -178,7 +178,7 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         | {
             f"after {k}": f"{at['spent'].median():.2g} FLOP, {at['error'].median():.2%}, "
             f"±{at['half_width'].median():.2%}"
-            for k in (0, *LIMITS_AFTER)
+            for k in (0, *LIMITS_AFTER, PURCHASES)
             for at in [part[part["purchase"] == k]]
             if len(at)
         }
@@ -194,7 +194,7 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         "Compute spent until a limit was first reached, over what random choices took. Limits are "
         f"what random choices reach after {', '.join(map(str, LIMITS_AFTER))} purchases: error and "
         "CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of their "
-        "mean loss. Infinite: not within these purchases.",
+        f"mean loss. Infinite: not within {PURCHASES} purchases.",
         table(pd.DataFrame(results["summary"])),
         "Compute spent, error and half width after so many purchases:",
         table(pd.DataFrame(rows)),
