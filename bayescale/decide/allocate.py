@@ -144,7 +144,7 @@ def allocate(
     named = _named(options, limits, budgets.max())
     rungs = ladder(np.concatenate([budgets, named["flops"]]))
     if limits.sizes is not None:
-        limits.buildable(budgets)  # those below that cannot build any are left out
+        limits.buildable(np.concatenate([budgets, named["flops"]]))  # or say which cannot build any
         rungs = rungs[limits.can_build(rungs)]
     most = max(1, MOST_DRAWS // len(fit.members))
     laws = [
@@ -185,17 +185,17 @@ def allocate(
         choice = best_choice([law.losses for law in of], weights, budgets, limits)
         return _points(*choice, limits)
 
-    options_ = _judged(laws, named, named["flops"].to_numpy(), fit) if len(named) else None
+    judged_options = _judged(laws, named, named["flops"].to_numpy(), fit) if len(named) else None
     choice = chosen(laws, fit.weights)
     if len(laws) == 1:
-        return told(laws, choice, fit, options=options_)
+        return told(laws, choice, fit, options=judged_options)
     own = [chosen([law], (1.0,)) for law in laws]
     each = zip(laws, own, fit.members, strict=True)
     return told(
         laws,
         choice,
         fit,
-        options=options_,
+        options=judged_options,
         by_law=tuple(told([law], points, member, options=None) for law, points, member in each),
         weights=fit.weights,
         across=_across(fit, laws, own, budgets),
