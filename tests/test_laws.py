@@ -164,7 +164,8 @@ def test_closed_form_optimum_is_where_the_numeric_search_ends(law: Law) -> None:
     values = {name: drawn[name] for name in law.coefficients}
     closed, _ = compute_optimal(law, 1e22, values)
     searched, _ = compute_optimal(replace(law, optimum=None), 1e22, values)
-    np.testing.assert_allclose(searched, closed, rtol=1e-6)
+    # beyond the optimum of the law of repetition parameters are in excess: a kink of its curvature
+    np.testing.assert_allclose(searched, closed, rtol=1e-5 if law.name == "repetition" else 1e-6)
 
 
 @pytest.mark.parametrize(

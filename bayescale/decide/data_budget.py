@@ -227,7 +227,7 @@ def data_budget(
     >>> card = load_card("kaplan")
     >>> kaplan = point(card, card.published_values("kaplan_2020"))
     >>> f"{data_budget(kaplan, params=1e9).needed.item():.3e}"
-    '2.415e+10'
+    '2.414e+10'
     """
     for member in fit.members:
         require_split(member.law)
