@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import xarray as xr
 
 from bayescale.decide.spending import Constraints
+from bayescale.laws.law import all_unique
 from bayescale.posterior import Posterior
 
 GRID = 33
@@ -66,25 +66,20 @@ def deciding(posterior: Posterior, drift: bool) -> Posterior:
 def losses_of(
     posterior: Posterior, family: str | None = None, unique_tokens: float | None = None
 ) -> Losses:
-    """The mean loss of a posterior's draws as a function of arrays.
+    """The loss of a posterior's draws by its law as it stands, as a function of arrays.
 
     Of the tokens at most ``unique_tokens`` are unique, where the law asks how many.
     """
-    n = posterior.draws.sizes["chain"] * posterior.draws.sizes["draw"]
-    shape = tuple(posterior.draws.sizes[d] for d in ("chain", "draw"))
-    each = ("chain", "draw", "budget")
+    law = posterior.law
+    values = {
+        name: draws.values.reshape(-1, 1) for name, draws in posterior.coefficients(family).items()
+    }
 
     def losses(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        params, tokens = np.broadcast_arrays(params, tokens)
-        own = params.ndim == 2
-        inputs = {
-            name: xr.DataArray(x.reshape(*shape, -1) if own else x, dims=each if own else each[-1:])
-            for name, x in (("params", params), ("tokens", tokens))
-        }
+        scales = {"params": params, "tokens": tokens}
         if unique_tokens is not None:
-            inputs["unique_tokens"] = inputs["tokens"].clip(max=unique_tokens)
-        found = posterior.loss(inputs, family).transpose(*each)
-        return found.values.reshape(n, -1)
+            scales["unique_tokens"] = np.minimum(tokens, unique_tokens)
+        return law.loss(**all_unique(law.inputs, scales), **values)
 
     return losses
 
