@@ -6,7 +6,7 @@ purchase Chinchilla's law is fitted again, with drift, and the held-out runs are
 ``next_run`` buys what narrows the loss at the held-out runs' typical size most for its price;
 the others buy at random, the cheapest first, or where the law is least known (D-optimal).
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes about ten minutes on one core
+Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes about half an hour on one core
 and writes ``benchmarks/results/design.json`` and ``design.md``.
 """
 
