@@ -201,8 +201,8 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         f"purchase, by Chinchilla's law with drift. Medians over {STARTS} starts, and for random "
         f"choices {SEEDS} seeds of each.",
         "Compute spent until a limit was reached for good, over what random choices took. Limits "
-        f"are what random choices reach after {', '.join(map(str, LIMITS_AFTER))} purchases: error and "
-        "CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of their "
+        f"are what random choices reach after {', '.join(map(str, LIMITS_AFTER))} purchases: error "
+        "and CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of their "
         f"mean loss. Infinite: not within {PURCHASES} purchases; empty: random choices did not "
         "either.",
         table(pd.DataFrame(results["summary"])),
