@@ -202,9 +202,9 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         f"choices {SEEDS} seeds of each.",
         "Compute spent until a limit was reached for good, over what random choices took. Limits "
         f"are what random choices reach after {', '.join(map(str, LIMITS_AFTER))} purchases: error "
-        "and CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of their "
-        f"mean loss. Infinite: not within {PURCHASES} purchases; empty: random choices did not "
-        "either.",
+        "and CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of "
+        f"their mean loss. Infinite: not within {PURCHASES} purchases; empty: random choices "
+        "did not either.",
         table(pd.DataFrame(results["summary"])),
         "The same until a limit was reached for the first time. Errors of a few runs cross a limit "
         "by luck, and ways that buy many cheap runs have more chances to, the cheapest first above "
