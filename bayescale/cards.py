@@ -692,6 +692,8 @@ def default_laws(runs: Runs) -> tuple[str, ...]:
         c for c in ("params", "tokens", "flops") if c in runs and np.isfinite(runs[c]).all()
     }
     if {"params", "tokens"} <= complete:
+        if "kept_fraction" in runs and (runs["kept_fraction"] < 1).any():
+            return ("pruned",)
         return ("repetition",) if _repeats(runs) else ("chinchilla", "kaplan_irreducible")
     for column, name in (("flops", "compute"), ("params", "params"), ("tokens", "tokens")):
         if column in complete:

@@ -171,6 +171,8 @@ def forecast(
     tokens: Any = None,
     flops: Any = None,
     unique_tokens: Any = None,
+    kept_fraction: Any = None,
+    lm_loss: Any = None,
     target: float | None = None,
     interval: float = DEFAULT_INTERVAL,
     tolerance: float = TOLERANCE,
@@ -191,6 +193,10 @@ def forecast(
         one definite run, at which every draw is then evaluated.
     unique_tokens : float or array_like, shape (point,)
         For a law that asks how many of the tokens are unique; all of them where not given.
+    kept_fraction : float or array_like, shape (point,)
+        For a law of pruned data: the share of the data that was kept; all of it where not given.
+    lm_loss : float or array_like, shape (point,)
+        For a law of downstream error: the language model's loss in nats per token.
     target : float, optional
         A loss in nats per token, for the chance of ending below it.
     interval : float
@@ -230,6 +236,8 @@ def forecast(
             "tokens": tokens,
             "flops": flops,
             "unique_tokens": unique_tokens,
+            "kept_fraction": kept_fraction,
+            "lm_loss": lm_loss,
         }.items()
         if value is not None
     }

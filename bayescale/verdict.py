@@ -71,11 +71,13 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
     ----------
     frame : pandas.DataFrame
         With the law's inputs, in raw units; for a law of several, ``flops`` where known for
-        all rows, else 6 x params x tokens.
+        all rows, else 6 x params x tokens. Of a law of the language model's loss, its inverse.
     inputs : sequence of str
         What the law is a function of.
     """
     scale = size_scale(inputs)
+    if scale == "lm_loss":  # the larger the model, the lower its loss
+        return 1.0 / frame[scale].to_numpy(dtype=float)
     if scale in frame and np.isfinite(frame[scale]).all():
         return frame[scale].to_numpy(dtype=float)
     if scale == "flops" and {"params", "tokens"} <= set(frame.columns):

@@ -31,7 +31,11 @@ FALSE_ALARM_RATE = 0.001  # of one law, over all of its quantities
 LADDER = np.geomspace(2e7, 4e9, 12), 20.0  # params, tokens per parameter
 GRID = np.repeat(np.geomspace(5e7, 2e9, 4), 3), np.tile([5.0, 20.0, 80.0], 4)
 HARDER = (1, 0.9, 1), (2, 0.95, 2), (4, 0.99, 8)  # times tuning, target acceptance, times draws
-TEN_TIMES_COMPUTE = {"params": 10**0.5, "tokens": 10**0.5, "flops": 10.0}
+EPOCHS, KEPT = np.tile([1.0, 1.0, 4.0, 16.0], 3), np.tile([1.0, 0.5, 0.2], 4)
+FURTHER = {  # ten times the compute, of the same data; half the highest loss
+    "params": 10**0.5, "tokens": 10**0.5, "flops": 10.0, "unique_tokens": 10**0.5,
+    "kept_fraction": 1.0, "lm_loss": 0.5,
+}  # fmt: skip
 
 Simulator = Callable[[ModelCard, Mapping[str, float], int], Runs]
 
@@ -40,9 +44,11 @@ Simulator = Callable[[ModelCard, Mapping[str, float], int], Runs]
 
 
 def design(card: ModelCard) -> dict[str, np.ndarray]:
-    """Scales of twelve runs: a ladder of sizes, or a grid for a law of two inputs."""
+    """Scales of twelve runs: a ladder of sizes, or a grid for a law of several inputs."""
     params, ratio = GRID if len(card.law.inputs) > 1 else LADDER
     scales = {"params": params, "tokens": ratio * params, "flops": 6 * ratio * params**2}
+    scales |= {"unique_tokens": scales["tokens"] / EPOCHS, "kept_fraction": KEPT}
+    scales["lm_loss"] = np.linspace(4.5, 2.8, 12)
     return {name: scales[name] for name in card.law.inputs}
 
 
@@ -81,7 +87,7 @@ def ranked_quantities(card: ModelCard, runs: Runs, values: Mapping[str, Any]) ->
     sigma, nu = by_run.pop("sigma"), by_run.pop("nu", np.inf)
     mean = law.loss(**{name: runs[name] for name in law.inputs}, **by_run)
     density = stats.t.logpdf(np.log(runs["loss"]), nu, loc=np.log(mean), scale=sigma)
-    larger = {name: TEN_TIMES_COMPUTE[name] * runs[name].max() for name in law.inputs}
+    larger = {name: FURTHER[name] * runs[name].max() for name in law.inputs}
     coefficients = {name: parameters[name] for name in law.coefficients}
     return parameters | {
         "larger_loss": law.loss(**larger, **coefficients),

@@ -232,9 +232,16 @@ def test_every_law_fits_runs_of_its_own(law) -> None:
     log = grid_log(n=8)
     scales = {"params": log["params"], "tokens": log["tokens"]}
     scales["flops"] = 6 * scales["params"] * scales["tokens"]
+    n = len(log)
+    scales |= {
+        "unique_tokens": scales["tokens"] / np.resize([1, 4, 1, 16], n),
+        "kept_fraction": np.resize([1.0, 0.5, 0.2], n),
+        "lm_loss": np.linspace(5.0, 2.5, n),
+    }
     frame = simulate(law, values, {name: scales[name] for name in law.inputs}, seed=1)
     posterior = fit(read_runs(frame), law)
     assert posterior.diagnostics["passed"]
-    place = {name: 1e2 * float(scales[name].max()) for name in law.inputs}
+    further = {"kept_fraction": 1.0, "lm_loss": 0.4}
+    place = {name: further.get(name, 1e2) * float(scales[name].max()) for name in law.inputs}
     error = np.log(posterior.loss(place)) - np.log(law.loss(**place, **values))
     assert abs(float(error.mean())) < 3 * float(error.std())

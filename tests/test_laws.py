@@ -120,6 +120,7 @@ def example(law: Law) -> tuple[dict[str, float], dict[str, float]]:
     """Realistic inputs and coefficients of a law: the medians of its prior."""
     drawn = language_models(load_card(law.name)).draw_prior(4001, seed=1)
     scales = {"params": 3e9, "tokens": 5e10, "flops": 9e20, "unique_tokens": 1e10}
+    scales |= {"kept_fraction": 0.4, "lm_loss": 3.0}
     return (
         {name: scales[name] for name in law.inputs},
         {name: float(np.median(drawn[name])) for name in law.coefficients},
@@ -152,8 +153,10 @@ def test_one_function_serves_floats_numpy_xarray_and_pytensor(law: Law) -> None:
 def test_loss_falls_with_every_scale(law: Law) -> None:
     inputs, values = example(law)
     for name in law.inputs:
-        larger = inputs | {name: 10 * inputs[name]}
-        assert 0 < law.loss(**larger, **values) < law.loss(**inputs, **values)
+        # the error falls as the loss does, and as many tokens are better if less of them is kept
+        times = 0.5 if name in ("lm_loss", "kept_fraction") else 10.0
+        better = inputs | {name: times * inputs[name]}
+        assert 0 < law.loss(**better, **values) < law.loss(**inputs, **values)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import MOST_LISTED, DecisionError, UnitError, collected, listed
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, splits
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, splits
 from bayescale.posterior import Fit
 from bayescale.runs.files import load_table
 from bayescale.units import parse_size
@@ -64,7 +64,7 @@ def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> p
     DecisionError
         If they lack a column, a value makes no sense, or none is within the budget.
     """
-    inputs = [name for name in fit.inputs if name != "unique_tokens"]
+    inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
     if given is None:
         given = _grid(fit, budget)
     lacking = [name for name in inputs if name not in given]

@@ -13,7 +13,14 @@ import xarray as xr
 
 from bayescale.errors import DecisionError, LawError
 from bayescale.laws.law import require_split
-from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, quantiles
+from bayescale.posterior import (
+    DEFAULT_INTERVAL,
+    Fit,
+    Posterior,
+    endless_quantiles,
+    finite,
+    quantiles,
+)
 from bayescale.units import format_size
 
 OVERFIT = 0.02
@@ -81,14 +88,12 @@ class DataBudget:
 
     def _q(self) -> dict[str, float]:
         """Quantiles, of draws some of which may be infinite."""
-        tail = (1 - self.interval) / 2
-        values = np.quantile(self.needed.values, [0.5, tail, 1 - tail], method="inverted_cdf")
-        return dict(zip(("median", "lower", "upper"), map(float, values), strict=True))
+        return endless_quantiles(self.needed, self.interval)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line; what is endless is None."""
         what = "params_allowed" if self._most else f"{self.asked}_needed"
-        q = {k: v if np.isfinite(v) else None for k, v in self._q().items()}
+        q = {k: finite(v) for k, v in self._q().items()}
         exponent = None if self.exponent is None else quantiles(self.exponent, self.interval)
         return {
             "law": self.law,

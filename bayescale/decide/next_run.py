@@ -17,7 +17,7 @@ from bayescale.decide.candidates import checked_candidates
 from bayescale.decide.optimum import best_choice, best_split, deciding, losses_of
 from bayescale.decide.spending import Constraints, checked_budgets
 from bayescale.errors import DecisionError
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split, splits
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, Posterior
 from bayescale.units import format_size
 
@@ -245,7 +245,7 @@ def _target_scales(
         losses = [losses_of(source) for source in sources]
         choice = best_choice(losses, fit.weights, np.array([known["flops"]]), Constraints())
         return {"params": float(choice[0][0]), "tokens": float(choice[1][0]), **known}
-    inputs = [name for name in fit.inputs if name != "unique_tokens"]
+    inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
     if set(known) != set(inputs) or target == "regret":
         needed = [] if target == "regret" else [" and ".join(inputs)]
         if splits(fit.inputs):

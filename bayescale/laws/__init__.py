@@ -14,6 +14,7 @@ from bayescale.laws.curves import (
     SATURATING_PARAMS,
     SATURATING_TOKENS,
 )
+from bayescale.laws.downstream import DOWNSTREAM
 from bayescale.laws.henighan import HENIGHAN_COMPUTE, HENIGHAN_PARAMS, HENIGHAN_TOKENS
 from bayescale.laws.kaplan import (
     KAPLAN,
@@ -27,11 +28,13 @@ from bayescale.laws.law import (
     Balance,
     Constant,
     CriticalScale,
+    Decay,
     Law,
     Onset,
     Term,
     compute_optimal,
 )
+from bayescale.laws.pruned import PRUNED, worth
 from bayescale.laws.repetition import REPETITION
 
 LAWS = {
@@ -40,6 +43,7 @@ LAWS = {
         CHINCHILLA,
         CHINCHILLA_OUTER,
         REPETITION,
+        PRUNED,
         KAPLAN,
         KAPLAN_IRREDUCIBLE,
         KAPLAN_PARAMS,
@@ -54,6 +58,7 @@ LAWS = {
         BROKEN_PARAMS,
         BROKEN_TOKENS,
         BROKEN_COMPUTE,
+        DOWNSTREAM,
     )
 }
 
@@ -107,6 +112,7 @@ __all__ = [
     "BROKEN_TOKENS",
     "CHINCHILLA",
     "CHINCHILLA_OUTER",
+    "DOWNSTREAM",
     "HENIGHAN_COMPUTE",
     "HENIGHAN_PARAMS",
     "HENIGHAN_TOKENS",
@@ -116,6 +122,7 @@ __all__ = [
     "KAPLAN_PARAMS",
     "KAPLAN_TOKENS",
     "LAWS",
+    "PRUNED",
     "REPETITION",
     "SATURATING_COMPUTE",
     "SATURATING_PARAMS",
@@ -124,9 +131,11 @@ __all__ = [
     "Balance",
     "Constant",
     "CriticalScale",
+    "Decay",
     "Law",
     "Onset",
     "Term",
     "compute_optimal",
     "find_law",
+    "worth",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from bayescale.errors import LawError
 
-INPUTS = ("params", "tokens", "flops", "unique_tokens")
+INPUTS = ("params", "tokens", "flops", "unique_tokens", "kept_fraction", "lm_loss")
 """What a law can be a function of: columns of a run log, in raw units."""
 
 FLOP_PER_PARAM_TOKEN = 6.0
@@ -49,7 +49,7 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class _Power:
-    """A part that is a power of one scale."""
+    """A part that depends on one scale, by an exponent."""
 
     input: str
     exponent: str
@@ -170,7 +170,30 @@ class Onset(Amplitude):
         return -np.log1p(np.exp(power)) / k
 
 
-Term = Constant | Amplitude | CriticalScale | Balance
+@dataclass(frozen=True, kw_only=True)
+class Decay(_Power):
+    """A part of the form k exp(-gamma x): its coefficient is its value at x = 0."""
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part at scale ``exp(log_x)``."""
+        return log_coefficient - known[self.exponent] * np.exp(log_x[self.input])
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value + known[self.exponent] * np.exp(log_x[self.input])
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+Term = Constant | Amplitude | CriticalScale | Balance | Decay
+
+
+def lesser(a: Any, b: Any) -> Any:
+    """The lesser of two positive values, by arithmetic that PyTensor variables share."""
+    ratio = a / b  # which keeps digits where one is far larger
+    return a / ((ratio + 1.0 + abs(ratio - 1.0)) / 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,16 +352,22 @@ def compute_optimal(
     return _numeric_optimum(law, flops, coefficients)
 
 
+OF_THE_DATA = ("unique_tokens", "kept_fraction")
+"""Inputs that need not be given: all tokens are then unique, and none was pruned."""
+
+
 def splits(inputs: Iterable[str]) -> bool:
-    """Whether laws of these inputs split a budget: of params and tokens, unique or not."""
-    return {"params", "tokens"} <= set(inputs) <= {"params", "tokens", "unique_tokens"}
+    """Whether laws of these inputs split a budget: of params and tokens, of whatever data."""
+    return {"params", "tokens"} <= set(inputs) <= {"params", "tokens", *OF_THE_DATA}
 
 
 def all_unique(inputs: Iterable[str], scales: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scales, with each token seen once where a law asks how many are unique and none says."""
-    if "unique_tokens" in inputs and "unique_tokens" not in scales and "tokens" in scales:
-        return {**scales, "unique_tokens": scales["tokens"]}
-    return scales
+    """The scales, with each token seen once and all data kept where a law asks and none says."""
+    if "tokens" not in scales:
+        return scales
+    tokens = scales["tokens"]
+    plain = {"unique_tokens": tokens, "kept_fraction": 0.0 * tokens + 1.0}
+    return {**{n: plain[n] for n in OF_THE_DATA if n in inputs and n not in scales}, **scales}
 
 
 def require_split(law: Law) -> None:

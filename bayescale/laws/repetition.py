@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from bayescale.laws.chinchilla import optimal_params, optimum
-from bayescale.laws.law import Amplitude, Constant, Law
+from bayescale.laws.law import Amplitude, Constant, Law, lesser
 
 
-def _lesser(a: Any, b: Any) -> Any:
-    # np.minimum does not take PyTensor variables; a ratio keeps digits where one is far larger
-    ratio = a / b
-    return a / ((ratio + 1.0 + abs(ratio - 1.0)) / 2.0)
+def effective(amount: Any, first: Any, worth: Any) -> Any:
+    """What an amount is worth of which all but the first helping is repeated.
 
+    Examples
+    --------
+    Endless epochs are worth 1 + R_D, by the published fit:
 
-def _effective(amount: Any, first: Any, worth: Any) -> Any:
-    """What an amount is worth of which all but the first helping is repeated."""
+    >>> round(float(effective(1e6, 1.0, 15.387756)), 2)
+    16.39
+    """
     repeats = amount / first - 1.0
     return first * (1.0 + worth * (1.0 - np.exp(-repeats / worth)))
 
@@ -38,12 +40,10 @@ def _loss(
     R_N: Any,
     R_D: Any,
 ) -> Any:
-    fresh = _lesser(unique_tokens, tokens)
-    useful = _lesser(params, optimal_params(fresh, A=A, alpha=alpha, B=B, beta=beta))
+    fresh = lesser(unique_tokens, tokens)
+    useful = lesser(params, optimal_params(fresh, A=A, alpha=alpha, B=B, beta=beta))
     return (
-        E
-        + A / _effective(params, useful, R_N) ** alpha
-        + B / _effective(tokens, fresh, R_D) ** beta
+        E + A / effective(params, useful, R_N) ** alpha + B / effective(tokens, fresh, R_D) ** beta
     )
 
 

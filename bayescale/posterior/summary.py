@@ -127,6 +127,22 @@ def quantiles(values: Any, interval: float = DEFAULT_INTERVAL) -> dict[str, floa
     return {"median": float(median), "lower": float(lower), "upper": float(upper)}
 
 
+def endless_quantiles(values: Any, interval: float = DEFAULT_INTERVAL) -> dict[str, float]:
+    """The same of draws some of which may be infinite; undefined ones are left out."""
+    flat = np.asarray(values, dtype=float).ravel()
+    flat = flat[~np.isnan(flat)]
+    if not flat.size:
+        return dict.fromkeys(("median", "lower", "upper"), np.nan)
+    at = [0.5, (1 - interval) / 2, (1 + interval) / 2]
+    found = np.quantile(flat, at, method="inverted_cdf")  # between neighbours there is no mean
+    return dict(zip(("median", "lower", "upper"), map(float, found), strict=True))
+
+
+def finite(value: float) -> float | None:
+    """The number for JSON, which has no infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
 @dataclass(frozen=True, eq=False)
 class PoolSummary:
     """What each law of a pool says of its coefficients.

@@ -13,7 +13,7 @@ from bayescale.errors import RunLogError, collected, listed
 from bayescale.laws import Law
 
 SCALES = ("params", "tokens", "flops")
-NUMBERS = (*SCALES, "loss", "loss_se", "unique_tokens", "epochs")
+NUMBERS = (*SCALES, "loss", "loss_se", "unique_tokens", "epochs", "kept_fraction", "lm_loss")
 LABELS = ("family", "run_id")
 
 
@@ -40,7 +40,8 @@ class Runs:
     frame : pandas.DataFrame
         One row a run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
         ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``family``, ``unique_tokens``,
-        ``epochs`` that the log has. Numbers are float64. Not to be changed.
+        ``epochs``, ``kept_fraction``, ``lm_loss`` that the log has. Numbers are float64. Not to
+        be changed.
     columns : mapping of str to str
         For each column, where its values come from.
     dropped : tuple of LeftOut

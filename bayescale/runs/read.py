@@ -28,6 +28,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "family": ("model_family", "group"),
         "unique_tokens": ("unique", "tokens_unique"),
         "epochs": ("n_epochs", "num_epochs"),
+        "kept_fraction": ("fraction_kept", "keep_fraction"),
+        "lm_loss": ("pretraining_loss",),
         "run_id": ("run", "name", "run_name", "id"),
     }
 )
@@ -126,6 +128,7 @@ def read_runs(
         frame["family"] = [str(value) for value in labels["family"]]
     problems = _plausibility_problems(frame.loc[keep], ids, units)
     problems += _epoch_problems(frame.loc[keep], ids)
+    problems += _kept_problems(frame.loc[keep], ids)
     frame = frame.loc[keep].reset_index(drop=True)
     if "unique_tokens" not in frame and {"tokens", "epochs"} <= set(frame.columns):
         frame["unique_tokens"] = frame["tokens"] / frame["epochs"]
@@ -406,6 +409,18 @@ def _epoch_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
                 "were trained on, each once"
             )
     return problems
+
+
+def _kept_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
+    if "kept_fraction" not in frame:
+        return []
+    more = frame.index[frame["kept_fraction"] > 1]
+    if not len(more):
+        return []
+    return [
+        f"kept_fraction is above 1: {_where(more, ids, frame['kept_fraction'].to_dict())}; it is "
+        "the share of the data that pruning kept, 1 for all of it"
+    ]
 
 
 def _repeat_problems(frame: pd.DataFrame) -> list[str]:

@@ -1,0 +1,28 @@
+"""Downstream error as a function of the language model's loss: Gadre et al. 2024, 2403.08540.
+
+The mean error over many tasks starts at what guessing gives and falls exponentially with the
+loss. In a run log, ``loss`` is then the error and ``lm_loss`` the loss in nats per token.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bayescale.laws.law import Decay, Law, lesser
+
+LEAST_SHARE = 0.01
+"""The error stays above this share of ``epsilon``: beyond, the exponential would cross zero."""
+
+
+def _error(lm_loss: Any, *, epsilon: Any, k: Any, gamma: Any) -> Any:
+    return epsilon - lesser(k * np.exp(-gamma * lm_loss), (1.0 - LEAST_SHARE) * epsilon)
+
+
+DOWNSTREAM = Law(
+    name="downstream",
+    inputs=("lm_loss",),
+    coefficients=("epsilon", "k", "gamma"),
+    loss=_error,
+    terms={"k": Decay(input="lm_loss", exponent="gamma")},
+    reference="Gadre et al. 2024, arXiv 2403.08540, eq. 5",
+)
