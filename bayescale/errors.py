@@ -45,6 +45,10 @@ class DecisionError(BayescaleError, ValueError):
     """A budget, a limit, a target or a candidate that leaves nothing to decide."""
 
 
+class ScenarioError(BayescaleError, ValueError):
+    """A scenario of pruned data or of a metric that cannot be computed as asked."""
+
+
 class OutputError(BayescaleError, OSError):
     """A result that cannot be written where it was asked for."""
 

@@ -1,0 +1,1 @@
+"""What runs alone cannot say: pruned data, and metrics seen through the loss."""

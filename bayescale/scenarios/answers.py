@@ -1,0 +1,406 @@
+"""From the loss on answers to the scores that people report: Schaeffer et al. 2023, 2304.15004.
+
+A token of loss L has the probability p = exp(-L), so an answer of k tokens is right with p^k if
+tokens are alike and independent. They are neither: some answers are easy and some are hard. So
+the log-odds of a token are taken as normal over answers, with standard deviation ``dispersion``
+and a mean such that the mean loss is L; the tokens of one answer share them. At dispersion zero
+that is Schaeffer's p^k.
+
+A token drawn at random is right with the probability p; the likeliest one more often. The
+strongest rival takes some share of the remaining 1 - p, any share being as likely as another, so
+greedy decoding is right with probability min(1, p / (1 - p)).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import ScenarioError, collected, listed
+from bayescale.runs.files import load_table
+
+Decoding = Literal["sampled", "greedy"]
+
+_NODES = np.linspace(-8.5, 8.5, 137)  # a trapezoid rule on an analytic integrand: exact to rounding
+_WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
+_MOST_LOSS = 60.0  # beyond, nothing is right
+MOST_DISPERSION = 12.0
+_COARSE, _FINE = 60, 60
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How answers of one dispersion are scored, as functions of their mean loss.
+
+    Parameters
+    ----------
+    dispersion : float
+        Standard deviation over answers of a token's log-odds; 0 for tokens that are all alike.
+    decoding : {"sampled", "greedy"}
+        Whether a token is drawn at random or the likeliest one is taken.
+
+    Raises
+    ------
+    ScenarioError
+        If the dispersion is negative or above 12, or the decoding is unknown.
+
+    Examples
+    --------
+    >>> round(Answers().exact_match(0.1, 5).item(), 6), round(float(np.exp(-0.5)), 6)
+    (0.606531, 0.606531)
+    """
+
+    dispersion: float = 0.0
+    decoding: Decoding = "sampled"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.dispersion <= MOST_DISPERSION:
+            problems.append(
+                f"dispersion is {self.dispersion:g}, but must lie between 0, for tokens that are "
+                f"all alike, and {MOST_DISPERSION:g}"
+            )
+        if self.decoding not in get_args(Decoding):
+            problems.append(
+                f"decoding is {self.decoding!r}, but must be one of {', '.join(get_args(Decoding))}"
+            )
+        if problems:
+            raise ScenarioError(collected("answers cannot be scored:", problems))
+
+    def exact_match(self, loss: Any, tokens: float = 1) -> np.ndarray:
+        """The share of answers of so many tokens that are right throughout.
+
+        Parameters
+        ----------
+        loss : array_like
+            Mean loss on the answers, nats per token.
+        tokens : float
+            Of one answer, at least one.
+
+        Returns
+        -------
+        numpy.ndarray
+            In the shape of ``loss``.
+        """
+        _require_tokens(tokens)
+        if self.decoding == "sampled":
+            return self._mean(loss, lambda m: np.exp(-tokens * _softplus(-m)))
+        return self._mean(loss, lambda m: np.exp(tokens * np.minimum(m, 0.0)), tokens)
+
+    def token_accuracy(self, loss: Any) -> np.ndarray:
+        """The share of tokens that are right, in the shape of ``loss``."""
+        return self.exact_match(loss, 1)
+
+    def edit_distance(self, loss: Any, tokens: float) -> np.ndarray:
+        """Tokens of an answer that are wrong on average, in the shape of ``loss``."""
+        _require_tokens(tokens)
+        return tokens * (1.0 - self.token_accuracy(loss))
+
+    def multiple_choice(
+        self, loss: Any, tokens: float, choices: int, wrong_loss: float
+    ) -> np.ndarray:
+        """The chance that goes to the right one of several answers, in the shape of ``loss``.
+
+        Parameters
+        ----------
+        loss : array_like
+            On the right answers, nats per token.
+        tokens : float
+            Of each answer, at least one.
+        choices : int
+            Answers to choose from, at least two.
+        wrong_loss : float
+            Loss on the wrong answers, which is taken to stay as it is.
+        """
+        _require_tokens(tokens)
+        if not (choices >= 2 and float(choices).is_integer()):
+            raise ScenarioError(f"choices is {choices:g}, but must be a whole number from 2 on")
+        if not 0 < wrong_loss < np.inf:
+            raise ScenarioError(
+                f"wrong_loss is {wrong_loss:g}, but must be finite and above zero: the loss on "
+                "wrong answers in nats per token"
+            )
+
+        def chosen(m: Any) -> Any:
+            margin = tokens * (wrong_loss - _softplus(-m)) - np.log(choices - 1.0)
+            return np.exp(-_softplus(-margin))
+
+        return self._mean(loss, chosen)
+
+    def _mean(self, loss: Any, score: Any, kink: float | None = None) -> np.ndarray:
+        loss = np.asarray(loss, dtype=float)
+        wrong = loss[~(np.isfinite(loss) & (loss > 0))]
+        if wrong.size:
+            raise ScenarioError(
+                f"loss is {listed(wrong)}, but must be finite and above zero, in nats per token"
+            )
+        if self.dispersion == 0:
+            return np.asarray(score(-loss - np.log(-np.expm1(-loss))))
+        from scipy.interpolate import PchipInterpolator
+
+        # both the loss and the score are smooth in the mean of the log-odds
+        values = self._greedy(kink) if kink is not None else score(self._log_odds) @ _WEIGHTS
+        values = np.where(values < 1e-100, 0.0, values)  # slopes of less would overflow
+        curve = PchipInterpolator(self._log_losses[::-1], values[::-1])
+        return curve(np.log(loss).clip(self._log_losses[-1], self._log_losses[0]))
+
+    def _greedy(self, tokens: float) -> np.ndarray:
+        # the kink at even odds would cost digits; over a normal it is integrated exactly
+        from scipy.special import log_ndtr, ndtr
+
+        mean, s = self._means, self.dispersion
+        below = tokens * mean + (tokens * s) ** 2 / 2 + log_ndtr(-mean / s - tokens * s)
+        return ndtr(mean / s) + np.exp(below)
+
+    @cached_property
+    def _means(self) -> np.ndarray:
+        return np.linspace(-_MOST_LOSS, 10.0 + 10.0 * self.dispersion, 501)
+
+    @cached_property
+    def _log_odds(self) -> np.ndarray:
+        return self._means[:, None] + self.dispersion * _NODES
+
+    @cached_property
+    def _log_losses(self) -> np.ndarray:
+        return np.log(_softplus(-self._log_odds) @ _WEIGHTS)
+
+
+def _softplus(x: Any) -> Any:
+    return np.logaddexp(0.0, x)
+
+
+def _require_tokens(tokens: float) -> None:
+    if not 1 <= tokens < np.inf:
+        raise ScenarioError(
+            f"answer tokens are {tokens:g}, but an answer has one or more: count those that must "
+            "all be right"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dispersion:
+    """The dispersion of a task's answers, from models whose loss and score are known.
+
+    Attributes
+    ----------
+    values, weights : numpy.ndarray, shape (value,)
+        A grid of dispersions and the posterior mass of each.
+    scatter : numpy.ndarray, shape (value,)
+        For each, the scatter of one score about the curve, in units of sqrt(a (1 - a)) at an
+        accuracy a.
+    n : int
+        Models that were used.
+    tokens, decoding
+        As the scores were taken.
+    """
+
+    values: np.ndarray
+    weights: np.ndarray
+    scatter: np.ndarray
+    n: int
+    tokens: float
+    decoding: Decoding
+
+    def quantile(self, q: Any) -> np.ndarray:
+        """Quantiles of the dispersion."""
+        return np.interp(q, np.cumsum(self.weights) - self.weights / 2, self.values)
+
+    def draw(self, size: int, seed: int = 0) -> np.ndarray:
+        """Draws of the dispersion, all of them values of the grid, shape (size,)."""
+        return np.random.default_rng(seed).choice(self.values, size=size, p=self.weights)
+
+    def score(self, loss: Any, draws: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of the score at known losses: the curve's, and those of one new model.
+
+        Parameters
+        ----------
+        loss : array_like, shape (point,)
+            Nats per token.
+        draws, seed : int
+
+        Returns
+        -------
+        curve, model : numpy.ndarray, shape (draws, point)
+        """
+        loss = np.atleast_1d(np.asarray(loss, dtype=float))
+        drawn = self.draw(draws, seed)
+        each = np.broadcast_to(loss, (draws, len(loss)))
+        curve = scored(Answers.exact_match, drawn, self.decoding, each, self.tokens)
+        rng = np.random.default_rng([seed, 1])
+        width = np.interp(drawn, self.values, self.scatter)[:, None] * np.sqrt(curve * (1 - curve))
+        # the scatter is itself inferred, so its draws have Student's tails
+        model = curve + width * rng.standard_t(self.n - 1, size=curve.shape)
+        return curve, model.clip(0.0, 1.0)
+
+    def to_json(self, interval: float = 0.9) -> dict[str, Any]:
+        """Plain values: the dispersion's quantiles and what it was learnt from."""
+        tail = (1 - interval) / 2
+        lower, median, upper = self.quantile([tail, 0.5, 1 - tail]).tolist()
+        return {
+            "dispersion": {"median": median, "lower": lower, "upper": upper},
+            "n": self.n,
+            "answer_tokens": self.tokens,
+            "decoding": self.decoding,
+        }
+
+
+def scored(
+    score: Callable[..., np.ndarray],
+    dispersions: np.ndarray,
+    decoding: Decoding,
+    loss: np.ndarray,
+    *args: Any,
+) -> np.ndarray:
+    """A score of :class:`Answers`, draw by draw.
+
+    Parameters
+    ----------
+    score : callable
+        A method, such as ``Answers.exact_match``.
+    dispersions : numpy.ndarray, shape (draw,)
+    decoding : {"sampled", "greedy"}
+    loss : numpy.ndarray, shape (draw, ...)
+    *args
+        What the method takes beside the loss.
+
+    Returns
+    -------
+    numpy.ndarray
+        In the shape of ``loss``.
+    """
+    values, which = np.unique(dispersions, return_inverse=True)
+    result = np.empty(loss.shape)
+    for i, value in enumerate(values):  # draws of equal dispersion are scored together
+        rows = which == i
+        result[rows] = score(Answers(float(value), decoding), loss[rows], *args)
+    return result
+
+
+def read_scores(
+    source: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Models whose loss and score on a task are known, one row a model.
+
+    Parameters
+    ----------
+    source : path or pandas.DataFrame
+        CSV, Parquet or JSON lines, with the columns ``loss`` (nats per token on the answers) and
+        ``score`` (share of answers that are right), or others named in ``columns``.
+    columns : mapping, optional
+        ``{"score": "lambada_acc"}``.
+
+    Raises
+    ------
+    RunLogError
+        If the file cannot be read.
+    ScenarioError
+        If it lacks a column, or a cell is no number.
+    """
+    raw, name = load_table(source)
+    named = {"loss": "loss", "score": "score"} | dict(columns or {})
+    problems = [
+        f"column {column!r} is not one of loss, score"
+        for column in named.keys() - {"loss", "score"}
+    ]
+    problems += [
+        f"there is no column {header!r} for {column}: it has {', '.join(map(str, raw))}"
+        for column, header in named.items()
+        if header not in raw
+    ]
+    values = {}
+    for column in ("loss", "score") if not problems else ():
+        values[column] = pd.to_numeric(raw[named[column]], errors="coerce")
+        wrong = np.flatnonzero(values[column].isna())
+        if wrong.size:
+            rows = listed(f"row {i + 1} ({raw[named[column]][i]})" for i in wrong)
+            problems.append(f"{named[column]} must be a number: {rows}")
+    if problems:
+        raise ScenarioError(collected(f"{name} cannot be used for scores:", problems))
+    return pd.DataFrame(values).astype(float)
+
+
+PRIOR_DISPERSION: Mapping[str, float] = {"low": 0.5, "high": 8.0}
+"""Central 90 % of a log-normal. Below half a unit of log-odds answers are nearly alike; at eight,
+half of them are as good as known and half as good as unknown, whatever the loss."""
+
+
+def calibrate_dispersion(
+    loss: Any, score: Any, *, tokens: float = 1, decoding: Decoding = "greedy"
+) -> Dispersion:
+    """The dispersion of a task's answers, from the loss and exact match of several models.
+
+    Parameters
+    ----------
+    loss : array_like, shape (model,)
+        Mean loss on the task's answers, nats per token (per answer, with ``tokens=1``).
+    score : array_like, shape (model,)
+        Share of answers that each model got right.
+    tokens : float
+        Tokens of an answer.
+    decoding : {"greedy", "sampled"}
+        How the answers were taken.
+
+    Returns
+    -------
+    Dispersion
+        Its posterior on a grid, under :data:`PRIOR_DISPERSION` and normal scatter of scores in
+        proportion to sqrt(a (1 - a)), whose size is integrated out under 1 / size.
+
+    Raises
+    ------
+    ScenarioError
+        If there are fewer than three models that tell anything, lengths differ, or values make
+        no sense.
+
+    Notes
+    -----
+    Checkpoints of one model are correlated, so they count for less than as many models would:
+    leave whole models out to see how well it predicts.
+    """
+    _require_tokens(tokens)
+    loss, score = (np.asarray(x, dtype=float).ravel() for x in (loss, score))
+    problems = []
+    if loss.shape != score.shape:
+        problems.append(f"there are {loss.size} losses but {score.size} scores: give one for each")
+    outside = score[~((score >= 0) & (score <= 1))]
+    if outside.size:
+        problems.append(
+            f"scores are {listed(outside)}, but must lie between 0 and 1: shares of answers that "
+            "are right"
+        )
+    wrong = loss[~(np.isfinite(loss) & (loss > 0))]
+    if wrong.size:
+        problems.append(f"losses are {listed(wrong)}, but must be finite and above zero")
+    if not problems and ((score > 0) & (score < 1)).sum() < 3:
+        problems.append(
+            "fewer than three models get some answers right and some wrong, which alone tell how "
+            "answers differ: add models"
+        )
+    if problems:
+        raise ScenarioError(collected("the dispersion cannot be calibrated:", problems))
+
+    low, high = np.log(PRIOR_DISPERSION["low"]), np.log(PRIOR_DISPERSION["high"])
+    sd = (high - low) / (2 * 1.6448536269514722)
+    log_grid = np.linspace(low - 2 * sd, np.log(MOST_DISPERSION), _COARSE)
+    for _ in range(2):  # once to find where it lies, once to resolve it
+        log_density, scatter = np.empty(len(log_grid)), np.empty(len(log_grid))
+        for i, value in enumerate(np.exp(log_grid)):
+            curve = Answers(float(value), decoding).exact_match(loss, tokens).clip(1e-9, 1 - 1e-9)
+            width = np.sqrt(curve * (1 - curve))
+            squares = float((((score - curve) / width) ** 2).sum())
+            log_density[i] = -np.log(width).sum() - len(loss) / 2 * np.log(squares)
+            scatter[i] = np.sqrt(squares / (len(loss) - 1))
+        log_density -= ((log_grid - (low + high) / 2) / sd) ** 2 / 2
+        weights = np.exp(log_density - log_density.max())
+        weights /= weights.sum()
+        grid, near = np.exp(log_grid), np.flatnonzero(weights > 1e-6)
+        first, last = max(near[0] - 1, 0), min(near[-1] + 1, len(log_grid) - 1)
+        log_grid = np.linspace(log_grid[first], log_grid[last], _FINE)
+    kept = weights > 1e-6
+    return Dispersion(
+        grid[kept], weights[kept] / weights[kept].sum(), scatter[kept], len(loss), tokens, decoding
+    )
