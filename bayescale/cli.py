@@ -20,6 +20,8 @@ from bayescale.errors import BayescaleError, LawError
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bayescale.cards import ModelCard
     from bayescale.laws import Law
     from bayescale.posterior import Fit
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from bayescale.trust.checks import Check
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
+_A_TENFOLD = 8
 
 app = typer.Typer(
     name="bayescale",
@@ -106,6 +109,9 @@ Workers = Annotated[
 ]
 Allow = Annotated[
     bool, typer.Option("--allow-unconverged", help="Use a fit whose sampler missed its gate.")
+]
+Figure = Annotated[
+    Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it as well.")
 ]
 
 
@@ -271,6 +277,14 @@ def forecast(
         str | None,
         typer.Option("--unique-tokens", help="How many of the tokens are unique; else all."),
     ] = None,
+    kept_fraction: Annotated[
+        float | None,
+        typer.Option("--kept-fraction", help="The share of the data that is kept; else all."),
+    ] = None,
+    lm_loss: Annotated[
+        float | None,
+        typer.Option("--lm-loss", help="For the law downstream: the language model's loss."),
+    ] = None,
     target: Annotated[
         float | None, typer.Option("--target", help="A loss: how likely is one below it?")
     ] = None,
@@ -303,6 +317,8 @@ def forecast(
     result = forecast_loss(
         widen(fitted) if robust else fitted,
         **scales,
+        kept_fraction=kept_fraction,
+        lm_loss=lm_loss,
         target=target,
         tolerance=tolerance,
         family=family,
@@ -650,6 +666,172 @@ def next_run(
     _exit_untrusted(fitted.diagnostics["passed"])
 
 
+@app.command()
+def prune(
+    fit_file: FitFile,
+    params: Annotated[str, typer.Option("--params", help="The model: 7B.")],
+    tokens: Annotated[str, typer.Option("--tokens", help="Unique tokens before pruning: 140B.")],
+    keep: Annotated[
+        list[float] | None,
+        typer.Option("--keep", help="A share to keep: 0.5; may be repeated, else many."),
+    ] = None,
+    train_tokens: Annotated[
+        str | None,
+        typer.Option("--train-tokens", help="Tokens to train on, else as many as --tokens."),
+    ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            "--quality",
+            metavar="LOW,HIGH",
+            help="90% of your prior on the metric: 1 is no better than random, 2 loses nothing.",
+        ),
+    ] = None,
+    floor: Annotated[
+        str | None,
+        typer.Option("--floor", metavar="LOW,HIGH", help="Share below which it helps no more."),
+    ] = None,
+    repeat_worth: Annotated[
+        str | None,
+        typer.Option("--repeat-worth", metavar="LOW,HIGH", help="R_D: what repeats are worth."),
+    ] = None,
+    figure: Figure = None,
+    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    law: OwnLaws = None,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """What keeping only the best part of the data would do: a scenario, unless runs were pruned."""
+    from bayescale.scenarios.pruning import prune as prune_data
+
+    fitted = _open(fit_file, law)
+    result = prune_data(
+        fitted,
+        params=parse_size(params, "--params"),
+        tokens=parse_size(tokens, "--tokens"),
+        keep=keep,
+        trained=_size(train_tokens, "--train-tokens"),
+        quality=_pair(quality, "--quality"),
+        floor=_pair(floor, "--floor"),
+        repeat_worth=_pair(repeat_worth, "--repeat-worth"),
+        family=family,
+        allow_unconverged=allow_unconverged,
+    )
+    drawn = _draw("plot_pruning", result, figure)
+    _answer(result.to_json() | {"figure": drawn}, str(result), json_)
+    _exit_untrusted(fitted.diagnostics["passed"])
+
+
+@app.command()
+def perceptron(
+    examples: Annotated[str, typer.Option("--examples-per-param", help="In the pool: 1,3,10,30.")],
+    keep: Annotated[str, typer.Option("--keep", help="Shares to keep: 0.1,0.3,1.")],
+    probe_angle: Annotated[
+        float, typer.Option("--probe-angle", help="Degrees by which the metric is off.")
+    ] = 0.0,
+    figure: Figure = None,
+    json_: Json = False,
+) -> None:
+    """What pruning does in theory: the test error of a perceptron on the data it keeps."""
+    from bayescale.scenarios.perceptron import prune_perceptron
+
+    sizes = _sizes(examples, "--examples-per-param")
+    result = prune_perceptron(sizes, _sizes(keep, "--keep"), probe_angle=probe_angle)
+    drawn = _draw("plot_perceptron", result, figure)
+    _answer(result.to_json() | {"figure": drawn}, str(result), json_)
+
+
+@app.command()
+def emerge(
+    fit_file: FitFile,
+    params: Annotated[
+        str | None, typer.Option("--params", metavar="FROM,TO", help="Ends of the path.")
+    ] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", metavar="FROM,TO")] = None,
+    flops: Annotated[
+        str | None,
+        typer.Option("--flops", metavar="FROM,TO", help="Compute-optimal on the way: 1e19,1e25."),
+    ] = None,
+    answer_tokens: Annotated[
+        str, typer.Option("--answer-tokens", help="Lengths of answers: 1,5,25.")
+    ] = "1,5,25",
+    choices: Annotated[
+        int | None, typer.Option("--choices", help="Answers to choose from, for multiple choice.")
+    ] = None,
+    wrong_loss: Annotated[
+        float | None,
+        typer.Option("--wrong-loss", help="Loss on wrong answers; else that at the start."),
+    ] = None,
+    dispersion: Annotated[
+        float | None,
+        typer.Option("--dispersion", help="How much answers differ; else 0, tokens all alike."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate", metavar="CSV", help="Models' loss and score, to learn it from."
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="NAME=HEADER", help="In that file: score=lambada_acc."),
+    ] = None,
+    greedy: Annotated[
+        bool, typer.Option("--greedy/--sampled", help="The likeliest token, or a random one.")
+    ] = False,
+    downstream: Annotated[
+        Path | None,
+        typer.Option("--downstream", metavar="FIT.nc", help="A fit of the law downstream."),
+    ] = None,
+    downstream_family: Annotated[
+        str | None, typer.Option("--downstream-family", help="One of that fit's.")
+    ] = None,
+    figure: Figure = None,
+    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    law: OwnLaws = None,
+    no_drift: NoDrift = False,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """Where a score would seem to emerge although the loss is smooth, and why."""
+    from bayescale.scenarios.answers import calibrate_dispersion, read_scores
+    from bayescale.scenarios.emergence import emergence
+
+    lengths = _sizes(answer_tokens, "--answer-tokens")
+    how: Any = "greedy" if greedy else "sampled"
+    spread: Any = dispersion or 0.0
+    if calibrate is not None:
+        if dispersion is not None:
+            raise typer.BadParameter("it is learnt by --calibrate", param_hint="--dispersion")
+        scores = read_scores(calibrate, _pairs(column, "--column"))
+        spread = calibrate_dispersion(
+            scores["loss"], scores["score"], tokens=lengths[0], decoding=how
+        )
+    fitted = _open(fit_file, law)
+    second = None if downstream is None else _open(downstream, None)
+    result = emergence(
+        fitted,
+        params=_path(params, "--params"),
+        tokens=_path(tokens, "--tokens"),
+        flops=_path(flops, "--flops"),
+        answer_tokens=lengths,
+        choices=choices,
+        wrong_loss=wrong_loss,
+        dispersion=spread,
+        decoding=how,
+        downstream=second,
+        downstream_family=downstream_family,
+        family=family,
+        drift=not no_drift,
+        allow_unconverged=allow_unconverged,
+    )
+    drawn = _draw("plot_emergence", result, figure)
+    _answer(result.to_json() | {"figure": drawn}, str(result), json_)
+    _exit_untrusted(
+        fitted.diagnostics["passed"] and (second is None or second.diagnostics["passed"])
+    )
+
+
 def main() -> None:
     """Run the command line; every expected failure becomes one message and an exit code."""
     try:
@@ -833,6 +1015,47 @@ def _split(text: str) -> tuple[float, float | None]:
     if len(parts) > 2:
         raise typer.BadParameter(f"{text!r} is not PARAMS or PARAMS,TOKENS", param_hint="--option")
     return parts[0], parts[1] if len(parts) > 1 else None
+
+
+def _pair(text: str | None, option: str) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    ends = [_number(part, option, option) for part in text.split(",")]
+    if len(ends) != 2:
+        raise typer.BadParameter(f"{text!r} is not LOW,HIGH", param_hint=option)
+    return ends[0], ends[1]
+
+
+def _path(text: str | None, option: str) -> "np.ndarray | None":
+    """Sizes between two ends, eight to a tenfold."""
+    import numpy as np
+
+    if text is None:
+        return None
+    ends = _sizes(text, option)
+    if len(ends) != 2 or not 0 < ends[0] < ends[1]:
+        raise typer.BadParameter(f"{text!r} is not FROM,TO, the smaller first", param_hint=option)
+    steps = max(round(_A_TENFOLD * np.log10(ends[1] / ends[0])), 2)
+    return np.geomspace(ends[0], ends[1], steps + 1)
+
+
+def _draw(plot: str, result: Any, figure: Path | None) -> str | None:
+    """The figure of a result, written whole or not at all."""
+    if figure is None:
+        return None
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    from bayescale import plots
+    from bayescale.files import replacing
+
+    ax = getattr(plots, plot)(result)
+    with replacing(figure) as temporary:
+        ax.figure.savefig(temporary, dpi=150)
+    plt.close(ax.figure)
+    return str(figure)
 
 
 def _size(text: str | None, option: str) -> float | None:

@@ -17,7 +17,7 @@ LAYERS = [
     {"posterior"},
     {"verdict"},
     {"inference", "datasets", "forecast", "simulate"},
-    {"trust", "decide"},
+    {"trust", "decide", "scenarios"},
     {"plots"},
     {"demo"},
     {"cli"},
@@ -65,7 +65,7 @@ def test_only_inference_knows_the_sampler(path: Path) -> None:
     used = {name.split(".")[0] for name in imported(path)}
     if room(path) != "inference":
         assert not used & SAMPLERS
-    if room(path) in {"verdict", "forecast", "trust", "decide", "plots"}:
+    if room(path) in {"verdict", "forecast", "trust", "decide", "scenarios", "plots"}:
         assert not any(name.startswith("bayescale.inference") for name in imported(path))
 
 
