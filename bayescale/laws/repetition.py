@@ -2,7 +2,12 @@
 
 Chinchilla's law of *effective* parameters and tokens. Tokens seen again are worth less each
 time, and so are parameters beyond what the unique tokens could use: both approach a limit,
-R_D and R_N times the first helping. The loss is in nats per token.
+R_D and R_N times the first helping. The loss is in nats per token, and falls with parameters,
+tokens and unique tokens: it cannot describe runs that overfit.
+
+The published R_D and R_N go with the published other coefficients, which were fitted not to the
+same runs but to points read off Hoffmann et al.'s figure for C4, and then held. With all of them
+free, the runs choose others.
 """
 
 from typing import Any
