@@ -870,6 +870,8 @@ def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
         name, separator, value = item.partition("=")
         if not (name and separator and value):
             raise typer.BadParameter(f"{item!r} is not NAME=VALUE", param_hint=option)
+        if name.strip() in pairs:
+            raise typer.BadParameter(f"{name.strip()} is given twice", param_hint=option)
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -303,3 +303,11 @@ def test_the_installed_command_prints_json_alone_on_standard_output(log: Path) -
     )
     assert json.loads(ran.stdout)["n_runs"] == 7
     assert ran.stderr == ""
+
+
+def test_an_option_of_one_name_is_not_quietly_replaced(bayescale, tmp_path: Path) -> None:
+    log = tmp_path / "runs.csv"
+    log.write_text("params,tokens,loss\n1e8,2e9,3.5\n1e9,2e10,2.9\n")
+    ran = bayescale("check", log, "--exclude", "params=1e8", "--exclude", "params=1e9")
+    assert ran.code == 2
+    assert "params is given twice" in " ".join(ran.err.split())
