@@ -1,6 +1,7 @@
 """Figures draw what result tables hold, and nothing else."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -9,18 +10,30 @@ import pytest
 from published import ONE, SPREAD
 
 from bayescale.cards import load_card
+from bayescale.decide.allocate import allocate
+from bayescale.decide.next_run import next_run
+from bayescale.errors import PosteriorError, TrustError
 from bayescale.forecast import forecast
 from bayescale.plots import (
+    plot_allocation,
+    plot_coefficients,
+    plot_coverage,
     plot_downstream,
     plot_emergence,
+    plot_errors,
     plot_forecast,
+    plot_next_run,
     plot_perceptron,
     plot_pruning,
+    plot_slices,
+    plot_trust,
 )
-from bayescale.posterior import point
+from bayescale.posterior import Pool, Posterior, point, summarise
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
+from bayescale.trust.backtest import Backtest
+from bayescale.trust.horizon import Trust, bins, trust
 
 PATH = np.geomspace(1e20, 1e24, 9)
 
@@ -49,6 +62,198 @@ def test_a_forecast_is_drawn_as_its_table_says() -> None:
     np.testing.assert_allclose(median.get_ydata(), result.to_frame()["loss_median"])
     assert "mean of runs, 90% interval" in labels(ax)
     assert ax.get_xscale() == "log"
+
+
+def band(ax, label: str) -> np.ndarray:
+    """The corners of a shaded band, shape (corner, 2)."""
+    return next(c for c in ax.collections if c.get_label() == label).get_paths()[0].vertices
+
+
+def bars(ax, label: str) -> np.ndarray:
+    """Both ends of each bar, shape (bar, 2, 2)."""
+    return np.array(next(c for c in ax.collections if c.get_label() == label).get_segments())
+
+
+BINS = [
+    {
+        "lower": lower, "upper": 2 * lower, "n": 20, "n_covered": n, "n_cutoffs": 4,
+        "coverage90": n / 20, "largest": 1.9 * lower,
+    }
+    for lower, n in ((1.0, 19), (2.0, 18), (4.0, 12))
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trusted(cerebras_posterior: Posterior) -> Trust:
+    kept = {
+        "bins": BINS, "laws": [cerebras_posterior.name], "n": 60, "cutoffs": [1.0, 2.0, 3.0],
+        "refits": 3, "unconverged": 0, "missing": [],
+        "runs_sha256": cerebras_posterior.runs.digest,
+    }  # fmt: skip
+    return trust(cerebras_posterior, kept, tolerance=0.5)
+
+
+def test_bands_are_the_intervals_of_the_table(cerebras_posterior: Posterior) -> None:
+    result = forecast(cerebras_posterior, flops=PATH)
+    ax, frame = plot_forecast(result), result.to_frame()
+    for kind, label in (("loss", "mean of runs"), ("loss_new", "one new run")):
+        corners = band(ax, f"{label}, 90% interval")
+        at = corners[corners[:, 0] == PATH[3], 1]
+        ends = frame[[f"{kind}_lower", f"{kind}_upper"]].iloc[3]
+        np.testing.assert_allclose(sorted(set(at)), sorted(ends))
+
+
+def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) -> None:
+    assert trusted.horizon_ratio == pytest.approx(4.0)
+    curve = forecast(cerebras_posterior, flops=PATH)
+    ax = plot_forecast(curve, runs=cerebras_posterior.runs, horizon=trusted)
+    largest = cerebras_posterior.runs["flops"].max()
+    assert line(ax, "largest run fitted").get_xdata()[0] == largest
+    assert line(ax, "trust horizon").get_xdata()[0] == pytest.approx(4.0 * largest)
+    assert "not trusted: beyond 4 times the largest run" in labels(ax)
+    np.testing.assert_array_equal(
+        line(ax, "runs fitted").get_ydata(), cerebras_posterior.runs["loss"]
+    )
+    nowhere = plot_forecast(curve, horizon=replace(trusted, horizon_ratio=1.0))
+    assert "not trusted beyond the largest run" in labels(nowhere)
+    assert "trust horizon" not in labels(nowhere)
+    both = forecast(SPREAD, params=[1e9, 1e10], tokens=[1e11, 1e11])
+    with pytest.raises(TrustError) as error:
+        plot_forecast(both, scale="params", horizon=trusted)
+    assert str(error.value) == (
+        "the horizon is counted in flops and the figure in params: draw against flops, or leave "
+        "the horizon out"
+    )
+
+
+def test_each_law_of_a_pool_has_its_median() -> None:
+    card = load_card("kaplan_irreducible")
+    values = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
+    pool = Pool((SPREAD, point(card, values)), (0.5, 0.5))
+    result = forecast(pool, flops=PATH)
+    ax = plot_forecast(result)
+    own = result.by_law[1].to_frame()["loss_median"]
+    drawn = line(ax, "kaplan_irreducible alone, median").get_ydata()
+    np.testing.assert_allclose(drawn, own)
+
+
+def test_sizes_are_written_as_people_write_them() -> None:
+    result = forecast(SPREAD, params=[1e9, 1e10, 1e11], tokens=[1e11] * 3)
+    ax = plot_forecast(result, scale="params")
+    ax.figure.canvas.draw()
+    assert {"1B", "10B", "100B"} <= {tick.get_text() for tick in ax.get_xticklabels()}
+    assert ax.get_xlabel() == "parameters"
+
+
+def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
+    budgets, sizes = np.array([1e21, 1e22]), np.geomspace(1e9, 1e11, 7)
+    flops, params = (grid.ravel() for grid in np.meshgrid(budgets, sizes))
+    result = forecast(SPREAD, params=params, tokens=flops / 6 / params)
+    best = allocate(SPREAD, budgets)
+    ax, frame, table = plot_slices(result, best=best), result.to_frame(), best.to_frame()
+    assert labels(ax)[:2] == ["1e+21 FLOP", "1e+22 FLOP"]
+    of_one = frame[np.isclose(frame["flops"], 1e22)]
+    np.testing.assert_allclose(line(ax, "1e+22 FLOP").get_xdata(), of_one["params"])
+    np.testing.assert_allclose(line(ax, "1e+22 FLOP").get_ydata(), of_one["loss_median"])
+    ends = bars(ax, "best size, 90% interval")[:, :, 0]
+    np.testing.assert_allclose(ends, table[["params_lower", "params_upper"]])
+    same_data = forecast(SPREAD, params=list(sizes) * 2, tokens=[1e10] * 7 + [1e12] * 7)
+    assert labels(plot_slices(same_data, by="tokens")) == ["10B tokens", "1T tokens"]
+
+
+def test_a_frontier_is_drawn_with_its_bands() -> None:
+    result = allocate(SPREAD, [1e21, 1e22, 1e23])
+    ax, frame = plot_allocation(result), result.to_frame()
+    for name in ("params", "tokens"):
+        label = f"{name} of least expected loss (band: each draw's best, 90%)"
+        np.testing.assert_allclose(line(ax, label).get_ydata(), frame[f"choice_{name}"])
+    bands = {
+        round(float(np.log10(c.get_paths()[0].vertices[:, 1].max())), 3)
+        for c in ax.collections[::2]
+    }
+    upper = np.log10([frame["params_upper"].max(), frame["tokens_upper"].max()])
+    assert bands == {round(float(value), 3) for value in upper}
+    assert len(plot_allocation(allocate(ONE, 1e22)).get_lines()) == 2
+
+
+def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) -> None:
+    result = next_run(chinchilla_posterior, 1e22, flops=5.76e23)
+    ax, frame = plot_next_run(result), result.to_frame()
+    points = ax.collections[0]
+    affordable = frame[frame["affordable"]]
+    np.testing.assert_allclose(points.get_offsets(), affordable[["params", "tokens"]])
+    np.testing.assert_allclose(points.get_array(), affordable["sd_after"])
+    bought = line(ax, "to buy, in this order")
+    np.testing.assert_allclose(bought.get_xdata(), result.batch["params"])
+    assert ax.texts[0].get_text().startswith("1")
+
+
+def test_candidates_of_one_scale_are_drawn_against_their_price(
+    cerebras_posterior: Posterior,
+) -> None:
+    given = pd.DataFrame({"flops": [1e20, 1e21, 1e24]})
+    result = next_run(cerebras_posterior, 1e22, flops=1e23, candidates=given)
+    ax, frame = plot_next_run(result), result.to_frame()
+    dear = line(ax, "beyond the budget")
+    assert list(dear.get_xdata()) == [1e24]
+    assert dear.get_ydata()[0] == frame.loc[frame["flops"] == 1e24, "sd_after"].item()
+
+
+def test_precision_is_drawn_with_tolerance_and_horizon(trusted: Trust) -> None:
+    ax, frame = plot_trust(trusted), trusted.to_frame()
+    width = line(ax, "half the 90% interval of the mean loss")
+    np.testing.assert_allclose(width.get_ydata(), frame["half_width"])
+    assert line(ax, "tolerance, 50.0%").get_ydata()[0] == 0.5
+    assert line(ax, "trusted up to 4 times").get_xdata()[0] == pytest.approx(4.0)
+    disagreeing = replace(trusted, path=trusted.path.assign(disagreement=0.01))
+    assert line(plot_trust(disagreeing), "difference of the laws' medians").get_ydata()[0] == 0.01
+
+
+def test_coverage_is_drawn_by_bin(trusted: Trust) -> None:
+    ax = plot_coverage(trusted)
+    np.testing.assert_allclose(line(ax, "covered as needed, 80% or more").get_ydata(), [0.95, 0.9])
+    np.testing.assert_allclose(line(ax, "covered too few").get_ydata(), [0.6])
+    assert [text.get_text() for text in ax.texts] == ["19 of 20", "18 of 20", "12 of 20"]
+    with pytest.raises(TrustError, match="no backtest was made, so there is no coverage to draw"):
+        plot_coverage(replace(trusted, bins=()))
+
+
+def test_errors_of_a_backtest_are_drawn_one_by_one(cerebras_posterior: Posterior) -> None:
+    runs = cerebras_posterior.runs
+    frame = pd.DataFrame(
+        {
+            "law": "mine", "cutoff": 1e20, "ratio": [1.5, 3.0, 8.0],
+            "log_error": [0.001, -0.002, 0.05], "covered90": [True, True, False],
+        }
+    )  # fmt: skip
+    result = Backtest(
+        laws=("mine",), weights=(1.0,), scale="flops", cutoffs=(1e20,), forecasts=frame,
+        missing=(), samples={}, runs=runs, seed=0,
+    )  # fmt: skip
+    ax = plot_errors(result)
+    np.testing.assert_allclose(line(ax, "inside its 90% interval").get_ydata(), [0.001, -0.002])
+    np.testing.assert_allclose(line(ax, "outside").get_xdata(), [8.0])
+    drawn = plot_coverage(result)
+    assert [text.get_text() for text in drawn.texts] == [
+        f"{item['n_covered']} of {item['n']}" for item in bins(result)
+    ]
+    with pytest.raises(TrustError, match="the backtest is of mine, and not of 'yours'"):
+        plot_errors(result, law="yours")
+
+
+def test_coefficients_are_drawn_within_their_priors(cerebras_posterior: Posterior) -> None:
+    result = summarise(cerebras_posterior)
+    ax, frame = plot_coefficients(result), result.to_frame().dropna(subset="prior_lower")
+    ends = bars(ax, "posterior, 90% interval and median")[:, :, 0]
+    start, width = np.log(frame["prior_lower"]), np.log(frame["prior_upper"] / frame["prior_lower"])
+    for i, name in enumerate(("lower", "upper")):
+        np.testing.assert_allclose(start + ends[:, i] * width, np.log(frame[name]))
+    assert [text.get_text().split()[0] for text in ax.get_yticklabels()] == list(frame.index)
+    with pytest.raises(PosteriorError) as error:
+        plot_coefficients(summarise(ONE))
+    assert str(error.value) == (
+        "the summary of chinchilla holds no prior to be drawn beside its coefficients"
+    )
 
 
 def test_pruning_is_drawn_with_its_choice_and_its_label() -> None:

@@ -1,85 +1,26 @@
-"""Figures, drawn from result tables; nothing is computed here."""
+"""Figures of scenarios: pruned data, and scores that emerge."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from bayescale.forecast import Forecast
-from bayescale.runs import Runs
+from bayescale.plots.looks import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    GREY,
+    LINES,
+    ORANGE,
+    axes,
+    finished,
+    log_sizes,
+    percents,
+)
 from bayescale.scenarios.emergence import Emergence
 from bayescale.scenarios.perceptron import PrunedPerceptron
 from bayescale.scenarios.pruning import Pruning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito's colours, which colour-blind readers tell apart
-BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
-GREEN, PURPLE, AMBER, SKY, GREY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY)
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
-AXIS_LABELS = {
-    "params": "parameters",
-    "tokens": "training tokens",
-    "flops": "training compute (FLOP)",
-    "lm_loss": "loss of the language model (nats per token)",
-}
-
-
-def plot_forecast(
-    result: Forecast,
-    ax: "Axes | None" = None,
-    *,
-    scale: str = "flops",
-    runs: Runs | None = None,
-    held_out: pd.DataFrame | None = None,
-) -> "Axes":
-    """Loss against one scale: mean and new-run bands, with the runs.
-
-    Parameters
-    ----------
-    result : Forecast
-        Over points that differ in ``scale``.
-    ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
-    scale : {"flops", "params", "tokens"}
-        The horizontal axis, logarithmic.
-    runs : Runs, optional
-        Fitted runs, as filled points.
-    held_out : pandas.DataFrame, optional
-        Runs not fitted, with the columns ``scale`` and ``loss``, as hollow points.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    ax = _axes(ax)
-    frame = result.to_frame().sort_values(scale)
-    x = frame[scale]
-    mass = f"{result.interval:.0%}"
-    if "loss_new_lower" in frame:
-        ax.fill_between(
-            x, frame["loss_new_lower"], frame["loss_new_upper"], color=BLUE, alpha=0.15,
-            linewidth=0, label=f"one new run, {mass} interval",
-        )  # fmt: skip
-    ax.fill_between(
-        x, frame["loss_lower"], frame["loss_upper"], color=BLUE, alpha=0.35, linewidth=0,
-        label=f"mean of runs, {mass} interval",
-    )  # fmt: skip
-    ax.plot(x, frame["loss_median"], color=BLUE, label=f"{result.law}, median")
-    points: dict[str, Any] = {"linestyle": "none", "zorder": 3, "markersize": 6}
-    if runs is not None:
-        ax.plot(runs[scale], runs["loss"], "o", color=BLACK, label="runs fitted", **points)
-    if held_out is not None and len(held_out):
-        ax.plot(
-            held_out[scale], held_out["loss"], "D", markerfacecolor="white", color=ORANGE,
-            markeredgewidth=1.8, label="runs held out", **points,
-        )  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_xlabel(AXIS_LABELS[scale])
-    ax.set_ylabel("loss (nats per token)")
-    return _finished(ax)
 
 
 def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
@@ -95,7 +36,7 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     -------
     matplotlib.axes.Axes
     """
-    ax, frame, mass = _axes(ax), result.to_frame(), f"{result.interval:.0%}"
+    ax, frame, mass = axes(ax), result.to_frame(), f"{result.interval:.0%}"
     x, chosen = frame["kept_fraction"], frame.iloc[result.choice]
     ax.fill_between(
         x, frame["gain_lower"], frame["gain_upper"], color=BLUE, alpha=0.3, linewidth=0,
@@ -108,12 +49,12 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
         label=f"least expected loss: keep {chosen['kept_fraction']:.0%}",
     )  # fmt: skip
     ax.set_xscale("log")
-    _percents(ax.xaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0))
+    percents(ax.xaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0))
     ax.set_xlabel("kept share of the data")
     ax.set_ylabel("gain on keeping everything (nats per token)")
     if result.scenario:
         ax.set_title("Scenario: the metric's quality is a prior", loc="left", fontsize="medium")
-    return _finished(ax)
+    return finished(ax)
 
 
 def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes":
@@ -130,7 +71,7 @@ def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes
     -------
     matplotlib.axes.Axes
     """
-    ax, frame = _axes(ax), result.to_frame()
+    ax, frame = axes(ax), result.to_frame()
     frame["kept"] = frame["kept"].where(frame["kept_fraction"] < 1, "all")  # whichever way
     frame = frame.drop_duplicates(["kept", "kept_fraction", "examples_per_param"])
     groups = frame.groupby(["kept", "kept_fraction"], sort=False)
@@ -145,7 +86,7 @@ def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes
     ax.set_yscale("log")
     ax.set_xlabel("examples trained on, per parameter")
     ax.set_ylabel("test error")
-    return _finished(ax)
+    return finished(ax)
 
 
 def plot_emergence(
@@ -165,7 +106,7 @@ def plot_emergence(
     -------
     matplotlib.axes.Axes
     """
-    ax, frame = _axes(ax), result.to_frame()
+    ax, frame = axes(ax), result.to_frame()
     shown = metrics or [
         metric.name
         for metric in result.metrics
@@ -186,63 +127,9 @@ def plot_emergence(
     right.set_ylabel("loss (nats per token), grey")
     right.spines["top"].set_visible(False)
     ax.plot([], [], color=GREY, linewidth=2.5, alpha=0.7, label="loss (right-hand axis)")
-    ax.set_xscale("log")
-    ax.set_xlabel(AXIS_LABELS[result.scale])
+    log_sizes(ax, result.scale)
     ax.set_ylabel(f"score (median, {result.interval:.0%} interval)")
     ax.legend(frameon=False, loc="upper center", ncols=2, fontsize="small")
     ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend above all curves
     ax.spines["top"].set_visible(False)
     return ax
-
-
-def plot_downstream(
-    result: Forecast,
-    ax: "Axes | None" = None,
-    *,
-    runs: Runs | None = None,
-    held_out: pd.DataFrame | None = None,
-) -> "Axes":
-    """Downstream error against the language model's loss, which falls to the right.
-
-    Parameters
-    ----------
-    result : Forecast
-        Of the law ``downstream``, over points that differ in ``lm_loss``.
-    ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
-    runs : Runs, optional
-        Fitted models, as filled points.
-    held_out : pandas.DataFrame, optional
-        Models not fitted, with the columns ``lm_loss`` and ``loss``, as hollow points.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    ax = plot_forecast(result, ax, scale="lm_loss", runs=runs, held_out=held_out)
-    ax.set_xscale("linear")
-    ax.xaxis.set_inverted(True)
-    ax.set_ylabel("mean error over tasks")
-    return ax
-
-
-def _axes(ax: "Axes | None") -> "Axes":
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    return ax
-
-
-def _finished(ax: "Axes") -> "Axes":
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
-def _percents(axis: Any, at: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter
-
-    axis.set_major_locator(FixedLocator(list(at)))
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axis.set_minor_formatter(NullFormatter())

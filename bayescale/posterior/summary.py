@@ -22,7 +22,8 @@ class Summary:
     ----------
     frame : pandas.DataFrame
         One row a coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
-        ``learned`` (share of the prior's spread on the log scale that the runs removed).
+        ``learned`` (share of the prior's spread on the log scale that the runs removed), and
+        ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was drawn from.
     interval : float
         Mass of the central interval between lower and upper.
     """
@@ -45,7 +46,10 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line."""
         columns = ("median", "lower", "upper", "unit", "learned")
-        rows = {str(name): {c: row[c] for c in columns} for name, row in self.frame.iterrows()}
+        rows = {
+            str(name): {c: row[c] for c in columns} | {"prior": _prior_json(row)}
+            for name, row in self.frame.iterrows()
+        }
         return {
             "law": self.law,
             "card": self.card,
@@ -83,6 +87,11 @@ class Summary:
         if len(self.surprising):
             lines += ["", _surprises(self.surprising, self.without_flagged)]
         return "\n".join(lines)
+
+
+def _prior_json(row: pd.Series) -> dict[str, float] | None:
+    prior = {name: float(row[f"prior_{name}"]) for name in ("median", "lower", "upper")}
+    return None if np.isnan(prior["median"]) else prior
 
 
 def _diagnosis(diagnostics: Mapping[str, Any]) -> str:
@@ -218,12 +227,16 @@ def summarise(fit: Fit, interval: float = DEFAULT_INTERVAL) -> Summary | PoolSum
     if card.drift is not None and DRIFTING in posterior.tree.children:
         described |= card.drift.parameters
         sources |= dict.fromkeys(card.drift.parameters, posterior.drifting().draws)
+    has_prior = "prior" in posterior.tree.children
+    prior = posterior.tree["prior"].to_dataset() if has_prior else {}
     rows = {}
     for name, source in sources.items():
-        values = source[name].values / described[name].unit_factor
-        rows[name] = quantiles(values, interval) | {
+        factor = described[name].unit_factor
+        before = quantiles(prior[name].values / factor if name in prior else np.nan, interval)
+        rows[name] = quantiles(source[name].values / factor, interval) | {
             "unit": described[name].unit,
             "learned": learned(posterior, name) if source is draws else float("nan"),
+            **{f"prior_{key}": value for key, value in before.items()},
         }
     return Summary(
         law=card.law.name,

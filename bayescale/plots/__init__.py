@@ -1,0 +1,27 @@
+"""Figures, drawn from result tables; nothing is computed here.
+
+Every ``plot_x(result, ax=None)`` draws what ``result.to_frame()`` holds and returns the Axes.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; what colour says is
+also said by line, marker or place.
+"""
+
+from bayescale.plots.coefficients import plot_coefficients
+from bayescale.plots.decisions import plot_allocation, plot_next_run
+from bayescale.plots.forecasts import plot_downstream, plot_forecast, plot_slices
+from bayescale.plots.horizon import plot_coverage, plot_errors, plot_trust
+from bayescale.plots.scenarios import plot_emergence, plot_perceptron, plot_pruning
+
+__all__ = [
+    "plot_allocation",
+    "plot_coefficients",
+    "plot_coverage",
+    "plot_downstream",
+    "plot_emergence",
+    "plot_errors",
+    "plot_forecast",
+    "plot_next_run",
+    "plot_perceptron",
+    "plot_pruning",
+    "plot_slices",
+    "plot_trust",
+]
