@@ -213,6 +213,7 @@ def fit(
 
     from bayescale.inference.sample import fit as sample_posterior
     from bayescale.posterior import save, summarise
+    from bayescale.trust.notes import fit_notes
 
     laws: Any = law[0] if law and len(law) == 1 else law
     shares = {
@@ -224,7 +225,7 @@ def fit(
         show_progress=sys.stderr.isatty(), **more,
     )  # fmt: skip
     save(fitted, target)
-    notes = _fit_notes(fitted)
+    notes = fit_notes(fitted)
     result = summarise(fitted)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
@@ -247,10 +248,11 @@ def summary(
 ) -> None:
     """The coefficients of a fit, what the runs said of them, and the sampler's state."""
     from bayescale.posterior import summarise
+    from bayescale.trust.notes import fit_notes
     from bayescale.trust.resampling import widen
 
     fitted = _open(fit_file, law)
-    notes = _fit_notes(fitted)
+    notes = fit_notes(fitted)
     result = summarise(widen(fitted) if robust else fitted)
     lines = [str(result), ""]
     if fitted.runs is not None:
@@ -667,6 +669,54 @@ def next_run(
 
 
 @app.command()
+def report(
+    fit_file: FitFile,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE.html", help="Default: FIT.html in this folder."
+        ),
+    ] = None,
+    flops: Annotated[
+        str | None,
+        typer.Option("--flops", help="The next scale; else ten times the largest run's."),
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option("--target", help="A loss: how likely is one below it?")
+    ] = None,
+    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    tolerance: Tolerance = 0.02,
+    law: OwnLaws = None,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """One page that can be sent: the answer, how far to trust it, decisions, and provenance.
+
+    A self-contained HTML file, without scripts. It samples nothing: run bayescale trust before,
+    so that it can tell of backtests.
+    """
+    from bayescale.files import require_folder
+    from bayescale.report import report as make_report
+    from bayescale.report import write
+
+    page = require_folder(output or Path(f"{fit_file.stem}.html"))
+    fitted = _open(fit_file, law)
+    result = make_report(
+        fitted,
+        fit_file,
+        flops=_size(flops, "--flops"),
+        target=target,
+        tolerance=tolerance,
+        family=family,
+        laws=tuple(law or ()),
+        allow_unconverged=allow_unconverged,
+    )
+    write(result, page)
+    _answer({"output": str(page), **result.to_json()}, f"{result}\nWritten to {page}.", json_)
+    _exit_untrusted(fitted.diagnostics["passed"])
+
+
+@app.command()
 def prune(
     fit_file: FitFile,
     params: Annotated[str, typer.Option("--params", help="The model: 7B.")],
@@ -951,8 +1001,9 @@ def _law_for(log: "Runs", law: str | None, card: Path | None) -> "tuple[Law, Mod
 
 
 def _example(inputs: "Sequence[str]") -> str:
-    sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23"}
-    return " ".join(f"--{name} {sizes[name]}" for name in inputs if name in sizes)
+    sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
+    named = {name.replace("_", "-"): sizes[name] for name in inputs if name in sizes}
+    return " ".join(f"--{name} {size}" for name, size in named.items())
 
 
 def _left_out(log: "Runs") -> list[str]:
@@ -961,15 +1012,6 @@ def _left_out(log: "Runs") -> list[str]:
 
 def _told(log: "Runs", notes: "Sequence[Note]") -> list[str]:
     return _left_out(log) + ([_told_note(note) for note in notes] or ["No warnings."])
-
-
-def _fit_notes(fitted: "Fit") -> "list[Note]":
-    """What the log, its design and the posterior warn of."""
-    from bayescale.trust.identifiability import posterior_notes
-    from bayescale.trust.resampling import resampling_notes
-
-    before = () if fitted.runs is None else fitted.runs.warnings
-    return [*before, *posterior_notes(fitted), *resampling_notes(fitted)]
 
 
 def _told_note(note: "Note") -> str:

@@ -21,6 +21,7 @@ from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE, sizes, verdict
 
 SCALES = ("params", "tokens", "flops")
+OTHER_INPUTS = ("unique_tokens", "kept_fraction", "lm_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,8 @@ class Forecast:
     Attributes
     ----------
     loss, loss_new : xarray.DataArray
-        Dims (chain, draw, point), nats per token: the mean run, and one new run.
+        Dims (chain, draw, point), in ``unit``, nats per token but for the law ``downstream``:
+        the mean run, and one new run.
         ``loss_new`` is None for a point estimate without noise.
     points : pandas.DataFrame
         One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
@@ -56,6 +58,7 @@ class Forecast:
     family: str | None
     provenance: Mapping[str, Any]
     drift: bool = True
+    unit: str = "nats/token"
     by_law: tuple["Forecast", ...] = ()
     weights: tuple[float, ...] = ()
 
@@ -91,13 +94,14 @@ class Forecast:
         return {
             "law": self.law,
             **{name: None if np.isnan(point[name]) else float(point[name]) for name in SCALES},
-            **{name: float(point[name]) for name in ("unique_tokens",) if name in point},
+            **{name: float(point[name]) for name in OTHER_INPUTS if name in point},
             "interval": self.interval,
             "loss": quantiles(self.loss, self.interval),
             "loss_new": None if self.loss_new is None else quantiles(self.loss_new, self.interval),
             "target": self.target,
             **self._chances(0),
             "extrapolation_ratio": None if np.isnan(ratio) else float(ratio),
+            "unit": self.unit,
             "verdict": point["verdict"],
             "why": point["why"],
             "drift": self.drift,
@@ -129,6 +133,10 @@ class Forecast:
             ]
             if row.get("unique_tokens", row["tokens"]) < row["tokens"]:
                 sizes.append(f"{format_size(row['unique_tokens'])} of them unique")
+            if row.get("kept_fraction", 1.0) < 1:
+                sizes.append(f"{row['kept_fraction']:.0%} of the data kept")
+            if "lm_loss" in row:
+                sizes.append(f"a loss of {row['lm_loss']:.4g} nats/token")
             if np.isfinite(row["flops"]):
                 sizes.append(f"{row['flops']:.3g} FLOP")
             lines.append(f"{self.law} at {', '.join(sizes)}:")
@@ -136,7 +144,7 @@ class Forecast:
                 if f"{kind}_median" in row:
                     lines.append(
                         f"  {what}  {row[f'{kind}_median']:.4f}  ({self.interval:.0%} interval "
-                        f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f})  nats/token"
+                        f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f})  {self.unit}"
                     )
             for name, table in of_laws:
                 each = table.iloc[i]
@@ -267,6 +275,7 @@ def forecast(
             family=family or pooled,
             provenance=fit.record["provenance"],
             drift=drift,
+            unit=fit.members[0].law.unit,
             **more,
         )
 
@@ -358,7 +367,7 @@ def _optimum(posterior: Posterior, flops: np.ndarray, family: str | None) -> xr.
 def _require_inputs(law: Law, given: set[str]) -> None:
     if given == set(law.inputs):
         return
-    options = [" and ".join(f"--{name}" for name in law.inputs)]
+    options = [" and ".join(f"--{name.replace('_', '-')}" for name in law.inputs)]
     if splits(law.inputs):
         options.append("--flops alone, for the compute-optimal split")
     raise LawError(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from bayescale.errors import LawError
 from bayescale.forecast import forecast
 from bayescale.inference.sample import fit
 from bayescale.laws import DOWNSTREAM
@@ -14,6 +15,7 @@ from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
 from bayescale.scenarios.emergence import emergence
 from bayescale.simulate import simulate
+from bayescale.trust.identifiability import posterior_notes
 from bayescale.verdict import sizes
 
 TRUTH = {"epsilon": 0.86, "k": 2.1, "gamma": 0.7}
@@ -57,6 +59,18 @@ def test_lower_losses_are_larger_and_extrapolate(simulated: Posterior) -> None:
     assert inside["verdict"] == "inside"
     assert outside["extrapolation_ratio"] == pytest.approx(2.7 / 2.0)
     assert outside["verdict"] in ("untested", "too_wide")
+
+
+def test_its_forecasts_are_shares_and_not_nats(simulated: Posterior) -> None:
+    answer = forecast(simulated, lm_loss=2.6)
+    assert answer.to_json()["unit"] == "error rate"
+    assert answer.to_json()["lm_loss"] == 2.6
+    text = str(answer)
+    assert text.startswith("downstream at a loss of 2.6 nats/token:\n  mean of runs  0.")
+    assert text.count("error rate") == 2
+    assert not [note for note in posterior_notes(simulated) if note.code == "narrow_range"]
+    with pytest.raises(LawError, match="but no scale is given: say --lm-loss"):
+        forecast(simulated)
 
 
 def test_the_errors_of_a_chain_are_those_of_the_losses_it_is_given(simulated: Posterior) -> None:

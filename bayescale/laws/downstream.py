@@ -24,5 +24,6 @@ DOWNSTREAM = Law(
     coefficients=("epsilon", "k", "gamma"),
     loss=_error,
     terms={"k": Decay(input="lm_loss", exponent="gamma")},
-    reference="Gadre et al. 2024, arXiv 2403.08540, eq. 5",
+    reference="Gadre et al. 2024, arXiv 2403.08540",
+    unit="error rate",
 )

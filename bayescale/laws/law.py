@@ -224,6 +224,8 @@ class Law:
         Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
     reference : str
         The paper and the equation.
+    unit : str
+        Of what ``loss`` gives.
 
     Raises
     ------
@@ -240,6 +242,7 @@ class Law:
     terms: Mapping[str, Term] = field(default_factory=dict)
     sum_of_terms: bool = False
     reference: str = ""
+    unit: str = "nats/token"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", MappingProxyType(dict(self.terms)))
