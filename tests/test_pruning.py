@@ -6,7 +6,9 @@ import pytest
 from published import BESIROGLU, ONE, SPREAD
 
 from bayescale.cards import default_laws, load_card
+from bayescale.decide.allocate import allocate
 from bayescale.errors import LawError, RunLogError, ScenarioError
+from bayescale.forecast import forecast
 from bayescale.inference.sample import fit
 from bayescale.laws import CHINCHILLA, LAWS, REPETITION, worth
 from bayescale.posterior import point
@@ -123,6 +125,19 @@ def test_a_fit_of_pruned_runs_answers_with_what_it_learnt() -> None:
         np.testing.assert_allclose(result.loss.isel(fraction=i), by_law, rtol=1e-12)
     with pytest.raises(ScenarioError, match="quality was learnt by this fit of pruned: do not"):
         prune(learnt, params=N, tokens=D, quality=(1.0, 2.0))
+
+
+def test_other_decisions_take_all_data_as_kept() -> None:
+    learnt, whole = (
+        point(load_card(name), values)
+        for name, values in (("pruned", TRUTH), ("repetition", REPEATED))
+    )
+    ours, theirs = (allocate(fit, 1e22, max_tokens=25e9).to_json() for fit in (learnt, whole))
+    assert ours["choice"] == pytest.approx(theirs["choice"])
+    assert ours["loss"] == pytest.approx(theirs["loss"])
+    some = forecast(learnt, params=N, tokens=D, kept_fraction=0.3)
+    assert "30% of the data kept" in str(some)
+    assert some.loss.item() == pytest.approx(PRUNED.loss(N, D, D, 0.3, **TRUTH))
 
 
 @pytest.mark.slow
