@@ -59,9 +59,9 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         for name, row in frame.iterrows()
     ]
     ax.set_yticks(rows, names)
-    ax.set_ylim(len(frame) - 0.5, -1.6)  # the first on top, with room for the legend
+    ax.set_ylim(len(frame) - 0.5, -1.9)  # the first on top, with room for the legend
     ax.set_xticks([0, 1], ["lower end\nof the prior", "upper end"])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel("on a log scale, each row its own")
-    return finished(ax, loc="upper center", ncols=2)
+    return finished(ax, loc="upper left")

@@ -127,6 +127,16 @@ class Posterior:
         PosteriorError
             If there is no such family.
         """
+        if family not in self._coefficients:
+            self._coefficients[family] = self._coefficients_of(family)
+        return dict(self._coefficients[family])
+
+    @cached_property
+    def _coefficients(self) -> dict[str | None, dict[str, xr.DataArray]]:
+        """By family, once found: searches ask for them hundreds of times."""
+        return {}
+
+    def _coefficients_of(self, family: str | None) -> dict[str, xr.DataArray]:
         draws, law = self.draws, self.law
         values = {name: draws[name] for name in law.coefficients}
         if family is not None and family not in self.families:
