@@ -827,8 +827,12 @@ def emerge(
         typer.Option("--column", metavar="NAME=HEADER", help="In that file: score=lambada_acc."),
     ] = None,
     greedy: Annotated[
-        bool, typer.Option("--greedy/--sampled", help="The likeliest token, or a random one.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--greedy/--sampled",
+            help="The likeliest token, or a random one; greedy where --calibrate is given.",
+        ),
+    ] = None,
     downstream: Annotated[
         Path | None,
         typer.Option("--downstream", metavar="FIT.nc", help="A fit of the law downstream."),
@@ -848,7 +852,8 @@ def emerge(
     from bayescale.scenarios.emergence import emergence
 
     lengths = _sizes(answer_tokens, "--answer-tokens")
-    how: Any = "greedy" if greedy else "sampled"
+    takes_best = calibrate is not None if greedy is None else greedy
+    how: Any = "greedy" if takes_best else "sampled"
     spread: Any = dispersion or 0.0
     if calibrate is not None:
         if dispersion is not None:

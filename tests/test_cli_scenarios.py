@@ -88,7 +88,7 @@ def test_emerge_learns_how_answers_differ(bayescale, spread: Path, tmp_path: Pat
     columns = ("--column", "loss=nats", "--column", "score=acc")
     ran = bayescale(
         "emerge", spread, "--flops", "1e20,1e22", "--answer-tokens", "1", "--calibrate", table,
-        *columns, "--greedy", "--json",
+        *columns, "--json",
     )  # fmt: skip
     assert ran.code == 0
     assert ran.json["dispersion"]["dispersion"]["median"] == pytest.approx(3.0, rel=0.02)
