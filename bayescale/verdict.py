@@ -85,6 +85,11 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
     return np.full(len(frame), np.nan)
 
 
+def own_scale(size: Any, inputs: Sequence[str]) -> Any:
+    """What :func:`sizes` counts, back on the law's scale: a loss is the inverse of a size."""
+    return 1.0 / size if size_scale(inputs) == "lm_loss" else size
+
+
 def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
     """How far a backtest's bins go, and how far they pass.
 

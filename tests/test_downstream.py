@@ -15,6 +15,7 @@ from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
 from bayescale.scenarios.emergence import emergence
 from bayescale.simulate import simulate
+from bayescale.trust.horizon import trust
 from bayescale.trust.identifiability import posterior_notes
 from bayescale.verdict import sizes
 
@@ -59,6 +60,15 @@ def test_lower_losses_are_larger_and_extrapolate(simulated: Posterior) -> None:
     assert inside["verdict"] == "inside"
     assert outside["extrapolation_ratio"] == pytest.approx(2.7 / 2.0)
     assert outside["verdict"] in ("untested", "too_wide")
+
+
+def test_trust_walks_towards_lower_losses(simulated: Posterior) -> None:
+    result = trust(simulated, tolerance=0.5)
+    assert result.path["lm_loss"].iloc[0] == pytest.approx(2.7)
+    assert result.path["lm_loss"].is_monotonic_decreasing
+    assert result.path["half_width"].iloc[0] < 0.1
+    assert result.to_json()["horizon"] == pytest.approx(2.7)
+    assert "(a language model's loss of 2.7 nats/token)" in str(result)
 
 
 def test_its_forecasts_are_shares_and_not_nats(simulated: Posterior) -> None:

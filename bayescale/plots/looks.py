@@ -36,7 +36,7 @@ def axes(ax: "Axes | None") -> "Axes":
 def finished(ax: "Axes", **legend: Any) -> "Axes":
     """Without the frame's idle sides, and with a legend."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize="small", **legend)
+    ax.legend(**{"edgecolor": "none", "framealpha": 0.7, "fontsize": "small"} | legend)
     return ax
 
 

@@ -20,7 +20,7 @@ from bayescale.posterior import Fit, PoolSummary, Summary, summarise
 from bayescale.report.blocks import Answer
 from bayescale.trust.design import design_checks
 from bayescale.trust.horizon import Trust, trust
-from bayescale.verdict import size_scale, sizes
+from bayescale.verdict import own_scale, size_scale, sizes
 
 TIMES = 10.0
 """The next scale, where none is named: so many times the largest run's compute."""
@@ -98,7 +98,7 @@ class Asked:
         if self.fit.runs is None:
             return float("nan")
         size = float(sizes(self.fit.runs.frame, self.fit.inputs).max())
-        return 1 / size if self.scale == "lm_loss" else size
+        return own_scale(size, self.fit.inputs)
 
     @cached_property
     def next(self) -> float:
@@ -217,8 +217,7 @@ class Asked:
         """The loss from the smallest run to well beyond the next scale."""
         runs, ends = self.fit.runs, [self.next, *self.around]
         if runs is not None:
-            size = sizes(runs.frame, self.fit.inputs)
-            ends += list(1 / size if self.scale == "lm_loss" else size)
+            ends += list(own_scale(sizes(runs.frame, self.fit.inputs), self.fit.inputs))
         space = np.linspace if self.scale == "lm_loss" else np.geomspace
         scales: dict[str, Any] = {self.scale: space(min(ends), max(ends), CURVE_POINTS)}
         return forecast(self.fit, **scales, family=self.family, allow_unconverged=self.allow)

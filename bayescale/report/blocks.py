@@ -76,7 +76,7 @@ class Answer:
     def between(self, *path: str | int, form: Form, none: str = "unknown") -> Prose:
         """An interval in brackets."""
         lower, upper = (self(*path, end, form=form, none=none) for end in ("lower", "upper"))
-        return ("(", lower, " to ", upper, ")")
+        return ("(", lower, "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", upper, ")")
 
 
 def _at(path: Sequence[str | int]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +18,16 @@ from bayescale.trust.checks import Check
 from bayescale.trust.identifiability import identifiability_checks
 from bayescale.trust.resampling import resampling_notes
 from bayescale.units import format_size
-from bayescale.verdict import BREAK, TOLERANCE, Reach, failure, reach, size_scale, sizes
+from bayescale.verdict import (
+    BREAK,
+    TOLERANCE,
+    Reach,
+    failure,
+    own_scale,
+    reach,
+    size_scale,
+    sizes,
+)
 
 FURTHEST = 1000.0
 """Times the largest run up to which precision is looked at."""
@@ -77,7 +87,7 @@ class Trust:
             "scale": self.scale,
             "interval": INTERVAL,
             "tolerance": self.tolerance,
-            "horizon": self.horizon_ratio * self.largest,
+            "horizon": own_scale(self.horizon_ratio * self.largest, (self.scale,)),
             "horizon_flops": self.horizon_flops,
             "horizon_ratio": self.horizon_ratio,
             "tested_ratio": self.tested_ratio,
@@ -109,6 +119,8 @@ class Trust:
 
     def _at(self, ratio: float) -> str:
         size = ratio * self.largest
+        if self.scale == "lm_loss":
+            return f"a language model's loss of {own_scale(size, (self.scale,)):.4g} nats/token"
         if self.scale != "flops":
             return f"{format_size(size)} {self.scale}"
         along = self.tokens_per_param
@@ -197,9 +209,7 @@ def trust(
             _coverage(bins_, to),
             _held_out(kept),
             _agreement(fit, path, tolerance),
-            _surprises(fit),
-            *identifiability_checks(fit),
-            *_resampling(fit),
+            *_of_any_tolerance(fit),
         ),
         path=path,
         bins=bins_,
@@ -312,6 +322,7 @@ def _require_same(fit: Fit, record: Mapping[str, Any]) -> None:
 # precision along the runs' own path
 
 
+@lru_cache(1)
 def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     """Widths and disagreement by ratio, and the tokens per parameter walked along."""
     runs, inputs = fit.runs, fit.inputs
@@ -321,7 +332,7 @@ def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     target = ratio * size.max()
     along = None
     if len(inputs) == 1:
-        scales: dict[str, Any] = {inputs[0]: target}
+        scales: dict[str, Any] = {inputs[0]: own_scale(target, inputs)}
     else:
         upper = size >= np.quantile(size, 0.75)
         along = float(np.exp(np.median(np.log(runs["tokens"] / runs["params"])[upper])))
@@ -451,6 +462,11 @@ def _surprises(fit: Fit) -> Check:
     runs = list(dict.fromkeys(table["run_id"].astype(str)))
     shown = f"{', '.join(runs[:5])}{f' and {len(runs) - 5} more' if len(runs) > 5 else ''}"
     return Check("surprising runs", None, f"by leave-one-out: {shown}.", table)
+
+
+@lru_cache(1)  # with the path: asked again of the same fit, for another tolerance
+def _of_any_tolerance(fit: Fit) -> tuple[Check, ...]:
+    return _surprises(fit), *identifiability_checks(fit), *_resampling(fit)
 
 
 def _resampling(fit: Fit) -> list[Check]:

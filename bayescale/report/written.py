@@ -1,0 +1,78 @@
+"""How values are written, and figures drawn."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bayescale.report.asked import Asked
+from bayescale.report.blocks import Figure
+from bayescale.units import format_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DENSE = 2000
+"""Points from which on a figure holds a picture of them: as shapes they would fill the page."""
+
+
+def as_loss(value: float) -> str:
+    """A loss, to four places."""
+    return f"{value:.4f}"
+
+
+def as_flop(value: float) -> str:
+    """Compute, to three digits."""
+    return f"{value:.3g}".replace("e+", "e")
+
+
+def as_share(value: float) -> str:
+    """A whole percentage."""
+    return f"{value:.0%}"
+
+
+def as_tenths(value: float) -> str:
+    """A percentage with one place."""
+    return f"{value:.1%}"
+
+
+def as_few(value: float) -> str:
+    """Three digits."""
+    return f"{value:.3g}"
+
+
+def as_more(value: float) -> str:
+    """Four digits."""
+    return f"{value:.4g}"
+
+
+def as_nats(value: float) -> str:
+    """Two digits of something small or large."""
+    return f"{value:.2g}".replace("e+", "e")
+
+
+SIZE: Mapping[str, Callable[[float], str]] = {
+    "params": format_size, "tokens": format_size, "flops": as_flop, "lm_loss": as_few
+}  # fmt: skip
+UNIT = {"params": "params", "tokens": "tokens", "flops": "FLOP", "lm_loss": "nats per token"}
+
+
+def unit_of(asked: Asked) -> str:
+    """Of what the law predicts."""
+    return asked.fit.members[0].law.unit.replace("/", " per ")
+
+
+def drawn(draw: Callable[["Axes"], Any], alt: str, caption: str) -> Figure:
+    """A figure of its own, away from pyplot's list of open ones."""
+    from io import BytesIO
+
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(6.2, 4.0), layout="constrained")
+    ax = canvas.subplots()
+    draw(ax)
+    for line in ax.get_lines():
+        line.set_rasterized(len(line.get_xdata()) > DENSE)  # pyright: ignore[reportArgumentType]
+    into = BytesIO()
+    with rc_context({"svg.hashsalt": "bayescale"}):
+        canvas.savefig(into, format="svg", dpi=150, metadata={"Date": None})
+    return Figure(into.getvalue(), alt, caption)
