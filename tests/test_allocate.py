@@ -10,6 +10,7 @@ from bayescale.cards import load_card
 from bayescale.decide.allocate import allocate
 from bayescale.decide.optimum import deciding
 from bayescale.errors import DecisionError, LawError, UnconvergedError
+from bayescale.forecast import forecast
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import Pool, Posterior, point
 
@@ -296,3 +297,14 @@ def test_an_unconverged_fit_is_refused_unless_allowed() -> None:
     with pytest.raises(UnconvergedError, match="failed its convergence gate"):
         allocate(fit, GOPHER)
     assert allocate(fit, GOPHER, allow_unconverged=True).flops[0] == GOPHER
+
+
+def test_a_named_split_reaches_what_its_forecast_says(chinchilla_posterior: Posterior) -> None:
+    """Drift included, as in the loss at the choice: the two can be compared."""
+    gopher = (280e9, GOPHER / (6 * 280e9))
+    result = allocate(chinchilla_posterior, GOPHER, options=[gopher])
+    there = forecast(chinchilla_posterior, params=gopher[0], tokens=gopher[1])
+    told = result.to_json()
+    assert told["options"][0]["loss"]["median"] == pytest.approx(float(there.loss.median()))
+    behind = told["options"][0]["loss"]["median"] - told["loss"]["median"]
+    assert behind == pytest.approx(told["options"][0]["regret"]["loss"]["median"], abs=0.005)

@@ -26,7 +26,7 @@ from bayescale.decide.optimum import (
 )
 from bayescale.decide.spending import TOKENS_PER_PARAM, Constraints, checked_budgets
 from bayescale.errors import DecisionError, collected
-from bayescale.forecast import forecast
+from bayescale.forecast import Forecast, forecast
 from bayescale.laws.law import require_split
 from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior
 from bayescale.units import format_size
@@ -158,7 +158,15 @@ def allocate(
             return {}
         return {"unique_tokens": np.minimum(points["tokens"], limits.unique_tokens)}
 
+    def reached(fit: Fit, points: pd.DataFrame) -> Forecast:
+        return forecast(
+            fit, params=points["params"], tokens=points["tokens"], **unique(points),
+            interval=interval, tolerance=tolerance, family=family, drift=drift,
+            allow_unconverged=True,
+        )  # fmt: skip
+
     def told(of: Sequence[_Answering], points: pd.DataFrame, fit: Fit, **more: Any) -> Allocation:
+        at_choice = reached(fit, points)
         return Allocation(
             law=fit.name,
             flops=budgets,
@@ -166,13 +174,9 @@ def allocate(
             interval=interval,
             params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in of]),
             tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in of]),
-            choice=_judged(of, points, budgets, fit),
+            choice=_judged(of, points, budgets, fit, at_choice),
             exponent=fit.mix([law.exponent for law in of]),
-            at_choice=forecast(
-                fit, params=points["params"], tokens=points["tokens"], **unique(points),
-                interval=interval, tolerance=tolerance, family=family, drift=drift,
-                allow_unconverged=True,
-            ),
+            at_choice=at_choice,
             more_data=_more_data(of, budgets, limits, family, fit),
             at_end=float(np.mean([_at_end(law.best, at) for law in of])),
             drift=drift,
@@ -185,7 +189,10 @@ def allocate(
         choice = best_choice([law.losses for law in of], weights, budgets, limits)
         return _points(*choice, limits)
 
-    judged_options = _judged(laws, named, named["flops"].to_numpy(), fit) if len(named) else None
+    judged_options = None
+    if len(named):
+        spent = named["flops"].to_numpy()
+        judged_options = _judged(laws, named, spent, fit, reached(fit, named))
     choice = chosen(laws, fit.weights)
     if len(laws) == 1:
         return told(laws, choice, fit, options=judged_options)
@@ -238,19 +245,29 @@ def _answering(
 
 
 def _judged(
-    laws: Sequence[_Answering], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+    laws: Sequence[_Answering],
+    points: pd.DataFrame,
+    budgets: np.ndarray,
+    fit: Fit,
+    reached: Forecast,
 ) -> Judged:
+    """What splits reach, and what they give up."""
+    return Judged(points, loss=reached.loss, **_given_up(laws, points, budgets, fit))
+
+
+def _given_up(
+    laws: Sequence[_Answering], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+) -> dict[str, xr.DataArray]:
     """Splits as each law's draws see them, against the best split of these budgets."""
-    answers: dict[str, list[xr.DataArray]] = {"loss": [], "regret": [], "wasted": []}
+    answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
     params, tokens, cost = (points[name].to_numpy() for name in ("params", "tokens", "flops"))
     for law in laws:
         loss = law.losses(params, tokens)
         least = law.best.loss[:, law.best.at(budgets)]
         wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
-        found = {"loss": loss, "regret": np.maximum(loss - least, 0.0), "wasted": wasted}
-        for name, values in found.items():
-            answers[name].append(law.as_draws(values, "point"))
-    return Judged(points, **{name: fit.mix(each) for name, each in answers.items()})
+        answers["regret"].append(law.as_draws(np.maximum(loss - least, 0.0), "point"))
+        answers["wasted"].append(law.as_draws(wasted, "point"))
+    return {name: fit.mix(each) for name, each in answers.items()}
 
 
 def _more_data(
@@ -287,13 +304,10 @@ def _across(
         for holds, law in zip(fit.members, laws, strict=True):
             if holds is follow:
                 continue
-            judged = _judged([law], points, budgets, holds)
+            given_up = _given_up([law], points, budgets, holds)
             rows += [
                 {"flops": flops, "follow": follow.name, "holds": holds.name}
-                | {
-                    name: float(draws.isel(point=i).mean())
-                    for name, draws in (("regret", judged.regret), ("wasted", judged.wasted))
-                }
+                | {name: float(draws.isel(point=i).mean()) for name, draws in given_up.items()}
                 for i, flops in enumerate(budgets)
             ]
     return pd.DataFrame(rows)

@@ -32,8 +32,8 @@ class Judged:
     points : pandas.DataFrame
         One row a split: ``params``, ``tokens``, ``flops`` (of training and of serving).
     loss : xarray.DataArray
-        Dims (chain, draw, point), nats per token: the mean of runs there, by the laws as they
-        stand.
+        Dims (chain, draw, point), nats per token: the mean of runs there, allowing for drift
+        where asked to.
     regret : xarray.DataArray
         Dims (chain, draw, point), nats per token: how much lower the loss would be at the best
         split of the same compute. Never negative.
@@ -50,6 +50,17 @@ class Judged:
     def split(self, i: int) -> dict[str, float]:
         """Params and tokens of one split."""
         return {name: float(self.points[name].iloc[i]) for name in ("params", "tokens")}
+
+    def to_frame(self, interval: float) -> pd.DataFrame:
+        """One row a split: its place, and the mean and interval of its regret and waste."""
+        frame = self.points.reset_index(drop=True)
+        at = {"lower": (1 - interval) / 2, "median": 0.5, "upper": (1 + interval) / 2}
+        for name in ("regret", "wasted"):
+            draws = getattr(self, name).transpose("chain", "draw", "point").values
+            frame[f"{name}_mean"] = draws.mean(axis=(0, 1))
+            for part, values in zip(at, np.quantile(draws, [*at.values()], (0, 1)), strict=True):
+                frame[f"{name}_{part}"] = values
+        return frame
 
     def to_json(self, i: int, interval: float, price: float | None) -> dict[str, Any]:
         """What one split costs and gives up, as plain values."""
