@@ -717,6 +717,33 @@ def report(
 
 
 @app.command()
+def explore(
+    fit_file: FitFile,
+    port: Annotated[int, typer.Option("--port", help="Where the page is, on this computer.")] = (
+        8501
+    ),
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+    law: OwnLaws = None,
+    allow_unconverged: Allow = False,
+) -> None:
+    """A page to turn the knobs on: budget, data, tolerance and target, and what follows.
+
+    Only this computer reaches it. What is asked stands in its address. Ctrl-C ends it.
+    """
+    from bayescale.explore import explore as serve
+
+    serve(
+        fit_file,
+        laws=tuple(law or ()),
+        port=port,
+        browser=browser,
+        allow_unconverged=allow_unconverged,
+    )
+
+
+@app.command()
 def prune(
     fit_file: FitFile,
     params: Annotated[str, typer.Option("--params", help="The model: 7B.")],

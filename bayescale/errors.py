@@ -53,6 +53,10 @@ class OutputError(BayescaleError, OSError):
     """A result that cannot be written where it was asked for."""
 
 
+class ExplorerError(BayescaleError, RuntimeError):
+    """A page that cannot be started here."""
+
+
 class DataUnavailableError(BayescaleError, OSError):
     """A named data set that is neither on this computer nor reachable."""
 

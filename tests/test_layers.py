@@ -19,7 +19,7 @@ LAYERS = [
     {"inference", "datasets", "forecast", "simulate"},
     {"trust", "decide", "scenarios"},
     {"plots"},
-    {"report", "demo"},
+    {"report", "explore", "demo"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -65,13 +65,15 @@ def test_only_inference_knows_the_sampler(path: Path) -> None:
     used = {name.split(".")[0] for name in imported(path)}
     if room(path) != "inference":
         assert not used & SAMPLERS
-    if room(path) in {"verdict", "forecast", "trust", "decide", "scenarios", "plots", "report"}:
+    asks = {"verdict", "forecast", "trust", "decide", "scenarios", "plots", "report", "explore"}
+    if room(path) in asks:
         assert not any(name.startswith("bayescale.inference") for name in imported(path))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_imports_happen_where_they_are_needed(path: Path) -> None:
     heavy = {"nutpie", "arviz", "matplotlib", "scipy", "pyarrow", "pooch", "rich", "jinja2"}
+    heavy |= {"streamlit"}
     assert not {name.split(".")[0] for name in imported(path, at_top=True)} & heavy
 
 

@@ -1,0 +1,105 @@
+"""A local page to turn the knobs on: budget, data, tolerance and target, and what follows."""
+
+import socket
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from bayescale.errors import ExplorerError
+
+ADDRESS, PORT = "127.0.0.1", 8501
+LAST_PORT = 65_535
+
+
+def explore(
+    path: str | Path,
+    *,
+    laws: Sequence[str] = (),
+    port: int = PORT,
+    browser: bool = True,
+    allow_unconverged: bool = False,
+) -> None:
+    """Serve the page of a fit on this computer, until interrupted.
+
+    Parameters
+    ----------
+    path : path
+        A file that ``bayescale fit`` wrote.
+    laws : sequence of str
+        The caller's own laws, as ``file.py:NAME``.
+    port : int
+        On the loopback address, which only this computer reaches.
+    browser : bool
+        Whether to open the page in a browser.
+    allow_unconverged : bool
+        Show a fit whose sampler missed its gate; the page says so.
+
+    Raises
+    ------
+    ExplorerError
+        If Streamlit is not installed, or the port is taken.
+    PosteriorError
+        If the file cannot be opened, or failed its convergence gate.
+    """
+    from bayescale.laws import find_law
+    from bayescale.posterior import open_posterior
+
+    require_streamlit()
+    fit = open_posterior(path, law=[find_law(name) for name in laws])
+    fit.require_converged(allow_unconverged)
+    require_port(port)
+    from streamlit.web import cli
+
+    page = Path(__file__).with_name("page.py")
+    options = {
+        "server.address": ADDRESS,
+        "server.port": port,
+        "server.headless": not browser,
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+    }
+    flags = [f"--{name}={str(value).lower()}" for name, value in options.items()]
+    own = [word for law in laws for word in ("--law", law)]
+    allow = ["--allow-unconverged"] if allow_unconverged else []
+    words = ["run", str(page), *flags, "--", str(path), *own, *allow]
+    cli.main(args=words, prog_name="streamlit", standalone_mode=False)
+
+
+def require_streamlit() -> None:
+    """Ask for what the page is built on.
+
+    Raises
+    ------
+    ExplorerError
+        If it is not installed.
+    """
+    if find_spec("streamlit") is None:
+        raise ExplorerError(
+            "the explorer needs Streamlit, which is not installed: python -m pip install "
+            "'bayescale[explore]'"
+        )
+
+
+def require_port(port: int) -> None:
+    """Ask whether a port can be listened on.
+
+    Raises
+    ------
+    ExplorerError
+        If not: another program listens, or the system forbids it.
+    """
+    if not 0 < port <= LAST_PORT:
+        raise ExplorerError(f"port is {port}, but must lie between 1 and {LAST_PORT}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError as error:
+            raise ExplorerError(
+                f"port {port} cannot be listened on ({error.strerror}): give another with --port, "
+                f"or end what uses it"
+            ) from error

@@ -1,0 +1,422 @@
+"""What the page asks of a fit and shows: views to and from an address, and their answers.
+
+Knows nothing of the page. Every number comes from the functions that the commands call;
+those of one fit are kept while its knobs are turned.
+"""
+
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.decide.allocate import allocate
+from bayescale.decide.allocation import Allocation
+from bayescale.decide.spending import Constraints
+from bayescale.errors import BayescaleError, UnitError
+from bayescale.forecast import Forecast, forecast
+from bayescale.laws.law import splits
+from bayescale.posterior import Fit
+from bayescale.trust.horizon import Trust, trust
+from bayescale.units import format_size, parse_size
+from bayescale.verdict import TOLERANCE, size_scale, sizes
+
+TIMES, LOWER_LOSS = 10.0, 0.95
+"""The first view: so many times the largest run, or so much of the lowest loss seen."""
+
+SPLITS, SPREAD = 21, 30.0
+"""Splits of a budget along its curve, and how many times their tokens per parameter range up
+and down from the best."""
+
+CURVE_POINTS = 40
+KEPT = 32
+"""Answers of each kind that are kept."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing that can be asked for.
+
+    Attributes
+    ----------
+    name : str
+        In the address, and with dashes the command line's option.
+    read : callable
+        The value of its text; raises :class:`UnitError`.
+    choices : tuple of str
+        What it can be; empty where it is written.
+    needed : str
+        What to write where it is empty; empty where it may be.
+    """
+
+    name: str
+    label: str
+    help: str
+    read: Callable[[str], Any]
+    choices: tuple[str, ...] = ()
+    needed: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is asked.
+
+    Attributes
+    ----------
+    size : float
+        The budget in FLOP, or a place on the only scale that the law has.
+    tolerance : float
+        Share of the loss.
+    target : float or None
+        In the law's unit of loss.
+    max_tokens : float or None
+        Most unique tokens there are; None for no limit.
+    inference_tokens : float or None
+        To be served, paid from the budget.
+    family : str or None
+        A new one where None.
+    """
+
+    size: float
+    tolerance: float = TOLERANCE
+    target: float | None = None
+    max_tokens: float | None = None
+    inference_tokens: float | None = None
+    family: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the functions said to one view.
+
+    Attributes
+    ----------
+    forecast : Forecast
+        Of one run: at the allocation's choice, or on the law's own scale.
+    allocation : Allocation or None
+        With :attr:`forecast` as the loss at its choice, and splits along the budget as options;
+        None for laws of one scale.
+    run : pandas.Series
+        The row of :attr:`forecast`.
+    splits : pandas.DataFrame or None
+        The rows of those options, by params.
+    curve : Curve
+    trust : Trust or None
+        None for a point estimate.
+    """
+
+    view: View
+    forecast: Forecast
+    run: pd.Series
+    allocation: Allocation | None
+    splits: pd.DataFrame | None
+    curve: "Curve"
+    trust: Trust | None
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The loss from the smallest run to well beyond the view's, at the compute-optimal splits.
+
+    Attributes
+    ----------
+    forecast : Forecast
+    table : pandas.DataFrame
+        Its rows, by size.
+    by_law : mapping of str to pandas.DataFrame
+        The same of each law of a pool.
+    """
+
+    forecast: Forecast
+    table: pd.DataFrame
+    by_law: Mapping[str, pd.DataFrame]
+
+
+# a view to and from its address
+
+
+def knobs(fit: Fit) -> tuple[Knob, ...]:
+    """What can be asked of a fit, in the order of the page."""
+    scale, budget = scale_of(fit), splits(fit.inputs)
+    unit = fit.members[0].law.unit
+    of_size = {
+        "flops": ("Compute budget (FLOP)" if budget else "Training compute (FLOP)", "5.76e23"),
+        "params": ("Parameters", "70B"),
+        "tokens": ("Training tokens", "1.4T"),
+        "lm_loss": ("Loss of the language model (nats/token)", "2.2"),
+    }
+    label, example = of_size[scale]
+    size = parse_size if scale != "lm_loss" else _loss
+    found = [
+        Knob(scale, label, f"For example {example}.", _named(size, label), needed=example),
+        Knob(
+            "tolerance", "Tolerance",
+            "Half the 90% interval of the mean loss that counts as precise, as a share of it: "
+            "2% or 0.02.", _named(_share, "Tolerance"), needed="2%",
+        ),
+        Knob(
+            "target", f"Target loss ({unit})", "To see the chance of ending below it: 1.95.",
+            _named(_loss, "Target loss"),
+        ),
+    ]  # fmt: skip
+    if budget:
+        repeats = "unique_tokens" in fit.inputs
+        seen = "repeated as often as pays" if repeats else "each seen once"
+        found += [
+            Knob(
+                "max_tokens", "Tokens available", f"Most unique tokens there are, {seen}: 10T. "
+                "Empty: no limit.", _named(parse_size, "Tokens available"),
+            ),
+            Knob(
+                "inference_tokens", "Tokens to be served",
+                "Paid from the same budget, 2 FLOP a parameter and token: 2T. Empty: none.",
+                _named(parse_size, "Tokens to be served"),
+            ),
+        ]  # fmt: skip
+    if fit.families:
+        found.append(
+            Knob("family", "Family", "One of the fit's, or one it has not seen.",
+                 _family_of(fit), choices=fit.families)
+        )  # fmt: skip
+    return tuple(found)
+
+
+def first_texts(fit: Fit) -> dict[str, str]:
+    """What stands in the knobs at first: the next scale, and nothing that need not be said."""
+    texts = {knob.name: "" for knob in knobs(fit)} | {"tolerance": f"{TOLERANCE:.0%}"}
+    if fit.runs is not None:
+        lowest = scale_of(fit) == "lm_loss"
+        size = _sizes(fit).min() * LOWER_LOSS if lowest else _sizes(fit).max() * TIMES
+        texts[scale_of(fit)] = written(float(f"{size:.3g}"))
+    return texts
+
+
+def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str, str]]:
+    """The view that texts ask for, or what is wrong with each of them.
+
+    Parameters
+    ----------
+    texts : mapping of str to str
+        By knob; empty or absent where nothing is asked.
+    fit : Posterior or Pool
+
+    Returns
+    -------
+    view : View or None
+        None if anything is wrong: nothing is guessed.
+    problems : dict of str to str
+        A message by knob.
+    """
+    values, problems = {}, {}
+    for knob in knobs(fit):
+        text = texts.get(knob.name, "").strip()
+        if not text and knob.needed:
+            problems[knob.name] = f"{knob.label} is empty: write for example {knob.needed}"
+        elif text:
+            try:
+                values["size" if knob.name == scale_of(fit) else knob.name] = knob.read(text)
+            except BayescaleError as error:
+                problems[knob.name] = str(error)
+    return (None if problems else View(**values)), problems
+
+
+def to_query(view: View, fit: Fit) -> dict[str, str]:
+    """The address of a view, which :func:`read_view` reads back to the last bit."""
+    values = {
+        scale_of(fit): view.size,
+        "tolerance": view.tolerance,
+        "target": view.target,
+        "max_tokens": view.max_tokens,
+        "inference_tokens": view.inference_tokens,
+        "family": view.family,
+    }
+    return {
+        name: value if isinstance(value, str) else written(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def written(value: float) -> str:
+    """A size as people write it, where that loses nothing; else all its digits."""
+    text = format_size(value)
+    if parse_size(text) != value:
+        text = repr(float(value))
+    return text.replace("e+", "e")
+
+
+def scale_of(fit: Fit) -> str:
+    """What the knob of size is: flops, or the law's only input."""
+    return size_scale(fit.inputs)
+
+
+def _named(read: Callable[[str, str], Any], label: str) -> Callable[[str], Any]:
+    return lambda text: read(text, label)
+
+
+def _family_of(fit: Fit) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in fit.families:
+            known = ", ".join(fit.families)
+            raise UnitError(f"family {text!r} is not among those of this fit: {known}")
+        return text
+
+    return read
+
+
+def _loss(text: str, what: str) -> float:
+    return _number(text, what, "a loss such as 1.95")
+
+
+def _share(text: str, what: str) -> float:
+    percent = text.endswith("%")
+    value = _number(text.removesuffix("%"), what, "a share of the loss, 2% or 0.02")
+    value = value / 100 if percent else value
+    if not value < 1:
+        raise UnitError(f"{what} is {text!r}, but must lie between 0 and 1, or 0% and 100%")
+    return value
+
+
+def _number(text: str, what: str, example: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise UnitError(f"{what} is {text!r}, which is not a number: write {example}") from None
+    if not 0 < value < math.inf:
+        raise UnitError(f"{what} is {text!r}, but must be finite and above zero")
+    return value
+
+
+def _sizes(fit: Fit) -> np.ndarray:
+    """The runs' sizes, on the law's scale."""
+    assert fit.runs is not None
+    found = sizes(fit.runs.frame, fit.inputs)
+    return 1 / found if scale_of(fit) == "lm_loss" else found
+
+
+# answers
+
+
+def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
+    """Ask a fit what a view asks.
+
+    Parameters
+    ----------
+    fit : Posterior or Pool
+    view : View
+    allow_unconverged : bool
+        Answer although the convergence gate was missed.
+
+    Returns
+    -------
+    Answers
+
+    Raises
+    ------
+    BayescaleError
+        As the functions asked do.
+    """
+    fit.require_converged(allow_unconverged)
+    far = view.size
+    if scale_of(fit) != "lm_loss":
+        far = 10.0 ** math.ceil(math.log10(view.size * 1.5))  # a curve for many budgets
+    curve = _curve(fit, far, view.family)
+    allocation, table = None, None
+    places: dict[str, Any] = {scale_of(fit): view.size}
+    if splits(fit.inputs):
+        limits = view.max_tokens, view.inference_tokens or 0.0
+        allocation, table = _split(fit, curve, view.size, *limits, view.family)
+        points = allocation.at_choice.points
+        places = {name: points[name].to_numpy() for name in fit.inputs}
+    run = forecast(
+        fit, **places, target=view.target, tolerance=view.tolerance, family=view.family,
+        allow_unconverged=True,
+    )  # fmt: skip
+    if allocation is not None:
+        # the choice does not depend on tolerance or target, so it need not be looked for again
+        allocation = replace(allocation, at_choice=run)
+    return Answers(
+        view=view,
+        forecast=run,
+        run=run.to_frame().iloc[0],
+        allocation=allocation,
+        splits=table,
+        curve=curve,
+        trust=None if fit.runs is None else _trust(fit, view.tolerance),
+    )
+
+
+@lru_cache(KEPT)
+def _split(
+    fit: Fit,
+    curve: Curve,
+    flops: float,
+    max_tokens: float | None,
+    served: float,
+    family: str | None,
+) -> tuple[Allocation, pd.DataFrame]:
+    """The allocation, with splits about the best as options, and the rows of those."""
+    repeats = "unique_tokens" in fit.inputs
+    limits = Constraints(max_tokens=None if repeats else max_tokens, inference_tokens=served)
+    path = np.log(curve.table[["flops", "params", "tokens"]].to_numpy()).T
+    params, tokens = (np.interp(np.log(flops), path[0], log) for log in path[1:])
+    # tokens to be served call for smaller models: look as much further as they are more
+    up = np.log(SPREAD * (1.0 + served / np.exp(tokens)))
+    middle = tokens - params
+    _, most = (float(end[0]) for end in limits.range(np.array([flops])))
+    high = min(middle + up, most)
+    low = min(middle, high) - np.log(SPREAD)
+    options = zip(*limits.split(flops, np.linspace(low, high, SPLITS)), strict=True)
+    found = allocate(
+        fit, flops, max_tokens=max_tokens, inference_tokens=served,
+        options=[(float(params), float(tokens)) for params, tokens in options], family=family,
+        allow_unconverged=True,
+    )  # fmt: skip
+    assert found.options is not None
+    return found, found.options.to_frame(found.interval).sort_values("params")
+
+
+@lru_cache(KEPT)
+def _curve(fit: Fit, far: float, family: str | None) -> Curve:
+    ends = [far] if fit.runs is None else [far, *_sizes(fit)]
+    if scale_of(fit) == "lm_loss":
+        places = np.linspace(min(ends), max(ends), CURVE_POINTS)
+    else:
+        near = min(ends) if len(ends) > 1 else far / 1e4
+        places = np.geomspace(near, max(ends), CURVE_POINTS)
+    scales: dict[str, Any] = {scale_of(fit): places}
+    found = forecast(fit, **scales, family=family, allow_unconverged=True)
+    by_law = {law.law: law.to_frame() for law in found.by_law}
+    return Curve(found, found.to_frame(), by_law)
+
+
+@lru_cache(KEPT)
+def _trust(fit: Fit, tolerance: float) -> Trust:
+    return trust(fit, tolerance=tolerance, allow_unconverged=True)
+
+
+# the same on the command line
+
+
+def commands(
+    fit: Fit, answers: Answers, file: str, laws: tuple[str, ...] = (), allow: bool = False
+) -> list[str]:
+    """The commands that give the same numbers."""
+    view, found = answers.view, []
+    shared = [word for law in laws for word in ("--law", law)]
+    shared += ["--family", view.family] if view.family is not None else []
+    shared += ["--allow-unconverged"] if allow else []
+    tolerance = ["--tolerance", repr(view.tolerance)]
+    if answers.allocation is not None:
+        limits = {"--max-tokens": view.max_tokens, "--inference-tokens": view.inference_tokens}
+        said = [w for name, x in limits.items() if x is not None for w in (name, written(x))]
+        found.append(["allocate", file, "--flops", written(view.size), *said, *tolerance, *shared])
+    point = answers.forecast.points.iloc[0]
+    places = [w for n in fit.inputs for w in (f"--{n.replace('_', '-')}", written(point[n]))]
+    target = [] if view.target is None else ["--target", repr(view.target)]
+    found.append(["forecast", file, *places, *target, *tolerance, *shared])
+    return [shlex.join(["bayescale", *words]) for words in found]

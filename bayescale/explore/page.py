@@ -1,0 +1,262 @@
+"""The page that Streamlit runs: knobs, and what the answers to them say. It computes nothing.
+
+Started by :func:`bayescale.explore.explore`. Whatever comes from a run log, a card or a message
+is shown as text: :func:`plain` takes from Markdown what it would make of it.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bayescale.errors import BayescaleError
+from bayescale.explore.answers import (
+    Answers,
+    answer,
+    commands,
+    first_texts,
+    knobs,
+    read_view,
+)
+from bayescale.explore.charts import loss_chart, loss_told, splits_chart, splits_told
+from bayescale.posterior import Fit
+from bayescale.units import format_size
+
+NEW_FAMILY = "a new family"
+FOLDED = (
+    "Turn a knob at the left, and every answer follows. Where they are folded, "
+    "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK} at the top opens them."
+)
+_KIND = {"inside": "success", "trusted": "success", "failed": "error"}
+_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Show the page for these arguments."""
+    import streamlit as st
+
+    asked = _arguments().parse_args(arguments)
+    path = Path(asked.file)
+    st.set_page_config(page_title=f"{path.name}: bayescale", layout="wide")
+    try:
+        fit = _opened()(str(path), path.stat().st_mtime_ns, tuple(asked.law))
+        fit.require_converged(asked.allow_unconverged)
+    except (BayescaleError, OSError) as error:
+        st.error(plain(str(error)))
+        return
+    st.title(plain(fit.name))
+    behind = "a point estimate" if fit.runs is None else f"{len(fit.runs)} runs"
+    st.markdown(plain(f"{path.name}: {behind}. {FOLDED}"))
+    if not fit.diagnostics["passed"]:
+        reasons = "; ".join(fit.diagnostics["reasons"])
+        st.error(
+            plain(f"Not to be trusted: the sampler missed its convergence gate. {reasons}"),
+            icon=":material/warning:",
+        )
+    texts, places, unknown = _knobs(fit)
+    if unknown:
+        names = ", ".join(unknown)
+        st.warning(plain(f"The address also asks for {names}, which is not asked of this fit."))
+    view, problems = read_view(texts, fit)
+    for name, message in problems.items():
+        places[name].error(plain(message))
+    if view is None:
+        labels = [knob.label for knob in knobs(fit) if knob.name in problems]
+        st.info(plain(f"Nothing is shown until this is put right: {', '.join(labels)}."))
+        return
+    try:
+        answers = answer(fit, view, allow_unconverged=asked.allow_unconverged)
+    except BayescaleError as error:
+        st.error(plain(str(error)))
+        return
+    _forecast(fit, answers)
+    _allocation(answers)
+    _charts(fit, answers)
+    _laws(answers)
+    with st.expander("The same on the command line"):
+        said = commands(fit, answers, asked.file, tuple(asked.law), asked.allow_unconverged)
+        st.code("\n".join(said), language=None, wrap_lines=True)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="page")
+    parser.add_argument("file")
+    parser.add_argument("--law", action="append", default=[])
+    parser.add_argument("--allow-unconverged", action="store_true")
+    return parser
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _MARKUP.sub(r"\\\1", text).replace("\n", "  \n")
+
+
+def _opened() -> Any:
+    """The fit, opened once for all views of it; again where the file has changed."""
+    import streamlit as st
+
+    from bayescale.laws import find_law
+    from bayescale.posterior import open_posterior
+
+    @st.cache_resource(max_entries=2, show_spinner="Opening the fit")
+    def opened(path: str, changed: int, laws: tuple[str, ...]) -> Fit:
+        return open_posterior(path, law=[find_law(name) for name in laws])
+
+    return opened
+
+
+def _knobs(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
+    """What stands in the knobs, places below them for messages, and what else is in the address."""
+    import streamlit as st
+
+    state, given = st.session_state, st.query_params.to_dict()
+    names = [knob.name for knob in knobs(fit)]
+    shown = {name: state.get(name, "") for name in names}
+    # an address that is behind the knobs is one that the browser has not been told of yet
+    turned = "shown" in state and shown != state["shown"]
+    if "address" not in state or (given != state["address"] and not turned):
+        shown = first_texts(fit) | {name: given[name] for name in names if name in given}
+        state.update(shown)
+        state["unknown"] = [name for name in given if name not in names]
+    places = {}
+    with st.sidebar:
+        st.header("Ask")
+        for knob in knobs(fit):
+            if knob.choices:
+                other = [shown[knob.name]] if shown[knob.name] not in ("", *knob.choices) else []
+                st.selectbox(
+                    knob.label, ["", *knob.choices, *other], key=knob.name, help=knob.help,
+                    format_func=lambda name: name or NEW_FAMILY,
+                )  # fmt: skip
+            else:
+                st.text_input(knob.label, key=knob.name, help=knob.help)
+            places[knob.name] = st.empty()
+    shown = {name: state[name] for name in names}
+    address = {name: text.strip() for name, text in shown.items() if text.strip()}
+    if address != given:
+        st.query_params.from_dict(address)
+    state["shown"], state["address"] = shown, address
+    return shown, places, state["unknown"]
+
+
+def _forecast(fit: Fit, answers: Answers) -> None:
+    import streamlit as st
+
+    run, row = answers.forecast, answers.run
+    mass = f"{run.interval:.0%} interval"
+    st.header("Forecast")
+    where = [f"{format_size(row[name])} {name}" for name in ("params", "tokens") if row[name] > 0]
+    where += [f"{row['flops']:.3g} FLOP"] if row["flops"] > 0 else []
+    where += [f"language model's loss {row['lm_loss']:.4g}"] if "lm_loss" in row else []
+    if answers.allocation is not None:
+        where.append("the split of least expected loss")
+    if run.family is not None:
+        where.append(f"for {run.family}")
+    st.markdown(plain(", ".join(where)))
+    columns = st.columns(3)
+    for column, kind, label in (
+        (columns[0], "loss", "Mean of runs"), (columns[1], "loss_new", "One new run")
+    ):  # fmt: skip
+        if f"{kind}_median" in row:
+            column.metric(f"{label} ({run.unit})", f"{row[f'{kind}_median']:.4f}")
+            ends = f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f}"
+            column.markdown(plain(f"{mass}: {ends}"))
+    if run.target is not None:
+        what = "one new run" if run.loss_new is not None else "the mean of runs"
+        columns[2].metric(f"Chance below {run.target:g}", f"{row['p_below_target']:.0%}")
+        columns[2].markdown(f"of {what}; {row['p_mean_below_target']:.0%} of the mean of runs")
+    else:
+        columns[2].metric("Chance below target", "\N{EM DASH}")
+        columns[2].markdown("name a target loss")
+    state = row["verdict"].replace("_", " ")
+    box = getattr(st, _KIND.get(row["verdict"], "warning"))
+    box(f"**{state.capitalize()}.** {plain(row['why'])}")
+
+
+def _allocation(answers: Answers) -> None:
+    import streamlit as st
+
+    allocation = answers.allocation
+    if allocation is None:
+        return
+    said, mass = allocation.to_json(), f"{allocation.interval:.0%} interval"
+    choice = said["choice"]
+    st.header("Allocation")
+    columns = st.columns(3)
+    for column, name, value in (
+        (columns[0], "params", choice["params"]),
+        (columns[1], "tokens", choice["tokens"]),
+        (columns[2], "tokens_per_param", choice["tokens"] / choice["params"]),
+    ):
+        told = format_size if name != "tokens_per_param" else "{:.3g}".format
+        column.metric(name.replace("_", " ").capitalize(), told(value))
+        ends = f"{told(said[name]['lower'])} to {told(said[name]['upper'])}"
+        column.markdown(plain(f"each draw's best, {mass}: {ends}"))
+    notes = [f"The choice gives up {allocation.choice.told(0, allocation.interval, None)}."]
+    if "epochs" in said:
+        unique = said["limits"]["unique_tokens"]
+        notes.append(
+            f"Epochs: {max(choice['tokens'] / unique, 1.0):.3g} over {format_size(unique)} unique "
+            f"tokens; each draw's best {said['epochs']['lower']:.3g} to "
+            f"{said['epochs']['upper']:.3g}."
+        )
+    unspent = 1 - said["spent"] / said["flops"]
+    if unspent > 0.01:
+        notes.append(f"The limits leave {unspent:.0%} of the budget unspent.")
+    for note in notes:
+        st.markdown(plain(note))
+
+
+def _charts(fit: Fit, answers: Answers) -> None:
+    import streamlit as st
+
+    st.header("Figures")
+    columns = st.columns(2) if answers.allocation is not None else [st.container()]
+    if answers.allocation is not None:
+        with columns[0]:
+            st.subheader("What other splits give up")
+            st.vega_lite_chart(splits_chart(answers), width="stretch")
+            st.markdown(plain(splits_told(answers)))
+    with columns[-1]:
+        st.subheader("How far it reaches")
+        st.vega_lite_chart(loss_chart(fit, answers), width="stretch")
+        st.markdown(plain(loss_told(fit, answers)))
+
+
+def _laws(answers: Answers) -> None:
+    """Each law's own answer, where a pool gave it."""
+    import pandas as pd
+    import streamlit as st
+
+    run, allocation = answers.forecast, answers.allocation
+    if not run.by_law:
+        return
+    rows = []
+    for i, law in enumerate(run.by_law):
+        own = law.to_frame().iloc[0]
+        row = {"Law": plain(law.law), "Weight": f"{run.weights[i]:.0%}"}
+        for kind, label in (("loss", "Mean of runs"), ("loss_new", "One new run")):
+            if f"{kind}_median" in own:
+                row[label] = (
+                    f"{own[f'{kind}_median']:.4f} ({own[f'{kind}_lower']:.4f} to "
+                    f"{own[f'{kind}_upper']:.4f})"
+                )
+        if allocation is not None:
+            choice = allocation.by_law[i].choice.split(0)
+            params, tokens = format_size(choice["params"]), format_size(choice["tokens"])
+            row["Its own choice"] = f"{params} params on {tokens} tokens"
+        rows.append(row)
+    st.header("Each law alone")
+    st.table(pd.DataFrame(rows).set_index("Law"))
+    st.markdown(plain(f"Intervals of {run.interval:.0%}; losses at the run above."))
+    if allocation is not None and allocation.across is not None:
+        for row in allocation.across.to_dict(orient="records"):
+            wasted = f"{row['wasted']:.2g} FLOP, {row['wasted'] / row['flops']:.1%}"
+            said = f"If {row['holds']} holds, {row['follow']}'s choice wastes {wasted}."
+            st.markdown(plain(said))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
