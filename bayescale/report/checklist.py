@@ -183,7 +183,7 @@ def _fitting(fit: Fit) -> list[Item]:
         initial = (
             f"Several chains from dispersed starts; R-hat at most {d['rhat_max']:.3f}, "
             f"{min(d['ess_bulk_min'], d['ess_tail_min']):.0f} effective draws or more, "
-            f"{d['divergences']} divergences; attempts: {d['attempts']}"
+            f"{d['divergences']} divergences; attempts: {d.get('attempts', 'not recorded')}"
         )
     kept = fit.record.get("backtest")
     validated = None

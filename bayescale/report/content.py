@@ -72,9 +72,9 @@ def report(
     )  # fmt: skip
     sections = tuple(_section(name, title, make, asked) for name, title, make in _sections(asked))
     n = 0 if fit.runs is None else len(fit.runs)
-    whose = f"{n} runs say" if n else f"A point estimate of {fit.name} says"
+    whose = f"{n} runs say" if n else f"a point estimate of {fit.name} says"
     return Report(
-        title=f"What {whose} of the next scale" if n else f"{whose} of the next scale",
+        title=f"What {whose} of the next scale",
         file=Path(file).name,
         date=datetime.now(UTC).date().isoformat(),
         law=fit.name,

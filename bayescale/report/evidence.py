@@ -63,7 +63,7 @@ def told_coefficients(asked: Asked) -> Iterator[Block]:
                 rows.append(
                     (
                         (name,),
-                        (f"{described[name].meaning}; in ", answer(*where, "unit")),
+                        (f"{described[name].meaning} (", answer(*where, "unit"), ")"),
                         (answer(*where, "median", form=as_more),),
                         answer.between(*where, form=as_more)[1:-1],
                         prior,

@@ -12,8 +12,9 @@ def fit_notes(fit: Fit) -> tuple[Note, ...]:
     Returns
     -------
     tuple of Note
-        Those of the log as it was read, of :func:`posterior_notes` and of
-        :func:`resampling_notes`.
+        Those of the log as it was read, of :func:`posterior_notes` and, where the fit holds the
+        draws for them, of :func:`resampling_notes`.
     """
     before = () if fit.runs is None else fit.runs.warnings
-    return (*before, *posterior_notes(fit), *resampling_notes(fit))
+    known = all("log_likelihood" in member.tree.children for member in fit.members)
+    return (*before, *posterior_notes(fit), *(resampling_notes(fit) if known else ()))
