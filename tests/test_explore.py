@@ -387,7 +387,7 @@ def test_what_is_missing_is_named(
     assert ran.code == 2
     assert ran.err == (
         "error: the explorer needs Streamlit, which is not installed: python -m pip install "
-        "'bayescale[explore]'\n"
+        "streamlit\n"
     )
 
 
@@ -408,32 +408,66 @@ def test_a_busy_port_is_told(bayescale, tmp_path: Path) -> None:
     assert bayescale("explore", tmp_path / "none.nc").code == 2
 
 
-def test_it_is_served_to_this_computer_only(tmp_path: Path) -> None:
-    file = save(chinchilla(), tmp_path / "fit.nc")
+@contextmanager
+def served(fit: Fit, folder: Path) -> Iterator[str]:
+    """The page's address, while the command runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["-m", "bayescale.cli", "explore", str(file), "--no-browser", "--port", str(port)]
-    served = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "HOME": str(tmp_path)},
+    command = ["-m", "bayescale.cli", "explore", str(save(fit, folder / "fit.nc"))]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--no-browser", "--port", str(port)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "HOME": str(folder)},
     )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(150):
+        for _ in range(200):
             time.sleep(0.1)
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answered:
+                with urllib.request.urlopen(address, timeout=5) as answered:
                     assert answered.status == 200
                 break
             except OSError:
-                assert served.poll() is None, served.communicate()[0].decode()
+                assert process.poll() is None, process.communicate()[0].decode()
         else:
-            pytest.fail("nothing was served within 15 s")
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.2", port), timeout=2)
+            pytest.fail("nothing was served within 20 s")
+        yield address
     finally:
-        served.send_signal(signal.SIGINT)
-        told = served.communicate(timeout=15)[0].decode()
-    assert f"http://127.0.0.1:{port}" in told
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=15)[0].decode()
+    assert f"{address}\n" in told
     assert "Traceback" not in told
-    assert served.returncode in (0, 130)
+    assert process.returncode in (0, 130)
+
+
+def test_it_is_served_to_this_computer_only(tmp_path: Path) -> None:
+    with served(chinchilla(), tmp_path) as address, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", int(address.rpartition(":")[2])), timeout=2)
+
+
+def test_a_browser_sees_it(tmp_path: Path) -> None:
+    from browser import Browser
+
+    figures = "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')]"
+    drawn = f"{figures}.filter(f => f.querySelector('svg, canvas')).length"
+    value = "[...document.querySelectorAll('[data-testid=stMetricValue]')].map(v => v.innerText)"
+    # first: without a browser nothing need be served
+    with Browser(tmp_path / "profile") as browser, served(FAMILIES, tmp_path) as address:
+        seen = []
+        for flops, width in (("5.76e23", 1400), ("1e24", 390)):
+            browser.open(f"{address}/?flops={flops}&target=1.95", width=width)
+            for _ in range(150):
+                if browser.find(drawn) == 2 and browser.find(value):
+                    break
+                time.sleep(0.1)
+            assert browser.find(drawn) == 2
+            seen.append(browser.find(value))
+            told = browser.find(f"{figures}.map(f => f.getAttribute('aria-label'))")
+            assert [text.split(" against")[0] for text in told] == ["Regret", "Loss"]
+            unlabelled = "[...document.querySelectorAll('input')].filter(i => !i.ariaLabel).length"
+            assert browser.find(unlabelled) == 0
+            assert browser.find("document.documentElement.scrollWidth <= innerWidth")
+            assert browser.complaints() == []
+            outside = [url for url in browser.requests() if not url.startswith(address)]
+            assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
+        assert seen[0] != seen[1]

@@ -59,6 +59,7 @@ def explore(
         "server.enableXsrfProtection": True,
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": False,
+        "global.developmentMode": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
     }
@@ -79,8 +80,7 @@ def require_streamlit() -> None:
     """
     if find_spec("streamlit") is None:
         raise ExplorerError(
-            "the explorer needs Streamlit, which is not installed: python -m pip install "
-            "'bayescale[explore]'"
+            "the explorer needs Streamlit, which is not installed: python -m pip install streamlit"
         )
 
 

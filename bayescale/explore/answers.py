@@ -28,7 +28,7 @@ from bayescale.verdict import TOLERANCE, size_scale, sizes
 TIMES, LOWER_LOSS = 10.0, 0.95
 """The first view: so many times the largest run, or so much of the lowest loss seen."""
 
-SPLITS, SPREAD = 21, 30.0
+SPLITS, SPREAD = 15, 30.0
 """Splits of a budget along its curve, and how many times their tokens per parameter range up
 and down from the best."""
 

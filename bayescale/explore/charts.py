@@ -18,7 +18,7 @@ BLUE, ORANGE, GREEN, AMBER, PURPLE, SKY, GREY = (
     "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#808080"
 )  # fmt: skip
 LAW_COLOURS, LAW_LINES = (GREEN, PURPLE, AMBER, SKY), ([6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
-HEIGHT, LEGEND_ROW = 320, 20
+HEIGHT, LEGEND_ROW = 330, 22
 MOST_RUNS = 2000
 TITLES = {
     "params": "parameters",
@@ -84,11 +84,11 @@ def splits_chart(answers: Answers) -> dict[str, Any]:
         x="params_lower", x2="params_upper",
     )  # fmt: skip
     layers.add(
-        frame, {"type": "area", "opacity": 0.25}, f"regret, {mass} interval", SKY,
+        frame, {**_SMOOTH, "type": "area", "opacity": 0.25}, f"regret, {mass} interval", SKY,
         x="params", y="regret_lower", y2="regret_upper",
     )  # fmt: skip
     layers.add(
-        frame, {"type": "line"}, "expected regret", BLUE, x="params", y="regret_mean",
+        frame, {**_SMOOTH, "type": "line"}, "expected regret", BLUE, x="params", y="regret_mean",
     )  # fmt: skip
     layers.add(
         best, _POINT, "choice: least expected loss", ORANGE, x="choice_params", y="regret_mean"
@@ -121,7 +121,7 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
             x=scale, y="loss_new_lower", y2="loss_new_upper",
         )  # fmt: skip
     layers.add(
-        frame, {"type": "area", "opacity": 0.4}, f"mean of runs, {mass} interval", BLUE,
+        frame, {"type": "area", "opacity": 0.3}, f"mean of runs, {mass} interval", BLUE,
         x=scale, y="loss_lower", y2="loss_upper",
     )  # fmt: skip
     layers.add(frame, {"type": "line"}, "median", BLUE, x=scale, y="loss_median")
@@ -145,6 +145,7 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
     return layers.spec(loss_told(fit, answers))
 
 
+_SMOOTH = {"interpolate": "monotone"}
 _POINT = {"type": "point", "shape": "diamond", "filled": True, "size": 140, "opacity": 1}
 
 
