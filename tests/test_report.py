@@ -19,8 +19,9 @@ from browser import Browser
 from published import BESIROGLU, ONE, SPREAD
 from refits import N_DRAWS, built, even_normal
 
-from bayescale.cards import load_card
+from bayescale.cards import load_card, parse_card
 from bayescale.errors import LawError, UnconvergedError
+from bayescale.laws import find_law
 from bayescale.posterior import Pool, Posterior, save
 from bayescale.report import Report, render, report, write
 from bayescale.report.checklist import checklist
@@ -250,6 +251,24 @@ def test_a_law_of_the_language_models_loss() -> None:
     made = report(built(load_card("downstream"), read_runs(frame), values))
     assert failed(made) == {}
     assert "5% less than the lowest seen" in render(made)
+
+
+def test_a_law_of_the_users_own_is_named_in_every_command(tmp_path: Path, bayescale) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from dataclasses import replace\nfrom bayescale.laws import LAWS\n"
+        "MINE = replace(LAWS['henighan_compute'], name='mine')\n"
+    )
+    law, text = find_law(f"{mine}:MINE"), load_card("henighan_compute").text
+    card = parse_card(text.replace('law = "henighan_compute"', 'law = "mine"'), law=law)
+    runs = read_runs(log_of().frame[["run_id", "flops", "loss"]])
+    values = {"E": 1.7, "C_c": 1e20, "alpha_C": even_normal(0.15, 0.002), "sigma": 0.01}
+    path = save(built(card, runs, values), tmp_path / "fit.nc")
+    options = ("-o", tmp_path / "page.html", "--law", f"{mine}:MINE", "--json")
+    ran = bayescale("report", path, *options)
+    assert ran.code == 0, ran.err
+    assert all(s["ok"] for s in ran.json["sections"])
+    assert all(c.endswith(f"--law {mine}:MINE") for c in ran.json["commands"].values())
 
 
 def test_a_point_estimate_says_what_it_cannot(tmp_path: Path) -> None:

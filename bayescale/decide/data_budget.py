@@ -325,16 +325,21 @@ def _overfit(
 ) -> _Solved:
     asked = _OTHER[given]
 
+    def endless(params: xr.DataArray) -> xr.DataArray:
+        loss = posterior.loss(
+            {"params": params, "tokens": xr.full_like(params, ENDLESS_DATA)}, family
+        )
+        if not np.isfinite(loss).all():
+            raise LawError(f"law {posterior.name!r} has no value for endless tokens")
+        return loss
+
     def needed(at: float) -> xr.DataArray:
+        fixed = endless(xr.DataArray(at)) if asked == "tokens" else None  # whatever the tokens
+
         def excess(x: xr.DataArray) -> xr.DataArray:
             loss = _loss(posterior, given, at, asked, x, family)
-            params = x if asked == "params" else xr.full_like(x, at)
-            endless = posterior.loss(
-                {"params": params, "tokens": xr.full_like(params, ENDLESS_DATA)}, family
-            )
-            if not np.isfinite(endless).all():
-                raise LawError(f"law {posterior.name!r} has no value for endless tokens")
-            over = xr.ufuncs.log(loss / endless) - np.log1p(bound)
+            least = endless(x) if fixed is None else fixed
+            over = xr.ufuncs.log(loss / least) - np.log1p(bound)
             return over if asked == "tokens" else -over
 
         return _first(posterior, excess, 1.0, ENDLESS)

@@ -15,8 +15,9 @@ from bayescale.decide.data_budget import data_budget
 from bayescale.decide.next_run import NextRun, next_run
 from bayescale.errors import DecisionError, LawError
 from bayescale.forecast import Forecast, forecast
+from bayescale.laws import find_law
 from bayescale.laws.law import splits
-from bayescale.posterior import Fit, PoolSummary, Summary, summarise
+from bayescale.posterior import Fit, PoolSummary, Posterior, Summary, summarise
 from bayescale.report.blocks import Answer
 from bayescale.trust.design import design_checks
 from bayescale.trust.horizon import Trust, trust
@@ -31,7 +32,7 @@ AROUND = (0.1, 0.3, 1.0, 3.0, 10.0)
 LOWER_LOSS = 0.95
 """The next language model's loss, for a law of it: so much of the lowest seen."""
 
-CURVE_POINTS = 80
+CURVE_POINTS = 50
 MOST_FAMILIES = 20
 
 
@@ -254,6 +255,11 @@ class Asked:
         options = ("--target-flops", self.next, "--budget", budget)
         return result, self.answered("next_run", "next-run", result.to_json(), *options)
 
+    def _named(self, member: Posterior) -> str:
+        """A law as the command line names it."""
+        own = [text for text in self.own if find_law(text).name == member.name]
+        return own[0] if own else member.name
+
     @cached_property
     def design(self) -> tuple[tuple[str, Answer], ...]:
         """``bayescale check`` of the fitted runs, for each law."""
@@ -264,7 +270,7 @@ class Asked:
         for i, member in enumerate(self.fit.members):
             checks = design_checks(runs, member.law, member.card)
             json = {"law": member.name, "checks": [_slim(check.to_json()) for check in checks]}
-            words = ["bayescale", "check", runs.source, "--law", member.name]
+            words = ["bayescale", "check", runs.source, "--law", self._named(member)]
             answer = Answer(f"check_{i}", shlex.join(words), json)
             self.answers[answer.key] = answer
             found.append((member.name, answer))

@@ -8,7 +8,7 @@ from bayescale.report.blocks import Block, Bullets, Facts, Table, Text
 from bayescale.report.written import SIZE, UNIT, as_few, as_flop, as_nats, as_share, drawn
 from bayescale.units import format_size
 
-MOST_CANDIDATES = 8
+MOST_CANDIDATES, MOST_BOUGHT = 8, 10
 
 
 def told_allocation(asked: Asked) -> Iterator[Block]:
@@ -159,7 +159,7 @@ def told_next_run(asked: Asked) -> Iterator[Block]:
         )  # fmt: skip
     if len(result.batch):
         buys = []
-        for i in range(len(result.batch)):
+        for i in range(min(len(result.batch), MOST_BOUGHT)):
             sizes = [
                 part
                 for name in names
@@ -168,6 +168,8 @@ def told_next_run(asked: Asked) -> Iterator[Block]:
             left = answer("batch", i, "sd_after", form=lambda value: f"{value:.2%}")
             buys.append((*sizes, "leaves ", left, " in all."))
         yield Text(("To buy within the budget, in this order:",))
+        if len(result.batch) > MOST_BOUGHT:
+            buys.append((f"and {len(result.batch) - MOST_BOUGHT} more.",))
         yield Bullets(tuple(buys))
     left = result.candidates["sd_after"]
     yield drawn(
