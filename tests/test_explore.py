@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,9 +243,9 @@ def test_figures_hold_what_the_tables_hold() -> None:
     json.dumps(spec, allow_nan=False)
     assert found.trust is not None
     assert found.trust.horizon_ratio == pytest.approx(4.0)
-    (mark,) = _layer(spec, "trust horizon, 4 times it")
+    (mark,) = _layer(spec, "dashed line: trust horizon, 4 times it")
     assert mark["horizon"] == pytest.approx(4 * found.trust.largest)
-    assert len(_layer(spec, "runs fitted")) == 12
+    assert len(_layer(spec, "points: runs fitted")) == 12
     assert _layer(spec, "target, 1.95") == [{"target": 1.95}]
     assert "Trusted up to 4 times that." in spec["description"]
     assert (
@@ -454,8 +455,10 @@ def test_a_browser_sees_it(tmp_path: Path) -> None:
     # first: without a browser nothing need be served
     with Browser(tmp_path / "profile") as browser, served(FAMILIES, tmp_path) as address:
         seen = []
+        family = urllib.parse.quote(HOSTILE)
         for flops, width in (("5.76e23", 1400), ("1e24", 390)):
-            browser.open(f"{address}/?flops={flops}&target=1.95", width=width)
+            query = f"flops={flops}&target=1.95&family={family}"
+            browser.open(f"{address}/?{query}", width=width)
             for _ in range(150):
                 if browser.find(drawn) == 2 and browser.find(value):
                     break
@@ -467,6 +470,8 @@ def test_a_browser_sees_it(tmp_path: Path) -> None:
             unlabelled = "[...document.querySelectorAll('input')].filter(i => !i.ariaLabel).length"
             assert browser.find(unlabelled) == 0
             assert browser.find("document.documentElement.scrollWidth <= innerWidth")
+            assert browser.find("document.querySelectorAll('a[href*=example]').length") == 0
+            assert "for <b>:" in browser.find("document.body.innerText")
             assert browser.complaints() == []
             outside = [url for url in browser.requests() if not url.startswith(address)]
             assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []

@@ -107,14 +107,20 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
         edges = pd.DataFrame({"largest": [largest], "horizon": ratio * largest})
         edges["end"] = max(float(frame[scale].iloc[-1]), ratio * largest)
         layers.add(
-            edges, {"type": "rect", "opacity": 0.15}, "beyond what is trusted", GREY,
+            edges, {"type": "rect", "opacity": 0.15}, "shaded: beyond what is trusted", GREY,
             x="horizon", x2="end",
         )  # fmt: skip
         dotted = {"type": "rule", "strokeDash": [2, 2], "size": 2}
-        layers.add(edges, dotted, "largest run", GREY, x="largest")
+        layers.add(edges, dotted, "dotted line: largest run", GREY, x="largest")
         if ratio > 1:
             dashed = {"type": "rule", "strokeDash": [8, 4], "size": 2}
-            layers.add(edges, dashed, f"trust horizon, {ratio:.3g} times it", AMBER, x="horizon")
+            layers.add(
+                edges,
+                dashed,
+                f"dashed line: trust horizon, {ratio:.3g} times it",
+                AMBER,
+                x="horizon",
+            )
     if curve.loss_new is not None:
         layers.add(
             frame, {"type": "area", "opacity": 0.25}, f"one new run, {mass} interval", SKY,
@@ -124,7 +130,7 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
         frame, {"type": "area", "opacity": 0.3}, f"mean of runs, {mass} interval", BLUE,
         x=scale, y="loss_lower", y2="loss_upper",
     )  # fmt: skip
-    layers.add(frame, {"type": "line"}, "median", BLUE, x=scale, y="loss_median")
+    layers.add(frame, {"type": "line"}, "line: median", BLUE, x=scale, y="loss_median")
     for i, (law, own) in enumerate(answers.curve.by_law.items()):
         line = {"type": "line", "strokeDash": LAW_LINES[i % 4], "strokeWidth": 1.5}
         layers.add(own, line, f"{law} alone, median", LAW_COLOURS[i % 4], x=scale, y="loss_median")
@@ -205,7 +211,11 @@ def loss_told(fit: Fit, answers: Answers) -> str:
 def _runs_told(fit: Fit) -> str:
     assert fit.runs is not None
     n = len(fit.runs)
-    return "runs fitted" if n <= MOST_RUNS else f"{MOST_RUNS} fitted runs of lowest loss, of {n}"
+    return (
+        "points: runs fitted"
+        if n <= MOST_RUNS
+        else f"points: {MOST_RUNS} fitted runs of lowest loss, of {n}"
+    )
 
 
 def _what(curve: Forecast) -> str:

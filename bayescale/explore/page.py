@@ -30,6 +30,7 @@ FOLDED = (
     "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK} at the top opens them."
 )
 _KIND = {"inside": "success", "trusted": "success", "failed": "error"}
+_LINKS = re.compile(r":(?=\S)|www(?=\.)|@", re.IGNORECASE)
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -90,6 +91,8 @@ def _arguments() -> argparse.ArgumentParser:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
+    # links and icons are made of bare text too, unless something of no width stands in them
+    text = _LINKS.sub("\\g<0>\N{WORD JOINER}", text)
     return _MARKUP.sub(r"\\\1", text).replace("\n", "  \n")
 
 
