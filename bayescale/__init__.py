@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         plot_trust,
     )
     from bayescale.posterior import Pool, Posterior, open_posterior, point, save, summarise
+    from bayescale.report import Report, report
     from bayescale.runs import Runs, read_runs
     from bayescale.scenarios.answers import (
         Answers,
@@ -77,6 +78,7 @@ _HOMES = {
     "Posterior": "posterior",
     "PrunedPerceptron": "scenarios.perceptron",
     "Pruning": "scenarios.pruning",
+    "Report": "report",
     "Runs": "runs",
     "Trust": "trust.horizon",
     "allocate": "decide.allocate",
@@ -114,6 +116,7 @@ _HOMES = {
     "read_runs": "runs",
     "read_scores": "scenarios.answers",
     "refit": "inference.sample",
+    "report": "report",
     "resampling_ratio": "trust.resampling",
     "save": "posterior",
     "simulate": "simulate",
@@ -140,6 +143,7 @@ __all__ = [
     "Posterior",
     "PrunedPerceptron",
     "Pruning",
+    "Report",
     "Runs",
     "Trust",
     "allocate",
@@ -177,6 +181,7 @@ __all__ = [
     "read_runs",
     "read_scores",
     "refit",
+    "report",
     "resampling_ratio",
     "save",
     "simulate",

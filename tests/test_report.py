@@ -222,7 +222,8 @@ def test_a_pool_tells_each_law() -> None:
     assert failed(made) == {}
     html = render(made)
     assert "25% chinchilla and 75% kaplan_irreducible" in html
-    assert "kaplan_irreducible: posterior and prior" in html.lower()
+    assert "kaplan_irreducible: Posterior and prior" in html
+    assert "<b>kaplan_irreducible.tokens per param</b>" in html
 
 
 def test_a_law_of_one_scale_has_nothing_to_split(cerebras_posterior: Posterior) -> None:

@@ -72,7 +72,7 @@ def told_coefficients(asked: Asked) -> Iterator[Block]:
                 )
         mass = f"{summary.interval:.0%}"
         yield Table(
-            f"{head}posterior and prior of every coefficient, of the noise and of the drift",
+            f"{head}Posterior and prior of every coefficient, of the noise and of the drift",
             ("", "meaning", "median", f"{mass} interval", f"prior, {mass}", "learned"),
             tuple(rows),
             words=(1,),
@@ -81,7 +81,7 @@ def told_coefficients(asked: Asked) -> Iterator[Block]:
             yield drawn(
                 lambda ax, summary=summary: plot_coefficients(summary, ax),
                 _coefficients_alt(summary),
-                f"{head}posterior beside prior. Each row has a log scale of its own: the grey bar "
+                f"{head}Posterior beside prior. Each row has a log scale of its own: the grey bar "
                 "is the prior's interval.",
             )
     shares = answer.raw("weights") if pooled else {}
@@ -187,6 +187,12 @@ def told_trust(asked: Asked) -> Iterator[Block]:
     yield Text((answer("caveat"),))
 
 
+def _spelt(name: str) -> str:
+    """A check's name in words; the law's before it stays as it is."""
+    law, dot, check = name.rpartition(".")
+    return f"{law}{dot}{check.replace('_', ' ')}"
+
+
 def parted(checks: tuple[Check, ...]) -> tuple[list[int], list[int]]:
     """Places of checks of extrapolation, and of those of what the runs can tell."""
     own = [i for i, check in enumerate(checks) if check.name in _OF_TRUST]
@@ -198,7 +204,7 @@ def checks_of(which: list[int], answer: Answer) -> Checks:
     return Checks(
         tuple(
             Checked(
-                answer.raw("checks", i, "name").replace("_", " "),
+                _spelt(answer.raw("checks", i, "name")),
                 STATES[answer.raw("checks", i, "passed")],
                 (answer("checks", i, "text"),),
             )
@@ -245,7 +251,7 @@ def _surprises(summary: Answer, at: tuple[str | int, ...], head: str) -> Iterato
         return
     shown = min(len(found), MOST_SURPRISES)
     yield Table(
-        f"{head}runs that the law does not explain, by leave-one-out"
+        f"{head}Runs that the law does not explain, by leave-one-out"
         + (f" (the first {shown} of {len(found)})" if shown < len(found) else ""),
         ("run", "loss", "law says", "why"),
         tuple(
@@ -262,7 +268,7 @@ def _surprises(summary: Answer, at: tuple[str | int, ...], head: str) -> Iterato
     without = (*at, "without_surprising_runs")
     if summary.raw(*without) is not None:
         yield Table(
-            f"{head}coefficients with all runs, and without the surprising ones (90% intervals)",
+            f"{head}Coefficients with all runs, and without the surprising ones (90% intervals)",
             ("", "with", "without"),
             tuple(
                 (
