@@ -23,7 +23,7 @@ from bayescale.cards import load_card, parse_card
 from bayescale.errors import LawError, UnconvergedError
 from bayescale.laws import find_law
 from bayescale.posterior import Pool, Posterior, save
-from bayescale.report import Report, render, report, write
+from bayescale.report import Report, decisions, render, report, write
 from bayescale.report.checklist import checklist
 from bayescale.runs import Runs, read_runs
 
@@ -341,7 +341,7 @@ def test_a_section_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch)
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("out of <ink>")
 
-    monkeypatch.setattr("bayescale.report.decisions.plot_allocation", broken)
+    monkeypatch.setattr(decisions, "plot_allocation", broken)
     made = report(chinchilla())
     assert failed(made) == {"allocation": "RuntimeError: out of <ink>"}
     html = render(made)
