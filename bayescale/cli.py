@@ -110,6 +110,7 @@ Workers = Annotated[
 Allow = Annotated[
     bool, typer.Option("--allow-unconverged", help="Use a fit whose sampler missed its gate.")
 ]
+Family = Annotated[str | None, typer.Option("--family", help="One of the fit's.")]
 Figure = Annotated[
     Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it as well.")
 ]
@@ -290,7 +291,7 @@ def forecast(
     target: Annotated[
         float | None, typer.Option("--target", help="A loss: how likely is one below it?")
     ] = None,
-    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    family: Family = None,
     tolerance: Tolerance = 0.02,
     law: OwnLaws = None,
     no_drift: NoDrift = False,
@@ -545,7 +546,7 @@ def allocate(
         float | None,
         typer.Option("--price", help="Dollars per FLOP: 1.5e-18 is $2 an hour at 370 TFLOP/s."),
     ] = None,
-    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    family: Family = None,
     tolerance: Tolerance = 0.02,
     law: OwnLaws = None,
     no_drift: NoDrift = False,
@@ -594,7 +595,7 @@ def data(
     target: Annotated[
         float | None, typer.Option("--target", help="A loss to be reached, in place of overfit.")
     ] = None,
-    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    family: Family = None,
     law: OwnLaws = None,
     no_drift: NoDrift = False,
     allow_unconverged: Allow = False,
@@ -684,7 +685,7 @@ def report(
     target: Annotated[
         float | None, typer.Option("--target", help="A loss: how likely is one below it?")
     ] = None,
-    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    family: Family = None,
     tolerance: Tolerance = 0.02,
     law: OwnLaws = None,
     allow_unconverged: Allow = False,
@@ -773,7 +774,7 @@ def prune(
         typer.Option("--repeat-worth", metavar="LOW,HIGH", help="R_D: what repeats are worth."),
     ] = None,
     figure: Figure = None,
-    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    family: Family = None,
     law: OwnLaws = None,
     allow_unconverged: Allow = False,
     json_: Json = False,
@@ -868,7 +869,7 @@ def emerge(
         str | None, typer.Option("--downstream-family", help="One of that fit's.")
     ] = None,
     figure: Figure = None,
-    family: Annotated[str | None, typer.Option("--family", help="One of the fit's.")] = None,
+    family: Family = None,
     law: OwnLaws = None,
     no_drift: NoDrift = False,
     allow_unconverged: Allow = False,

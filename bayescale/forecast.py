@@ -15,13 +15,13 @@ import xarray as xr
 
 from bayescale.errors import LawError, PosteriorError
 from bayescale.laws import Law, compute_optimal
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, all_unique, splits
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, INPUTS, all_unique, splits
 from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, quantiles
 from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE, sizes, verdict
 
 SCALES = ("params", "tokens", "flops")
-OTHER_INPUTS = ("unique_tokens", "kept_fraction", "lm_loss")
+OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,6 +90,18 @@ def own_scale(size: Any, inputs: Sequence[str]) -> Any:
     return 1.0 / size if size_scale(inputs) == "lm_loss" else size
 
 
+NEXT_TIMES, NEXT_LOWER_LOSS = 10.0, 0.95
+"""The next scale, where none is named: so many times the largest run, or so much of the lowest
+loss seen."""
+
+
+def next_scale(frame: pd.DataFrame, inputs: Sequence[str]) -> float:
+    """Where people look first: a step beyond the runs on the law's scale, to three digits."""
+    largest = float(own_scale(sizes(frame, inputs).max(), inputs))
+    times = NEXT_LOWER_LOSS if size_scale(inputs) == "lm_loss" else NEXT_TIMES
+    return float(f"{times * largest:.3g}")
+
+
 def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
     """How far a backtest's bins go, and how far they pass.
 

@@ -23,10 +23,7 @@ from bayescale.laws.law import splits
 from bayescale.posterior import Fit
 from bayescale.trust.horizon import Trust, trust
 from bayescale.units import format_size, parse_size
-from bayescale.verdict import TOLERANCE, size_scale, sizes
-
-TIMES, LOWER_LOSS = 10.0, 0.95
-"""The first view: so many times the largest run, or so much of the lowest loss seen."""
+from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, sizes
 
 SPLITS, SPREAD = 15, 30.0
 """Splits of a budget along its curve, and how many times their tokens per parameter range up
@@ -189,9 +186,7 @@ def first_texts(fit: Fit) -> dict[str, str]:
     """What stands in the knobs at first: the next scale, and nothing that need not be said."""
     texts = {knob.name: "" for knob in knobs(fit)} | {"tolerance": f"{TOLERANCE:.0%}"}
     if fit.runs is not None:
-        lowest = scale_of(fit) == "lm_loss"
-        size = _sizes(fit).min() * LOWER_LOSS if lowest else _sizes(fit).max() * TIMES
-        texts[scale_of(fit)] = written(float(f"{size:.3g}"))
+        texts[scale_of(fit)] = written(next_scale(fit.runs.frame, fit.inputs))
     return texts
 
 
@@ -294,8 +289,7 @@ def _number(text: str, what: str, example: str) -> float:
 def _sizes(fit: Fit) -> np.ndarray:
     """The runs' sizes, on the law's scale."""
     assert fit.runs is not None
-    found = sizes(fit.runs.frame, fit.inputs)
-    return 1 / found if scale_of(fit) == "lm_loss" else found
+    return own_scale(sizes(fit.runs.frame, fit.inputs), fit.inputs)
 
 
 # answers

@@ -10,22 +10,14 @@ import pandas as pd
 
 from bayescale.explore.answers import Answers, scale_of
 from bayescale.forecast import Forecast
+from bayescale.plots.looks import AMBER, AXIS_LABELS, BLUE, GREEN, ORANGE, PURPLE, SKY
 from bayescale.posterior import Fit, quantiles
 from bayescale.units import format_size
 
-# Okabe and Ito's, and a grey, all readable on white and on black
-BLUE, ORANGE, GREEN, AMBER, PURPLE, SKY, GREY = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#808080"
-)  # fmt: skip
+GREY = "#808080"  # readable on white and on black
 LAW_COLOURS, LAW_LINES = (GREEN, PURPLE, AMBER, SKY), ([6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
 HEIGHT, LEGEND_ROW = 330, 22
 MOST_RUNS = 2000
-TITLES = {
-    "params": "parameters",
-    "tokens": "training tokens",
-    "flops": "training compute (FLOP)",
-    "lm_loss": "loss of the language model (nats per token)",
-}
 _SIZES = "replace(format(datum.value, '~s'), 'G', 'B')"  # Vega would write 70G
 
 
@@ -164,7 +156,7 @@ def _axis(what: str, *, log: bool = False, zero: bool = True) -> dict[str, Any]:
     scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": zero}
     if what == "lm_loss":
         scale = {"zero": False, "reverse": True}
-    return {"title": TITLES.get(what, what), "axis": axis, "scale": scale}
+    return {"title": AXIS_LABELS.get(what, what), "axis": axis, "scale": scale}
 
 
 # in words, for those who do not see the figures
@@ -198,7 +190,7 @@ def loss_told(fit: Fit, answers: Answers) -> str:
     ]
     path = "at compute-optimal splits, " if answers.allocation is not None else ""
     text = (
-        f"{_what(curve.forecast)} against {TITLES[scale]}, {path}median from {ends[0]} to "
+        f"{_what(curve.forecast)} against {AXIS_LABELS[scale]}, {path}median from {ends[0]} to "
         f"{ends[1]}. The run asked for: {run['loss_median']:.4f} at {run[scale]:.3g}."
     )
     if answers.trust is None or scale == "lm_loss":

@@ -7,7 +7,7 @@ which errs runs out of good examples, is the theory of Sorscher et al. 2022, arX
 
 from typing import Any
 
-from bayescale.laws.law import Amplitude, Constant, Law
+from bayescale.laws.law import Law
 from bayescale.laws.repetition import REPETITION
 
 
@@ -61,10 +61,6 @@ PRUNED = Law(
     inputs=(*REPETITION.inputs, "kept_fraction"),
     coefficients=(*REPETITION.coefficients, "quality", "floor"),
     loss=_loss,
-    terms={
-        "E": Constant(),
-        "A": Amplitude(input="params", exponent="alpha"),
-        "B": Amplitude(input="tokens", exponent="beta"),
-    },
+    terms=REPETITION.terms,
     reference="Muennighoff et al. 2023, arXiv 2305.16264; Sorscher et al. 2022, arXiv 2206.14486",
 )

@@ -83,7 +83,7 @@ class Summary:
                 "the other rows take the law to hold exactly"
             )
         lines.append("")
-        lines.append(_diagnosis(self.diagnostics))
+        lines.append(diagnosis(self.diagnostics))
         if len(self.surprising):
             lines += ["", _surprises(self.surprising, self.without_flagged)]
         return "\n".join(lines)
@@ -94,7 +94,8 @@ def _prior_json(row: pd.Series) -> dict[str, float] | None:
     return None if np.isnan(prior["median"]) else prior
 
 
-def _diagnosis(diagnostics: Mapping[str, Any]) -> str:
+def diagnosis(diagnostics: Mapping[str, Any]) -> str:
+    """A sentence on the sampler's convergence gate."""
     if diagnostics.get("point"):
         return "A point estimate: one draw, nothing sampled."
     figures = (

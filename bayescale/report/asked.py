@@ -21,16 +21,12 @@ from bayescale.posterior import Fit, PoolSummary, Posterior, Summary, summarise
 from bayescale.report.blocks import Answer
 from bayescale.trust.design import design_checks
 from bayescale.trust.horizon import Trust, trust
-from bayescale.verdict import own_scale, size_scale, sizes
-
-TIMES = 10.0
-"""The next scale, where none is named: so many times the largest run's compute."""
+from bayescale.verdict import NEXT_LOWER_LOSS, next_scale, own_scale, size_scale, sizes
 
 AROUND = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Scales shown about the next one, as multiples of it."""
 
-LOWER_LOSS = 0.95
-"""The next language model's loss, for a law of it: so much of the lowest seen."""
+_NEARBY = (1 / NEXT_LOWER_LOSS, 1.0, NEXT_LOWER_LOSS)
 
 CURVE_POINTS = 50
 MOST_FAMILIES = 20
@@ -106,14 +102,14 @@ class Asked:
         """The next scale."""
         if self.flops is not None:
             return self.flops
-        times = LOWER_LOSS if self.scale == "lm_loss" else TIMES
-        return _rounded(times * self.largest)
+        assert self.fit.runs is not None
+        return next_scale(self.fit.runs.frame, self.fit.inputs)
 
     @cached_property
     def around(self) -> tuple[float, ...]:
         """The next scale and others about it, ascending."""
         if self.scale == "lm_loss":
-            return tuple(_rounded(self.next * times) for times in (1 / LOWER_LOSS, 1, LOWER_LOSS))
+            return tuple(_rounded(self.next * times) for times in _NEARBY)
         return tuple(_rounded(self.next * t) if t != 1 else self.next for t in AROUND)
 
     @property

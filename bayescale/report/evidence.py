@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bayescale.plots import plot_coefficients, plot_coverage, plot_trust
-from bayescale.posterior import Fit, Summary
+from bayescale.posterior import Summary, diagnosis
 from bayescale.report.asked import Asked, named
 from bayescale.report.blocks import (
     Answer,
@@ -88,7 +88,8 @@ def told_coefficients(asked: Asked) -> Iterator[Block]:
     if shares:
         told = named([f"{weight:.0%} {law}" for law, weight in shares.items()])
         yield Text((f"Forecasts and decisions answer from all laws together: {told}.",))
-    yield Text((_sampled(asked.fit),), "" if asked.fit.diagnostics["passed"] else "bad")
+    d = asked.fit.diagnostics
+    yield Text((diagnosis(d),), "" if d["passed"] else "bad")
 
 
 def _coefficients_alt(summary: Summary) -> str:
@@ -99,20 +100,6 @@ def _coefficients_alt(summary: Summary) -> str:
         if row["prior_lower"] == row["prior_lower"]
     ]
     return f"Posterior intervals of {summary.law} beside their priors. {'; '.join(said)}."
-
-
-def _sampled(fit: Fit) -> str:
-    d = fit.diagnostics
-    if d.get("point"):
-        return "A point estimate: one draw, nothing sampled."
-    figures = (
-        f"R-hat at most {d['rhat_max']:.3f}, effective draws at least "
-        f"{min(d['ess_bulk_min'], d['ess_tail_min']):.0f}, {d['divergences']} divergences in "
-        f"{d['n_draws']} draws"
-    )
-    if d["passed"]:
-        return f"The sampler passed its gate: {figures}."
-    return f"The sampler missed its gate, and nothing here is to be trusted: {figures}."
 
 
 def horizon_told(asked: Asked) -> Iterator[Block]:

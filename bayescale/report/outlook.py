@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bayescale.plots import plot_downstream, plot_forecast
-from bayescale.report.asked import LOWER_LOSS, Asked
+from bayescale.report.asked import Asked
 from bayescale.report.blocks import Answer, Block, Facts, Prose, Table, Text
 from bayescale.report.evidence import horizon_told
 from bayescale.report.written import SIZE, UNIT, as_few, as_loss, as_share, drawn, unit_of
 from bayescale.units import format_size
+from bayescale.verdict import NEXT_LOWER_LOSS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def told_answer(asked: Asked) -> Iterator[Block]:
         ratio = answer(*at, "extrapolation_ratio", form=as_few)
         times = (", ", ratio, " times the largest run")
         if asked.scale == "lm_loss":
-            times = (f", {1 - LOWER_LOSS:.0%} less than the lowest seen,",)
+            times = (f", {1 - NEXT_LOWER_LOSS:.0%} less than the lowest seen,",)
     run: Prose = ()
     if asked.split:
         params, tokens = (

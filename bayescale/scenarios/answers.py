@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from bayescale.cards import Prior
 from bayescale.errors import ScenarioError, collected, listed
 from bayescale.runs.files import load_table
 
@@ -30,6 +31,7 @@ _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 _MOST_LOSS = 60.0  # beyond, nothing is right
 MOST_DISPERSION = 12.0
 _COARSE, _FINE = 60, 60
+_LEAST_MASS = 1.337e-4  # of the prior below the grid
 
 
 @dataclass(frozen=True)
@@ -323,8 +325,8 @@ def read_scores(
     return pd.DataFrame(values).astype(float)
 
 
-PRIOR_DISPERSION: Mapping[str, float] = {"low": 0.5, "high": 8.0}
-"""Central 90 % of a log-normal. Below half a unit of log-odds answers are nearly alike; at eight,
+PRIOR_DISPERSION = Prior(low=0.5, high=8.0)
+"""Below half a unit of log-odds answers are nearly alike; at eight,
 half of them are as good as known and half as good as unknown, whatever the loss."""
 
 
@@ -383,9 +385,10 @@ def calibrate_dispersion(
     if problems:
         raise ScenarioError(collected("the dispersion cannot be calibrated:", problems))
 
-    low, high = np.log(PRIOR_DISPERSION["low"]), np.log(PRIOR_DISPERSION["high"])
-    sd = (high - low) / (2 * 1.6448536269514722)
-    log_grid = np.linspace(low - 2 * sd, np.log(MOST_DISPERSION), _COARSE)
+    assert PRIOR_DISPERSION.log_normal is not None
+    middle, sd = PRIOR_DISPERSION.log_normal
+    lowest = np.log(PRIOR_DISPERSION.frozen.ppf(_LEAST_MASS))
+    log_grid = np.linspace(lowest, np.log(MOST_DISPERSION), _COARSE)
     for _ in range(2):  # once to find where it lies, once to resolve it
         log_density, scatter = np.empty(len(log_grid)), np.empty(len(log_grid))
         for i, value in enumerate(np.exp(log_grid)):
@@ -394,7 +397,7 @@ def calibrate_dispersion(
             squares = float((((score - curve) / width) ** 2).sum())
             log_density[i] = -np.log(width).sum() - len(loss) / 2 * np.log(squares)
             scatter[i] = np.sqrt(squares / (len(loss) - 1))
-        log_density -= ((log_grid - (low + high) / 2) / sd) ** 2 / 2
+        log_density -= ((log_grid - middle) / sd) ** 2 / 2
         weights = np.exp(log_density - log_density.max())
         weights /= weights.sum()
         grid, near = np.exp(log_grid), np.flatnonzero(weights > 1e-6)

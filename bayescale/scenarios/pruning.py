@@ -34,6 +34,7 @@ FRACTIONS = tuple(np.geomspace(0.02, 1.0, 40).tolist())
 
 _ASSUMED = ("quality", "floor", "R_D")
 _HALVINGS = 50
+_MOST_TOLD = 8
 _OF_A_POINT = 1000
 _FURTHEST = 1e3  # times the tokens, in looking for the same loss
 _GROWTH = np.geomspace(1.0, 1e4, 33)  # times the tokens, in looking for where curves part
@@ -117,19 +118,19 @@ class Pruning:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a fraction: loss, gain, chance, break-even quality and compute saved."""
-        rows = []
+        each = {
+            "loss": self.loss,
+            "gain": self.gain,
+            "break_even": self.break_even,
+            "saved": self.saved,
+        }
+        rows, p_beats = [], self.p_beats
         for i, fraction in enumerate(self.keep):
             row: dict[str, Any] = {
                 "kept_fraction": float(fraction),
                 "unique_tokens": float(fraction) * self.tokens,
                 "epochs": max(self.trained / (float(fraction) * self.tokens), 1.0),
-                "p_beats": float(self.p_beats[i]),
-            }
-            each = {
-                "loss": self.loss,
-                "gain": self.gain,
-                "break_even": self.break_even,
-                "saved": self.saved,
+                "p_beats": float(p_beats[i]),
             }
             for name, draws in each.items():
                 q = endless_quantiles(draws.isel(fraction=i), self.interval)
@@ -226,9 +227,6 @@ class Pruning:
             f"{even[0]} ({even[1]} to {even[2]})",
             f"    compute saved for the same loss {saved[0]} ({saved[1]} to {saved[2]})",
         ]
-
-
-_MOST_TOLD = 8
 
 
 def prune(
