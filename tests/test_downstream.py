@@ -66,6 +66,7 @@ def test_trust_walks_towards_lower_losses(simulated: Posterior) -> None:
     result = trust(simulated, tolerance=0.5)
     assert result.path["lm_loss"].iloc[0] == pytest.approx(2.7)
     assert result.path["lm_loss"].is_monotonic_decreasing
+    assert result.path["lm_loss"].iloc[-1] == pytest.approx(2.7 / 2)  # no farther: it means nothing
     assert result.path["half_width"].iloc[0] < 0.1
     assert result.to_json()["horizon"] == pytest.approx(2.7)
     assert "(a language model's loss of 2.7 nats/token)" in str(result)

@@ -29,8 +29,9 @@ from bayescale.verdict import (
     sizes,
 )
 
-FURTHEST = 1000.0
-"""Times the largest run up to which precision is looked at."""
+FURTHEST, FURTHEST_LOSS = 1000.0, 2.0
+"""Times the largest run up to which precision is looked at; of a law of the language model's loss,
+how many times lower, since a thousandth of a loss means nothing."""
 
 STEPS = 121
 INTERVAL = 0.9
@@ -328,7 +329,8 @@ def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     runs, inputs = fit.runs, fit.inputs
     assert runs is not None
     size = sizes(runs.frame, inputs)
-    ratio = np.geomspace(1.0, FURTHEST, STEPS)
+    far = FURTHEST_LOSS if size_scale(inputs) == "lm_loss" else FURTHEST
+    ratio = np.geomspace(1.0, far, STEPS)
     target = ratio * size.max()
     along = None
     if len(inputs) == 1:
@@ -379,19 +381,18 @@ def _converged(fit: Fit) -> Check:
 
 
 def _precision(path: pd.DataFrame, precise: float, tolerance: float) -> Check:
-    at = ", ".join(
-        f"{width:.1%} at {ratio:g} times"
-        for ratio, width in ((r, _width_at(path, r)) for r in (1, 3, 10, 100))
-    )
+    far = float(path["ratio"].iloc[-1])
+    marks = (1, 3, 10, 100) if far > 100 else (1, 1.2, 1.5, 2)
+    at = ", ".join(f"{_width_at(path, mark):.1%} at {mark:g} times" for mark in marks)
     start = path["half_width"].iloc[0]
     if start > tolerance:
         text = (
             f"even at the largest run the mean loss is known within {start:.1%} only, and "
             f"{tolerance:.1%} is asked for. Add runs, or accept a wider tolerance."
         )
-    elif precise >= FURTHEST * 0.999:
+    elif precise >= far * 0.999:
         text = f"half the {INTERVAL:.0%} interval of the mean loss stays within {tolerance:.1%} up"
-        text += f" to {FURTHEST:g} times the largest run and perhaps beyond ({at})."
+        text += f" to {far:g} times the largest run and perhaps beyond ({at})."
     else:
         text = f"half the {INTERVAL:.0%} interval of the mean loss stays within {tolerance:.1%} up"
         text += f" to {precise:.3g} times the largest run ({at})."
@@ -446,7 +447,7 @@ def _agreement(fit: Fit, path: pd.DataFrame, tolerance: float) -> Check:
     to = _first_crossing(path["ratio"], path["disagreement"], tolerance)
     table = path[["ratio", "disagreement"]].iloc[:: (STEPS - 1) // 12].reset_index(drop=True)
     far = f"up to {to:.3g} times the largest run" if to > 1 else "not even at the largest run"
-    if to >= FURTHEST * 0.999:
+    if to >= path["ratio"].iloc[-1] * 0.999:
         far += " and perhaps beyond"
     return Check(name, None, f"medians of the laws within {tolerance:.1%} {far}.", table)
 
