@@ -1,0 +1,52 @@
+"""The command line: one command a question.
+
+Every command prints a short answer for people; with ``--json`` exactly one JSON object goes
+to standard output. Progress and messages go to standard error. Exit 0: done. 2: bad input.
+3: computed, but not to be trusted, because the sampler's convergence gate was missed. 130:
+interrupted, with nothing written.
+"""
+
+import os
+import sys
+
+import typer
+
+from bayescale.cli import cards, deciding, fits, logs, pages, scenarios, trusting
+from bayescale.errors import BayescaleError
+
+__all__ = ["app", "main"]
+
+BAD_INPUT = 2
+COMMANDS = {
+    "Runs": (fits.demo, logs.check, logs.simulate),
+    "Fits": (fits.fit, fits.summary, fits.forecast),
+    "Trust": (trusting.trust, trusting.backtest, trusting.compare),
+    "Decisions": (deciding.allocate, deciding.data, deciding.next_run),
+    "Scenarios": (scenarios.prune, scenarios.perceptron, scenarios.emerge),
+    "Pages": (pages.report, pages.explore),
+}
+
+app = typer.Typer(
+    name="bayescale",
+    help="Bayesian inference for neural scaling laws.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(cards.models_app, name="models", rich_help_panel="Fits")
+
+
+def main() -> None:
+    """Run the command line; every expected failure becomes one message and an exit code."""
+    try:
+        app()
+    except BayescaleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

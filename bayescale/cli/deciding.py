@@ -1,0 +1,170 @@
+"""Decisions: a budget split, data sized, the next run chosen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayescale.cli.options import Allow, Family, FitFile, Json, NoDrift, OwnLaws, Tolerance
+from bayescale.cli.reading import open_fit, size_of, sizes_of
+from bayescale.cli.writing import exit_untrusted, tell
+from bayescale.units import parse_size
+
+
+def allocate(
+    fit_file: FitFile,
+    flops: Annotated[
+        str, typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving).")
+    ],
+    max_tokens: Annotated[
+        str | None,
+        typer.Option("--max-tokens", help="Most tokens there are: 10T; repeated where laws allow."),
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", help="Largest model: 70B.")
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option("--sizes", help="The models that can be built: 7B,13B,70B.")
+    ] = None,
+    inference_tokens: Annotated[
+        str | None,
+        typer.Option("--inference-tokens", help="To be served later, paid from the budget: 2T."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="PARAMS[,TOKENS]",
+            help="A split to be judged beside the choice: 70B,1.4T; may be repeated.",
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option("--price", help="Dollars per FLOP: 1.5e-18 is $2 an hour at 370 TFLOP/s."),
+    ] = None,
+    family: Family = None,
+    tolerance: Tolerance = 0.02,
+    law: OwnLaws = None,
+    no_drift: NoDrift = False,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """How to split a compute budget between parameters and tokens, and what a split gives up."""
+    served = size_of(inference_tokens, "--inference-tokens")
+    budgets = sizes_of(flops, "--flops")
+    built = None if sizes is None else sizes_of(sizes, "--sizes")
+    named = [_split(text) for text in option or ()]
+    from bayescale.decide.allocate import allocate as allocate_budget
+
+    fitted = open_fit(fit_file, law)
+    result = allocate_budget(
+        fitted,
+        budgets,
+        max_tokens=size_of(max_tokens, "--max-tokens"),
+        max_params=size_of(max_params, "--max-params"),
+        sizes=built,
+        inference_tokens=served or 0.0,
+        options=named,
+        price=price,
+        tolerance=tolerance,
+        family=family,
+        drift=not no_drift,
+        allow_unconverged=allow_unconverged,
+    )
+    tell(result.to_json(), str(result), json_)
+    exit_untrusted(fitted.diagnostics["passed"])
+
+
+def data(
+    fit_file: FitFile,
+    params: Annotated[
+        str | None, typer.Option("--params", help="A model, to ask for its tokens: 7B.")
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Tokens, to ask for the model: 1.4T.")
+    ] = None,
+    overfit: Annotated[
+        float | None,
+        typer.Option("--overfit", help="Most that finite data may add to the loss; else 0.02."),
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option("--target", help="A loss to be reached, in place of overfit.")
+    ] = None,
+    family: Family = None,
+    law: OwnLaws = None,
+    no_drift: NoDrift = False,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """How much data a model needs, or how large a model data can carry."""
+    from bayescale.decide.data_budget import data_budget
+
+    fitted = open_fit(fit_file, law)
+    result = data_budget(
+        fitted,
+        params=size_of(params, "--params"),
+        tokens=size_of(tokens, "--tokens"),
+        overfit=overfit,
+        target=target,
+        family=family,
+        drift=not no_drift,
+        allow_unconverged=allow_unconverged,
+    )
+    tell(result.to_json(), str(result), json_)
+    exit_untrusted(fitted.diagnostics["passed"])
+
+
+def next_run(
+    fit_file: FitFile,
+    budget: Annotated[str, typer.Option("--budget", help="FLOP to spend on new runs: 1e21.")],
+    target_flops: Annotated[
+        str | None, typer.Option("--target-flops", help="The run that matters, by its budget.")
+    ] = None,
+    target_params: Annotated[
+        str | None, typer.Option("--target-params", help="Or by its size, with its tokens.")
+    ] = None,
+    target_tokens: Annotated[str | None, typer.Option("--target-tokens")] = None,
+    regret: Annotated[
+        bool,
+        typer.Option("--regret", help="Become sure of the split of --target-flops, not its loss."),
+    ] = False,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(
+            "--candidates",
+            metavar="CSV",
+            help="Runs that could be trained: params, tokens, and flops where not 6 N D.",
+        ),
+    ] = None,
+    law: OwnLaws = None,
+    no_drift: NoDrift = False,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """Which small run, bought now, would tell most of a larger one for its price."""
+    spend = parse_size(budget, "--budget")
+    from bayescale.decide.candidates import read_candidates
+    from bayescale.decide.next_run import next_run as choose_next
+
+    listed_runs = None if candidates is None else read_candidates(candidates)
+    fitted = open_fit(fit_file, law)
+    result = choose_next(
+        fitted,
+        spend,
+        params=size_of(target_params, "--target-params"),
+        tokens=size_of(target_tokens, "--target-tokens"),
+        flops=size_of(target_flops, "--target-flops"),
+        target="regret" if regret else "loss",
+        candidates=listed_runs,
+        drift=not no_drift,
+        allow_unconverged=allow_unconverged,
+    )
+    tell(result.to_json(), str(result), json_)
+    exit_untrusted(fitted.diagnostics["passed"])
+
+
+def _split(text: str) -> tuple[float, float | None]:
+    parts = sizes_of(text, "--option")
+    if len(parts) > 2:
+        raise typer.BadParameter(f"{text!r} is not PARAMS or PARAMS,TOKENS", param_hint="--option")
+    return parts[0], parts[1] if len(parts) > 1 else None

@@ -1,0 +1,210 @@
+"""Fits: made, read again, and asked for a larger run's loss."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bayescale.cli.options import (
+    Allow,
+    Card,
+    Columns,
+    Exclude,
+    Family,
+    FitFile,
+    Json,
+    LawNames,
+    Missing,
+    MissingRows,
+    NoDrift,
+    OwnLaws,
+    Robust,
+    RunLog,
+    Seed,
+    Tolerance,
+    Units,
+)
+from bayescale.cli.reading import name_values, number, open_fit, read_log
+from bayescale.cli.writing import exit_untrusted, tell, told_note, told_of
+from bayescale.units import parse_size
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the figure and the posterior go.")
+    ] = Path(),
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """The whole path on bundled published runs, in under a minute."""
+    from bayescale.demo import run_demo
+    from bayescale.files import require_folder
+
+    require_folder(folder / "bayescale_demo.nc")
+    result = run_demo(folder, seed=seed, show_progress=sys.stderr.isatty())
+    tell(result.to_json(), str(result), json_)
+    exit_untrusted(result.summary.diagnostics["passed"])
+
+
+def fit(
+    runs: RunLog,
+    law: LawNames = None,
+    card: Card = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option("--weight", metavar="LAW=SHARE", help="Shares of several laws; else equal."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FIT.nc", help="Default: RUNS.nc in this folder."),
+    ] = None,
+    seed: Seed = 0,
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000,
+    tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")] = 1000,
+    chains: Annotated[int, typer.Option("--chains", min=1)] = 4,
+    pool: Annotated[
+        bool, typer.Option("--pool/--no-pool", help="Partially pool families in the log.")
+    ] = True,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """Fit scaling laws: the posterior of their coefficients, written to FIT.nc.
+
+    One law, or several that later commands answer from together. Without --law and --card,
+    those that the log's columns can carry.
+    """
+    from bayescale.files import require_folder
+
+    target = require_folder(output or Path(f"{runs.stem}.nc"))
+    log = read_log(runs, column, unit, exclude, missing)
+
+    from bayescale.inference.sample import fit as sample_posterior
+    from bayescale.posterior import save, summarise
+    from bayescale.trust.notes import fit_notes
+
+    laws: Any = law[0] if law and len(law) == 1 else law
+    given = name_values(weight, "--weight")
+    shares = {name: number(text, name, "--weight") for name, text in given.items()}
+    more: dict[str, Any] = {"card": card, "weights": shares or None}
+    fitted = sample_posterior(
+        log, laws, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        show_progress=sys.stderr.isatty(), **more,
+    )  # fmt: skip
+    save(fitted, target)
+    notes = fit_notes(fitted)
+    result = summarise(fitted)
+    answer = result.to_json() | {
+        "warnings": [note._asdict() for note in notes],
+        "dropped": [item._asdict() for item in log.dropped],
+        "output": str(target),
+    }
+    lines = [str(result), "", *told_of(log, notes), ""]
+    lines += [f"Written to {target} in {result.seconds['total']:.0f} s. Next:"]
+    lines += [
+        f"  bayescale forecast {target} {_example(fitted.inputs)}",
+        f"  bayescale trust {target}",
+    ]
+    tell(answer, "\n".join(lines), json_)
+    exit_untrusted(fitted.diagnostics["passed"])
+
+
+def summary(
+    fit_file: FitFile, law: OwnLaws = None, robust: Robust = False, json_: Json = False
+) -> None:
+    """The coefficients of a fit, what the runs said of them, and the sampler's state."""
+    from bayescale.posterior import summarise
+    from bayescale.trust.notes import fit_notes
+    from bayescale.trust.resampling import widen
+
+    fitted = open_fit(fit_file, law)
+    notes = fit_notes(fitted)
+    result = summarise(widen(fitted) if robust else fitted)
+    lines = [str(result), ""]
+    if fitted.runs is not None:
+        lines += told_of(fitted.runs, notes)
+    answer = result.to_json() | {
+        "warnings": [note._asdict() for note in notes],
+        "provenance": fitted.record["provenance"],
+        "robust": robust,
+        "output": str(fit_file),
+    }
+    tell(answer, "\n".join(lines).rstrip(), json_)
+    exit_untrusted(fitted.diagnostics["passed"])
+
+
+def forecast(
+    fit_file: FitFile,
+    params: Annotated[str | None, typer.Option("--params", help="For example 70B.")] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="For example 1.4T.")] = None,
+    flops: Annotated[
+        str | None, typer.Option("--flops", help="A budget, for example 5.76e23.")
+    ] = None,
+    unique_tokens: Annotated[
+        str | None,
+        typer.Option("--unique-tokens", help="How many of the tokens are unique; else all."),
+    ] = None,
+    kept_fraction: Annotated[
+        float | None,
+        typer.Option("--kept-fraction", help="The share of the data that is kept; else all."),
+    ] = None,
+    lm_loss: Annotated[
+        float | None,
+        typer.Option("--lm-loss", help="For the law downstream: the language model's loss."),
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option("--target", help="A loss: how likely is one below it?")
+    ] = None,
+    family: Family = None,
+    tolerance: Tolerance = 0.02,
+    law: OwnLaws = None,
+    no_drift: NoDrift = False,
+    robust: Robust = False,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """The loss of a larger run: the mean of runs, one new run, and whether to trust it."""
+    scales = {
+        name: parse_size(text, f"--{name}")
+        for name, text in {
+            "params": params,
+            "tokens": tokens,
+            "flops": flops,
+            "unique-tokens": unique_tokens,
+        }.items()
+        if text is not None
+    }
+    scales = {name.replace("-", "_"): value for name, value in scales.items()}
+    from bayescale.forecast import forecast as forecast_loss
+    from bayescale.trust.resampling import resampling_notes, widen
+
+    fitted = open_fit(fit_file, law)
+    exact = no_drift or robust
+    notes = resampling_notes(fitted) if exact and not robust else ()
+    result = forecast_loss(
+        widen(fitted) if robust else fitted,
+        **scales,
+        kept_fraction=kept_fraction,
+        lm_loss=lm_loss,
+        target=target,
+        tolerance=tolerance,
+        family=family,
+        drift=not exact,
+        allow_unconverged=allow_unconverged,
+    )
+    answer = result.to_json() | {
+        "robust": robust,
+        "warnings": [note._asdict() for note in notes],
+    }
+    tell(answer, "\n".join([str(result), *map(told_note, notes)]), json_)
+    exit_untrusted(fitted.diagnostics["passed"])
+
+
+def _example(inputs: "Sequence[str]") -> str:
+    sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
+    named = {name.replace("_", "-"): sizes[name] for name in inputs if name in sizes}
+    return " ".join(f"--{name} {size}" for name, size in named.items())

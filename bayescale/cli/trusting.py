@@ -1,0 +1,151 @@
+"""How far a fit can be trusted: backtests, laws compared, the horizon."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.cli.options import (
+    Allow,
+    Columns,
+    Cutoffs,
+    Exclude,
+    FitFile,
+    Json,
+    LawNames,
+    Missing,
+    MissingRows,
+    OwnLaws,
+    RunLog,
+    Seed,
+    Units,
+    Workers,
+)
+from bayescale.cli.reading import cards_for, open_fit, read_log
+from bayescale.cli.writing import exit_untrusted, left_out, tell
+from bayescale.units import parse_size
+
+if TYPE_CHECKING:
+    from bayescale.cards import ModelCard
+    from bayescale.runs import Runs
+    from bayescale.trust.backtest import Backtest
+
+
+def backtest(
+    runs: RunLog,
+    law: LawNames = None,
+    cutoff: Cutoffs = None,
+    workers: Workers = None,
+    seed: Seed = 0,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """How right forecasts of the larger runs from the smaller ones would have been."""
+    log = read_log(runs, column, unit, exclude, missing)
+    result = _backtest(log, cards_for(log, law), cutoff, workers, seed)
+    dropped = [item._asdict() for item in log.dropped]
+    lines = [str(result), *([""] * bool(log.dropped)), *left_out(log)]
+    tell(result.to_json() | {"dropped": dropped}, "\n".join(lines), json_)
+
+
+def compare(
+    runs: RunLog,
+    law: LawNames = None,
+    cutoff: Cutoffs = None,
+    workers: Workers = None,
+    seed: Seed = 0,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """Weigh laws by how each forecasts the largest runs from the smaller ones."""
+    from bayescale.trust.stacking import compare as compare_laws
+    from bayescale.trust.stacking import require_two
+
+    log = read_log(runs, column, unit, exclude, missing)
+    cards = cards_for(log, law)
+    require_two([card.law.name for card in cards])
+    result = _backtest(log, cards, cutoff, workers, seed)
+
+    from bayescale.inference.sample import fit as sample_posterior
+
+    fits = [
+        sample_posterior(log, card=card, seed=seed, show_progress=sys.stderr.isatty())
+        for card in cards
+    ]
+    compared = compare_laws(result, fits)
+    dropped = [item._asdict() for item in log.dropped]
+    lines = [str(compared), *([""] * bool(log.dropped)), *left_out(log)]
+    tell(compared.to_json() | {"dropped": dropped}, "\n".join(lines), json_)
+    exit_untrusted(all(posterior.diagnostics["passed"] for posterior in fits))
+
+
+def trust(
+    fit_file: FitFile,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Half the 90 % interval, as a share of the loss.")
+    ] = 0.02,
+    cutoff: Cutoffs = None,
+    workers: Workers = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Backtest anew, though the file holds a backtest.")
+    ] = False,
+    law: OwnLaws = None,
+    seed: Seed = 0,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """Up to which scale a fit can be trusted, and why not beyond.
+
+    Backtests the fit's own laws and runs, and keeps the outcome in FIT.nc: later calls, and
+    bayescale forecast, then answer at once.
+    """
+    from bayescale.files import require_folder
+    from bayescale.posterior import save
+    from bayescale.trust.horizon import keep, require_answerable
+    from bayescale.trust.horizon import trust as trust_fit
+
+    posterior = open_fit(fit_file, law)
+    require_answerable(posterior, tolerance, allow_unconverged)
+    if again or cutoff or "backtest" not in posterior.record:
+        require_folder(fit_file)
+        log, cards = posterior.runs, [member.card for member in posterior.members]
+        assert log is not None
+        result = _backtest(log, cards, cutoff, workers, seed, posterior.weights)
+        posterior = keep(posterior, result)
+        save(posterior, fit_file)
+    answer = trust_fit(posterior, tolerance=tolerance, allow_unconverged=allow_unconverged)
+    kept = posterior.record["backtest"]
+    told = f"The backtest ({kept['refits']} refits) is kept in {fit_file}; make it anew: --again"
+    tell(answer.to_json() | {"output": str(fit_file)}, f"{answer}\n\n{told}", json_)
+    exit_untrusted(posterior.diagnostics["passed"])
+
+
+def _backtest(
+    log: "Runs",
+    cards: "list[ModelCard]",
+    cutoff: list[str] | None,
+    workers: int | None,
+    seed: int,
+    weights: tuple[float, ...] | None = None,
+) -> "Backtest":
+    from bayescale.inference.sample import refit
+    from bayescale.trust.backtest import Serial
+    from bayescale.trust.backtest import backtest as make_backtest
+
+    return make_backtest(
+        log,
+        cards,
+        refit=refit,
+        cutoffs=None if not cutoff else [parse_size(text, "--cutoff") for text in cutoff],
+        weights=weights,
+        executor=Serial() if workers == 1 else None,
+        workers=workers,
+        seed=seed,
+        show_progress=sys.stderr.isatty(),
+    )
