@@ -14,7 +14,7 @@ from bayescale.laws import Law
 
 SCALES = ("params", "tokens", "flops")
 NUMBERS = (*SCALES, "loss", "loss_se", "unique_tokens", "epochs", "kept_fraction", "lm_loss")
-LABELS = ("family", "run_id")
+LABELS = ("family", "isoflop", "run_id")
 
 
 class Note(NamedTuple):
@@ -39,9 +39,9 @@ class Runs:
     ----------
     frame : pandas.DataFrame
         One row a run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
-        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``family``, ``unique_tokens``,
-        ``epochs``, ``kept_fraction``, ``lm_loss`` that the log has. Numbers are float64. Not to
-        be changed.
+        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``family``, ``isoflop`` (which
+        runs share a budget; empty: none), ``unique_tokens``, ``epochs``, ``kept_fraction``,
+        ``lm_loss`` that the log has. Numbers are float64. Not to be changed.
     columns : mapping of str to str
         For each column, where its values come from.
     dropped : tuple of LeftOut

@@ -26,6 +26,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "loss": ("l", "final_loss", "val_loss", "validation_loss", "eval_loss", "test_loss"),
         "loss_se": ("loss_stderr", "loss_std_err", "loss_standard_error"),
         "family": ("model_family", "group"),
+        "isoflop": ("isoflop_group", "isoflop_budget"),
         "unique_tokens": ("unique", "tokens_unique"),
         "epochs": ("n_epochs", "num_epochs"),
         "kept_fraction": ("fraction_kept", "keep_fraction"),
@@ -126,6 +127,8 @@ def read_runs(
     frame = pd.DataFrame({"run_id": ids} | values)
     if "family" in labels:
         frame["family"] = [str(value) for value in labels["family"]]
+    if "isoflop" in labels:  # a run without one shares its budget with no other
+        frame["isoflop"] = ["" if _is_missing(v) else str(v) for v in labels["isoflop"]]
     problems = _plausibility_problems(frame.loc[keep], ids, units)
     problems += _epoch_problems(frame.loc[keep], ids)
     problems += _kept_problems(frame.loc[keep], ids)
