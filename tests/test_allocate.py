@@ -1,5 +1,6 @@
 """Allocation: published optima, regret worked out by hand, and limits that bind."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -308,3 +309,21 @@ def test_a_named_split_reaches_what_its_forecast_says(chinchilla_posterior: Post
     assert told["options"][0]["loss"]["median"] == pytest.approx(float(there.loss.median()))
     behind = told["options"][0]["loss"]["median"] - told["loss"]["median"]
     assert behind == pytest.approx(told["options"][0]["regret"]["loss"]["median"], abs=0.005)
+
+
+def test_without_losses_it_tells_splits_alone() -> None:
+    options = [(20e9, None), (400e9, None)]
+    whole = allocate(SPREAD, GOPHER, options=options)
+    lean = allocate(SPREAD, GOPHER, options=options, losses=False)
+    assert lean.choice.points.equals(whole.choice.points)
+    assert lean.options is not None
+    assert whole.options is not None
+    assert lean.options.to_frame(0.9).equals(whole.options.to_frame(0.9))
+    assert lean.options.loss is None
+    with pytest.raises(DecisionError) as caught:
+        lean.to_json()
+    assert str(caught.value) == (
+        "this allocation does not tell losses: ask for them with losses=True"
+    )
+    told = str(replace(lean, at_choice=whole.at_choice))
+    assert told == re.sub(r"(?<=FLOP): loss \d\.\d+(?=\n      )", "", str(whole))

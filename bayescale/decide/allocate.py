@@ -55,6 +55,7 @@ def allocate(
     tolerance: float = TOLERANCE,
     family: str | None = None,
     drift: bool = True,
+    losses: bool = True,
     allow_unconverged: bool = False,
 ) -> Allocation:
     """Split compute budgets between parameters and tokens.
@@ -88,6 +89,9 @@ def allocate(
         A family of the fit; a new family where not given and families are pooled.
     drift : bool
         Whether to allow for the laws' drift.
+    losses : bool
+        Whether to forecast the losses of the choice and of options, which takes half of the
+        time: else the answer is of splits and what they give up alone.
     allow_unconverged : bool
         Answer although the convergence gate was missed.
 
@@ -158,7 +162,9 @@ def allocate(
             return {}
         return {"unique_tokens": np.minimum(points["tokens"], limits.unique_tokens)}
 
-    def reached(fit: Fit, points: pd.DataFrame) -> Forecast:
+    def reached(fit: Fit, points: pd.DataFrame) -> Forecast | None:
+        if not losses:
+            return None
         return forecast(
             fit, params=points["params"], tokens=points["tokens"], **unique(points),
             interval=interval, tolerance=tolerance, family=family, drift=drift,
@@ -249,10 +255,11 @@ def _judged(
     points: pd.DataFrame,
     budgets: np.ndarray,
     fit: Fit,
-    reached: Forecast,
+    reached: Forecast | None,
 ) -> Judged:
     """What splits reach, and what they give up."""
-    return Judged(points, loss=reached.loss, **_given_up(laws, points, budgets, fit))
+    loss = None if reached is None else reached.loss
+    return Judged(points, loss=loss, **_given_up(laws, points, budgets, fit))
 
 
 def _given_up(

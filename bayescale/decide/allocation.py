@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.decide.spending import TOKENS_PER_PARAM, Constraints
+from bayescale.errors import DecisionError
 from bayescale.forecast import Forecast
 from bayescale.posterior import quantiles
 from bayescale.units import format_size
@@ -31,9 +32,9 @@ class Judged:
     ----------
     points : pandas.DataFrame
         One row a split: ``params``, ``tokens``, ``flops`` (of training and of serving).
-    loss : xarray.DataArray
+    loss : xarray.DataArray or None
         Dims (chain, draw, point), nats per token: the mean of runs there, allowing for drift
-        where asked to.
+        where asked to; None where losses were not asked for.
     regret : xarray.DataArray
         Dims (chain, draw, point), nats per token: how much lower the loss would be at the best
         split of the same compute. Never negative.
@@ -43,13 +44,18 @@ class Judged:
     """
 
     points: pd.DataFrame
-    loss: xr.DataArray
+    loss: xr.DataArray | None
     regret: xr.DataArray
     wasted: xr.DataArray
 
     def split(self, i: int) -> dict[str, float]:
         """Params and tokens of one split."""
         return {name: float(self.points[name].iloc[i]) for name in ("params", "tokens")}
+
+    def part(self, which: slice) -> "Judged":
+        """Some of the splits."""
+        draws = {n: getattr(self, n).isel(point=which) for n in ("loss", "regret", "wasted")}
+        return Judged(self.points.iloc[which], **draws)
 
     def to_frame(self, interval: float) -> pd.DataFrame:
         """One row a split: its place, and the mean and interval of its regret and waste."""
@@ -126,8 +132,8 @@ class Allocation:
     exponent : xarray.DataArray
         Dims (chain, draw): a in params ~ C^a, without limits, from a factor of the square root
         of ten below the smallest budget to as far above the largest.
-    at_choice : Forecast
-        The loss at each choice, with the verdict on it.
+    at_choice : Forecast or None
+        The loss at each choice, with the verdict on it; None where losses were not asked for.
     by_law : tuple of Allocation
         What each law of a pool would choose, and says of that; empty for one law.
     across : pandas.DataFrame
@@ -149,7 +155,7 @@ class Allocation:
     choice: Judged
     options: Judged | None
     exponent: xr.DataArray
-    at_choice: Forecast
+    at_choice: Forecast | None
     at_end: float
     drift: bool
     price: float | None
@@ -162,7 +168,7 @@ class Allocation:
     def to_frame(self) -> pd.DataFrame:
         """One row a budget: intervals of the best split, the choice, its loss and its regret."""
         rows = []
-        losses = self.at_choice.to_frame()
+        losses = self._reached.to_frame()
         for i, flops in enumerate(self.flops):
             row: dict[str, Any] = {"flops": flops}
             for name, draws in self._best(i).items():
@@ -175,6 +181,14 @@ class Allocation:
                 row |= {f"{name}_{k}": v for k, v in quantiles(each, self.interval).items()}
             rows.append(row | {name: losses[name].iloc[i] for name in ("verdict", "why")})
         return pd.DataFrame(rows)
+
+    @property
+    def _reached(self) -> Forecast:
+        if self.at_choice is None:
+            raise DecisionError(
+                "this allocation does not tell losses: ask for them with losses=True"
+            )
+        return self.at_choice
 
     def _best(self, i: int) -> dict[str, xr.DataArray]:
         params, tokens = self.params.isel(budget=i), self.tokens.isel(budget=i)
@@ -198,7 +212,11 @@ class Allocation:
             "published_exponents": {k: list(v) for k, v in PUBLISHED_EXPONENTS.items()},
             "options": [
                 self.options.split(i)
-                | {"loss": quantiles(self.options.loss.isel(point=i), self.interval)}
+                | {
+                    "loss": None
+                    if self.options.loss is None
+                    else quantiles(self.options.loss.isel(point=i), self.interval)
+                }
                 | self.options.to_json(i, self.interval, self.price)
                 for i in range(len(self.options.points))
             ]
@@ -218,7 +236,7 @@ class Allocation:
         }
 
     def _budget_json(self, i: int) -> dict[str, Any]:
-        point = self.at_choice.points.iloc[i]
+        point = self._reached.points.iloc[i]
         across = self.across
         ratio = float(point["extrapolation_ratio"])
         return {
@@ -226,10 +244,10 @@ class Allocation:
             **{name: quantiles(x, self.interval) for name, x in self._best(i).items()},
             "choice": self.choice.split(i),
             **self.choice.to_json(i, self.interval, self.price),
-            "loss": quantiles(self.at_choice.loss.isel(point=i), self.interval),
+            "loss": quantiles(self._reached.loss.isel(point=i), self.interval),
             "loss_new": None
-            if self.at_choice.loss_new is None
-            else quantiles(self.at_choice.loss_new.isel(point=i), self.interval),
+            if self._reached.loss_new is None
+            else quantiles(self._reached.loss_new.isel(point=i), self.interval),
             "extrapolation_ratio": None if np.isnan(ratio) else ratio,
             "verdict": point["verdict"],
             "why": point["why"],
@@ -281,9 +299,10 @@ class Allocation:
         assert self.options is not None
         lines = []
         for i, point in enumerate(self.options.points.to_dict(orient="records")):
-            loss = float(self.options.loss.isel(point=i).median())
+            loss = self.options.loss
+            reached = "" if loss is None else f": loss {float(loss.isel(point=i).median()):.4f}"
             lines += [
-                f"    {_split_told(point)}, {point['flops']:.3g} FLOP: loss {loss:.4f}",
+                f"    {_split_told(point)}, {point['flops']:.3g} FLOP{reached}",
                 f"      {self.options.told(i, self.interval, self.price)}",
             ]
         return lines
@@ -313,7 +332,7 @@ class Allocation:
     def _one_budget(self, i: int) -> list[str]:
         point, mass = self.choice.points.iloc[i], f"{self.interval:.0%}"
         best = {name: quantiles(x, self.interval) for name, x in self._best(i).items()}
-        loss = quantiles(self.at_choice.loss.isel(point=i), self.interval)
+        loss = quantiles(self._reached.loss.isel(point=i), self.interval)
         served = self.limits.inference_tokens
         lines = [
             f"{self.law}, {self.flops[i]:.4g} FLOP"
@@ -333,7 +352,7 @@ class Allocation:
         if point["flops"] < 0.99 * self.flops[i]:
             unspent = 1 - point["flops"] / self.flops[i]
             lines.append(f"  The limits leave {unspent:.0%} of the budget unspent.")
-        lines.append(f"  {self.at_choice.points['why'].iloc[i]}")
+        lines.append(f"  {self._reached.points['why'].iloc[i]}")
         for law in self.by_law:
             own = quantiles(law._best(i)["tokens_per_param"], self.interval)
             lines.append(

@@ -324,14 +324,15 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
     if splits(fit.inputs):
         limits = view.max_tokens, view.inference_tokens or 0.0
         allocation, table = _split(fit, curve, view.size, *limits, view.family)
-        points = allocation.at_choice.points
-        places = {name: points[name].to_numpy() for name in fit.inputs}
+        places = {name: allocation.choice.points[name] for name in ("params", "tokens")}
+        if "unique_tokens" in fit.inputs and view.max_tokens is not None:
+            places["unique_tokens"] = np.minimum(places["tokens"], view.max_tokens)
     run = forecast(
         fit, **places, target=view.target, tolerance=view.tolerance, family=view.family,
         allow_unconverged=True,
     )  # fmt: skip
     if allocation is not None:
-        # the choice does not depend on tolerance or target, so it need not be looked for again
+        # the choice depends on neither tolerance nor target: it is kept without its loss
         allocation = replace(allocation, at_choice=run)
     return Answers(
         view=view,
@@ -368,7 +369,7 @@ def _split(
     found = allocate(
         fit, flops, max_tokens=max_tokens, inference_tokens=served,
         options=[(float(params), float(tokens)) for params, tokens in options], family=family,
-        allow_unconverged=True,
+        losses=False, allow_unconverged=True,
     )  # fmt: skip
     assert found.options is not None
     return found, found.options.to_frame(found.interval).sort_values("params")

@@ -1,0 +1,71 @@
+"""How soon the explorer answers when a knob is turned, each time to a value not asked before.
+
+One page of Streamlit is kept, in this process, and its script is run as the server runs it:
+answers, figures and every element of the page, without the browser's drawing. Told are wall
+time and, since other programs slow that down, the processor time of all threads.
+
+Run: ``python benchmarks/explore.py FIT.nc`` on a fit by a law of params and tokens.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+from streamlit.testing.v1 import AppTest
+
+from bayescale.explore import page
+from bayescale.posterior import open_posterior
+from bayescale.verdict import sizes
+
+CHANGES = 20
+
+
+def main(
+    fit_file: Annotated[Path, typer.Argument(metavar="FIT.nc")],
+    changes: Annotated[int, typer.Option(help="Changes of each knob.")] = CHANGES,
+) -> None:
+    """Turn every knob and print how long the page took."""
+    fit = open_posterior(fit_file)
+    assert fit.runs is not None
+    flops = sizes(fit.runs.frame, fit.inputs).max()
+    lowest, most = fit.runs["loss"].min(), fit.runs["tokens"].max()
+    values = {
+        "flops": flops * np.geomspace(3, 300, changes),
+        "tolerance": np.linspace(0.011, 0.05, changes),
+        "target": lowest * np.linspace(0.8, 1.0, changes),
+        "max_tokens": most * np.geomspace(0.5, 50, changes),
+        "inference_tokens": most * np.geomspace(0.5, 50, changes),
+    }
+    sys.argv = ["page.py", str(fit_file)]
+    app = AppTest.from_file(page.__file__, default_timeout=60)
+    rows = {"opened": [_timed(app)]}
+    for knob, each in values.items():
+        rows[knob] = []
+        for value in each:
+            app.text_input(knob).set_value(f"{value:.6g}")
+            rows[knob].append(_timed(app))
+        app.text_input(knob).set_value(f"{each[0]:.6g}").run()
+    table = Table("knob", "wall median", "wall 95%", "processor median", "processor 95%")
+    for knob, times in rows.items():
+        found = np.quantile(np.array(times), [0.5, 0.95], axis=0)
+        table.add_row(knob, *(f"{1000 * ms:.0f} ms" for ms in found.T.ravel()))
+    draws = sum(member.draws["chain"].size * member.draws["draw"].size for member in fit.members)
+    Console().print(f"{fit.name}, {draws} draws, {changes} changes a knob", table)
+
+
+def _timed(app: AppTest) -> tuple[float, float]:
+    wall, processor = time.perf_counter(), time.process_time()
+    app.run()
+    taken = time.perf_counter() - wall, time.process_time() - processor
+    assert not app.exception
+    assert len(app.metric) == 6, [error.value for error in app.error]
+    return taken
+
+
+if __name__ == "__main__":
+    typer.run(main)
