@@ -64,16 +64,15 @@ class Forecast:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point: the scales, intervals of both losses, and chances of the target."""
-        rows = []
-        for i in range(len(self.points)):
-            row = self.points.iloc[i].to_dict()
-            kinds = {"loss": self.loss, "loss_new": self.loss_new}
-            for kind, draws in kinds.items():
-                if draws is not None:
-                    for name, value in quantiles(draws.isel(point=i), self.interval).items():
-                        row[f"{kind}_{name}"] = value
-            rows.append(row | self._chances(i))
-        return pd.DataFrame(rows)
+        frame = self.points.reset_index(drop=True)
+        at = [0.5, (1 - self.interval) / 2, (1 + self.interval) / 2]
+        for kind, draws in {"loss": self.loss, "loss_new": self.loss_new}.items():
+            if draws is not None:
+                found = np.quantile(draws.transpose("chain", "draw", "point"), at, axis=(0, 1))
+                for name, values in zip(("median", "lower", "upper"), found, strict=True):
+                    frame[f"{kind}_{name}"] = values
+        chances = pd.DataFrame([self._chances(i) for i in range(len(frame))])
+        return pd.concat([frame, chances], axis=1)
 
     def _chances(self, i: int) -> dict[str, float | None]:
         if self.target is None:
