@@ -37,7 +37,7 @@ _FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "loss": {"nats": 1.0, "bits": math.log(2.0)},
     }
 )
-_SHARED_FACTORS = {"unique_tokens": "tokens", "loss_se": "loss"}
+_SHARED_FACTORS = {"unique_tokens": "tokens", "loss_se": "loss", "loss_step": "loss"}
 
 
 def parse_size(text: str | float, what: str = "value") -> float:
@@ -97,7 +97,8 @@ def unit_factor(column: str, unit: str) -> float:
     Parameters
     ----------
     column : str
-        One of ``params``, ``tokens``, ``unique_tokens``, ``flops``, ``loss``, ``loss_se``.
+        One of ``params``, ``tokens``, ``unique_tokens``, ``flops``, ``loss``, ``loss_se``,
+        ``loss_step``.
     unit : str
         A unit's name (``B``, ``PF-day``, ``bits``, ...) or a positive number.
 

@@ -402,3 +402,42 @@ def test_sound_values_come_through_unchanged(rows: list[tuple[float, float, floa
     runs = read_runs(frame)
     for column in frame:
         np.testing.assert_array_equal(runs[column], frame[column])
+
+
+# what is known of errors, checkpoints and schedules
+
+
+def test_errors_and_steps_of_the_loss_take_its_unit() -> None:
+    """Of losses in bits, an error and a step are in bits too; those of scales are of their logs."""
+    log = GOOD.assign(loss_se=0.01, loss_step=0.02, params_se=0.05)
+    runs = read_runs(log, units={"loss": "bits"})
+    np.testing.assert_allclose(runs["loss_step"], 0.02 * np.log(2))
+    np.testing.assert_allclose(runs["loss_se"], 0.01 * np.log(2))
+    np.testing.assert_array_equal(runs["params_se"], [0.05] * len(GOOD))
+    perplexity = read_runs(log.assign(loss=20.0 + log["loss"]), units={"loss": "perplexity"})
+    np.testing.assert_allclose(perplexity["loss_step"], 0.02 / (20.0 + GOOD["loss"]))
+
+
+def test_a_step_is_above_zero_and_an_error_not_below() -> None:
+    text = wrong(GOOD.assign(loss_step=[0.0, 0.01, 0.01], flops_se=[-0.1, 0.0, 0.1]))
+    assert "loss_step must be greater than zero: 0.0 in row 1 (a)" in text
+    assert "flops_se must not be negative: -0.1 in row 1 (a)" in text
+
+
+def test_checkpoints_name_their_run_and_schedules_are_complete_or_not() -> None:
+    runs = read_runs(GOOD.assign(run_id=list("xyz"), run=["a", "a", "b"], steps=[1, 2, 3]))
+    assert list(runs["run"]) == ["a", "a", "b"]
+    assert list(read_runs(GOOD.assign(run=list("abc")))["run_id"]) == list("abc")
+    for said in ([True, False, True], ["yes", "no", "Yes"], [1, 0, 1], [1.0, 0.0, 1.0]):
+        runs = read_runs(GOOD.assign(schedule_complete=said))
+        assert list(runs["schedule_complete"]) == ["yes", "no", "yes"]
+
+
+def test_a_schedule_is_never_guessed() -> None:
+    assert (
+        "schedule_complete is neither yes nor no: 'maybe' in row 2 (b); write yes for runs that were "
+        "trained to the end of their learning-rate schedule, and no for the others"
+    ) in wrong(GOOD.assign(schedule_complete=["yes", "maybe", "no"]))
+    assert "schedule_complete is missing in row 3 (c)" in wrong(
+        GOOD.assign(schedule_complete=["yes", "no", None])
+    )

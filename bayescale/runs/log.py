@@ -13,8 +13,14 @@ from bayescale.errors import RunLogError, collected, listed
 from bayescale.laws import Law
 
 SCALES = ("params", "tokens", "flops")
-NUMBERS = (*SCALES, "loss", "loss_se", "unique_tokens", "epochs", "kept_fraction", "lm_loss")
-LABELS = ("family", "isoflop", "run_id")
+ERRORS = ("loss_se", *(f"{scale}_se" for scale in SCALES))
+"""How well a number is known: the loss in nats, scales in e-folds; zero where it is exact."""
+
+NUMBERS = (
+    *SCALES, "loss", *ERRORS, "loss_step", "unique_tokens", "epochs", "kept_fraction", "lm_loss",
+    "steps",
+)  # fmt: skip
+LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
 
 
 class Note(NamedTuple):
@@ -39,9 +45,12 @@ class Runs:
     ----------
     frame : pandas.DataFrame
         One row a run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
-        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``family``, ``isoflop`` (which
-        runs share a budget; empty: none), ``unique_tokens``, ``epochs``, ``kept_fraction``,
-        ``lm_loss`` that the log has. Numbers are float64. Not to be changed.
+        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``params_se``, ``tokens_se``,
+        ``flops_se`` (standard errors, of scales those of their logs), ``loss_step`` (what losses
+        are rounded to, nats), ``family``, ``isoflop`` (which runs share a budget; empty: none),
+        ``run`` (which rows are checkpoints of one training run), ``schedule_complete`` (yes or no),
+        ``steps``, ``unique_tokens``, ``epochs``, ``kept_fraction``, ``lm_loss`` that the log
+        has. Numbers are float64. Not to be changed.
     columns : mapping of str to str
         For each column, where its values come from.
     dropped : tuple of LeftOut

@@ -15,7 +15,7 @@ import pandas as pd
 
 from bayescale.errors import RunLogError, UnitError, collected, listed
 from bayescale.runs.files import load_table
-from bayescale.runs.log import LABELS, NUMBERS, SCALES, LeftOut, Note, Runs
+from bayescale.runs.log import ERRORS, LABELS, NUMBERS, SCALES, LeftOut, Note, Runs
 from bayescale.units import unit_factor
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -25,12 +25,15 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "flops": ("c", "flop", "compute", "training_flop", "training_flops", "train_flops"),
         "loss": ("l", "final_loss", "val_loss", "validation_loss", "eval_loss", "test_loss"),
         "loss_se": ("loss_stderr", "loss_std_err", "loss_standard_error"),
+        "loss_step": ("loss_resolution",),
         "family": ("model_family", "group"),
         "isoflop": ("isoflop_group", "isoflop_budget"),
         "unique_tokens": ("unique", "tokens_unique"),
         "epochs": ("n_epochs", "num_epochs"),
         "kept_fraction": ("fraction_kept", "keep_fraction"),
         "lm_loss": ("pretraining_loss",),
+        "schedule_complete": ("decay_complete",),
+        "steps": ("training_steps", "train_steps", "n_steps", "num_steps"),
         "run_id": ("run", "name", "run_name", "id"),
     }
 )
@@ -43,6 +46,9 @@ WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention
 LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
 LARGE_RUN_MOST_NATS = 4.5
 SMALLEST = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
+_TRUTHS = MappingProxyType(
+    {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
+)
 _MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _UNITS_HINT = MappingProxyType(
     {
@@ -119,6 +125,9 @@ def read_runs(
         elif not (missing == "keep" and column in SCALES):
             problems.append(_missing_problem(column, mapping[column], rows, ids))
     problems += _value_problems(values, mapping, ids, keep)
+    if "schedule_complete" in labels:
+        complete = [_TRUTHS.get(_plain(value), "") for value in labels["schedule_complete"]]
+        problems += _neither_problems(raw, mapping["schedule_complete"], complete, ids, keep)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
 
@@ -129,6 +138,10 @@ def read_runs(
         frame["family"] = [str(value) for value in labels["family"]]
     if "isoflop" in labels:  # a run without one shares its budget with no other
         frame["isoflop"] = ["" if _is_missing(v) else str(v) for v in labels["isoflop"]]
+    if "run" in labels:
+        frame["run"] = [str(value).strip() for value in labels["run"]]
+    if "schedule_complete" in labels:
+        frame["schedule_complete"] = complete
     problems = _plausibility_problems(frame.loc[keep], ids, units)
     problems += _epoch_problems(frame.loc[keep], ids)
     problems += _kept_problems(frame.loc[keep], ids)
@@ -177,7 +190,7 @@ def _map_columns(
         if column in mapping:
             continue
         exact = [h for h in raw.columns if _canonical(h) == column]
-        found = exact or [h for h in raw.columns if _canonical(h) in ALIASES[column]]
+        found = exact or [h for h in raw.columns if _canonical(h) in ALIASES.get(column, ())]
         found = [h for h in found if h not in mapping.values()]
         if len(found) > 1:
             problems.append(
@@ -306,9 +319,28 @@ def _lacking(
     values: dict[str, np.ndarray], labels: dict[str, pd.Series], keep: np.ndarray
 ) -> dict[str, np.ndarray]:
     lacking = {column: np.isnan(array) & keep for column, array in values.items()}
-    if "family" in labels:
-        lacking["family"] = keep & np.array([_is_missing(v) for v in labels["family"]], dtype=bool)
+    for label in ("family", "run", "schedule_complete"):
+        if label in labels:
+            lacking[label] = keep & np.array([_is_missing(v) for v in labels[label]], dtype=bool)
     return {column: rows for column, rows in lacking.items() if rows.any()}
+
+
+def _plain(value: Any) -> str:
+    return str(value).strip().lower().removesuffix(".0")
+
+
+def _neither_problems(
+    raw: pd.DataFrame, header: str, answers: list[str], ids: list[str], keep: np.ndarray
+) -> list[str]:
+    given = raw[header].tolist()
+    wrong = [i for i, v in enumerate(given) if keep[i] and not answers[i] and not _is_missing(v)]
+    if not wrong:
+        return []
+    return [
+        f"{_named('schedule_complete', header)} is neither yes nor no: "
+        f"{_where(wrong, ids, given)}; write yes for runs that were trained to the end of their "
+        "learning-rate schedule, and no for the others"
+    ]
 
 
 def _missing_problem(column: str, header: str, rows: np.ndarray, ids: list[str]) -> str:
@@ -325,7 +357,7 @@ def _value_problems(
     problems = []
     for column, array in values.items():
         infinite = np.flatnonzero(np.isinf(array) & keep)
-        low = (array < 0) if column == "loss_se" else (array <= 0)
+        low = (array < 0) if column in ERRORS else (array <= 0)
         wrong = np.flatnonzero(low & np.isfinite(array) & keep)
         label = _named(column, mapping[column])
         if infinite.size:
@@ -334,7 +366,7 @@ def _value_problems(
                 "leave such runs out of the log"
             )
         if wrong.size:
-            needed = "must not be negative" if column == "loss_se" else "must be greater than zero"
+            needed = "must not be negative" if column in ERRORS else "must be greater than zero"
             problems.append(f"{label} {needed}: {_where(wrong, ids, array.tolist())}")
     return problems
 
@@ -347,12 +379,13 @@ def _convert(
         source_of[column] += f" in {unit}"
         if not (column == "loss" and perplexity):
             values[column] = values[column] * unit_factor(column, unit)
+    beside = [c for c in ("loss_se", "loss_step") if c in values and c not in units]
     if perplexity:
-        if "loss_se" in values and "loss_se" not in units:
-            values["loss_se"] = values["loss_se"] / values["loss"]
+        values |= {column: values[column] / values["loss"] for column in beside}
         values["loss"] = np.log(values["loss"])
-    elif "loss" in units and "loss_se" in values and "loss_se" not in units:
-        values["loss_se"] = values["loss_se"] * unit_factor("loss", units["loss"])
+    elif "loss" in units:
+        factor = unit_factor("loss", units["loss"])
+        values |= {column: values[column] * factor for column in beside}
 
 
 def _plausibility_problems(frame: pd.DataFrame, ids: list[str], units: dict[str, str]) -> list[str]:
@@ -432,7 +465,8 @@ def _repeat_problems(frame: pd.DataFrame) -> list[str]:
     if len(repeated_ids):
         problems.append(
             f"run_id {listed(map(repr, repeated_ids))} stands for more than one run: give each "
-            "run its own"
+            "run its own; rows that are checkpoints of one training run say which in another "
+            "column, --column run=HEADER"
         )
     values = [c for c in frame.columns if c != "run_id"]
     again = frame.duplicated(subset=values, keep="first")
