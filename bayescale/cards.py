@@ -184,7 +184,7 @@ class Prior(_Strict):
 
 @dataclass(frozen=True)
 class NearOne:
-    """The distribution of exp(scale z |z|) for a standard normal z."""
+    """The distribution of ``exp(scale z |z|)`` for a standard normal z."""
 
     scale: float
 
