@@ -1,0 +1,65 @@
+"""The site: how Sphinx builds it, and what is made from the code just before."""
+
+import sys
+from pathlib import Path
+
+import latex2mathml.converter
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+import bayescale
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+
+from made_pages import write_pages  # noqa: E402
+
+project = "bayescale"
+release = version = bayescale.__version__
+html_title = "bayescale"
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build", "examples"]
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # case studies take minutes each, and are committed as they were run
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings say types, with dims and units
+autosummary_generate = False
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_static_path = ["style.css"]
+html_css_files = ["style.css"]
+html_copy_source = html_show_sourcelink = False
+html_show_copyright = False
+html_math_renderer = "mathml"
+
+
+def _inline(writer: HTML5Translator, node: nodes.math) -> None:
+    writer.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block(writer: HTML5Translator, node: nodes.math_block) -> None:
+    mathml = latex2mathml.converter.convert(node.astext(), display="block")
+    writer.body.append(f'<div class="math">{mathml}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Pages made from the code, and mathematics that browsers draw by themselves."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("config-inited", lambda app, config: write_pages(DOCS))
