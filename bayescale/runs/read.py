@@ -5,7 +5,7 @@ and every row that the caller asks to leave out is listed with its reason.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunLogError, UnitError, collected, listed
+from bayescale.runs.cells import is_missing, named, where, yes_or_no
 from bayescale.runs.files import load_table
 from bayescale.runs.log import ERRORS, LABELS, NUMBERS, SCALES, LeftOut, Note, Runs
 from bayescale.units import unit_factor
@@ -46,10 +47,6 @@ WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention
 LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
 LARGE_RUN_MOST_NATS = 4.5
 SMALLEST = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
-_TRUTHS = MappingProxyType(
-    {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
-)
-_MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _UNITS_HINT = MappingProxyType(
     {
         "params": "counts of parameters, such as 7e9; if they are in billions, say "
@@ -126,7 +123,7 @@ def read_runs(
             problems.append(_missing_problem(column, mapping[column], rows, ids))
     problems += _value_problems(values, mapping, ids, keep)
     if "schedule_complete" in labels:
-        complete = [_TRUTHS.get(_plain(value), "") for value in labels["schedule_complete"]]
+        complete = [yes_or_no(value) for value in labels["schedule_complete"]]
         problems += _neither_problems(raw, mapping["schedule_complete"], complete, ids, keep)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
@@ -137,7 +134,7 @@ def read_runs(
     if "family" in labels:
         frame["family"] = [str(value) for value in labels["family"]]
     if "isoflop" in labels:  # a run without one shares its budget with no other
-        frame["isoflop"] = ["" if _is_missing(v) else str(v) for v in labels["isoflop"]]
+        frame["isoflop"] = ["" if is_missing(v) else str(v) for v in labels["isoflop"]]
     if "run" in labels:
         frame["run"] = [str(value).strip() for value in labels["run"]]
     if "schedule_complete" in labels:
@@ -256,28 +253,12 @@ def _run_ids(raw: pd.DataFrame, mapping: dict[str, str]) -> list[str]:
     if "run_id" not in mapping:
         return [f"row {i}" for i in range(1, len(raw) + 1)]
     return [
-        f"row {i}" if _is_missing(value) else str(value).strip()
+        f"row {i}" if is_missing(value) else str(value).strip()
         for i, value in enumerate(raw[mapping["run_id"]], 1)
     ]
 
 
 # values
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    if isinstance(value, str):
-        return value.strip().lower() in _MISSING_WORDS
-    return isinstance(value, float | np.floating) and math.isnan(value)
-
-
-def _where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
-    def place(i: int) -> str:
-        run = ids[i] if ids[i] == f"row {i + 1}" else f"row {i + 1} ({ids[i]})"
-        return run if values is None else f"{values[i]!r} in {run}"
-
-    return listed(place(int(i)) for i in rows)
 
 
 def _numbers(
@@ -292,7 +273,7 @@ def _numbers(
     values = np.full(len(cells), np.nan)
     texts, given = [], cells.tolist()
     for i, cell in enumerate(given):
-        if _is_missing(cell) or not keep[i]:
+        if is_missing(cell) or not keep[i]:
             continue
         try:
             if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
@@ -304,15 +285,11 @@ def _numbers(
             values[i] = math.inf
     if texts:
         problems.append(
-            f"{_named(column, header)} has text in place of numbers: "
-            f"{_where(texts, ids, given)}; write plain numbers such as 1.4e12"
+            f"{named(column, header)} has text in place of numbers: "
+            f"{where(texts, ids, given)}; write plain numbers such as 1.4e12"
         )
         values[texts] = 1.0  # named once, as text, and not again as missing
     return values
-
-
-def _named(column: str, header: str) -> str:
-    return column if header == column else f"{column} (column {header!r})"
 
 
 def _lacking(
@@ -321,24 +298,20 @@ def _lacking(
     lacking = {column: np.isnan(array) & keep for column, array in values.items()}
     for label in ("family", "run", "schedule_complete"):
         if label in labels:
-            lacking[label] = keep & np.array([_is_missing(v) for v in labels[label]], dtype=bool)
+            lacking[label] = keep & np.array([is_missing(v) for v in labels[label]], dtype=bool)
     return {column: rows for column, rows in lacking.items() if rows.any()}
-
-
-def _plain(value: Any) -> str:
-    return str(value).strip().lower().removesuffix(".0")
 
 
 def _neither_problems(
     raw: pd.DataFrame, header: str, answers: list[str], ids: list[str], keep: np.ndarray
 ) -> list[str]:
     given = raw[header].tolist()
-    wrong = [i for i, v in enumerate(given) if keep[i] and not answers[i] and not _is_missing(v)]
+    wrong = [i for i, v in enumerate(given) if keep[i] and not answers[i] and not is_missing(v)]
     if not wrong:
         return []
     return [
-        f"{_named('schedule_complete', header)} is neither yes nor no: "
-        f"{_where(wrong, ids, given)}; write yes for runs that were trained to the end of their "
+        f"{named('schedule_complete', header)} is neither yes nor no: "
+        f"{where(wrong, ids, given)}; write yes for runs that were trained to the end of their "
         "learning-rate schedule, and no for the others"
     ]
 
@@ -346,7 +319,7 @@ def _neither_problems(
 def _missing_problem(column: str, header: str, rows: np.ndarray, ids: list[str]) -> str:
     keep = " or keep them for laws that do not need it with --missing keep"
     return (
-        f"{_named(column, header)} is missing in {_where(np.flatnonzero(rows), ids)}: fill it in, "
+        f"{named(column, header)} is missing in {where(np.flatnonzero(rows), ids)}: fill it in, "
         f"leave such rows out with --missing drop{keep if column in SCALES else ''}"
     )
 
@@ -359,15 +332,15 @@ def _value_problems(
         infinite = np.flatnonzero(np.isinf(array) & keep)
         low = (array < 0) if column in ERRORS else (array <= 0)
         wrong = np.flatnonzero(low & np.isfinite(array) & keep)
-        label = _named(column, mapping[column])
+        label = named(column, mapping[column])
         if infinite.size:
             problems.append(
-                f"{label} is infinite: {_where(infinite, ids, array.tolist())}; correct it or "
+                f"{label} is infinite: {where(infinite, ids, array.tolist())}; correct it or "
                 "leave such runs out of the log"
             )
         if wrong.size:
             needed = "must not be negative" if column in ERRORS else "must be greater than zero"
-            problems.append(f"{label} {needed}: {_where(wrong, ids, array.tolist())}")
+            problems.append(f"{label} {needed}: {where(wrong, ids, array.tolist())}")
     return problems
 
 
@@ -395,7 +368,7 @@ def _plausibility_problems(frame: pd.DataFrame, ids: list[str], units: dict[str,
     if len(high):
         problems.append(
             f"loss is above {MOST_NATS:g} in {len(high)} of {len(loss)} runs, "
-            f"{_where(high, ids, loss.to_dict())}: that is not nats per token; if it is "
+            f"{where(high, ids, loss.to_dict())}: that is not nats per token; if it is "
             "perplexity, say --unit loss=perplexity"
         )
     elif "loss" not in units:
@@ -414,7 +387,7 @@ def _plausibility_problems(frame: pd.DataFrame, ids: list[str], units: dict[str,
         if len(low):
             problems.append(
                 f"{column} is below {smallest:g} in {len(low)} of {len(frame)} runs, "
-                f"{_where(low, ids, frame[column].to_dict())}: raw {_UNITS_HINT[column]}; "
+                f"{where(low, ids, frame[column].to_dict())}: raw {_UNITS_HINT[column]}; "
                 f"if they are meant, say --unit {column}=1"
             )
     if not problems and {"params", "tokens", "flops"} <= set(frame.columns):
@@ -433,7 +406,7 @@ def _epoch_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
         low = frame.index[frame["epochs"] < 1 - ROUNDED]
         if len(low):
             problems.append(
-                f"epochs must be one or more: {_where(low, ids, frame['epochs'].to_dict())}; they "
+                f"epochs must be one or more: {where(low, ids, frame['epochs'].to_dict())}; they "
                 "count how often the unique tokens were seen"
             )
     if {"tokens", "unique_tokens"} <= set(frame.columns):
@@ -441,7 +414,7 @@ def _epoch_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
         if len(more):
             problems.append(
                 "unique_tokens is above tokens, those seen: "
-                f"{_where(more, ids, frame['unique_tokens'].to_dict())}; count the tokens that "
+                f"{where(more, ids, frame['unique_tokens'].to_dict())}; count the tokens that "
                 "were trained on, each once"
             )
     return problems
@@ -454,7 +427,7 @@ def _kept_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
     if not len(more):
         return []
     return [
-        f"kept_fraction is above 1: {_where(more, ids, frame['kept_fraction'].to_dict())}; it is "
+        f"kept_fraction is above 1: {where(more, ids, frame['kept_fraction'].to_dict())}; it is "
         "the share of the data that pruning kept, 1 for all of it"
     ]
 

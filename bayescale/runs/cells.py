@@ -1,0 +1,45 @@
+"""Cells of a run log, and their places in words."""
+
+import math
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import listed
+
+MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+TRUTHS = MappingProxyType(
+    {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
+)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell says that there is no value."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    if isinstance(value, str):
+        return value.strip().lower() in MISSING_WORDS
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
+def yes_or_no(value: Any) -> str:
+    """``yes`` or ``no``, or nothing where a cell says neither."""
+    return TRUTHS.get(str(value).strip().lower().removesuffix(".0"), "")
+
+
+def where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
+    """Rows by number and id, with their values where given; rows count from 1."""
+
+    def place(i: int) -> str:
+        run = ids[i] if ids[i] == f"row {i + 1}" else f"row {i + 1} ({ids[i]})"
+        return run if values is None else f"{values[i]!r} in {run}"
+
+    return listed(place(int(i)) for i in rows)
+
+
+def named(column: str, header: str) -> str:
+    """A column by our name, and by the log's where that differs."""
+    return column if header == column else f"{column} (column {header!r})"
