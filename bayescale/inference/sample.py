@@ -1,6 +1,7 @@
 """Sampling: one compiled model a card and process, refits by replacing its data."""
 
 import hashlib
+import json
 import os
 import platform
 import time
@@ -14,12 +15,13 @@ from typing import Any, overload
 import numpy as np
 import xarray as xr
 
+import bayescale
 from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
 from bayescale.errors import PosteriorError
 from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
 from bayescale.inference.walk import with_walk
-from bayescale.laws import Law
+from bayescale.laws import LAWS, Law
 from bayescale.posterior import (
     DRIFTING,
     Pool,
@@ -206,17 +208,28 @@ def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tup
     from bayescale.inference.model import build_model, families
 
     # the function itself, because two own laws can share a card's text
-    key = (card.model_dump_json(exclude={"law"}), card.law.loss, families(runs, card, pool))
-    key += (card.integrates_drift(runs),)
+    parts = (card.model_dump_json(exclude={"law"}), families(runs, card, pool))
+    parts += (card.integrates_drift(runs),)
+    key = (*parts, card.law.loss)
     started = time.perf_counter()
     if key not in _compiled:
-        import nutpie
+        from bayescale.inference.machine import machine
 
         stage(f"compiling {card.law.name}")
-        _compiled[key] = nutpie.compile_pymc_model(
-            build_model(runs, card, pool=pool), backend="numba"
-        )
+        own = LAWS.get(card.law.name) is not card.law
+        kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
+        _compiled[key] = machine(lambda: build_model(runs, card, pool=pool), kept_as)
     return _compiled[key], time.perf_counter() - started
+
+
+def _made_of() -> dict[str, str]:
+    """What turns a card into machine code: versions, and the sources that write the model."""
+    package = Path(bayescale.__file__).parent
+    rooms = (package / "laws", package / "inference", package / "cards.py", package / "drift.py")
+    files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
+    sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+    versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}
+    return versions | {"python": platform.python_version(), "sources": sources}
 
 
 def sample(

@@ -1,0 +1,217 @@
+"""Machine code kept between processes: the same density, and never the wrong one."""
+
+import ctypes
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import nutpie
+import pandas as pd
+import pymc as pm
+import pytest
+
+from bayescale.cards import load_card
+from bayescale.inference import machine as rooms
+from bayescale.inference.machine import machine
+from bayescale.inference.model import build_model, model_data
+from bayescale.runs import read_runs
+
+TINY = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from bayescale.inference.machine import machine
+asked = []
+def build():
+    import pymc as pm
+    asked.append(True)
+    with pm.Model() as model:
+        y = pm.Data("y", [1.0, 2.0])
+        mu = pm.Normal("mu")
+        pm.LogNormal("scale", mu, 1)
+        pm.Normal("seen", mu, 1, observed=y)
+    return model
+made = machine(build, "tiny", Path(sys.argv[1]))
+import nutpie
+tree = nutpie.sample(made.with_data(y=np.array([0.5, 1.5, 2.5])), draws=50, tune=50, chains=2,
+                     seed=1, progress_bar=False)
+print(json.dumps([len(asked), tree["posterior"]["mu"].values.sum(), "pymc" in sys.modules]))
+"""
+
+
+def tiny() -> pm.Model:
+    with pm.Model() as model:
+        y = pm.Data("y", [1.0, 2.0])
+        mu = pm.Normal("mu")
+        pm.Normal("seen", mu, 1, observed=y)
+    return model
+
+
+def never() -> pm.Model:
+    raise AssertionError("what was kept should have been used")
+
+
+def density(compiled, point: np.ndarray) -> tuple[float, np.ndarray]:
+    """The log density and its gradient, as the sampler asks for them."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, *[pointer] * 4)
+    gradient, value = np.empty_like(point), np.empty(1)
+    places = (array.ctypes.data for array in (point, gradient, value, compiled.user_data))
+    assert call(compiled.compiled_logp_func.address)(len(point), *places) == 0
+    return value[0], gradient
+
+
+def stored(compiled, point: np.ndarray) -> np.ndarray:
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, ctypes.c_uint64, *[pointer] * 3)
+    values = np.empty(compiled.n_expanded)
+    places = (array.ctypes.data for array in (point, values, compiled.user_data))
+    assert call(compiled.compiled_expand_func.address)(len(point), len(values), *places) == 0
+    return values
+
+
+def entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if (path / "model.json").is_file()]
+
+
+def run_tiny(folder: Path) -> list:
+    command = [sys.executable, "-c", TINY, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+CASES = [
+    ("chinchilla", {"params": [1e8, 1e9, 1e10], "tokens": [2e9, 2e10, 2e11]}),
+    pytest.param(
+        "saturating_compute", {"flops": [1e18, 1e19, 1e20, 1e21, 1e22]}, marks=pytest.mark.slow
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "scales"), CASES)
+def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
+    name: str, scales: dict[str, list[float]], tmp_path: Path
+) -> None:
+    card = load_card(name)
+    losses = np.linspace(4, 2, len(next(iter(scales.values()))))
+    runs = read_runs(pd.DataFrame({**scales, "loss": losses}))
+    model = build_model(runs, card)
+    theirs = nutpie.compile_pymc_model(model, backend="numba")
+    ours = machine(lambda: model, folder=tmp_path).with_data(**model_data(runs, card))
+    assert ours.shape_info[0] == theirs.shape_info[0]
+    for seed in range(3):
+        point = ours.initial_point_func(seed)
+        for mine, other in zip(density(ours, point), density(theirs, point), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-12)
+        np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=1e-12)
+
+
+def test_a_later_process_draws_the_same_without_building_the_model(tmp_path: Path) -> None:
+    built, drawn, knows_pymc = run_tiny(tmp_path)
+    assert (built, knows_pymc) == (1, True)
+    assert run_tiny(tmp_path) == [0, drawn, False]
+
+
+def test_two_processes_at_once_leave_one_entry_and_draw_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as both:
+        one, other = both.map(run_tiny, [tmp_path, tmp_path])
+    assert one[1] == other[1]
+    assert len(entries(tmp_path)) == 1
+    assert len(list(tmp_path.iterdir())) == 1  # nothing half-made is left
+    assert run_tiny(tmp_path)[0] == 0
+
+
+def flip_a_byte(entry: Path) -> None:
+    code = max(entry.glob("__pycache__/*.nbc"), key=lambda path: path.stat().st_size)
+    content = bytearray(code.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    code.write_bytes(content)
+
+
+def cut_short(entry: Path) -> None:
+    code = next(entry.glob("__pycache__/*.nbc"))
+    code.write_bytes(code.read_bytes()[:100])
+
+
+def lose_code(entry: Path) -> None:
+    next(entry.glob("__pycache__/*.nbi")).unlink()
+
+
+def other_source(entry: Path) -> None:
+    with (entry / "functions.py").open("a") as file:
+        file.write("raise SystemExit\n")
+
+
+def no_description(entry: Path) -> None:
+    (entry / "model.json").write_text("{}")
+
+
+def anyone_may_write(entry: Path) -> None:
+    entry.chmod(0o777)
+
+
+HARMS = [flip_a_byte, cut_short, lose_code, other_source, no_description, anyone_may_write]
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_what_was_kept_and_harmed_is_made_anew(harm, tmp_path: Path) -> None:
+    first = machine(tiny, "tiny", tmp_path)
+    (entry,) = entries(tmp_path)
+    harm(entry)
+    with pytest.raises(AssertionError, match="should have been used"):
+        machine(never, "tiny", tmp_path)
+    second = machine(tiny, "tiny", tmp_path)
+    point = np.array([0.3])
+    assert density(second, point) == density(first, point)
+    machine(never, "tiny", tmp_path)  # mended
+
+
+def test_kept_code_answers_to_its_own_key_alone(tmp_path: Path) -> None:
+    machine(tiny, "tiny", tmp_path)
+    machine(never, "tiny", tmp_path)
+    with pytest.raises(AssertionError):
+        machine(never, "another", tmp_path)
+
+
+def test_nothing_is_kept_without_a_key(tmp_path: Path) -> None:
+    machine(tiny, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_no_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = machine(tiny, "tiny", tmp_path / "file" / "cache")
+    assert np.isfinite(density(made, np.array([0.3]))[0])
+
+
+def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "MOST_KEPT", 2)
+    for key in ("first", "second", "third"):
+        machine(tiny, key, tmp_path)
+    assert len(entries(tmp_path)) == 2
+    machine(never, "third", tmp_path)
+
+
+def test_data_of_another_rank_or_name_are_refused(tmp_path: Path) -> None:
+    made = machine(tiny, folder=tmp_path)
+    with pytest.raises(ValueError, match="y has 2 dimensions, but must have 1"):
+        made.with_data(y=np.ones((2, 2)))
+    with pytest.raises(KeyError, match="z"):
+        made.with_data(z=1.0)
+
+
+def test_an_unknown_engine_is_used_in_its_own_way_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("_make_functions() got an unexpected keyword")
+
+    monkeypatch.setattr(rooms, "_compile", fail)
+    with pytest.warns(RuntimeWarning, match="slower way: TypeError: _make_functions"):
+        made = machine(tiny, "tiny", tmp_path)
+    tree = nutpie.sample(made, draws=20, tune=50, chains=1, seed=1, progress_bar=False)
+    assert tree["posterior"]["mu"].shape == (1, 20)
+    assert not list(tmp_path.iterdir())
