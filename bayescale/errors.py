@@ -21,6 +21,10 @@ class RunLogError(BayescaleError, ValueError):
     """A run log that cannot be read, or runs that cannot carry the analysis asked for."""
 
 
+class TrackerError(BayescaleError, ValueError):
+    """A tracker that cannot be read, or whose runs do not hold what was asked for."""
+
+
 class LawError(BayescaleError, ValueError):
     """A scaling law that is unknown, ill-defined, or asked for what it does not have."""
 

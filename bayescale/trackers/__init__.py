@@ -1,0 +1,21 @@
+"""Runs as experiment trackers hold them, read into a run log."""
+
+from bayescale.trackers.choice import Choice
+from bayescale.trackers.read import (
+    import_runs,
+    read_huggingface,
+    read_mlflow,
+    read_tensorboard,
+    read_wandb,
+)
+from bayescale.trackers.table import TrackerLog
+
+__all__ = [
+    "Choice",
+    "TrackerLog",
+    "import_runs",
+    "read_huggingface",
+    "read_mlflow",
+    "read_tensorboard",
+    "read_wandb",
+]

@@ -1,0 +1,287 @@
+"""Find which tracker a source is of, and read a run log from it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack, get_args
+
+from bayescale.errors import TrackerError, listed
+from bayescale.runs import Runs
+from bayescale.trackers.choice import Choice, Refusal, Repeats
+from bayescale.trackers.huggingface import SERIES as HISTORY
+from bayescale.trackers.huggingface import state_files, trainer_runs
+from bayescale.trackers.mlflow_server import served_runs
+from bayescale.trackers.mlflow_store import SERIES as METRICS
+from bayescale.trackers.mlflow_store import stored_runs
+from bayescale.trackers.table import TrackerLog, collect
+from bayescale.trackers.tensorboard import SERIES as SCALARS
+from bayescale.trackers.tensorboard import event_files, event_runs
+from bayescale.trackers.tracked import Tracked
+from bayescale.trackers.wandb_api import project_runs
+from bayescale.trackers.wandb_export import exported_runs
+from bayescale.trackers.wandb_offline import offline_runs, run_files
+
+Tracker = Literal["mlflow", "wandb", "tensorboard", "huggingface"]
+_TABLES = (".csv", ".parquet", ".jsonl")
+_SERIES = {"mlflow": METRICS, "wandb": HISTORY, "tensorboard": SCALARS, "huggingface": HISTORY}
+
+
+class Options(TypedDict, total=False):
+    """The options of :class:`~bayescale.trackers.choice.Choice`, each with its default there."""
+
+    step: int | None
+    smooth: str | None
+    unfinished: Refusal
+    repeated: Repeats
+    missing: Refusal
+    run_id: Literal["name", "id"]
+
+
+def import_runs(
+    source: str | Path,
+    choice: Choice,
+    *,
+    tracker: Tracker | None = None,
+    experiment: str | None = None,
+    history: str | Path | None = None,
+) -> TrackerLog:
+    """Read a run log from an experiment tracker.
+
+    Parameters
+    ----------
+    source : str or path
+        An MLflow SQLite file or server address; a table of runs exported from Weights & Biases,
+        a folder in which it wrote, or ``ENTITY/PROJECT``; a folder of TensorBoard event files;
+        a folder in which the Hugging Face Trainer wrote.
+    choice : Choice
+        What to read of each run.
+    tracker : {"mlflow", "wandb", "tensorboard", "huggingface"}, optional
+        Needed where the source does not tell.
+    experiment : str, optional
+        MLflow's, where several have runs.
+    history : path, optional
+        Weights & Biases histories beside an exported table.
+
+    Raises
+    ------
+    TrackerError
+        If the source cannot be read, or its runs do not hold what was chosen.
+    """
+    which = tracker or _tracker_of(source)
+    if experiment is not None and which != "mlflow":
+        raise TrackerError("--experiment is MLflow's: leave it out")
+    table = which == "wandb" and Path(source).suffix.lower() in _TABLES
+    if history is not None and not table:
+        raise TrackerError("--history goes with a table exported from Weights & Biases")
+    metrics = choice.series(_SERIES[which])
+    return collect(_tracked(str(source), which, metrics, choice, experiment, history), choice)
+
+
+def read_mlflow(
+    source: str | Path,
+    *,
+    metric: str,
+    columns: Mapping[str, str],
+    experiment: str | None = None,
+    units: Mapping[str, str] | None = None,
+    **options: Unpack[Options],
+) -> Runs:
+    """Read runs from an MLflow SQLite store or tracking server.
+
+    Parameters
+    ----------
+    source : str or path
+        The SQLite file, or the server's address.
+    metric : str
+        The loss, by its name in MLflow.
+    columns : mapping of str to str
+        ``{"params": "params.n_params", "tokens": "metrics.tokens"}``: ``params.`` and ``tags.``
+        hold one value a run, ``metrics.`` the value logged up to the step of the loss.
+    experiment : str, optional
+        Its name, where several have runs.
+    units : mapping, optional
+        As :func:`bayescale.read_runs` takes them.
+    **options
+        ``step``, ``smooth``, ``unfinished``, ``repeated``, ``missing``, ``run_id``: see
+        :class:`bayescale.trackers.Choice`.
+
+    Raises
+    ------
+    TrackerError, RunLogError, UnitError
+        If the tracker cannot be read, lacks what is asked for, or holds what no run log may.
+    """
+    choice = Choice(metric=metric, columns=columns, **options)
+    log = import_runs(source, choice, tracker="mlflow", experiment=experiment)
+    return log.runs(units=units)
+
+
+def read_wandb(
+    source: str | Path,
+    *,
+    metric: str,
+    columns: Mapping[str, str],
+    history: str | Path | None = None,
+    units: Mapping[str, str] | None = None,
+    **options: Unpack[Options],
+) -> Runs:
+    """Read runs from Weights & Biases: a project, an exported table, or a folder it wrote in.
+
+    Parameters
+    ----------
+    source : str or path
+        ``ENTITY/PROJECT``, a table of runs (CSV, Parquet, JSON lines), or a folder with offline
+        runs.
+    metric : str
+        The loss, by its name in Weights & Biases.
+    columns : mapping of str to str
+        ``{"params": "config.n_params", "tokens": "summary.tokens"}``: ``config.``, ``summary.``
+        and, of an exported table, ``table.`` hold one value a run, ``history.`` the value
+        logged up to the step of the loss.
+    history : path, optional
+        Histories beside an exported table: a folder with a file a run, or a chart's CSV.
+    units, **options
+        As for :func:`read_mlflow`.
+
+    Raises
+    ------
+    TrackerError, RunLogError, UnitError
+        If the tracker cannot be read, lacks what is asked for, or holds what no run log may.
+    """
+    choice = Choice(metric=metric, columns=columns, **options)
+    return import_runs(source, choice, tracker="wandb", history=history).runs(units=units)
+
+
+def read_tensorboard(
+    source: str | Path,
+    *,
+    metric: str,
+    columns: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+    **options: Unpack[Options],
+) -> Runs:
+    """Read runs from TensorBoard event files, a folder a run.
+
+    Scalars are float32 in these files, exact to seven digits or so.
+
+    Parameters
+    ----------
+    source : path
+        The folder that holds the runs' folders.
+    metric : str
+        The tag of the loss.
+    columns : mapping of str to str
+        ``{"params": "hparams.n_params", "tokens": "scalars.tokens"}``: ``hparams.`` hold one
+        value a run, ``scalars.`` the value logged up to the step of the loss.
+    units, **options
+        As for :func:`read_mlflow`.
+
+    Raises
+    ------
+    TrackerError, RunLogError, UnitError
+        If the files cannot be read, lack what is asked for, or hold what no run log may.
+    """
+    choice = Choice(metric=metric, columns=columns, **options)
+    return import_runs(source, choice, tracker="tensorboard").runs(units=units)
+
+
+def read_huggingface(
+    source: str | Path,
+    *,
+    columns: Mapping[str, str],
+    metric: str = "eval_loss",
+    units: Mapping[str, str] | None = None,
+    **options: Unpack[Options],
+) -> Runs:
+    """Read runs from the ``trainer_state.json`` files of the Hugging Face Trainer.
+
+    Parameters
+    ----------
+    source : path
+        The folder that holds the runs' output folders.
+    columns : mapping of str to str
+        ``{"flops": "state.total_flos", "tokens": "history.num_input_tokens_seen"}``: ``state.``
+        and ``config.`` (of a ``config.json`` beside) hold one value a run, ``history.`` the
+        value logged up to the step of the loss.
+    metric : str
+        A key of ``log_history``.
+    units, **options
+        As for :func:`read_mlflow`.
+
+    Raises
+    ------
+    TrackerError, RunLogError, UnitError
+        If the files cannot be read, lack what is asked for, or hold what no run log may.
+    """
+    choice = Choice(metric=metric, columns=columns, **options)
+    return import_runs(source, choice, tracker="huggingface").runs(units=units)
+
+
+def _is_address(source: str | Path) -> bool:
+    return str(source).startswith(("http://", "https://"))
+
+
+def _tracker_of(source: str | Path) -> Tracker:
+    """Which tracker a source is of, where that can be seen and only one fits."""
+    path = Path(source)
+    if _is_address(source) or str(source).startswith("sqlite:"):
+        return "mlflow"
+    if path.is_file():
+        with path.open("rb") as stream:
+            if stream.read(16) == b"SQLite format 3\0":
+                return "mlflow"
+        if path.suffix.lower() in _TABLES:
+            return "wandb"
+        raise TrackerError(
+            f"{path.name} is neither an SQLite file nor ends in .csv, .parquet or .jsonl: name "
+            "what a tracker wrote"
+        )
+    if path.is_dir():
+        holds: dict[Tracker, bool] = {
+            "tensorboard": bool(event_files(path)),
+            "huggingface": bool(state_files(path)),
+            "wandb": bool(run_files(path)),
+        }
+        found: list[Tracker] = [tracker for tracker, held in holds.items() if held]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise TrackerError(
+                f"folder {str(source)!r} holds files of more than one tracker, {listed(found)}: "
+                "choose with --from"
+            )
+        raise TrackerError(
+            f"folder {str(source)!r} holds nothing of a tracker: no *tfevents*, "
+            "trainer_state.json or run-ID.wandb file"
+        )
+    raise TrackerError(
+        f"{str(source)!r} is not there: name a file, a folder or an address, or a Weights & Biases "
+        "project with --from wandb"
+    )
+
+
+def _tracked(
+    source: str,
+    tracker: Tracker,
+    metrics: tuple[str, ...],
+    choice: Choice,
+    experiment: str | None,
+    history: str | Path | None,
+) -> Tracked:
+    path = Path(source)
+    match tracker:
+        case "mlflow" if _is_address(source):
+            return served_runs(source, experiment, metrics)
+        case "mlflow":
+            return stored_runs(source.removeprefix("sqlite:///"), experiment, metrics)
+        case "tensorboard":
+            return event_runs(path, metrics)
+        case "huggingface":
+            return trainer_runs(path, metrics)
+        case "wandb" if path.is_dir():
+            return offline_runs(path, metrics)
+        case "wandb" if path.suffix.lower() in _TABLES:
+            last_only = choice.step is None and choice.smooth is None
+            return exported_runs(path, history, metrics, last_only=last_only)
+        case "wandb":
+            return project_runs(source, metrics)
+        case _:
+            raise TrackerError(f"tracker {tracker!r} is unknown: use {listed(get_args(Tracker))}")

@@ -1,0 +1,306 @@
+"""From runs in a tracker to a run log that people can read, check and edit."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bayescale.errors import MOST_LISTED, TrackerError, collected, listed
+from bayescale.files import replacing
+from bayescale.runs import LeftOut, Note, Runs, read_runs
+from bayescale.runs.log import NUMBERS
+from bayescale.trackers.choice import GROWING, NAMES, Choice, at_or_before, picked
+from bayescale.trackers.tracked import Tracked, TrackedRun
+
+MOST_NAMES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class TrackerLog:
+    """A run log that came from a tracker, before its values are judged by :func:`read_runs`.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        One row a run: ``run_id``, the columns that places fill, ``loss``, ``at_step``, ``state``
+        and ``tracker_id``; ``finished`` (1 or 0) where unfinished runs were kept; and for each
+        number ``NAME_from``, where it came from. Not to be changed.
+    origins : mapping of str to str
+        For the loss and each place, where its values come from.
+    dropped : tuple of LeftOut
+        Runs left out on request.
+    notes : tuple of Note
+        What was noticed while reading.
+    source : str
+        The tracker and its source: ``MLflow runs.db``.
+    """
+
+    frame: pd.DataFrame
+    origins: Mapping[str, str]
+    dropped: tuple[LeftOut, ...]
+    notes: tuple[Note, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A copy of the log, for the caller to do with as they like."""
+        return self.frame.copy()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as JSON has them: null for what lacks."""
+        plain = self.frame.astype(object)
+        return plain.where(plain.notna(), None).to_dict(orient="records")
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the log, whole or not at all; numbers in full, empty cells for what lacks.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        with replacing(path) as temporary:
+            self.frame.to_csv(temporary, index=False)
+        return Path(path)
+
+    def runs(self, *, units: Mapping[str, str] | None = None) -> Runs:
+        """The log, judged and in raw units.
+
+        Raises
+        ------
+        RunLogError, UnitError
+            As :func:`read_runs` does.
+        """
+        runs = read_runs(self.frame, units=units, missing="keep")
+        return replace(
+            runs,
+            source=self.source,
+            dropped=(*self.dropped, *runs.dropped),
+            warnings=(*self.notes, *runs.warnings),
+        )
+
+    def __str__(self) -> str:
+        steps = self.frame["at_step"].dropna()
+        span = f", at steps {steps.min()} to {steps.max()}" if len(steps) else ""
+        return f"{len(self)} runs from {self.source}{span}"
+
+
+class _Facts(NamedTuple):
+    """What one run holds of what was chosen, before it is decided what becomes of it."""
+
+    name: str
+    id: str
+    row: dict[str, Any]
+    unfinished: str
+    unknown: bool
+    lacks: tuple[str, ...]
+    repeats: str
+    wrong: tuple[str, ...]
+
+
+def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
+    """Make a run log of the runs that a tracker holds, one at a time.
+
+    Raises
+    ------
+    TrackerError
+        With every problem of the runs at once: those unfinished, without the metric, the step
+        or a value, called alike, or all left out.
+    """
+    _require_places(tracked, choice)
+    facts = [_facts(run, tracked, choice) for run in tracked.runs]
+    if not facts:
+        raise TrackerError(f"{tracked.source} holds no runs: name what holds some")
+    reasons = [_why_left_out(one, choice) for one in facts]
+    dropped = [LeftOut(one.name, why) for one, why in zip(facts, reasons, strict=True) if why]
+    kept = [one for one, why in zip(facts, reasons, strict=True) if not why]
+    if not kept:
+        raise TrackerError(
+            f"{tracked.source} has no runs left, all are left out: "
+            f"{listed(f'{name} ({why})' for name, why in dropped)}"
+        )
+    problems = _alike(kept) + _problems(kept, choice)
+    if problems:
+        raise TrackerError(collected(f"{tracked.source} cannot be imported:", problems))
+    origins = _origins(tracked, choice)
+    return TrackerLog(
+        frame=_frame([one.row for one in kept], origins, choice),
+        origins=MappingProxyType(origins),
+        dropped=tuple(dropped),
+        notes=_notes(kept, tracked),
+        source=tracked.source,
+    )
+
+
+def _require_places(tracked: Tracked, choice: Choice) -> None:
+    known = (*tracked.keeps, tracked.series)
+    problems = [
+        f"{name} is to come from {place!r}, but a place here begins with {', '.join(known)}"
+        for name, place in choice.columns.items()
+        if not any(place.startswith(prefix) and place != prefix for prefix in known)
+    ]
+    if problems:
+        raise TrackerError(collected(f"{tracked.source} cannot be imported:", problems))
+
+
+def _facts(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Facts:
+    name = run.id if choice.run_id == "id" else run.name
+    unfinished = run.cut or (f"is {run.state}" if run.finished is False else "")
+    history = run.histories.get(choice.metric)
+    lacks: list[str] = []
+    wrong: list[str] = []
+    if history is None or not len(history.steps):
+        point = None
+        among = listed(map(repr, run.metrics), MOST_NAMES)
+        lacks.append(f"no metric {choice.metric!r}" + (f" among {among}" if among else ""))
+    else:
+        point = picked(history, choice.step, choice.smoothing)
+        lacks += [f"{choice.metric} has {point.lacking}"] if point.lacking else []
+    row: dict[str, Any] = {"run_id": name}
+    for column, place in choice.columns.items():
+        if place.startswith(tracked.series):
+            history = run.histories.get(place.removeprefix(tracked.series))
+            row[column] = (
+                at_or_before(history, point.step)
+                if history is not None and point is not None
+                else None
+            )
+        else:
+            given = run.places.get(place)
+            row[column] = _number(given) if column in NUMBERS else given
+            if row[column] is _NOT_A_NUMBER:
+                wrong.append(
+                    f"{column} at {place} of {name} is {given!r}: write plain numbers "
+                    "such as 1.4e12"
+                )
+                continue
+            if column in GROWING and point is not None and point.step < point.last:
+                wrong.append(
+                    f"{column} at {place} is one value a run, but the loss of {name} is of step "
+                    f"{point.step}, and it went on to {point.last}: name a place that grows with "
+                    f"it, {column}={tracked.series}NAME"
+                )
+        if _is_missing(row[column]):
+            lacks.append(f"no {column} at {place}")
+    row |= {
+        "loss": math.nan if point is None else point.value,
+        "at_step": None if point is None or point.step < 0 else point.step,
+        "finished": None if run.finished is None and not run.cut else int(not unfinished),
+        "state": run.state or None,
+        "tracker_id": run.id,
+    }
+    unknown = run.finished is None and not run.cut
+    repeats = "" if point is None else point.repeats
+    return _Facts(name, run.id, row, unfinished, unknown, tuple(lacks), repeats, tuple(wrong))
+
+
+_NOT_A_NUMBER = object()
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or str(value).strip() == "" or value != value
+
+
+def _number(value: Any) -> Any:
+    if _is_missing(value):
+        return None
+    try:
+        if isinstance(value, bool) or "_" in str(value):
+            return _NOT_A_NUMBER
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return _NOT_A_NUMBER
+
+
+def _why_left_out(facts: _Facts, choice: Choice) -> str:
+    """Why a run is left out on request; empty where it is not."""
+    if facts.unfinished and choice.unfinished == "drop":
+        return f"unfinished: it {facts.unfinished}"
+    if facts.lacks and choice.missing == "drop":
+        return "; ".join(facts.lacks)
+    if facts.repeats and choice.repeated == "drop":
+        return f"{choice.metric} has more than one value at {facts.repeats}"
+    return ""
+
+
+def _alike(kept: Sequence[_Facts]) -> list[str]:
+    ids: dict[str, list[str]] = {}
+    for one in kept:
+        ids.setdefault(one.name, []).append(one.id)
+    alike = {name: of for name, of in ids.items() if len(of) > 1}
+    if not alike:
+        return []
+    told = listed(f"{name!r} (ids {listed(of)})" for name, of in alike.items())
+    apart = all(len(set(of)) == len(of) for of in alike.values())
+    by_id = ", or call runs by their ids with --run-id id" if apart else ""
+    return [f"more than one run is called {told}: rename all but one{by_id}"]
+
+
+def _problems(kept: Sequence[_Facts], choice: Choice) -> list[str]:
+    problems = []
+    unfinished = [f"{one.name} {one.unfinished}" for one in kept if one.unfinished]
+    if unfinished and choice.unfinished == "error":
+        problems.append(
+            f"{_counted(unfinished)} unfinished: {listed(unfinished)}; leave such runs out with "
+            "--unfinished drop, or keep them, marked in a column finished, with --unfinished keep"
+        )
+    lacking = [f"{one.name} ({'; '.join(one.lacks)})" for one in kept if one.lacks]
+    if lacking and choice.missing == "error":
+        problems.append(
+            f"{_counted(lacking)} without a value: {listed(lacking)}; name what they have, leave "
+            "such runs out with --missing drop, or keep them with empty cells, to be filled in, "
+            "with --missing keep"
+        )
+    repeats = [f"{one.repeats} of {one.name}" for one in kept if one.repeats]
+    if repeats and choice.repeated == "error":
+        problems.append(
+            f"{choice.metric} has more than one value at {listed(repeats)}: take the one logged "
+            "last with --repeated last, or leave such runs out with --repeated drop"
+        )
+    wrong = [text for one in kept for text in one.wrong]
+    more = len(wrong) - MOST_LISTED
+    return problems + wrong[:MOST_LISTED] + ([f"and {more} more of this kind"] if more > 0 else [])
+
+
+def _counted(items: Sequence[str]) -> str:
+    return "one run is" if len(items) == 1 else f"{len(items)} runs are"
+
+
+def _notes(kept: Sequence[_Facts], tracked: Tracked) -> tuple[Note, ...]:
+    unknown = sum(one.unknown for one in kept)
+    if not unknown:
+        return ()
+    text = (
+        f"{tracked.source} does not tell whether {unknown} of its runs finished: compare at_step "
+        "with what each was to reach"
+    )
+    return (Note("finished_unknown", text),)
+
+
+def _origins(tracked: Tracked, choice: Choice) -> dict[str, str]:
+    origins = {"loss": f"{tracked.source}: {choice}"}
+    for column, place in choice.columns.items():
+        series = " up to the step of the loss" if place.startswith(tracked.series) else ""
+        origins[column] = f"{place}{series}"
+    return origins
+
+
+def _frame(rows: list[dict[str, Any]], origins: Mapping[str, str], choice: Choice) -> pd.DataFrame:
+    placed = [name for name in NAMES if name in choice.columns]
+    flag = ["finished"] if choice.unfinished == "keep" else []
+    columns = ["run_id", *placed, "loss", "at_step", *flag, "state", "tracker_id"]
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in ("at_step", *flag):
+        frame[name] = frame[name].astype("Int64")
+    for name in ("state", "tracker_id"):
+        if frame[name].isna().all() or frame[name].equals(frame["run_id"]):
+            frame = frame.drop(columns=name)
+    for name in ("loss", *placed):
+        frame[f"{name}_from"] = origins[name]
+    return frame

@@ -1,0 +1,123 @@
+"""TensorBoard event files: a folder a run, read record by record, other tags passed over."""
+
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayescale.errors import TrackerError
+from bayescale.trackers.records import Records, event_frames
+from bayescale.trackers.tracked import History, Tracked, TrackedRun, require_package
+
+KEEPS, SERIES = ("hparams.",), "scalars."
+_HPARAMS = "_hparams_/session_start_info"
+
+
+def event_files(folder: Path) -> dict[str, list[Path]]:
+    """Event files by run, a run being a folder, named by its path below ``folder``."""
+    runs: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*tfevents*")):
+        if path.is_file():
+            below = path.parent.relative_to(folder).as_posix()
+            runs.setdefault(folder.resolve().name if below == "." else below, []).append(path)
+    return runs
+
+
+def event_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
+    """The runs below a folder of TensorBoard event files.
+
+    Event files hold scalars as float32, and do not tell whether a run finished.
+
+    Parameters
+    ----------
+    folder : path
+    metrics : sequence of str
+        Tags whose scalars to read.
+
+    Raises
+    ------
+    TrackerError
+        If TensorBoard is not installed, the folder holds no event files, or one is damaged.
+    """
+    require_package("tensorboard", "tensorboard", "reading TensorBoard event files")
+    require_package("google_crc32c", "tensorboard", "reading TensorBoard event files")
+    folder = Path(folder)
+    runs = event_files(folder)
+    if not runs:
+        raise TrackerError(f"{str(folder)!r} holds no TensorBoard event files (*tfevents*)")
+    source = f"TensorBoard {folder.resolve().name}"
+    return Tracked(source, (_run(n, f, metrics) for n, f in runs.items()), KEEPS, SERIES)
+
+
+def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun:
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+    wanted = {metric: (array("q"), array("d")) for metric in metrics}
+    marks = [text.encode() for text in (*metrics, _HPARAMS)]
+    places: dict[str, Any] = {}
+    cuts = []
+    for path in files:
+        records = Records(path, event_frames)
+        for record in records:
+            if not any(mark in record for mark in marks):
+                continue  # not worth parsing
+            event = Event.FromString(record)
+            for value in event.summary.value:
+                if value.tag in wanted and (number := _scalar(value)) is not None:
+                    steps, values = wanted[value.tag]
+                    steps.append(event.step)
+                    values.append(number)
+                elif value.tag == _HPARAMS:
+                    places |= _hparams(value.metadata.plugin_data.content)
+        cuts += [records.cut] if records.cut else []
+    histories = {
+        tag: History(np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64))
+        for tag, (steps, values) in wanted.items()
+        if len(steps)
+    }
+    return TrackedRun(
+        id=name,
+        name=name,
+        cut="; ".join(cuts),
+        places=places,
+        metrics=() if set(wanted) == set(histories) else _tags(files),
+        histories=histories,
+    )
+
+
+def _scalar(value: Any) -> float | None:
+    """A scalar, written as such or as a tensor of one number; None for what is neither."""
+    kind = value.WhichOneof("value")
+    if kind == "simple_value":
+        return value.simple_value
+    if kind != "tensor" or value.metadata.plugin_data.plugin_name not in ("scalars", ""):
+        return None
+    from tensorboard.util.tensor_util import make_ndarray
+
+    number = make_ndarray(value.tensor)
+    return float(number) if number.size == 1 and number.dtype.kind in "fiu" else None
+
+
+def _hparams(content: bytes) -> dict[str, Any]:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue]
+
+    given = HParamsPluginData.FromString(content).session_start_info.hparams
+    return {
+        f"hparams.{k}": getattr(v, v.WhichOneof("kind") or "null_value") for k, v in given.items()
+    }
+
+
+def _tags(files: Sequence[Path]) -> tuple[str, ...]:
+    """The tags of scalars, to choose from."""
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+    tags = {
+        value.tag
+        for path in files
+        for record in Records(path, event_frames)
+        for value in Event.FromString(record).summary.value
+        if _scalar(value) is not None
+    }
+    return tuple(sorted(tags))

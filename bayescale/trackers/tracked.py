@@ -1,0 +1,111 @@
+"""A run as its tracker holds it, whichever tracker that is."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bayescale.errors import TrackerError
+
+_POINT = np.dtype([("step", np.int64), ("value", np.float64)])
+
+
+class History(NamedTuple):
+    """A metric in the order in which it was logged: arrays of shape (point,)."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[int, float]]) -> "History":
+        """Points as a reader yields them, held as 16 bytes each."""
+        table = np.fromiter(points, dtype=_POINT)
+        return cls(table["step"], table["value"])
+
+    @classmethod
+    def joined(cls, parts: "list[History]") -> "History":
+        """Parts one after the other."""
+        return cls(
+            np.concatenate([part.steps for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """One run, with the histories that were asked for and no others.
+
+    Attributes
+    ----------
+    id, name : str
+        The tracker's own identifier, and what people call the run.
+    state : str
+        The tracker's word for how it stands; empty where it has none.
+    finished : bool or None
+        None where the tracker does not tell.
+    cut : str
+        Where its files end within a record, and empty where they do not.
+    places : mapping
+        What the tracker holds once for the run, by place: ``config.n_params``.
+    metrics : tuple of str
+        Names of metrics, to choose from where the one asked for is absent.
+    histories : mapping of str to History
+    """
+
+    id: str
+    name: str
+    state: str = ""
+    finished: bool | None = None
+    cut: str = ""
+    places: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    histories: Mapping[str, History] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The runs of one source, read one at a time as they are asked for.
+
+    Attributes
+    ----------
+    source : str
+        Its name in messages, with its tracker: ``MLflow runs.db``.
+    runs : iterator of TrackedRun
+    keeps : str
+        What it holds of a run once, as places begin: ``params., tags.``.
+    series : str
+        How the place of a metric begins: ``metrics.``.
+    """
+
+    source: str
+    runs: Iterator[TrackedRun]
+    keeps: tuple[str, ...]
+    series: str
+
+
+def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested values by their path, with dots: ``config.model.width``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def require_package(module: str, extra: str, what: str) -> None:
+    """Ask for what a tracker is read with.
+
+    Raises
+    ------
+    TrackerError
+        If it is not installed, with the command that installs it.
+    """
+    if find_spec(module) is None:
+        raise TrackerError(
+            f"{what} needs the package {module}, which is not installed: "
+            f'python -m pip install "bayescale[{extra}]"'
+        )

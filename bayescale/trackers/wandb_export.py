@@ -1,0 +1,196 @@
+"""What the Weights & Biases page exports: the table of runs, and histories beside it."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import RunLogError, TrackerError, listed
+from bayescale.runs.files import load_table
+from bayescale.trackers.tracked import History, Tracked, TrackedRun
+from bayescale.trackers.wandb_offline import as_number
+
+KEEPS, SERIES = ("table.",), "history."
+STEPS = ("_step", "Step", "step")
+UNKNOWN_STEP = -1
+_ENDINGS = (".csv", ".jsonl", ".parquet")
+
+
+def exported_runs(
+    table: str | Path, history: str | Path | None, metrics: Sequence[str], *, last_only: bool
+) -> Tracked:
+    """The runs of an exported table; without histories it holds the last values alone.
+
+    Parameters
+    ----------
+    table : path
+        CSV, Parquet or JSON lines, with a column ``Name``, and ``ID`` and ``State`` where
+        they were shown.
+    history : path, optional
+        A folder with a file a run (CSV, Parquet or JSON lines, called by the run's name or id,
+        with a column ``_step``), or a chart exported as CSV, with a column ``Step`` and one
+        called ``NAME - METRIC`` for each run.
+    metrics : sequence of str
+        Columns of the histories, or of the table where there are none.
+    last_only : bool
+        Whether the last value, as logged, is what is asked for.
+
+    Raises
+    ------
+    TrackerError
+        If a file cannot be read, the table has no names, a step or a mean is asked of a table
+        alone, or a history belongs to no run.
+    """
+    path = Path(table)
+    try:
+        cells, name = load_table(path)
+    except RunLogError as error:
+        raise TrackerError(str(error)) from error
+    source = f"Weights & Biases {name}"
+    if "Name" not in cells.columns:
+        raise TrackerError(
+            f"{source} has no column Name, as a table of runs exported from Weights & Biases has; "
+            f"it has {listed(cells.columns, 12)}. A run log needs no import: bayescale check {name}"
+        )
+    if history is None and not last_only:
+        raise TrackerError(
+            f"{source} holds last values alone, not those of a step or those that a mean is of: "
+            "export the histories and name them with --history"
+        )
+    beside = None if history is None else Path(history)
+    return Tracked(source, _runs(cells, beside, metrics), KEEPS, SERIES)
+
+
+def _runs(
+    cells: pd.DataFrame, history: Path | None, metrics: Sequence[str]
+) -> Iterator[TrackedRun]:
+    found = {} if history is None or history.is_file() else _files(history, cells)
+    headers = _chart_headers(history) if history is not None and history.is_file() else ()
+    for _, row in cells.iterrows():
+        name = str(row["Name"]).strip()
+        run_id = str(row.get("ID", name)).strip()
+        state = str(row.get("State", "")).strip()
+        if history is None:
+            histories, names = _last_values(row, metrics), tuple(map(str, cells.columns))
+        elif history.is_file():
+            histories, names = _from_chart(history, name, metrics), headers
+        else:
+            file = found.get(run_id) or found.get(name)
+            histories = {} if file is None else _from_file(file, metrics)
+            names = ()
+        yield TrackedRun(
+            id=run_id,
+            name=name,
+            state=state,
+            finished=state == "finished" if state else None,
+            places={f"table.{header}": value for header, value in row.items()},
+            metrics=names,
+            histories=histories,
+        )
+
+
+def _last_values(row: pd.Series, metrics: Sequence[str]) -> dict[str, History]:
+    step = as_number(row.get("_step"))
+    at = UNKNOWN_STEP if step is None or np.isnan(step) else int(step)
+    given = {metric: as_number(row.get(metric)) for metric in metrics}
+    return {m: History.of([(at, value)]) for m, value in given.items() if value is not None}
+
+
+def _files(folder: Path, cells: pd.DataFrame) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise TrackerError(f"history {str(folder)!r} does not exist: name a folder or a CSV file")
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _ENDINGS]
+    known = {str(value).strip() for c in ("Name", "ID") if c in cells for value in cells[c]}
+    strange = [path.name for path in paths if path.stem not in known]
+    if strange:
+        raise TrackerError(
+            f"history {folder.name} has files of no run in the table: {listed(strange)}; call a "
+            "file by the Name or the ID of its run, or take it out of the folder"
+        )
+    twice = sorted({p.stem for p in paths if sum(q.stem == p.stem for q in paths) > 1})
+    if twice:
+        raise TrackerError(
+            f"history {folder.name} has more than one file for {listed(map(repr, twice))}: leave "
+            "one of them"
+        )
+    return {path.stem: path for path in paths}
+
+
+def _from_file(path: Path, metrics: Sequence[str]) -> dict[str, History]:
+    histories = {}
+    for metric in metrics:
+        history = History.of(_points(path, metric))
+        if len(history.steps):
+            histories[metric] = history
+    return histories
+
+
+def _points(path: Path, metric: str) -> Iterator[tuple[int, float]]:
+    rows = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
+    for number, row in enumerate(rows[path.suffix.lower()](path, metric), 1):
+        value = as_number(row.get(metric))
+        if value is None:
+            continue  # another metric's row
+        step = next((as_number(row[name]) for name in STEPS if name in row), None)
+        if step is None or step != int(step):
+            raise TrackerError(
+                f"{path.name} has no step in row {number}: it needs a column _step of whole numbers"
+            )
+        yield int(step), value
+
+
+def _csv_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        for row in reader:
+            if None in row or None in row.values():
+                raise TrackerError(
+                    f"{path.name} is uneven or cut short at line {reader.line_num}: write as many "
+                    "cells as the header has"
+                )
+            yield {key: cell for key, cell in row.items() if cell != ""}
+
+
+def _json_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("it is not an object")
+            except ValueError as error:
+                raise TrackerError(
+                    f"{path.name} is cut short or not JSON lines at line {number}: {error}"
+                ) from error
+            yield row
+
+
+def _parquet_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = [c for c in (*STEPS, metric) if c in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=wanted):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise TrackerError(f"{path.name} is a damaged Parquet file: {error}") from error
+
+
+def _chart_headers(path: Path) -> tuple[str, ...]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return tuple(next(csv.reader(stream), ()))
+
+
+def _from_chart(path: Path, name: str, metrics: Sequence[str]) -> dict[str, History]:
+    histories = {}
+    for metric in metrics:
+        history = History.of(_points(path, f"{name} - {metric}"))
+        if len(history.steps):
+            histories[metric] = history
+    return histories

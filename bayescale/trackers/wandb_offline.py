@@ -1,0 +1,111 @@
+"""Weights & Biases runs as they were written on this computer: folders with a ``run-ID.wandb``."""
+
+import json
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayescale.errors import TrackerError
+from bayescale.trackers.records import Records, run_frames
+from bayescale.trackers.tracked import History, Tracked, TrackedRun, flattened, require_package
+
+KEEPS, SERIES = ("config.", "summary."), "history."
+
+
+def run_files(folder: Path) -> list[Path]:
+    """Run files below a folder; links to the latest run are passed over."""
+    paths = sorted(folder.rglob("run-*.wandb"))
+    return [p for p in paths if not (p.is_symlink() or p.parent.is_symlink())]
+
+
+def offline_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
+    """The runs below a folder in which Weights & Biases wrote, offline or not.
+
+    Parameters
+    ----------
+    folder : path
+    metrics : sequence of str
+        Whose histories to read.
+
+    Raises
+    ------
+    TrackerError
+        If wandb is not installed, the folder holds no run files, or one is damaged.
+    """
+    require_package("wandb", "wandb", "reading Weights & Biases run files")
+    folder = Path(folder)
+    files = run_files(folder)
+    if not files:
+        raise TrackerError(f"{str(folder)!r} holds no Weights & Biases run files (run-ID.wandb)")
+    source = f"Weights & Biases {folder.resolve().name}"
+    return Tracked(source, (_run(path, metrics) for path in files), KEEPS, SERIES)
+
+
+def _run(path: Path, metrics: Sequence[str]) -> TrackedRun:
+    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
+
+    run_id = name = path.stem.removeprefix("run-")
+    points = {metric: (array("q"), array("d")) for metric in metrics}
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    code: int | None = None
+    records = Records(path, run_frames)
+    for data in records:
+        record = Record.FromString(data)
+        match record.WhichOneof("record_type"):
+            case "run":
+                name = record.run.display_name or name
+                config |= _values(record.run.config.update)
+            case "config":
+                config |= _values(record.config.update)
+            case "summary":
+                summary |= _values(record.summary.update)
+            case "history":
+                _append(points, record.history)
+            case "exit":
+                code = record.exit.exit_code
+    state = "without an end" if code is None else "finished" if code == 0 else "failed"
+    return TrackedRun(
+        id=run_id,
+        name=name,
+        state=state,
+        finished=code == 0,
+        cut=records.cut,
+        places=flattened(config, "config.") | flattened(summary, "summary."),
+        metrics=tuple(sorted(key for key in summary if not key.startswith("_"))),
+        histories={
+            metric: History(np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64))
+            for metric, (steps, values) in points.items()
+            if len(steps)
+        },
+    )
+
+
+def _key(item: Any) -> str:
+    return item.key or ".".join(item.nested_key)
+
+
+def _values(items: Iterable[Any]) -> dict[str, Any]:
+    return {_key(item): json.loads(item.value_json) for item in items}
+
+
+def _append(points: dict[str, tuple[array, array]], history: Any) -> None:
+    for item in history.item:
+        if (found := points.get(_key(item))) is not None:
+            number = as_number(json.loads(item.value_json))
+            if number is not None:
+                found[0].append(history.step.num)
+                found[1].append(number)
+
+
+def as_number(value: Any) -> float | None:
+    """A number as W&B's JSON has it, where NaN and infinity are words; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
