@@ -11,14 +11,14 @@ import sys
 
 import typer
 
-from bayescale.cli import cards, deciding, fits, logs, pages, scenarios, trusting
+from bayescale.cli import cards, deciding, fits, importing, logs, pages, scenarios, trusting
 from bayescale.errors import BayescaleError
 
 __all__ = ["app", "main"]
 
 BAD_INPUT = 2
 COMMANDS = {
-    "Runs": (fits.demo, logs.check, logs.simulate),
+    "Runs": (fits.demo, importing.import_, logs.check, logs.simulate),
     "Fits": (fits.fit, fits.summary, fits.forecast),
     "Trust": (trusting.trust, trusting.backtest, trusting.compare),
     "Decisions": (deciding.allocate, deciding.data, deciding.next_run),
@@ -36,7 +36,8 @@ app = typer.Typer(
 )
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        name = command.__name__.strip("_").replace("_", "-")
+        app.command(name, rich_help_panel=panel)(command)
 app.add_typer(cards.models_app, name="models", rich_help_panel="Fits")
 
 

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from bayescale.runs import Note, Runs
+    from bayescale.trackers import TrackerLog
     from bayescale.trust.checks import Check
 
 NOT_TO_BE_TRUSTED = 3
@@ -36,7 +37,7 @@ def exit_untrusted(passed: bool) -> None:
         raise typer.Exit(NOT_TO_BE_TRUSTED)
 
 
-def left_out(log: "Runs") -> list[str]:
+def left_out(log: "Runs | TrackerLog") -> list[str]:
     """A line for each row that was left out, with the reason."""
     return [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
 

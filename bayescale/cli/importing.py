@@ -1,0 +1,146 @@
+"""Runs from where they were tracked to a run log."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayescale.cli.options import Json, Missing
+from bayescale.cli.reading import name_values
+from bayescale.cli.writing import left_out, tell, told_note
+
+
+class From(StrEnum):
+    """The trackers that are read."""
+
+    mlflow = "mlflow"
+    wandb = "wandb"
+    tensorboard = "tensorboard"
+    huggingface = "huggingface"
+
+
+class Repeated(StrEnum):
+    """What to do with runs that have several values at one step."""
+
+    error = "error"
+    drop = "drop"
+    last = "last"
+
+
+class Called(StrEnum):
+    """What runs are called by."""
+
+    name = "name"
+    id = "id"
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="MLflow's SQLite file or server; a W&B table, folder or ENTITY/PROJECT; a folder "
+            "of TensorBoard event files or of the Hugging Face Trainer.",
+        ),
+    ],
+    metric: Annotated[str, typer.Option("--metric", help="The loss: eval/loss.")],
+    column: Annotated[
+        list[str],
+        typer.Option(
+            "--column", metavar="NAME=PLACE", help="params=config.n_params, tokens=summary.tokens."
+        ),
+    ],
+    from_: Annotated[
+        From | None, typer.Option("--from", help="The tracker, where SOURCE does not tell.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="MLflow: which, if several.")
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="PATH", help="W&B: histories beside an exported table."),
+    ] = None,
+    step: Annotated[
+        str, typer.Option("--step", metavar="last|N", help="The step whose loss is taken.")
+    ] = "last",
+    smooth: Annotated[
+        str | None,
+        typer.Option(
+            "--smooth", metavar="mean:K|ema:A", help="Average it; as logged where not given."
+        ),
+    ] = None,
+    unfinished: Annotated[
+        Missing, typer.Option("--unfinished", help="Unfinished runs: refuse, drop or mark them.")
+    ] = Missing.error,
+    repeated: Annotated[
+        Repeated, typer.Option("--repeated", help="Several values at the step: which.")
+    ] = Repeated.error,
+    missing: Annotated[
+        Missing, typer.Option("--missing", help="Runs that lack a value: refuse, drop or keep.")
+    ] = Missing.error,
+    run_id: Annotated[
+        Called, typer.Option("--run-id", help="What runs are called by.")
+    ] = Called.name,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUNS.csv", help="Default: print.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """A run log of runs in MLflow, Weights & Biases, TensorBoard or the Hugging Face Trainer."""
+    from bayescale.files import require_folder
+    from bayescale.trackers import Choice, import_runs
+
+    if output is not None:
+        require_folder(output)
+    choice = Choice(
+        metric=metric,
+        columns=name_values(column, "--column"),
+        step=_step_of(step),
+        smooth=smooth,
+        unfinished=unfinished.value,
+        repeated=repeated.value,
+        missing=missing.value,
+        run_id=run_id.value,
+    )
+    log = import_runs(
+        source,
+        choice,
+        tracker=None if from_ is None else from_.value,
+        experiment=experiment,
+        history=history,
+    )
+    answer = {
+        "n_runs": len(log),
+        "source": log.source,
+        "columns": dict(log.origins),
+        "metric": metric,
+        "step": choice.step,
+        "smooth": smooth,
+        "dropped": [item._asdict() for item in log.dropped],
+        "warnings": [note._asdict() for note in log.notes],
+        "runs": log.records(),
+        "output": output and str(output),
+    }
+    told = [*left_out(log), *map(told_note, log.notes)]
+    if output is None:
+        tell(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_)
+        print(*told, sep="\n", end="\n" if told else "", file=sys.stderr)
+        return
+    log.to_csv(output)
+    lines = [f"{log}, written to {output}", ""]
+    lines += [f"  {name:<13} from {place}" for name, place in log.origins.items()]
+    lines += ["", *told, f"Next: bayescale check {output}"]
+    tell(answer, "\n".join(lines), json_)
+
+
+def _step_of(text: str) -> int | None:
+    if text == "last":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither last nor a whole number", param_hint="--step"
+        ) from None
