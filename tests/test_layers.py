@@ -16,7 +16,7 @@ LAYERS = [
     {"cards"},
     {"posterior"},
     {"verdict"},
-    {"inference", "datasets", "forecast", "simulate"},
+    {"inference", "datasets", "forecast", "simulate", "trackers"},
     {"trust", "decide", "scenarios"},
     {"plots"},
     {"report", "explore", "demo"},
@@ -73,7 +73,7 @@ def test_only_inference_knows_the_sampler(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_imports_happen_where_they_are_needed(path: Path) -> None:
     heavy = {"nutpie", "arviz", "matplotlib", "scipy", "pyarrow", "pooch", "rich", "jinja2"}
-    heavy |= {"streamlit"}
+    heavy |= {"streamlit", "mlflow", "wandb", "tensorboard", "google_crc32c"}
     if room(path) == "inference":
         heavy -= SAMPLERS
     assert not {name.split(".")[0] for name in imported(path, at_top=True)} & heavy
