@@ -18,15 +18,16 @@ _QUIET = (
     "--disable-extensions", "--hide-scrollbars",
 )  # fmt: skip
 _PATIENCE = 60.0
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowDown": 40}
 
 
 class Browser:
-    """One Chromium with one page.
+    """One Chromium, and the tab of it that was made last.
 
     Attributes
     ----------
     events : list of dict
-        What the page told since it was last opened: requests, console messages, errors.
+        What tabs have told: requests, console messages, errors.
     """
 
     def __init__(self, profile: Path) -> None:
@@ -46,11 +47,7 @@ class Browser:
         os.close(to_write)
         self._buffer, self._last, self._session = b"", 0, None
         self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self.new_tab()
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +60,15 @@ class Browser:
             self._process.kill()
             self._process.wait()
         os.close(self._in)
+
+    def new_tab(self) -> None:
+        """Leave the tab as it is, and go on in an empty one."""
+        self._session = None  # these are asked of the browser
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask for something of the DevTools protocol, and wait for the answer."""
@@ -101,9 +107,9 @@ class Browser:
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.events.clear()
+        before = len(self.told("Page.loadEventFired"))
         self.call("Page.navigate", url=url)
-        while not self.told("Page.loadEventFired"):
+        while len(self.told("Page.loadEventFired")) == before:
             self._next()
 
     def told(self, method: str) -> list[dict[str, Any]]:
@@ -125,9 +131,29 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def wait(self, expression: str, seconds: float = 60.0) -> Any:
+        """The value of a JavaScript expression, as soon as it is true."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.find(expression)):
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {expression}"
+            time.sleep(0.05)
+        return value
+
+    def press(self, key: str) -> None:
+        """Press and release a key by its name in :data:`KEYS`."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **code, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    def write(self, text: str) -> None:
+        """Type in place of what stands in the field that has the focus."""
+        self.find("document.activeElement.select()")
+        self.call("Input.insertText", text=text)
+
     def picture(self, path: Path) -> None:
-        """A screenshot of the whole page."""
+        """A screenshot of what the window shows."""
         from base64 import b64decode
 
-        taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        taken = self.call("Page.captureScreenshot")
         path.write_bytes(b64decode(taken["data"]))

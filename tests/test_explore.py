@@ -1,102 +1,26 @@
 """The explorer: views in addresses, every number as its command prints it, and bad input told."""
 
 import json
-import os
 import re
 import shlex
-import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-import xarray as xr
+from explored import HOSTILE, chinchilla, downstream, of_families, of_params, pool, with_backtest
 from hypothesis import given
 from hypothesis import strategies as st
-from published import BESIROGLU, ONE, SPREAD
-from refits import N_DRAWS, built, even_normal
+from published import ONE, SPREAD
 from streamlit.testing.v1 import AppTest
 
 from bayescale import explore as room
-from bayescale.cards import load_card
 from bayescale.errors import UnconvergedError
 from bayescale.explore import answers, charts, page
 from bayescale.explore.answers import View, answer, first_texts, read_view, to_query, written
-from bayescale.posterior import Fit, Pool, Posterior, save
-from bayescale.runs import Runs, read_runs
-
-HOSTILE = "<b>:red[x]</b> ![y](http://example.com/z.png) $a_b$"
-
-
-def log_of(**columns: Any) -> Runs:
-    """Twelve runs of the published law."""
-    params, ratio = (grid.ravel() for grid in np.meshgrid([1e8, 4e8, 1.6e9, 6.4e9], [5, 20, 80]))
-    b, tokens = BESIROGLU, params * ratio
-    loss = b["E"] + b["A"] / params ** b["alpha"] + b["B"] / tokens ** b["beta"]
-    frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss} | columns)
-    return read_runs(frame.assign(run_id=[f"r{i}" for i in range(len(frame))]))
-
-
-def thin(fit: Posterior) -> Posterior:
-    return replace(fit, tree=fit.tree.isel(draw=slice(None, None, N_DRAWS // 200)))
-
-
-def chinchilla(runs: Runs | None = None, passed: bool = True) -> Posterior:
-    """Draws about the published law, which is taken to hold exactly."""
-    rng, runs, card = np.random.default_rng(0), runs or log_of(), load_card("chinchilla")
-    values = {k: x * np.exp(rng.permutation(even_normal(0, 0.02))) for k, x in BESIROGLU.items()}
-    return thin(built(card, runs, values | {"sigma": 0.004}, passed=passed))
-
-
-def of_families() -> Posterior:
-    names = ["a", HOSTILE]
-    fit = chinchilla(log_of(family=names * 6))
-    values = fit.draws.assign_coords(family=names)
-    for name in ("E", "A", "B"):
-        values[f"{name}_by_family"] = values[name] * xr.DataArray([1.0, 1.05], dims="family")
-        values[f"{name}_spread"] = values[name] * 0.0 + 0.05
-    return replace(fit, tree=type(fit.tree).from_dict({"posterior": values}))
-
-
-def pool() -> Pool:
-    runs = log_of()
-    values = {"E": 1.8, "N_c": 5e8, "alpha_N": 0.33, "D_c": 2e9, "alpha_D": 0.33, "sigma": 0.01}
-    other = thin(built(load_card("kaplan_irreducible"), runs, values))
-    return Pool((chinchilla(runs), other), (0.25, 0.75))
-
-
-def downstream() -> Posterior:
-    frame = pd.DataFrame({"lm_loss": [4.0, 3.5, 3.0, 2.7], "loss": [0.8, 0.75, 0.68, 0.62]})
-    frame["params"] = [1e8, 2e8, 4e8, 8e8]
-    values = {"epsilon": 0.88, "k": 2.0, "gamma": even_normal(0.7, 0.01), "sigma": 0.01}
-    return thin(built(load_card("downstream"), read_runs(frame), values))
-
-
-def with_backtest(fit: Posterior) -> Posterior:
-    bins = [
-        {
-            "lower": lower, "upper": 2 * lower, "n": 20, "n_covered": n, "n_cutoffs": 4,
-            "coverage90": n / 20, "largest": 2 * lower,
-        }
-        for lower, n in ((1.0, 19), (2.0, 18), (4.0, 9))
-    ]  # fmt: skip
-    assert fit.runs is not None
-    kept = {
-        "bins": bins, "laws": [fit.name], "n": 60, "cutoffs": [1.0, 2.0, 3.0], "refits": 3,
-        "unconverged": 0, "missing": [], "runs_sha256": fit.runs.digest,
-    }  # fmt: skip
-    return replace(fit, record={**fit.record, "backtest": kept})
-
+from bayescale.posterior import Fit, save
 
 # views and addresses
 
@@ -205,12 +129,6 @@ def leaves(value: Any, at: str = "") -> dict[str, Any]:
     if isinstance(value, list | tuple):
         return {k: v for i, x in enumerate(value) for k, v in leaves(x, f"{at}/{i}").items()}
     return {at: value}
-
-
-def of_params() -> Posterior:
-    runs = read_runs(log_of().frame[["run_id", "params", "loss"]])
-    values = {"E": 1.7, "N_c": even_normal(20.0, 0.1) ** 5, "alpha_N": 0.3, "sigma": 0.01}
-    return thin(built(load_card("henighan_params"), runs, values))
 
 
 def test_one_scale_has_nothing_to_split() -> None:
@@ -407,72 +325,3 @@ def test_a_busy_port_is_told(bayescale, tmp_path: Path) -> None:
     ran = bayescale("explore", file, "--port", 70000)
     assert ran.err == "error: port is 70000, but must lie between 1 and 65535\n"
     assert bayescale("explore", tmp_path / "none.nc").code == 2
-
-
-@contextmanager
-def served(fit: Fit, folder: Path) -> Iterator[str]:
-    """The page's address, while the command runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["-m", "bayescale.cli", "explore", str(save(fit, folder / "fit.nc"))]
-    process = subprocess.Popen(
-        [sys.executable, *command, "--no-browser", "--port", str(port)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "HOME": str(folder)},
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            time.sleep(0.1)
-            try:
-                with urllib.request.urlopen(address, timeout=5) as answered:
-                    assert answered.status == 200
-                break
-            except OSError:
-                assert process.poll() is None, process.communicate()[0].decode()
-        else:
-            pytest.fail("nothing was served within 20 s")
-        yield address
-    finally:
-        process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=15)[0].decode()
-    assert f"{address}\n" in told
-    assert "Traceback" not in told
-    assert process.returncode in (0, 130)
-
-
-def test_it_is_served_to_this_computer_only(tmp_path: Path) -> None:
-    with served(chinchilla(), tmp_path) as address, pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", int(address.rpartition(":")[2])), timeout=2)
-
-
-def test_a_browser_sees_it(tmp_path: Path) -> None:
-    from browser import Browser
-
-    figures = "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')]"
-    drawn = f"{figures}.filter(f => f.querySelector('svg, canvas')).length"
-    value = "[...document.querySelectorAll('[data-testid=stMetricValue]')].map(v => v.innerText)"
-    # first: without a browser nothing need be served
-    with Browser(tmp_path / "profile") as browser, served(FAMILIES, tmp_path) as address:
-        seen = []
-        family = urllib.parse.quote(HOSTILE)
-        for flops, width in (("5.76e23", 1400), ("1e24", 390)):
-            query = f"flops={flops}&target=1.95&family={family}"
-            browser.open(f"{address}/?{query}", width=width)
-            for _ in range(150):
-                if browser.find(drawn) == 2 and browser.find(value):
-                    break
-                time.sleep(0.1)
-            assert browser.find(drawn) == 2
-            seen.append(browser.find(value))
-            told = browser.find(f"{figures}.map(f => f.getAttribute('aria-label'))")
-            assert [text.split(" against")[0] for text in told] == ["Regret", "Loss"]
-            unlabelled = "[...document.querySelectorAll('input')].filter(i => !i.ariaLabel).length"
-            assert browser.find(unlabelled) == 0
-            assert browser.find("document.documentElement.scrollWidth <= innerWidth")
-            assert browser.find("document.querySelectorAll('a[href*=example]').length") == 0
-            assert "for <b>:" in browser.find("document.body.innerText")
-            assert browser.complaints() == []
-            outside = [url for url in browser.requests() if not url.startswith(address)]
-            assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
-        assert seen[0] != seen[1]

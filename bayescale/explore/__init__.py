@@ -19,7 +19,9 @@ def explore(
     browser: bool = True,
     allow_unconverged: bool = False,
 ) -> None:
-    """Serve the page of a fit on this computer, until interrupted.
+    """Serve the page of a fit on this computer, until interrupted by Ctrl-C.
+
+    It answers requests under the names of this computer only, and from no page but its own.
 
     Parameters
     ----------
@@ -48,26 +50,11 @@ def explore(
     fit = open_posterior(path, law=[find_law(name) for name in laws])
     fit.require_converged(allow_unconverged)
     require_port(port)
-    from streamlit.web import cli
+    from bayescale.explore.server import serve
 
-    page = Path(__file__).with_name("page.py")
-    options = {
-        "server.address": ADDRESS,
-        "server.port": port,
-        "server.headless": not browser,
-        "server.enableCORS": True,
-        "server.enableXsrfProtection": True,
-        "server.fileWatcherType": "none",
-        "browser.gatherUsageStats": False,
-        "global.developmentMode": False,
-        "client.toolbarMode": "minimal",
-        "client.showErrorDetails": "none",
-    }
-    flags = [f"--{name}={str(value).lower()}" for name, value in options.items()]
     own = [word for law in laws for word in ("--law", law)]
     allow = ["--allow-unconverged"] if allow_unconverged else []
-    words = ["run", str(page), *flags, "--", str(path), *own, *allow]
-    cli.main(args=words, prog_name="streamlit", standalone_mode=False)
+    serve([str(path), *own, *allow], ADDRESS, port, browser)
 
 
 def require_streamlit() -> None:

@@ -16,7 +16,7 @@ from bayescale.units import format_size
 
 GREY = "#808080"  # readable on white and on black
 LAW_COLOURS, LAW_LINES = (GREEN, PURPLE, AMBER, SKY), ([6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
-HEIGHT, LEGEND_ROW = 330, 22
+HEIGHT, LEGEND_ROW = 330, 29
 MOST_RUNS = 2000
 _SIZES = "replace(format(datum.value, '~s'), 'G', 'B')"  # Vega would write 70G
 

@@ -1,0 +1,82 @@
+"""The server of the page: Streamlit, behind a door that only its own page opens.
+
+Being on the loopback address keeps other computers out, but not other sites in the same browser:
+one may point its own name at this address, or open a WebSocket to it from a page of its own.
+"""
+
+import sys
+import webbrowser
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+PAGE = Path(__file__).with_name("page.py")
+
+
+class SameOriginMiddleware:
+    """Refuses what pages of another origin ask, those of other ports of this computer included.
+
+    Streamlit's own check takes a page for its own if its origin is whatever ``Host`` says, and
+    asks a site on the internet for this computer's address if it is not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is not refused."""
+        if scope["type"] in ("http", "websocket"):
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin is not None and origin != f"http://{headers.get('host')}":
+                refusal = PlainTextResponse("Asked by a page of another origin", status_code=403)
+                await refusal(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def serve(arguments: Sequence[str], address: str, port: int, browser: bool) -> None:
+    """Serve the page with these arguments until interrupted."""
+    import streamlit as st
+
+    doors = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=[address, "localhost"], www_redirect=False),
+        Middleware(SameOriginMiddleware),
+    ]
+    shown = _opening(f"http://{address}:{port}") if browser else None
+    app = st.App(PAGE, middleware=doors, lifespan=shown)
+    sys.argv = [str(PAGE), *arguments]  # the page's own
+    with suppress(KeyboardInterrupt):  # which is how it ends
+        app.run(
+            config={
+                "server.address": address,
+                "server.port": port,
+                "server.headless": True,
+                "server.enableCORS": True,
+                "server.enableXsrfProtection": True,
+                "server.fileWatcherType": "none",
+                "browser.gatherUsageStats": False,
+                "global.developmentMode": False,
+                "client.toolbarMode": "minimal",
+                "client.showErrorDetails": "none",
+            }
+        )
+
+
+def _opening(url: str) -> Any:
+    """Open a browser as the server starts; it waits for the answer."""
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncGenerator[None]:
+        Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        yield
+
+    return lifespan
