@@ -71,7 +71,8 @@ def read_runs(
     Parameters
     ----------
     source : path or pandas.DataFrame
-        CSV, Parquet or JSON lines (``.csv``, ``.parquet``, ``.jsonl``), or a frame.
+        CSV, Parquet or JSON lines (``.csv``, ``.parquet``, ``.jsonl``), or a frame. What a
+        column ``NAME_from`` tells of where NAME was read is kept.
     columns : mapping, optional
         Names that differ from ours and the usual aliases: ``{"tokens": "my_column"}``.
     units : mapping, optional
@@ -128,7 +129,7 @@ def read_runs(
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
 
-    source_of = {column: f"column {header!r}" for column, header in mapping.items()}
+    source_of = {column: _origin(raw, column, header) for column, header in mapping.items()}
     _convert(values, units, source_of)
     frame = pd.DataFrame({"run_id": ids} | values)
     if "family" in labels:
@@ -247,6 +248,12 @@ def _same(value: Any, wanted: str) -> bool:
         return float(value) == float(wanted)
     except (TypeError, ValueError):
         return str(value).strip() == str(wanted).strip()
+
+
+def _origin(raw: pd.DataFrame, column: str, header: str) -> str:
+    stated = raw.get(f"{column}_from", pd.Series(dtype=object))
+    texts = [text for text in map(str.strip, map(str, stated.dropna().unique())) if text]
+    return f"column {header!r}" + (f" ({listed(texts)})" if texts else "")
 
 
 def _run_ids(raw: pd.DataFrame, mapping: dict[str, str]) -> list[str]:
