@@ -32,13 +32,13 @@ from bayescale import read_runs, refit
 from bayescale.cards import ModelCard, Prior, load_card
 from bayescale.posterior import Pool, Posterior
 from bayescale.runs import Runs
+from bayescale.tasks import Serial
 from bayescale.trust import scores
 from bayescale.trust.backtest import (
     MOST_DRAWS,
     RATIO_BINS,
     Backtest,
     Sample,
-    Serial,
     aggregate,
     backtest,
     scored,

@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 import bayescale
-from bayescale.trust.backtest import Serial
+from bayescale.tasks import Serial
 
 DATA = Path(os.environ["BAYESCALE_DATA"])
 FAST = bool(os.environ.get("BAYESCALE_FAST"))  # fewer draws, for the tests

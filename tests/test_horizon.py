@@ -14,7 +14,8 @@ from bayescale.cards import load_card
 from bayescale.errors import PosteriorError, TrustError, UnconvergedError
 from bayescale.posterior import Pool, Posterior, open_posterior, point, save
 from bayescale.runs import Runs, read_runs
-from bayescale.trust.backtest import Backtest, Serial, backtest
+from bayescale.tasks import Serial
+from bayescale.trust.backtest import Backtest, backtest
 from bayescale.trust.horizon import bins, keep, record_of, trust
 from bayescale.verdict import BREAK, STATES, reach, size_scale, sizes, verdict
 

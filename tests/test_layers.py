@@ -10,10 +10,11 @@ import bayescale
 PACKAGE = Path(bayescale.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "files", "progress"},
-    {"laws"},
-    {"runs", "drift"},
+    {"units", "files", "progress", "tasks"},
+    {"laws", "conventions"},
+    {"runs", "drift", "noise"},
     {"cards"},
+    {"likelihood"},
     {"posterior"},
     {"verdict"},
     {"inference", "datasets", "forecast", "simulate", "trackers"},

@@ -16,7 +16,8 @@ from bayescale.laws import CHINCHILLA, REPETITION
 from bayescale.posterior import Posterior, open_posterior, point, save
 from bayescale.runs import Runs, read_runs
 from bayescale.simulate import simulate
-from bayescale.trust.backtest import Serial, backtest
+from bayescale.tasks import Serial
+from bayescale.trust.backtest import backtest
 
 CARD = load_card("repetition")
 PUBLISHED = CARD.published_values("muennighoff_2023")

@@ -12,7 +12,8 @@ from bayescale.cards import load_card
 from bayescale.errors import TrustError
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs
-from bayescale.trust.backtest import Serial, backtest
+from bayescale.tasks import Serial
+from bayescale.trust.backtest import backtest
 from bayescale.trust.stacking import compare, share_of_each, stacking_weights
 
 BOTH = ("kaplan_compute", "henighan_compute")

@@ -135,7 +135,7 @@ def _backtest(
     weights: tuple[float, ...] | None = None,
 ) -> "Backtest":
     from bayescale.inference.sample import refit
-    from bayescale.trust.backtest import Serial
+    from bayescale.tasks import Serial
     from bayescale.trust.backtest import backtest as make_backtest
 
     return make_backtest(

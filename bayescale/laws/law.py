@@ -7,8 +7,11 @@ PyTensor variables unchanged, so the equation that is sampled is the equation th
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -263,12 +266,33 @@ class Law:
         if problems:
             raise LawError(f"law {self.name!r} is ill-defined: {'; '.join(problems)}")
 
-    def __reduce__(self) -> Any:  # a mapping proxy does not pickle; workers need laws
-        return (_rebuild, ({**self.__dict__, "terms": dict(self.terms)},))
+    def __reduce__(self) -> Any:  # workers find the law where it is written
+        return (_found, (_reference(self),))
 
 
-def _rebuild(fields: dict[str, Any]) -> Law:
-    return Law(**fields)
+@cache
+def _found(reference: str) -> Law:
+    """The law of a reference, the same each time: a model is compiled once a law and process."""
+    from bayescale.laws import find_law
+
+    return find_law(reference)
+
+
+def _reference(law: Law) -> str:
+    """By what another process finds a law: its name, or ``file.py:NAME``."""
+    from bayescale.laws import LAWS
+
+    if LAWS.get(law.name) is law:
+        return law.name
+    module = sys.modules.get(law.loss.__module__)
+    path = getattr(module, "__file__", None)
+    names = [name for name, value in vars(module or object).items() if value is law]
+    if path is None or not names or Path(path).suffix != ".py":
+        raise LawError(
+            f"law {law.name!r} cannot be sent to another process, because it is not at the top of "
+            "a file: move it there, or stay in this process with executor=Serial()"
+        )
+    return f"{path}:{names[0]}"
 
 
 def _signature_problems(

@@ -88,6 +88,9 @@ class Runs:
             self._arrays[column] = values
         return self._arrays[column]
 
+    def __getstate__(self) -> dict[str, Any]:  # a mapping proxy does not pickle
+        return self.__dict__ | {"columns": dict(self.columns), "_arrays": {}}
+
     @property
     def digest(self) -> str:
         """SHA-256 of the runs' values, whatever file they came from."""

@@ -4,25 +4,23 @@ The one evidence on extrapolation that runs themselves can give. Refits reach th
 callable, so it needs no sampler, and run on any executor of :mod:`concurrent.futures`.
 """
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
-from pathlib import Path
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.cards import ModelCard, choose_card, parse_card
-from bayescale.errors import LawError, TrustError, collected, listed
+from bayescale.cards import ModelCard, choose_card
+from bayescale.errors import TrustError, collected, listed
 from bayescale.forecast import forecast
-from bayescale.laws import LAWS, Law, find_law
+from bayescale.laws import Law
 from bayescale.posterior import Posterior
 from bayescale.progress import progress
 from bayescale.runs import Runs, require_runs_for
+from bayescale.tasks import outcomes
 from bayescale.trust import scores
 from bayescale.verdict import size_scale, sizes
 
@@ -39,7 +37,6 @@ SAME_SIZE = 0.01
 
 RATIO_BINS = ((1.0, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, 100.0), (100.0, np.inf))
 MOST_DRAWS = 1000
-MOST_LOSSES = 3  # of workers in a row without a result between them
 
 
 class Missing(NamedTuple):
@@ -48,19 +45,6 @@ class Missing(NamedTuple):
     law: str
     cutoff: float
     why: str
-
-
-class Serial(Executor):
-    """Runs each task at once in this process: no start-up, one core."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """A future that is already done."""
-        future: Future = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,14 +267,13 @@ def backtest(
         Each law's share of the pool; equal ones where not given.
     executor : concurrent.futures.Executor, optional
         Where refits run; not shut down. A Dask client has one (``client.get_executor()``);
-        :class:`Serial` stays in this process. Without it processes of this computer, which
-        need a script to guard its own start with ``if __name__ == "__main__":``.
+        :class:`bayescale.tasks.Serial` stays in this process. Without it processes of this
+        computer, which need a script to guard its own start with
+        ``if __name__ == "__main__":``.
     workers : int, optional
         Processes where no executor is given: one a core where not given either.
     seed : int
-        The same seed gives the same scores where the same process makes the same refits in
-        the same order, and scores within Monte Carlo error elsewhere: a sampler starts from
-        the runs that its process compiled the model with.
+        The same seed gives the same scores, wherever refits run.
     show_progress : bool
         Show progress on standard error.
 
@@ -326,11 +309,13 @@ def backtest(
     tasks = [Task(refit, card, runs, size, cutoff, seed) for cutoff in at for card in cards]
     with progress(show_progress) as stage:
         done = stage(f"{len(tasks)} refits", total=len(tasks))
-        if executor is not None:
-            samples, reasons = _run(tasks, executor, done)
-        else:
-            samples, reasons = _run_in_processes(tasks, workers or os.cpu_count() or 1, done)
-    missing = tuple(Missing(*key, why) for key, why in reasons.items())
+        ended = []
+        for outcome in outcomes(tasks, executor, workers):
+            ended.append(outcome)
+            done(len(ended))
+    samples = {tasks[o.index].key: o.result for o in ended if o.error is None}
+    failed = [(tasks[o.index], o.reason) for o in ended if o.error is not None]
+    missing = tuple(Missing(task.card.law.name, task.cutoff, why) for task, why in failed)
     if not samples:
         why = [f"{item.law} at {item.cutoff:.3g}: {item.why}" for item in missing[:5]]
         raise TrustError(collected(f"none of the {len(tasks)} refits came back:", why))
@@ -479,33 +464,6 @@ class Task:
         posterior = self.refit(self.runs.take(training), self.card, self.seed)
         return _forecast_held_out(posterior, self.runs.frame.loc[~training])
 
-    def __getstate__(self) -> dict[str, Any]:
-        # a law of the user's own has no module that a worker could import: its file is named
-        sent = replace(self.runs, columns=dict(self.runs.columns), _arrays={})
-        card = (self.card.text, _law_reference(self.card.law))
-        return self.__dict__ | {"runs": sent, "card": card}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        text, reference = state["card"]
-        own = None if reference in LAWS else find_law(reference)
-        self.__dict__.update(state | {"card": parse_card(text, law=own)})
-
-
-def _law_reference(law: Law) -> str:
-    if LAWS.get(law.name) is law:
-        return law.name
-    import sys
-
-    module = sys.modules.get(law.loss.__module__)
-    path = getattr(module, "__file__", None)
-    names = [name for name, value in vars(module or object).items() if value is law]
-    if path is None or not names or Path(path).suffix != ".py":
-        raise LawError(
-            f"law {law.name!r} cannot be sent to another process, because it is not at the top of "
-            "a file: move it there, or stay in this process with executor=Serial()"
-        )
-    return f"{path}:{names[0]}"
-
 
 def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
     n, inputs = len(held_out), posterior.inputs
@@ -541,91 +499,6 @@ def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
 def _flat(draws: xr.DataArray) -> np.ndarray:
     values = draws.transpose("chain", "draw", "point").values
     return values.reshape(-1, values.shape[-1])
-
-
-# running the refits
-
-Outcome = tuple[dict[tuple[str, float], Sample], dict[tuple[str, float], str]]
-
-
-def _run(tasks: Sequence[Task], executor: Executor, done: Callable[[float], None]) -> Outcome:
-    """Samples, and reasons for those that are missing."""
-    samples, reasons = {}, {}
-    for i, (task, result) in enumerate(_as_they_come(tasks, executor), 1):
-        if isinstance(result, Sample):
-            samples[task.key] = result
-        else:
-            reasons[task.key] = _reason(result)
-        done(i)
-    return samples, reasons
-
-
-def _as_they_come(
-    tasks: Sequence[Task], executor: Executor
-) -> Iterable[tuple[Task, Sample | BaseException]]:
-    futures: dict[Future, Task] = {}
-    if isinstance(executor, Serial):  # done on submission
-        for task in tasks:
-            future = executor.submit(task)
-            yield task, future.exception() or future.result()
-        return
-    try:
-        for task in tasks:
-            try:
-                futures[executor.submit(task)] = task
-            except BrokenExecutor as error:  # broken while we were still submitting
-                yield task, error
-        for future in as_completed(futures):
-            yield futures[future], future.exception() or future.result()
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _run_in_processes(
-    tasks: Sequence[Task], workers: int, done: Callable[[float], None]
-) -> Outcome:
-    """As :func:`_run`, on processes of our own; a lost one is replaced.
-
-    A pool that lost a worker drops all that it still had to do. The rest then goes through
-    single workers one after the other, which shows which refit it is that ends them.
-    """
-    samples: dict[tuple[str, float], Sample] = {}
-    reasons: dict[tuple[str, float], str] = {}
-    left, losses = list(tasks), 0
-    while left:
-        alone = losses > 0
-        pool = ProcessPoolExecutor(
-            1 if alone else min(workers, len(left)), multiprocessing.get_context("spawn")
-        )
-        before, broken = len(samples), False
-        try:
-            for task, result in _as_they_come(left, pool):
-                if isinstance(result, Sample):
-                    samples[task.key] = result
-                elif isinstance(result, BrokenExecutor):
-                    broken = True
-                else:
-                    reasons[task.key] = _reason(result)
-                done(len(samples) + len(reasons))
-        finally:
-            pool.shutdown(cancel_futures=True)
-        left = [task for task in left if task.key not in samples and task.key not in reasons]
-        if broken and left:
-            losses = 1 if len(samples) > before else losses + 1
-            if alone:  # a single worker takes tasks in turn, so the first one left ended it
-                reasons[left.pop(0).key] = "its worker process was lost"
-            if losses > MOST_LOSSES:
-                reasons |= {task.key: "worker processes were lost again and again" for task in left}
-                left = []
-    return samples, reasons
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, BrokenExecutor):
-        return "its worker was lost"
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
 
 
 # scoring

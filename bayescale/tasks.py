@@ -1,0 +1,131 @@
+"""Many independent tasks on any executor: results as they come, and no failure costs another.
+
+Any executor of :mod:`concurrent.futures` will do: processes of this computer (the default), a
+Dask client's (``client.get_executor()``) for a cluster, :class:`Serial` to stay in this process.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from typing import Any, NamedTuple
+
+from bayescale.errors import BayescaleError
+
+MOST_LOSSES = 3  # of workers in a row without a result between them
+
+Task = Callable[[], Any]
+
+
+class LostWorkerError(BayescaleError):
+    """The process that a task ran in ended without a word."""
+
+
+class Outcome(NamedTuple):
+    """How a task ended: which it was in its sequence, and its result or else its error."""
+
+    index: int
+    result: Any = None
+    error: BaseException | None = None
+
+    @property
+    def reason(self) -> str:
+        """The error in a few words."""
+        if isinstance(self.error, LostWorkerError):
+            return str(self.error)
+        if isinstance(self.error, BrokenExecutor):
+            return "its worker was lost"
+        first = str(self.error).strip().splitlines()
+        return f"{type(self.error).__name__}: {first[0]}" if first else type(self.error).__name__
+
+
+class Serial(Executor):
+    """Runs each task at once in this process: no start-up, one core."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """A future that is already done."""
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def outcomes(
+    tasks: Sequence[Task], executor: Executor | None = None, workers: int | None = None
+) -> Iterator[Outcome]:
+    """Run tasks and give each outcome when it is there, in whatever order that is.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        Called without arguments; each must pickle where workers are processes.
+    executor : concurrent.futures.Executor, optional
+        Not shut down; what it has not begun is cancelled when the caller stops asking. Without
+        it, processes of this computer, of which a lost one is replaced.
+    workers : int, optional
+        Processes where no executor is given: one a core where not given either.
+    """
+    if executor is None:
+        return _in_processes(tasks, workers or os.cpu_count() or 1)
+    return _as_they_come(tasks, range(len(tasks)), executor)
+
+
+def _as_they_come(
+    tasks: Sequence[Task], indices: Sequence[int], executor: Executor
+) -> Iterator[Outcome]:
+    if isinstance(executor, Serial):  # done on submission
+        for index in indices:
+            yield _outcome(index, executor.submit(tasks[index]))
+        return
+    futures: dict[Future, int] = {}
+    try:
+        for index in indices:
+            try:
+                futures[executor.submit(tasks[index])] = index
+            except BrokenExecutor as error:  # broken while we were still submitting
+                yield Outcome(index, error=error)
+        for future in as_completed(futures):
+            yield _outcome(futures[future], future)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _outcome(index: int, future: Future) -> Outcome:
+    error = future.exception()
+    return Outcome(index, error=error) if error is not None else Outcome(index, future.result())
+
+
+def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
+    """Outcomes from processes of our own; a lost one is replaced.
+
+    A pool that lost a worker drops all that it still had to do. The rest then goes through
+    single workers one after the other, which shows which task it is that ends them.
+    """
+    left, losses = list(range(len(tasks))), 0
+    while left:
+        alone = losses > 0
+        pool = ProcessPoolExecutor(
+            1 if alone else min(workers, len(left)), multiprocessing.get_context("spawn")
+        )
+        broken, ended = False, set[int]()
+        try:
+            for outcome in _as_they_come(tasks, left, pool):
+                if isinstance(outcome.error, BrokenExecutor):
+                    broken = True
+                else:
+                    ended.add(outcome.index)
+                    yield outcome
+        finally:
+            pool.shutdown(cancel_futures=True)
+        left = [index for index in left if index not in ended]
+        if broken and left:
+            losses = 1 if ended else losses + 1
+            if alone:  # a single worker takes tasks in turn, so the first one left ended it
+                yield Outcome(left.pop(0), error=LostWorkerError("its worker process was lost"))
+            if losses > MOST_LOSSES:
+                error = LostWorkerError("worker processes were lost again and again")
+                yield from (Outcome(index, error=error) for index in left)
+                left = []
