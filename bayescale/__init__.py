@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         plot_emergence,
         plot_errors,
         plot_forecast,
+        plot_isoflop_parabolas,
         plot_next_run,
         plot_perceptron,
         plot_pruning,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from bayescale.scenarios.pruning import Pruning, prune
     from bayescale.simulate import simulate
     from bayescale.trust.backtest import Backtest, backtest
+    from bayescale.trust.cross_check import CrossCheck, cross_check
     from bayescale.trust.design import design_checks, design_notes
     from bayescale.trust.horizon import Trust, trust
     from bayescale.trust.identifiability import identifiability_checks, posterior_notes
@@ -66,6 +68,7 @@ _HOMES = {
     "Backtest": "trust.backtest",
     "BayescaleError": "errors",
     "Comparison": "trust.stacking",
+    "CrossCheck": "trust.cross_check",
     "DataBudget": "decide.data_budget",
     "Dispersion": "scenarios.answers",
     "Emergence": "scenarios.emergence",
@@ -87,6 +90,7 @@ _HOMES = {
     "calibrate_dispersion": "scenarios.answers",
     "compare": "trust.stacking",
     "compute_optimal": "laws",
+    "cross_check": "trust.cross_check",
     "data_budget": "decide.data_budget",
     "design_checks": "trust.design",
     "design_notes": "trust.design",
@@ -104,6 +108,7 @@ _HOMES = {
     "plot_emergence": "plots",
     "plot_errors": "plots",
     "plot_forecast": "plots",
+    "plot_isoflop_parabolas": "plots",
     "plot_next_run": "plots",
     "plot_perceptron": "plots",
     "plot_pruning": "plots",
@@ -132,6 +137,7 @@ __all__ = [
     "Backtest",
     "BayescaleError",
     "Comparison",
+    "CrossCheck",
     "DataBudget",
     "Dispersion",
     "Emergence",
@@ -152,6 +158,7 @@ __all__ = [
     "calibrate_dispersion",
     "compare",
     "compute_optimal",
+    "cross_check",
     "data_budget",
     "design_checks",
     "design_notes",
@@ -169,6 +176,7 @@ __all__ = [
     "plot_emergence",
     "plot_errors",
     "plot_forecast",
+    "plot_isoflop_parabolas",
     "plot_next_run",
     "plot_perceptron",
     "plot_pruning",

@@ -20,7 +20,7 @@ BAD_INPUT = 2
 COMMANDS = {
     "Runs": (fits.demo, importing.import_, logs.check, logs.simulate),
     "Fits": (fits.fit, fits.summary, fits.forecast),
-    "Trust": (trusting.trust, trusting.backtest, trusting.compare),
+    "Trust": (trusting.trust, trusting.backtest, trusting.compare, trusting.cross_check),
     "Decisions": (deciding.allocate, deciding.data, deciding.next_run),
     "Scenarios": (scenarios.prune, scenarios.perceptron, scenarios.emerge),
     "Pages": (pages.report, pages.explore),

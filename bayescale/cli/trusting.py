@@ -10,6 +10,8 @@ from bayescale.cli.options import (
     Columns,
     Cutoffs,
     Exclude,
+    Family,
+    Figure,
     FitFile,
     Json,
     LawNames,
@@ -21,8 +23,8 @@ from bayescale.cli.options import (
     Units,
     Workers,
 )
-from bayescale.cli.reading import cards_for, open_fit, read_log
-from bayescale.cli.writing import exit_untrusted, left_out, tell
+from bayescale.cli.reading import cards_for, open_fit, read_log, size_of
+from bayescale.cli.writing import draw, exit_untrusted, left_out, tell
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
@@ -124,6 +126,42 @@ def trust(
     told = f"The backtest ({kept['refits']} refits) is kept in {fit_file}; make it anew: --again"
     tell(answer.to_json() | {"output": str(fit_file)}, f"{answer}\n\n{told}", json_)
     exit_untrusted(posterior.diagnostics["passed"])
+
+
+def cross_check(
+    fit_file: FitFile,
+    flops: Annotated[
+        str | None, typer.Option("--flops", help="A budget; the largest run's where not given.")
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", help="Spread of compute within one budget, as a share."),
+    ] = 0.1,
+    family: Family = None,
+    law: OwnLaws = None,
+    figure: Figure = None,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """A fit beside Chinchilla's approaches 1 and 2: exponents, and the best split of a budget.
+
+    IsoFLOP parabolas and the envelope of training runs know nothing of the fit's law. How far a
+    parabola goes astray on the log's own grid, were the law right, is told beside.
+    """
+    from bayescale.trust.cross_check import cross_check as check_fit
+
+    fitted = open_fit(fit_file, law)
+    result = check_fit(
+        fitted,
+        flops=size_of(flops, "--flops"),
+        tolerance=tolerance,
+        family=family,
+        allow_unconverged=allow_unconverged,
+    )
+    drawn = draw("plot_isoflop_parabolas", result, figure)
+    text = f"{result}\n\nFigure: {drawn}" if drawn else str(result)
+    tell(result.to_json() | {"figure": drawn}, text, json_)
+    exit_untrusted(fitted.diagnostics["passed"])
 
 
 def _backtest(

@@ -9,6 +9,7 @@ from bayescale.plots.coefficients import plot_coefficients
 from bayescale.plots.decisions import plot_allocation, plot_next_run
 from bayescale.plots.forecasts import plot_downstream, plot_forecast, plot_slices
 from bayescale.plots.horizon import plot_coverage, plot_errors, plot_trust
+from bayescale.plots.isoflop import plot_isoflop_parabolas
 from bayescale.plots.scenarios import plot_emergence, plot_perceptron, plot_pruning
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "plot_emergence",
     "plot_errors",
     "plot_forecast",
+    "plot_isoflop_parabolas",
     "plot_next_run",
     "plot_perceptron",
     "plot_pruning",

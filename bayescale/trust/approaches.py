@@ -1,0 +1,372 @@
+"""Approaches 1 and 2 of Hoffmann et al. (2022), arXiv 2203.15556: the best size without a law.
+
+Approach 2 lays a parabola in the logarithm of size through the runs of one budget; approach 1
+looks which of the sizes trained leads at each budget. Either then fits a power law through the
+sizes it found. Both are told draw by draw, as everything here is: their draws are of minima under
+the runs' own scatter, and of sizes resampled.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayescale.errors import listed
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.runs import LeftOut, Runs
+
+TOLERANCE = 0.1
+"""How far the compute of runs of one budget may spread, as a share."""
+
+FEWEST_SIZES = 3
+"""Distinct sizes that a parabola needs, and that an envelope needs at a budget."""
+
+DRAWS = 1000
+SAME_SIZE = 0.02  # as a share: sizes of one model as logs write them
+_WIDEST_GAP = 5.0  # times in compute, across which a size's losses are interpolated
+_GRID = 400  # budgets at which approach 1 looks who leads
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that share a budget: their places in the log, and the budget's name."""
+
+    name: str
+    runs: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Best sizes found, and the power law through them.
+
+    Attributes
+    ----------
+    log_params, log_tokens : numpy.ndarray, shape (draw, budget)
+        Where the best sizes lie; the first draw is the estimate itself. NaN where none is.
+    weights : numpy.ndarray, shape (budget,) or (draw, budget)
+        What each counts in the power law.
+    """
+
+    log_params: np.ndarray
+    log_tokens: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def log_flops(self) -> np.ndarray:
+        """Of C = 6 N D, shape (draw, budget)."""
+        return np.log(FLOP_PER_PARAM_TOKEN) + self.log_params + self.log_tokens
+
+    def exponent(self) -> np.ndarray:
+        """The power of compute with which the best size grows, shape (draw,)."""
+        return self._line()[0]
+
+    def log_params_at(self, flops: float) -> np.ndarray:
+        """The power law's best size at a budget, shape (draw,)."""
+        slope, x, y = self._line()
+        return y + slope * (np.log(flops) - x)
+
+    def _line(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x, y = self.log_flops, self.log_params
+        total = self.weights.sum(axis=-1, keepdims=True)
+        share = self.weights / np.where(total > 0, total, np.nan)
+        middle_x, middle_y = ((share * values).sum(axis=-1) for values in (x, y))
+        away = x - middle_x[:, None]
+        slope = (share * away * y).sum(axis=-1) / (share * away**2).sum(axis=-1)
+        return slope, middle_x, middle_y
+
+
+# approach 2
+
+
+def isoflop_groups(
+    runs: Runs, tolerance: float = TOLERANCE
+) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
+    """Which runs share a budget, from small to large.
+
+    By the column ``isoflop`` where the log has it. Otherwise runs whose compute spreads by no
+    more than the tolerance: the window that holds most runs first, then the next of what is
+    left.
+
+    Returns
+    -------
+    groups : tuple of Group
+    refused : tuple of LeftOut
+        Budgets with fewer than three distinct sizes, through which no parabola is determined.
+        Runs that share their compute with no other are not told of one by one.
+    """
+    labelled = "isoflop" in runs
+    found = _labelled(runs) if labelled else _windows(np.log(runs["flops"]), np.log1p(tolerance))
+    groups, refused = [], []
+    for members in found:
+        flops = float(np.exp(np.log(runs["flops"][members]).mean()))
+        name = f"{runs['isoflop'][members[0]]}" if labelled else f"{flops:.3g} FLOP"
+        sizes = n_sizes(runs["params"][members])
+        if sizes >= FEWEST_SIZES:
+            groups.append((flops, Group(name, members)))
+        elif len(members) > 1 or labelled:
+            told = (
+                f"{sizes} distinct size{'s' if sizes > 1 else ''} "
+                f"({listed(runs['run_id'][members])}), and a parabola needs {FEWEST_SIZES}"
+            )
+            refused.append(LeftOut(name, told))
+    ordered = sorted(groups, key=lambda item: item[0])
+    return tuple(group for _, group in ordered), tuple(refused)
+
+
+def _labelled(runs: Runs) -> list[np.ndarray]:
+    labels = runs["isoflop"].astype(str)
+    return [np.flatnonzero(labels == name) for name in dict.fromkeys(labels) if name]
+
+
+def _windows(log_flops: np.ndarray, width: float) -> Iterator[np.ndarray]:
+    """Groups of places whose values lie within a width, the fullest first."""
+    order = np.argsort(log_flops, kind="stable")
+    while len(order):
+        x = log_flops[order]
+        # a budget written to a few digits is on the edge, not beyond it
+        ends = np.searchsorted(x, x + width * (1 + 1e-9), side="right")
+        first = int(np.argmax(ends - np.arange(len(x))))
+        inside = np.arange(first, ends[first])
+        yield np.sort(order[inside])
+        order = np.delete(order, inside)
+
+
+def n_sizes(params: np.ndarray) -> int:
+    """How many distinct sizes there are."""
+    return len(np.unique(size_labels(params)))
+
+
+def size_labels(params: np.ndarray) -> np.ndarray:
+    """Which of the distinct sizes each run has, from small to large."""
+    order = np.argsort(params, kind="stable")
+    steps = np.diff(np.log(params[order]), prepend=np.log(params[order[0]])) > SAME_SIZE
+    labels = np.empty(len(params), dtype=int)
+    labels[order] = np.cumsum(steps)
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Parabolas:
+    """Parabolas of the loss in the log of size, one a budget, by least squares.
+
+    Attributes
+    ----------
+    coefficients : numpy.ndarray, shape (budget, 3)
+        Of the square, of the log size about ``centre``, and the constant.
+    centre : numpy.ndarray, shape (budget,)
+    inside : numpy.ndarray of bool, shape (budget,)
+        Whether there is a minimum, between the smallest and the largest size.
+    width : numpy.ndarray, shape (budget,)
+        The largest size over the smallest.
+    scatter : float
+        Of the runs about the parabolas, in nats; NaN where parabolas go through every run.
+    frontier : Frontier
+        The minima, which scatter by the covariance of their parabola (delta method).
+    """
+
+    coefficients: np.ndarray
+    centre: np.ndarray
+    inside: np.ndarray
+    width: np.ndarray
+    scatter: float
+    frontier: Frontier
+
+
+def parabolas(
+    runs: Runs, groups: tuple[Group, ...], rng: np.random.Generator, draws: int = DRAWS
+) -> Parabolas:
+    """Fit each budget's parabola to the runs' losses.
+
+    Parameters
+    ----------
+    runs : Runs
+    groups : tuple of Group
+    rng : numpy.random.Generator
+    draws : int
+        Of where the minima may lie, beside the fit itself.
+
+    Notes
+    -----
+    Scatter is normal and alike for all runs. In the power law each minimum counts by the inverse
+    of its variance, so that budgets that pin their minimum down decide.
+    """
+    designs = [_Design.of(runs, group) for group in groups]
+    coefficients = _solved(designs, groups, runs["loss"][None])[0]
+    rest = np.concatenate(
+        [
+            runs["loss"][group.runs] - design.powers @ own
+            for design, group, own in zip(designs, groups, coefficients, strict=True)
+        ]
+    )
+    free = len(rest) - coefficients.size
+    scatter = np.sqrt((rest**2).sum() / free) if free else np.nan
+    away = _minima(coefficients)
+    se = np.array([d.se_of_minimum(own) for d, own in zip(designs, coefficients, strict=True)])
+    # how large the scatter is, is itself known from so many runs only
+    spread = (
+        scatter * np.sqrt(free / rng.chisquare(free, draws)) if free else np.full(draws, np.nan)
+    )
+    errors = spread[:, None] * se * rng.standard_normal((draws, len(groups)))
+    reach = np.array([design.powers[:, 1].max() for design in designs])
+    low = np.array([design.powers[:, 1].min() for design in designs])
+    with np.errstate(invalid="ignore"):
+        inside = (low <= away) & (away <= reach)
+    return Parabolas(
+        coefficients=coefficients,
+        centre=np.array([design.centre for design in designs]),
+        inside=inside,
+        width=np.exp(reach - low),
+        scatter=float(scatter),
+        frontier=_frontier(designs, np.vstack([away, away + errors]), se**-2.0),
+    )
+
+
+def noiseless(
+    runs: Runs, groups: tuple[Group, ...], losses: np.ndarray, weights: np.ndarray
+) -> Frontier:
+    """What parabolas through losses (draw, run) without any scatter find, at these weights."""
+    designs = [_Design.of(runs, group) for group in groups]
+    return _frontier(designs, _minima(_solved(designs, groups, losses)), weights)
+
+
+@dataclass(frozen=True, eq=False)
+class _Design:
+    """One budget's sizes, ready for least squares."""
+
+    centre: float
+    powers: np.ndarray  # (run, 3)
+    solve: np.ndarray  # (3, run)
+    tokens: np.ndarray  # log tokens as a straight line in log size about the centre
+
+    @classmethod
+    def of(cls, runs: Runs, group: Group) -> "_Design":
+        log_params = np.log(runs["params"][group.runs])
+        centre = float(log_params.mean())
+        powers = np.vander(log_params - centre, 3)
+        tokens = np.polyfit(log_params - centre, np.log(runs["tokens"][group.runs]), 1)
+        return cls(centre, powers, np.linalg.pinv(powers), tokens)
+
+    def se_of_minimum(self, coefficients: np.ndarray) -> float:
+        """Standard error of the log size of the minimum, at unit scatter."""
+        square, slope, _ = coefficients
+        gradient = np.array([slope / (2 * square**2), -1 / (2 * square), 0.0])
+        return float(np.linalg.norm(gradient @ self.solve))
+
+
+def _solved(designs: list[_Design], groups: tuple[Group, ...], losses: np.ndarray) -> np.ndarray:
+    """Coefficients (draw, budget, 3) of the parabolas through losses (draw, run)."""
+    pairs = zip(designs, groups, strict=True)
+    return np.stack([losses[:, group.runs] @ design.solve.T for design, group in pairs], axis=1)
+
+
+def _minima(coefficients: np.ndarray) -> np.ndarray:
+    """Log sizes of minima about the centre, NaN where there is none."""
+    square, slope, _ = np.moveaxis(coefficients, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(square > 0, -slope / (2 * square), np.nan)
+
+
+def _frontier(designs: list[_Design], away: np.ndarray, weights: np.ndarray) -> Frontier:
+    """From minima (draw, budget) about the centres."""
+    log_tokens = [np.polyval(d.tokens, away[:, i]) for i, d in enumerate(designs)]
+    centre = np.array([design.centre for design in designs])
+    return Frontier(away + centre, np.stack(log_tokens, axis=1), weights)
+
+
+def take(frontier: Frontier, keep: np.ndarray) -> Frontier:
+    """Some of the budgets only."""
+    return Frontier(
+        frontier.log_params[:, keep], frontier.log_tokens[:, keep], frontier.weights[..., keep]
+    )
+
+
+# approach 1
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """Which of the sizes trained leads at each budget.
+
+    Attributes
+    ----------
+    sizes : numpy.ndarray, shape (size,)
+        Those trained to two or more budgets, in params.
+    leaders : int
+        How many of them lead somewhere.
+    frontier : Frontier
+        A step of the compute grid a budget, where the leader has a smaller and a larger size
+        beside it; draws are resamplings of the sizes.
+    """
+
+    sizes: np.ndarray
+    leaders: int
+    frontier: Frontier
+
+
+def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelope | str:
+    """The size that leads at each compute, between runs of one size by interpolation.
+
+    Parameters
+    ----------
+    runs : Runs
+    rng : numpy.random.Generator
+    draws : int
+        Resamplings of the sizes, each with all of its runs.
+
+    Returns
+    -------
+    Envelope or str
+        A sentence on what the log lacks, where it does not show an envelope.
+    """
+    log_flops = np.log(FLOP_PER_PARAM_TOKEN) + np.log(runs["params"]) + np.log(runs["tokens"])
+    grid = np.linspace(log_flops.min(), log_flops.max(), _GRID)
+    log_sizes, heights = _curves(runs, log_flops, grid)
+    if len(log_sizes) < FEWEST_SIZES:
+        return (
+            f"{len(log_sizes)} sizes are trained to two or more budgets, and approach 1 needs "
+            f"{FEWEST_SIZES}: it compares sizes as training goes on"
+        )
+    all_sizes = np.arange(len(log_sizes))
+    leader = _leaders(heights, all_sizes)
+    seen = leader >= 0
+    leaders = len(np.unique(leader[seen]))
+    if leaders < FEWEST_SIZES:
+        return (
+            f"{leaders} of {len(log_sizes)} sizes lead anywhere with a smaller and a larger one "
+            f"beside them, and approach 1 needs {FEWEST_SIZES}"
+        )
+    resampled = [np.unique(rng.choice(all_sizes, len(all_sizes))) for _ in range(draws)]
+    found = np.array([leader, *(_leaders(heights[some], some) for some in resampled)])[:, seen]
+    enough = np.array([len(np.unique(row[row >= 0])) >= FEWEST_SIZES for row in found])
+    log_params = np.where(enough[:, None], log_sizes[found], np.nan)
+    log_tokens = grid[seen] - np.log(FLOP_PER_PARAM_TOKEN) - log_params
+    frontier = Frontier(log_params, log_tokens, (found >= 0).astype(float))
+    return Envelope(np.exp(log_sizes), leaders, frontier)
+
+
+def _curves(runs: Runs, log_flops: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log sizes (size,) trained to two budgets or more, and their log loss (size, grid)."""
+    from scipy.interpolate import PchipInterpolator
+
+    labels = size_labels(runs["params"])
+    log_sizes, heights = [], []
+    for label in np.unique(labels):
+        one = labels == label
+        x, place = np.unique(log_flops[one], return_inverse=True)
+        if len(x) > 1:
+            y = np.bincount(place, np.log(runs["loss"][one])) / np.bincount(place)
+            gap = np.diff(x)[(np.searchsorted(x, grid) - 1).clip(0, len(x) - 2)]
+            log_sizes.append(np.log(runs["params"][one]).mean())
+            curve = PchipInterpolator(x, y, extrapolate=False)(grid)
+            heights.append(np.where(gap <= np.log(_WIDEST_GAP), curve, np.nan))
+    return np.array(log_sizes), np.array(heights)
+
+
+def _leaders(heights: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Who is lowest at each step, -1 where no larger and no smaller size is there to compare."""
+    there = np.isfinite(heights)
+    lowest = np.where(there, heights, np.inf).argmin(axis=0)
+    place = np.arange(len(heights))[:, None]
+    smaller = (there & (place < lowest)).any(axis=0)
+    larger = (there & (place > lowest)).any(axis=0)
+    return np.where(smaller & larger, names[lowest], -1)
