@@ -32,8 +32,8 @@ class Repeated(StrEnum):
 class Called(StrEnum):
     """What runs are called by."""
 
-    name = "name"
-    id = "id"
+    by_name = "name"
+    by_id = "id"
 
 
 def import_(
@@ -82,7 +82,7 @@ def import_(
     ] = Missing.error,
     run_id: Annotated[
         Called, typer.Option("--run-id", help="What runs are called by.")
-    ] = Called.name,
+    ] = Called.by_name,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="RUNS.csv", help="Default: print.")
     ] = None,

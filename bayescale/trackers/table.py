@@ -1,7 +1,7 @@
 """From runs in a tracker to a run log that people can read, check and edit."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +52,7 @@ class TrackerLog:
         """A copy of the log, for the caller to do with as they like."""
         return self.frame.copy()
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[Hashable, Any]]:
         """The rows as JSON has them: null for what lacks."""
         plain = self.frame.astype(object)
         return plain.where(plain.notna(), None).to_dict(orient="records")
@@ -87,8 +87,9 @@ class TrackerLog:
 
     def __str__(self) -> str:
         steps = self.frame["at_step"].dropna()
-        span = f", at steps {steps.min()} to {steps.max()}" if len(steps) else ""
-        return f"{len(self)} runs from {self.source}{span}"
+        ends = sorted({steps.min(), steps.max()}) if len(steps) else ()
+        span = f", at step{'s'[: len(ends) - 1]} {' to '.join(map(str, ends))}" if ends else ""
+        return f"{len(self)} run{'s'[: len(self) - 1]} from {self.source}{span}"
 
 
 class _Facts(NamedTuple):
