@@ -12,19 +12,25 @@ from published import ONE, SPREAD
 from bayescale.cards import load_card
 from bayescale.decide.allocate import allocate
 from bayescale.decide.next_run import next_run
-from bayescale.errors import PosteriorError, TrustError
+from bayescale.decide.overfit import overfit_line
+from bayescale.decide.regret import regret_map
+from bayescale.errors import DecisionError, PosteriorError, TrustError
 from bayescale.forecast import forecast
 from bayescale.plots import (
     plot_allocation,
     plot_coefficients,
+    plot_comparison,
     plot_coverage,
     plot_downstream,
     plot_emergence,
     plot_errors,
     plot_forecast,
+    plot_laws,
     plot_next_run,
+    plot_overfit,
     plot_perceptron,
     plot_pruning,
+    plot_regret,
     plot_slices,
     plot_trust,
 )
@@ -34,6 +40,7 @@ from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
 from bayescale.trust.backtest import Backtest
 from bayescale.trust.horizon import Trust, bins, trust
+from bayescale.trust.stacking import Comparison
 
 PATH = np.geomspace(1e20, 1e24, 9)
 
@@ -126,15 +133,75 @@ def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) ->
     )
 
 
+KAPLAN_CARD = load_card("kaplan_irreducible")
+VALUES = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
+POOL = Pool((SPREAD, point(KAPLAN_CARD, VALUES)), (0.25, 0.75))
+
+
 def test_each_law_of_a_pool_has_its_median() -> None:
-    card = load_card("kaplan_irreducible")
-    values = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
-    pool = Pool((SPREAD, point(card, values)), (0.5, 0.5))
-    result = forecast(pool, flops=PATH)
+    result = forecast(POOL, flops=PATH)
     ax = plot_forecast(result)
     own = result.by_law[1].to_frame()["loss_median"]
     drawn = line(ax, "kaplan_irreducible alone, median").get_ydata()
     np.testing.assert_allclose(drawn, own)
+
+
+def test_laws_are_drawn_beside_their_pool() -> None:
+    result = forecast(POOL, flops=PATH)
+    ax = plot_laws(result)
+    assert labels(ax) == [
+        "chinchilla, 25% of the pool",
+        "kaplan_irreducible, 75% of the pool",
+        "pool, median",
+        "pool, 90% interval",
+    ]
+    for law, name in zip(result.by_law, labels(ax), strict=False):
+        np.testing.assert_allclose(line(ax, name).get_ydata(), law.to_frame()["loss_median"])
+    own = result.by_law[0].to_frame()
+    corners = ax.collections[0].get_paths()[0].vertices
+    ends = corners[corners[:, 0] == PATH[3], 1]
+    np.testing.assert_allclose(sorted(set(ends)), own[["loss_lower", "loss_upper"]].iloc[3])
+    frame = result.to_frame()
+    np.testing.assert_allclose(line(ax, "pool, median").get_ydata(), frame["loss_median"])
+    np.testing.assert_allclose(line(ax, "pool, 90% interval").get_ydata(), frame["loss_lower"])
+    with pytest.raises(PosteriorError) as error:
+        plot_laws(forecast(SPREAD, flops=PATH))
+    assert str(error.value) == (
+        "the forecast is of chinchilla alone, so there are no laws to be compared: fit two or "
+        "more, bayescale fit --law A --law B"
+    )
+
+
+def compared() -> Comparison:
+    names = ["mine", "yours", "pool, equal"]
+    table = pd.DataFrame(
+        {
+            "law": names, "lpd": [1.9, 1.6, 1.8], "lpd_se": [0.02, 0.1, 0.05], "rmsle": 0.01,
+            "coverage50": 0.5, "coverage90": [0.91, 0.7, 0.88], "elpd_loo": np.nan,
+            "se": np.nan, "weight": [0.8, 0.2, np.nan], "weight_loo": np.nan,
+        }
+    )  # fmt: skip
+    return Comparison(
+        weights={"mine": 0.8, "yours": 0.2}, weights_loo=None, table=table, n_held_out=40,
+        n_cutoffs=4, warnings=(),
+    )  # fmt: skip
+
+
+def test_a_comparison_is_drawn_row_by_row() -> None:
+    ax = plot_comparison(compared())
+    for at, bar, label in (
+        ([1.9, 1.6], [[1.88, 1.92], [1.5, 1.7]], "a law alone"),
+        ([1.8], [[1.75, 1.85]], "a pool of all"),
+    ):
+        drawn = next(c for c in ax.containers if c.get_label() == label)
+        np.testing.assert_allclose(drawn.lines[0].get_xdata(), at)
+        ends = [segment[:, 0] for segment in drawn.lines[2][0].get_segments()]
+        np.testing.assert_allclose(ends, bar)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "mine\nweight 0.80, covers 91%",
+        "yours\nweight 0.20, covers 70%",
+        "pool, equal\ncovers 88%",
+    ]
 
 
 def test_sizes_are_written_as_people_write_them() -> None:
@@ -151,10 +218,10 @@ def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
     result = forecast(SPREAD, params=params, tokens=flops / 6 / params)
     best = allocate(SPREAD, budgets)
     ax, frame, table = plot_slices(result, best=best), result.to_frame(), best.to_frame()
-    assert labels(ax)[:2] == ["1e+21 FLOP", "1e+22 FLOP"]
+    assert labels(ax)[:2] == ["1e21 FLOP", "1e22 FLOP"]
     of_one = frame[np.isclose(frame["flops"], 1e22)]
-    np.testing.assert_allclose(line(ax, "1e+22 FLOP").get_xdata(), of_one["params"])
-    np.testing.assert_allclose(line(ax, "1e+22 FLOP").get_ydata(), of_one["loss_median"])
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_xdata(), of_one["params"])
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), of_one["loss_median"])
     ends = bars(ax, "best size, 90% interval")[:, :, 0]
     np.testing.assert_allclose(ends, table[["params_lower", "params_upper"]])
     same_data = forecast(SPREAD, params=list(sizes) * 2, tokens=[1e10] * 7 + [1e12] * 7)
@@ -174,6 +241,56 @@ def test_a_frontier_is_drawn_with_its_bands() -> None:
     upper = np.log10([frame["params_upper"].max(), frame["tokens_upper"].max()])
     assert bands == {round(float(value), 3) for value in upper}
     assert len(plot_allocation(allocate(ONE, 1e22)).get_lines()) == 2
+
+
+def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
+    result = regret_map(SPREAD, 1e22, max_tokens=2e11, max_params=2e10)
+    frame = result.to_frame()
+    ax = plot_regret(result)
+    filled = ax.collections[0]
+    grid = frame[~frame["on_budget"]]
+    assert (
+        grid["regret_mean"].min() < filled.levels[0] < filled.levels[-1] < grid["regret_mean"].max()
+    )
+    # every split lies in the band of colour that its regret says
+    row = grid.iloc[5 * grid["tokens"].nunique() + 7]
+    band_of = int(np.searchsorted(filled.levels, row["regret_mean"]))
+    assert filled.get_paths()[band_of].contains_point((row["params"], row["tokens"]))
+    budget = frame[frame["on_budget"]]
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_xdata(), budget["params"])
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), budget["tokens"])
+    chosen = frame[frame["choice"]].iloc[0]
+    mark = line(ax, "least expected loss")
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (chosen["params"], chosen["tokens"])
+    assert line(ax, "most params").get_xdata()[0] == 2e10
+    assert line(ax, "most tokens").get_ydata()[0] == 2e11
+    wasted = plot_regret(result, of="wasted_share")
+    assert {text.get_text() for text in wasted.texts} <= {
+        f"{level:.0%}" for level in wasted.collections[0].levels
+    }
+    with pytest.raises(DecisionError) as error:
+        plot_regret(result, of="money")
+    assert str(error.value) == "of is 'money', but must be one of regret, wasted_share"
+
+
+def test_data_needed_are_drawn_beside_kaplans_line() -> None:
+    result = overfit_line(POOL, [1e8, 1e9, 1e10])
+    ax, frame = plot_overfit(result), result.to_frame()
+    for name, label in (
+        ("tokens_median", f"{result.law}, overfit of 0.02, median"),
+        ("tokens_kaplan_irreducible", "kaplan_irreducible alone, median"),
+        ("kaplan", "Kaplan et al. 2020: 5e3 N^0.74"),
+    ):
+        np.testing.assert_allclose(line(ax, label).get_xdata(), frame["params"])
+        np.testing.assert_allclose(line(ax, label).get_ydata(), frame[name])
+    spread = overfit_line(SPREAD, [1e8, 1e9, 1e10])
+    corners = band(plot_overfit(spread), "90% interval")
+    at = corners[corners[:, 0] == 1e8, 1]
+    ends = spread.to_frame().loc[0, ["tokens_lower", "tokens_upper"]].astype(float)
+    np.testing.assert_allclose(sorted(set(at)), ends)
+    assert "Kaplan" not in " ".join(labels(plot_overfit(overfit_line(ONE, [1e9], overfit=0.1))))
+    endless = replace(spread, needed=spread.needed.where(spread.needed.draw > 0, np.inf))
+    assert "90% interval; open above: 75% of draws have an end" in labels(plot_overfit(endless))
 
 
 def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) -> None:

@@ -54,8 +54,12 @@ class Judged:
 
     def part(self, which: slice) -> "Judged":
         """Some of the splits."""
-        draws = {n: getattr(self, n).isel(point=which) for n in ("loss", "regret", "wasted")}
-        return Judged(self.points.iloc[which], **draws)
+        return Judged(
+            self.points.iloc[which],
+            loss=None if self.loss is None else self.loss.isel(point=which),
+            regret=self.regret.isel(point=which),
+            wasted=self.wasted.isel(point=which),
+        )
 
     def to_frame(self, interval: float) -> pd.DataFrame:
         """One row a split: its place, and the mean and interval of its regret and waste."""

@@ -241,9 +241,7 @@ def data_budget(
     if overfit is not None and target is not None:
         raise DecisionError("give a bound on overfit or a target loss, not both")
     if target is None:
-        overfit = OVERFIT if overfit is None else overfit
-        if not 0 < overfit < np.inf:
-            raise DecisionError(f"overfit is {overfit:g}, but must be finite and above zero")
+        overfit = checked_overfit(OVERFIT if overfit is None else overfit)
     elif not 0 < target < np.inf:
         raise DecisionError(f"target is {target:g}, but a loss must be greater than zero")
     asked = _OTHER[given]
@@ -297,6 +295,19 @@ def data_budget(
     return answer
 
 
+def checked_overfit(overfit: float) -> float:
+    """A bound on overfit.
+
+    Raises
+    ------
+    DecisionError
+        If it is not finite and above zero.
+    """
+    if not 0 < overfit < np.inf:
+        raise DecisionError(f"overfit is {overfit:g}, but must be finite and above zero")
+    return overfit
+
+
 def _given(params: float | None, tokens: float | None) -> tuple[str, float]:
     values = {"params": params, "tokens": tokens}
     known = {name: float(value) for name, value in values.items() if value is not None}
@@ -320,9 +331,29 @@ class _Solved:
     least: xr.DataArray | None = None
 
 
-def _overfit(
-    posterior: Posterior, given: str, value: float, bound: float, family: str | None
-) -> _Solved:
+def overfit_bound(
+    posterior: Posterior, given: str, bound: float, family: str | None
+) -> Callable[[float], xr.DataArray]:
+    """What keeps to a bound on overfit, draw by draw, as a function of the count that is given.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    given : {"params", "tokens"}
+    bound : float
+        On L(N, D) / L(N, endless data) - 1.
+    family : str or None
+
+    Returns
+    -------
+    callable
+        From a raw count to the other one, dims (chain, draw): the least tokens, or most params.
+
+    Raises
+    ------
+    LawError
+        By the callable, if the law has no value for endless data.
+    """
     asked = _OTHER[given]
 
     def endless(params: xr.DataArray) -> xr.DataArray:
@@ -344,7 +375,13 @@ def _overfit(
 
         return _first(posterior, excess, 1.0, ENDLESS)
 
-    half_step = 0.5
+    return needed
+
+
+def _overfit(
+    posterior: Posterior, given: str, value: float, bound: float, family: str | None
+) -> _Solved:
+    needed, half_step = overfit_bound(posterior, given, bound, family), 0.5
     less, more = (needed(value * np.exp(side)) for side in (-half_step, half_step))
     known = bool(np.isfinite(more).all())
     exponent = xr.ufuncs.log(more / less) / (2 * half_step) if known else None

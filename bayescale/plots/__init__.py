@@ -6,7 +6,8 @@ also said by line, marker or place.
 """
 
 from bayescale.plots.coefficients import plot_coefficients
-from bayescale.plots.decisions import plot_allocation, plot_next_run
+from bayescale.plots.comparisons import plot_comparison, plot_laws
+from bayescale.plots.decisions import plot_allocation, plot_next_run, plot_overfit, plot_regret
 from bayescale.plots.forecasts import plot_downstream, plot_forecast, plot_slices
 from bayescale.plots.horizon import plot_coverage, plot_errors, plot_trust
 from bayescale.plots.isoflop import plot_isoflop_parabolas
@@ -15,15 +16,19 @@ from bayescale.plots.scenarios import plot_emergence, plot_perceptron, plot_prun
 __all__ = [
     "plot_allocation",
     "plot_coefficients",
+    "plot_comparison",
     "plot_coverage",
     "plot_downstream",
     "plot_emergence",
     "plot_errors",
     "plot_forecast",
     "plot_isoflop_parabolas",
+    "plot_laws",
     "plot_next_run",
+    "plot_overfit",
     "plot_perceptron",
     "plot_pruning",
+    "plot_regret",
     "plot_slices",
     "plot_trust",
 ]

@@ -39,6 +39,10 @@ def plot_forecast(
 ) -> "Axes":
     """Loss against one scale: mean and new-run bands, with the runs and how far to trust it.
 
+    The dark band is where the mean of runs is, the light one where a single new run would end;
+    the line is the median. Points are runs. Right of the dotted line nothing was fitted, and what
+    is shaded grey is not trusted.
+
     Parameters
     ----------
     result : Forecast
@@ -133,6 +137,11 @@ def plot_slices(
 ) -> "Axes":
     """Loss against one scale, a curve for each value of another: isoFLOP or iso-token curves.
 
+    Along an isoFLOP curve the compute is the same, and its lowest place is the best size: bars
+    are where each draw has it, diamonds the split of least expected loss. Along an iso-token
+    curve the data are the same: where it is flat, a larger model gains nothing from them. Bands
+    are of the mean of runs.
+
     Parameters
     ----------
     result : Forecast
@@ -157,7 +166,7 @@ def plot_slices(
     same = frame[by].map(lambda value: float(f"{value:.6g}"))
     for i, (value, part) in enumerate(frame.groupby(same)):
         part, size = part.sort_values(scale), float(value)  # pyright: ignore[reportArgumentType]
-        told = f"{size:.3g}" if by == "flops" else format_size(size)
+        told = f"{size:.3g}".replace("e+", "e") if by == "flops" else format_size(size)
         colour = COLOURS[i % 6]
         ax.fill_between(
             part[scale], part["loss_lower"], part["loss_upper"], color=colour, alpha=0.2,
@@ -190,6 +199,9 @@ def plot_downstream(
     held_out: pd.DataFrame | None = None,
 ) -> "Axes":
     """Downstream error against the language model's loss, which falls to the right.
+
+    The dark band is of the mean of models, the light one of a single new model, the line their
+    median; points are models. Better ones stand to the right.
 
     Parameters
     ----------

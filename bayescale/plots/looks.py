@@ -21,7 +21,7 @@ AXIS_LABELS = {
 }
 LOSS_LABEL = "loss (nats per token)"
 RATIO_LABEL = "times larger than the largest run fitted"
-_NARROW = 30.0  # times, below which a log axis needs labels between powers of ten
+_NARROW = 100.0  # times, below which a log axis needs labels between powers of ten
 
 
 def axes(ax: "Axes | None") -> "Axes":

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     """What pruning gains on keeping everything, against the share that is kept.
 
+    Above the dashed line the pruned data give the lower loss; the line is the median, the band
+    its interval, the diamond the share of least expected loss. At the right, all is kept.
+
     Parameters
     ----------
     result : Pruning
@@ -60,6 +63,9 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
 def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes":
     """Test error of a pruned perceptron against the examples it is trained on.
 
+    A line keeps one share of a growing pool, its hardest or easiest examples; the black one keeps
+    all. A line that falls steeper than the black one beats the power law of keeping everything.
+
     Parameters
     ----------
     result : PrunedPerceptron
@@ -93,6 +99,10 @@ def plot_emergence(
     result: Emergence, ax: "Axes | None" = None, *, metrics: Sequence[str] | None = None
 ) -> "Axes":
     """How far each metric has come along the path, with the loss on the right-hand axis.
+
+    Coloured lines and bands are scores, which read on the left; the thick grey line is the loss
+    they are computed from, on the right. A score that turns up late while the grey line falls
+    evenly is a matter of the metric, and not of the model.
 
     Parameters
     ----------
