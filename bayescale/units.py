@@ -9,6 +9,9 @@ import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
 
 from bayescale.errors import UnitError
 
@@ -38,6 +41,12 @@ _FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     }
 )
 _SHARED_FACTORS = {"unique_tokens": "tokens", "loss_se": "loss", "loss_step": "loss"}
+
+LOSS_UNITS = ("nats", "bits", "bits_per_byte", "perplexity")
+"""What a loss can be in; only the first two are multiples of each other."""
+
+PER_RUN_UNITS = ("loss_se", "loss_step")
+"""Columns in the unit of the loss, as long as nothing else is stated of them."""
 
 
 def parse_size(text: str | float, what: str = "value") -> float:
@@ -121,9 +130,62 @@ def unit_factor(column: str, unit: str) -> float:
     except ValueError:
         factor = math.nan
     if not (factor > 0 and math.isfinite(factor)):
-        also = " or perplexity" if column == "loss" else ""
+        also = ", bits_per_byte or perplexity" if column == "loss" else ""
         raise UnitError(
             f"unit {unit!r} of column {column!r} is unknown: use {', '.join(names)}{also}, "
             "or a positive number such as 1e9"
         )
     return factor
+
+
+def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
+    """A loss in nats per token.
+
+    Parameters
+    ----------
+    loss : array_like
+        Above zero; perplexity above one.
+    unit : str
+        One of ``nats``, ``bits``, ``bits_per_byte`` and ``perplexity``.
+    tokens_per_byte : array_like, optional
+        Of the tokenizer on the evaluation set; needed for bits per byte.
+
+    Raises
+    ------
+    UnitError
+        If the unit is unknown, or tokens per byte are needed and not given.
+
+    Examples
+    --------
+    >>> round(to_nats(0.9, "bits_per_byte", tokens_per_byte=0.29335), 4)
+    2.1266
+    """
+    if unit == "perplexity":
+        return np.log(loss)
+    return loss * _nats_in_one(unit, tokens_per_byte)
+
+
+def from_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
+    """A loss in nats per token in another unit: what :func:`to_nats` undoes.
+
+    Examples
+    --------
+    >>> round(from_nats(2.1266, "bits_per_byte", tokens_per_byte=0.29335), 4)
+    0.9
+    """
+    if unit == "perplexity":
+        return np.exp(loss)
+    return loss / _nats_in_one(unit, tokens_per_byte)
+
+
+def _nats_in_one(unit: str, tokens_per_byte: Any) -> Any:
+    if unit == "bits_per_byte":
+        if tokens_per_byte is None:
+            raise UnitError(
+                "bits per byte need tokens_per_byte, tokens divided by bytes of the evaluation "
+                "set: give it, such as 0.29335 for the GPT-2 tokenizer on the Pile"
+            )
+        return math.log(2.0) / tokens_per_byte
+    if unit not in LOSS_UNITS:
+        raise UnitError(f"unit {unit!r} of a loss is unknown: use {', '.join(LOSS_UNITS)}")
+    return _FACTORS["loss"][unit]

@@ -44,6 +44,6 @@ def test_unknown_unit_lists_the_known_ones() -> None:
     with pytest.raises(UnitError) as caught:
         unit_factor("loss", "bananas")
     assert str(caught.value) == (
-        "unit 'bananas' of column 'loss' is unknown: use nats, bits or perplexity, or a positive "
-        "number such as 1e9"
+        "unit 'bananas' of column 'loss' is unknown: use nats, bits, bits_per_byte or perplexity, "
+        "or a positive number such as 1e9"
     )

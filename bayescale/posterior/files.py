@@ -9,9 +9,11 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.cards import parse_card
+from bayescale.conventions import Conventions
 from bayescale.errors import CardError, PosteriorError
 from bayescale.files import replacing
 from bayescale.laws import LAWS, Law
+from bayescale.likelihood import card_for
 from bayescale.posterior.draws import Posterior
 from bayescale.posterior.pool import Fit, Pool
 from bayescale.runs import LeftOut, Note, Runs
@@ -129,6 +131,7 @@ def _posterior_from(
             "it with --law file.py:NAME"
         )
     card = parse_card(tree.attrs["card"], law=own.get(law), place=f"the card in {name}")
+    card = card if runs is None else card_for(runs, card)
     groups = {n: group.to_dataset() for n, group in tree.children.items() if n != "runs"}
     return Posterior(xr.DataTree.from_dict(groups), card, runs, json.loads(tree.attrs["record"]))
 
@@ -140,6 +143,7 @@ def _runs_dataset(runs: Runs) -> xr.Dataset:
         "dropped": [list(item) for item in runs.dropped],
         "warnings": [list(item) for item in runs.warnings],
         "source": runs.source,
+        "conventions": runs.conventions.to_json(),
     }
     return xr.Dataset(data, attrs={"about": json.dumps(about)})
 
@@ -152,4 +156,5 @@ def _runs_from(dataset: xr.Dataset) -> Runs:
         dropped=tuple(LeftOut(*item) for item in about["dropped"]),
         warnings=tuple(Note(*item) for item in about["warnings"]),
         source=about["source"],
+        conventions=Conventions(**about.get("conventions", {})),
     )

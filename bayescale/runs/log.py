@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bayescale.conventions import Conventions
+from bayescale.conventions.configuration import SIZES, SWITCHES
 from bayescale.errors import RunLogError, collected, listed
 from bayescale.laws import Law
 
@@ -18,8 +20,13 @@ ERRORS = ("loss_se", *(f"{scale}_se" for scale in SCALES))
 
 NUMBERS = (
     *SCALES, "loss", *ERRORS, "loss_step", "unique_tokens", "epochs", "kept_fraction", "lm_loss",
-    "steps",
+    "steps", "params_no_embed",
 )  # fmt: skip
+SHAPES = (*SIZES, *SWITCHES)
+"""The model's configuration, which a law does not need and rows may lack."""
+
+NOTHING_STATED = Conventions()
+
 LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
 
 
@@ -49,8 +56,10 @@ class Runs:
         ``flops_se`` (standard errors, of scales those of their logs), ``loss_step`` (what losses
         are rounded to, nats), ``family``, ``isoflop`` (which runs share a budget; empty: none),
         ``run`` (which rows are checkpoints of one training run), ``schedule_complete`` (yes or no),
-        ``steps``, ``unique_tokens``, ``epochs``, ``kept_fraction``, ``lm_loss`` that the log
-        has. Numbers are float64. Not to be changed.
+        ``steps``, ``unique_tokens``, ``epochs``, ``kept_fraction``, ``lm_loss``,
+        ``params_no_embed`` (a second count, which leaves embeddings out) and a model's
+        configuration (see :class:`Configuration`) that the log has. Numbers are float64. Not to
+        be changed.
     columns : mapping of str to str
         For each column, where its values come from.
     dropped : tuple of LeftOut
@@ -59,6 +68,8 @@ class Runs:
         What was noticed while reading.
     source : str
         The file's name, or ``DataFrame``.
+    conventions : Conventions
+        What params, compute and losses count, as far as it was stated.
     """
 
     frame: pd.DataFrame
@@ -66,6 +77,7 @@ class Runs:
     dropped: tuple[LeftOut, ...] = ()
     warnings: tuple[Note, ...] = ()
     source: str = "DataFrame"
+    conventions: Conventions = NOTHING_STATED
     _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -82,7 +94,7 @@ class Runs:
                     f"{self.source} has no {column}: it has {', '.join(self.frame.columns)}"
                 )
             values = self.frame[column].to_numpy(
-                dtype=float if column in NUMBERS else object, copy=True
+                dtype=float if column in (*NUMBERS, *SHAPES) else object, copy=True
             )
             values.flags.writeable = False
             self._arrays[column] = values

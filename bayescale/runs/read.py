@@ -6,6 +6,7 @@ and every row that the caller asks to leave out is listed with its reason.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,49 +14,27 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from bayescale.errors import RunLogError, UnitError, collected, listed
+from bayescale.conventions import UNKNOWN, Configuration
+from bayescale.conventions.configuration import (
+    NEEDED_FOR,
+    SIZES,
+    SWITCHES,
+    configuration_problems,
+)
+from bayescale.errors import RunLogError, collected, listed
+from bayescale.runs.audit import LOSS_LIKE, audit_notes
 from bayescale.runs.cells import is_missing, named, where, yes_or_no
+from bayescale.runs.columns import map_columns
 from bayescale.runs.files import load_table
 from bayescale.runs.log import ERRORS, LABELS, NUMBERS, SCALES, LeftOut, Note, Runs
-from bayescale.units import unit_factor
-
-ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "params": ("n", "n_params", "num_params", "parameters", "num_parameters", "model_size"),
-        "tokens": ("d", "n_tokens", "num_tokens", "training_tokens", "train_tokens"),
-        "flops": ("c", "flop", "compute", "training_flop", "training_flops", "train_flops"),
-        "loss": ("l", "final_loss", "val_loss", "validation_loss", "eval_loss", "test_loss"),
-        "loss_se": ("loss_stderr", "loss_std_err", "loss_standard_error"),
-        "loss_step": ("loss_resolution",),
-        "family": ("model_family", "group"),
-        "isoflop": ("isoflop_group", "isoflop_budget"),
-        "unique_tokens": ("unique", "tokens_unique"),
-        "epochs": ("n_epochs", "num_epochs"),
-        "kept_fraction": ("fraction_kept", "keep_fraction"),
-        "lm_loss": ("pretraining_loss",),
-        "schedule_complete": ("decay_complete",),
-        "steps": ("training_steps", "train_steps", "n_steps", "num_steps"),
-        "run_id": ("run", "name", "run_name", "id"),
-    }
+from bayescale.runs.plausible import (
+    epoch_problems,
+    kept_problems,
+    plausibility_problems,
+    repeat_problems,
 )
-"""Column names understood beside the canonical ones; case, spaces and dashes do not matter."""
-
-MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
-FLOPS_TOLERANCE = 0.2
-ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
-WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention of counting
-LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
-LARGE_RUN_MOST_NATS = 4.5
-SMALLEST = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
-_UNITS_HINT = MappingProxyType(
-    {
-        "params": "counts of parameters, such as 7e9; if they are in billions, say "
-        "--unit params=1e9",
-        "tokens": "counts of tokens, such as 1.4e12; if they are in billions, say "
-        "--unit tokens=1e9",
-        "flops": "FLOP, such as 5.76e23; if they are in PF-days, say --unit flops=PF-day",
-    }
-)
+from bayescale.runs.statements import Stated, read_statements, unite
+from bayescale.units import PER_RUN_UNITS, to_nats, unit_factor
 
 
 def read_runs(
@@ -65,6 +44,8 @@ def read_runs(
     units: Mapping[str, str] | None = None,
     exclude: Mapping[str, str] | None = None,
     missing: Literal["error", "drop", "keep"] = "error",
+    conventions: Mapping[str, Any] | None = None,
+    convert: Mapping[str, Any] | None = None,
 ) -> Runs:
     """Read a run log: one row a finished training run.
 
@@ -84,11 +65,19 @@ def read_runs(
     missing : {"error", "drop", "keep"}
         What to do with rows that lack a value: refuse the log; leave them out, listed; or
         keep those that lack a scale (params, tokens or flops), for laws that need another.
+    conventions : mapping, optional
+        What all rows count, where no column says: ``{"params": "non_embedding"}``. Names and
+        values are those of :class:`bayescale.conventions.Conventions`; what neither says stays
+        unknown.
+    convert : mapping, optional
+        What to convert rows to that state something else: ``{"params": "all"}``,
+        ``{"tokenizer": "gpt2"}``.
 
     Returns
     -------
     Runs
-        With ``flops = 6 * params * tokens`` where the log has no such column.
+        With ``flops = 6 * params * tokens`` where the log has no such column, and params
+        counted from the models' configuration where it has no params.
 
     Raises
     ------
@@ -104,7 +93,7 @@ def read_runs(
     """
     raw, name = load_table(source)
     units = dict(units or {})
-    mapping = _map_columns(raw, dict(columns or {}), units, name)
+    mapping = map_columns(raw, dict(columns or {}), units, name)
     ids = _run_ids(raw, mapping)
     keep, dropped = _exclude(raw, mapping, dict(exclude or {}), ids, name)
 
@@ -113,6 +102,7 @@ def read_runs(
     for column in NUMBERS:
         if column in mapping:
             values[column] = _numbers(raw, column, mapping[column], ids, keep, problems)
+    shapes = _shapes(raw, mapping, ids, keep, problems)
     labels = {c: raw[mapping[c]].astype(object) for c in LABELS if c in mapping}
 
     for column, rows in _lacking(values, labels, keep).items():
@@ -126,12 +116,17 @@ def read_runs(
     if "schedule_complete" in labels:
         complete = [yes_or_no(value) for value in labels["schedule_complete"]]
         problems += _neither_problems(raw, mapping["schedule_complete"], complete, ids, keep)
+    stated, wrong = read_statements(raw, mapping, conventions or {}, units.get("loss"), ids, keep)
+    problems += wrong
+    problems += _per_byte_problems(stated, ids, keep)
+    if "params" not in values:
+        problems += _uncounted_problems(shapes, stated, keep)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
 
     source_of = {column: _origin(raw, column, header) for column, header in mapping.items()}
-    _convert(values, units, source_of)
-    frame = pd.DataFrame({"run_id": ids} | values)
+    _convert(values, units, stated, source_of)
+    frame = pd.DataFrame({"run_id": ids} | values | shapes)
     if "family" in labels:
         frame["family"] = [str(value) for value in labels["family"]]
     if "isoflop" in labels:  # a run without one shares its budget with no other
@@ -140,84 +135,44 @@ def read_runs(
         frame["run"] = [str(value).strip() for value in labels["run"]]
     if "schedule_complete" in labels:
         frame["schedule_complete"] = complete
-    problems = _plausibility_problems(frame.loc[keep], ids, units)
-    problems += _epoch_problems(frame.loc[keep], ids)
-    problems += _kept_problems(frame.loc[keep], ids)
-    frame = frame.loc[keep].reset_index(drop=True)
+    _count_params(frame, shapes, stated, source_of)
+    loss_said = _loss_said(units, stated, keep)
+    united = unite(
+        frame.loc[keep], {c: rows[keep] for c, rows in stated.items()}, convert or {}, ids, mapping
+    )
+    frame = united.frame
+    for column, record in united.records.items():
+        source_of[column] = f"{source_of.get(column, 'nowhere')}, {record}"
+    problems = plausibility_problems(frame, ids, [*units, *loss_said])
+    problems += epoch_problems(frame, ids)
+    problems += kept_problems(frame, ids)
+    problems += united.problems
+    others = _other_losses(raw.loc[frame.index], mapping)
+    frame = frame.reset_index(drop=True)
+    conventions_known = united.conventions
     if "unique_tokens" not in frame and {"tokens", "epochs"} <= set(frame.columns):
         frame["unique_tokens"] = frame["tokens"] / frame["epochs"]
         source_of["unique_tokens"] = "tokens / epochs"
     if "flops" not in frame and {"params", "tokens"} <= set(frame.columns):
         frame["flops"] = 6.0 * frame["params"] * frame["tokens"]
         source_of["flops"] = "6 * params * tokens"
-    problems += _repeat_problems(frame)
+        conventions_known = replace(conventions_known, flops="6ND")
+    problems += repeat_problems(frame)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
+    notes = [*united.notes]
+    if source_of.get("flops") == "6 * params * tokens":
+        notes.append(Note("flops_derived", "flops is not in the log; taken as 6 * params * tokens"))
+    told = replace(conventions_known, loss="nats") if loss_said else conventions_known
+    notes += audit_notes(frame, told, others)
     return Runs(
         frame=frame,
         columns=MappingProxyType(source_of),
         dropped=tuple(dropped),
-        warnings=tuple(_notes(frame, source_of)),
+        warnings=tuple(notes),
         source=name,
+        conventions=conventions_known,
     )
-
-
-# columns
-
-
-def _canonical(header: str) -> str:
-    return "_".join("".join(c if c.isalnum() else " " for c in header.lower()).split())
-
-
-def _map_columns(
-    raw: pd.DataFrame, chosen: dict[str, str], units: dict[str, str], name: str
-) -> dict[str, str]:
-    known = (*NUMBERS, *LABELS)
-    problems = [
-        f"column {column!r} is not one of {', '.join(known)}"
-        for column in {**chosen, **units}
-        if column not in known
-    ]
-    problems += [
-        f"column {header!r}, named for {column}, is not there; it has {listed(raw.columns, 20)}"
-        for column, header in chosen.items()
-        if header not in raw.columns
-    ]
-    mapping = {c: h for c, h in chosen.items() if c in known and h in raw.columns}
-    for column in known:
-        if column in mapping:
-            continue
-        exact = [h for h in raw.columns if _canonical(h) == column]
-        found = exact or [h for h in raw.columns if _canonical(h) in ALIASES.get(column, ())]
-        found = [h for h in found if h not in mapping.values()]
-        if len(found) > 1:
-            problems.append(
-                f"columns {listed(map(repr, found))} could each be {column}: choose with "
-                f"--column {column}=HEADER"
-            )
-        elif found:
-            mapping[column] = found[0]
-    for column, unit in units.items():
-        if column in known and column not in mapping:
-            problems.append(f"a unit is named for {column}, which the log does not have")
-        elif column in known and not (column == "loss" and unit.lower() == "perplexity"):
-            try:
-                unit_factor(column, unit)
-            except UnitError as error:
-                problems.append(str(error))
-    if "loss" not in mapping and not any("be loss" in p or "for loss" in p for p in problems):
-        problems.append(
-            f"it has no loss among its columns {listed(raw.columns, 20)}: name it with "
-            "--column loss=HEADER"
-        )
-    if not any(column in mapping for column in SCALES):
-        problems.append(
-            "it has none of params, tokens and flops: name at least one with, for example, "
-            "--column params=HEADER"
-        )
-    if problems:
-        raise RunLogError(collected(f"{name} cannot be used:", problems))
-    return mapping
 
 
 def _exclude(
@@ -302,7 +257,11 @@ def _numbers(
 def _lacking(
     values: dict[str, np.ndarray], labels: dict[str, pd.Series], keep: np.ndarray
 ) -> dict[str, np.ndarray]:
-    lacking = {column: np.isnan(array) & keep for column, array in values.items()}
+    lacking = {
+        column: np.isnan(array) & keep
+        for column, array in values.items()
+        if column != "params_no_embed"  # no law needs it
+    }
     for label in ("family", "run", "schedule_complete"):
         if label in labels:
             lacking[label] = keep & np.array([is_missing(v) for v in labels[label]], dtype=bool)
@@ -351,130 +310,114 @@ def _value_problems(
     return problems
 
 
-def _convert(
-    values: dict[str, np.ndarray], units: dict[str, str], source_of: dict[str, str]
-) -> None:
-    perplexity = units.get("loss", "").lower() == "perplexity"
-    for column, unit in units.items():
-        source_of[column] += f" in {unit}"
-        if not (column == "loss" and perplexity):
-            values[column] = values[column] * unit_factor(column, unit)
-    beside = [c for c in ("loss_se", "loss_step") if c in values and c not in units]
-    if perplexity:
-        values |= {column: values[column] / values["loss"] for column in beside}
-        values["loss"] = np.log(values["loss"])
-    elif "loss" in units:
-        factor = unit_factor("loss", units["loss"])
-        values |= {column: values[column] * factor for column in beside}
-
-
-def _plausibility_problems(frame: pd.DataFrame, ids: list[str], units: dict[str, str]) -> list[str]:
-    problems = []
-    loss = frame["loss"]
-    high = frame.index[loss > MOST_NATS]
-    if len(high):
-        problems.append(
-            f"loss is above {MOST_NATS:g} in {len(high)} of {len(loss)} runs, "
-            f"{where(high, ids, loss.to_dict())}: that is not nats per token; if it is "
-            "perplexity, say --unit loss=perplexity"
-        )
-    elif "loss" not in units:
-        column, large = next((c, v) for c, v in LARGE_RUN.items() if c in frame)
-        losses = frame.loc[frame[column] >= large, "loss"]
-        if len(losses) and losses.median() > LARGE_RUN_MOST_NATS:
-            problems.append(
-                f"the median loss of the {len(losses)} runs with {column} of {large:g} or more is "
-                f"{losses.median():.3g}, where language models reach below 4 nats per token; if "
-                "it is perplexity, say --unit loss=perplexity; if nats are meant, --unit loss=nats"
-            )
-    for column, smallest in SMALLEST.items():
-        if column not in frame or column in units:
+def _shapes(
+    raw: pd.DataFrame,
+    mapping: dict[str, str],
+    ids: list[str],
+    keep: np.ndarray,
+    problems: list[str],
+) -> dict[str, np.ndarray]:
+    """Each model's configuration, missing where a row does not give it."""
+    switch = {"yes": 1.0, "no": 0.0}
+    shapes = {}
+    for column in (*SIZES, *SWITCHES):
+        if column not in mapping:
             continue
-        low = frame.index[frame[column] < smallest]
-        if len(low):
-            problems.append(
-                f"{column} is below {smallest:g} in {len(low)} of {len(frame)} runs, "
-                f"{where(low, ids, frame[column].to_dict())}: raw {_UNITS_HINT[column]}; "
-                f"if they are meant, say --unit {column}=1"
-            )
-    if not problems and {"params", "tokens", "flops"} <= set(frame.columns):
-        ratio = (frame["flops"] / (6.0 * frame["params"] * frame["tokens"])).median()
-        if ratio > WRONG_UNIT_FACTOR or ratio < 1 / WRONG_UNIT_FACTOR:
-            problems.append(
-                f"flops is {ratio:.3g} times 6 * params * tokens (median), so one of the three is "
-                "in another unit: state it with --unit, for example --unit tokens=1e9"
-            )
-    return problems
+        cells = raw[[mapping[column]]].astype(object)
+        if column in SWITCHES:
+            cells = cells.map(lambda cell: switch.get(yes_or_no(cell), cell))
+        shapes[column] = _numbers(cells, column, mapping[column], ids, keep, problems)
+    places = np.flatnonzero(keep)
+    problems += configuration_problems(
+        {column: rows[keep] for column, rows in shapes.items()},
+        lambda rows, values: listed(
+            f"{values[i]:.12g} in {where([int(places[i])], ids)}" for i in rows
+        ),
+    )
+    return shapes
 
 
-def _epoch_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
-    problems = []
-    if "epochs" in frame:
-        low = frame.index[frame["epochs"] < 1 - ROUNDED]
-        if len(low):
-            problems.append(
-                f"epochs must be one or more: {where(low, ids, frame['epochs'].to_dict())}; they "
-                "count how often the unique tokens were seen"
-            )
-    if {"tokens", "unique_tokens"} <= set(frame.columns):
-        more = frame.index[frame["unique_tokens"] > frame["tokens"] * (1 + ROUNDED)]
-        if len(more):
-            problems.append(
-                "unique_tokens is above tokens, those seen: "
-                f"{where(more, ids, frame['unique_tokens'].to_dict())}; count the tokens that "
-                "were trained on, each once"
-            )
-    return problems
-
-
-def _kept_problems(frame: pd.DataFrame, ids: list[str]) -> list[str]:
-    if "kept_fraction" not in frame:
+def _uncounted_problems(
+    shapes: dict[str, np.ndarray], stated: Stated, keep: np.ndarray
+) -> list[str]:
+    """Params that were to be counted from a configuration, and cannot be."""
+    models = Configuration.of(shapes)
+    kinds = list(dict.fromkeys(stated["params"][keep]))
+    if models is None:
         return []
-    more = frame.index[frame["kept_fraction"] > 1]
-    if not len(more):
+    if UNKNOWN in kinds:
+        return [
+            "it has no params; to have them counted from the models' configuration, say what they "
+            "are to count with --convention params=NAME, one of all, no_input_embedding and "
+            "non_embedding"
+        ]
+    lacks = {c for kind in kinds for c in models.lacks(*NEEDED_FOR.get(kind, ()))}
+    if not lacks:
         return []
     return [
-        f"kept_fraction is above 1: {where(more, ids, frame['kept_fraction'].to_dict())}; it is "
-        "the share of the data that pruning kept, 1 for all of it"
+        f"it has no params, and {', '.join(sorted(lacks))} are missing to count them from the "
+        "models' configuration: add such columns, or name the column of params with --column "
+        "params=HEADER"
     ]
 
 
-def _repeat_problems(frame: pd.DataFrame) -> list[str]:
-    problems = []
-    repeated_ids = frame.loc[frame["run_id"].duplicated(), "run_id"].unique()
-    if len(repeated_ids):
-        problems.append(
-            f"run_id {listed(map(repr, repeated_ids))} stands for more than one run: give each "
-            "run its own; rows that are checkpoints of one training run say which in another "
-            "column, --column run=HEADER"
-        )
-    values = [c for c in frame.columns if c != "run_id"]
-    again = frame.duplicated(subset=values, keep="first")
-    if again.any():
-        first = frame.loc[frame.duplicated(subset=values, keep=False) & ~again, "run_id"]
-        problems.append(
-            f"{int(again.sum())} runs repeat an earlier one in every value: "
-            f"{listed(frame.loc[again, 'run_id'])} (the first is {first.iloc[0]}); a run counted "
-            "twice makes the fit too sure, so remove the copies"
-        )
-    return problems
+def _count_params(
+    frame: pd.DataFrame, shapes: dict[str, np.ndarray], stated: Stated, source_of: dict[str, str]
+) -> None:
+    models = Configuration.of(shapes)
+    kinds = set(stated["params"])
+    if "params" in frame or models is None or UNKNOWN in kinds:
+        return
+    counts = {kind: models.params(kind) for kind in kinds}
+    frame["params"] = [counts[kind][i] for i, kind in enumerate(stated["params"])]
+    source_of["params"] = "the models' configuration"
 
 
-def _notes(frame: pd.DataFrame, source_of: dict[str, str]) -> list[Note]:
-    notes = []
-    if source_of.get("flops") == "6 * params * tokens":
-        notes.append(Note("flops_derived", "flops is not in the log; taken as 6 * params * tokens"))
-    elif {"params", "tokens", "flops"} <= set(frame.columns):
-        ratio = (frame["flops"] / (6.0 * frame["params"] * frame["tokens"])).dropna()
-        off = (ratio > 1 + FLOPS_TOLERANCE) | (ratio < 1 / (1 + FLOPS_TOLERANCE))
-        if off.any():
-            notes.append(
-                Note(
-                    "flops_convention",
-                    f"flops differs from 6 * params * tokens by more than {FLOPS_TOLERANCE:.0%} in "
-                    f"{int(off.sum())} of {len(ratio)} runs: their ratio goes from "
-                    f"{ratio.min():.3g} to {ratio.max():.3g}, median {ratio.median():.3g}; "
-                    "check how compute, embeddings and repeated data were counted",
-                )
-            )
-    return notes
+def _per_byte_problems(stated: Stated, ids: list[str], keep: np.ndarray) -> list[str]:
+    lacking = keep & (stated["loss"] == "bits_per_byte") & np.isnan(stated["tokens_per_byte"])
+    if not lacking.any():
+        return []
+    return [
+        "losses in bits per byte need tokens_per_byte, the tokenizer's on the evaluation set, to "
+        f"be put in nats per token, and it is not stated in {where(np.flatnonzero(lacking), ids)}: "
+        "say it with --convention tokens_per_byte=VALUE or a column of that name; with "
+        "tokens_per_byte=1 the law is one of nats per byte"
+    ]
+
+
+def _convert(
+    values: dict[str, np.ndarray], units: dict[str, str], stated: Stated, source_of: dict[str, str]
+) -> None:
+    for column, unit in units.items():
+        source_of[column] += f" in {unit}"
+        if not (column == "loss" and (stated["loss"] != UNKNOWN).any()):
+            values[column] = values[column] * unit_factor(column, unit)
+    beside = [c for c in PER_RUN_UNITS if c in values and c not in units]
+    if "loss" in units and (stated["loss"] == UNKNOWN).all():
+        factor = unit_factor("loss", units["loss"])
+        values |= {column: values[column] * factor for column in beside}
+    loss = values["loss"].copy()
+    for unit in set(stated["loss"]) - {UNKNOWN}:
+        rows = stated["loss"] == unit
+        per_byte = stated["tokens_per_byte"][rows]
+        values["loss"][rows] = to_nats(loss[rows], unit, tokens_per_byte=per_byte)
+        slope = 1 / loss[rows] if unit == "perplexity" else values["loss"][rows] / loss[rows]
+        for column in beside:
+            values[column][rows] *= slope
+        if unit != "nats" and "loss" not in units:
+            source_of["loss"] += f" in {unit}"
+
+
+def _loss_said(units: dict[str, str], stated: Stated, keep: np.ndarray) -> list[str]:
+    """``loss``, where its unit was stated for every run."""
+    said = "loss" in units or bool((stated["loss"][keep] != UNKNOWN).all())
+    return ["loss"] if said else []
+
+
+def _other_losses(raw: pd.DataFrame, mapping: dict[str, str]) -> dict[str, np.ndarray]:
+    taken = set(mapping.values())
+    return {
+        header: pd.to_numeric(raw[header], errors="coerce").to_numpy(dtype=float)
+        for header in raw.columns
+        if header not in taken and LOSS_LIKE.search(header)
+    }

@@ -1,0 +1,10 @@
+"""What the numbers of a run log count, how to get from one count to another, and what gives away.
+
+A log that counts embeddings and one that does not, losses in bits and in nats, compute by
+6 N D and by every matrix product: each pair gives another law. What is not stated is unknown.
+"""
+
+from bayescale.conventions.configuration import Configuration
+from bayescale.conventions.stated import UNKNOWN, Conventions
+
+__all__ = ["UNKNOWN", "Configuration", "Conventions"]

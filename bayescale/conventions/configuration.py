@@ -1,0 +1,217 @@
+"""A transformer's parameters and training FLOP, counted from its configuration."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+SIZES = ("layers", "width", "heads", "head_size", "feed_forward", "vocabulary", "sequence_length")
+"""Whole numbers of one or more."""
+
+SWITCHES = ("gated", "tied_head", "learned_positions", "relative_positions")
+"""Yes or no."""
+
+_MOST: Mapping[str, float] = MappingProxyType(
+    {
+        "layers": 1e4, "width": 1e6, "heads": 1e4, "head_size": 1e5, "feed_forward": 1e7,
+        "vocabulary": 1e8, "sequence_length": 1e9,
+    }
+)  # fmt: skip
+"""Far above anything trained."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Configuration:
+    """The shapes of decoder-only transformers, as numbers or arrays of dims (run,).
+
+    Attributes
+    ----------
+    layers, width : array_like
+        Blocks, and the size of the residual stream (d_model).
+    heads, head_size : array_like, optional
+        Attention heads, and the size of one key (d_k). Where ``head_size`` is None, the heads
+        share the width.
+    feed_forward : array_like, optional
+        Inner size of the feed-forward layer (d_ff).
+    vocabulary, sequence_length : array_like, optional
+        In tokens.
+    gated : array_like
+        1 where the feed-forward layer has three matrices (SwiGLU), 0 where it has two.
+    tied_head : array_like, optional
+        1 where the output head is the input embedding, 0 where it is a matrix of its own.
+    learned_positions : array_like
+        1 where each position of the sequence has a learned embedding.
+    relative_positions : array_like
+        1 where each block projects relative positions to its keys (Transformer-XL, Gopher and
+        the runs of Hoffmann et al. 2022).
+
+    Notes
+    -----
+    Biases and gains of normalisation are left out; they are below one per cent from a width of
+    128. Heads that share keys and values (grouped queries) and experts are not known to it.
+    """
+
+    layers: Any
+    width: Any
+    heads: Any = None
+    head_size: Any = None
+    feed_forward: Any = None
+    vocabulary: Any = None
+    sequence_length: Any = None
+    gated: Any = 0.0
+    tied_head: Any = None
+    learned_positions: Any = 0.0
+    relative_positions: Any = 0.0
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any]) -> "Configuration | None":
+        """From a run log's columns; None where they have no layers or no width."""
+        known = {name: columns[name] for name in (*SIZES, *SWITCHES) if name in columns}
+        return cls(**known) if {"layers", "width"} <= set(known) else None
+
+    def lacks(self, *names: str) -> tuple[str, ...]:
+        """Which of these were not given."""
+        return tuple(name for name in names if getattr(self, name) is None)
+
+    @property
+    def keys(self) -> Any:
+        """Size of all heads' keys together."""
+        return self.width if self.head_size is None else self.heads * self.head_size
+
+    def params(self, what: str) -> Any:
+        """Parameters under a convention of counting.
+
+        Parameters
+        ----------
+        what : str
+            ``all``, ``no_input_embedding`` or ``non_embedding``: see :class:`Conventions`.
+
+        Examples
+        --------
+        The 16,183 million of Hoffmann et al. (2022), table A9:
+
+        >>> largest = Configuration(layers=47, width=5120, heads=40, head_size=128,
+        ...     feed_forward=20480, vocabulary=32000, tied_head=1, relative_positions=1)
+        >>> round(largest.params("all") / 1e6)
+        16181
+        """
+        attention = (4.0 + self.relative_positions) * self.width * self.keys
+        feed_forward = (2.0 + self.gated) * self.width * self.feed_forward
+        return self.layers * (attention + feed_forward) + self.beside_blocks(what)
+
+    def beside_blocks(self, what: str) -> Any:
+        """Parameters outside the blocks that a convention counts."""
+        if what == "non_embedding":
+            return 0.0 * self.width
+        matrix = 1.0 * self.vocabulary * self.width
+        if what == "no_input_embedding":
+            return matrix
+        positions = 0.0
+        if np.any(self.learned_positions):
+            positions = self.learned_positions * self.sequence_length * self.width
+        return matrix * (2.0 - self.tied_head) + positions
+
+    def hoffmann_flops(self, tokens: Any, *, blocks_only: bool = False) -> Any:
+        """Training FLOP as appendix F of Hoffmann et al. (2022) counts them.
+
+        Matrix products of the embedding, of attention with its softmax, of the feed-forward
+        layer and of the head; two FLOP a multiplication and addition, and twice as many
+        backward as forward.
+
+        Parameters
+        ----------
+        tokens : array_like
+            Trained on.
+        blocks_only : bool
+            Without embedding and head. Their table A4, which compares with 6 N D, shows
+            these, though the text lists all.
+
+        Examples
+        --------
+        Their 73M model:
+
+        >>> model = Configuration(layers=10, width=640, heads=10, head_size=64,
+        ...     feed_forward=2560, vocabulary=32000, sequence_length=2048, tied_head=1,
+        ...     relative_positions=1)
+        >>> flops = model.hoffmann_flops(1e9, blocks_only=True)
+        >>> round(flops / (6 * model.params("all") * 1e9), 2)
+        1.03
+        """
+        attention = (
+            8.0 * self.width * self.keys  # queries, keys, values, and the way out
+            + 4.0 * self.sequence_length * self.keys  # logits, and the sum over them
+            + 3.0 * self.heads * self.sequence_length  # softmax
+        )
+        feed_forward = 2.0 * (2.0 + self.gated) * self.width * self.feed_forward
+        forward = self.layers * (attention + feed_forward)
+        if not blocks_only:
+            forward = forward + 4.0 * self.vocabulary * self.width
+        return 3.0 * forward * tokens
+
+
+NEEDED_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "non_embedding": ("feed_forward",),
+        "no_input_embedding": ("feed_forward", "vocabulary"),
+        "all": ("feed_forward", "vocabulary", "tied_head"),
+        "hoffmann_f": ("heads", "feed_forward", "vocabulary", "sequence_length"),
+        "hoffmann_blocks": ("heads", "feed_forward", "sequence_length"),
+    }
+)
+"""What each count asks of a configuration beside layers and width."""
+
+
+def configuration_problems(
+    columns: Mapping[str, np.ndarray], where: Callable[[np.ndarray, np.ndarray], str]
+) -> list[str]:
+    """What cannot be a transformer.
+
+    Parameters
+    ----------
+    columns : mapping of str to array, shape (run,)
+    where : callable
+        From rows and a column's values to their places in words.
+    """
+    problems = []
+    for name in SIZES:
+        if name not in columns:
+            continue
+        values = columns[name]
+        wrong = np.flatnonzero(~((values >= 1) & (values == np.round(values))) & ~np.isnan(values))
+        if wrong.size:
+            problems.append(
+                f"{name} must be a whole number of one or more: {where(wrong, values)}; a "
+                "transformer has no other"
+            )
+        huge = np.flatnonzero(np.isfinite(values) & (values > _MOST[name]))
+        if huge.size:
+            problems.append(
+                f"{name} is above {_MOST[name]:g}: {where(huge, values)}; no model has so many, so "
+                "correct it, or rename the column if it holds something else"
+            )
+    for name in SWITCHES:
+        if name in columns:
+            wrong = np.flatnonzero(~np.isin(columns[name], (0.0, 1.0)) & ~np.isnan(columns[name]))
+            if wrong.size:
+                problems.append(
+                    f"{name} must be 0 or 1: {where(wrong, columns[name])}; write 1 for yes"
+                )
+    if {"width", "heads"} <= set(columns) and "head_size" not in columns and not problems:
+        uneven = np.flatnonzero(columns["width"] % columns["heads"] > 0)  # not where one is missing
+        if uneven.size:
+            width, heads = columns["width"][uneven[0]], columns["heads"][uneven[0]]
+            problems.append(
+                f"width is not divisible by heads: {where(uneven, columns['width'])}, the first "
+                f"with {heads:g} heads of {width / heads:.5g}; correct them, or name the size of "
+                "one head in column head_size"
+            )
+    if "head_size" in columns and "heads" not in columns:
+        problems.append("head_size is there without heads: add column heads, or leave it out")
+    learned = np.asarray(columns.get("learned_positions", 0.0)) == 1
+    if learned.any() and "sequence_length" not in columns:
+        problems.append(
+            "learned_positions is 1, but there is no sequence_length to count them by: add it"
+        )
+    return problems

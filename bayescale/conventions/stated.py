@@ -1,0 +1,154 @@
+"""Conventions as a log or its reader states them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+from bayescale.errors import listed
+
+UNKNOWN = "unknown"
+"""The value of every convention that nobody stated."""
+
+CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "params": MappingProxyType(
+            {
+                "all": "every parameter, embeddings included",
+                "no_input_embedding": "without the input embedding, with the output head",
+                "non_embedding": "without input embedding and output head",
+            }
+        ),
+        "flops": MappingProxyType(
+            {
+                "6ND": "6 * params * tokens",
+                "6ND_non_embedding": "6 * non-embedding params * tokens (Kaplan et al. 2020)",
+                "hoffmann_f": "embedding, attention and head (Hoffmann et al. 2022, appendix F)",
+                "hoffmann_blocks": "the same without embedding and head, as in their table A4",
+            }
+        ),
+        "loss": MappingProxyType(
+            {
+                "nats": "nats per token",
+                "bits": "bits per token",
+                "bits_per_byte": "bits per byte of text",
+                "perplexity": "exp of nats per token",
+            }
+        ),
+    }
+)
+"""What the log's three numbers can be, by convention."""
+
+_ALSO = MappingProxyType(
+    {
+        "bpb": "bits_per_byte",
+        "nats_per_token": "nats",
+        "bits_per_token": "bits",
+        "ppl": "perplexity",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What the numbers of one run log count: one answer for all of its runs.
+
+    Attributes
+    ----------
+    params : str
+        ``all``, ``no_input_embedding`` (the output head is counted) or ``non_embedding``.
+    flops : str
+        ``6ND``, ``6ND_non_embedding`` (Kaplan et al. 2020, arXiv 2001.08361), ``hoffmann_f``
+        (Hoffmann et al. 2022, arXiv 2203.15556, appendix F) or ``hoffmann_blocks`` (the same
+        without embedding and head).
+    loss : str
+        What losses were in before they were put in nats per token: ``nats``, ``bits``,
+        ``bits_per_byte`` or ``perplexity``. Where unknown they were taken as nats.
+    evaluation_set, tokenizer : str
+        By name.
+    tokens_per_byte : float or None
+        Of the tokenizer on the evaluation set.
+
+    Notes
+    -----
+    Each is ``unknown``, or None, unless it was stated.
+    """
+
+    params: str = UNKNOWN
+    flops: str = UNKNOWN
+    loss: str = UNKNOWN
+    evaluation_set: str = UNKNOWN
+    tokenizer: str = UNKNOWN
+    tokens_per_byte: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under their names."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def told(self) -> dict[str, str]:
+        """Each convention in words."""
+        return {name: in_words(name, value) for name, value in self.to_json().items()}
+
+
+NAMES = tuple(item.name for item in fields(Conventions))
+
+
+def in_words(name: str, value: Any) -> str:
+    """A convention's value, and what it means where the name alone does not say."""
+    if value in (None, UNKNOWN):
+        return "unknown, taken as nats per token" if name == "loss" else UNKNOWN
+    meaning = CHOICES.get(name, {}).get(value)
+    return str(value) if meaning is None else f"{value}: {meaning}"
+
+
+def understood(name: str, value: Any) -> Any:
+    """The value as this package writes it, or None where it is not one of the choices.
+
+    Examples
+    --------
+    >>> understood("loss", "Bits per byte"), understood("flops", "6nd")
+    ('bits_per_byte', '6ND')
+    """
+    text = str(value).strip()
+    if name == "tokens_per_byte":
+        return _positive(text)
+    if name not in CHOICES:
+        return text or None
+    plain = _plain(text)
+    plain = _plain(_ALSO.get(plain, plain))
+    return next((choice for choice in CHOICES[name] if _plain(choice) == plain), None)
+
+
+def needed(name: str) -> str:
+    """What a convention can be, for a message."""
+    if name == "tokens_per_byte":
+        return "a number above zero, tokens divided by bytes of the evaluation set, such as 0.29"
+    return f"one of {', '.join(CHOICES[name])}" if name in CHOICES else "a name"
+
+
+def given(pairs: Mapping[str, Any], option: str) -> tuple[dict[str, Any], list[str]]:
+    """Conventions as options state them, and what is wrong with the others."""
+    problems, known = [], {}
+    for name, value in pairs.items():
+        if name not in NAMES:
+            problems.append(
+                f"{option} {name}={value}: {name!r} is not a convention; they are "
+                f"{listed(NAMES, 9)}"
+            )
+            continue
+        known[name] = understood(name, value)
+        if known[name] is None:
+            problems.append(f"{option} {name}={value}: {name} is {needed(name)}")
+    return {name: value for name, value in known.items() if value is not None}, problems
+
+
+def _plain(text: str) -> str:
+    return "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
