@@ -27,7 +27,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "reference/columns.md"]
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -36,6 +36,7 @@ nb_execution_mode = "off"  # case studies take minutes each, and are committed a
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say types, with dims and units
 autosummary_generate = False
+suppress_warnings = ["ref.python"]  # types in docstrings are words, and some are attributes as well
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False

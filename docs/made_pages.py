@@ -10,10 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 import bayescale
+from bayescale.runs.columns import ALIASES
 
 TITLES = {
     "cards": "Model cards",
     "datasets": "Public run logs",
+    "conventions": "Conventions",
     "decide": "Decisions",
     "errors": "Errors",
     "forecast": "Forecasts",
@@ -29,7 +31,7 @@ TITLES = {
     "trust": "Trust",
     "units": "Units",
 }
-WHOLE = ("cards", "datasets", "errors", "laws", "plots", "trackers", "units")
+WHOLE = ("cards", "conventions", "datasets", "errors", "laws", "plots", "trackers", "units")
 """Modules of which everything public is on their page, not the package's own names alone."""
 
 
@@ -52,7 +54,10 @@ def reference() -> dict[str, list[str]]:
         module = importlib.import_module(f"bayescale.{home}")
         names = [name for name in _public(module) if name not in bayescale.__all__]
         pages.setdefault(home, []).extend(f"{module.__name__}.{name}" for name in names)
-    return {home: pages[home] for home in sorted(filter(pages.get, pages), key=lambda home: _title(home).lower())}
+    return {
+        home: pages[home]
+        for home in sorted(filter(pages.get, pages), key=lambda home: _title(home).lower())
+    }
 
 
 def _title(home: str) -> str:
@@ -106,6 +111,14 @@ def _commands() -> str:
     return text.getvalue()
 
 
+def _columns() -> str:
+    """Names of a run log's columns that are understood, as a table."""
+    rows = [
+        f"| `{c}` | {', '.join(f'`{n}`' for n in names)} |" for c, names in ALIASES.items() if names
+    ]
+    return "\n".join(["| column | also understood |", "|---|---|", *rows, ""])
+
+
 def write_pages(docs: Path) -> None:
     """Write the reference and the commands, and fetch the case studies, below ``docs``."""
     folder = docs / "reference"
@@ -115,6 +128,7 @@ def write_pages(docs: Path) -> None:
     for home, names in pages.items():
         (folder / f"{home}.rst").write_text(_page(home, names), encoding="utf-8")
     (folder / "commands.md").write_text(_commands(), encoding="utf-8")
+    (folder / "columns.md").write_text(_columns(), encoding="utf-8")
     contents = [
         "# Every public name",
         "",

@@ -1,0 +1,1 @@
+bayescale fit chinchilla.csv --law chinchilla -o one.nc

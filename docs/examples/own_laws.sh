@@ -1,0 +1,2 @@
+bayescale fit chinchilla.csv --law tied.py:TIED --card tied.toml -o tied.nc
+bayescale allocate tied.nc --law tied.py:TIED --flops 5.76e23
