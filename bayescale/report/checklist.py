@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bayescale.conventions import UNKNOWN
+from bayescale.conventions.stated import in_words
 from bayescale.posterior import Fit
 from bayescale.runs import Runs
 from bayescale.units import format_size
@@ -97,7 +99,7 @@ def _training(runs: Runs | None) -> list[Item]:
     items += [
         Item(theme, question, None)
         for question in (
-            "On which data, split and tokenizer?",
+            "On which data and split?",
             "With which optimizer and hyperparameters, and how were they chosen at each size?",
             "With which learning-rate schedule, and was it matched to each run's length?",
             "With which batch size and context length?",
@@ -137,17 +139,36 @@ def _counting(runs: Runs | None) -> list[Item]:
         read["flops"] = f"computed: {columns['flops']}"
     return [
         Item(theme, "Where do parameter counts come from?", read.get("params")),
-        Item(theme, "Do they include embeddings?", None),
+        Item(theme, "Do they include embeddings?", _stated(runs, "params")),
         Item(theme, "Where does compute come from?", read.get("flops")),
-        Item(theme, "Does it include attention, embeddings and recomputation?", None),
+        Item(
+            theme,
+            "Does it include attention, embeddings and recomputation?",
+            _stated(runs, "flops"),
+        ),
         Item(theme, "Where does the loss come from?", read.get("loss")),
-        Item(theme, "On which evaluation set was it measured?", None),
+        Item(theme, "In which unit was it logged?", _stated(runs, "loss")),
+        Item(theme, "Per token of which tokenizer?", _tokenizer(runs)),
+        Item(theme, "On which evaluation set was it measured?", _stated(runs, "evaluation_set")),
         Item(
             theme,
             "How well is each loss itself known?",
             read.get("loss_se") and f"its standard error is {read['loss_se']}",
         ),
     ]
+
+
+def _stated(runs: Runs | None, name: str) -> str | None:
+    value = UNKNOWN if runs is None else getattr(runs.conventions, name)
+    return None if value == UNKNOWN else in_words(name, value)
+
+
+def _tokenizer(runs: Runs | None) -> str | None:
+    name = _stated(runs, "tokenizer")
+    per_byte = None if runs is None else runs.conventions.tokens_per_byte
+    if per_byte is None:
+        return name
+    return f"{name or 'one not named'}, {per_byte:.4g} tokens a byte of the evaluation set"
 
 
 def _data(runs: Runs | None) -> list[Item]:

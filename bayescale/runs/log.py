@@ -140,7 +140,7 @@ class Runs:
 
     def __str__(self) -> str:
         sizes = [
-            f"{name} {self[name].min():.3g} to {self[name].max():.3g}"
+            f"{name} {np.nanmin(self[name]):.3g} to {np.nanmax(self[name]):.3g}"
             for name in (*SCALES, "loss")
             if name in self
         ]

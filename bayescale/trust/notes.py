@@ -2,8 +2,10 @@
 
 from bayescale.posterior import Fit
 from bayescale.runs import Note
+from bayescale.trust.design import layout_checks
 from bayescale.trust.identifiability import posterior_notes
 from bayescale.trust.resampling import resampling_notes
+from bayescale.trust.sensitivity import counting_notes
 
 
 def fit_notes(fit: Fit) -> tuple[Note, ...]:
@@ -12,9 +14,18 @@ def fit_notes(fit: Fit) -> tuple[Note, ...]:
     Returns
     -------
     tuple of Note
-        Those of the log as it was read, of :func:`posterior_notes` and, where the fit holds the
-        draws for them, of :func:`resampling_notes`.
+        Those of the log as it was read, of :func:`counting_notes`, of :func:`posterior_notes`
+        and, where the fit holds the draws for them, of :func:`resampling_notes`.
     """
     before = () if fit.runs is None else fit.runs.warnings
     known = all("log_likelihood" in member.tree.children for member in fit.members)
-    return (*before, *posterior_notes(fit), *(resampling_notes(fit) if known else ()))
+    after = resampling_notes(fit) if known else ()
+    return (*before, *_counting_notes(fit), *posterior_notes(fit), *after)
+
+
+def _counting_notes(fit: Fit) -> tuple[Note, ...]:
+    runs = fit.runs
+    if runs is None:
+        return ()
+    laws = [member.law for member in fit.members if "params" in member.law.inputs]
+    return counting_notes(runs, laws[0], layout_checks(runs, laws[0])) if laws else ()

@@ -1,0 +1,137 @@
+"""Counts of parameters that give away what they count.
+
+A count of whole matrices is a number with little freedom: 12 layers width^2, plus vocabulary
+times width for each embedding. Where every size in a log is exactly such a number for one
+vocabulary, with layers and width growing from size to size, that is no accident.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from bayescale.conventions.configuration import Configuration
+
+FEWEST_SIZES = 8
+"""A few sizes fit many shapes by accident: one size fits a given vocabulary three times in ten."""
+
+VOCABULARIES = (
+    32000, 32064, 32128, 32768, 49152, 50000, 50254, 50257, 50272, 50277, 50280, 50304, 50432,
+    51200, 64000, 65024, 65536, 100256, 100277, 100352, 128000, 128256, 131072, 151936, 152064,
+    250880, 256000, 256128, 262144,
+)  # fmt: skip
+"""In tokens, as language models have them, padding included."""
+
+_WIDTH_STEP = 32
+_MOST_WIDTH = 20_480
+_MOST_LAYERS = 200
+_SHAPE = (4.0, 512.0)  # width over layers, of models that are trained
+
+Block = Callable[[np.ndarray], np.ndarray]
+
+
+def _plain(width: np.ndarray) -> np.ndarray:
+    return 4 * width
+
+
+def _gated(width: np.ndarray) -> np.ndarray:
+    return 256 * -(-8 * width // (3 * 256))  # two thirds of four times, in steps of 256
+
+
+_FEED_FORWARD: Mapping[str, tuple[Block, float]] = MappingProxyType(
+    {"plain": (_plain, 0.0), "gated": (_gated, 1.0)}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """What counts of parameters turn out to be.
+
+    Attributes
+    ----------
+    matrices : int
+        How many of vocabulary times width are among them: 1, an output head or an embedding
+        that it shares; 2, both.
+    vocabulary : int
+    shapes : Configuration
+        Of each run.
+    """
+
+    matrices: int
+    vocabulary: int
+    shapes: Configuration
+
+    @property
+    def convention(self) -> str:
+        """As :class:`Conventions` names it."""
+        return "no_input_embedding" if self.matrices == 1 else "all"
+
+
+def recognise(params: np.ndarray) -> Recognised | None:
+    """Shapes of which these are the exact parameter counts, if there is one way only.
+
+    Parameters
+    ----------
+    params : array, shape (run,)
+
+    Returns
+    -------
+    Recognised or None
+        None too where there are fewer than :data:`FEWEST_SIZES` sizes.
+
+    Notes
+    -----
+    Known are blocks of 12 width^2 and those of gated feed-forward layers of 8/3 width, rounded
+    up to 256, without biases and gains; widths are multiples of 32.
+    """
+    sizes, run = np.unique(params, return_inverse=True)
+    whole = np.all(np.isfinite(sizes)) and np.all(sizes == np.round(sizes))
+    if len(sizes) < FEWEST_SIZES or not whole or sizes[-1] > 2**53:
+        return None
+    sizes = sizes.astype(np.int64)
+    found = []
+    for feed_forward, gated in _FEED_FORWARD.values():
+        for vocabulary in VOCABULARIES:
+            for matrices in (1, 2):
+                shapes = _solve(sizes, feed_forward, gated, vocabulary * matrices)
+                if shapes is not None:
+                    found.append((matrices, vocabulary, gated, feed_forward, shapes))
+    if len(found) != 1:
+        return None
+    ((matrices, vocabulary, gated, feed_forward, (width, layers)),) = found
+    return Recognised(
+        matrices,
+        vocabulary,
+        Configuration(
+            layers=layers[run].astype(float),
+            width=width[run].astype(float),
+            feed_forward=feed_forward(width)[run].astype(float),
+            vocabulary=float(vocabulary),
+            gated=gated,
+            tied_head=0.0,
+        ),
+    )
+
+
+def _solve(
+    sizes: np.ndarray, feed_forward: Block, gated: float, per_width: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Width and layers for each size, growing from size to size; None where one has none."""
+    width = np.arange(_WIDTH_STEP, _MOST_WIDTH + 1, _WIDTH_STEP, dtype=np.int64)
+    block = 4 * width**2 + int(2 + gated) * width * feed_forward(width)
+    widths, depths = [], []
+    least = (0, 0)
+    for size in sizes:
+        rest = size - per_width * width
+        layers = rest // block
+        fits = (rest > 0) & (rest % block == 0) & (layers <= _MOST_LAYERS)
+        fits &= (width >= _SHAPE[0] * layers) & (width <= _SHAPE[1] * layers)
+        fits &= (width >= least[0]) & (layers >= least[1])
+        if fits.sum() != 1:
+            return None
+        (i,) = np.flatnonzero(fits)
+        least = (int(width[i]), int(layers[i]))
+        widths.append(width[i])
+        depths.append(layers[i])
+    return np.array(widths), np.array(depths)
