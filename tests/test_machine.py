@@ -120,7 +120,8 @@ def test_two_processes_at_once_leave_one_entry_and_draw_the_same(tmp_path: Path)
         one, other = both.map(run_tiny, [tmp_path, tmp_path])
     assert one[1] == other[1]
     assert len(entries(tmp_path)) == 1
-    assert len(list(tmp_path.iterdir())) == 1  # nothing half-made is left
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == entries(tmp_path)
+    assert sorted([one[0], other[0]]) == [0, 1]  # one waited for the other
     assert run_tiny(tmp_path)[0] == 0
 
 
@@ -178,7 +179,7 @@ def test_kept_code_answers_to_its_own_key_alone(tmp_path: Path) -> None:
 
 def test_nothing_is_kept_without_a_key(tmp_path: Path) -> None:
     machine(tiny, folder=tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not entries(tmp_path)
 
 
 def test_a_place_that_is_no_folder_is_passed_over(tmp_path: Path) -> None:
@@ -214,4 +215,4 @@ def test_an_unknown_engine_is_used_in_its_own_way_and_that_is_told(
         made = machine(tiny, "tiny", tmp_path)
     tree = nutpie.sample(made, draws=20, tune=50, chains=1, seed=1, progress_bar=False)
     assert tree["posterior"]["mu"].shape == (1, 20)
-    assert not list(tmp_path.iterdir())
+    assert not entries(tmp_path)

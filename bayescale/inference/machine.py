@@ -15,13 +15,14 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import numpy as np
 import pandas as pd
 import platformdirs
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pymc as pm
 
 MOST_KEPT = 64
+LONGEST_WAIT = 120  # seconds
 _MODULE, _DESCRIPTION = "functions.py", "model.json"
 
 _SOURCE = '''\
@@ -157,10 +159,18 @@ def machine(
     """
     home = folder or Path(platformdirs.user_cache_dir("bayescale")) / "compiled"
     kept = home / hashlib.sha256((key or "").encode()).hexdigest()[:32]
-    if key is not None:
-        with suppress(Exception):  # whatever is wrong with what was kept, it is made anew
+    if key is None:
+        return _make(build(), home, None)
+    with suppress(Exception):  # whatever is wrong with what was kept, it is made anew
+        return _load(kept)
+    with _turn(home, kept.name):
+        with suppress(Exception):  # another process may have made it meanwhile
             return _load(kept)
-    model = build()
+        return _make(build(), home, kept)
+
+
+def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
+    """Compile a model, and keep it at a place of its own where one is given."""
     with tempfile.TemporaryDirectory(dir=_writable(home), prefix=".making-") as name:
         made = Path(name) / "made"
         made.mkdir(mode=0o700)
@@ -172,10 +182,25 @@ def machine(
             text = f"compiled by nutpie's own, slower way: {type(error).__name__}: {error}"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
             return nutpie.compile_pymc_model(model, backend="numba")
-        if key is not None:
+        if kept is not None:
             with suppress(OSError):
                 _keep(made, kept)
     return compiled
+
+
+@contextmanager
+def _turn(home: Path, name: str) -> Iterator[None]:
+    """One process compiles and the others wait for it, a while: twice the work is no harm."""
+    if _writable(home) is None:
+        yield
+        return
+    lock = filelock.FileLock(home / f".{name}.lock")
+    with suppress(filelock.Timeout, OSError):
+        lock.acquire(timeout=LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _writable(home: Path) -> Path | None:
@@ -197,6 +222,7 @@ def _keep(made: Path, kept: Path) -> None:
     others = sorted(kept.parent.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
     for path in others[:-MOST_KEPT]:
         shutil.rmtree(path, ignore_errors=True)
+        (kept.parent / f".{path.name}.lock").unlink(missing_ok=True)
 
 
 def _compile(model: "pm.Model", folder: Path) -> Machine:
