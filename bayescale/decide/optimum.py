@@ -5,6 +5,7 @@ The best split is searched for on the line of all that a budget buys.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -47,6 +48,17 @@ class Best:
     def at(self, flops: np.ndarray) -> np.ndarray:
         """Where in ``flops`` the budget nearest to each of these is."""
         return np.abs(np.log(self.flops)[:, None] - np.log(flops)).argmin(axis=0)
+
+    @cached_property
+    def log_curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log budgets (step,), finer than these, and the log of the least loss (draw, step)."""
+        from scipy.interpolate import PchipInterpolator
+
+        rungs = np.log(self.flops)
+        fine = np.linspace(rungs[0], rungs[-1], 8 * len(rungs))
+        fine = np.unique(np.concatenate([rungs, fine]))
+        curve = PchipInterpolator(rungs, np.log(self.loss), axis=1)(fine)
+        return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
 
 
 def deciding(posterior: Posterior, drift: bool) -> Posterior:
@@ -225,12 +237,7 @@ def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:
     numpy.ndarray
         Between the smallest and the largest budget of the ladder, at which it stops.
     """
-    from scipy.interpolate import PchipInterpolator
-
-    rungs = np.log(best.flops)
-    fine = np.unique(np.concatenate([rungs, np.linspace(rungs[0], rungs[-1], 8 * len(rungs))]))
-    curve = PchipInterpolator(rungs, np.log(best.loss), axis=1)(fine)
-    curve = np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
+    fine, curve = best.log_curve
     log_loss = np.log(loss)
     found = np.empty_like(loss)
     for i in range(loss.shape[1]):

@@ -184,28 +184,27 @@ def _allocation(answers: Answers) -> None:
     allocation = answers.allocation
     if allocation is None:
         return
-    said, mass = allocation.to_json(), f"{allocation.interval:.0%} interval"
-    choice = said["choice"]
+    said, mass = allocation.to_frame().iloc[0], f"{allocation.interval:.0%} interval"
+    params, tokens = said["choice_params"], said["choice_tokens"]
     st.header("Allocation")
     columns = st.columns(3)
     for column, name, value in (
-        (columns[0], "params", choice["params"]),
-        (columns[1], "tokens", choice["tokens"]),
-        (columns[2], "tokens_per_param", choice["tokens"] / choice["params"]),
+        (columns[0], "params", params),
+        (columns[1], "tokens", tokens),
+        (columns[2], "tokens_per_param", tokens / params),
     ):
         told = format_size if name != "tokens_per_param" else "{:.3g}".format
         column.metric(name.replace("_", " ").capitalize(), told(value))
-        ends = f"{told(said[name]['lower'])} to {told(said[name]['upper'])}"
+        ends = f"{told(said[f'{name}_lower'])} to {told(said[f'{name}_upper'])}"
         column.markdown(plain(f"each draw's best, {mass}: {ends}"))
     notes = [f"The choice gives up {allocation.choice.told(0, allocation.interval, None)}."]
-    if "epochs" in said:
-        unique = said["limits"]["unique_tokens"]
+    unique = allocation.limits.unique_tokens
+    if unique is not None:
         notes.append(
-            f"Epochs: {max(choice['tokens'] / unique, 1.0):.3g} over {format_size(unique)} unique "
-            f"tokens; each draw's best {said['epochs']['lower']:.3g} to "
-            f"{said['epochs']['upper']:.3g}."
+            f"Epochs: {max(tokens / unique, 1.0):.3g} over {format_size(unique)} unique "
+            f"tokens; each draw's best {said['epochs_lower']:.3g} to {said['epochs_upper']:.3g}."
         )
-    unspent = 1 - said["spent"] / said["flops"]
+    unspent = 1 - said["choice_flops"] / said["flops"]
     if unspent > 0.01:
         notes.append(f"The limits leave {unspent:.0%} of the budget unspent.")
     for note in notes:
