@@ -22,9 +22,9 @@ language = "en"
 
 extensions = [
     "myst_nb",
+    "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build", "examples", "reference/columns.md"]
@@ -36,10 +36,7 @@ nb_execution_mode = "off"  # case studies take minutes each, and are committed a
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say types, with dims and units
 autosummary_generate = False
-suppress_warnings = ["ref.python"]  # types in docstrings are words, and some are attributes as well
-napoleon_google_docstring = False
-napoleon_use_ivar = True
-napoleon_use_rtype = False
+numpydoc_show_class_members = False  # autodoc shows them already
 
 html_theme = "furo"
 html_static_path = ["style.css"]

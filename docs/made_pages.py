@@ -77,7 +77,8 @@ def _documented(value: object) -> bool:
 def _directive(full: str) -> list[str]:
     value = _value(full)
     if inspect.isclass(value):
-        return [f".. autoclass:: {full}", "   :members:", "   :show-inheritance:", ""]
+        kind = "autoexception" if issubclass(value, Exception) else "autoclass"
+        return [f".. {kind}:: {full}", "   :members:", ""]
     if inspect.isroutine(value):
         return [f".. autofunction:: {full}", ""]
     about = f"A {type(value).__name__}."

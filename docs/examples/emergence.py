@@ -1,11 +1,17 @@
+import matplotlib.pyplot as plt
 import numpy as np
 
 import bayescale
 
 fit = bayescale.open_posterior("fit.nc")
-path = np.geomspace(1e19, 1e24, 40)
-scores = bayescale.emergence(fit, flops=path, answer_tokens=(1, 5, 25))
-end = scores.to_frame().query("flops == flops.max()")
-columns = ["metric", "median", "lower", "upper"]
-print(end[columns].to_string(index=False, float_format="{:.3g}".format))
-bayescale.plot_emergence(scores)
+asked = {"flops": np.geomspace(1e19, 1e24, 40), "answer_tokens": (1, 5)}
+alike = bayescale.emergence(fit, **asked)
+differing = bayescale.emergence(fit, **asked, dispersion=4.3, decoding="greedy")
+for scores in (alike, differing):
+    end = scores.to_frame().query("flops == flops.max() and metric == 'exact_match_5'")
+    print(end[["metric", "median", "lower", "upper"]].to_string(index=False))
+
+figure, axes = plt.subplots(1, 2, layout="constrained")
+titles = ("tokens alike", "answers differ, greedy")
+for ax, scores, title in zip(axes, (alike, differing), titles, strict=True):
+    bayescale.plot_emergence(scores, ax).set_title(title)
