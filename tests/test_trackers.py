@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -439,6 +440,12 @@ def test_a_folder_of_none_or_of_two_trackers(tmp_path: Path) -> None:
         f"folder {str(tmp_path)!r} holds nothing of a tracker: no *tfevents*, trainer_state.json "
         "or run-ID.wandb file"
     )
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "meta.yaml").write_text("experiment_id: 0")
+    assert wrong(import_runs, tmp_path, CHOICE) == (
+        f"folder {str(tmp_path)!r} is an MLflow store of loose files: serve it with mlflow server "
+        f"--backend-store-uri {tmp_path}, and name the server's address"
+    )
     written.trainer_state(tmp_path, SMALL[0])
     written.event_file(tmp_path, SMALL[0])
     assert wrong(import_runs, tmp_path, CHOICE) == (
@@ -558,6 +565,17 @@ def test_a_project_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong(import_runs, "team/empty", choice, tracker="wandb") == (
         "Weights & Biases team/empty holds no runs: name what holds some"
     )
+
+
+def test_the_client_takes_what_it_is_asked() -> None:
+    from wandb.apis.public import Api
+    from wandb.apis.public import Run as ClientRun
+
+    fake = written.FakeWandb({"team/scaling": SMALL})
+    (run, *_) = fake.runs("team/scaling", order="+created_at")
+    for real, stood_in in ((Api.runs, fake.runs), (ClientRun.scan_history, run.scan_history)):
+        assert set(signature(stood_in).parameters) <= set(signature(real).parameters)
+    assert all(hasattr(ClientRun, name) for name in ("summary_metrics", "config", "state", "name"))
 
 
 def test_a_run_log_is_not_an_export(tmp_path: Path) -> None:

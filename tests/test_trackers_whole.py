@@ -73,15 +73,20 @@ def server(store: Path) -> Iterator[str]:
     ) as process:
         address = f"http://127.0.0.1:{port}"
         try:
-            for _ in range(600):
-                try:
-                    urllib.request.urlopen(f"{address}/health", timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
+            while not _healthy(address):
+                assert process.poll() is None, "the server ended before it served"
+                time.sleep(0.2)
             yield address
         finally:
             process.terminate()
+
+
+def _healthy(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 MLFLOW = {"params": "params.n_params", "tokens": f"metrics.{TOKENS}"}
@@ -238,6 +243,26 @@ def long_offline(folder: Path, points: int) -> Path:
     return folder / "wandb"
 
 
+def long_state(folder: Path, points: int) -> Path:
+    path = written.trainer_state(folder / "out", Run("long", 1e8, []))
+    start, _, end = path.read_text().partition('"log_history": [')
+    with path.open("w") as stream:
+        stream.write(f'{start}"log_history": [')
+        for step in range(points):
+            comma = "," if step else ""
+            stream.write(f'{comma}{{"{LOSS}": {2.0 + 1 / (1 + step)}, "step": {step}}}')
+        stream.write(end)
+    return folder / "out"
+
+
+def long_history(folder: Path, points: int) -> Path:
+    (folder / "histories").mkdir()
+    with (folder / "histories" / "long.csv").open("w") as stream:
+        stream.write(f"_step,{LOSS}\n")
+        stream.writelines(f"{step},{2.0 + 1 / (1 + step)}\n" for step in range(points))
+    return written.wandb_table(folder / "export.csv", [Run("long", 1e8, [])])
+
+
 READ = """
 import sys
 from pathlib import Path
@@ -249,7 +274,9 @@ def peak():
 
 def loss(source):
     choice = Choice(metric="eval/loss", columns={"params": sys.argv[3]}, smooth="mean:100")
-    return import_runs(source, choice).frame["loss"][0]
+    beside = Path(source).parent / "histories"
+    history = beside if beside.exists() else None
+    return import_runs(source, choice, history=history).frame["loss"][0]
 
 loss(sys.argv[1])
 before = peak()
@@ -259,6 +286,8 @@ print(peak() - before, value)
 LONG = [
     (long_store, "params.n_params"),
     pytest.param(long_events, "hparams.n_params", marks=pytest.mark.slow),
+    pytest.param(long_state, "config.n_params", marks=pytest.mark.slow),
+    pytest.param(long_history, "table.n_params", marks=pytest.mark.slow),
     pytest.param(long_offline, "config.n_params", marks=pytest.mark.slow),
 ]
 

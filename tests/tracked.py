@@ -277,7 +277,7 @@ class FakeWandb:
             name=run.name,
             state="finished" if run.finished else "crashed",
             config={"model": {"n_params": run.params}},
-            summary={LOSS: last[1], TOKENS: last[2]},
+            summary_metrics={LOSS: last[1], TOKENS: last[2]},
             scan_history=scan_history,
         )
 

@@ -7,15 +7,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bayescale.errors import TrackerError, collected
-from bayescale.runs.log import LABELS, NUMBERS, SCALES
+from bayescale.runs.log import LABELS, NUMBERS, SCALES, SHAPES
+from bayescale.runs.statements import COLUMN_OF
 from bayescale.trackers.tracked import History
 
 Refusal = Literal["error", "drop", "keep"]
 Repeats = Literal["error", "drop", "last"]
 
-NAMES = tuple(name for name in (*NUMBERS, *LABELS) if name not in ("loss", "run_id"))
+NAMES = tuple(
+    name
+    for name in (*NUMBERS, *LABELS, *SHAPES, *COLUMN_OF.values())
+    if name not in ("loss", "run_id")
+)
 """Columns of a run log that a place in a tracker can fill."""
-GROWING = ("tokens", "flops", "unique_tokens", "epochs")
+GROWING = ("tokens", "flops", "unique_tokens", "epochs", "steps")
 """Those that go on growing while a run trains."""
 
 
@@ -70,7 +75,7 @@ class Choice:
             for name in self.columns
             if name not in NAMES
         ]
-        if not set(SCALES) & set(self.columns):
+        if not {*SCALES, "layers"} & set(self.columns):
             problems.append(
                 "none of params, tokens and flops has a place: name at least one, for example "
                 "--column params=config.n_params"

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bayescale.errors import TrackerError
-from bayescale.trackers.tracked import History, Tracked, TrackedRun, flattened
+from bayescale.trackers.tracked import History, Points, Tracked, TrackedRun, as_number, flattened
 
 KEEPS, SERIES = ("state.", "config."), "history."
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
@@ -53,27 +53,20 @@ def trainer_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
 
 
 def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun:
-    seen: set[str] = set()
-    read = {path: _state(path, metrics, seen) for path in _candidates(files)}
-    path, state = max(read.items(), key=lambda item: item[1]["global_step"])
-    step, most = state["global_step"], state.get("max_steps") or 0
-    entries = [entry for entry in state["log_history"] if entry is not None]
-    single = {k: v for k, v in state.items() if isinstance(v, str | int | float)}
-    places = flattened(single, "state.")
+    states = [(_state(path, metrics), path) for path in _candidates(files)]
+    state, path = max(states, key=lambda pair: pair[0].step)
     configs = (home / "config.json" for home in (path.parent, path.parent.parent))
-    if config := next(filter(Path.is_file, configs), None):
-        places |= flattened(_json(config), "config.")
+    config = next(filter(Path.is_file, configs), None)
+    settings = {} if config is None else flattened(_json(config), "config.")
+    most = state.single.get("max_steps") or 0
     return TrackedRun(
         id=name,
         name=name,
-        state=f"at step {step} of {most}" if most > 0 else f"at step {step}",
-        finished=step >= most if most > 0 else None,
-        places=places,
-        metrics=tuple(sorted(seen - {"step", "epoch"})),
-        histories={
-            metric: History.of((at, values[metric]) for at, values in entries if metric in values)
-            for metric in metrics
-        },
+        state=f"at step {state.step} of {most}" if most > 0 else f"at step {state.step}",
+        finished=state.step >= most if most > 0 else None,
+        places=flattened(state.single, "state.") | settings,
+        metrics=state.metrics,
+        histories=state.histories,
     )
 
 
@@ -85,23 +78,35 @@ def _candidates(files: Sequence[Path]) -> list[Path]:
     return [*beside, *last[-1:]]
 
 
-def _state(path: Path, metrics: Sequence[str], seen: set[str]) -> dict[str, Any]:
-    """The state, of whose history only what was asked for is kept while it is parsed."""
+class _State(NamedTuple):
+    step: int
+    single: dict[str, Any]
+    metrics: tuple[str, ...]
+    histories: dict[str, History]
 
-    def kept(record: dict[str, Any]) -> Any:
+
+def _state(path: Path, metrics: Sequence[str]) -> _State:
+    """A state, of whose history nothing is kept but the points asked for while it is parsed."""
+    points = Points(metrics)
+    seen: set[str] = set()
+
+    def passed(record: dict[str, Any]) -> dict[str, Any] | None:
         if "log_history" in record or "step" not in record:
             return record
         seen.update(record)
-        values = {metric: record[metric] for metric in metrics if metric in record}
-        return (record["step"], values) if values else None
+        for metric in metrics:
+            points.add(metric, record["step"], as_number(record.get(metric)))
+        return None
 
-    state = _json(path, kept)
+    state = _json(path, passed)
     if not (isinstance(state, dict) and {"log_history", "global_step"} <= set(state)):
         raise TrackerError(
             f"{path} is not a state of the Hugging Face Trainer: it lacks log_history or "
             "global_step; take it out of the folder"
         )
-    return state
+    single = {key: value for key, value in state.items() if isinstance(value, str | int | float)}
+    names = tuple(sorted(seen - {"step", "epoch"}))
+    return _State(state["global_step"], single, names, points.histories())
 
 
 def _json(path: Path, hook: Any = None) -> Any:

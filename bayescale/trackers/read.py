@@ -248,6 +248,11 @@ def _tracker_of(source: str | Path) -> Tracker:
                 f"folder {str(source)!r} holds files of more than one tracker, {listed(found)}: "
                 "choose with --from"
             )
+        if any(path.glob("*/meta.yaml")):
+            raise TrackerError(
+                f"folder {str(source)!r} is an MLflow store of loose files: serve it with mlflow "
+                f"server --backend-store-uri {source}, and name the server's address"
+            )
         raise TrackerError(
             f"folder {str(source)!r} holds nothing of a tracker: no *tfevents*, "
             "trainer_state.json or run-ID.wandb file"

@@ -1,15 +1,12 @@
 """TensorBoard event files: a folder a run, read record by record, other tags passed over."""
 
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bayescale.errors import TrackerError
 from bayescale.trackers.records import Records, event_frames
-from bayescale.trackers.tracked import History, Tracked, TrackedRun, require_package
+from bayescale.trackers.tracked import Points, Tracked, TrackedRun, require_package
 
 KEEPS, SERIES = ("hparams.",), "scalars."
 _HPARAMS = "_hparams_/session_start_info"
@@ -54,7 +51,7 @@ def event_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
 def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun:
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-    wanted = {metric: (array("q"), array("d")) for metric in metrics}
+    points = Points(metrics)
     marks = [text.encode() for text in (*metrics, _HPARAMS)]
     places: dict[str, Any] = {}
     cuts = []
@@ -65,24 +62,18 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
                 continue  # not worth parsing
             event = Event.FromString(record)
             for value in event.summary.value:
-                if value.tag in wanted and (number := _scalar(value)) is not None:
-                    steps, values = wanted[value.tag]
-                    steps.append(event.step)
-                    values.append(number)
+                if value.tag in points:
+                    points.add(value.tag, event.step, _scalar(value))
                 elif value.tag == _HPARAMS:
                     places |= _hparams(value.metadata.plugin_data.content)
         cuts += [records.cut] if records.cut else []
-    histories = {
-        tag: History(np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64))
-        for tag, (steps, values) in wanted.items()
-        if len(steps)
-    }
+    histories = points.histories()
     return TrackedRun(
         id=name,
         name=name,
         cut="; ".join(cuts),
         places=places,
-        metrics=() if set(wanted) == set(histories) else _tags(files),
+        metrics=() if set(metrics) <= set(histories) else _tags(files),
         histories=histories,
     )
 

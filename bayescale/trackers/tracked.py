@@ -1,6 +1,7 @@
 """A run as its tracker holds it, whichever tracker that is."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -24,13 +25,30 @@ class History(NamedTuple):
         table = np.fromiter(points, dtype=_POINT)
         return cls(table["step"], table["value"])
 
-    @classmethod
-    def joined(cls, parts: "list[History]") -> "History":
-        """Parts one after the other."""
-        return cls(
-            np.concatenate([part.steps for part in parts]),
-            np.concatenate([part.values for part in parts]),
-        )
+
+class Points:
+    """Histories of several metrics as they come in, 16 bytes a point."""
+
+    def __init__(self, metrics: Sequence[str]) -> None:
+        self._points = {metric: (array("q"), array("d")) for metric in metrics}
+
+    def __contains__(self, metric: str) -> bool:
+        return metric in self._points
+
+    def add(self, metric: str, step: int, value: float | None) -> None:
+        """Add a point, where there is a value."""
+        if value is not None:
+            steps, values = self._points[metric]
+            steps.append(step)
+            values.append(value)
+
+    def histories(self) -> dict[str, History]:
+        """What came in, of those metrics that did."""
+        return {
+            metric: History(np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64))
+            for metric, (steps, values) in self._points.items()
+            if len(steps)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +112,16 @@ def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def as_number(value: Any) -> float | None:
+    """A number, NaN and infinity in words included; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def require_package(module: str, extra: str, what: str) -> None:

@@ -4,8 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bayescale.errors import TrackerError
-from bayescale.trackers.tracked import History, Tracked, TrackedRun, flattened, require_package
-from bayescale.trackers.wandb_offline import KEEPS, SERIES, as_number
+from bayescale.trackers.tracked import (
+    History,
+    Tracked,
+    TrackedRun,
+    as_number,
+    flattened,
+    require_package,
+)
+from bayescale.trackers.wandb_offline import KEEPS, SERIES
 
 SECONDS = 60
 ROWS = 10_000  # of history a request
@@ -38,7 +45,7 @@ def _runs(project: str, metrics: Sequence[str]) -> Iterator[TrackedRun]:
 
     try:
         for run in wandb.Api(timeout=SECONDS).runs(project, order="+created_at"):
-            summary = dict(run.summary)
+            summary = run.summary_metrics
             yield TrackedRun(
                 id=run.id,
                 name=run.name,

@@ -11,8 +11,7 @@ import pandas as pd
 
 from bayescale.errors import RunLogError, TrackerError, listed
 from bayescale.runs.files import load_table
-from bayescale.trackers.tracked import History, Tracked, TrackedRun
-from bayescale.trackers.wandb_offline import as_number
+from bayescale.trackers.tracked import History, Tracked, TrackedRun, as_number
 
 KEEPS, SERIES = ("table.",), "history."
 STEPS = ("_step", "Step", "step")

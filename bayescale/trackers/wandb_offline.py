@@ -1,16 +1,20 @@
 """Weights & Biases runs as they were written on this computer: folders with a ``run-ID.wandb``."""
 
 import json
-from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bayescale.errors import TrackerError
 from bayescale.trackers.records import Records, run_frames
-from bayescale.trackers.tracked import History, Tracked, TrackedRun, flattened, require_package
+from bayescale.trackers.tracked import (
+    Points,
+    Tracked,
+    TrackedRun,
+    as_number,
+    flattened,
+    require_package,
+)
 
 KEEPS, SERIES = ("config.", "summary."), "history."
 
@@ -48,7 +52,7 @@ def _run(path: Path, metrics: Sequence[str]) -> TrackedRun:
     from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
 
     run_id = name = path.stem.removeprefix("run-")
-    points = {metric: (array("q"), array("d")) for metric in metrics}
+    points = Points(metrics)
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     code: int | None = None
@@ -64,7 +68,10 @@ def _run(path: Path, metrics: Sequence[str]) -> TrackedRun:
             case "summary":
                 summary |= _values(record.summary.update)
             case "history":
-                _append(points, record.history)
+                for item in record.history.item:
+                    if (key := _key(item)) in points:
+                        number = as_number(json.loads(item.value_json))
+                        points.add(key, record.history.step.num, number)
             case "exit":
                 code = record.exit.exit_code
     state = "without an end" if code is None else "finished" if code == 0 else "failed"
@@ -76,11 +83,7 @@ def _run(path: Path, metrics: Sequence[str]) -> TrackedRun:
         cut=records.cut,
         places=flattened(config, "config.") | flattened(summary, "summary."),
         metrics=tuple(sorted(key for key in summary if not key.startswith("_"))),
-        histories={
-            metric: History(np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64))
-            for metric, (steps, values) in points.items()
-            if len(steps)
-        },
+        histories=points.histories(),
     )
 
 
@@ -90,22 +93,3 @@ def _key(item: Any) -> str:
 
 def _values(items: Iterable[Any]) -> dict[str, Any]:
     return {_key(item): json.loads(item.value_json) for item in items}
-
-
-def _append(points: dict[str, tuple[array, array]], history: Any) -> None:
-    for item in history.item:
-        if (found := points.get(_key(item))) is not None:
-            number = as_number(json.loads(item.value_json))
-            if number is not None:
-                found[0].append(history.step.num)
-                found[1].append(number)
-
-
-def as_number(value: Any) -> float | None:
-    """A number as W&B's JSON has it, where NaN and infinity are words; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
