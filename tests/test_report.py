@@ -1,6 +1,5 @@
 """The report: every number as its command prints it, nothing from outside, and bad input told."""
 
-import base64
 import os
 import re
 import subprocess
@@ -25,6 +24,7 @@ from bayescale.laws import find_law
 from bayescale.posterior import Pool, Posterior, save
 from bayescale.report import Report, decisions, render, report, write
 from bayescale.report.checklist import checklist
+from bayescale.report.figures import INKS
 from bayescale.runs import Runs, read_runs
 
 ALL = [
@@ -460,12 +460,28 @@ def test_it_needs_nothing_from_outside(page: str) -> None:
             value = attrs.get(name) or ""
             assert not value or value.startswith(("#", "data:")), (tag, value)
         assert not [name for name in attrs if name.startswith("on")]
-    assert "url(" not in page
+    assert set(re.findall(r"url\((.)", page)) == {"#"}
     assert "@import" not in page
-    for image in parsed.of("img"):
-        svg = base64.b64decode((image["src"] or "").partition(",")[2]).decode()
-        links = re.findall(r'(?:href|src)="([^"#][^"]*)"', svg)
-        assert all(link.startswith("data:") for link in links)
+
+
+def test_drawings_keep_to_themselves(page: str) -> None:
+    """What one refers to is there once, whatever the others hold."""
+    parsed = Page(page)
+    names = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
+    assert len(names) == len(set(names))
+    asked = set(re.findall(r"url\(#([^)]+)\)", page))
+    asked |= {(attrs["href"] or "")[1:] for attrs in parsed.of("use")}
+    assert len(asked) > 100
+    assert asked <= set(names)
+
+
+def test_drawings_take_the_colours_of_the_page(page: str) -> None:
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.S))
+    for colour, variable in INKS.items():
+        assert colour.lower() not in drawings
+        assert f"var(--{variable})" in drawings
+    assert "<style" not in drawings
+    assert "<!--" not in drawings
 
 
 def test_it_can_be_heard_and_reached(page: str) -> None:
@@ -476,8 +492,8 @@ def test_it_can_be_heard_and_reached(page: str) -> None:
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
-    assert all(len(image["alt"] or "") > 40 for image in parsed.of("img"))
-    assert len(parsed.of("img")) == 6
+    assert all(len(drawing["aria-label"] or "") > 40 for drawing in parsed.of("svg"))
+    assert [drawing["role"] for drawing in parsed.of("svg")] == ["img"] * 6
     assert all(head["scope"] in ("row", "col") for head in parsed.of("th"))
     assert len(parsed.of("caption")) == len(parsed.of("table"))
     anchors = {attrs["id"] for _, attrs in parsed.tags if attrs.get("id")}
@@ -505,6 +521,8 @@ def test_words_stand_out_from_what_is_behind(page: str, scheme: int) -> None:
     for name, ground in pairs:
         low, high = sorted(_luminance(colours[which]) for which in (name, ground))
         assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
+    low, high = sorted(_luminance(colours[which]) for which in ("blue", "page"))
+    assert (high + 0.05) / (low + 0.05) >= 3  # as of all that is drawn and is no word
 
 
 def test_it_opens_in_a_browser(made: Report, tmp_path: Path) -> None:
@@ -514,13 +532,33 @@ def test_it_opens_in_a_browser(made: Report, tmp_path: Path) -> None:
         for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
             browser.open(path.as_uri(), width=width, dark=dark)
             assert {url.partition(":")[0] for url in browser.requests()} <= {"file", "data"}
-            assert [url for url in browser.requests() if url.startswith("file")] == [path.as_uri()]
+            assert {url for url in browser.requests() if url.startswith("file")} == {path.as_uri()}
             assert browser.complaints() == []
-            images = browser.find(
-                "[...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])"
+            widths = browser.find(
+                "[...document.querySelectorAll('figure svg')].map(i => i.clientWidth)"
             )
-            assert len(images) == 6
-            assert all(done and natural > 0 and shown > 250 for done, natural, shown in images)
+            assert len(widths) == 6
+            assert min(widths) > 250
             assert browser.find("document.documentElement.scrollWidth") <= width
             ground = browser.find("getComputedStyle(document.body).backgroundColor")
             assert ground == ("rgb(20, 23, 26)" if dark else "rgb(255, 255, 255)")
+            assert words_drawn(browser) == {"rgb(230, 233, 236)" if dark else "rgb(27, 31, 36)"}
+
+
+def words_drawn(browser: Browser) -> set[str]:
+    """Colours of the letters in figures."""
+    return set(
+        browser.find("[...document.querySelectorAll('figure use')].map(u => u.style.fill ? null : "
+                     "getComputedStyle(u).fill).filter(fill => fill)")
+    )  # fmt: skip
+
+
+def test_it_is_printed_on_white_paper_from_a_dark_screen(made: Report, tmp_path: Path) -> None:
+    path = write(made, tmp_path / "page.html")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path.as_uri(), width=1000, dark=True)
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        browser.call("Emulation.setEmulatedMedia", media="print", features=dark)
+        ground = browser.find("getComputedStyle(document.body).backgroundColor")
+        assert ground == "rgb(255, 255, 255)"
+        assert words_drawn(browser) == {"rgb(0, 0, 0)"}

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from bayescale.plots import plot_allocation, plot_next_run
 from bayescale.report.asked import Asked
 from bayescale.report.blocks import Block, Bullets, Facts, Table, Text
-from bayescale.report.written import SIZE, UNIT, as_few, as_flop, as_nats, as_share, drawn
+from bayescale.report.figures import drawn
+from bayescale.report.written import SIZE, UNIT, as_few, as_flop, as_nats, as_share
 from bayescale.units import format_size
 
 MOST_CANDIDATES, MOST_BOUGHT = 8, 10

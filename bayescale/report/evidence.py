@@ -15,6 +15,7 @@ from bayescale.report.blocks import (
     Table,
     Text,
 )
+from bayescale.report.figures import drawn
 from bayescale.report.written import (
     SIZE,
     UNIT,
@@ -23,7 +24,6 @@ from bayescale.report.written import (
     as_more,
     as_share,
     as_tenths,
-    drawn,
 )
 from bayescale.trust.checks import Check
 from bayescale.trust.identifiability import identifiability_checks

@@ -7,7 +7,8 @@ from bayescale.plots import plot_downstream, plot_forecast
 from bayescale.report.asked import Asked
 from bayescale.report.blocks import Answer, Block, Facts, Prose, Table, Text
 from bayescale.report.evidence import horizon_told
-from bayescale.report.written import SIZE, UNIT, as_few, as_loss, as_share, drawn, unit_of
+from bayescale.report.figures import drawn
+from bayescale.report.written import SIZE, UNIT, as_few, as_loss, as_share, unit_of
 from bayescale.units import format_size
 from bayescale.verdict import NEXT_LOWER_LOSS
 

@@ -1,23 +1,30 @@
 """A report as one HTML page that needs nothing else: no network, no script, no other file."""
 
-from base64 import b64encode
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bayescale.files import replacing
-from bayescale.report.blocks import Report, Told
+from bayescale.report.blocks import Figure, Report, Told
+from bayescale.report.figures import inline
 
 
 def render(report: Report) -> str:
     """The page's HTML. Whatever comes from a run log or a card is escaped."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    numbers = count(1)
+
+    def shown(figure: Figure) -> Markup:
+        return Markup(inline(figure, f"f{next(numbers)}"))
 
     source = resources.files("bayescale.report").joinpath("report.html.j2").read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["data_uri"] = _data_uri
+    environment.filters["inline"] = shown
     environment.tests["told"] = _is_told
     return environment.from_string(source).render(report=report)
 
@@ -34,10 +41,6 @@ def write(report: Report, path: str | Path) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
-
-
-def _data_uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
 
 
 def _is_told(value: Any) -> bool:

@@ -1,17 +1,9 @@
-"""How values are written, and figures drawn."""
+"""How values are written."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from bayescale.report.asked import Asked
-from bayescale.report.blocks import Figure
 from bayescale.units import format_size
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-DENSE = 2000
-"""Points from which on a figure holds a picture of them: as shapes they would fill the page."""
 
 
 def as_loss(value: float) -> str:
@@ -58,21 +50,3 @@ UNIT = {"params": "params", "tokens": "tokens", "flops": "FLOP", "lm_loss": "nat
 def unit_of(asked: Asked) -> str:
     """Of what the law predicts."""
     return asked.fit.members[0].law.unit.replace("/", " per ")
-
-
-def drawn(draw: Callable[["Axes"], Any], alt: str, caption: str) -> Figure:
-    """A figure of its own, away from pyplot's list of open ones."""
-    from io import BytesIO
-
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
-
-    canvas = Canvas(figsize=(6.2, 4.0), layout="constrained")
-    ax = canvas.subplots()
-    draw(ax)
-    for line in ax.get_lines():
-        line.set_rasterized(len(line.get_xdata()) > DENSE)  # pyright: ignore[reportArgumentType]
-    into = BytesIO()
-    with rc_context({"svg.hashsalt": "bayescale"}):
-        canvas.savefig(into, format="svg", dpi=150, metadata={"Date": None})
-    return Figure(into.getvalue(), alt, caption)
