@@ -262,7 +262,7 @@ def test_runs_without_a_value_are_refused_dropped_or_left_empty(
     (tmp_path / "drop").mkdir()
     message = wrong(read, tmp_path, LACKING)
     metric = "eval_loss" if read is from_trainer else LOSS
-    assert f"run1 ({metric} has nan at step 500), run2 ({metric} has inf at step 500)" in message
+    assert f"{metric} has nan at step 500 (run1), {metric} has inf at step 500 (run2)" in message
     runs = read(tmp_path / "drop", LACKING, missing="drop")
     assert runs["run_id"].tolist() == ["run3", "run4"]
     assert runs.dropped[1:] == (
@@ -273,9 +273,9 @@ def test_runs_without_a_value_are_refused_dropped_or_left_empty(
 
 def test_what_lacks_is_told_at_once(tmp_path: Path) -> None:
     assert wrong(from_mlflow, tmp_path, LACKING) == (
-        STORE + "  - 3 runs are without a value: run0 (no metric 'eval/loss' among 'eval/loss', "
-        "'train/tokens'; no tokens at metrics.train/tokens), run1 (eval/loss has nan at step 500), "
-        "run2 (eval/loss has inf at step 500); name what they have, leave such runs out with "
+        STORE + "  - 3 runs are without a value: no metric 'eval/loss' (run0), no "
+        "tokens at metrics.train/tokens (run0), eval/loss has nan at step 500 (run1), eval/loss "
+        "has inf at step 500 (run2); name what they have, leave such runs out with "
         "--missing drop, or keep them with empty cells, to be filled in, with --missing keep"
     )
 
@@ -289,17 +289,28 @@ def test_kept_runs_have_empty_cells(tmp_path: Path) -> None:
 def test_a_metric_that_no_run_has(tmp_path: Path) -> None:
     store = written.mlflow_tables(tmp_path / "runs.db", SMALL[:1])
     assert wrong(import_runs, store, replace(CHOICE, metric="val/loss")) == (
-        STORE + "  - one run is without a value: run0 (no metric 'val/loss' among 'eval/loss', "
-        "'train/tokens'; no tokens at metrics.train/tokens); name what they have, leave such runs "
-        "out with --missing drop, or keep them with empty cells, to be filled in, with --missing "
-        "keep"
+        STORE + "  - one run is without a value: no metric 'val/loss' among 'eval/loss', "
+        "'train/tokens' (run0); name what they have, leave such runs out with --missing drop, or "
+        "keep them with empty cells, to be filled in, with --missing keep"
+    )
+
+
+def test_places_that_hold_nothing(tmp_path: Path) -> None:
+    store = written.mlflow_tables(tmp_path / "runs.db", SMALL)
+    columns = {"params": "tags.n_params", "tokens": "metrics.tokens"}
+    assert wrong(import_runs, store, Choice(metric=LOSS, columns=columns)) == (
+        STORE
+        + "  - 5 runs are without a value: no params at tags.n_params (run0, run1, run2, run3,"
+        " run4), no tokens at metrics.tokens (run0, run1, run2, run3, run4); name what they have, "
+        "leave such runs out with --missing drop, or keep them with empty cells, to be filled in, "
+        "with --missing keep"
     )
 
 
 def test_event_files_name_the_tags_they_have(tmp_path: Path) -> None:
     folder = written.event_file(tmp_path / "events", SMALL[0]).parent.parent
     choice = Choice(metric="val/loss", columns={"params": "hparams.n_params"})
-    assert "run0 (no metric 'val/loss' among 'eval/loss', 'train/tokens')" in wrong(
+    assert "no metric 'val/loss' among 'eval/loss', 'train/tokens' (run0)" in wrong(
         import_runs, folder, choice
     )
 
@@ -307,18 +318,16 @@ def test_event_files_name_the_tags_they_have(tmp_path: Path) -> None:
 def test_a_step_that_does_not_exist(tmp_path: Path) -> None:
     store = written.mlflow_tables(tmp_path / "runs.db", SMALL)
     assert wrong(import_runs, store, replace(CHOICE, step=300)) == (
-        STORE + "  - 5 runs are without a value: run0 (eval/loss has no step 300, but 200 and 400),"
-        " run1 (eval/loss has no step 300, but 200 and 400), run2 (eval/loss has no step 300, but "
-        "200 and 400), run3 (eval/loss has no step 300, but 200 and 400), run4 (eval/loss has no "
-        "step 300, but 200 and 400); name what they have, leave such runs out with --missing drop, "
-        "or keep them with empty cells, to be filled in, with --missing keep"
+        STORE + "  - 5 runs are without a value: eval/loss has no step 300, but 200 and 400 (run0, "
+        "run1, run2, run3, run4); name what they have, leave such runs out with --missing drop, or "
+        "keep them with empty cells, to be filled in, with --missing keep"
     )
 
 
 def test_a_mean_of_more_points_than_there_are(tmp_path: Path) -> None:
     store = written.mlflow_tables(tmp_path / "runs.db", SMALL[:1])
     message = wrong(import_runs, store, replace(CHOICE, smooth="mean:5", step=200))
-    assert "run0 (eval/loss has 2 points up to step 200, but the mean is of 5)" in message
+    assert "eval/loss has 2 points up to step 200, but the mean is of 5 (run0)" in message
 
 
 def test_tokens_of_the_end_do_not_go_with_an_earlier_loss(tmp_path: Path) -> None:

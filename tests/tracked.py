@@ -105,7 +105,8 @@ def mlflow_tables(path: Path, runs: Iterable[Run], *, experiment: str = "scaling
                 "INSERT INTO params VALUES ('n_params', ?, ?)", (str(run.params), run.key)
             )
             for place, key in ((1, LOSS), (2, TOKENS)):
-                store.execute("INSERT INTO latest_metrics VALUES (?, ?)", (key, run.key))
+                if run.points:
+                    store.execute("INSERT INTO latest_metrics VALUES (?, ?)", (key, run.key))
                 store.executemany(
                     "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)",
                     (

@@ -45,11 +45,11 @@ def import_(
             "of TensorBoard event files or of the Hugging Face Trainer.",
         ),
     ],
-    metric: Annotated[str, typer.Option("--metric", help="The loss: eval/loss.")],
+    metric: Annotated[str, typer.Option("--metric", help="Its name for the loss: eval/loss.")],
     column: Annotated[
         list[str],
         typer.Option(
-            "--column", metavar="NAME=PLACE", help="params=config.n_params, tokens=summary.tokens."
+            "--column", metavar="NAME=PLACE", help="Where the rest is: params=config.n_params."
         ),
     ],
     from_: Annotated[

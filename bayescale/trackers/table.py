@@ -13,7 +13,7 @@ from bayescale.errors import MOST_LISTED, TrackerError, collected, listed
 from bayescale.files import replacing
 from bayescale.runs import LeftOut, Note, Runs, read_runs
 from bayescale.runs.log import NUMBERS
-from bayescale.trackers.choice import GROWING, NAMES, Choice, at_or_before, picked
+from bayescale.trackers.choice import GROWING, NAMES, Choice, Picked, at_or_before, picked
 from bayescale.trackers.tracked import Tracked, TrackedRun
 
 MOST_NAMES = 12
@@ -153,70 +153,80 @@ def _require_places(tracked: Tracked, choice: Choice) -> None:
 def _facts(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Facts:
     name = run.id if choice.run_id == "id" else run.name
     unfinished = run.cut or (f"is {run.state}" if run.finished is False else "")
-    history = run.histories.get(choice.metric)
-    lacks: list[str] = []
-    wrong: list[str] = []
-    if history is None or not len(history.steps):
+    unknown = run.finished is None and not run.cut
+    history = run.history(choice.metric)
+    if history is None:
         point = None
         among = listed(map(repr, run.metrics), MOST_NAMES)
-        lacks.append(f"no metric {choice.metric!r}" + (f" among {among}" if among else ""))
+        lacks = f"no metric {choice.metric!r}" + (f" among {among}" if among else "")
     else:
         point = picked(history, choice.step, choice.smoothing)
-        lacks += [f"{choice.metric} has {point.lacking}"] if point.lacking else []
-    row: dict[str, Any] = {"run_id": name}
-    for column, place in choice.columns.items():
-        if place.startswith(tracked.series):
-            history = run.histories.get(place.removeprefix(tracked.series))
-            row[column] = (
-                at_or_before(history, point.step)
-                if history is not None and point is not None
-                else None
-            )
-        else:
-            given = run.places.get(place)
-            row[column] = _number(given) if column in NUMBERS else given
-            if row[column] is _NOT_A_NUMBER:
-                wrong.append(
-                    f"{column} at {place} of {name} is {given!r}: write plain numbers "
-                    "such as 1.4e12"
-                )
-                continue
-            if column in GROWING and point is not None and point.step < point.last:
-                wrong.append(
-                    f"{column} at {place} is one value a run, but the loss of {name} is of step "
-                    f"{point.step}, and it went on to {point.last}: name a place that grows with "
-                    f"it, {column}={tracked.series}NAME"
-                )
-        if _is_missing(row[column]):
-            lacks.append(f"no {column} at {place}")
-    row |= {
+        lacks = point.lacking and f"{choice.metric} has {point.lacking}"
+    cells = {
+        column: _cell(run, name, column, place, tracked, point)
+        for column, place in choice.columns.items()
+    }
+    row = {column: cell.value for column, cell in cells.items()} | {
+        "run_id": name,
         "loss": math.nan if point is None else point.value,
         "at_step": None if point is None or point.step < 0 else point.step,
-        "finished": None if run.finished is None and not run.cut else int(not unfinished),
+        "finished": None if unknown else int(not unfinished),
         "state": run.state or None,
         "tracker_id": run.id,
     }
-    unknown = run.finished is None and not run.cut
-    repeats = "" if point is None else point.repeats
-    return _Facts(name, run.id, row, unfinished, unknown, tuple(lacks), repeats, tuple(wrong))
+    return _Facts(
+        name=name,
+        id=run.id,
+        row=row,
+        unfinished=unfinished,
+        unknown=unknown,
+        lacks=tuple(filter(None, [lacks, *(cell.lacks for cell in cells.values())])),
+        repeats="" if point is None else point.repeats,
+        wrong=tuple(cell.wrong for cell in cells.values() if cell.wrong),
+    )
 
 
-_NOT_A_NUMBER = object()
+class _Cell(NamedTuple):
+    value: Any = None
+    lacks: str = ""
+    wrong: str = ""
+
+
+def _cell(
+    run: TrackedRun, name: str, column: str, place: str, tracked: Tracked, point: Picked | None
+) -> _Cell:
+    """What stands at a place: of a metric, the last value up to the step of the loss."""
+    absent = _Cell(lacks=f"no {column} at {place}")
+    if place.startswith(tracked.series):
+        history = run.history(place.removeprefix(tracked.series))
+        if history is None:
+            return absent
+        if point is None:
+            return _Cell()  # the loss itself lacks, and that is told
+        value = at_or_before(history, point.step)
+        return absent if math.isnan(value) else _Cell(value)
+    given: Any = run.places.get(place)
+    if _is_missing(given):
+        return absent
+    if column in GROWING and point is not None and point.step < point.last:
+        return _Cell(
+            wrong=f"{column} at {place} is one value a run, but the loss of {name} is of step "
+            f"{point.step}, and it went on to {point.last}: name a place that grows with it, "
+            f"{column}={tracked.series}NAME"
+        )
+    if column in NUMBERS:
+        try:
+            if isinstance(given, bool) or "_" in str(given):
+                raise ValueError
+            return _Cell(float(given))
+        except (TypeError, ValueError, OverflowError):
+            plain = "write plain numbers such as 1.4e12"
+            return _Cell(wrong=f"{column} at {place} of {name} is {given!r}: {plain}")
+    return _Cell(given)
 
 
 def _is_missing(value: Any) -> bool:
     return value is None or str(value).strip() == "" or value != value
-
-
-def _number(value: Any) -> Any:
-    if _is_missing(value):
-        return None
-    try:
-        if isinstance(value, bool) or "_" in str(value):
-            return _NOT_A_NUMBER
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return _NOT_A_NUMBER
 
 
 def _why_left_out(facts: _Facts, choice: Choice) -> str:
@@ -251,10 +261,15 @@ def _problems(kept: Sequence[_Facts], choice: Choice) -> list[str]:
             f"{_counted(unfinished)} unfinished: {listed(unfinished)}; leave such runs out with "
             "--unfinished drop, or keep them, marked in a column finished, with --unfinished keep"
         )
-    lacking = [f"{one.name} ({'; '.join(one.lacks)})" for one in kept if one.lacks]
+    lacking = [one for one in kept if one.lacks]
     if lacking and choice.missing == "error":
+        names: dict[str, list[str]] = {}
+        for one in lacking:
+            for reason in one.lacks:
+                names.setdefault(reason, []).append(one.name)
+        told = listed(f"{reason} ({listed(of)})" for reason, of in names.items())
         problems.append(
-            f"{_counted(lacking)} without a value: {listed(lacking)}; name what they have, leave "
+            f"{_counted(lacking)} without a value: {told}; name what they have, leave "
             "such runs out with --missing drop, or keep them with empty cells, to be filled in, "
             "with --missing keep"
         )
@@ -269,7 +284,7 @@ def _problems(kept: Sequence[_Facts], choice: Choice) -> list[str]:
     return problems + wrong[:MOST_LISTED] + ([f"and {more} more of this kind"] if more > 0 else [])
 
 
-def _counted(items: Sequence[str]) -> str:
+def _counted(items: Sequence[Any]) -> str:
     return "one run is" if len(items) == 1 else f"{len(items)} runs are"
 
 

@@ -81,6 +81,11 @@ class TrackedRun:
     metrics: tuple[str, ...] = ()
     histories: Mapping[str, History] = field(default_factory=dict)
 
+    def history(self, metric: str) -> History | None:
+        """A metric's history, where it has points."""
+        found = self.histories.get(metric)
+        return found if found is not None and len(found.steps) else None
+
 
 @dataclass(frozen=True)
 class Tracked:
