@@ -28,6 +28,7 @@ from bayescale.drift import Frame, Walk, coordinate
 from bayescale.errors import CardError, LawError, collected
 from bayescale.laws import LAWS, Balance, Law, Term, find_law
 from bayescale.runs import Runs
+from bayescale.runs.log import ERRORS, SCALES
 from bayescale.units import FLOP_PER_PF_DAY
 
 PRIOR_MASS = 0.9
@@ -223,23 +224,75 @@ class Described(_Strict):
         return _UNIT_FACTORS.get(self.unit, 1.0)
 
 
+class Rounding(_Strict):
+    """What losses are rounded to: a ``step`` of the loss in nats, or of its logarithm."""
+
+    step: PositiveFloat
+    of: Literal["loss", "log loss"]
+    why: str
+
+
+class InputErrors(_Strict):
+    """Standard errors of the logs of scales, alike for all runs.
+
+    With ``flops``, a law of params and tokens takes tokens as flops / (6 params).
+    """
+
+    params: PositiveFloat | None = None
+    tokens: PositiveFloat | None = None
+    flops: PositiveFloat | None = None
+    why: str
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Those that are stated, by scale."""
+        return {name: v for name, v in self.model_dump(exclude={"why"}).items() if v is not None}
+
+
 class Noise(_Strict):
-    """How one run's log loss scatters about the law."""
+    """How one run's log loss scatters about the law. See :mod:`bayescale.noise`.
+
+    ``sigma`` is the scatter's scale, ``nu`` a Student-t's degrees of freedom. With ``excess``,
+    runs lie above the law by as much: it is then the floor that a well-tuned run reaches, not
+    the mean of runs. With ``shrink``, k, the scale goes as size^-k about the runs' geometric
+    mean, where it is ``sigma``. ``shared`` is the share of the scatter's variance that rows of
+    one training run have in common; it is used where the log's column ``run`` says which.
+    ``rounding`` and ``input_errors`` state what the log knows only roughly; its own columns
+    ``loss_step``, ``params_se``, ``tokens_se`` and ``flops_se`` say it run by run.
+    """
 
     dist: Literal["StudentT", "Normal"]
     sigma: Described
     nu: Described | None = None
+    excess: Described | None = None
+    shrink: Described | None = None
+    shared: Described | None = None
+    rounding: Rounding | None = None
+    input_errors: InputErrors | None = None
 
     @model_validator(mode="after")
     def _degrees_of_freedom(self) -> Self:
         if (self.dist == "StudentT") != (self.nu is not None):
             raise ValueError("StudentT needs a prior on nu, and Normal takes none")
+        if self.shared is not None and not _within_one(self.shared.prior):
+            raise ValueError(
+                "shared is a share of variance, so its prior must lie between 0 and 1: use "
+                'dist = "Beta", or "Uniform"'
+            )
         return self
 
     @property
     def parameters(self) -> dict[str, Described]:
         """The noise's own parameters by name."""
-        return {"sigma": self.sigma} | ({"nu": self.nu} if self.nu is not None else {})
+        named = {name: getattr(self, name) for name in NOISE_PARAMETERS}
+        return {name: described for name, described in named.items() if described is not None}
+
+
+NOISE_PARAMETERS = ("sigma", "nu", "excess", "shrink", "shared")
+
+
+def _within_one(prior: Prior) -> bool:
+    return prior.dist == "Beta" or (prior.dist == "Uniform" and prior.kwargs["upper"] <= 1)
 
 
 class Drift(_Strict):
@@ -338,6 +391,16 @@ class ModelCard(_Strict):
             ]
             if self.drift.size.prior.at is not None or self.drift.size.prior.across is not None:
                 problems.append("drift.size has no scale to state a prior at")
+        if self.noise.shrink is not None and not set(law.inputs) & set(SCALES):
+            problems.append(
+                f"noise.shrink needs a law of params, tokens or flops; law {law.name!r} is of "
+                f"{' and '.join(law.inputs)}"
+            )
+        problems += [
+            f"noise.{name} has no scale to state a prior at"
+            for name, described in self.noise.parameters.items()
+            if described.prior.at is not None or described.prior.across is not None
+        ]
         problems += [
             f"family.{name} cannot differ between families: only the size of a term can, here "
             f"{', '.join(law.terms) or 'none'}"
@@ -368,13 +431,21 @@ class ModelCard(_Strict):
 
     def integrates_drift(self, runs: Runs) -> bool:
         """Whether drift can be integrated out: one axis, and normal noise alike for all runs."""
+        noise = self.noise
         return (
             self.drift is not None
             and len(self.drift.along) == 1
-            and self.noise.dist == "Normal"
-            and "loss_se" not in runs
+            and noise.dist == "Normal"
+            and (noise.excess, noise.shrink, noise.rounding, noise.input_errors) == (None,) * 4
+            and not any(column in runs for column in (*ERRORS, "loss_step"))
+            and not has_checkpoints(runs)
             and len(runs) <= _MOST_ROTATED
         )
+
+    @property
+    def of_floor(self) -> bool:
+        """Whether the law is the floor that a well-tuned run reaches, not the mean of runs."""
+        return self.noise.excess is not None
 
     @property
     def drifts_along_compute(self) -> bool:
@@ -594,6 +665,11 @@ def _problem(item: Any) -> str:
 
 
 # how a card meets a run log
+
+
+def has_checkpoints(runs: Runs) -> bool:
+    """Whether several rows are of one training run."""
+    return "run" in runs and len(np.unique(runs["run"])) < len(runs)
 
 
 def drift_frames(card: ModelCard, runs: Runs) -> dict[str, Frame]:

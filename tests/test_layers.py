@@ -20,7 +20,7 @@ LAYERS = [
     {"inference", "datasets", "forecast", "simulate", "trackers"},
     {"trust", "decide", "scenarios"},
     {"plots"},
-    {"report", "explore", "demo"},
+    {"report", "explore", "demo", "contract"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -8,6 +8,9 @@ import pandas as pd
 import pymc as pm
 import pytensor
 import pytest
+import xarray as xr
+from imperfect import CHECKPOINTS, SECTIONS, card_with
+from imperfect import some_runs as imperfect_runs
 from pytensor.compile.mode import Mode
 from scipy import stats
 
@@ -16,6 +19,9 @@ from bayescale.drift import STEPS
 from bayescale.inference.model import LevelAndShares, build_model, families, model_data
 from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
+from bayescale.likelihood import card_for
+from bayescale.posterior import Posterior
+from bayescale.posterior.scatter import scatter_of_runs
 from bayescale.runs import Runs, read_runs
 
 PLAIN = Mode(linker="py", optimizer=None)
@@ -54,7 +60,7 @@ OTHER_WAYS = {
 }
 
 
-@pytest.mark.parametrize("name", [*card_names(), *OTHER_WAYS])
+@pytest.mark.parametrize("name", [*card_names(), *OTHER_WAYS, *SECTIONS])
 def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -> None:
     """Density of the sampler's coordinates = the card's density x the Jacobian between them."""
     if name in OTHER_WAYS:
@@ -64,10 +70,12 @@ def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -
         text = text[: text.index("[family")]  # families need log-normal priors
         card = parse_card(text.replace(old, new, 1))
     else:
-        card = load_card(name)
-    card = card.without_drift()
-    model = build_model(some_runs(unique_tokens=4e8, kept_fraction=0.5, lm_loss=3.0), card)
-    card = card.anchored(some_runs())
+        card = card_with(name) if name in SECTIONS else load_card(name)
+    shared = {"run_id": list("uvwxyz"), "run": CHECKPOINTS} if name == "shared" else {}
+    runs = some_runs(unique_tokens=4e8, kept_fraction=0.5, lm_loss=3.0, **shared)
+    card = card_for(runs, card.without_drift())
+    model = build_model(runs, card)
+    card = card.anchored(runs)
     names = [*card.law.coefficients, *card.noise.parameters]
     with model:
         free = model.value_vars
@@ -148,6 +156,51 @@ def test_known_measurement_error_adds_to_the_scatter() -> None:
     mean = np.log(LAWS["henighan_compute"].loss(runs["flops"], E=E, C_c=C_c, alpha_C=alpha_C))
     scale = np.sqrt(sigma**2 + (loss_se / runs["loss"]) ** 2)
     np.testing.assert_allclose(ours, stats.t.logpdf(np.log(runs["loss"]), nu, mean, scale))
+
+
+COMBINED = {
+    "excess": (card_with("excess"), {}),
+    "normal with an excess": (card_with("excess", dist="Normal"), {}),
+    "shrink": (card_with("shrink"), {"loss_se": 0.02}),
+    "rounding": (card_with("rounding"), {}),
+    "steps in the log": (card_with("shrink", dist="Normal"), {"loss_step": [0.1, 0.2] * 3}),
+    "errors of scales": (card_with("input_errors"), {"loss_se": 0.02}),
+    "errors in the log": (card_with("excess"), {"params_se": 0.1, "tokens_se": 0.2}),
+    "shared": (card_with("shared", "shrink"), {"run": CHECKPOINTS, "loss_se": 0.02}),
+    "normal and shared": (card_with("shared", dist="Normal"), {"run": CHECKPOINTS}),
+    "nearly all": (card_with("excess", "shrink", "rounding", "input_errors"), {"loss_se": 0.03}),
+    "families": (card_with("excess", "rounding"), {"family": list("aabbab")}),
+}
+
+
+@pytest.mark.parametrize("what", COMBINED)
+def test_the_likelihood_that_is_sampled_is_the_one_that_is_kept(what: str) -> None:
+    """At one point, with a walk of the drift, in PyTensor and in NumPy."""
+    card, columns = COMBINED[what]
+    runs = imperfect_runs(6, **columns)
+    card = card_for(runs, card)
+    assert not card.integrates_drift(runs)
+    dims = {"drift_walk_flops": ("step",)}
+    dims |= {f"{n}_by_family": ("family",) for n in card.family if "family" in runs}
+    with build_model(runs, card) as model:
+        names = [*card.parameters, *dims]
+        total = model.logp(vars=model.observed_RVs, sum=True)
+        outputs = [total, *model.replace_rvs_by_values([model[name] for name in names])]
+    evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
+    rng, start = np.random.default_rng(6), model.initial_point()
+    at = [np.asarray(start[value.name]) for value in model.value_vars]
+    logp, *found = evaluate(*[x + 0.2 * rng.standard_normal(x.shape) for x in at])
+    draws = {
+        name: (("chain", "draw", *dims.get(name, ())), value[None, None])
+        for name, value in zip(names, found, strict=True)
+    }
+    family = {"family": ["a", "b"]} if "family" in runs else {}
+    tree = {"posterior": xr.Dataset(draws, coords={"chain": [0], "draw": [0]} | family)}
+    likelihood, below = scatter_of_runs(Posterior(xr.DataTree.from_dict(tree), card, runs, {}))
+    assert float(likelihood.sum()) == pytest.approx(float(logp), rel=1e-9)
+    assert likelihood.sizes["run"] == (len(set(CHECKPOINTS)) if "run" in columns else 6)
+    assert below.sizes["run"] == 6
+    assert ((below >= 0) & (below <= 1)).all()
 
 
 def test_data_of_another_length_has_the_same_names_and_ranks() -> None:

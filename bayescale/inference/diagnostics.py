@@ -82,10 +82,11 @@ def _worst(measured: Any, pick: Any) -> tuple[str, float]:
 
 def leave_one_out(
     tree: xr.DataTree,
-    log_loss: np.ndarray,
+    log_loss: xr.DataArray,
     log_mean: np.ndarray,
     tail: np.ndarray,
     names: list[str],
+    unit: np.ndarray | None = None,
 ) -> xr.Dataset:
     """How each run fares and what it moves when it is left out, by Pareto-smoothed weights.
 
@@ -94,13 +95,16 @@ def leave_one_out(
     tree : xarray.DataTree
         With ``posterior`` and ``log_likelihood``.
     log_loss : (run,)
-        Observed log loss.
+        Observed log loss, with run ids.
     log_mean : (chain, draw, run)
         The law's log loss.
     tail : (chain, draw, run)
         Probability of a run at or below the observed log loss, by draw.
     names : list of str
         Coefficients whose shift is measured.
+    unit : (run,), optional
+        Which training run's likelihood a row is part of, where rows share one: a whole training
+        run is then left out at a time, and its elpd divided among its rows.
 
     Returns
     -------
@@ -121,21 +125,21 @@ def leave_one_out(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large Pareto k is reported with the run
         loo: Any = az.loo(tree, pointwise=True)
-    log_likelihood = tree["log_likelihood"].to_dataset()["log_loss"]
+    part = np.arange(len(log_loss)) if unit is None else unit
     log_weights = loo.log_weights.transpose("chain", "draw", "run").values
     weights = np.exp(log_weights - log_weights.max((0, 1)))
     weights /= weights.sum((0, 1))
-    below = (weights * tail).sum((0, 1))
+    below = (weights[..., part] * tail).sum((0, 1))
     p_value = 2 * np.minimum(below, 1 - below)
     draws = {name: tree["posterior"].to_dataset()[name].values for name in names}
     shift = np.stack(
         [((weights * x[..., None]).sum((0, 1)) - x.mean()) / x.std() for x in draws.values()],
         axis=-1,
-    )
+    )[part]
     n_runs = len(log_loss)
     per_run = {
-        "elpd": np.asarray(loo.elpd_i),
-        "pareto_k": np.asarray(loo.pareto_k),
+        "elpd": (np.asarray(loo.elpd_i) / np.bincount(part))[part],
+        "pareto_k": np.asarray(loo.pareto_k)[part],
         "p_value": p_value,
         "expected": np.exp(np.median(log_mean, axis=(0, 1))),
         "surprising": (p_value < min(SURPRISING_P, 2 / n_runs)).astype("int8"),
@@ -144,5 +148,5 @@ def leave_one_out(
     return xr.Dataset(
         {name: ("run", values) for name, values in per_run.items()}
         | {"shift": (("run", "coefficient"), shift)},
-        coords={"run": log_likelihood["run"].values, "coefficient": names},
+        coords={"run": log_loss["run"].values, "coefficient": names},
     )

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayescale.cards import has_checkpoints
 from bayescale.inference.diagnostics import leave_one_out
+from bayescale.likelihood import loss_steps
 from bayescale.posterior import Posterior
+from bayescale.posterior.scatter import error_variance, scatter_of_runs
 from bayescale.runs import Runs
+from bayescale.runs.log import ERRORS
 
 PRIOR_DRAWS = 1000
 
@@ -26,13 +30,11 @@ def complete(posterior: Posterior) -> Posterior:
     assert runs is not None
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
     log_mean = _log_mean(posterior, runs)
-    se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
-    pointwise, below = posterior.scatter(log_loss - log_mean, xr.DataArray(se, dims="run"))
-    pointwise = pointwise.transpose("chain", "draw", "run")
-    below = below.transpose("chain", "draw", "run").values
+    pointwise, below = scatter_of_runs(posterior)
 
     prior = _prior_posterior(posterior)
-    constant = {c: ("run", runs[c]) for c in (*card.law.inputs, "loss_se") if c in runs}
+    known = (*card.law.inputs, *ERRORS, "loss_step")
+    constant = {c: ("run", runs[c]) for c in known if c in runs}
     run = {"run": runs["run_id"]}
     stated = [*card.law.coefficients, *card.noise.parameters]
     log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
@@ -49,8 +51,11 @@ def complete(posterior: Posterior) -> Posterior:
         "constant_data": xr.Dataset(constant, coords=run),
     }
     tree = xr.DataTree.from_dict({n: g.to_dataset() for n, g in tree.children.items()} | groups)
+    unit = np.unique(runs["run"], return_inverse=True)[1] if has_checkpoints(runs) else None
     tree["leave_one_out"] = xr.DataTree(
-        leave_one_out(tree, log_loss.values, log_mean.values, below, list(card.law.coefficients))
+        leave_one_out(
+            tree, log_loss, log_mean.values, below.values, list(card.law.coefficients), unit
+        )
     )
     return replace(posterior, tree=tree)
 
@@ -79,8 +84,12 @@ def _log_mean(source: Posterior, runs: Runs) -> xr.DataArray:
 def _predictive(source: Posterior, runs: Runs, purpose: int) -> xr.Dataset:
     """Log losses as new runs at the observed places would give them."""
     log_mean = _log_mean(source, runs)
-    predicted = log_mean + source.noise(log_mean, purpose)
-    if "loss_se" in runs:
-        error = source.rng(purpose + 10).standard_normal(predicted.shape)
-        predicted = predicted + error * (runs["loss_se"] / runs["loss"])
+    predicted = log_mean + source.noise(log_mean, purpose, source.run_inputs())
+    error = xr.ufuncs.sqrt(error_variance(source)).broadcast_like(predicted)
+    if bool((error > 0).any()):
+        standard = source.rng(purpose + 10).standard_normal(predicted.shape)
+        predicted = predicted + standard * error.transpose(*predicted.dims).values
+    if (steps := loss_steps(source.card, runs)) is not None:
+        low, high = steps  # a rounded loss is off by anything within its step
+        predicted = predicted + source.rng(purpose + 20).uniform(low, high, predicted.shape)
     return xr.Dataset({"log_loss": predicted.astype("float32")})

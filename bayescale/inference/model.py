@@ -15,10 +15,12 @@ import pytensor.tensor as pt
 from pymc.distributions.transforms import Transform
 from pytensor.tensor.special import logsumexp
 
-from bayescale.cards import Described, ModelCard, drift_bases
+from bayescale import noise
+from bayescale.cards import Described, ModelCard, drift_bases, has_checkpoints
 from bayescale.drift import STEPS
 from bayescale.inference.walk import rotation
 from bayescale.laws import Balance, Constant, Onset
+from bayescale.likelihood import card_for, input_errors, log_size, loss_steps, memberships
 from bayescale.runs import Runs
 
 _ROTATED = ("drift_directions", "drift_variance", "log_loss_rotated")
@@ -62,7 +64,9 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         ``drift_variance`` (run,) and ``log_loss_rotated`` (run,) in place of these three;
         ``log_first_<input>`` (smallest run), ``log_range_<input>`` and ``log_loss_centre``
         scalars where priors are relative to the runs; ``family_index`` (run,) where families
-        are pooled.
+        are pooled; ``log_relative_size`` (run,) where the scatter shrinks, ``step_below`` and
+        ``step_above`` (run,) where losses are known to a step, ``log_error_<scale>`` (run,) of
+        scales with errors, and ``members`` (run, training run) where rows share a run.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])
@@ -82,6 +86,15 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         del data["relative_se"]
     else:
         data |= {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
+    if card.noise.shrink is not None:
+        size = np.array(log_size(inputs))
+        data["log_relative_size"] = size - size.mean()
+    if (steps := loss_steps(card, runs)) is not None:
+        data["step_below"], data["step_above"] = steps
+    errors = input_errors(card, runs)
+    data |= {f"log_error_{scale}": error for scale, error in errors.items()}
+    if card.noise.shared is not None and has_checkpoints(runs):
+        data["members"] = memberships(runs)
     if families(runs, card, pool):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data
@@ -116,21 +129,30 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
         q, in ``drift_walk_<axis>`` (dims step); where noise is normal they are integrated out,
         and the observed variable is ``rotated_log_loss``.
+
+    Raises
+    ------
+    RunLogError
+        If the card's likelihood does not suit the log: see :func:`bayescale.likelihood.card_for`.
     """
+    card = card_for(runs, card)
     law, names = card.law, families(runs, card, pool)
     centred = _centred_terms(card)
     floor = any(isinstance(term, Constant) for term in law.terms.values())
     whole = (law.sum_of_terms or floor) and len(centred) == len(law.terms) > 1
     parts = [name for name in centred if not isinstance(law.terms[name], Balance)]
     coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
+    if card.noise.shared is not None:
+        coords["training_run"] = np.unique(runs["run"]).tolist()
     if card.drift is not None:
         coords["step"] = np.arange(2 * STEPS[card.drift.walk])
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
     with pm.Model(coords=coords) as model:
         dims = (None, "run", ("run", "step"))
+        others = dict.fromkeys(_ROTATED) | {"members": ("run", "training_run")}
         data = {
-            name: pm.Data(name, value, dims=None if name in _ROTATED else dims[np.ndim(value)])
+            name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
             for name, value in model_data(runs, card, pool).items()
         }
         values: dict[str, Any] = {
@@ -151,11 +173,14 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             own = _log_terms_by_family(card, centred, log_terms, whole)
             by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
-        loss = law.loss(**{name: data[name] for name in law.inputs}, **by_run)
+        inputs = {name: data[name] for name in law.inputs}
+        loss = law.loss(**inputs, **by_run)
         if card.integrates_drift(runs):
             _collapsed_likelihood(card, pt.log(loss), data)
         else:
-            _likelihood(card, pt.log(loss) + _drift(card, data), data)
+            errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
+            blur = noise.input_spread(law, inputs, errors, by_run)
+            _likelihood(card, pt.log(loss) + _drift(card, data), blur, data)
     return model
 
 
@@ -301,12 +326,74 @@ def _drift(card: ModelCard, data: dict[str, Any]) -> Any:
     return total
 
 
-def _likelihood(card: ModelCard, log_loss: Any, data: dict[str, Any]) -> None:
-    noise = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
-    noise["sigma"] = pt.sqrt(noise["sigma"] ** 2 + data["relative_se"] ** 2)
-    getattr(pm, card.noise.dist)(
-        "log_loss", mu=log_loss, **noise, observed=data["log_loss_observed"], dims="run"
-    )
+def _likelihood(card: ModelCard, log_loss: Any, blur: Any, data: dict[str, Any]) -> None:
+    """The runs' scatter, wider by the variance that errors of their scales make."""
+    known = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
+    sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
+    if "shrink" in known:
+        sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])
+    error = data["relative_se"] ** 2 + blur
+    about = {"observed": data["log_loss_observed"], "dims": "run"}
+    if "shared" in known:
+        own = pt.sqrt((1 - known["shared"]) * sigma**2 + error)
+        shared = pt.sqrt(known["shared"]) * sigma + pt.zeros_like(own)
+        _together(log_loss, own, shared, data["members"], nu, about)
+        return
+    scale = pt.sqrt(sigma**2 + error)
+    steps = (data["step_below"], data["step_above"]) if "step_below" in data else None
+    if excess is None and steps is None:
+        given = {"sigma": scale} | ({"nu": nu} if nu is not None else {})
+        getattr(pm, card.noise.dist)("log_loss", mu=log_loss, **given, **about)
+    else:
+        _apart(log_loss, scale, nu, excess, steps, about)
+
+
+def _apart(mu: Any, scale: Any, nu: Any, excess: Any, steps: Any, about: dict[str, Any]) -> None:
+    """Runs that scatter by themselves, above the law or known to a step."""
+    present = [("nu", nu), ("excess", excess)]
+    if steps is not None:
+        present += [("below", steps[0]), ("above", steps[1])]
+    given = {name: value for name, value in present if value is not None}
+
+    def logp(value: Any, mu: Any, scale: Any, *rest: Any) -> Any:
+        named = dict(zip(given, rest, strict=True))
+        step = (named.pop("below"), named.pop("above")) if steps is not None else None
+        return noise.log_density(value - mu, scale, step=step, xp=pt, **named)
+
+    def random(mu: Any, scale: Any, *rest: Any, rng: Any = None, size: Any = None) -> Any:
+        named = dict(zip(given, rest, strict=True))
+        shape = np.broadcast_shapes(np.shape(mu), np.shape(scale)) if size is None else size
+        if "excess" in named:
+            named["excess"] = named["excess"] / scale
+        return mu + scale * noise.draw(rng, shape, named.get("nu"), named.get("excess"))
+
+    pm.CustomDist(
+        "log_loss", mu, scale, *given.values(), logp=logp, random=random, **about
+    )  # fmt: skip
+
+
+def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]) -> None:
+    """Rows of training runs, which share part of their scatter."""
+
+    def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
+        of_one = {"nu": nu[0]} if nu else {}
+        return noise.log_density_together(value - mu, own, shared, members, xp=pt, **of_one).sum()
+
+    def random(
+        mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
+    ) -> Any:
+        common = members @ rng.standard_normal(members.shape[1])
+        scatter = own * rng.standard_normal(np.shape(mu)) + shared * common
+        if nu:
+            scatter = scatter / np.sqrt(members @ rng.chisquare(nu[0], members.shape[1]) / nu[0])
+        return mu + scatter
+
+    signature = "(n),(n),(n),(n,m)" + (",()" if nu is not None else "") + "->(n)"
+    more = (nu,) if nu is not None else ()
+    pm.CustomDist(
+        "log_loss", mu, own, shared, members, *more,
+        logp=logp, random=random, signature=signature, **about,
+    )  # fmt: skip
 
 
 def _collapsed_likelihood(card: ModelCard, log_loss: Any, data: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
 from bayescale.inference.walk import with_walk
 from bayescale.laws import LAWS, Law
+from bayescale.likelihood import card_for
 from bayescale.posterior import (
     DRIFTING,
     Pool,
@@ -120,18 +121,12 @@ def fit(
     LawError, CardError, RunLogError, PosteriorError
         If laws, card, weights and runs do not fit each other.
     """
-    if law is None and card is None:
-        laws = default_laws(runs)
-        law = laws if laws[1:] else laws[0]
-    alone = law is None or isinstance(law, str | Law)
-    if law is None or isinstance(law, str | Law):
-        cards = (choose_card(runs, law, card),)
-    else:
-        cards = pool_cards(runs, law, card)
+    cards, alone = cards_of(runs, law, card)
     if alone and weights is not None:
         raise PosteriorError("weights are for a pool of laws, and only one is fitted")
     for chosen in cards:
         require_runs_for(chosen.law, runs)
+    cards = tuple(card_for(runs, chosen) for chosen in cards)
     for name, value, least in (("draws", draws, 10), ("tune", tune, 10), ("chains", chains, 1)):
         if value < least:
             raise ValueError(f"{name} is {value}, but must be at least {least}")
@@ -140,6 +135,20 @@ def fit(
     with progress(show_progress) as stage:
         fitted = tuple(_fit_one(runs, chosen, pool, settings, stage) for chosen in cards)
     return fitted[0] if alone else Pool(fitted, shares)
+
+
+def cards_of(
+    runs: Runs,
+    law: str | Law | Sequence[str | Law | ModelCard] | None,
+    card: str | Path | ModelCard | None = None,
+) -> tuple[tuple[ModelCard, ...], bool]:
+    """The cards that :func:`fit` fits, and whether it is one law alone and no pool."""
+    if law is None and card is None:
+        laws = default_laws(runs)
+        law = laws if laws[1:] else laws[0]
+    if law is None or isinstance(law, str | Law):
+        return (choose_card(runs, law, card),), True
+    return pool_cards(runs, law, card), False
 
 
 def refit(
@@ -168,6 +177,7 @@ def refit(
         Which forecasts, but has no prior, predictive or leave-one-out groups.
     """
     quiet: Stage = lambda text, total=None: lambda done: None  # noqa: E731
+    card = card_for(runs, card)
     sampler, _ = compiled_model(runs, card, True, quiet)
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
     tree, diagnostics = _sample_until_good(
@@ -192,7 +202,7 @@ def _fit_one(
         gates[f"{card.law.name} with drift"] = allowing
     record: dict[str, Any] = {
         "diagnostics": worst_diagnostics(gates),
-        "provenance": _provenance(runs, card, settings["seed"]),
+        "provenance": _provenance(runs, card, pool, settings),
         "seconds": {"compile": compile_seconds, "sample": time.perf_counter() - sampling},
         "pool": pool,
     }
@@ -205,12 +215,12 @@ def _fit_one(
 
 def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tuple[Any, float]:
     """The nutpie model of a card, compiled once a process, and the seconds that took now."""
-    from bayescale.inference.model import build_model, families
+    from bayescale.inference.model import build_model, families, model_data
 
     # the function itself, because two own laws can share a card's text
     parts = (card.model_dump_json(exclude={"law"}), families(runs, card, pool))
-    parts += (card.integrates_drift(runs),)
-    key = (*parts, card.law.loss)
+    parts += (card.integrates_drift(runs), sorted(model_data(runs, card, pool)))
+    key = (json.dumps(parts), card.law.loss)
     started = time.perf_counter()
     if key not in _compiled:
         from bayescale.inference.machine import machine
@@ -225,7 +235,8 @@ def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tup
 def _made_of() -> dict[str, str]:
     """What turns a card into machine code: versions, and the sources that write the model."""
     package = Path(bayescale.__file__).parent
-    rooms = (package / "laws", package / "inference", package / "cards.py", package / "drift.py")
+    files = (package / f"{name}.py" for name in ("cards", "drift", "likelihood", "noise"))
+    rooms = (package / "laws", package / "inference", *files)
     files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
     versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}
@@ -332,8 +343,8 @@ def _without_surprising(
         return None
     from bayescale.inference.model import families
 
-    if families(rest, card, pool) != families(runs, card, pool):
-        return None  # a family would vanish with its runs
+    if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
+        return None  # a family, or all but one checkpoint of every run, would vanish
     tree, diagnostics = _sample_until_good(sampler, rest, card, pool, stage, settings, drift=False)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
@@ -349,13 +360,29 @@ def _without_surprising(
     }
 
 
-def _provenance(runs: Runs, card: ModelCard, seed: int) -> dict[str, Any]:
+def _provenance(
+    runs: Runs, card: ModelCard, pool: bool, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    how = {name: settings[name] for name in ("seed", "draws", "tune", "chains")}
     return {
-        "seed": seed,
         "runs": runs.source,
         "runs_sha256": runs.digest,
         "card": card.name,
         "card_sha256": hashlib.sha256(card.text.encode()).hexdigest(),
+        **made_with(**how, pool=pool),
+    }
+
+
+def made_with(
+    seed: int = 0, draws: int = 1000, tune: int = 1000, chains: int = 4, pool: bool = True
+) -> dict[str, Any]:
+    """Settings of :func:`fit` and versions, which make draws what they are beside runs and card."""
+    return {
+        "seed": seed,
+        "draws": draws,
+        "tune": tune,
+        "chains": chains,
+        "pool": pool,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in VERSIONS_OF},
     }

@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayescale import noise
 from bayescale.cards import ModelCard, drift_frames
 from bayescale.drift import coordinate
 from bayescale.errors import PosteriorError, UnconvergedError
 from bayescale.laws import Law
 from bayescale.laws.law import all_unique
+from bayescale.likelihood import log_size
+from bayescale.posterior import scatter
 from bayescale.runs import Runs
 
 DRIFTING = "posterior_drifting"
 """The group of draws that allow for drift."""
 
+
+MEAN, FLOOR = "mean of runs", "floor, as a well-tuned run reaches it"
 
 _NODES = 24  # of the quadrature over the widths that make up a Student-t
 
@@ -204,24 +209,33 @@ class Posterior:
 
         Where families are pooled, each run has its own family's coefficients.
         """
-        runs, draws = self.runs, self.draws
-        if runs is None:
+        inputs = self.run_inputs()
+        return self.law.loss(**inputs, **self.run_coefficients()) * self.drift(inputs)
+
+    def run_inputs(self) -> dict[str, xr.DataArray]:
+        """The law's inputs of the runs it was fitted to, dims (run,)."""
+        if self.runs is None:
             raise PosteriorError("a point estimate was not fitted to any runs")
-        inputs = {name: xr.DataArray(runs[name], dims="run") for name in self.law.inputs}
+        return {name: xr.DataArray(self.runs[name], dims="run") for name in self.law.inputs}
+
+    def run_coefficients(self) -> dict[str, xr.DataArray]:
+        """Coefficients of the runs' own families: a dim run where families have their own."""
+        draws = self.draws
         if not self.families or not all(f"{name}_by_family" in draws for name in self.card.family):
-            return self.loss(inputs)
-        drift = self.drift(inputs)
-        family = xr.DataArray(runs["family"].astype(str), dims="run")
-        values = {
+            return self.coefficients()
+        assert self.runs is not None
+        family = xr.DataArray(self.runs["family"].astype(str), dims="run")
+        return {
             name: draws[f"{name}_by_family"].sel(family=family).drop_vars("family")
             if name in self.card.family
             else draws[name]
             for name in self.law.coefficients
         }
-        return self.law.loss(**inputs, **values) * drift
 
-    def noise(self, template: xr.DataArray, purpose: int = 2) -> xr.DataArray:
-        """One run's deviation from the law on log loss, a fresh draw for each element.
+    def sigma(self, inputs: Mapping[str, xr.DataArray] | None = None) -> xr.DataArray:
+        """Scale of the scatter, dims (chain, draw, ...): at these inputs where it shrinks.
+
+        Without inputs, and where it does not shrink, that at the runs' geometric mean.
 
         Raises
         ------
@@ -234,13 +248,44 @@ class Posterior:
                 "this is a point estimate without a noise scale: it can say what the mean run "
                 "reaches, not what one new run does"
             )
-        rng, shape = self.rng(purpose), template.shape
-        if "nu" in draws:
-            nu = draws["nu"].broadcast_like(template).transpose(*template.dims)
-            standard = rng.standard_t(nu.values)
-        else:
-            standard = rng.standard_normal(shape)
-        return draws["sigma"] * template.copy(data=standard)
+        if "shrink" not in draws or inputs is None or self.runs is None:
+            return draws["sigma"]
+        of_runs = log_size({name: self.runs[name] for name in self.inputs})
+        return draws["sigma"] * xr.ufuncs.exp(
+            -draws["shrink"] * (log_size(inputs) - float(of_runs.mean()))
+        )
+
+    def noise(
+        self,
+        template: xr.DataArray,
+        purpose: int = 2,
+        inputs: Mapping[str, xr.DataArray] | None = None,
+    ) -> xr.DataArray:
+        """One run's deviation from the law on log loss, a fresh draw for each element.
+
+        Parameters
+        ----------
+        template : xarray.DataArray
+            Dims (chain, draw, ...).
+        purpose : int
+            The same purpose gives the same numbers.
+        inputs : mapping of str to xarray.DataArray, optional
+            Where the runs are, for scatter that shrinks with scale.
+
+        Raises
+        ------
+        PosteriorError
+            If the posterior is a point estimate that states no noise.
+        """
+        sigma, draws = self.sigma(inputs), self.draws
+
+        def broadcast(values: xr.DataArray) -> np.ndarray:
+            return values.broadcast_like(template).transpose(*template.dims).values
+
+        nu = broadcast(draws["nu"]) if "nu" in draws else None
+        excess = broadcast(draws["excess"] / sigma) if "excess" in draws else None
+        standard = noise.draw(self.rng(purpose), template.shape, nu, excess)
+        return sigma * template.copy(data=standard)
 
     def log_density(
         self,
@@ -269,13 +314,17 @@ class Posterior:
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known
         # fresh drift is integrated out: few draws of it come near any one loss
+        if self.card.of_floor:
+            found = scatter.log_density(self.draws, deviation, self.sigma(inputs), blurred=variance)
+            return found - log_loss
         if "nu" not in self.draws or not self._drifts:
-            return self.scatter(deviation, xr.ufuncs.sqrt(variance + 0 * deviation))[0] - log_loss
+            se = xr.ufuncs.sqrt(variance + 0 * deviation)
+            return self.scatter(deviation, se, inputs)[0] - log_loss
         # heavy tails are normals of many widths, and each of those adds to the drift's
         from scipy import stats
 
         places, weights = np.polynomial.legendre.leggauss(_NODES)
-        nu, sigma = self.draws["nu"], self.draws["sigma"]
+        nu, sigma = self.draws["nu"], self.sigma(inputs)
         density: Any = -np.inf
         for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
             precision = nu.copy(data=stats.gamma.ppf(place, nu / 2)) / (nu / 2)
@@ -284,11 +333,19 @@ class Posterior:
             density = np.logaddexp(density, at_node + np.log(weight))
         return density - log_loss
 
-    def scatter(self, deviation: xr.DataArray, se: Any = 0.0) -> tuple[Any, Any]:
+    def scatter(
+        self,
+        deviation: xr.DataArray,
+        se: Any = 0.0,
+        inputs: Mapping[str, xr.DataArray] | None = None,
+    ) -> tuple[Any, Any]:
         """Log density of deviations of log loss under the noise, and the chance of less."""
         from scipy import stats
 
-        scale = xr.ufuncs.sqrt(self.draws["sigma"] ** 2 + se**2)
+        scale = xr.ufuncs.sqrt(self.sigma(inputs) ** 2 + se**2)
+        if self.card.of_floor:
+            density = scatter.log_density(self.draws, deviation, scale)
+            return density, scatter.chance_below(self.draws, deviation, scale)
         standard = deviation / scale
         if "nu" in self.draws:
             nu = self.draws["nu"].broadcast_like(standard).transpose(*standard.dims).values
@@ -297,13 +354,21 @@ class Posterior:
             density, below = stats.norm.logpdf(standard), stats.norm.cdf(standard)
         return standard.copy(data=density) - xr.ufuncs.log(scale), standard.copy(data=below)
 
-    def new_run(self, loss: xr.DataArray) -> xr.DataArray:
+    def new_run(
+        self, loss: xr.DataArray, inputs: Mapping[str, xr.DataArray] | None = None
+    ) -> xr.DataArray:
         """One new run for each draw of the mean loss, in nats per token.
 
-        It scatters as the fitted runs do about the law, without any error of measurement.
+        It scatters as the fitted runs do about the law, without any error of measurement:
+        above it, where the law is a floor. ``inputs`` as for :meth:`noise`.
         """
         with np.errstate(over="ignore"):  # few degrees of freedom reach an endless loss
-            return loss * xr.ufuncs.exp(self.noise(loss))
+            return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs))
+
+    @property
+    def meaning(self) -> str:
+        """What the law's loss is: the mean of runs, or a floor."""
+        return FLOOR if self.card.of_floor else MEAN
 
     def drifting(self) -> "Posterior":
         """The draws that allow for the law's drift, which every forecast starts from.

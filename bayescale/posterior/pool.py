@@ -53,6 +53,11 @@ class Pool:
             problems.append(f"its laws are for different inputs: {'; '.join(of)}")
         if len({m.runs.digest if m.runs is not None else None for m in self.members}) > 1:
             problems.append("its posteriors were fitted to different run logs")
+        if len({member.card.of_floor for member in self.members}) > 1:
+            problems.append(
+                "some of its laws are floors and others the mean of runs: give all cards "
+                "[noise.excess], or none"
+            )
         if len(self.weights) != len(names):
             problems.append(f"{len(self.weights)} weights are given for {len(names)} laws")
         elif not (min(self.weights) >= 0 and np.isclose(sum(self.weights), 1)):
@@ -74,6 +79,11 @@ class Pool:
     def runs(self) -> Runs | None:
         """The runs that every law was fitted to."""
         return self.members[0].runs
+
+    @property
+    def meaning(self) -> str:
+        """What the laws' loss is: the mean of runs, or a floor."""
+        return self.members[0].meaning
 
     @property
     def families(self) -> tuple[str, ...]:

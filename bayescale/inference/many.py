@@ -1,0 +1,195 @@
+"""Many run logs fitted: results as they come, no failure costs another, and it can be resumed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bayescale.cards import ModelCard
+from bayescale.errors import PosteriorError, collected
+from bayescale.files import require_folder
+from bayescale.inference.sample import cards_of, fit, made_with
+from bayescale.laws import LAWS, Law
+from bayescale.posterior import Fit, Posterior, open_posterior, save
+from bayescale.progress import progress
+from bayescale.runs import Runs, require_runs_for
+from bayescale.tasks import outcomes
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """How the fit of one log ended.
+
+    Attributes
+    ----------
+    name : str
+        Of the log.
+    path : Path or None
+        Its posterior file, where a folder was given.
+    error : str
+        Why there is no fit; else empty.
+    resumed : bool
+        Whether the file was there already.
+    """
+
+    name: str
+    path: Path | None = None
+    error: str = ""
+    resumed: bool = False
+    laws: tuple[Law, ...] = ()
+    _held: Fit | None = field(default=None, repr=False)
+
+    @property
+    def fit(self) -> Fit:
+        """The posterior, or pool; read from its file where there is one.
+
+        Raises
+        ------
+        PosteriorError
+            If the fit failed.
+        """
+        if self.error:
+            raise PosteriorError(f"{self.name} has no fit: {self.error}")
+        if self._held is not None:
+            return self._held
+        assert self.path is not None
+        return open_posterior(self.path, law=[law for law in self.laws if law.name not in LAWS])
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One fit, as it is sent to a worker: there it is kept in its file, or sent back."""
+
+    runs: Runs
+    laws: str | Law | Sequence[str | Law | ModelCard] | None
+    card: str | Path | ModelCard | None
+    settings: Mapping[str, Any]
+    path: Path | None
+
+    def __call__(self) -> Fit | None:
+        """Fit, on one core."""
+        made = fit(self.runs, self.laws, card=self.card, cores=1, **self.settings)  # type: ignore[call-overload]
+        if self.path is None:
+            return made
+        save(made, self.path)
+        return None
+
+
+def fit_many(
+    logs: Mapping[str, Runs],
+    law: str | Law | Sequence[str | Law | ModelCard] | None = None,
+    *,
+    card: str | Path | ModelCard | None = None,
+    folder: str | Path | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    show_progress: bool = False,
+    **settings: Any,
+) -> Iterator[Fitted]:
+    """Fit laws to many run logs, several at once.
+
+    Parameters
+    ----------
+    logs : mapping of str to Runs
+        By name, which becomes that of a file.
+    law, card
+        As for :func:`bayescale.fit`, alike for all logs.
+    folder : path, optional
+        Where each fit is kept, as ``NAME.nc``, as soon as it is there. What stands there already
+        with the same runs, cards, settings and versions is not fitted again.
+    executor : concurrent.futures.Executor, optional
+        Where fits run, as in :func:`bayescale.backtest`; by default processes of this computer.
+        Workers on other computers must reach ``folder`` under the same path.
+    workers : int, optional
+        Processes where no executor is given: one a core where not given either.
+    show_progress : bool
+        Show progress on standard error.
+    **settings
+        ``seed``, ``draws``, ``tune``, ``chains``, ``pool`` and ``weights`` of
+        :func:`bayescale.fit`, alike for all logs.
+
+    Returns
+    -------
+    iterator of Fitted
+        In the order in which fits end, those found in ``folder`` first. A fit that fails, or is
+        lost with its worker, says why. Each is made on one core, of a model compiled once.
+
+    Raises
+    ------
+    LawError, CardError, RunLogError
+        If a law cannot be fitted to one of the logs at all: nothing is fitted then.
+    OutputError, PosteriorError
+        If the folder cannot be written to, or holds another fit under one of the names.
+    """
+    if not logs:
+        raise PosteriorError("no run log is given, so there is nothing to fit")
+    jobs, kept, problems = {}, [], []
+    for name, runs in logs.items():
+        cards, _ = cards_of(runs, law, card)
+        for one in cards:
+            require_runs_for(one.law, runs)
+        path = None if folder is None else require_folder(Path(folder) / f"{name}.nc").absolute()
+        asked = Job(runs, law, card, settings, path)
+        if path is None or not path.exists():
+            jobs[name] = asked
+        elif difference := _difference(path, runs, cards, settings):
+            problems.append(f"{path.name} {difference}")
+        else:
+            kept.append(Fitted(name, path, resumed=True, laws=_laws(cards)))
+    if problems:
+        advice = "remove them, or name another folder"
+        raise PosteriorError(collected(f"{folder} holds other fits; {advice}:", problems))
+    return _fits(kept, jobs, executor, workers, show_progress)
+
+
+def _fits(
+    kept: Sequence[Fitted],
+    jobs: Mapping[str, Job],
+    executor: Executor | None,
+    workers: int | None,
+    show_progress: bool,
+) -> Iterator[Fitted]:
+    yield from kept
+    names = list(jobs)
+    with progress(show_progress) as stage:
+        done = stage(f"{len(jobs)} fits", total=len(jobs))
+        for count, outcome in enumerate(outcomes(list(jobs.values()), executor, workers), 1):
+            name = names[outcome.index]
+            job = jobs[name]
+            done(count)
+            if outcome.error is not None:
+                yield Fitted(name, error=outcome.reason)
+            else:
+                laws = _laws(cards_of(job.runs, job.laws, job.card)[0])
+                yield Fitted(name, job.path, laws=laws, _held=outcome.result)
+
+
+def _laws(cards: Sequence[ModelCard]) -> tuple[Law, ...]:
+    return tuple(card.law for card in cards)
+
+
+def _difference(
+    path: Path, runs: Runs, cards: Sequence[ModelCard], settings: Mapping[str, Any]
+) -> str:
+    """In what a fit on disk is not the one asked for; empty where it is that one."""
+    own = [card.law for card in cards if LAWS.get(card.law.name) is not card.law]
+    try:
+        found = open_posterior(path, law=own)
+    except PosteriorError as error:
+        return f"cannot be used: {error}"
+    if found.runs is None or found.runs.digest != runs.digest:
+        return "is of other runs"
+    if [member.card.text for member in found.members] != [card.text for card in cards]:
+        return f"is of other cards: {', '.join(member.card.name for member in found.members)}"
+    return next(filter(None, map(partial(_made_otherwise, settings), found.members)), "")
+
+
+def _made_otherwise(settings: Mapping[str, Any], member: Posterior) -> str:
+    made = member.record["provenance"]
+    wanted = made_with(**{name: settings[name] for name in settings if name != "weights"})
+    for name, value in wanted.items():
+        if made.get(name) != value:
+            return f"was made with {name} {made.get(name)}, not {value}"
+    return ""

@@ -1,0 +1,147 @@
+"""A fit made again from what its file holds, and compared draw by draw."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.errors import PosteriorError
+from bayescale.inference.sample import fit, made_with
+from bayescale.posterior import DRIFTING, Fit, Posterior
+
+FAR = 4.0
+"""Monte Carlo errors by which a median may differ before it counts as another."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """A fit beside the same one made again.
+
+    Attributes
+    ----------
+    rows : pandas.DataFrame
+        One row a law, group of draws and scalar variable: ``law``, ``group`` (``posterior``, or
+        with drift), ``name``, ``then`` and ``now`` (medians, in raw units), ``identical`` (draw by
+        draw), ``distance`` (between the medians, in their Monte Carlo error).
+    changed : mapping of str to tuple of str
+        Versions that differ: of what, then and now.
+    """
+
+    rows: pd.DataFrame
+    changed: dict[str, tuple[str, str]]
+
+    @property
+    def identical(self) -> bool:
+        """Whether every draw is the same to the last bit."""
+        return bool(self.rows["identical"].all())
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no median differs by more than Monte Carlo error explains."""
+        return bool((self.rows["distance"] <= FAR).all())
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows, to do with as one likes."""
+        return self.rows.copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``bayescale reproduce --json`` prints."""
+        return {
+            "identical": self.identical,
+            "agrees": self.agrees,
+            "changed": {name: list(pair) for name, pair in self.changed.items()},
+            "rows": self.rows.to_dict(orient="records"),
+        }
+
+    def __str__(self) -> str:
+        """The verdict, what has changed since, and the variable that moved most."""
+        n = len(self.rows)
+        versions = [f"{name} {then} -> {now}" for name, (then, now) in self.changed.items()]
+        since = f" Versions differ: {'; '.join(versions)}." if versions else ""
+        if self.identical:
+            return f"Reproduced: all draws of {n} variables are the same to the last bit.{since}"
+        far = self.rows.sort_values("distance").iloc[-1]
+        moved = (
+            f"the one that moved most, {far['name']} of {far['law']}, went from {far['then']:.6g} "
+            f"to {far['now']:.6g}, {far['distance']:.1f} Monte Carlo errors"
+        )
+        if self.agrees:
+            return f"Agrees, not draw by draw: of {n} medians {moved}.{since}"
+        return f"NOT REPRODUCED: of {n} medians {moved}; up to {FAR:g} is chance.{since}"
+
+
+def reproduce(fitted: Fit, *, show_progress: bool = False) -> Reproduction:
+    """Fit a posterior's own runs again with its own cards, seed and settings, and compare.
+
+    Parameters
+    ----------
+    fitted : Posterior or Pool
+        As :func:`bayescale.fit` made it, or read from its file.
+    show_progress : bool
+        Show progress on standard error.
+
+    Returns
+    -------
+    Reproduction
+        Identical where log, card, seed, settings, versions and machine are; on another
+        machine or with other versions, draws differ and medians agree within Monte Carlo error.
+
+    Raises
+    ------
+    PosteriorError
+        If the posterior holds no runs or does not say how it was made.
+    """
+    made = fitted.members[0].record.get("provenance", {})
+    how = {name: made[name] for name in ("seed", "draws", "tune", "chains", "pool") if name in made}
+    if fitted.runs is None or len(how) < 5:
+        raise PosteriorError(
+            "it does not hold its runs and all settings of its sampler, so it cannot be made "
+            "again: fit the runs anew with bayescale fit"
+        )
+    cards = [member.card for member in fitted.members]
+    again = fit(fitted.runs, cards, **how, show_progress=show_progress)
+    rows = [
+        row
+        for then, now in zip(fitted.members, again.members, strict=True)
+        for row in _compared(then, now)
+    ]
+    here = made_with()
+    changed = {
+        name: (str(made.get(name)), str(here[name]))
+        for name in here
+        if name not in how and made.get(name) != here[name]
+    }
+    return Reproduction(pd.DataFrame(rows), changed)
+
+
+def _compared(then: Posterior, now: Posterior) -> list[dict[str, Any]]:
+    import arviz as az
+
+    rows = []
+    for group in ("posterior", DRIFTING):
+        if group not in then.tree.children:
+            continue
+        old, new = (one.tree[group].to_dataset() for one in (then, now))
+        error = xr.ufuncs.sqrt(
+            az.mcse(old, method="median") ** 2 + az.mcse(new, method="median") ** 2
+        )
+        for name in map(str, old.data_vars):
+            if old[name].dims != ("chain", "draw"):
+                continue
+            same = bool(np.array_equal(old[name].values, new[name].values))
+            medians = float(old[name].median()), float(new[name].median())
+            apart = abs(medians[1] - medians[0])
+            rows.append(
+                {
+                    "law": then.law.name,
+                    "group": group,
+                    "name": name,
+                    "then": medians[0],
+                    "now": medians[1],
+                    "identical": same,
+                    "distance": 0.0 if same or apart == 0 else apart / float(error[name]),
+                }
+            )
+    return rows

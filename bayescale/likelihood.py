@@ -1,0 +1,129 @@
+"""What a run log says of its own imperfections, as a card's likelihood takes it up.
+
+Losses known to a step, errors of scales, checkpoints of one training run: the log's columns
+say it run by run, or the card for all runs; never both.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bayescale.cards import ModelCard, Rounding, has_checkpoints
+from bayescale.drift import coordinate
+from bayescale.errors import RunLogError, collected, listed
+from bayescale.runs import Runs
+from bayescale.runs.log import SCALES
+
+
+def card_for(runs: Runs, card: ModelCard) -> ModelCard:
+    """The card without what this log has no use for.
+
+    Raises
+    ------
+    RunLogError
+        If card and log say the same thing twice, or what they say does not go together.
+    """
+    noise, problems = card.noise, []
+    together = has_checkpoints(runs)
+    if together and noise.shared is None:
+        problems.append(
+            "several of its rows are of one run, and the card does not say what these share: add "
+            "[noise.shared] (bayescale models show chinchilla has one), or keep one row a run"
+        )
+    rounded = noise.rounding is not None or "loss_step" in runs
+    for what, there in (("an excess", card.of_floor), ("losses known to a step", rounded)):
+        if together and there:
+            problems.append(
+                f"{what} cannot be combined with several rows of one run: keep one row a run"
+            )
+    problems += _rounding_problems(runs, noise.rounding)
+    problems += _input_error_problems(card, runs)
+    if problems:
+        raise RunLogError(
+            collected(f"card {card.name!r} cannot be used with {runs.source}:", problems)
+        )
+    if together or noise.shared is None:
+        return card
+    return card.model_copy(update={"noise": noise.model_copy(update={"shared": None})})
+
+
+def _rounding_problems(runs: Runs, rounding: Rounding | None) -> list[str]:
+    problems = []
+    if rounding is not None and "loss_step" in runs:
+        problems.append(
+            "the losses' steps are stated twice, by its column loss_step and by the card's "
+            "[noise.rounding]: keep one of them"
+        )
+    by_log = rounding is not None and rounding.of == "log loss"
+    if by_log or (rounding is None and "loss_step" not in runs):
+        return problems
+    step = runs["loss_step"] if rounding is None else np.full(len(runs), rounding.step)
+    wide = step >= 2 * runs["loss"]
+    if wide.any():
+        problems.append(
+            f"a step of {step[wide][0]:g} reaches down to a loss of zero in "
+            f"{listed(runs['run_id'][wide])}: state the step that losses were rounded to"
+        )
+    return problems
+
+
+def _input_error_problems(card: ModelCard, runs: Runs) -> list[str]:
+    inputs = set(card.law.inputs) & set(SCALES)
+    columns = {scale for scale in SCALES if f"{scale}_se" in runs}
+    of_card = card.noise.input_errors
+    stated = set() if of_card is None else set(of_card.values)
+    problems = []
+    if columns and of_card is not None:
+        problems.append(
+            "errors of scales are stated twice, by its column "
+            f"{' and '.join(f'{scale}_se' for scale in SCALES if scale in columns)} and by the "
+            "card's [noise.input_errors]: keep one of them"
+        )
+    given = columns | stated
+    if {"tokens", "flops"} <= given and {"params", "tokens"} <= inputs:
+        problems.append(
+            "errors of both tokens and flops are stated, where one follows from the other and "
+            "params: keep the one that was read, tokens_se or flops_se"
+        )
+    usable = inputs | ({"flops"} if {"params", "tokens"} <= inputs else set())
+    if given and inputs and not given & usable:
+        problems.append(
+            f"errors are stated of {' and '.join(sorted(given))}, but the law is of "
+            f"{' and '.join(sorted(inputs))}: state "
+            f"{' and '.join(f'{scale}_se' for scale in sorted(inputs))}"
+        )
+    return problems
+
+
+def input_errors(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
+    """Standard errors of logs of scales that bear on the law, (run,), by scale."""
+    inputs, of_card = card.law.inputs, card.noise.input_errors
+    usable = [*inputs, *(["flops"] if {"params", "tokens"} <= set(inputs) else [])]
+    found = {s: np.array(runs[f"{s}_se"]) for s in SCALES if f"{s}_se" in runs and s in usable}
+    stated = {} if of_card is None else of_card.values
+    return found | {s: np.full(len(runs), v) for s, v in stated.items() if s in usable}
+
+
+def loss_steps(card: ModelCard, runs: Runs) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ends of the steps that log losses are known to, relative to them, (run,) each."""
+    loss, rounding = runs["loss"], card.noise.rounding
+    if "loss_step" not in runs and rounding is None:
+        return None
+    if rounding is not None and rounding.of == "log loss":
+        half = np.full(len(runs), rounding.step / 2)
+        return -half, half
+    step = runs["loss_step"] if rounding is None else rounding.step
+    return np.log1p(-step / (2 * loss)), np.log1p(step / (2 * loss))
+
+
+def log_size(inputs: Mapping[str, Any]) -> Any:
+    """Log of a run's size, which its scatter may shrink with: compute, or the law's only scale."""
+    both = {"params", "tokens"} <= set(inputs)
+    return coordinate(inputs, "flops" if both else next(s for s in SCALES if s in inputs))
+
+
+def memberships(runs: Runs) -> np.ndarray:
+    """Which training run each row is of, (row, run): one or zero."""
+    index = np.unique(runs["run"], return_inverse=True)[1]
+    return np.eye(index.max() + 1)[index]
