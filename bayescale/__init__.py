@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from bayescale.scenarios.perceptron import PrunedPerceptron, prune_perceptron
     from bayescale.scenarios.pruning import Pruning, prune
     from bayescale.simulate import simulate
+    from bayescale.trackers import read_huggingface, read_mlflow, read_tensorboard, read_wandb
     from bayescale.trust.backtest import Backtest, backtest
     from bayescale.trust.cross_check import CrossCheck, cross_check
     from bayescale.trust.design import design_checks, design_notes
@@ -131,8 +132,12 @@ _HOMES = {
     "posterior_notes": "trust.identifiability",
     "prune": "scenarios.pruning",
     "prune_perceptron": "scenarios.perceptron",
+    "read_huggingface": "trackers",
+    "read_mlflow": "trackers",
     "read_runs": "runs",
     "read_scores": "scenarios.answers",
+    "read_tensorboard": "trackers",
+    "read_wandb": "trackers",
     "refit": "inference.sample",
     "regret_map": "decide.regret",
     "report": "report",
@@ -207,8 +212,12 @@ __all__ = [
     "posterior_notes",
     "prune",
     "prune_perceptron",
+    "read_huggingface",
+    "read_mlflow",
     "read_runs",
     "read_scores",
+    "read_tensorboard",
+    "read_wandb",
     "refit",
     "regret_map",
     "report",
