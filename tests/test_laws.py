@@ -1,13 +1,8 @@
 """The equations: published golden numbers, and what every law promises."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
-import pytensor
-import pytensor.tensor as pt
 import pytest
-import xarray as xr
 from published import (
     BESIROGLU,
     COMPUTE_OPTIMAL,
@@ -127,48 +122,12 @@ def example(law: Law) -> tuple[dict[str, float], dict[str, float]]:
     )
 
 
-@pytest.mark.parametrize("law", LAWS.values(), ids=lambda law: law.name)
-def test_one_function_serves_floats_numpy_xarray_and_pytensor(law: Law) -> None:
-    inputs, values = example(law)
-    expected = law.loss(**inputs, **values)
-    assert isinstance(expected, float)
-
-    arrays = {name: np.full(3, x) for name, x in inputs.items()}
-    np.testing.assert_allclose(law.loss(**arrays, **values), np.full(3, expected), rtol=1e-12)
-
-    points = {name: xr.DataArray([x, x], dims="point") for name, x in inputs.items()}
-    draws = {name: xr.DataArray([[x]], dims=("chain", "draw")) for name, x in values.items()}
-    labelled = law.loss(**points, **draws)
-    assert set(labelled.dims) == {"chain", "draw", "point"}
-    np.testing.assert_allclose(labelled, np.full(labelled.shape, expected), rtol=1e-12)
-
-    symbols = {name: pt.dscalar(name) for name in (*law.inputs, *law.coefficients)}
-    symbolic = law.loss(**symbols)
-    mode = pytensor.compile.mode.Mode(linker="py", optimizer=None)
-    compiled = pytensor.function(list(symbols.values()), symbolic, mode=mode)
-    assert compiled(*inputs.values(), *values.values()) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("law", LAWS.values(), ids=lambda law: law.name)
-def test_loss_falls_with_every_scale(law: Law) -> None:
-    inputs, values = example(law)
-    for name in law.inputs:
-        # the error falls as the loss does, and as many tokens are better if less of them is kept
-        times = 0.5 if name in ("lm_loss", "kept_fraction") else 10.0
-        better = inputs | {name: times * inputs[name]}
-        assert 0 < law.loss(**better, **values) < law.loss(**inputs, **values)
-
-
-@pytest.mark.parametrize(
-    "law", [law for law in LAWS.values() if law.optimum], ids=lambda law: law.name
-)
-def test_closed_form_optimum_is_where_the_numeric_search_ends(law: Law) -> None:
-    drawn = language_models(load_card(law.name)).draw_prior(200, seed=3)
-    values = {name: drawn[name] for name in law.coefficients}
-    closed, _ = compute_optimal(law, 1e22, values)
-    searched, _ = compute_optimal(replace(law, optimum=None), 1e22, values)
-    # beyond the optimum of the law of repetition parameters are in excess: a kink of its curvature
-    np.testing.assert_allclose(searched, closed, rtol=1e-5 if law.name == "repetition" else 1e-6)
+@pytest.mark.parametrize(("law", "name"), [("downstream", "lm_loss"), ("pruned", "kept_fraction")])
+def test_what_is_better_when_there_is_less_of_it(law: str, name: str) -> None:
+    """The error falls as the loss does; as many tokens are better if less of the data is kept."""
+    inputs, values = example(LAWS[law])
+    less = inputs | {name: 0.5 * inputs[name]}
+    assert 0 < LAWS[law].loss(**less, **values) < LAWS[law].loss(**inputs, **values)
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,11 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        from bayescale.laws import own_fault
+
+        told = own_fault(error)
+        if told is None:
+            raise
+        print(f"error: {told}; see bayescale models check", file=sys.stderr)
+        sys.exit(BAD_INPUT)

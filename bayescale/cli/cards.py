@@ -1,14 +1,16 @@
 """The model cards that come with the package."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import Json
-from bayescale.cli.writing import tell
+from bayescale.cli.options import Card, Columns, Json, Missing, Units
+from bayescale.cli.reading import read_log
+from bayescale.cli.writing import exit_untrusted, tell
 
 models_app = typer.Typer(
-    help="The model cards that come with the package: priors, likelihood, and why.",
+    help="The model cards that come with the package; and laws of your own, checked.",
     invoke_without_command=True,
 )
 
@@ -41,3 +43,31 @@ def models_show(
     card = load_card(name)
     answer = {"name": card.name, "law": card.law.name, "text": card.text}
     tell(answer, card.text.rstrip("\n"), json_)
+
+
+@models_app.command("check")
+def models_check(
+    law: Annotated[str, typer.Argument(metavar="LAW", help="Your own as file.py:NAME, or a name.")],
+    card: Card = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option("--runs", metavar="RUNS", help="Look at the law at the runs of this log."),
+    ] = None,
+    column: Columns = None,
+    unit: Units = None,
+    json_: Json = False,
+) -> None:
+    """Hold a law and its card to the contract of laws, and say how to mend what breaks it.
+
+    One function for floats, NumPy, xarray and the sampler; finite slopes over the prior; a loss
+    that falls with scale; terms that undo themselves; a best split that is one; losses that
+    language models have. Exits 3 where a check fails.
+    """
+    from bayescale.contract import check_law
+    from bayescale.laws import LAWS, find_law
+
+    chosen = find_law(law)
+    log = None if runs is None else read_log(runs, column, unit, None, Missing.error)
+    found = check_law(chosen, card or (law if law in LAWS else None), log)
+    tell(found.to_json(), str(found), json_)
+    exit_untrusted(found.passed)

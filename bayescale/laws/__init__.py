@@ -1,7 +1,5 @@
 """The equations: what a scaling law says, and nothing about how it is fitted."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 from bayescale.errors import LawError
@@ -34,6 +32,7 @@ from bayescale.laws.law import (
     Term,
     compute_optimal,
 )
+from bayescale.laws.own import own_fault, own_law
 from bayescale.laws.pruned import PRUNED, worth
 from bayescale.laws.repetition import REPETITION
 
@@ -69,41 +68,16 @@ def find_law(name: str) -> Law:
     Raises
     ------
     LawError
-        If there is no such law, file or name in the file.
+        If there is no such law, file or name in the file, or the file fails.
     """
     if name in LAWS:
         return LAWS[name]
-    path, _, attribute = name.rpartition(":")
+    path, _, attribute = name.rpartition(":") if not name.endswith(".py") else (name, "", "")
     if path.endswith(".py"):
-        return _own_law(Path(path), attribute)
+        return own_law(Path(path), attribute)
     raise LawError(
         f"law {name!r} is unknown: use one of {', '.join(LAWS)}, or your own as file.py:NAME"
     )
-
-
-def _own_law(path: Path, attribute: str) -> Law:
-    if not path.is_file():
-        raise LawError(f"law file {str(path)!r} does not exist")
-    spec = importlib.util.spec_from_file_location(f"bayescale_own_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    try:
-        spec.loader.exec_module(module)
-    except LawError:
-        raise
-    except Exception as error:
-        raise LawError(
-            f"law file {str(path)!r} cannot be run: {type(error).__name__}: {error}"
-        ) from error
-    law = getattr(module, attribute, None)
-    if not isinstance(law, Law):
-        laws = [key for key, value in vars(module).items() if isinstance(value, Law)]
-        raise LawError(
-            f"{str(path)!r} has no law named {attribute!r}; it defines {', '.join(laws) or 'none'}"
-        )
-    return law
 
 
 __all__ = [
@@ -137,5 +111,6 @@ __all__ = [
     "Term",
     "compute_optimal",
     "find_law",
+    "own_fault",
     "worth",
 ]

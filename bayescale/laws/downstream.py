@@ -23,6 +23,7 @@ DOWNSTREAM = Law(
     inputs=("lm_loss",),
     coefficients=("epsilon", "k", "gamma"),
     loss=_error,
+    falls_with=(),  # the error rises with the loss
     terms={"k": Decay(input="lm_loss", exponent="gamma")},
     reference="Gadre et al. 2024, arXiv 2403.08540",
     unit="error rate",

@@ -225,6 +225,9 @@ class Law:
         runs' geometric means, which is many times faster. The prior is left unchanged.
     sum_of_terms : bool
         Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
+    falls_with : tuple of str, optional
+        The inputs with which the loss only falls, at any coefficients that are believed; all of
+        them where not given. The law's contract holds it to that.
     reference : str
         The paper and the equation.
     unit : str
@@ -244,11 +247,14 @@ class Law:
     optimum: Callable[..., Any] | None = None
     terms: Mapping[str, Term] = field(default_factory=dict)
     sum_of_terms: bool = False
+    falls_with: tuple[str, ...] | None = None
     reference: str = ""
     unit: str = "nats/token"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", MappingProxyType(dict(self.terms)))
+        if self.falls_with is None:
+            object.__setattr__(self, "falls_with", tuple(self.inputs))
         problems = [
             *_signature_problems(self.loss, "loss", self.inputs, self.coefficients),
             *(
@@ -261,6 +267,11 @@ class Law:
         unknown = [name for name in self.inputs if name not in INPUTS]
         if unknown or not self.inputs:
             problems.append(f"inputs are {self.inputs}, but must be some of {', '.join(INPUTS)}")
+        problems += [
+            f"falls_with names {name!r}, which is not an input"
+            for name in self.falls_with or ()
+            if name not in self.inputs
+        ]
         if self.sum_of_terms and not problems and not _is_sum_of_terms(self):
             problems.append("loss is not the sum of the terms, although sum_of_terms is True")
         if problems:

@@ -62,5 +62,6 @@ PRUNED = Law(
     coefficients=(*REPETITION.coefficients, "quality", "floor"),
     loss=_loss,
     terms=REPETITION.terms,
+    falls_with=REPETITION.inputs,  # as many tokens are better if less of the data is kept
     reference="Muennighoff et al. 2023, arXiv 2305.16264; Sorscher et al. 2022, arXiv 2206.14486",
 )

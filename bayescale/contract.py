@@ -1,0 +1,492 @@
+"""What every law promises, checked: ours in the tests, yours by ``bayescale models check``.
+
+A law is one function that floats, NumPy, xarray and PyTensor share, with a card that covers its
+coefficients. Each check says what it looked at and, where it fails, what to change.
+"""
+
+import inspect
+import math
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.cards import ModelCard, load_card
+from bayescale.errors import CardError, LawError
+from bayescale.laws import LAWS, Law, compute_optimal
+from bayescale.laws.law import INPUTS, all_unique, splits
+from bayescale.runs import Runs
+from bayescale.runs.log import require_runs_for
+from bayescale.trust.checks import Check
+
+DRAWS = 200
+"""Sets of coefficients from the prior at which a law is looked at."""
+
+GRADIENTS = 40
+"""Of these, how many are differentiated, symbol by symbol."""
+
+BUDGET = 1e22
+"""FLOP, the budget that is split."""
+
+_UNITS = {"nats/token": (0.5, 15.0), "error rate": (0.0, 1.0)}
+_FACTOR = 10.0  # about the runs' typical loss, where priors are relative to it
+
+MOST_BAD = 0.05  # of the draws: the prior's tails may leave what is plausible
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """The checks of one law, in the order they were made."""
+
+    law: str
+    card: str | None
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether none failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a check: ``name``, ``passed``, ``text``."""
+        return pd.DataFrame(
+            [check[:3] for check in self.checks], columns=["name", "passed", "text"]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the keys of the command line."""
+        checks = [{"name": c.name, "passed": c.passed, "text": c.text} for c in self.checks]
+        return {"law": self.law, "card": self.card, "passed": self.passed, "checks": checks}
+
+    def __str__(self) -> str:
+        from textwrap import fill
+
+        words = {True: "pass", False: "FAIL", None: "info"}
+        lines = [f"Contract of law {self.law}" + (f", card {self.card}" if self.card else "")]
+        for check in self.checks:
+            lead = f"  {words[check.passed]}  {check.name:<11}  "
+            lines.append(
+                fill(check.text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
+            )
+        failed = sum(check.passed is False for check in self.checks)
+        told = "The law keeps its contract." if not failed else f"{failed} of its checks fail."
+        return "\n".join([*lines, told])
+
+
+def check_law(
+    law: Law, card: str | Path | ModelCard | None = None, runs: Runs | None = None
+) -> Contract:
+    """Hold a law, and its card, to the contract of laws.
+
+    Parameters
+    ----------
+    law : Law
+    card : str, Path or ModelCard, optional
+        Its priors; without one, what is asked of believed coefficients is not looked at.
+    runs : Runs, optional
+        Where the law is looked at; language models of 1e7 to 1e11 params on twenty tokens each
+        where not given.
+
+    Returns
+    -------
+    Contract
+        Checks that an earlier failure leaves nothing to look at are left out.
+
+    Raises
+    ------
+    RunLogError
+        If the runs lack what the law is a function of.
+
+    Examples
+    --------
+    >>> from bayescale.laws import CHINCHILLA
+    >>> check_law(CHINCHILLA, "chinchilla").passed
+    True
+    """
+    if runs is not None:
+        require_runs_for(law, runs)
+    problem = None
+    if card is not None and not isinstance(card, ModelCard):
+        try:
+            card = load_card(card, law=None if LAWS.get(law.name) is law else law)
+        except CardError as error:
+            card, problem = None, str(error)
+    subject = _Subject(law, card, _language_models() if runs is None else runs, problem)
+    found: dict[str, Check] = {}
+    for name, (ask, needs) in CHECKS.items():
+        if all(other in found and found[other].passed is not False for other in needs):
+            answer = _answer(ask, subject)
+            if answer is not None:
+                found[name] = Check(name, *answer)
+    return Contract(law.name, card.name if card is not None else None, tuple(found.values()))
+
+
+Answer = tuple[bool | None, str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is looked at: the law at some runs, with coefficients from its card's prior."""
+
+    law: Law
+    card: ModelCard | None
+    runs: Runs
+    card_problem: str | None
+
+    @cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Shape (run,)."""
+        known = {name: np.array(self.runs[name]) for name in INPUTS if name in self.runs}
+        known = all_unique(self.law.inputs, known)
+        return {name: known[name] for name in self.law.inputs}
+
+    @cached_property
+    def draws(self) -> dict[str, np.ndarray]:
+        """Coefficients, shape (draw,)."""
+        if self.card is None:  # nobody said what is believed
+            return {name: np.full(1, 1.1 + 0.1 * i) for i, name in enumerate(self.law.coefficients)}
+        drawn = self.card.anchored(self.runs).draw_prior(DRAWS, seed=1)
+        return {name: drawn[name] for name in self.law.coefficients}
+
+    @cached_property
+    def middle(self) -> dict[str, float]:
+        """The medians."""
+        return {name: float(np.median(values)) for name, values in self.draws.items()}
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """Of every draw at every run, shape (draw, run)."""
+        return self.loss(self.inputs)
+
+    def loss(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        columns = {name: values[:, None] for name, values in self.draws.items()}
+        with np.errstate(all="ignore"):
+            return np.asarray(self.law.loss(**inputs, **columns), dtype=float)
+
+    @cached_property
+    def in_symbols(self) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+        """The losses (run,) and slopes that the sampler works with."""
+        from bayescale.inference.symbolic import loss_and_slopes
+
+        return loss_and_slopes(self.law)
+
+    def one_by_one(self) -> np.ndarray:
+        """The loss at each run from floats, at the medians."""
+        points = zip(*self.inputs.values(), strict=True)
+        return np.array([self.at(*map(float, point)) for point in points])
+
+    def at(self, *point: float) -> Any:
+        named = dict(zip(self.inputs, point, strict=True))
+        with np.errstate(all="ignore"):
+            return self.law.loss(**named, **self.middle)
+
+    def worst(self, bad: np.ndarray) -> str:
+        """Words for one draw of those marked in an array of shape (draw,)."""
+        i = int(np.flatnonzero(bad)[0])
+        values = ", ".join(f"{name} {values[i]:.3g}" for name, values in self.draws.items())
+        return f"in {int(bad.sum())} of {len(bad)} draws of the prior, such as {values}"
+
+
+def _answer(ask: "Callable[[_Subject], Answer]", subject: _Subject) -> Answer:
+    """What a check answers, or where in the law's own file it failed."""
+    try:
+        return ask(subject)
+    except LawError as error:
+        return False, str(error)
+    except Exception as error:
+        functions = [f for f in (subject.law.loss, subject.law.optimum) if f is not None]
+        files = {inspect.unwrap(f).__code__.co_filename for f in functions}
+        passed = traceback.extract_tb(error.__traceback__)
+        last = next((frame for frame in reversed(passed) if frame.filename in files), None)
+        if last is None and not isinstance(error, TypeError):
+            raise
+        place = f"{Path(last.filename).name}, line {last.lineno}: " if last else ""
+        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        return False, f"{place}{type(error).__name__}: {said}. {_ARITHMETIC}"
+
+
+def _language_models() -> Runs:
+    params = np.geomspace(1e7, 1e11, 9)
+    loss = np.geomspace(4.0, 1.9, 9)
+    scales = {"params": params, "tokens": 20 * params, "flops": 120 * params**2}
+    scales |= {"unique_tokens": 8 * params, "kept_fraction": np.full(9, 0.4), "lm_loss": loss}
+    frame = pd.DataFrame({"run_id": [f"{n:.0e}" for n in params], **scales, "loss": loss})
+    return Runs(frame=frame, columns={}, source="language models of 1e7 to 1e11 params")
+
+
+# the checks
+
+
+def _name(it: _Subject) -> Answer:
+    law = it.law
+    if LAWS.get(law.name, law) is not law:
+        return False, (
+            f"{law.name!r} is the name of a law of the package, for which it would be taken: "
+            "give yours another"
+        )
+    signature = ", ".join((*law.inputs, "*", *law.coefficients))
+    return True, f"{law.name}({signature}), in {law.unit}"
+
+
+def _card(it: _Subject) -> Answer:
+    if it.card_problem is not None:
+        return False, it.card_problem
+    if it.card is None:
+        return None, (
+            "none is named, so nothing is known of the coefficients, and what depends on them is "
+            "not looked at: name one with --card"
+        )
+    return True, f"{it.card.name} has a prior for each of {', '.join(it.law.coefficients)}"
+
+
+def _floats(it: _Subject) -> Answer:
+    found = it.at(*(float(values[0]) for values in it.inputs.values()))
+    if not isinstance(found, int | float):
+        return False, f"from floats it returns a {type(found).__name__}. {_ARITHMETIC}"
+    if not math.isfinite(found):
+        return False, f"from {_point(it)} it returns {found}: correct the formula or the prior"
+    return True, f"a float from floats: {found:.4g} at {_point(it)}"
+
+
+def _point(it: _Subject) -> str:
+    return ", ".join(f"{name} {values[0]:.3g}" for name, values in it.inputs.items())
+
+
+def _arrays(it: _Subject) -> Answer:
+    before = {name: values.copy() for name, values in it.inputs.items()}
+    one_by_one, losses = it.one_by_one(), it.losses
+    if any((before[name] != it.inputs[name]).any() for name in before):
+        return False, (
+            "it changes the arrays it is given: write x = x * 2 in place of x *= 2, so that the "
+            "caller's stay as they are"
+        )
+    shape = len(next(iter(it.draws.values()))), len(one_by_one)
+    if losses.shape != shape:
+        return False, (
+            f"from inputs of shape ({shape[1]},) and coefficients of shape ({shape[0]}, 1) it "
+            f"returns shape {losses.shape}, where one loss each, {shape}, is needed: use no sum, "
+            "mean, max or index over runs"
+        )
+    alike = np.asarray(it.law.loss(**it.inputs, **it.middle), dtype=float)
+    if not np.allclose(alike, one_by_one, rtol=_SAME, equal_nan=True):
+        return False, f"NumPy arrays give {alike[0]:.6g} where floats give {one_by_one[0]:.6g}"
+    again = np.asarray(it.law.loss(**it.inputs, **it.middle), dtype=float)
+    if not np.array_equal(alike, again, equal_nan=True):
+        return False, "asked twice it gives two answers: use no random numbers, and keep no state"
+    return True, "NumPy arrays give what floats do, one loss a run and draw"
+
+
+def _labelled(it: _Subject) -> Answer:
+    points = {name: xr.DataArray(x, dims="point") for name, x in it.inputs.items()}
+    draws = {name: xr.DataArray(x[:, None], dims=("chain", "draw")) for name, x in it.draws.items()}
+    with np.errstate(all="ignore"):
+        found = it.law.loss(**points, **draws)
+    if not isinstance(found, xr.DataArray) or set(found.dims) != {"chain", "draw", "point"}:
+        what = (
+            f"dims {tuple(found.dims)}" if isinstance(found, xr.DataArray) else type(found).__name__
+        )
+        return False, f"from xarray it returns {what}, not dims chain, draw, point. {_ARITHMETIC}"
+    values = found.transpose("chain", "draw", "point").values[:, 0]
+    if not np.allclose(values, it.losses, rtol=_SAME, equal_nan=True):
+        return False, "xarray objects give other losses than NumPy arrays"
+    return True, "xarray objects give what NumPy arrays do, with their dims"
+
+
+def _sampler(it: _Subject) -> Answer:
+    found, _ = it.in_symbols(it.inputs, it.middle)
+    if np.shape(found) != np.shape(it.losses[0]):
+        return False, f"PyTensor's symbols give shape {np.shape(found)} for {len(it.runs)} runs"
+    if not np.allclose(found, it.one_by_one(), rtol=_SAME, equal_nan=True):
+        return False, "PyTensor's symbols give other losses than floats"
+    return True, "PyTensor's symbols, which are sampled, give what floats do"
+
+
+def _finite(it: _Subject) -> Answer:
+    if it.card is None:
+        return None
+    bad = ~(np.isfinite(it.losses) & (it.losses > 0)).all(axis=1)
+    if bad.any():
+        return False, (
+            f"the loss is not finite and above zero {it.worst(bad)}: its logarithm is what is "
+            "fitted, so narrow the prior or write the formula so that it cannot overflow"
+        )
+    return True, f"finite and above zero in all of {len(bad)} draws of the prior"
+
+
+def _gradient(it: _Subject) -> Answer:
+    rows = list(zip(*it.draws.values(), strict=True))[:GRADIENTS]
+    sets = [dict(zip(it.draws, row, strict=True)) for row in rows]
+    slopes = np.array([it.in_symbols(it.inputs, values)[1] for values in sets])
+    bad = ~np.isfinite(slopes)
+    if bad.any():
+        names = [
+            name for name, column in zip(it.law.coefficients, bad.T, strict=True) if column.any()
+        ]
+        return False, (
+            f"the slope with {', '.join(names)} is not finite {it.worst(bad.any(axis=1))}: the "
+            "sampler stops there, so keep roots, powers and logarithms away from zero"
+        )
+    flat = [n for n, column in zip(it.law.coefficients, slopes.T, strict=True) if not column.any()]
+    if flat:
+        return False, (
+            f"the loss does not depend on {', '.join(flat)} at any draw: leave it out of the law, "
+            "or correct the formula"
+        )
+    return True, "finite with every coefficient, in all draws of the prior"
+
+
+def _falls(it: _Subject) -> Answer:
+    rising = []
+    for name in it.law.falls_with or ():
+        more = it.loss(it.inputs | {name: 1.5 * it.inputs[name]})
+        bad = (more > it.losses * (1 + 1e-12)).any(axis=1)
+        if bad.mean() > MOST_BAD:
+            rising.append(f"with {name} {it.worst(bad)}")
+    if rising:
+        return False, (
+            f"the loss rises {'; '.join(rising)}: correct a sign, narrow the prior, or name in "
+            "falls_with the inputs with which it only falls"
+        )
+    if not it.law.falls_with:
+        return None, "it does not say with what the loss falls"
+    others = [name for name in it.law.inputs if name not in it.law.falls_with]
+    told = f"; it says nothing of {', '.join(others)}" if others else ""
+    return True, f"the loss falls with {', '.join(it.law.falls_with)}{told}"
+
+
+def _terms(it: _Subject) -> Answer:
+    law = it.law
+    if not law.terms:
+        return None, (
+            "none are named: priors can be stated on coefficients only, and sampling is slower; "
+            "see Law.terms"
+        )
+    log_x = {name: np.log(values[None]) for name, values in it.inputs.items()}
+    known = {name: values[:, None] for name, values in it.draws.items()}
+    sizes, step = [], 1e-6
+    for name, term in law.terms.items():
+        log_c = np.log(known[name])
+        with np.errstate(all="ignore"):
+            size = term.log_value(log_c, known, log_x)
+            back = term.log_coefficient(size, known, log_x)
+            slope = (term.log_value(log_c + step, known, log_x) - size) / step
+            stated = term.slope(known) * np.ones_like(slope)
+        if not np.allclose(back, log_c + 0 * back, rtol=1e-6, atol=1e-6):
+            return False, f"term {name}: log_coefficient does not undo log_value"
+        if not np.allclose(slope, stated, rtol=1e-3, atol=1e-3):
+            return False, f"term {name}: slope is not the change of log_value with the coefficient"
+        sizes.append(np.exp(size) * np.ones_like(it.losses))
+    with np.errstate(all="ignore"):
+        sums = np.allclose(np.sum(sizes, axis=0), it.losses, rtol=1e-6)
+    if law.sum_of_terms and not sums:
+        return False, "the loss is not the sum of the terms, although sum_of_terms is True"
+    if sums and not law.sum_of_terms:
+        return None, "the loss is the sum of the terms: sum_of_terms=True makes sampling faster"
+    return True, f"sizes and coefficients of {', '.join(law.terms)} undo each other" + (
+        ", and the loss is their sum" if sums else ""
+    )
+
+
+def _coordinates(it: _Subject) -> Answer:
+    from bayescale.inference.symbolic import prior_mismatch
+
+    assert it.card is not None
+    off = prior_mismatch(it.card, it.runs)
+    if not off < 1e-4:
+        return False, (
+            f"the density that is sampled is {off:.3g} off the card's prior in logs: a term's "
+            "log_value, log_coefficient and slope do not belong together"
+        )
+    return True, "the sampler's coordinates leave the prior as the card states it"
+
+
+def _optimum(it: _Subject) -> Answer:
+    law = it.law
+    if not splits(law.inputs):
+        return None, f"a law of {', '.join(law.inputs)} splits no budget"
+    searched, rest = compute_optimal(replace(law, optimum=None), BUDGET, it.draws)
+    edge = (searched < 2) | (rest < 2)
+    if edge.any():
+        return False, (
+            f"the best split of {BUDGET:g} FLOP is all params or all tokens {it.worst(edge)}: let "
+            "the loss fall with both"
+        )
+    if law.optimum is None:
+        return True, f"the search finds the best split of {BUDGET:g} FLOP in every draw"
+    params, tokens = compute_optimal(law, BUDGET, it.draws)
+    if np.shape(params) != np.shape(searched):
+        return (
+            False,
+            f"optimum gives shape {np.shape(params)} for {len(searched)} coefficients each",
+        )
+    off = abs(np.log(params / searched)) > 1e-4
+    if off.any():
+        return False, (
+            f"optimum does not give the least loss {it.worst(off)}: correct it, or leave it out, "
+            "and the best split is searched for"
+        )
+    if not np.allclose(params * tokens * 6, BUDGET, rtol=1e-6):
+        return False, "optimum gives params and tokens that do not spend the budget of 6 N D"
+    return True, f"optimum gives the least loss at {BUDGET:g} FLOP in every draw"
+
+
+def _prior(it: _Subject) -> Answer:
+    assert it.card is not None
+    losses, (low, high), at = it.losses, _UNITS.get(it.law.unit, (0.0, np.inf)), it.inputs
+    if any(described.prior.relative for described in it.card.coefficients.values()):
+        # such a prior speaks of the typical run alone
+        typical = float(np.exp(np.log(it.runs["loss"]).mean()))
+        low, high = typical / _FACTOR, typical * _FACTOR
+        at = {name: np.exp(np.log(x).mean(keepdims=True)) for name, x in it.inputs.items()}
+        losses = it.loss(at)
+    share = ((losses > low) & (losses < high)).mean(axis=0)
+    worst, middle = int(share.argmin()), np.median(losses, axis=0)
+    place = ", ".join(f"{name} {values[worst]:.3g}" for name, values in at.items())
+    told = (
+        f"before any run is seen, {share[worst]:.0%} of losses at {place} lie between {low:.3g} "
+        f"and {high:.3g} {it.law.unit}, with a median of {middle[worst]:.3g}"
+    )
+    if share[worst] < 1 - MOST_BAD:
+        return False, (
+            f"{told}: narrow the priors, or state them on the size of terms at a scale (at = 1e9)"
+        )
+    return True, told
+
+
+def _processes(it: _Subject) -> Answer:
+    import pickle
+
+    found = pickle.loads(pickle.dumps(it.law))
+    return found.name == it.law.name, "found again by other processes, as backtests need"
+
+
+_ARITHMETIC = (
+    "Write it with operators and np.exp, np.log, np.log1p, np.sqrt, np.power alone: np.where, "
+    "np.maximum, np.clip, np.logaddexp, the math module, float() and if do not take all of floats, "
+    "NumPy, xarray and the sampler's symbols"
+)
+
+CHECKS: Mapping[str, tuple[Callable[[_Subject], Answer], tuple[str, ...]]] = {
+    # what is asked, and what must have held for it to make sense
+    "name": (_name, ()),
+    "card": (_card, ()),
+    "floats": (_floats, ()),
+    "arrays": (_arrays, ("floats",)),
+    "labelled": (_labelled, ("arrays",)),
+    "sampler": (_sampler, ("arrays",)),
+    "finite": (_finite, ("card", "arrays")),
+    "gradient": (_gradient, ("sampler", "finite")),
+    "falls": (_falls, ("finite",)),
+    "terms": (_terms, ("arrays",)),
+    "coordinates": (_coordinates, ("sampler", "finite", "terms")),
+    "optimum": (_optimum, ("finite",)),
+    "prior": (_prior, ("finite",)),
+    "processes": (_processes, ()),
+}
