@@ -135,7 +135,7 @@ def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) ->
 
 KAPLAN_CARD = load_card("kaplan_irreducible")
 VALUES = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
-POOL = Pool((SPREAD, point(KAPLAN_CARD, VALUES)), (0.25, 0.75))
+POOL = Pool((SPREAD, point(KAPLAN_CARD, VALUES)), (0.8, 0.2))
 
 
 def test_each_law_of_a_pool_has_its_median() -> None:
@@ -150,8 +150,8 @@ def test_laws_are_drawn_beside_their_pool() -> None:
     result = forecast(POOL, flops=PATH)
     ax = plot_laws(result)
     assert labels(ax) == [
-        "chinchilla, 25% of the pool",
-        "kaplan_irreducible, 75% of the pool",
+        "chinchilla, 80% of the pool",
+        "kaplan_irreducible, 20% of the pool",
         "pool, median",
         "pool, 90% interval",
     ]
