@@ -253,7 +253,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
             if which.any():
                 ax.scatter(
                     frame.loc[which, x], frame.loc[which, y], c=left[which], cmap="cividis",
-                    norm=norm, marker=marker, s=size, edgecolors=GREY, linewidths=0.6, label=label,
+                    norm=norm, marker=marker, s=size, edgecolors=GREY, linewidths=1.0, label=label,
                 )  # fmt: skip
         ax.figure.colorbar(colours, ax=ax, label=f"left of {before:.3g}: {told}")
         places = [(row[x], row[y]) for row in batch.to_dict(orient="records")]
