@@ -2,7 +2,8 @@
 
 The two are never mixed. ``loss`` is the mean run, uncertain because the coefficients are and
 because the law is not exact; ``loss_new`` is one new run, which scatters about the mean as the
-training runs did.
+training runs did. Of a card with an excess, ``loss`` is the floor that a well-tuned run reaches,
+and a new run lies above it as the training runs do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import xarray as xr
 from bayescale.errors import LawError, PosteriorError
 from bayescale.laws import Law, compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, INPUTS, all_unique, splits
-from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, quantiles
+from bayescale.posterior import DEFAULT_INTERVAL, MEAN, Fit, Posterior, quantiles
 from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE, sizes, verdict
 
@@ -32,14 +33,18 @@ class Forecast:
     ----------
     loss, loss_new : xarray.DataArray
         Dims (chain, draw, point), in ``unit``, nats per token but for the law ``downstream``:
-        the mean run, and one new run.
+        the mean run, or the floor as ``meaning`` says, and one new run.
         ``loss_new`` is None for a point estimate without noise.
     points : pandas.DataFrame
         One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
         ``unique_tokens`` where the law asks for them,
         ``extrapolation_ratio``: how many times larger than the largest training run,
         ``half_width``: of the 90 % interval of log mean loss, ``verdict`` and ``why``: whether
-        to trust it (see :mod:`bayescale.verdict`).
+        to trust it (see :mod:`bayescale.verdict`). Where scatter shrinks with scale,
+        ``scatter`` and ``scatter_at_largest``: medians of its scale there and at the largest
+        training run, on log loss.
+    meaning : str
+        What ``loss`` is: :data:`bayescale.posterior.MEAN` or :data:`bayescale.posterior.FLOOR`.
     optimum : mapping or None
         Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``.
     drift : bool
@@ -61,6 +66,12 @@ class Forecast:
     unit: str = "nats/token"
     by_law: tuple["Forecast", ...] = ()
     weights: tuple[float, ...] = ()
+    meaning: str = MEAN
+
+    @property
+    def meaning_new(self) -> str:
+        """What ``loss_new`` is."""
+        return "one new run" if self.meaning == MEAN else "one new run, tuned as these were"
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point: the scales, intervals of both losses, and chances of the target."""
@@ -100,6 +111,14 @@ class Forecast:
             "target": self.target,
             **self._chances(0),
             "extrapolation_ratio": None if np.isnan(ratio) else float(ratio),
+            "loss_is": self.meaning,
+            "loss_new_is": self.meaning_new,
+            "scatter": {
+                name: float(point[name])
+                for name in ("scatter", "scatter_at_largest")
+                if name in point
+            }
+            or None,
             "unit": self.unit,
             "verdict": point["verdict"],
             "why": point["why"],
@@ -139,23 +158,27 @@ class Forecast:
             if np.isfinite(row["flops"]):
                 sizes.append(f"{row['flops']:.3g} FLOP")
             lines.append(f"{self.law} at {', '.join(sizes)}:")
-            for kind, what in (("loss", "mean of runs"), ("loss_new", "one new run ")):
+            told = {"loss": self.meaning, "loss_new": self.meaning_new}
+            width = max(map(len, told.values()))
+            for kind, what in told.items():
                 if f"{kind}_median" in row:
                     lines.append(
-                        f"  {what}  {row[f'{kind}_median']:.4f}  ({self.interval:.0%} interval "
-                        f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f})  {self.unit}"
+                        f"  {what:<{width}}  {row[f'{kind}_median']:.4f}  "
+                        f"({self.interval:.0%} interval {row[f'{kind}_lower']:.4f} to "
+                        f"{row[f'{kind}_upper']:.4f})  {self.unit}"
                     )
             for name, table in of_laws:
                 each = table.iloc[i]
                 lines.append(
                     f"    {name:<20} {each['loss_median']:.4f}  "
-                    f"({each['loss_lower']:.4f} to {each['loss_upper']:.4f})  mean of runs"
+                    f"({each['loss_lower']:.4f} to {each['loss_upper']:.4f})  {self.meaning}"
                 )
             if self.target is not None:
                 lines.append(
                     f"  chance that one new run is below {self.target:g}: "
                     f"{row['p_below_target']:.0%}"
                 )
+            lines += _scatter_told(row)
             lines.append(f"  {row['why']}")
         if self.optimum is not None:
             split = quantiles(self.optimum["params"], self.interval)
@@ -169,6 +192,16 @@ class Forecast:
         if not self.drift:
             lines.append("  Without drift: these intervals take the law to hold exactly.")
         return "\n".join(lines)
+
+
+def _scatter_told(row: pd.Series) -> list[str]:
+    """What is taken of the scatter past the runs, where it shrinks with scale."""
+    if not row.get("scatter", np.inf) < row.get("scatter_at_largest", 0.0):
+        return []
+    return [
+        f"  A new run is taken to scatter by {row['scatter']:.2%}, less than the "
+        f"{row['scatter_at_largest']:.2%} at the largest run: as if it went on shrinking."
+    ]
 
 
 def forecast(
@@ -256,11 +289,13 @@ def forecast(
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
     losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
     scatters = all("sigma" in source.draws for source in sources)
-    news = [p.new_run(x) for p, x in zip(sources, losses, strict=True)] if scatters else []
+    of_new = zip(sources, losses, strict=True)
+    news = [source.new_run(loss, inputs) for source, loss in of_new] if scatters else []
     scale_free = np.full(losses[0].sizes["point"], np.nan)
     columns = (*SCALES, *(name for name in fit.inputs if name not in SCALES))
     points = pd.DataFrame({name: scales.get(name, scale_free) for name in columns})
     points["extrapolation_ratio"] = extrapolation_ratio(fit, points)
+    points = points.assign(**_scatters(fit, inputs))
     pooled = "a new family" if fit.families else None
 
     def told(name: str, loss: xr.DataArray, new: xr.DataArray | None, **more: Any) -> Forecast:
@@ -275,6 +310,7 @@ def forecast(
             provenance=fit.record["provenance"],
             drift=drift,
             unit=fit.members[0].law.unit,
+            meaning=fit.meaning,
             **more,
         )
 
@@ -310,6 +346,21 @@ def _judged(fit: Fit, points: pd.DataFrame, loss: xr.DataArray, tolerance: float
         verdict=[item.state for item in judged],
         why=[item.text for item in judged],
     )
+
+
+def _scatters(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]:
+    """Medians of the scatter's scale at the points and at the largest run, where it shrinks."""
+    if fit.runs is None or not all("shrink" in member.draws for member in fit.members):
+        return {}
+    largest = fit.runs.frame.iloc[[int(sizes(fit.runs.frame, fit.inputs).argmax())]]
+    at_largest = {name: xr.DataArray(largest[name].to_numpy(), dims="point") for name in inputs}
+
+    def median(at: Mapping[str, xr.DataArray]) -> np.ndarray:
+        order = ("chain", "draw", "point")
+        mixed = fit.mix([member.sigma(at).transpose(*order) for member in fit.members])
+        return np.median(mixed.transpose(*order).values, axis=(0, 1))
+
+    return {"scatter": median(inputs), "scatter_at_largest": median(at_largest)[0]}
 
 
 def _inside(fit: Fit, points: pd.DataFrame) -> np.ndarray:

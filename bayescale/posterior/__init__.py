@@ -1,6 +1,6 @@
 """Draws of a law's coefficients, with all they came from: keep, open, summarise."""
 
-from bayescale.posterior.draws import DRIFTING, Posterior, point
+from bayescale.posterior.draws import DRIFTING, FLOOR, MEAN, Posterior, point
 from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.pool import Fit, Pool, pool_weights, worst_diagnostics
 from bayescale.posterior.summary import (
@@ -19,6 +19,8 @@ from bayescale.posterior.summary import (
 __all__ = [
     "DEFAULT_INTERVAL",
     "DRIFTING",
+    "FLOOR",
+    "MEAN",
     "Fit",
     "Pool",
     "PoolSummary",

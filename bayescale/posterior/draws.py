@@ -25,7 +25,8 @@ DRIFTING = "posterior_drifting"
 """The group of draws that allow for drift."""
 
 
-MEAN, FLOOR = "mean of runs", "floor, as a well-tuned run reaches it"
+MEAN, FLOOR = "mean of runs", "floor of tuned runs"
+"""What a law's loss is: where the card has an excess, the floor that runs lie above."""
 
 _NODES = 24  # of the quadrature over the widths that make up a Student-t
 
