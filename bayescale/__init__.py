@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from bayescale.decide.regret import RegretMap, regret_map
     from bayescale.errors import BayescaleError
     from bayescale.forecast import Forecast, forecast
+    from bayescale.inference.many import Fitted, fit_many
     from bayescale.inference.model import build_model
+    from bayescale.inference.reproduce import Reproduction, reproduce
     from bayescale.inference.sample import fit, refit
     from bayescale.laws import LAWS, Law, compute_optimal
     from bayescale.plots import (
@@ -79,6 +81,7 @@ _HOMES = {
     "DataBudget": "decide.data_budget",
     "Dispersion": "scenarios.answers",
     "Emergence": "scenarios.emergence",
+    "Fitted": "inference.many",
     "Forecast": "forecast",
     "LAWS": "laws",
     "Law": "laws",
@@ -91,6 +94,7 @@ _HOMES = {
     "Pruning": "scenarios.pruning",
     "RegretMap": "decide.regret",
     "Report": "report",
+    "Reproduction": "inference.reproduce",
     "Runs": "runs",
     "Trust": "trust.horizon",
     "allocate": "decide.allocate",
@@ -105,6 +109,7 @@ _HOMES = {
     "design_notes": "trust.design",
     "emergence": "scenarios.emergence",
     "fit": "inference.sample",
+    "fit_many": "inference.many",
     "forecast": "forecast",
     "identifiability_checks": "trust.identifiability",
     "load_card": "cards",
@@ -141,6 +146,7 @@ _HOMES = {
     "refit": "inference.sample",
     "regret_map": "decide.regret",
     "report": "report",
+    "reproduce": "inference.reproduce",
     "resampling_ratio": "trust.resampling",
     "save": "posterior",
     "simulate": "simulate",
@@ -160,6 +166,7 @@ __all__ = [
     "DataBudget",
     "Dispersion",
     "Emergence",
+    "Fitted",
     "Forecast",
     "Law",
     "ModelCard",
@@ -171,6 +178,7 @@ __all__ = [
     "Pruning",
     "RegretMap",
     "Report",
+    "Reproduction",
     "Runs",
     "Trust",
     "allocate",
@@ -185,6 +193,7 @@ __all__ = [
     "design_notes",
     "emergence",
     "fit",
+    "fit_many",
     "forecast",
     "identifiability_checks",
     "load_card",
@@ -221,6 +230,7 @@ __all__ = [
     "refit",
     "regret_map",
     "report",
+    "reproduce",
     "resampling_ratio",
     "save",
     "simulate",

@@ -435,8 +435,8 @@ def test_checkpoints_name_their_run_and_schedules_are_complete_or_not() -> None:
 
 def test_a_schedule_is_never_guessed() -> None:
     assert (
-        "schedule_complete is neither yes nor no: 'maybe' in row 2 (b); write yes for runs that were "
-        "trained to the end of their learning-rate schedule, and no for the others"
+        "schedule_complete is neither yes nor no: 'maybe' in row 2 (b); write yes for runs that "
+        "were trained to the end of their learning-rate schedule, and no for the others"
     ) in wrong(GOOD.assign(schedule_complete=["yes", "maybe", "no"]))
     assert "schedule_complete is missing in row 3 (c)" in wrong(
         GOOD.assign(schedule_complete=["yes", "no", None])

@@ -12,14 +12,14 @@ import sys
 import typer
 
 from bayescale.cli import cards, deciding, fits, importing, logs, pages, scenarios, trusting
+from bayescale.cli.writing import BAD_INPUT
 from bayescale.errors import BayescaleError
 
 __all__ = ["app", "main"]
 
-BAD_INPUT = 2
 COMMANDS = {
     "Runs": (fits.demo, importing.import_, logs.check, logs.simulate),
-    "Fits": (fits.fit, fits.summary, fits.forecast),
+    "Fits": (fits.fit, fits.fit_many, fits.summary, fits.forecast, fits.reproduce),
     "Trust": (trusting.trust, trusting.backtest, trusting.compare, trusting.cross_check),
     "Decisions": (deciding.allocate, deciding.data, deciding.next_run),
     "Scenarios": (scenarios.prune, scenarios.perceptron, scenarios.emerge),

@@ -1,7 +1,7 @@
 """Fits: made, read again, and asked for a larger run's loss."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,10 @@ import typer
 from bayescale.cli.options import (
     Allow,
     Card,
+    Chains,
     Columns,
+    Convert,
+    Draws,
     Exclude,
     Family,
     FitFile,
@@ -20,14 +23,19 @@ from bayescale.cli.options import (
     MissingRows,
     NoDrift,
     OwnLaws,
+    PoolFamilies,
     Robust,
     RunLog,
     Seed,
+    Stated,
     Tolerance,
+    Tune,
     Units,
+    Weights,
+    Workers,
 )
-from bayescale.cli.reading import name_values, number, open_fit, read_log
-from bayescale.cli.writing import exit_untrusted, tell, told_note, told_of
+from bayescale.cli.reading import open_fit, read_log, shares_of
+from bayescale.cli.writing import BAD_INPUT, exit_untrusted, tell, told_note, told_of
 from bayescale.units import parse_size
 
 
@@ -52,25 +60,22 @@ def fit(
     runs: RunLog,
     law: LawNames = None,
     card: Card = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option("--weight", metavar="LAW=SHARE", help="Shares of several laws; else equal."),
-    ] = None,
+    weight: Weights = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FIT.nc", help="Default: RUNS.nc in this folder."),
     ] = None,
     seed: Seed = 0,
-    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000,
-    tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")] = 1000,
-    chains: Annotated[int, typer.Option("--chains", min=1)] = 4,
-    pool: Annotated[
-        bool, typer.Option("--pool/--no-pool", help="Partially pool families in the log.")
-    ] = True,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    pool: PoolFamilies = True,
     column: Columns = None,
     unit: Units = None,
     exclude: Exclude = None,
     missing: MissingRows = Missing.error,
+    convention: Stated = None,
+    convert: Convert = None,
     json_: Json = False,
 ) -> None:
     """Fit scaling laws: the posterior of their coefficients, written to FIT.nc.
@@ -81,16 +86,14 @@ def fit(
     from bayescale.files import require_folder
 
     target = require_folder(output or Path(f"{runs.stem}.nc"))
-    log = read_log(runs, column, unit, exclude, missing)
+    log = read_log(runs, column, unit, exclude, missing, convention, convert)
 
     from bayescale.inference.sample import fit as sample_posterior
     from bayescale.posterior import save, summarise
     from bayescale.trust.notes import fit_notes
 
     laws: Any = law[0] if law and len(law) == 1 else law
-    given = name_values(weight, "--weight")
-    shares = {name: number(text, name, "--weight") for name, text in given.items()}
-    more: dict[str, Any] = {"card": card, "weights": shares or None}
+    more: dict[str, Any] = {"card": card, "weights": shares_of(weight)}
     fitted = sample_posterior(
         log, laws, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
         show_progress=sys.stderr.isatty(), **more,
@@ -208,3 +211,81 @@ def _example(inputs: "Sequence[str]") -> str:
     sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
     named = {name.replace("_", "-"): sizes[name] for name in inputs if name in sizes}
     return " ".join(f"--{name} {size}" for name, size in named.items())
+
+
+def fit_many(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUNS...", help="CSV, Parquet or JSON lines; several.")
+    ],
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where NAME.nc go.")
+    ],
+    law: LawNames = None,
+    card: Card = None,
+    weight: Weights = None,
+    seed: Seed = 0,
+    draws: Draws = 1000,
+    tune: Tune = 1000,
+    chains: Chains = 4,
+    pool: PoolFamilies = True,
+    workers: Workers = None,
+    column: Columns = None,
+    unit: Units = None,
+    exclude: Exclude = None,
+    missing: MissingRows = Missing.error,
+    json_: Json = False,
+) -> None:
+    """Fit many run logs alike, several at once: a failure does not cost the others.
+
+    What the folder holds already of the same runs and settings is kept: call it again to go on
+    where it stopped.
+    """
+    names = [path.stem for path in runs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise typer.BadParameter(
+            f"several logs are named {', '.join(repeated)}, and their fits would be too: rename "
+            "them",
+            param_hint="RUNS",
+        )
+    logs = {path.stem: read_log(path, column, unit, exclude, missing) for path in runs}
+
+    from bayescale.inference.many import fit_many as fit_logs
+
+    laws: Any = law[0] if law and len(law) == 1 else law
+    results = fit_logs(
+        logs, laws, card=card, weights=shares_of(weight), folder=folder, workers=workers,
+        seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        show_progress=sys.stderr.isatty(),
+    )  # fmt: skip
+    rows, passed = [], []
+    for done in results:
+        row: dict[str, Any] = {"name": done.name, "output": None, "error": done.error or None}
+        if not done.error:
+            passed.append(done.fit.diagnostics["passed"])
+            row |= {"output": str(done.path), "passed": passed[-1], "resumed": done.resumed}
+        rows.append(row)
+    rows.sort(key=lambda row: names.index(row["name"]))
+    tell({"fits": rows}, "\n".join(map(_ended, rows)), json_)
+    if len(passed) < len(rows):
+        raise typer.Exit(BAD_INPUT)
+    exit_untrusted(all(passed))
+
+
+def _ended(row: Mapping[str, Any]) -> str:
+    if row["error"]:
+        return f"{row['name']}: FAILED: {row['error']}"
+    was = "was there already" if row["resumed"] else "fitted"
+    trusted = "" if row["passed"] else "; its sampler missed its gate: NOT TO BE TRUSTED"
+    return f"{row['name']}: {was}, {row['output']}{trusted}"
+
+
+def reproduce(fit_file: FitFile, law: OwnLaws = None, json_: Json = False) -> None:
+    """Make a fit again from the runs, cards, seed and settings in its file, and compare.
+
+    Exits with 3 where medians differ by more than chance.
+    """
+    from bayescale.inference.reproduce import reproduce as make_again
+
+    result = make_again(open_fit(fit_file, law), show_progress=sys.stderr.isatty())
+    tell(result.to_json(), str(result), json_)
+    exit_untrusted(result.agrees)

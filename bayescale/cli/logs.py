@@ -8,6 +8,7 @@ import typer
 from bayescale.cli.options import (
     Card,
     Columns,
+    Convert,
     Exclude,
     Json,
     LawName,
@@ -15,14 +16,17 @@ from bayescale.cli.options import (
     MissingRows,
     RunLog,
     Seed,
+    Stated,
     Units,
 )
 from bayescale.cli.reading import law_for, name_values, number, read_log, sizes_of
-from bayescale.cli.writing import check_json, tell, told_check, told_of
+from bayescale.cli.writing import check_json, exit_untrusted, tell, told_check, told_of
 from bayescale.errors import LawError
 
 if TYPE_CHECKING:
     from bayescale.laws import Law
+    from bayescale.runs import Runs
+    from bayescale.trust.sensitivity import Sensitivity
 
 
 def check(
@@ -33,17 +37,29 @@ def check(
     unit: Units = None,
     exclude: Exclude = None,
     missing: MissingRows = Missing.error,
+    convention: Stated = None,
+    convert: Convert = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Refit under the other conventions that it tells of."),
+    ] = False,
+    seed: Seed = 0,
     json_: Json = False,
 ) -> None:
     """What a run log holds, its units, and what it cannot identify."""
     from bayescale.runs import require_runs_for
+    from bayescale.runs.audit import audit_compute
     from bayescale.trust.design import design_checks, notes_of
+    from bayescale.trust.sensitivity import counting_notes
 
-    log = read_log(runs, column, unit, exclude, missing)
+    log = read_log(runs, column, unit, exclude, missing, convention, convert)
     chosen, priors = law_for(log, law, card)
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
-    notes = [*log.warnings, *notes_of(checks)]
+    told = [*log.warnings, *counting_notes(log, chosen, checks)]
+    notes = [*told, *notes_of(checks)]
+    compute = audit_compute(log.frame)
+    refitted = _refitted(log, law, card, seed) if sensitivity else None
     answer = {
         "n_runs": len(log),
         "law": chosen.name,
@@ -56,14 +72,47 @@ def check(
         "dropped": [item._asdict() for item in log.dropped],
         "warnings": [note._asdict() for note in notes],
         "checks": [check_json(check) for check in checks],
+        "conventions": log.conventions.to_json(),
+        "compute": compute and compute._asdict(),
+        "sensitivity": refitted and refitted.to_json(),
         "sha256": log.digest,
     }
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
-    lines += [f"  {name:<13} from {place}" for name, place in log.columns.items()]
+    width = max(13, *map(len, log.columns))
+    lines += [f"  {name:<{width}} from {place}" for name, place in log.columns.items()]
+    lines += ["", "What its numbers count, as stated:", *_counted(log)]
+    if compute is not None:
+        lines.append(
+            f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
+            f"{compute.median:.3g}"
+        )
     lines += ["", "What the runs can tell:", *map(told_check, checks)]
-    if log.dropped or log.warnings:
-        lines += ["", *told_of(log, log.warnings)]
+    if log.dropped or told:
+        lines += ["", *told_of(log, told)]
+    if refitted is not None:
+        lines += ["", str(refitted)]
     tell(answer, "\n".join(lines), json_)
+    exit_untrusted(refitted is None or refitted.passed)
+
+
+def _counted(log: "Runs") -> list[str]:
+    """What was stated, a line each, and all that was not in one."""
+    from bayescale.conventions import UNKNOWN
+
+    told = log.conventions.told()
+    silent = [name for name, words in told.items() if words.startswith(UNKNOWN)]
+    lines = [f"  {name:<15} {words}" for name, words in told.items() if name not in silent]
+    return [*lines, *([f"  {UNKNOWN:<15} {', '.join(silent)}"] if silent else [])]
+
+
+def _refitted(log: "Runs", law: str | None, card: Path | None, seed: int) -> "Sensitivity":
+    from functools import partial
+
+    from bayescale.cards import choose_card
+    from bayescale.inference.sample import refit
+    from bayescale.trust.sensitivity import sensitivity
+
+    return sensitivity(log, choose_card(log, law, card), partial(refit, seed=seed, drift=False))
 
 
 def simulate(

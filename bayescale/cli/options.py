@@ -36,6 +36,24 @@ Units = Annotated[
 ]
 
 
+Stated = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--convention",
+        metavar="NAME=VALUE",
+        help="What rows count: params=non_embedding, tokenizer=gpt2.",
+    ),
+]
+
+
+Convert = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--convert", metavar="NAME=VALUE", help="Convert what rows state otherwise: params=all."
+    ),
+]
+
+
 Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="HEADER=VALUE", help="Leave out such rows; they are listed."),
@@ -111,4 +129,14 @@ Family = Annotated[str | None, typer.Option("--family", help="One of the fit's."
 
 Figure = Annotated[
     Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it as well.")
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", metavar="LAW=SHARE", help="Shares of several laws; else equal."),
+]
+Draws = Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")]
+Tune = Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")]
+Chains = Annotated[int, typer.Option("--chains", min=1)]
+PoolFamilies = Annotated[
+    bool, typer.Option("--pool/--no-pool", help="Partially pool families in the log.")
 ]

@@ -38,6 +38,12 @@ def number(text: str, name: str, option: str = "--set") -> float:
         raise typer.BadParameter(f"{name}={text} is not a number", param_hint=option) from None
 
 
+def shares_of(weight: list[str] | None) -> dict[str, float] | None:
+    """Shares of laws in a pool, where any is given."""
+    given = name_values(weight, "--weight")
+    return {name: number(text, name, "--weight") for name, text in given.items()} or None
+
+
 def size_of(text: str | None, option: str) -> float | None:
     """A size as people write it, where one was given."""
     return None if text is None else parse_size(text, option)
@@ -80,6 +86,8 @@ def read_log(
     unit: list[str] | None,
     exclude: list[str] | None,
     missing: Missing,
+    convention: list[str] | None = None,
+    convert: list[str] | None = None,
 ) -> "Runs":
     """The run log that a command was given, with its options of reading."""
     from bayescale.runs import read_runs
@@ -90,6 +98,8 @@ def read_log(
         units=name_values(unit, "--unit"),
         exclude=name_values(exclude, "--exclude"),
         missing=missing.value,
+        conventions=name_values(convention, "--convention"),
+        convert=name_values(convert, "--convert"),
     )
 
 

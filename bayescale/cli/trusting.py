@@ -8,6 +8,7 @@ import typer
 from bayescale.cli.options import (
     Allow,
     Columns,
+    Convert,
     Cutoffs,
     Exclude,
     Family,
@@ -20,6 +21,7 @@ from bayescale.cli.options import (
     OwnLaws,
     RunLog,
     Seed,
+    Stated,
     Units,
     Workers,
 )
@@ -43,10 +45,12 @@ def backtest(
     unit: Units = None,
     exclude: Exclude = None,
     missing: MissingRows = Missing.error,
+    convention: Stated = None,
+    convert: Convert = None,
     json_: Json = False,
 ) -> None:
     """How right forecasts of the larger runs from the smaller ones would have been."""
-    log = read_log(runs, column, unit, exclude, missing)
+    log = read_log(runs, column, unit, exclude, missing, convention, convert)
     result = _backtest(log, cards_for(log, law), cutoff, workers, seed)
     dropped = [item._asdict() for item in log.dropped]
     lines = [str(result), *([""] * bool(log.dropped)), *left_out(log)]
@@ -63,13 +67,15 @@ def compare(
     unit: Units = None,
     exclude: Exclude = None,
     missing: MissingRows = Missing.error,
+    convention: Stated = None,
+    convert: Convert = None,
     json_: Json = False,
 ) -> None:
     """Weigh laws by how each forecasts the largest runs from the smaller ones."""
     from bayescale.trust.stacking import compare as compare_laws
     from bayescale.trust.stacking import require_two
 
-    log = read_log(runs, column, unit, exclude, missing)
+    log = read_log(runs, column, unit, exclude, missing, convention, convert)
     cards = cards_for(log, law)
     require_two([card.law.name for card in cards])
     result = _backtest(log, cards, cutoff, workers, seed)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bayescale.trackers import TrackerLog
     from bayescale.trust.checks import Check
 
-NOT_TO_BE_TRUSTED = 3
+BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 
 
 def tell(answer: Mapping[str, Any], text: str, as_json: bool) -> None:

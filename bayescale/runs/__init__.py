@@ -2,5 +2,6 @@
 
 from bayescale.runs.log import LeftOut, Note, Runs, require_runs_for
 from bayescale.runs.read import read_runs
+from bayescale.runs.statements import convert
 
-__all__ = ["LeftOut", "Note", "Runs", "read_runs", "require_runs_for"]
+__all__ = ["LeftOut", "Note", "Runs", "convert", "read_runs", "require_runs_for"]

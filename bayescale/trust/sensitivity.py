@@ -281,7 +281,7 @@ class Sensitivity:
     known_from : mapping of str to str
         How each other convention is known.
     flops : float or None
-        That budget, in 6 N D of the log's own count.
+        That budget; under each convention it is spent as 6 N D of its own params.
     interval : float
         Mass of the central interval.
     passed : bool
@@ -325,7 +325,10 @@ class Sensitivity:
                 f"{row['upper']:.3g}"
                 for row in rows.to_dict(orient="records")
             ]
-        lines += ["", *(f"{name}: from {words}" for name, words in self.known_from.items())]
+        lines.append("")
+        for words in dict.fromkeys(self.known_from.values()):
+            of = [name for name, known in self.known_from.items() if known == words]
+            lines.append(f"{', '.join(of)}: from {words}")
         if not self.passed:
             lines += ["", "A refit missed the sampler's convergence gate: not to be trusted."]
         return "\n".join(lines)
