@@ -3,7 +3,8 @@
 ``uv run python docs/make_examples.py`` runs all of ``docs/examples`` in order: each ``NAME.sh``
 line by line into ``NAME.sh.txt``, each ``NAME.py`` into ``NAME.py.txt``, and the last figure that
 it drew into ``docs/figures/NAME.svg``. All of them share one folder, in which fits are kept for
-later examples. The runs are public: see :func:`bayescale.datasets.load`. Takes some ten minutes.
+later examples. The runs are public: see :func:`bayescale.datasets.load`. Takes three minutes on
+two cores.
 """
 
 import contextlib

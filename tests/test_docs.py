@@ -53,7 +53,7 @@ def test_commands_page_holds_every_option() -> None:
 
 def commands() -> Iterator[tuple[str, str]]:
     for page in [*PAGES, *EXAMPLES.glob("*.sh")]:
-        for line in page.read_text(encoding="utf-8").splitlines():
+        for line in page.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
             if line.startswith("bayescale "):
                 yield page.name, line
 
