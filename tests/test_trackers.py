@@ -149,7 +149,7 @@ def test_a_point_logged_twice_with_one_value_counts_once(tmp_path: Path) -> None
 
 def test_points_need_not_be_in_the_order_of_their_steps(tmp_path: Path) -> None:
     back = [run.with_points(run.points[::-1]) for run in SMALL]
-    assert from_mlflow(tmp_path, back).digest == read_runs(LOG).digest
+    assert from_events(tmp_path, back).digest == read_runs(LOG).digest
 
 
 # where the numbers came from
