@@ -26,6 +26,7 @@ VOCABULARIES = (
 _WIDTH_STEP = 32
 _MOST_WIDTH = 20_480
 _MOST_LAYERS = 200
+_MOST_PATHS = 1000
 _SHAPE = (4.0, 512.0)  # width over layers, of models that are trained
 
 Block = Callable[[np.ndarray], np.ndarray]
@@ -117,21 +118,25 @@ def recognise(params: np.ndarray) -> Recognised | None:
 def _solve(
     sizes: np.ndarray, feed_forward: Block, gated: float, per_width: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Width and layers for each size, growing from size to size; None where one has none."""
+    """Width and layers of each size, if there is one way for them to grow from size to size."""
     width = np.arange(_WIDTH_STEP, _MOST_WIDTH + 1, _WIDTH_STEP, dtype=np.int64)
     block = 4 * width**2 + int(2 + gated) * width * feed_forward(width)
-    widths, depths = [], []
-    least = (0, 0)
+    paths: list[list[tuple[int, int]]] = [[]]
     for size in sizes:
         rest = size - per_width * width
         layers = rest // block
         fits = (rest > 0) & (rest % block == 0) & (layers <= _MOST_LAYERS)
         fits &= (width >= _SHAPE[0] * layers) & (width <= _SHAPE[1] * layers)
-        fits &= (width >= least[0]) & (layers >= least[1])
-        if fits.sum() != 1:
+        here = [(int(w), int(n)) for w, n in zip(width[fits], layers[fits], strict=True)]
+        paths = [
+            [*path, (w, n)]
+            for path in paths
+            for w, n in here
+            if not path or (w >= path[-1][0] and n >= path[-1][1])
+        ]
+        if not 0 < len(paths) < _MOST_PATHS:
             return None
-        (i,) = np.flatnonzero(fits)
-        least = (int(width[i]), int(layers[i]))
-        widths.append(width[i])
-        depths.append(layers[i])
+    if len(paths) != 1:
+        return None
+    widths, depths = zip(*paths[0], strict=True)
     return np.array(widths), np.array(depths)
