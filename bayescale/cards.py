@@ -583,15 +583,16 @@ def card_names() -> list[str]:
     return sorted(path.stem for path in cards_folder().glob("*.toml"))
 
 
-def load_card(source: str | Path, *, law: Law | None = None) -> ModelCard:
+def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> ModelCard:
     """Read a model card.
 
     Parameters
     ----------
     source : str or Path
         The name of one of the package's cards, or a path to a TOML file.
-    law : Law, optional
-        The law, where it is the caller's own rather than one of the package's.
+    law : Law or sequence of Law, optional
+        The law, where it is the caller's own rather than one of the package's; or several, of
+        which the card names one, or one of the package's.
 
     Raises
     ------
@@ -621,7 +622,9 @@ def load_card(source: str | Path, *, law: Law | None = None) -> ModelCard:
     return parse_card(text, law=law, place=str(path))
 
 
-def parse_card(text: str, *, law: Law | None = None, place: str = "model card") -> ModelCard:
+def parse_card(
+    text: str, *, law: Law | Sequence[Law] | None = None, place: str = "model card"
+) -> ModelCard:
     """Make a card from its TOML text. See :func:`load_card`."""
     try:
         content = tomllib.loads(text)
@@ -637,11 +640,12 @@ def parse_card(text: str, *, law: Law | None = None, place: str = "model card") 
         raise CardError(collected(f"{place} cannot be used:", problems)) from None
 
 
-def _law_of(name: Any, own: Law | None, place: str) -> Law:
+def _law_of(name: Any, own: Law | Sequence[Law] | None, place: str) -> Law:
     # a card names its law and never a file: opening a card runs no code
-    if own is not None and own.name == name:
-        return own
-    if own is not None:
+    for law in (own,) if isinstance(own, Law) else own or ():
+        if law.name == name:
+            return law
+    if isinstance(own, Law):
         raise CardError(f"{place} is for law {name!r}, not for law {own.name!r}")
     if name not in LAWS:
         raise CardError(
@@ -707,7 +711,9 @@ def choose_card(
         own = law if law is not None and _is_own(law) else None
         chosen = load_card(card, law=own)
     elif law is not None and _is_own(law):
-        raise CardError(f"law {law.name!r} is your own, so it needs a card of priors: name one")
+        raise CardError(
+            f"law {law.name!r} is your own, so it needs a card of priors: name one with --card"
+        )
     else:
         chosen = load_card(law.name if law is not None else default_laws(runs)[0])
     if law is not None and chosen.law.name != law.name:
@@ -743,6 +749,31 @@ def pool_cards(
             "of the same inputs"
         )
     return cards
+
+
+def laws_with_cards(
+    laws: Sequence[str], cards: Sequence[str | Path]
+) -> tuple[Law | ModelCard, ...]:
+    """Laws by name, each as the card that is for it, where one is; the cards', where none is named.
+
+    Raises
+    ------
+    LawError, CardError
+        If a law is unknown, or a card is for none of the laws or for one that has a card already.
+    """
+    found = [find_law(name) for name in laws]
+    chosen: dict[str, ModelCard] = {}
+    for source in cards:
+        card = load_card(source, law=found)
+        if found and card.law.name not in {law.name for law in found}:
+            raise CardError(
+                f"card {str(source)!r} is for law {card.law.name!r}, which is not among "
+                f"{', '.join(law.name for law in found)}: name that law too, or leave the card out"
+            )
+        if card.law.name in chosen:
+            raise CardError(f"card {str(source)!r} is a second one for law {card.law.name!r}")
+        chosen[card.law.name] = card
+    return tuple(chosen.get(law.name, law) for law in found) if found else tuple(chosen.values())
 
 
 def _is_own(law: Law) -> bool:

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import Ran
 
-from bayescale.cards import card_names, load_card
+from bayescale.cards import ModelCard, card_names, laws_with_cards, load_card
 from bayescale.contract import CHECKS, Contract, check_law
-from bayescale.errors import LawError, RunLogError
+from bayescale.errors import CardError, LawError, RunLogError
 from bayescale.inference.model import LevelAndShares
-from bayescale.laws import CHINCHILLA, Law, find_law
+from bayescale.laws import CHINCHILLA, LAWS, Law, find_law
 from bayescale.runs import Runs
 
 NOISE = load_card("chinchilla").text.split("[noise]")[1].split("[drift]")[0]
@@ -391,3 +393,45 @@ def test_what_a_law_raises_in_a_command_is_told_with_its_line(
         "bayescale models check"
     )
     assert "Traceback" not in ran.err
+
+
+# beside laws of the package
+
+
+def test_cards_find_their_laws_among_several(mine: Mine) -> None:
+    place, card = mine.write("    return E + A / params**alpha"), mine.folder / "mine.toml"
+    own, theirs = laws_with_cards([place, "kaplan_params"], [card])
+    assert isinstance(own, ModelCard)
+    assert own.law.name == "mine"
+    assert theirs is LAWS["kaplan_params"]
+    (alone,) = laws_with_cards([], ["henighan_params"])
+    assert isinstance(alone, ModelCard)
+    with pytest.raises(CardError) as caught:
+        laws_with_cards(["kaplan_params", "henighan_params"], ["kaplan_tokens"])
+    assert str(caught.value) == (
+        "card 'kaplan_tokens' is for law 'kaplan_tokens', which is not among kaplan_params, "
+        "henighan_params: name that law too, or leave the card out"
+    )
+    with pytest.raises(CardError) as caught:
+        laws_with_cards(["chinchilla"], ["chinchilla", "chinchilla_published"])
+    assert str(caught.value) == ("card 'chinchilla_published' is a second one for law 'chinchilla'")
+
+
+def test_an_own_law_is_fitted_beside_one_of_the_package(
+    bayescale: Callable[..., Ran], mine: Mine, tmp_path: Path
+) -> None:
+    log, out = tmp_path / "runs.csv", tmp_path / "fit.nc"
+    params = np.geomspace(1e8, 1e11, 8)
+    loss = 1.5 + 200 / params**0.3
+    pd.DataFrame({"params": params, "loss": loss}).to_csv(log, index=False)
+    place = mine.write("    return E + A / params**alpha", more=f"terms={ONE_SCALE}")
+    laws = ("--law", place, "--law", "henighan_params", "--card", mine.folder / "mine.toml")
+    ran = bayescale("fit", log, *laws, "-o", out, "--draws", 100, "--tune", 100, "--chains", 2)
+    assert f"  bayescale trust {out} --law {place}\n" in ran.out
+    told = bayescale(
+        "forecast", out, "--law", place, "--params", "1e12", "--json", "--allow-unconverged"
+    ).json
+    assert set(told["laws"]) == {"mine", "henighan_params"}
+    assert bayescale("compare", log, *laws[:4]).err == (
+        "error: law 'mine' is your own, so it needs a card of priors: name one with --card\n"
+    )

@@ -9,7 +9,7 @@ import typer
 
 from bayescale.cli.options import (
     Allow,
-    Card,
+    Cards,
     Chains,
     Columns,
     Convert,
@@ -34,7 +34,7 @@ from bayescale.cli.options import (
     Weights,
     Workers,
 )
-from bayescale.cli.reading import open_fit, read_log, shares_of
+from bayescale.cli.reading import open_fit, own_laws, read_log, shares_of, to_fit
 from bayescale.cli.writing import BAD_INPUT, exit_untrusted, tell, told_note, told_of
 from bayescale.units import parse_size
 
@@ -59,7 +59,7 @@ def demo(
 def fit(
     runs: RunLog,
     law: LawNames = None,
-    card: Card = None,
+    card: Cards = None,
     weight: Weights = None,
     output: Annotated[
         Path | None,
@@ -92,10 +92,9 @@ def fit(
     from bayescale.posterior import save, summarise
     from bayescale.trust.notes import fit_notes
 
-    laws: Any = law[0] if law and len(law) == 1 else law
-    more: dict[str, Any] = {"card": card, "weights": shares_of(weight)}
+    more: dict[str, Any] = to_fit(law, card) | {"weights": shares_of(weight)}
     fitted = sample_posterior(
-        log, laws, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        log, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
         show_progress=sys.stderr.isatty(), **more,
     )  # fmt: skip
     save(fitted, target)
@@ -109,8 +108,8 @@ def fit(
     lines = [str(result), "", *told_of(log, notes), ""]
     lines += [f"Written to {target} in {result.seconds['total']:.0f} s. Next:"]
     lines += [
-        f"  bayescale forecast {target} {_example(fitted.inputs)}",
-        f"  bayescale trust {target}",
+        f"  bayescale forecast {target}{own_laws(law)} {_example(fitted.inputs)}",
+        f"  bayescale trust {target}{own_laws(law)}",
     ]
     tell(answer, "\n".join(lines), json_)
     exit_untrusted(fitted.diagnostics["passed"])
@@ -221,7 +220,7 @@ def fit_many(
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where NAME.nc go.")
     ],
     law: LawNames = None,
-    card: Card = None,
+    card: Cards = None,
     weight: Weights = None,
     seed: Seed = 0,
     draws: Draws = 1000,
@@ -251,9 +250,8 @@ def fit_many(
 
     from bayescale.inference.many import fit_many as fit_logs
 
-    laws: Any = law[0] if law and len(law) == 1 else law
     results = fit_logs(
-        logs, laws, card=card, weights=shares_of(weight), folder=folder, workers=workers,
+        logs, **to_fit(law, card), weights=shares_of(weight), folder=folder, workers=workers,
         seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
         show_progress=sys.stderr.isatty(),
     )  # fmt: skip

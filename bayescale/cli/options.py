@@ -77,6 +77,12 @@ OwnLaws = Annotated[
 ]
 
 
+Cards = Annotated[
+    list[Path] | None,
+    typer.Option("--card", metavar="FILE", help="A model card; of several laws, may be repeated."),
+]
+
+
 Card = Annotated[
     Path | None, typer.Option("--card", metavar="FILE", help="A model card, by name or path.")
 ]

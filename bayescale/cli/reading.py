@@ -1,7 +1,7 @@
 """From what was typed to values: sizes, pairs, run logs, fits and laws."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -111,11 +111,28 @@ def open_fit(path: Path, laws: list[str] | None) -> "Fit":
     return open_posterior(path, law=[find_law(name) for name in laws or ()])
 
 
-def cards_for(log: "Runs", laws: list[str] | None) -> "list[ModelCard]":
+def cards_for(log: "Runs", laws: list[str] | None, cards: list[Path] | None) -> "list[ModelCard]":
     """The cards of the laws named, or of those that the log's columns can carry."""
-    from bayescale.cards import default_laws, pool_cards
+    from bayescale.cards import default_laws, laws_with_cards, pool_cards
 
-    return list(pool_cards(log, laws or default_laws(log)))
+    named = laws_with_cards(laws or (), cards or ())
+    return list(pool_cards(log, named or default_laws(log)))
+
+
+def to_fit(laws: list[str] | None, cards: list[Path] | None) -> dict[str, Any]:
+    """What bayescale.fit takes for ``law`` and ``card``: of one law, of several, or neither."""
+    from bayescale.cards import ModelCard, laws_with_cards
+
+    named = laws_with_cards(laws or (), cards or ())
+    if len(named) > 1:
+        return {"law": named, "card": None}
+    one = named[0] if named else None
+    return {"law": None, "card": one} if isinstance(one, ModelCard) else {"law": one, "card": None}
+
+
+def own_laws(laws: list[str] | None) -> str:
+    """The option by which later commands are told of one's own laws."""
+    return "".join(f" --law {name}" for name in laws or () if ".py:" in name)
 
 
 def law_for(log: "Runs", law: str | None, card: Path | None) -> "tuple[Law, ModelCard | None]":

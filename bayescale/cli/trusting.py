@@ -7,6 +7,7 @@ import typer
 
 from bayescale.cli.options import (
     Allow,
+    Cards,
     Columns,
     Convert,
     Cutoffs,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 def backtest(
     runs: RunLog,
     law: LawNames = None,
+    card: Cards = None,
     cutoff: Cutoffs = None,
     workers: Workers = None,
     seed: Seed = 0,
@@ -51,7 +53,7 @@ def backtest(
 ) -> None:
     """How right forecasts of the larger runs from the smaller ones would have been."""
     log = read_log(runs, column, unit, exclude, missing, convention, convert)
-    result = _backtest(log, cards_for(log, law), cutoff, workers, seed)
+    result = _backtest(log, cards_for(log, law, card), cutoff, workers, seed)
     dropped = [item._asdict() for item in log.dropped]
     lines = [str(result), *([""] * bool(log.dropped)), *left_out(log)]
     tell(result.to_json() | {"dropped": dropped}, "\n".join(lines), json_)
@@ -60,6 +62,7 @@ def backtest(
 def compare(
     runs: RunLog,
     law: LawNames = None,
+    card: Cards = None,
     cutoff: Cutoffs = None,
     workers: Workers = None,
     seed: Seed = 0,
@@ -76,7 +79,7 @@ def compare(
     from bayescale.trust.stacking import require_two
 
     log = read_log(runs, column, unit, exclude, missing, convention, convert)
-    cards = cards_for(log, law)
+    cards = cards_for(log, law, card)
     require_two([card.law.name for card in cards])
     result = _backtest(log, cards, cutoff, workers, seed)
 
