@@ -18,9 +18,13 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
+from bayescale import noise
 from bayescale.cards import ModelCard, drift_bases
 from bayescale.inference.diagnostics import gate
 from bayescale.inference.sample import compiled_model, sample
+from bayescale.likelihood import input_errors, log_size
+from bayescale.posterior import Posterior
+from bayescale.posterior.scatter import scatter_of_runs
 from bayescale.runs import Runs
 from bayescale.simulate import simulate
 
@@ -77,21 +81,55 @@ def simulated_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Ru
     return replace(runs, frame=frame.assign(loss=frame["loss"] * np.exp(drift)), _arrays={})
 
 
+def imperfect_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Runs:
+    """Runs of this truth as the card's noise has them, two checkpoints to a run where shared."""
+    rng, scales, n = np.random.default_rng([seed, 2]), design(card), 12
+    frame = pd.DataFrame(scales).assign(run_id=[f"run{i:02}" for i in range(n)], loss=1.0)
+    if card.noise.shared is not None:
+        frame["run"] = [f"of {i // 2}" for i in range(n)]
+    stated = Runs(frame=frame, columns=dict.fromkeys(frame.columns, "simulated"))
+    errors = input_errors(card, stated)
+    reached = {
+        k: x * np.exp(errors.get(k, 0.0) * rng.standard_normal(n)) for k, x in scales.items()
+    }
+    coefficients = {name: truth[name] for name in card.law.coefficients}
+    size = log_size(scales)
+    sigma = truth["sigma"] * np.exp(-truth.get("shrink", 0.0) * (size - size.mean()))
+    if card.noise.shared is not None:
+        share, nu = truth["shared"], truth["nu"]
+        own, common = rng.standard_normal(n), np.repeat(rng.standard_normal(n // 2), 2)
+        width = np.sqrt(np.repeat(rng.chisquare(nu, n // 2), 2) / nu)
+        scatter = sigma * (np.sqrt(share) * common + np.sqrt(1 - share) * own) / width
+    else:
+        excess = truth["excess"] / sigma if "excess" in truth else None
+        scatter = sigma * noise.draw(rng, (n,), truth.get("nu"), excess)
+    loss = card.law.loss(**reached, **coefficients) * np.exp(scatter)
+    if card.noise.rounding is not None:
+        step = card.noise.rounding.step
+        loss = np.maximum(np.round(loss / step), 1) * step
+    return replace(stated, frame=frame.assign(loss=loss), _arrays={})
+
+
+def log_likelihood(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> np.ndarray:
+    """Of all runs together, for parameters of any shape."""
+    flat = {n: (("chain", "draw"), np.reshape(values[n], (1, -1))) for n in card.parameters}
+    coords = {"chain": [0], "draw": np.arange(flat["sigma"][1].size)}
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(flat, coords=coords)})
+    by_run, _ = scatter_of_runs(Posterior(tree, card, runs, {}))
+    return by_run.sum("run").values.reshape(np.shape(values["sigma"]))
+
+
 def ranked_quantities(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters; without drift, also a loss far out and the runs' log likelihood."""
     law = card.law
     parameters = {name: np.asarray(values[name]) for name in card.parameters}
     if card.drift is not None:
         return parameters
-    by_run = {name: value[..., None] for name, value in parameters.items()}
-    sigma, nu = by_run.pop("sigma"), by_run.pop("nu", np.inf)
-    mean = law.loss(**{name: runs[name] for name in law.inputs}, **by_run)
-    density = stats.t.logpdf(np.log(runs["loss"]), nu, loc=np.log(mean), scale=sigma)
     larger = {name: FURTHER[name] * runs[name].max() for name in law.inputs}
     coefficients = {name: parameters[name] for name in law.coefficients}
     return parameters | {
         "larger_loss": law.loss(**larger, **coefficients),
-        "log_likelihood": density.sum(-1),
+        "log_likelihood": log_likelihood(card, runs, parameters),
     }
 
 

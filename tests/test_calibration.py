@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from imperfect import SECTIONS, card_with
 from sbc import (
     DATA_SETS,
     THINNED_DRAWS,
     calibration_ranks,
+    imperfect_runs,
     miscalibrated,
     simulated_runs,
     uniformity_p_value,
@@ -70,6 +72,24 @@ def test_drift_that_the_model_does_not_allow_for_is_found_miscalibrated():
 
     exact = load_card("henighan_compute").without_drift()
     assert miscalibrated(calibration_ranks(exact, seed=77, simulator=drifting_runs))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("nth", "noise"), [*enumerate(SECTIONS, start=1)])
+def test_every_noise_is_calibrated_on_its_own_prior(nth, noise):
+    card = card_with(noise, card="henighan_compute").without_drift()
+    assert not miscalibrated(calibration_ranks(card, seed=500 * nth, simulator=imperfect_runs))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_an_excess_that_the_model_does_not_allow_for_is_found_miscalibrated():
+    def above_the_floor(card, truth, seed):
+        return imperfect_runs(card, truth | {"excess": 0.05}, seed)
+
+    card = card_with(card="henighan_compute").without_drift()
+    assert miscalibrated(calibration_ranks(card, seed=500, simulator=above_the_floor))
 
 
 def with_twice_the_noise(card, truth, seed):

@@ -188,6 +188,7 @@ def allocate(
             drift=drift,
             price=price,
             provenance=fit.record["provenance"],
+            meaning=fit.meaning,
             **more,
         )  # fmt: skip
 

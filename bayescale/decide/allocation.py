@@ -12,7 +12,7 @@ import xarray as xr
 from bayescale.decide.spending import TOKENS_PER_PARAM, Constraints
 from bayescale.errors import DecisionError
 from bayescale.forecast import Forecast
-from bayescale.posterior import quantiles
+from bayescale.posterior import MEAN, quantiles
 from bayescale.units import format_size
 
 PUBLISHED_EXPONENTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
@@ -33,8 +33,8 @@ class Judged:
     points : pandas.DataFrame
         One row a split: ``params``, ``tokens``, ``flops`` (of training and of serving).
     loss : xarray.DataArray or None
-        Dims (chain, draw, point), nats per token: the mean of runs there, allowing for drift
-        where asked to; None where losses were not asked for.
+        Dims (chain, draw, point), nats per token: the mean of runs there, or the floor,
+        allowing for drift where asked to; None where losses were not asked for.
     regret : xarray.DataArray
         Dims (chain, draw, point), nats per token: how much lower the loss would be at the best
         split of the same compute. Never negative.
@@ -168,6 +168,7 @@ class Allocation:
     weights: tuple[float, ...] = ()
     across: pd.DataFrame | None = None
     more_data: tuple[MoreData, ...] = ()
+    meaning: str = MEAN
 
     def to_frame(self) -> pd.DataFrame:
         """One row a budget: intervals of the best split, the choice, its loss and its regret."""
@@ -348,7 +349,7 @@ class Allocation:
             f"{best['tokens_per_param']['lower']:.3g} to {best['tokens_per_param']['upper']:.3g} "
             f"per param ({mass})",
             f"  loss        {loss['median']:.4f}  ({mass} interval {loss['lower']:.4f} to "
-            f"{loss['upper']:.4f})  nats/token, mean of runs",
+            f"{loss['upper']:.4f})  nats/token, {self.meaning}",
             f"  regret      {self.choice.told(i, self.interval, self.price)}",
         ]
         if "epochs" in best:

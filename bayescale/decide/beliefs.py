@@ -30,6 +30,8 @@ class Beliefs:
     ----------
     covariance : numpy.ndarray, shape (place, place)
         The target first, then its splits, then candidates.
+    noise : numpy.ndarray, shape (candidate,)
+        Variance of one run about its mean, on log loss.
     split_means : numpy.ndarray, shape (outcome, split)
         Means of the splits' log losses, one row for each outcome of the runs seen so far.
     floor : float
@@ -39,13 +41,13 @@ class Beliefs:
     """
 
     covariance: np.ndarray
-    noise: float
+    noise: np.ndarray
     split_means: np.ndarray
     floor: float
     seen: int = 0
 
     @classmethod
-    def of(cls, draws: np.ndarray, noise: float, splits: int) -> "Beliefs":
+    def of(cls, draws: np.ndarray, noise: np.ndarray, splits: int) -> "Beliefs":
         """From draws of log losses, (draw, place)."""
         at_splits = draws[:, 1 : 1 + splits]
         floor = float(at_splits.min(axis=1).mean()) if splits else np.nan

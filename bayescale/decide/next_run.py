@@ -185,11 +185,12 @@ def next_run(
     With t and d the log mean losses of target and candidate and s the noise of one run,
     Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), as if draws were normal; under Student-t
     noise s^2 = sigma^2 (nu + 3) / (nu + 1), the inverse of what one observation tells of its
-    centre. Regret is what the choice of least expected loss gives up; after a candidate the
-    choice is made anew, and the regret left is averaged over what the candidate may show (the
-    knowledge gradient of Frazier, Powell and Dayanik 2009). Runs to buy together are chosen
-    one by one, each given the ones before, once by reduction and once by reduction for the
-    price; the better of the two is kept. Drift is allowed for as in :func:`bayescale.forecast`,
+    centre. An excess above the floor counts with its variance, which is at most too much. Regret
+    is what the choice of least expected loss gives up; after a candidate the choice is made
+    anew, and the regret left is averaged over what the candidate may show (the knowledge
+    gradient of Frazier, Powell and Dayanik 2009). Runs to buy together are chosen one by one,
+    each given the ones before, once by reduction and once by reduction for the price; the better
+    of the two is kept. Drift is allowed for as in :func:`bayescale.forecast`,
     and in comparing splits as in :func:`bayescale.allocate`. No candidate tells of a break
     beyond itself.
     """
@@ -205,16 +206,17 @@ def next_run(
     among = _splits(splitting, at["flops"]) if target == "regret" else {}
     sources = [_seeing(m, drift, target).thinned(most) for m in fit.members]
     scales = [name for name in fit.inputs if name in table]
+    buyable = {name: table[name].to_numpy() for name in scales}
     # the target first, then its splits where a regret is asked for, then candidates
     draws = np.concatenate(
         [
             _log_losses(fit, sources, {name: np.array([at[name]]) for name in scales}),
             *([_log_losses(fit, splitting, among)] if among else []),
-            _log_losses(fit, sources, {name: table[name].to_numpy() for name in scales}),
+            _log_losses(fit, sources, buyable),
         ],
         axis=1,
     )
-    beliefs = Beliefs.of(draws, _noise(fit, sources), SPLITS if among else 0)
+    beliefs = Beliefs.of(draws, _noise(fit, sources, buyable), SPLITS if among else 0)
     table = judged(beliefs, table, target, budget)
     batches = (greedy(beliefs, table, target, budget, by_price) for by_price in (False, True))
     _, batch = min(batches, key=lambda left_and_batch: left_and_batch[0])
@@ -287,17 +289,20 @@ def _log_losses(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray
     return np.log(mixed.reshape(-1, mixed.shape[-1]))
 
 
-def _noise(fit: Fit, sources: list[Posterior]) -> float:
-    """Variance of one run about the law, as far as it blurs where its centre is."""
-    variances = []
-    for source in sources:
+def _noise(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray]) -> np.ndarray:
+    """Variance of one run about the law at each place, as far as it blurs where its centre is."""
+    inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
+    total = np.zeros(len(next(iter(places.values()))))
+    for source, weight in zip(sources, fit.weights, strict=True):
         draws = source.draws
         if "sigma" not in draws:
             raise DecisionError(
                 "a point estimate has no uncertainty that a run could shrink: fit runs first"
             )
-        variance = draws["sigma"] ** 2
+        variance = source.sigma(inputs) ** 2
+        if "excess" in draws:
+            variance = variance + draws["excess"] ** 2
         if "nu" in draws:
             variance = variance * (draws["nu"] + 3) / (draws["nu"] + 1)
-        variances.append(float(variance.median()))
-    return float(np.dot(fit.weights, variances))
+        total += weight * variance.median(["chain", "draw"]).values
+    return total

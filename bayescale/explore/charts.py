@@ -115,11 +115,12 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
             )
     if curve.loss_new is not None:
         layers.add(
-            frame, {"type": "area", "opacity": 0.25}, f"one new run, {mass} interval", SKY,
+            frame, {"type": "area", "opacity": 0.25},
+            f"{curve.meaning_new}, {mass} interval", SKY,
             x=scale, y="loss_new_lower", y2="loss_new_upper",
         )  # fmt: skip
     layers.add(
-        frame, {"type": "area", "opacity": 0.3}, f"mean of runs, {mass} interval", BLUE,
+        frame, {"type": "area", "opacity": 0.3}, f"{curve.meaning}, {mass} interval", BLUE,
         x=scale, y="loss_lower", y2="loss_upper",
     )  # fmt: skip
     layers.add(frame, {"type": "line"}, "line: median", BLUE, x=scale, y="loss_median")

@@ -160,16 +160,16 @@ def _forecast(fit: Fit, answers: Answers) -> None:
     st.markdown(plain(", ".join(where)))
     columns = st.columns(3)
     for column, kind, label in (
-        (columns[0], "loss", "Mean of runs"), (columns[1], "loss_new", "One new run")
+        (columns[0], "loss", run.meaning), (columns[1], "loss_new", run.meaning_new)
     ):  # fmt: skip
         if f"{kind}_median" in row:
-            column.metric(f"{label} ({run.unit})", f"{row[f'{kind}_median']:.4f}")
+            column.metric(f"{label.capitalize()} ({run.unit})", f"{row[f'{kind}_median']:.4f}")
             ends = f"{row[f'{kind}_lower']:.4f} to {row[f'{kind}_upper']:.4f}"
             column.markdown(plain(f"{mass}: {ends}"))
     if run.target is not None:
-        what = "one new run" if run.loss_new is not None else "the mean of runs"
+        what = run.meaning_new if run.loss_new is not None else f"the {run.meaning}"
         columns[2].metric(f"Chance below {run.target:g}", f"{row['p_below_target']:.0%}")
-        columns[2].markdown(f"of {what}; {row['p_mean_below_target']:.0%} of the mean of runs")
+        columns[2].markdown(f"of {what}; {row['p_mean_below_target']:.0%} of the {run.meaning}")
     else:
         columns[2].metric("Chance below target", "\N{EM DASH}")
         columns[2].markdown("name a target loss")
@@ -239,9 +239,9 @@ def _laws(answers: Answers) -> None:
     for i, law in enumerate(run.by_law):
         own = law.to_frame().iloc[0]
         row = {"Law": plain(law.law), "Weight": f"{run.weights[i]:.0%}"}
-        for kind, label in (("loss", "Mean of runs"), ("loss_new", "One new run")):
+        for kind, label in (("loss", run.meaning), ("loss_new", run.meaning_new)):
             if f"{kind}_median" in own:
-                row[label] = (
+                row[label.capitalize()] = (
                     f"{own[f'{kind}_median']:.4f} ({own[f'{kind}_lower']:.4f} to "
                     f"{own[f'{kind}_upper']:.4f})"
                 )

@@ -148,5 +148,5 @@ def leave_one_out(
     return xr.Dataset(
         {name: ("run", values) for name, values in per_run.items()}
         | {"shift": (("run", "coefficient"), shift)},
-        coords={"run": log_loss["run"].values, "coefficient": names},
+        coords={"run": tree["log_likelihood"]["log_loss"]["run"].values, "coefficient": names},
     )

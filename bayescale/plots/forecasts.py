@@ -39,9 +39,9 @@ def plot_forecast(
 ) -> "Axes":
     """Loss against one scale: mean and new-run bands, with the runs and how far to trust it.
 
-    The dark band is where the mean of runs is, the light one where a single new run would end;
-    the line is the median. Points are runs. Right of the dotted line nothing was fitted, and what
-    is shaded grey is not trusted.
+    The dark band is where the mean of runs is, or the floor, the light one where a single new run
+    would end; the line is the median. Points are runs. Right of the dotted line nothing was
+    fitted, and what is shaded grey is not trusted.
 
     Parameters
     ----------
@@ -82,11 +82,11 @@ def plot_forecast(
     if "loss_new_lower" in frame:
         ax.fill_between(
             x, frame["loss_new_lower"], frame["loss_new_upper"], color=BLUE, alpha=0.15,
-            linewidth=0, label=f"one new run, {mass} interval",
+            linewidth=0, label=f"{result.meaning_new}, {mass} interval",
         )  # fmt: skip
     ax.fill_between(
         x, frame["loss_lower"], frame["loss_upper"], color=BLUE, alpha=0.35, linewidth=0,
-        label=f"mean of runs, {mass} interval",
+        label=f"{result.meaning}, {mass} interval",
     )  # fmt: skip
     ax.plot(x, frame["loss_median"], color=BLUE, label=f"{result.law}, median")
     for i, law in enumerate(result.by_law, 1):

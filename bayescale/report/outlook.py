@@ -52,7 +52,7 @@ def told_answer(asked: Asked) -> Iterator[Block]:
     unit = unit_of(asked)
     yield Text(
         (
-            "At ", *where, *times, *run, " the mean of runs reaches ", *mean,
+            "At ", *where, *times, *run, f" the {asked.fit.meaning} reaches ", *mean,
             f" {unit}; in brackets, the ", mass, " interval.",
         ),
         "lead",
@@ -60,10 +60,10 @@ def told_answer(asked: Asked) -> Iterator[Block]:
     facts: list[tuple[str, Prose]] = [("Cost" if _costs(asked) else "Next scale", where)]
     if run:
         facts.append(("Split of least expected loss", (params, " params, ", tokens, " tokens")))
-    facts.append(("Loss, mean of runs", (*mean, ", ", mass, " interval")))
+    facts.append((f"Loss, {asked.fit.meaning}", (*mean, ", ", mass, " interval")))
     if answer.raw(*at, "loss_new") is not None:
         new = answer.middle(*at, "loss_new", form=as_loss)
-        facts.append(("Loss, one new run", (*new, ", ", mass, " interval")))
+        facts.append((f"Loss, {asked.forecast[0].meaning_new}", (*new, ", ", mass, " interval")))
     if asked.target is not None:
         chance = asked.forecast[1]
         facts.append(
@@ -103,11 +103,11 @@ def told_forecast(asked: Asked) -> Iterator[Block]:
         f"{unit.capitalize()} against {UNIT[asked.scale]}, both ends: {first['loss_median']:.3f} "
         f"at {size(first[asked.scale])}, {last['loss_median']:.3f} at {size(last[asked.scale])} "
         f"(90% interval of the mean {last['loss_lower']:.3f} to {last['loss_upper']:.3f}), with "
-        f"bands of the mean of runs and of one new run"
+        f"bands of the {curve.meaning} and of {curve.meaning_new}"
         + ("" if runs is None else f", and {len(runs)} runs as points")
         + "."
     )
-    caption = "The line is the median, the bands are the mean of runs and one new run."
+    caption = f"The line is the median, the bands are the {curve.meaning} and {curve.meaning_new}."
     if asked.split and runs is not None:
         caption += (
             " The curve is at the split that the laws find best; runs trained at another split "
@@ -135,7 +135,7 @@ def told_forecast(asked: Asked) -> Iterator[Block]:
         )
         yield Table(
             "The next run, by each law alone",
-            ("law", "share", f"loss, mean of runs ({mass})"),
+            ("law", "share", f"loss, {asked.fit.meaning} ({mass})"),
             rows,
         )
     if asked.families:
@@ -151,7 +151,11 @@ def told_forecast(asked: Asked) -> Iterator[Block]:
         )
         yield Table(
             "The next run, by family",
-            ("family", f"loss, mean of runs ({mass})", f"loss, one new run ({mass})"),
+            (
+                "family",
+                f"loss, {asked.fit.meaning} ({mass})",
+                f"loss, {curve.meaning_new} ({mass})",
+            ),
             rows,
         )
         if len(asked.fit.families) > len(found):
@@ -185,8 +189,8 @@ def _scales(asked: Asked) -> Table:
         UNIT[asked.scale],
         *(["times the largest run"] if asked.fit.runs is not None else []),
         *(["params", "tokens"] if asked.split else []),
-        f"loss, mean of runs ({mass})",
-        f"loss, one new run ({mass})",
+        f"loss, {asked.fit.meaning} ({mass})",
+        f"loss, {asked.curve.meaning_new} ({mass})",
         "verdict",
     ]
     if len(rows[0]) < len(columns):  # a point estimate says nothing of one run

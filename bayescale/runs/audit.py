@@ -333,6 +333,10 @@ LEAST_RUNS = 20
 """Fewer runs show two groups by accident."""
 
 
+LEAST_STEP = 0.05
+"""Tokenizers and evaluation sets differ by more; a surface that fits badly may look like less."""
+
+
 def _surface_notes(frame: pd.DataFrame) -> list[Note]:
     """What a smooth surface of log loss over the scales shows."""
     log_loss = np.log(frame["loss"].to_numpy())
@@ -385,8 +389,8 @@ def _group_notes(frame: pd.DataFrame, scales: list[np.ndarray], y: np.ndarray) -
     if found is None:
         return []
     upper, step, gap, clear = found
-    in_bits = abs(step / np.log(BITS) - 1) < 0.15 and gap > 0.33
-    if not (in_bits or (gap > 0.5 and clear > 7)):
+    in_bits = abs(step / np.log(BITS) - 1) < 0.15 and gap > 0.33 and clear > 5.5
+    if not (in_bits or (step > LEAST_STEP and gap > 0.5 and clear > 7)):
         return []
     factor = f"{np.exp(step):.3g} times as high as in the others at the same scale"
     cause = (
