@@ -82,7 +82,7 @@ def _worst(measured: Any, pick: Any) -> tuple[str, float]:
 
 def leave_one_out(
     tree: xr.DataTree,
-    log_loss: xr.DataArray,
+    log_loss: np.ndarray,
     log_mean: np.ndarray,
     tail: np.ndarray,
     names: list[str],
@@ -93,9 +93,9 @@ def leave_one_out(
     Parameters
     ----------
     tree : xarray.DataTree
-        With ``posterior`` and ``log_likelihood``.
+        With ``posterior`` and ``log_likelihood``, and ``observed_data`` where rows share one.
     log_loss : (run,)
-        Observed log loss, with run ids.
+        Observed log loss.
     log_mean : (chain, draw, run)
         The law's log loss.
     tail : (chain, draw, run)
@@ -145,8 +145,9 @@ def leave_one_out(
         "surprising": (p_value < min(SURPRISING_P, 2 / n_runs)).astype("int8"),
         "influential": (np.abs(shift).max(-1) > INFLUENTIAL_SHIFT).astype("int8"),
     }
+    group = "log_likelihood" if unit is None else "observed_data"  # which has rows
     return xr.Dataset(
         {name: ("run", values) for name, values in per_run.items()}
         | {"shift": (("run", "coefficient"), shift)},
-        coords={"run": tree["log_likelihood"]["log_loss"]["run"].values, "coefficient": names},
+        coords={"run": tree[group]["log_loss"]["run"].values, "coefficient": names},
     )

@@ -54,7 +54,7 @@ def complete(posterior: Posterior) -> Posterior:
     unit = np.unique(runs["run"], return_inverse=True)[1] if has_checkpoints(runs) else None
     tree["leave_one_out"] = xr.DataTree(
         leave_one_out(
-            tree, log_loss, log_mean.values, below.values, list(card.law.coefficients), unit
+            tree, log_loss.values, log_mean.values, below.values, list(card.law.coefficients), unit
         )
     )
     return replace(posterior, tree=tree)
