@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard, load_card
+    from bayescale.conventions import Conventions
     from bayescale.decide.allocate import allocate
     from bayescale.decide.allocation import Allocation
     from bayescale.decide.data_budget import DataBudget, data_budget
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     )
     from bayescale.posterior import Pool, Posterior, open_posterior, point, save, summarise
     from bayescale.report import Report, report
-    from bayescale.runs import Runs, read_runs
+    from bayescale.runs import Runs, convert, read_runs
     from bayescale.scenarios.answers import (
         Answers,
         Dispersion,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from bayescale.trust.horizon import Trust, trust
     from bayescale.trust.identifiability import identifiability_checks, posterior_notes
     from bayescale.trust.resampling import resampling_ratio, widen
+    from bayescale.trust.sensitivity import Sensitivity, sensitivity
     from bayescale.trust.stacking import Comparison, compare
 
 __version__ = "0.1.0"
@@ -77,6 +79,7 @@ _HOMES = {
     "Backtest": "trust.backtest",
     "BayescaleError": "errors",
     "Comparison": "trust.stacking",
+    "Conventions": "conventions",
     "CrossCheck": "trust.cross_check",
     "DataBudget": "decide.data_budget",
     "Dispersion": "scenarios.answers",
@@ -96,6 +99,7 @@ _HOMES = {
     "Report": "report",
     "Reproduction": "inference.reproduce",
     "Runs": "runs",
+    "Sensitivity": "trust.sensitivity",
     "Trust": "trust.horizon",
     "allocate": "decide.allocate",
     "backtest": "trust.backtest",
@@ -103,6 +107,7 @@ _HOMES = {
     "calibrate_dispersion": "scenarios.answers",
     "compare": "trust.stacking",
     "compute_optimal": "laws",
+    "convert": "runs",
     "cross_check": "trust.cross_check",
     "data_budget": "decide.data_budget",
     "design_checks": "trust.design",
@@ -149,6 +154,7 @@ _HOMES = {
     "reproduce": "inference.reproduce",
     "resampling_ratio": "trust.resampling",
     "save": "posterior",
+    "sensitivity": "trust.sensitivity",
     "simulate": "simulate",
     "summarise": "posterior",
     "trust": "trust.horizon",
@@ -162,6 +168,7 @@ __all__ = [
     "Backtest",
     "BayescaleError",
     "Comparison",
+    "Conventions",
     "CrossCheck",
     "DataBudget",
     "Dispersion",
@@ -180,6 +187,7 @@ __all__ = [
     "Report",
     "Reproduction",
     "Runs",
+    "Sensitivity",
     "Trust",
     "allocate",
     "backtest",
@@ -187,6 +195,7 @@ __all__ = [
     "calibrate_dispersion",
     "compare",
     "compute_optimal",
+    "convert",
     "cross_check",
     "data_budget",
     "design_checks",
@@ -233,6 +242,7 @@ __all__ = [
     "reproduce",
     "resampling_ratio",
     "save",
+    "sensitivity",
     "simulate",
     "summarise",
     "trust",

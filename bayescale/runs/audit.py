@@ -329,8 +329,8 @@ def _decimals(values: np.ndarray) -> int | None:
     return None
 
 
-LEAST_RUNS = 20
-"""Fewer runs show two groups by accident."""
+LEAST_RUNS, LEAST_RUNS_ANY = 20, 40
+"""Fewer runs show two groups by accident: a known step apart, and any step."""
 
 
 LEAST_STEP = 0.05
@@ -370,9 +370,10 @@ def _full(frame: pd.DataFrame, name: str) -> bool:
 
 
 def _related(design: np.ndarray, y: np.ndarray) -> bool:
-    """Whether an F test tells the losses from ones dealt out at random, at one in a thousand."""
+    """Whether an F test on ranks tells the losses from ones dealt out at random, at .001."""
     from scipy import stats
 
+    y = stats.rankdata(y)  # so that runs far off do not hide the rest
     n, k = design.shape
     left = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     total, rest = float(((y - y.mean()) ** 2).sum()), float((left**2).sum())
@@ -390,7 +391,8 @@ def _group_notes(frame: pd.DataFrame, scales: list[np.ndarray], y: np.ndarray) -
         return []
     upper, step, gap, clear = found
     in_bits = abs(step / np.log(BITS) - 1) < 0.15 and gap > 0.33 and clear > 5.5
-    if not (in_bits or (step > LEAST_STEP and gap > 0.5 and clear > 7)):
+    apart = step > LEAST_STEP and gap > 0.5 and clear > 7 and len(y) >= LEAST_RUNS_ANY
+    if not (in_bits or apart):
         return []
     factor = f"{np.exp(step):.3g} times as high as in the others at the same scale"
     cause = (
