@@ -19,6 +19,7 @@ from published import BESIROGLU, ONE, SPREAD
 from refits import N_DRAWS, built, even_normal
 
 from bayescale.cards import load_card, parse_card
+from bayescale.conventions import Conventions
 from bayescale.errors import LawError, UnconvergedError
 from bayescale.laws import find_law
 from bayescale.posterior import Pool, Posterior, save
@@ -303,6 +304,22 @@ def test_families_are_told_apart() -> None:
     one = report(replace(fit, tree=xr.DataTree.from_dict({"posterior": values})), family="a")
     assert failed(one) == {}
     assert "All of this is for the family a." in render(one)
+
+
+def test_the_checklist_says_what_was_stated_and_no_more() -> None:
+    fit = chinchilla()
+    assert fit.runs is not None
+    said = Conventions(params="non_embedding", tokenizer="gpt2", tokens_per_byte=0.25)
+    stated = replace(fit, runs=replace(fit.runs, conventions=said))
+    answers = {item.question: item.answer for item in checklist(stated, asked="")}
+    assert answers["Do they include embeddings?"] == (
+        "non_embedding: without input embedding and output head"
+    )
+    assert answers["Per token of which tokenizer?"] == (
+        "gpt2, 0.25 tokens a byte of the evaluation set"
+    )
+    assert answers["On which evaluation set was it measured?"] is None
+    assert answers["In which unit was it logged?"] is None
 
 
 def test_the_checklist_names_its_blanks() -> None:
