@@ -45,6 +45,7 @@ def test_check_tells_what_a_log_holds(bayescale, log: Path) -> None:
     checks = {check["name"]: check["passed"] for check in ran.json["checks"]}
     assert checks == {
         "runs": False, "ranges": True, "tokens_per_param": False, "expected_learning": False,
+        "loss_steps": True, "checkpoints": True, "divergence": True, "warm_up": True,
     }  # fmt: skip
     assert all(check["text"] for check in ran.json["checks"])
 

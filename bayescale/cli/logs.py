@@ -49,6 +49,7 @@ def check(
     """What a run log holds, its units, and what it cannot identify."""
     from bayescale.runs import require_runs_for
     from bayescale.runs.audit import audit_compute
+    from bayescale.trust import imperfect
     from bayescale.trust.design import design_checks, notes_of
     from bayescale.trust.sensitivity import counting_notes
 
@@ -57,7 +58,8 @@ def check(
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
     told = [*log.warnings, *counting_notes(log, chosen, checks)]
-    notes = [*told, *notes_of(checks)]
+    of_runs = imperfect.log_checks(log, priors)
+    notes = [*told, *imperfect.notes_of(of_runs), *notes_of(checks)]
     compute = audit_compute(log.frame)
     refitted = _refitted(log, law, card, seed) if sensitivity else None
     answer = {
@@ -71,7 +73,7 @@ def check(
         },
         "dropped": [item._asdict() for item in log.dropped],
         "warnings": [note._asdict() for note in notes],
-        "checks": [check_json(check) for check in checks],
+        "checks": [check_json(check) for check in (*checks, *of_runs)],
         "conventions": log.conventions.to_json(),
         "compute": compute and compute._asdict(),
         "sensitivity": refitted and refitted.to_json(),
@@ -87,6 +89,7 @@ def check(
             f"{compute.median:.3g}"
         )
     lines += ["", "What the runs can tell:", *map(told_check, checks)]
+    lines += ["", "Whether they are what a law takes them for:", *map(told_check, of_runs)]
     if log.dropped or told:
         lines += ["", *told_of(log, told)]
     if refitted is not None:

@@ -4,6 +4,7 @@ from bayescale.posterior import Fit
 from bayescale.runs import Note
 from bayescale.trust.design import layout_checks
 from bayescale.trust.identifiability import posterior_notes
+from bayescale.trust.imperfect import imperfect_notes
 from bayescale.trust.resampling import resampling_notes
 from bayescale.trust.sensitivity import counting_notes
 
@@ -14,13 +15,15 @@ def fit_notes(fit: Fit) -> tuple[Note, ...]:
     Returns
     -------
     tuple of Note
-        Those of the log as it was read, of :func:`counting_notes`, of :func:`posterior_notes`
-        and, where the fit holds the draws for them, of :func:`resampling_notes`.
+        Those of the log as it was read, of :func:`counting_notes`, of :func:`imperfect_notes`,
+        of :func:`posterior_notes` and, where the fit holds the draws for them, of
+        :func:`resampling_notes`.
     """
     before = () if fit.runs is None else fit.runs.warnings
     known = all("log_likelihood" in member.tree.children for member in fit.members)
     after = resampling_notes(fit) if known else ()
-    return (*before, *_counting_notes(fit), *posterior_notes(fit), *after)
+    of_runs = imperfect_notes(fit)
+    return (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
 
 
 def _counting_notes(fit: Fit) -> tuple[Note, ...]:
