@@ -18,7 +18,7 @@ LAYERS = [
     {"posterior"},
     {"verdict"},
     {"inference", "datasets", "forecast", "simulate", "trackers"},
-    {"trust", "decide", "scenarios"},
+    {"trust", "decide", "scenarios", "published"},
     {"plots"},
     {"report", "explore", "demo", "contract"},
     {"cli"},

@@ -5,9 +5,18 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import Card, Columns, Json, Missing, Units
-from bayescale.cli.reading import read_log
-from bayescale.cli.writing import exit_untrusted, tell
+from bayescale.cli.options import (
+    Allow,
+    Card,
+    Columns,
+    Figure,
+    Json,
+    Missing,
+    OwnLaws,
+    Units,
+)
+from bayescale.cli.reading import open_fit, read_log
+from bayescale.cli.writing import draw, exit_untrusted, tell
 
 models_app = typer.Typer(
     help="The model cards that come with the package; and laws of your own, checked.",
@@ -43,6 +52,40 @@ def models_show(
     card = load_card(name)
     answer = {"name": card.name, "law": card.law.name, "text": card.text}
     tell(answer, card.text.rstrip("\n"), json_)
+
+
+@models_app.command("published")
+def models_published(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Laws of papers; without any, all are listed."),
+    ] = None,
+    fit_file: Annotated[
+        Path | None,
+        typer.Option("--fit", metavar="FIT.nc", help="Hold them against this fit and its runs."),
+    ] = None,
+    law: OwnLaws = None,
+    figure: Figure = None,
+    allow_unconverged: Allow = False,
+    json_: Json = False,
+) -> None:
+    """Laws as papers print them: coefficients, what their numbers count, where they hold."""
+    from bayescale.published import compare_published, load_published, published_names
+
+    if fit_file is not None:
+        fitted = open_fit(fit_file, law)
+        result = compare_published(fitted, names or (), allow_unconverged=allow_unconverged)
+        drawn = draw("plot_published", result, figure)
+        tell(result.to_json() | {"figure": drawn}, str(result), json_)
+        exit_untrusted(fitted.diagnostics["passed"])
+        return
+    if figure is not None:
+        raise typer.BadParameter("a figure is of a fit beside them: name it", param_hint="--fit")
+    found = [load_published(name) for name in names or published_names()]
+    width = max(len(one.name) for one in found)
+    listed = [f"{one.name:<{width}}  {one.title} (arXiv {one.arxiv})" for one in found]
+    text = "\n\n".join(map(str, found)) if names else "\n".join(listed)
+    tell({"published": [one.to_json() for one in found]}, text, json_)
 
 
 @models_app.command("check")

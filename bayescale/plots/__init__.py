@@ -6,7 +6,7 @@ also said by line, marker or place.
 """
 
 from bayescale.plots.coefficients import plot_coefficients
-from bayescale.plots.comparisons import plot_comparison, plot_laws
+from bayescale.plots.comparisons import plot_comparison, plot_laws, plot_published
 from bayescale.plots.decisions import plot_allocation, plot_next_run, plot_overfit, plot_regret
 from bayescale.plots.forecasts import plot_downstream, plot_forecast, plot_slices
 from bayescale.plots.horizon import plot_coverage, plot_errors, plot_trust
@@ -28,6 +28,7 @@ __all__ = [
     "plot_overfit",
     "plot_perceptron",
     "plot_pruning",
+    "plot_published",
     "plot_regret",
     "plot_slices",
     "plot_trust",

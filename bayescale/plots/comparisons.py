@@ -19,6 +19,7 @@ from bayescale.plots.looks import (
     finished,
     log_sizes,
 )
+from bayescale.published import PublishedComparison
 from bayescale.runs import Runs
 from bayescale.trust.stacking import Comparison
 
@@ -133,3 +134,43 @@ def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
     ax.grid(axis="x", color=GREY, alpha=0.25)
     ax.set_xlabel("log density of held-out larger runs (mean, nats), one standard error")
     return finished(ax, loc="upper left", ncols=2)
+
+
+def plot_published(result: PublishedComparison, ax: "Axes | None" = None) -> "Axes":
+    """A fit's mean loss along a scale, with published laws beside it.
+
+    The black line and grey band are the fit's median and interval, points its runs. A published
+    law is a line without a band: papers print no interval that could be drawn. Distance between
+    lines tells of the laws only where they count alike; see the comparison's warnings.
+
+    Parameters
+    ----------
+    result : PublishedComparison
+    ax : matplotlib Axes, optional
+        Drawn into; a new figure where not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax, scale = axes(ax), result.scale
+    curves = dict(list(result.to_frame().groupby("law", sort=False)))
+    own = curves.pop(result.law)
+    ax.fill_between(
+        own[scale], own["loss_lower"], own["loss_upper"], color=GREY, alpha=0.3, linewidth=0,
+        label=f"{result.law}, {result.interval:.0%} interval",
+    )  # fmt: skip
+    ax.plot(own[scale], own["loss_median"], color=BLACK, label=f"{result.law}, median")
+    for i, (name, curve) in enumerate(curves.items()):
+        ax.plot(
+            curve[scale], curve["loss_median"], color=COLOURS[i % 6],
+            linestyle=LINES[(i + 1) % 6], label=str(name),
+        )  # fmt: skip
+    size = 6 if len(result.runs) < 100 else 3
+    ax.plot(
+        result.runs[scale], result.runs["loss"], "o", color=GREY, markersize=size,
+        linestyle="none", label="runs fitted",
+    )  # fmt: skip
+    log_sizes(ax, scale)
+    ax.set_ylabel(LOSS_LABEL)
+    return finished(ax)

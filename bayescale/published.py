@@ -1,0 +1,387 @@
+"""Laws as papers print them: coefficients, what their numbers count, and where they hold.
+
+Coefficients stand in the model cards; here is what goes with them. A published law answers through
+the same code as a fit: it is a posterior with one draw.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+
+from bayescale.cards import ModelCard, cards_folder, load_card
+from bayescale.conventions import UNKNOWN, Conventions
+from bayescale.conventions.stated import given
+from bayescale.errors import CardError, LawError, collected
+from bayescale.forecast import forecast
+from bayescale.laws.law import all_unique, splits
+from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, point, quantiles
+from bayescale.runs import Note, Runs
+from bayescale.units import format_size
+
+Ends = tuple[PositiveFloat, PositiveFloat]
+
+BEYOND = 100.0
+"""How many times the largest run a comparison goes on for, where not told otherwise."""
+
+_POINTS = 33
+_COMPARED = ("params", "flops", "tokenizer", "evaluation_set")
+
+
+class PublishedLaw(BaseModel):
+    """A law of a paper. Made by :func:`load_published`; frozen.
+
+    Attributes
+    ----------
+    card : str
+        The model card whose law it is, and which holds the coefficients.
+    estimate : str
+        Under which name it holds them; the law's own where not given.
+    range : mapping of str to (low, high)
+        Of the runs it was fitted to, in raw units.
+    conventions : mapping of str to str
+        As :class:`bayescale.conventions.Conventions` names them; what is not stated is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    title: str
+    card: str
+    estimate: str = ""
+    source: str
+    arxiv: str = Field(pattern=r"^\d{4}\.\d{5}$")
+    data: str
+    caveats: tuple[str, ...] = Field(min_length=1)
+    range: dict[Literal["params", "tokens", "flops"], Ends] = Field(min_length=1)
+    conventions: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        problems = []
+        _, wrong = given(self.conventions, "conventions")
+        problems += wrong
+        problems += [
+            f"range.{name} goes from {low:g} to {high:g}: the smaller end first"
+            for name, (low, high) in self.range.items()
+            if not low < high
+        ]
+        try:
+            load_card(self.card).published_values(self._key)
+        except CardError as error:
+            problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def _key(self) -> str:
+        return self.estimate or self.name
+
+    @cached_property
+    def counts(self) -> Conventions:
+        """What its numbers count."""
+        return Conventions(**given(self.conventions, "conventions")[0])
+
+    @cached_property
+    def model_card(self) -> ModelCard:
+        """The card of its law."""
+        return load_card(self.card)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Its coefficients, in raw units."""
+        return self.model_card.published_values(self._key)
+
+    def posterior(self, *, sigma: float | None = None, nu: float | None = None) -> Posterior:
+        """The law as a posterior with one draw: see :func:`bayescale.point`."""
+        return point(self.model_card, self.values, sigma=sigma, nu=nu)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        told = self.model_dump(mode="json", exclude={"estimate", "conventions"})
+        law = self.model_card.law
+        return {
+            **told,
+            "law": law.name,
+            "inputs": list(law.inputs),
+            "coefficients": self.values,
+            "conventions": self.counts.to_json(),
+        }
+
+    def __str__(self) -> str:
+        law, described = self.model_card.law, self.model_card.coefficients
+        lines = [f"{self.name}: {self.title}", f"{self.source}, arXiv {self.arxiv}", ""]
+        lines.append(f"Law {law.name}, of {' and '.join(law.inputs)}, in {law.unit}:")
+        for name, value in self.values.items():
+            unit = described[name]
+            lines.append(f"  {name:<8}  {value / unit.unit_factor:<12.8g}  {unit.unit}")
+        ends = [
+            f"{name} {format_size(low)} to {format_size(high)}"
+            for name, (low, high) in self.range.items()
+        ]
+        lines += ["", f"Runs: {self.data}; {', '.join(ends)}", "Its numbers:"]
+        lines += [
+            f"  {name.replace('_', ' '):<15}  {words}"
+            for name, words in self.counts.told().items()
+            if name != "tokens_per_byte"
+        ]
+        return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in self.caveats)])
+
+
+def published_names() -> list[str]:
+    """Names of the published laws, in alphabetical order."""
+    return sorted(path.stem for path in (cards_folder() / "published").glob("*.toml"))
+
+
+def load_published(name: str) -> PublishedLaw:
+    """A published law by name.
+
+    Raises
+    ------
+    LawError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> besiroglu = load_published("besiroglu_2024")
+    >>> from bayescale.forecast import forecast
+    >>> answer = forecast(besiroglu.posterior(), flops=5.76e23)
+    >>> round(float(answer.points["tokens"].item() / answer.points["params"].item()), 2)
+    18.39
+    """
+    if name not in published_names():
+        raise LawError(
+            f"published law {name!r} is unknown: use one of {', '.join(published_names())}"
+        )
+    path = cards_folder() / "published" / f"{name}.toml"
+    return parse_published(path.read_text(encoding="utf-8"), name, place=str(path.name))
+
+
+def parse_published(text: str, name: str, place: str = "published law") -> PublishedLaw:
+    """Make a published law from its TOML text.
+
+    Raises
+    ------
+    CardError
+        With everything that is wrong with it.
+    """
+    try:
+        return PublishedLaw.model_validate({**tomllib.loads(text), "name": name})
+    except tomllib.TOMLDecodeError as error:
+        raise CardError(f"{place} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, item['loc']))}: {line}".removeprefix(": ")
+            for item in error.errors()
+            for line in str(item.get("ctx", {}).get("error", item["msg"])).splitlines()
+        ]
+        raise CardError(collected(f"{place} cannot be used:", problems)) from None
+
+
+# beside one's own fit
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedComparison:
+    """A fit's mean loss along a scale, with published laws' beside it.
+
+    Attributes
+    ----------
+    scale : str
+        ``flops``, along each law's own best split where it has one; or ``params`` or ``tokens``.
+    curves : pandas.DataFrame
+        One row a law and point: ``law``, ``published``, the scale, ``loss_median``,
+        ``loss_lower``, ``loss_upper``.
+    laws : pandas.DataFrame
+        One row a published law: ``error_median``, ``error_lower``, ``error_upper`` of the log's
+        runs about it, as shares of the loss it says, and ``n_runs`` it could be asked of.
+    runs : pandas.DataFrame
+        The fit's runs: the scale and ``loss``.
+    warnings : tuple of Note
+        Codes ``conventions_differ``, ``conventions_unknown``, ``outside_range``.
+    """
+
+    law: str
+    scale: str
+    curves: pd.DataFrame
+    laws: pd.DataFrame
+    runs: pd.DataFrame
+    interval: float
+    warnings: tuple[Note, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The curves."""
+        return self.curves.copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under the keys of the command line."""
+        laws = self.laws.astype(object).where(self.laws.notna(), None)
+        return {
+            "law": self.law,
+            "scale": self.scale,
+            "interval": self.interval,
+            "laws": laws.to_dict(orient="records"),
+            "curves": self.curves.to_dict(orient="records"),
+            "warnings": [note._asdict() for note in self.warnings],
+        }
+
+    def __str__(self) -> str:
+        own = self.curves[~self.curves["published"]]
+        at = own[self.scale].iloc[[0, len(own) // 2, -1]].to_numpy()
+        width = max(map(len, [self.law, *self.laws["law"]]))
+        sizes = (f"{x:.3g}" if self.scale == "flops" else format_size(x) for x in at)
+        head = "  ".join(f"{size:>10}" for size in sizes)
+        lines = [f"Mean loss along {self.scale}:", f"  {'':<{width}}  {head}   the log's runs"]
+        for name, curve in self.curves.groupby("law", sort=False):
+            losses = np.interp(np.log(at), np.log(curve[self.scale]), curve["loss_median"])
+            cells = "  ".join(f"{loss:>10.4f}" for loss in losses)
+            lines.append(f"  {name:<{width}}  {cells}   {self._runs_about(str(name))}".rstrip())
+        return "\n".join([*lines, *(f"Note ({note.code}): {note.text}" for note in self.warnings)])
+
+    def _runs_about(self, name: str) -> str:
+        row = self.laws[self.laws["law"] == name]
+        if row.empty or not row["n_runs"].item():
+            return ""
+        ends = f"{row['error_lower'].item():+.1%} to {row['error_upper'].item():+.1%}"
+        return f"{row['error_median'].item():+.1%} off ({self.interval:.0%} of them {ends})"
+
+
+def compare_published(
+    fit: Fit,
+    names: Sequence[str],
+    *,
+    beyond: float = BEYOND,
+    interval: float = DEFAULT_INTERVAL,
+    allow_unconverged: bool = False,
+) -> PublishedComparison:
+    """Hold a fit against published laws: along compute or its one scale, and at its own runs.
+
+    Parameters
+    ----------
+    fit : Posterior or Pool
+        With the runs it was fitted to.
+    names : sequence of str
+        Of :func:`published_names`.
+    beyond : float
+        How many times the largest run to go on for.
+    interval : float
+        Mass of the fit's central intervals, and of the runs about a published law.
+    allow_unconverged : bool
+        Compare although the convergence gate was missed.
+
+    Returns
+    -------
+    PublishedComparison
+
+    Raises
+    ------
+    LawError
+        If a name is unknown, or a law cannot answer along the scale.
+    CardError
+        If the fit has no runs.
+
+    Notes
+    -----
+    Of a law of params and tokens the loss at a budget is that of its own best split, with
+    C = 6 N D. A published law says nothing of how sure it is.
+    """
+    laws = [load_published(name) for name in names]
+    if not laws:
+        raise LawError(f"name one of {', '.join(published_names())} at least")
+    if fit.runs is None:
+        raise CardError("a point estimate was not fitted to any runs: there is nothing to compare")
+    if not 1 <= beyond < np.inf:
+        raise LawError(f"beyond is {beyond:g}, but must be finite and 1 or more")
+    scale = _scale_of(fit.inputs)
+    unable = [law for law in laws if scale not in _scales_of(law.model_card.law.inputs)]
+    if unable:
+        told = [f"{law.name} is of {' and '.join(law.model_card.law.inputs)}" for law in unable]
+        raise LawError(
+            collected(f"{fit.name} is compared along {scale}, of which others say nothing:", told)
+        )
+    x = fit.runs[scale]
+    path = np.geomspace(x.min(), x.max() * beyond, _POINTS)
+    allow = {"interval": interval, "allow_unconverged": allow_unconverged}
+    answers = {fit.name: (False, forecast(fit, **{scale: path}, **allow))}
+    answers |= {
+        law.name: (True, forecast(law.posterior(), **{scale: path}, interval=interval))
+        for law in laws
+    }
+    columns = [scale, "loss_median", "loss_lower", "loss_upper"]
+    curves = [
+        told.to_frame()[columns].assign(law=name, published=published)
+        for name, (published, told) in answers.items()
+    ]
+    return PublishedComparison(
+        law=fit.name,
+        scale=scale,
+        curves=pd.concat(curves, ignore_index=True),
+        laws=pd.DataFrame([_errors(law, fit.runs, interval) for law in laws]),
+        runs=fit.runs.frame[[scale, "loss"]].copy(),
+        interval=interval,
+        warnings=tuple(note for law in laws for note in _notes(law, fit.runs)),
+    )
+
+
+def _scales_of(inputs: Sequence[str]) -> tuple[str, ...]:
+    return ("flops",) if splits(inputs) else tuple(inputs) if len(inputs) == 1 else ()
+
+
+def _scale_of(inputs: Sequence[str]) -> str:
+    scales = [name for name in _scales_of(inputs) if name in ("params", "tokens", "flops")]
+    if not scales:
+        raise LawError(
+            f"a law of {' and '.join(inputs)} is along no scale that a published law is along"
+        )
+    return scales[0]
+
+
+def _errors(law: PublishedLaw, runs: Runs, interval: float) -> dict[str, Any]:
+    """The log's losses over what the law says of those runs, as shares."""
+    inputs, nothing = law.model_card.law.inputs, dict.fromkeys(("median", "lower", "upper"), np.nan)
+    known = {name: np.array(runs[name]) for name in (*inputs, "tokens") if name in runs}
+    known = all_unique(inputs, known)
+    told, n = nothing, 0
+    if set(inputs) <= set(known):
+        said = law.model_card.law.loss(**{name: known[name] for name in inputs}, **law.values)
+        share = np.asarray(runs["loss"] / said - 1, dtype=float)
+        share = share[np.isfinite(share)]
+        told, n = (quantiles(share, interval) if share.size else nothing), share.size
+    return {"law": law.name, **{f"error_{end}": v for end, v in told.items()}, "n_runs": n}
+
+
+def _notes(law: PublishedLaw, runs: Runs) -> list[Note]:
+    """Where the log and the law count otherwise, or may."""
+    differ, unknown = [], []
+    theirs, ours = law.counts.to_json(), runs.conventions.to_json()
+    for name in _COMPARED:
+        if theirs[name] == UNKNOWN or name not in {**law.conventions, "params": 0, "flops": 0}:
+            continue
+        if ours[name] == UNKNOWN:
+            unknown.append(f"{name.replace('_', ' ')} ({theirs[name]})")
+        elif ours[name] != theirs[name]:
+            differ.append(f"{name.replace('_', ' ')}: {ours[name]} here, {theirs[name]} there")
+    notes = []
+    if differ:
+        notes.append(
+            Note(
+                "conventions_differ",
+                f"{law.name} counts otherwise ({'; '.join(differ)}): its losses and sizes are not "
+                "this log's, and only exponents can be held side by side",
+            )
+        )
+    if unknown:
+        notes.append(
+            Note(
+                "conventions_unknown",
+                f"the log does not state what {law.name} does: {', '.join(unknown)}. State it with "
+                "--convention when fitting, or take the comparison as a rough one",
+            )
+        )
+    return notes
