@@ -15,8 +15,9 @@ import pytest
 
 from bayescale.cards import load_card
 from bayescale.inference import machine as rooms
+from bayescale.inference.data import model_data
 from bayescale.inference.machine import machine
-from bayescale.inference.model import build_model, model_data
+from bayescale.inference.model import build_model
 from bayescale.runs import read_runs
 
 TINY = """

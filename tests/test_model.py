@@ -16,7 +16,8 @@ from scipy import stats
 
 from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
-from bayescale.inference.model import LevelAndShares, build_model, families, model_data
+from bayescale.inference.data import families, model_data
+from bayescale.inference.model import LevelAndShares, build_model
 from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
 from bayescale.likelihood import card_for

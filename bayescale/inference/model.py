@@ -16,11 +16,11 @@ from pymc.distributions.transforms import Transform
 from pytensor.tensor.special import logsumexp
 
 from bayescale import noise
-from bayescale.cards import Described, ModelCard, drift_bases, has_checkpoints
+from bayescale.cards import Described, ModelCard
 from bayescale.drift import STEPS
-from bayescale.inference.walk import rotation
+from bayescale.inference.data import families, model_data, scaled_inputs
 from bayescale.laws import Balance, Constant, Onset
-from bayescale.likelihood import card_for, input_errors, log_size, loss_steps, memberships
+from bayescale.likelihood import card_for, input_errors
 from bayescale.runs import Runs
 
 _ROTATED = ("drift_directions", "drift_variance", "log_loss_rotated")
@@ -50,62 +50,6 @@ class LevelAndShares(Transform):
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Zero: the map preserves volume."""
         return pt.zeros_like(value[..., 0])
-
-
-def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]:
-    """The arrays of a model's ``pm.Data``, by name: all of them change between refits.
-
-    Returns
-    -------
-    dict
-        The law's inputs (run,), ``log_centre_<input>`` scalars of those that terms scale with,
-        ``log_loss_observed`` (run,), ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step)
-        where the card has drift, or, where it is integrated out, ``drift_directions`` (run, run),
-        ``drift_variance`` (run,) and ``log_loss_rotated`` (run,) in place of these three;
-        ``log_first_<input>`` (smallest run), ``log_range_<input>`` and ``log_loss_centre``
-        scalars where priors are relative to the runs; ``family_index`` (run,) where families
-        are pooled; ``log_relative_size`` (run,) where the scatter shrinks, ``step_below`` and
-        ``step_above`` (run,) where losses are known to a step, ``log_error_<scale>`` (run,) of
-        scales with errors, and ``members`` (run, training run) where rows share a run.
-    """
-    inputs = {name: np.array(runs[name]) for name in card.law.inputs}
-    log_loss = np.log(runs["loss"])
-    se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
-    data = {**inputs, "log_loss_observed": log_loss, "relative_se": np.array(se)}
-    data |= {f"log_centre_{name}": np.log(inputs[name]).mean() for name in _scaled(card)}
-    priors = [described.prior for described in card.coefficients.values()]
-    for name in {prior.across for prior in priors if prior.across is not None}:
-        data[f"log_first_{name}"] = np.log(inputs[name]).min()
-        data[f"log_range_{name}"] = np.ptp(np.log(inputs[name]))
-    if any(prior.at == "runs" for prior in priors):
-        data["log_loss_centre"] = log_loss.mean()
-    bases = drift_bases(card, runs)
-    if card.integrates_drift(runs):
-        data["drift_directions"], data["drift_variance"] = rotation(*bases.values())
-        data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
-        del data["relative_se"]
-    else:
-        data |= {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
-    if card.noise.shrink is not None:
-        size = np.array(log_size(inputs))
-        data["log_relative_size"] = size - size.mean()
-    if (steps := loss_steps(card, runs)) is not None:
-        data["step_below"], data["step_above"] = steps
-    errors = input_errors(card, runs)
-    data |= {f"log_error_{scale}": error for scale, error in errors.items()}
-    if card.noise.shared is not None and has_checkpoints(runs):
-        data["members"] = memberships(runs)
-    if families(runs, card, pool):
-        data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
-    return data
-
-
-def families(runs: Runs, card: ModelCard, pool: bool = True) -> tuple[str, ...]:
-    """Families that get coefficients of their own: none unless the log has two or more."""
-    if not (pool and card.family and "family" in runs):
-        return ()
-    names = tuple(str(name) for name in np.unique(runs["family"]))
-    return names if len(names) > 1 else ()
 
 
 def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
@@ -273,13 +217,7 @@ def _coefficients(
 
 
 def _log_centres(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
-    return {name: data[f"log_centre_{name}"] for name in _scaled(card)}
-
-
-def _scaled(card: ModelCard) -> list[str]:
-    """Inputs that some term of the law scales with."""
-    used = {scale for term in card.law.terms.values() for scale in term.inputs}
-    return [name for name in card.law.inputs if name in used]
+    return {name: data[f"log_centre_{name}"] for name in scaled_inputs(card)}
 
 
 def _stated_term(

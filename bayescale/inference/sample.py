@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ import xarray as xr
 import bayescale
 from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
 from bayescale.errors import PosteriorError
+from bayescale.inference.data import families, model_data
 from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
 from bayescale.inference.walk import with_walk
@@ -215,8 +217,6 @@ def _fit_one(
 
 def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tuple[Any, float]:
     """The nutpie model of a card, compiled once a process, and the seconds that took now."""
-    from bayescale.inference.model import build_model, families, model_data
-
     # the function itself, because two own laws can share a card's text
     parts = (card.model_dump_json(exclude={"law"}), families(runs, card, pool))
     parts += (card.integrates_drift(runs), sorted(model_data(runs, card, pool)))
@@ -228,8 +228,14 @@ def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tup
         stage(f"compiling {card.law.name}")
         own = LAWS.get(card.law.name) is not card.law
         kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
-        _compiled[key] = machine(lambda: build_model(runs, card, pool=pool), kept_as)
+        _compiled[key] = machine(partial(_model, runs, card, pool), kept_as)
     return _compiled[key], time.perf_counter() - started
+
+
+def _model(runs: Runs, card: ModelCard, pool: bool) -> Any:
+    from bayescale.inference.model import build_model  # and PyMC: only where nothing is kept
+
+    return build_model(runs, card, pool=pool)
 
 
 def _made_of() -> dict[str, str]:
@@ -265,8 +271,6 @@ def sample(
     if it held exactly.
     """
     import nutpie
-
-    from bayescale.inference.model import model_data
 
     data = model_data(runs, card, pool)
     if not drift:
@@ -341,8 +345,6 @@ def _without_surprising(
     rest = runs.take(~surprising)
     if not surprising.any() or len(rest) <= len(card.law.coefficients):
         return None
-    from bayescale.inference.model import families
-
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
     tree, diagnostics = _sample_until_good(sampler, rest, card, pool, stage, settings, drift=False)
