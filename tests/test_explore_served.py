@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from browser import Browser
+from contrast import contrast
 from explored import HOSTILE, chinchilla, of_families, served
 
 KNOBS = (
@@ -222,6 +223,16 @@ def test_all_is_seen_and_named(address: str, browser: Browser, width: int, dark:
         for where, what in (("h1", "color"), ("[data-testid=stApp]", "backgroundColor"))
     )
     assert (text - page > 0.6) if dark else (page - text > 0.6)
+    letters = browser.find(
+        "[...document.querySelectorAll('.role-frame.root .mark-text text')]"
+        ".map(t => getComputedStyle(t).fill.match(/[0-9.]+/g).slice(0, 3).map(Number))"
+    )
+    ground = browser.find(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        ".match(/[0-9.]+/g).slice(0, 3).map(Number)"
+    )
+    assert len(letters) > 10
+    assert min(contrast(letter, ground) for letter in letters) >= 4.5  # WCAG 2 AA
     nameless = [
         node["role"]["value"]
         for node in browser.call("Accessibility.getFullAXTree")["nodes"]

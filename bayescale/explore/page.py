@@ -219,12 +219,21 @@ def _charts(fit: Fit, answers: Answers) -> None:
     if answers.allocation is not None:
         with columns[0]:
             st.subheader("What other splits give up")
-            st.vega_lite_chart(splits_chart(answers), width="stretch")
+            st.vega_lite_chart(_inked(splits_chart(answers)), width="stretch")
             st.markdown(plain(splits_told(answers)))
     with columns[-1]:
         st.subheader("How far it reaches")
-        st.vega_lite_chart(loss_chart(fit, answers), width="stretch")
+        st.vega_lite_chart(_inked(loss_chart(fit, answers)), width="stretch")
         st.markdown(plain(loss_told(fit, answers)))
+
+
+def _inked(chart: dict[str, Any]) -> dict[str, Any]:
+    """The figure with letters as dark, or light, as the page's: Streamlit's own are too pale."""
+    import streamlit as st
+
+    ink = "#e6eaf1" if st.context.theme.type == "dark" else "#31333f"
+    letters = {"labelColor": ink, "titleColor": ink}
+    return chart | {"config": {"axis": letters, "legend": letters}}
 
 
 def _laws(answers: Answers) -> None:
