@@ -7,11 +7,16 @@ Stage = Callable[..., Callable[[float], None]]
 """``stage(text, total=None)`` starts a stage; what it returns sets how much of it is done."""
 
 
+def quiet(text: str, total: float | None = None) -> Callable[[float], None]:
+    """A stage that nobody is shown."""
+    return lambda done: None
+
+
 @contextmanager
 def progress(show: bool) -> Iterator[Stage]:
     """Show stages one below the other while the block runs, or nothing at all."""
     if not show:
-        yield lambda text, total=None: lambda done: None
+        yield quiet
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

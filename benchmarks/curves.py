@@ -38,7 +38,7 @@ import xarray as xr
 from bayescale.cards import ModelCard, Prior, load_card
 from bayescale.forecast import forecast
 from bayescale.inference.diagnostics import gate
-from bayescale.inference.sample import compiled_model, sample
+from bayescale.inference.sample import begin, compiled_model
 from bayescale.posterior import Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs
@@ -191,16 +191,14 @@ class Pass:
 
 def sample_curve(curve: Curve, how: Pass) -> Sampled:
     """Sample one curve's training points, and forecast its test points."""
-    runs, card = curve.runs, how.card
-    sampler, _ = compiled_model(runs, card, True, lambda text, total=None: lambda done: None)
+    runs, card = curve.runs, how.card if how.drift else how.card.without_drift()
+    sampler, _ = compiled_model(runs, card)
     started = time.perf_counter()
-    tree = sample(
-        sampler, runs, card, draws=how.draws, tune=how.tune, chains=CHAINS, cores=1, seed=SEED,
-        drift=how.drift,
-    )  # fmt: skip
+    tree = begin(
+        sampler, runs, card, draws=how.draws, tune=how.tune, chains=CHAINS, cores=1, seed=SEED
+    )()
     seconds = time.perf_counter() - started
     diagnostics = gate(tree)
-    card = card if how.drift else card.without_drift()
     record = {"diagnostics": diagnostics, "provenance": {"seed": SEED}, "seconds": {}}
     posterior = Posterior(tree, card, runs, record)
     new = forecast(posterior, tokens=curve.x_test, allow_unconverged=True).loss_new

@@ -39,19 +39,19 @@ def gate(
         ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``,
         ``passed``, and ``reasons``: one sentence for each limit that was missed.
     """
-    import arviz as az
+    from arviz_stats.sampling_diagnostics import ess, rhat  # arviz itself would bring its plots
 
     posterior = tree["posterior"].to_dataset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant draws give NaN, which fails below
-        rhat = _worst(az.rhat(posterior), max)
-        bulk = _worst(az.ess(posterior, method="bulk"), min)
-        tail = _worst(az.ess(posterior, method="tail"), min)
+        mixed = _worst(rhat(posterior), max)
+        bulk = _worst(ess(posterior, method="bulk"), min)
+        tail = _worst(ess(posterior, method="tail"), min)
     divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
     n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     reasons = []
-    if not rhat[1] <= most_rhat:
-        reasons.append(f"R-hat of {rhat[0]} is {rhat[1]:.3f}, above {most_rhat}")
+    if not mixed[1] <= most_rhat:
+        reasons.append(f"R-hat of {mixed[0]} is {mixed[1]:.3f}, above {most_rhat}")
     for kind, (name, value) in {"bulk": bulk, "tail": tail}.items():
         if not value >= fewest_effective:
             reasons.append(
@@ -60,7 +60,7 @@ def gate(
     if divergences > most_divergent * n_draws:
         reasons.append(f"{divergences} of {n_draws} draws diverged, more than {most_divergent:.1%}")
     return {
-        "rhat_max": rhat[1],
+        "rhat_max": mixed[1],
         "ess_bulk_min": bulk[1],
         "ess_tail_min": tail[1],
         "divergences": divergences,
@@ -120,13 +120,13 @@ def leave_one_out(
     moves some coefficient's mean by more than half a standard deviation. Vehtari, Gelman and
     Gabry 2017, arXiv 1507.04544.
     """
-    import arviz as az
+    from arviz_stats.loo import loo
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large Pareto k is reported with the run
-        loo: Any = az.loo(tree, pointwise=True)
+        left_out: Any = loo(tree, pointwise=True)
     part = np.arange(len(log_loss)) if unit is None else unit
-    log_weights = loo.log_weights.transpose("chain", "draw", "run").values
+    log_weights = left_out.log_weights.transpose("chain", "draw", "run").values
     weights = np.exp(log_weights - log_weights.max((0, 1)))
     weights /= weights.sum((0, 1))
     below = (weights[..., part] * tail).sum((0, 1))
@@ -138,8 +138,8 @@ def leave_one_out(
     )[part]
     n_runs = len(log_loss)
     per_run = {
-        "elpd": (np.asarray(loo.elpd_i) / np.bincount(part))[part],
-        "pareto_k": np.asarray(loo.pareto_k)[part],
+        "elpd": (np.asarray(left_out.elpd_i) / np.bincount(part))[part],
+        "pareto_k": np.asarray(left_out.pareto_k)[part],
         "p_value": p_value,
         "expected": np.exp(np.median(log_mean, axis=(0, 1))),
         "surprising": (p_value < min(SURPRISING_P, 2 / n_runs)).astype("int8"),

@@ -26,8 +26,8 @@ import filelock
 import numpy as np
 import pandas as pd
 import platformdirs
-from nutpie.compile_pymc import CompiledPyMCModel
-from nutpie.sample import CompiledModel
+
+from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
     import pymc as pm

@@ -1,16 +1,15 @@
 """Sampling: one compiled model a card and process, refits by replacing its data."""
 
 import hashlib
+import importlib
 import json
-import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -33,16 +32,20 @@ from bayescale.posterior import (
     quantiles,
     worst_diagnostics,
 )
-from bayescale.progress import Stage, progress
+from bayescale.progress import Stage, progress, quiet
 from bayescale.runs import Runs, require_runs_for
 
-RETRIES = (
+TRIES = (
     # times tuning, target acceptance, times draws (thinned back to those asked for)
     (1, 0.9, 1),
     (2, 0.95, 4),
     (4, 0.99, 8),
 )
-REFIT_RETRIES = ((1, 0.9, 1), (2, 0.95, 2))
+EXACT_TRIES = ((1, 0.8, 1), *TRIES[1:])
+"""Of a law without drift, where fewer steps serve."""
+
+REFIT_TRIES = ((1, 0.9, 1), (2, 0.95, 2))
+EXACT_REFIT_TRIES = ((1, 0.8, 1), (2, 0.95, 2))
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
 
 _compiled: dict[tuple[Any, ...], Any] = {}
@@ -79,7 +82,7 @@ def fit(
     weights: Mapping[str, float] | None = None,
     seed: int = 0,
     draws: int = 1000,
-    tune: int = 1000,
+    tune: int = 500,
     chains: int = 4,
     cores: int | None = None,
     pool: bool = True,
@@ -178,14 +181,12 @@ def refit(
     Posterior
         Which forecasts, but has no prior, predictive or leave-one-out groups.
     """
-    quiet: Stage = lambda text, total=None: lambda done: None  # noqa: E731
-    card = card_for(runs, card)
-    sampler, _ = compiled_model(runs, card, True, quiet)
+    card = card_for(runs, card if drift else card.without_drift())
+    sampler, _ = compiled_model(runs, card)
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
-    tree, diagnostics = _sample_until_good(
-        sampler, runs, card, True, quiet, settings, drift, REFIT_GATE, REFIT_RETRIES
-    )
-    card = card if drift else card.without_drift()
+    sampling = Sampling(sampler, runs, card, settings)
+    tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES
+    tree, diagnostics = sampling.until_good(tries, **REFIT_GATE)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     return Posterior(tree, card, runs, record)
 
@@ -194,28 +195,38 @@ def _fit_one(
     runs: Runs, card: ModelCard, pool: bool, settings: Mapping[str, Any], stage: Stage
 ) -> Posterior:
     started = time.perf_counter()
-    sampler, compile_seconds = compiled_model(runs, card, pool, stage)
-    sampling = time.perf_counter()
-    sampled, exact = _sample_until_good(sampler, runs, card, pool, stage, settings, drift=False)
-    gates = {card.law.name: exact}
-    if card.drift is not None:
-        drifting, allowing = _sample_until_good(sampler, runs, card, pool, stage, settings)
-        sampled[DRIFTING] = drifting["posterior"]
-        gates[f"{card.law.name} with drift"] = allowing
-    record: dict[str, Any] = {
+    exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
+    sampler, compiling = compiled_model(runs, exact, pool, stage)
+    sampling = Sampling(sampler, runs, exact, settings, pool, stage)
+    wait = sampling.begin(*EXACT_TRIES[0])
+    importlib.import_module("arviz_stats")  # what draws are judged with, while they are made
+    sampled, reached = sampling.until_good(EXACT_TRIES, wait)
+    gates = {card.law.name: reached}
+    record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
+    posterior = Posterior(sampled, card, runs, record)
+    if card.drift is None:
+        posterior = complete(posterior)
+    else:
+        sampler, more = compiled_model(runs, card, pool, stage)
+        drifting = Sampling(sampler, runs, card, settings, pool, stage)
+        wait = drifting.begin(*TRIES[0])
+        posterior = complete(posterior)  # meanwhile
+        tree, reached = drifting.until_good(TRIES, wait)
+        posterior.tree[DRIFTING] = tree["posterior"]
+        gates[f"{card.law.name} with drift"] = reached
+        compiling += more
+    record |= {
         "diagnostics": worst_diagnostics(gates),
-        "provenance": _provenance(runs, card, pool, settings),
-        "seconds": {"compile": compile_seconds, "sample": time.perf_counter() - sampling},
-        "pool": pool,
+        "without_flagged": _without_surprising(posterior, sampling),
     }
-    stage("leaving one run out at a time")
-    posterior = complete(Posterior(sampled, card, runs, record))
-    record |= {"without_flagged": _without_surprising(posterior, sampler, pool, stage, settings)}
-    record["seconds"]["total"] = time.perf_counter() - started
+    total = time.perf_counter() - started
+    record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
     return replace(posterior, record=record)
 
 
-def compiled_model(runs: Runs, card: ModelCard, pool: bool, stage: Stage) -> tuple[Any, float]:
+def compiled_model(
+    runs: Runs, card: ModelCard, pool: bool = True, stage: Stage = quiet
+) -> tuple[Any, float]:
     """The nutpie model of a card, compiled once a process, and the seconds that took now."""
     # the function itself, because two own laws can share a card's text
     parts = (card.model_dump_json(exclude={"law"}), families(runs, card, pool))
@@ -249,7 +260,7 @@ def _made_of() -> dict[str, str]:
     return versions | {"python": platform.python_version(), "sources": sources}
 
 
-def sample(
+def begin(
     sampler: Any,
     runs: Runs,
     card: ModelCard,
@@ -262,92 +273,86 @@ def sample(
     seed: int,
     target_accept: float = 0.9,
     thin: int = 1,
-    drift: bool = True,
-    stage: Stage = lambda text, total=None: lambda done: None,
-) -> xr.DataTree:
-    """Draw from a compiled model with the data of these runs: posterior and sample_stats.
+    stage: Stage = quiet,
+) -> Callable[[], xr.DataTree]:
+    """Begin to sample a card's compiled model with the data of these runs.
 
-    Without drift, its basis is set to zero: the same compiled model then samples the law as
-    if it held exactly.
+    Returns
+    -------
+    callable
+        Waits for the draws and gives them, one in ``thin``: ``posterior``, ``sample_stats``.
     """
-    import nutpie
+    from bayescale.inference import nuts  # and nutpie with it
 
-    data = model_data(runs, card, pool)
-    if not drift:
-        walks = [name for name in data if name.startswith(("drift_basis_", "drift_variance"))]
-        data |= {name: np.zeros_like(data[name]) for name in walks}
-    n_draws = draws * thin
-    done = stage(f"sampling {chains} chains", total=chains * (n_draws + tune))
-    tree = nutpie.sample(
-        sampler.with_data(**data),
-        draws=n_draws,
-        tune=tune,
-        chains=chains,
-        cores=min(chains, cores or os.cpu_count() or 1),
-        seed=seed,
-        target_accept=target_accept,
-        adaptation="low_rank",
-        save_warmup=False,
-        progress_bar=False,
-        progress_callback=lambda parts: done(sum(part.finished_draws for part in parts)),
-    )
-    if tree["posterior"].sizes["draw"] < n_draws:
-        raise KeyboardInterrupt  # nutpie hands back what it has; half a posterior is none
-    stats = tree["sample_stats"].to_dataset()
-    # ArviZ looks for the tree-depth flag under this name, and text cannot be saved
-    stats = stats.rename({"maxdepth_reached": "reached_max_treedepth"})
-    kept = [name for name in stats.data_vars if stats[name].dims == ("chain", "draw")]
-    stats = stats[[name for name in kept if stats[name].dtype.kind in "biuf"]]
-    posterior = tree["posterior"].to_dataset()
-    unused = "drift_steps_" if drift else "drift_"  # the walk says the same in plain units
-    posterior = posterior.drop_vars([name for name in posterior if str(name).startswith(unused)])
-    if not drift:
-        posterior = posterior.drop_vars("step", errors="ignore")
-    groups = {"posterior": posterior, "sample_stats": stats}
-    thinned = {
-        name: group.isel(draw=slice(thin - 1, None, thin)).assign_coords(draw=np.arange(draws))
-        for name, group in groups.items()
-    }
-    tree = xr.DataTree.from_dict(thinned)
-    return with_walk(tree, runs, card, seed) if drift and card.integrates_drift(runs) else tree
+    done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
+    wait = nuts.begin(
+        sampler.with_data(**model_data(runs, card, pool)), draws=draws * thin, tune=tune,
+        chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
+    )  # fmt: skip
+
+    def sampled() -> xr.DataTree:
+        tree = wait()
+        each = slice(thin - 1, None, thin)
+        groups = {
+            name: group.to_dataset().isel(draw=each).assign_coords(draw=np.arange(draws))
+            for name, group in tree.children.items()
+        }
+        # the walk says the same in plain units
+        steps = [name for name in groups["posterior"] if str(name).startswith("drift_steps_")]
+        groups["posterior"] = groups["posterior"].drop_vars(steps)
+        tree = xr.DataTree.from_dict(groups)
+        return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
+
+    return sampled
 
 
-def _sample_until_good(
-    sampler: Any,
-    runs: Runs,
-    card: ModelCard,
-    pool: bool,
-    stage: Stage,
-    settings: Mapping[str, Any],
-    drift: bool = True,
-    limits: Mapping[str, Any] = MappingProxyType({}),
-    retries: Sequence[tuple[int, float, int]] = RETRIES,
-) -> tuple[xr.DataTree, dict[str, Any]]:
-    for attempt, (times_tune, target_accept, thin) in enumerate(retries, 1):
-        harder = dict(settings) | {"tune": settings["tune"] * times_tune}
-        tree = sample(
-            sampler, runs, card, pool=pool, target_accept=target_accept, thin=thin, drift=drift,
-            stage=stage, **harder,
+@dataclass(frozen=True)
+class Sampling:
+    """A card's compiled model, the runs it is sampled for, and how: until it is good enough."""
+
+    sampler: Any
+    runs: Runs
+    card: ModelCard
+    settings: Mapping[str, Any]
+    pool: bool = True
+    stage: Stage = quiet
+
+    def begin(self, times_tune: int, target_accept: float, thin: int) -> Callable[[], xr.DataTree]:
+        """Begin one try: see :func:`begin`."""
+        how = dict(self.settings) | {"tune": self.settings["tune"] * times_tune}
+        return begin(
+            self.sampler, self.runs, self.card, pool=self.pool, stage=self.stage,
+            target_accept=target_accept, thin=thin, **how,
         )  # fmt: skip
-        diagnostics = gate(tree, **limits) | {"attempts": attempt, "target_accept": target_accept}
-        if diagnostics["passed"]:
-            break
-    return tree, diagnostics
+
+    def until_good(
+        self,
+        tries: Sequence[tuple[int, float, int]],
+        begun: Callable[[], xr.DataTree] | None = None,
+        **limits: Any,
+    ) -> tuple[xr.DataTree, dict[str, Any]]:
+        """The first draws of these tries that pass the gate, or else the last ones.
+
+        ``begun`` is the first try where that has begun already.
+        """
+        for attempt, how in enumerate(tries, 1):
+            tree = begun() if begun is not None and attempt == 1 else self.begin(*how)()
+            diagnostics = gate(tree, **limits) | {"attempts": attempt, "target_accept": how[1]}
+            if diagnostics["passed"]:
+                break
+        return tree, diagnostics
 
 
-def _without_surprising(
-    posterior: Posterior, sampler: Any, pool: bool, stage: Stage, settings: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def _without_surprising(posterior: Posterior, sampling: Sampling) -> dict[str, Any] | None:
     """Coefficients with and without the runs that leave-one-out finds surprising."""
-    runs, card = posterior.runs, posterior.card
-    assert runs is not None
+    runs, card, pool = sampling.runs, sampling.card, sampling.pool
     surprising = posterior.tree["leave_one_out"].to_dataset()["surprising"].values.astype(bool)
     rest = runs.take(~surprising)
     if not surprising.any() or len(rest) <= len(card.law.coefficients):
         return None
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
-    tree, diagnostics = _sample_until_good(sampler, rest, card, pool, stage, settings, drift=False)
+    tree, diagnostics = replace(sampling, runs=rest).until_good(EXACT_TRIES)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
@@ -376,7 +381,7 @@ def _provenance(
 
 
 def made_with(
-    seed: int = 0, draws: int = 1000, tune: int = 1000, chains: int = 4, pool: bool = True
+    seed: int = 0, draws: int = 1000, tune: int = 500, chains: int = 4, pool: bool = True
 ) -> dict[str, Any]:
     """Settings of :func:`fit` and versions, which make draws what they are beside runs and card."""
     return {

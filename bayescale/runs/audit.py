@@ -371,16 +371,16 @@ def _full(frame: pd.DataFrame, name: str) -> bool:
 
 def _related(design: np.ndarray, y: np.ndarray) -> bool:
     """Whether an F test on ranks tells the losses from ones dealt out at random, at .001."""
-    from scipy import stats
+    from scipy.special import fdtrc
 
-    y = stats.rankdata(y)  # so that runs far off do not hide the rest
+    y = pd.Series(y).rank().to_numpy()  # so that runs far off do not hide the rest
     n, k = design.shape
     left = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     total, rest = float(((y - y.mean()) ** 2).sum()), float((left**2).sum())
     if n - k < 2 or total <= 1e-12:
         return True
     f = (total - rest) / (k - 1) / max(rest / (n - k), 1e-300)
-    return bool(stats.f.sf(f, k - 1, n - k) < 1e-3)
+    return bool(fdtrc(k - 1, n - k, f) < 1e-3)
 
 
 def _group_notes(frame: pd.DataFrame, scales: list[np.ndarray], y: np.ndarray) -> list[Note]:

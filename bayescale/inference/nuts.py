@@ -1,0 +1,150 @@
+"""The sampler: a compiled model's draws as an ordinary ArviZ tree.
+
+nutpie imports ArviZ, and with it plotting, which takes longer than sampling and of which only
+one function is called. So that import is put off until somebody asks for it, and draws are
+read here from the record that nutpie keeps of them.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+
+class _Later(ModuleType):
+    """A module that is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+_waits = sys.modules.setdefault("arviz", _Later("arviz"))
+import nutpie  # noqa: E402
+from nutpie.compile_pymc import CompiledModel, CompiledPyMCModel  # noqa: E402
+
+if isinstance(_waits, _Later):
+    del sys.modules["arviz"]  # for everybody else, the module itself
+
+__all__ = ["CompiledModel", "CompiledPyMCModel", "begin"]
+
+STATISTICS = {
+    name: name
+    for name in (
+        "depth",
+        "step_size",
+        "step_size_bar",
+        "mean_tree_accept",
+        "n_steps",
+        "max_energy_error",
+        "index_in_trajectory",
+        "logp",
+        "energy",
+        "energy_error",
+        "diverging",
+    )
+} | {"maxdepth_reached": "reached_max_treedepth"}
+"""What is kept of each draw, and how ArviZ calls it."""
+
+
+def begin(
+    compiled: Any,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    cores: int | None,
+    seed: int,
+    target_accept: float,
+    done: Callable[[int], None] = lambda count: None,
+) -> Callable[[], xr.DataTree]:
+    """Begin to sample a compiled model by NUTS, on threads of its own.
+
+    Parameters
+    ----------
+    compiled : nutpie.CompiledModel
+        With the data that it is to be sampled with.
+    draws, tune, chains, seed, target_accept
+        As everywhere. Tuning steps are not kept.
+    cores : int or None
+        Threads; all of this computer's where None.
+    done : callable
+        Told the number of draws made so far, tuning included, from another thread.
+
+    Returns
+    -------
+    callable
+        Waits for the draws and gives them: an xarray.DataTree with ``posterior`` and
+        ``sample_stats``, dims chain and draw. Interrupted, it raises KeyboardInterrupt: half a
+        posterior is none.
+    """
+    sampler = nutpie.sample(
+        compiled,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=min(chains, cores or os.cpu_count() or 1),
+        seed=seed,
+        target_accept=target_accept,
+        adaptation="low_rank",
+        progress_bar=False,
+        progress_callback=lambda parts: done(sum(part.finished_draws for part in parts)),
+        return_raw_trace=True,
+        blocking=False,
+    )
+
+    def wait() -> xr.DataTree:
+        try:
+            trace = sampler.wait()
+        except BaseException:
+            sampler.cancel()
+            raise
+        return _tree(compiled, trace, draws)
+
+    return wait
+
+
+def _tree(compiled: Any, trace: Any, draws: int) -> xr.DataTree:
+    """What nutpie recorded, one batch a chain, as ArviZ would lay it out."""
+    batches, statistics = trace.get_arrow_trace()
+    kept = [~_column(chain, "tuning", ()) for chain in statistics]
+    whole = partial(_stacked, kept=kept)
+    names = [name for name in compiled.shapes if name not in compiled.reparameterized_names]
+    dims = {name: compiled.dims.get(name, ()) for name in names}
+    coords = {dim: compiled.coords[dim] for of_one in dims.values() for dim in of_one}
+    places = {"chain": np.arange(len(batches)), "draw": np.arange(draws)}
+    made = {"created_at": datetime.now(UTC).isoformat()}
+    by = {"inference_library": "nutpie", "inference_library_version": nutpie.__version__}
+    posterior = {
+        name: (("chain", "draw", *of_one), whole(batches, name, compiled.shapes[name]))
+        for name, of_one in dims.items()
+    }
+    stats = {STATISTICS[n]: (("chain", "draw"), whole(statistics, n, ())) for n in STATISTICS}
+    return xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset(posterior, coords | places, made),
+            "sample_stats": xr.Dataset(stats, places, made | by),
+        }
+    )
+
+
+def _stacked(
+    chains: Any, name: str, shape: tuple[int, ...], kept: Sequence[np.ndarray]
+) -> np.ndarray:
+    """A column of all chains' records, tuning left out."""
+    parts = (_column(chain, name, shape) for chain in chains)
+    return np.stack([part[keep] for part, keep in zip(parts, kept, strict=True)])
+
+
+def _column(chain: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    import pyarrow
+
+    column = pyarrow.array(chain.column(name))
+    values = column.flatten() if shape else column  # vectors lie end to end
+    return values.to_numpy(zero_copy_only=False).reshape(-1, *shape)
