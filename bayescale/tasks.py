@@ -1,18 +1,27 @@
 """Many independent tasks on any executor: results as they come, and no failure costs another.
 
-Any executor of :mod:`concurrent.futures` will do: processes of this computer (the default), a
-Dask client's (``client.get_executor()``) for a cluster, :class:`Serial` to stay in this process.
+Any executor of :mod:`concurrent.futures` will do: processes of this computer (the default), for a
+cluster that of a Dask client (``client.get_executor(pure=False)``) or one of Ray's, and
+:class:`Serial` to stay in this process. ``docs/clusters.md`` shows each.
 """
 
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from typing import Any, NamedTuple
 
 from bayescale.errors import BayescaleError
 
 MOST_LOSSES = 3  # of workers in a row without a result between them
+LOST = ("KilledWorker", "NodeDiedError", "WorkerCrashedError")  # as Dask and Ray say it
 
 Task = Callable[[], Any]
 
@@ -31,12 +40,27 @@ class Outcome(NamedTuple):
     @property
     def reason(self) -> str:
         """The error in a few words."""
-        if isinstance(self.error, LostWorkerError):
-            return str(self.error)
-        if isinstance(self.error, BrokenExecutor):
+        error = _unwrapped(self.error)
+        if isinstance(error, LostWorkerError):
+            return str(error)
+        if isinstance(error, BrokenExecutor) or type(error).__name__ in LOST:
             return "its worker was lost"
-        first = str(self.error).strip().splitlines()
-        return f"{type(self.error).__name__}: {first[0]}" if first else type(self.error).__name__
+        if isinstance(error, CancelledError):
+            return "it was cancelled, or its cluster was closed or lost"
+        first = str(error).strip().splitlines()
+        return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+
+
+def _unwrapped(error: BaseException | None) -> BaseException | None:
+    """What a task raised, where an executor wrapped it: Ray's keep it as their ``cause``.
+
+    Dask wraps what pickling raises, which matters where that is an error of ours.
+    """
+    error = getattr(error, "cause", None) or error
+    inner = error
+    while inner is not None and not isinstance(inner, BayescaleError):
+        inner = inner.__cause__
+    return inner or error
 
 
 class Serial(Executor):
@@ -84,17 +108,20 @@ def _as_they_come(
         for index in indices:
             try:
                 futures[executor.submit(tasks[index])] = index
-            except BrokenExecutor as error:  # broken while we were still submitting
+            except Exception as error:  # broken meanwhile, or a task that cannot be sent
                 yield Outcome(index, error=error)
         for future in as_completed(futures):
-            yield _outcome(futures[future], future)
+            yield _outcome(futures.pop(future), future)  # its result is the caller's alone now
     finally:
         for future in futures:
             future.cancel()
 
 
 def _outcome(index: int, future: Future) -> Outcome:
-    error = future.exception()
+    try:
+        error = future.exception()
+    except CancelledError as cancelled:
+        error = cancelled
     return Outcome(index, error=error) if error is not None else Outcome(index, future.result())
 
 

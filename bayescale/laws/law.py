@@ -5,12 +5,12 @@ A law is plain arithmetic. Written with operators and ``np.exp``, ``np.log``, ``
 PyTensor variables unchanged, so the equation that is sampled is the equation that forecasts.
 """
 
+import hashlib
 import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -278,15 +278,34 @@ class Law:
             raise LawError(f"law {self.name!r} is ill-defined: {'; '.join(problems)}")
 
     def __reduce__(self) -> Any:  # workers find the law where it is written
-        return (_found, (_reference(self),))
+        reference = _reference(self)
+        digest = _digest(reference)
+        _known[reference, digest] = self  # where it was sent from, it comes back as itself
+        return (_found, (reference, digest))
 
 
-@cache
-def _found(reference: str) -> Law:
+_known: dict[tuple[str, str], Law] = {}
+
+
+def _found(reference: str, digest: str) -> Law:
     """The law of a reference, the same each time: a model is compiled once a law and process."""
     from bayescale.laws import find_law
 
-    return find_law(reference)
+    if (reference, digest) not in _known:
+        law = find_law(reference)
+        if _digest(reference) != digest:
+            raise LawError(
+                f"law file {reference.rpartition(':')[0]!r} is not the one that the law was sent "
+                "from: copy it to every computer that workers run on, under the same path"
+            )
+        _known[reference, digest] = law
+    return _known[reference, digest]
+
+
+def _digest(reference: str) -> str:
+    """Of the file that a reference names; empty for the package's own laws."""
+    path, _, _ = reference.rpartition(":")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _reference(law: Law) -> str:
