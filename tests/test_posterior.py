@@ -78,7 +78,7 @@ def test_files_that_are_no_posterior_are_refused(fit_file: Path, tmp_path: Path)
     )
 
     foreign = tmp_path / "foreign.nc"
-    xr.Dataset({"x": ("y", [1.0])}).to_netcdf(foreign, engine="h5netcdf")
+    xr.Dataset({"x": ("y", [1.0])}).to_netcdf(foreign, engine="netcdf4")
     assert refused(foreign) == (
         "foreign.nc is a NetCDF file, but not a posterior that bayescale wrote"
     )
@@ -93,11 +93,11 @@ def test_a_file_cut_short_is_refused(share: float, fit_file: Path, tmp_path: Pat
 
 
 def test_a_file_of_a_later_version_is_refused(fit_file: Path, tmp_path: Path) -> None:
-    with xr.open_datatree(fit_file, engine="h5netcdf") as opened:
+    with xr.open_datatree(fit_file, engine="netcdf4") as opened:
         tree = opened.load()
     tree.attrs["bayescale_format"] = 2
     later = tmp_path / "later.nc"
-    tree.to_netcdf(later, engine="h5netcdf")
+    tree.to_netcdf(later, engine="netcdf4")
     assert refused(later) == (
         "later.nc has format 2, made by a later version of bayescale; this one reads up to 1: "
         "upgrade bayescale"

@@ -41,7 +41,7 @@ def save(fit: Fit, path: str | Path) -> Path:
         tree["runs"] = xr.DataTree(_runs_dataset(fit.runs))
     tree.attrs["bayescale_format"] = FORMAT
     with replacing(path) as temporary:
-        tree.to_netcdf(temporary, engine="h5netcdf")
+        tree.to_netcdf(temporary, engine="netcdf4")
     return path
 
 
@@ -88,9 +88,9 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
                 f"{path.name} is not a posterior file (NetCDF): give one that bayescale fit wrote"
             )
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as opened:
+        with xr.open_datatree(path, engine="netcdf4") as opened:
             tree = opened.load()
-    except Exception as error:  # h5py raises many kinds on damaged files
+    except Exception as error:  # the library raises many kinds on damaged files
         raise PosteriorError(
             f"{path.name} is damaged or cut short ({type(error).__name__}): fit again or restore it"
         ) from error
