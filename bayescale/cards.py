@@ -156,15 +156,14 @@ class Prior(_Strict):
 
     @cached_property
     def frozen(self) -> Any:
-        """The same distribution in SciPy: ``rvs``, ``logpdf``, ``ppf``."""
-        from scipy import stats
-
+        """The same distribution with ``rvs``, ``logpdf`` and ``ppf``, as SciPy has them."""
         k = self.kwargs
         if self.relative:
             raise CardError("a prior relative to the runs has no density before they are known")
         if self.log_normal is not None:
-            mu, sigma = self.log_normal
-            return stats.lognorm(s=sigma, scale=math.exp(mu))
+            return LogNormal(*self.log_normal)
+        from scipy import stats  # which takes half a second to import
+
         match self.dist:
             case "TruncatedNormal":
                 low, high = k["lower"], k.get("upper", math.inf)
@@ -183,30 +182,55 @@ class Prior(_Strict):
         return stats.uniform(k["lower"], k["upper"] - k["lower"])
 
 
+def _log_width(sigma: Any) -> Any:
+    return np.log(sigma) + math.log(2 * math.pi) / 2
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """The distribution of ``exp(mu + sigma z)`` for a standard normal z."""
+
+    mu: float
+    sigma: float
+
+    def rvs(self, size: Any, random_state: np.random.Generator) -> np.ndarray:
+        """Draws."""
+        return np.exp(self.mu + self.sigma * random_state.standard_normal(size))
+
+    def logpdf(self, x: Any) -> Any:
+        """Log density."""
+        log_x = np.log(x)
+        return -(((log_x - self.mu) / self.sigma) ** 2) / 2 - log_x - _log_width(self.sigma)
+
+    def ppf(self, q: Any) -> Any:
+        """Quantiles."""
+        from scipy.special import ndtri
+
+        return np.exp(self.mu + self.sigma * ndtri(q))
+
+
 @dataclass(frozen=True)
 class NearOne:
     """The distribution of ``exp(scale z |z|)`` for a standard normal z."""
 
     scale: float
 
-    def rvs(self, size: int, random_state: np.random.Generator) -> np.ndarray:
+    def rvs(self, size: Any, random_state: np.random.Generator) -> np.ndarray:
         """Draws."""
         z = random_state.standard_normal(size)
         return np.exp(self.scale * z * np.abs(z))
 
     def logpdf(self, x: Any) -> Any:
         """Log density; endless at one."""
-        from scipy import stats
-
         root = np.sqrt(np.abs(np.log(x)) / self.scale)
         with np.errstate(divide="ignore"):
-            return stats.norm.logpdf(root) - np.log(2 * self.scale * root) - np.log(x)
+            return -(root**2) / 2 - _log_width(2 * self.scale * root) - np.log(x)
 
     def ppf(self, q: Any) -> Any:
         """Quantiles."""
-        from scipy import stats
+        from scipy.special import ndtri
 
-        z = stats.norm.ppf(q)
+        z = ndtri(q)
         return np.exp(self.scale * z * np.abs(z))
 
 
