@@ -275,7 +275,9 @@ def _expected_learning(runs: Runs, law: Law, card: ModelCard | None) -> Check:
             f"law {law.name!r} is your own: name a card of its priors (--card) to be told what "
             "these runs can be expected to say of them",
         )
-    drawn = card.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
+    alone = card.noise.model_copy(update={"shared": None})  # not needed here
+    believed = card.without_drift().model_copy(update={"noise": alone})
+    drawn = believed.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
     logs = np.stack(list(centred(law, runs, drawn).values()))
     slopes = _derivatives(runs, law, np.median(logs, axis=1))
     if not np.isfinite(slopes).all():
