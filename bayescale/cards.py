@@ -199,7 +199,7 @@ class LogNormal:
 
     def logpdf(self, x: Any) -> Any:
         """Log density."""
-        log_x = np.log(x)
+        log_x = np.log(np.asarray(x))
         return -(((log_x - self.mu) / self.sigma) ** 2) / 2 - log_x - _log_width(self.sigma)
 
     def ppf(self, q: Any) -> Any:

@@ -124,6 +124,5 @@ def log_size(inputs: Mapping[str, Any]) -> Any:
 
 
 def memberships(runs: Runs) -> np.ndarray:
-    """Which training run each row is of, (row, run): one or zero."""
-    index = np.unique(runs["run"], return_inverse=True)[1]
-    return np.eye(index.max() + 1)[index]
+    """Which training run each row is of, (row,), counted in the order of their names."""
+    return np.unique(runs["run"], return_inverse=True)[1]

@@ -45,6 +45,13 @@ class NumPy:
 
         return special.gammaln(x)
 
+    @staticmethod
+    def sum_by(x: Any, index: Any) -> Any:
+        """Sums along the last axis over those of equal index, which counts from zero."""
+        order = np.argsort(index, kind="stable")
+        starts = np.flatnonzero(np.diff(index[order], prepend=-1))
+        return np.add.reduceat(x[..., order], starts, axis=-1)
+
 
 def widths(nu: Any) -> tuple[Any, Any]:
     """Precisions of the normals that make up a Student-t, and logs of their weights.
@@ -178,8 +185,8 @@ def log_density_together(
     deviation : array, shape (..., row)
     own, shared : array, shape (..., row)
         Standard deviations of what is a row's own, and of what its run's rows have in common.
-    members : array, shape (row, run)
-        One where a row is of a run, else zero.
+    members : array of int, shape (row,)
+        Which training run a row is of, counted from zero.
     nu : scalar or array, optional
         Degrees of freedom, broadcast to (..., run): the rows of a run are then off together.
 
@@ -188,11 +195,11 @@ def log_density_together(
     array, shape (..., run)
     """
     pull = shared / own**2
-    together = (shared * pull) @ members
-    alike = (deviation * pull) @ members
-    squares = (deviation / own) ** 2 @ members - alike**2 / (1 + together)
-    log_volume = 2 * np.log(own) @ members + np.log1p(together)
-    n = members.sum(axis=0)
+    together = xp.sum_by(shared * pull, members)
+    alike = xp.sum_by(deviation * pull, members)
+    squares = xp.sum_by((deviation / own) ** 2, members) - alike**2 / (1 + together)
+    log_volume = xp.sum_by(2 * np.log(own), members) + np.log1p(together)
+    n = xp.sum_by(0 * own + 1, members)
     if nu is None:
         return -0.5 * (n * np.log(2 * np.pi) + log_volume + squares)
     half = (nu + n) / 2

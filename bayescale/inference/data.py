@@ -24,7 +24,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         scalars where priors are relative to the runs; ``family_index`` (run,) where families
         are pooled; ``log_relative_size`` (run,) where the scatter shrinks, ``step_below`` and
         ``step_above`` (run,) where losses are known to a step, ``log_error_<scale>`` (run,) of
-        scales with errors, and ``members`` (run, training run) where rows share a run.
+        scales with errors, and ``members`` (run,), the training run of a row, where rows share it.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])

@@ -8,7 +8,7 @@ import xarray as xr
 
 from bayescale.cards import has_checkpoints
 from bayescale.inference.diagnostics import leave_one_out
-from bayescale.likelihood import loss_steps
+from bayescale.likelihood import loss_steps, memberships
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import error_variance, scatter_of_runs
 from bayescale.runs import Runs
@@ -20,6 +20,8 @@ PRIOR_DRAWS = 1000
 def complete(posterior: Posterior) -> Posterior:
     """Add the groups that ArviZ expects beside the draws.
 
+    Those by draw and run hold fewer draws where runs are many: see :meth:`Posterior.by_run`.
+
     Returns
     -------
     Posterior
@@ -29,8 +31,9 @@ def complete(posterior: Posterior) -> Posterior:
     card, runs, tree = posterior.card, posterior.runs, posterior.tree
     assert runs is not None
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
-    log_mean = _log_mean(posterior, runs)
-    pointwise, below = scatter_of_runs(posterior)
+    some = posterior.by_run()
+    log_mean = _log_mean(some, runs)
+    pointwise, below = scatter_of_runs(some)
 
     prior = _prior_posterior(posterior)
     known = (*card.law.inputs, *ERRORS, "loss_step")
@@ -40,8 +43,8 @@ def complete(posterior: Posterior) -> Posterior:
     log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
     groups = {
         "prior": prior.draws,
-        "prior_predictive": _predictive(prior, runs, purpose=4),
-        "posterior_predictive": _predictive(posterior, runs, purpose=3),
+        "prior_predictive": _predictive(prior.by_run(), runs, purpose=4),
+        "posterior_predictive": _predictive(some, runs, purpose=3),
         "log_likelihood": xr.Dataset({"log_loss": pointwise}),
         "log_prior": xr.Dataset(
             {name: (("chain", "draw"), np.asarray(value)) for name, value in log_prior.items()},
@@ -51,12 +54,14 @@ def complete(posterior: Posterior) -> Posterior:
         "constant_data": xr.Dataset(constant, coords=run),
     }
     tree = xr.DataTree.from_dict({n: g.to_dataset() for n, g in tree.children.items()} | groups)
-    unit = np.unique(runs["run"], return_inverse=True)[1] if has_checkpoints(runs) else None
+    unit = memberships(runs) if has_checkpoints(runs) else None
+    held = {"posterior": some.draws} | {n: groups[n] for n in ("log_likelihood", "observed_data")}
     tree["leave_one_out"] = xr.DataTree(
         leave_one_out(
-            tree, log_loss.values, log_mean.values, below.values, list(card.law.coefficients), unit
+            xr.DataTree.from_dict(held), log_loss.values, log_mean.values, below.values,
+            list(card.law.coefficients), unit,
         )
-    )
+    )  # fmt: skip
     return replace(posterior, tree=tree)
 
 

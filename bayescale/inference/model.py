@@ -94,7 +94,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
     with pm.Model(coords=coords) as model:
         dims = (None, "run", ("run", "step"))
-        others = dict.fromkeys(_ROTATED) | {"members": ("run", "training_run")}
+        others: dict[str, Any] = dict.fromkeys(_ROTATED)
         data = {
             name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
             for name, value in model_data(runs, card, pool).items()
@@ -310,23 +310,37 @@ def _apart(mu: Any, scale: Any, nu: Any, excess: Any, steps: Any, about: dict[st
     )  # fmt: skip
 
 
+class _PyTensor:
+    """What :func:`bayescale.noise.log_density_together` takes from a library."""
+
+    gammaln: Any = staticmethod(pt.gammaln)
+
+    @staticmethod
+    def sum_by(x: Any, index: Any) -> Any:
+        """As :meth:`bayescale.noise.NumPy.sum_by`."""
+        last: Any = pt.max(index)
+        zeros: Any = pt.zeros(last + 1)
+        return zeros[index].inc(x)
+
+
 def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]) -> None:
     """Rows of training runs, which share part of their scatter."""
 
     def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
         of_one = {"nu": nu[0]} if nu else {}
-        return noise.log_density_together(value - mu, own, shared, members, xp=pt, **of_one).sum()
+        given = (value - mu, own, shared, members)
+        return noise.log_density_together(*given, xp=_PyTensor, **of_one).sum()
 
     def random(
         mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
     ) -> Any:
-        common = members @ rng.standard_normal(members.shape[1])
-        scatter = own * rng.standard_normal(np.shape(mu)) + shared * common
+        n = members.max() + 1
+        scatter = own * rng.standard_normal(np.shape(mu)) + shared * rng.standard_normal(n)[members]
         if nu:
-            scatter = scatter / np.sqrt(members @ rng.chisquare(nu[0], members.shape[1]) / nu[0])
+            scatter = scatter / np.sqrt(rng.chisquare(nu[0], n)[members] / nu[0])
         return mu + scatter
 
-    signature = "(n),(n),(n),(n,m)" + (",()" if nu is not None else "") + "->(n)"
+    signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
     more = (nu,) if nu is not None else ()
     pm.CustomDist(
         "log_loss", mu, own, shared, members, *more,

@@ -28,6 +28,9 @@ DRIFTING = "posterior_drifting"
 MEAN, FLOOR = "mean of runs", "floor of tuned runs"
 """What a law's loss is: where the card has an excess, the floor that runs lie above."""
 
+MOST_VALUES = 10_000_000
+"""By draw and run that are held at once: all of 4,000 draws up to 2,500 runs."""
+
 _NODES = 24  # of the quadrature over the widths that make up a Student-t
 
 
@@ -47,9 +50,10 @@ class Posterior:
         An ordinary ArviZ tree: ``posterior`` (dims chain, draw) with every coefficient in raw
         units, ``sigma`` and ``nu``, ``sample_stats``, ``prior``, ``prior_predictive``,
         ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``observed_data``,
-        ``constant_data``, and ``leave_one_out`` (dim run). These take the law to hold exactly,
-        as published coefficients do. ``posterior_drifting`` holds the draws of the model in
-        which it does not: see :meth:`drifting`.
+        ``constant_data``, and ``leave_one_out`` (dim run). Groups with values by draw and run
+        hold fewer draws where runs are many: see :meth:`by_run`. All these take the law to hold
+        exactly, as published coefficients do. ``posterior_drifting`` holds the draws of the model
+        in which it does not: see :meth:`drifting`.
     card : ModelCard
         Priors and likelihood.
     runs : Runs or None
@@ -204,6 +208,18 @@ class Posterior:
                 )
                 fresh += _total(size.values * standard, reach)
         return known, fresh
+
+    def by_run(self) -> "Posterior":
+        """Itself, or with fewer draws, evenly spaced, where runs are very many.
+
+        Values by draw and run would else fill the memory: see :data:`MOST_VALUES`.
+        """
+        draws, n_runs = self.draws, 0 if self.runs is None else len(self.runs)
+        every = -(-draws.sizes["chain"] * draws.sizes["draw"] * n_runs // MOST_VALUES)
+        if every <= 1:
+            return self
+        some = xr.DataTree(draws.isel(draw=slice(None, None, every)))
+        return replace(self, tree=xr.DataTree(children={"posterior": some}))
 
     def loss_of_runs(self) -> xr.DataArray:
         """The law's mean loss at the runs it was fitted to, dims (chain, draw, run).

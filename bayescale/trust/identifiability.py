@@ -190,11 +190,13 @@ def _sensitivity(posterior: Posterior) -> Check:
     import arviz as az
 
     names = list(posterior.law.coefficients)
+    likelihood = posterior.tree["log_likelihood"].to_dataset()
+    some = {"draw": likelihood["draw"].values}  # of long logs, not all
     tree = xr.DataTree.from_dict(
         {
-            "posterior": xr.ufuncs.log(posterior.draws[names]),
-            "log_prior": _log_prior_of_logs(posterior),
-            "log_likelihood": posterior.tree["log_likelihood"].to_dataset(),
+            "posterior": xr.ufuncs.log(posterior.draws[names].sel(some)),
+            "log_prior": _log_prior_of_logs(posterior).sel(some),
+            "log_likelihood": likelihood,
         }
     )
     prior, likelihood = (az.psense(tree, group=group) for group in ("prior", "likelihood"))

@@ -12,6 +12,7 @@ import xarray as xr
 
 from bayescale.cards import REPEATED, ModelCard, has_checkpoints
 from bayescale.errors import listed
+from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
 from bayescale.runs import Note, Runs
 from bayescale.runs.log import SCALES
@@ -299,13 +300,14 @@ def _seed_repeats(posterior: Posterior) -> Check | None:
         return None
     alike = [*posterior.inputs, *(["family"] if "family" in runs else [])]
     index = runs.frame.groupby(alike, sort=False).ngroup().to_numpy()
-    members = np.eye(index.max() + 1)[index]
-    n, repeated = members.sum(axis=0), len(runs) - (index.max() + 1)
+    n = np.bincount(index)
+    repeated = len(runs) - len(n)
     if not repeated:
         return None
     log_loss = np.log(runs["loss"])
-    mean = log_loss @ members / n
+    mean = np.bincount(index, log_loss) / n
     pure = float(np.sqrt((((log_loss - mean[index]) ** 2).sum()) / repeated))
+    posterior = posterior.by_run()
     log_mean = xr.ufuncs.log(posterior.loss_of_runs().transpose("chain", "draw", "run"))
     drawn = log_mean + posterior.noise(log_mean, 8, posterior.run_inputs())
     misfit = len(n) - len(posterior.law.coefficients)
@@ -323,7 +325,7 @@ def _seed_repeats(posterior: Posterior) -> Check | None:
     def lack(values: np.ndarray) -> np.ndarray:
         """F of lack of fit, by draw."""
         off = values - log_mean.values
-        means = off @ members / n
+        means = NumPy.sum_by(off, index) / n
         about = off - means[..., index]
         return (n * means**2).sum(-1) / misfit / ((about**2).sum(-1) / repeated)
 

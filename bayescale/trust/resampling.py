@@ -75,7 +75,8 @@ def widen[F: Fit](fit: F) -> F:
     values, vectors = np.linalg.eigh(inverse @ jackknife_cov @ inverse.T)
     stretch = root @ (vectors * np.sqrt(np.maximum(values, 1.0))) @ vectors.T @ inverse
 
-    draws = posterior.draws
+    density = posterior.tree["log_likelihood"].to_dataset()["log_loss"]
+    draws = posterior.draws.sel(draw=density["draw"].values)  # of long logs, not all
     logs = np.stack([np.log(draws[name].values) for name in names], axis=-1)
     mean = logs.mean(axis=(0, 1))
     moved = np.exp(mean + (logs - mean) @ stretch.T)
@@ -122,10 +123,10 @@ def _covariances(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
         )
     if posterior.families:
         raise PosteriorError("intervals for fresh logs are not defined where families are pooled")
-    draws = posterior.draws
+    density = posterior.tree["log_likelihood"].to_dataset()["log_loss"]
+    draws = posterior.draws.sel(draw=density["draw"].values)  # of long logs, not all
     logs = np.stack([np.log(draws[n].values).ravel() for n in posterior.law.coefficients])
     logs -= logs.mean(axis=1, keepdims=True)
-    density = posterior.tree["log_likelihood"].to_dataset()["log_loss"]
     by_run = density.transpose("run", "chain", "draw").values.reshape(density.sizes["run"], -1)
     n_draws = logs.shape[1]
     # each run's pull on the mean: its covariance with that run's log density
