@@ -7,6 +7,7 @@ interrupted, with nothing written.
 """
 
 import os
+import signal
 import sys
 
 import typer
@@ -41,8 +42,14 @@ for panel, commands in COMMANDS.items():
 app.add_typer(cards.models_app, name="models", rich_help_panel="Fits")
 
 
+def _end(number: int, frame: object) -> None:
+    """End as on an interrupt, so that nothing half-written stays behind."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line; every expected failure becomes one message and an exit code."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except BayescaleError as error:

@@ -41,7 +41,10 @@ def save(fit: Fit, path: str | Path) -> Path:
         tree["runs"] = xr.DataTree(_runs_dataset(fit.runs))
     tree.attrs["bayescale_format"] = FORMAT
     with replacing(path) as temporary:
-        tree.to_netcdf(temporary, engine="netcdf4")
+        try:
+            tree.to_netcdf(temporary, engine="netcdf4")
+        except RuntimeError as error:  # the library's word for what the system refused
+            raise OSError(f"{error} (is the disk full?)") from error
     return path
 
 
