@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bayescale.decide.overfit import OverfitLine, overfit_line
     from bayescale.decide.regret import RegretMap, regret_map
     from bayescale.errors import BayescaleError
-    from bayescale.forecast import Forecast, forecast
+    from bayescale.forecast import Forecast, forecast, forecast_table
     from bayescale.inference.many import Fitted, fit_many
     from bayescale.inference.model import build_model
     from bayescale.inference.reproduce import Reproduction, reproduce
@@ -127,6 +127,7 @@ _HOMES = {
     "fit": "inference.sample",
     "fit_many": "inference.many",
     "forecast": "forecast",
+    "forecast_table": "forecast",
     "identifiability_checks": "trust.identifiability",
     "load_card": "cards",
     "load_published": "published",
@@ -221,6 +222,7 @@ __all__ = [
     "fit",
     "fit_many",
     "forecast",
+    "forecast_table",
     "identifiability_checks",
     "load_card",
     "load_published",

@@ -18,10 +18,14 @@ from bayescale.errors import LawError, PosteriorError
 from bayescale.laws import Law, compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, INPUTS, all_unique, splits
 from bayescale.posterior import DEFAULT_INTERVAL, MEAN, Fit, Posterior, quantiles
+from bayescale.progress import progress
 from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE, sizes, verdict
 
 SCALES = ("params", "tokens", "flops")
+MOST_VALUES = 2**20
+"""By draw and point that :func:`forecast_table` holds at once of each quantity: 8 MB."""
+
 OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
 
 
@@ -82,17 +86,20 @@ class Forecast:
                 found = np.quantile(draws.transpose("chain", "draw", "point"), at, axis=(0, 1))
                 for name, values in zip(("median", "lower", "upper"), found, strict=True):
                     frame[f"{kind}_{name}"] = values
-        chances = pd.DataFrame([self._chances(i) for i in range(len(frame))])
-        return pd.concat([frame, chances], axis=1)
+        return frame.assign(**self._chances())
 
-    def _chances(self, i: int) -> dict[str, float | None]:
+    def _chances(self) -> dict[str, np.ndarray | None]:
+        """Of one new run below the target, and of the mean, at each point."""
         if self.target is None:
             return {"p_below_target": None, "p_mean_below_target": None}
-        mean = float((self.loss.isel(point=i) < self.target).mean())
-        if self.loss_new is None:
-            return {"p_below_target": mean, "p_mean_below_target": mean}
-        new = float((self.loss_new.isel(point=i) < self.target).mean())
-        return {"p_below_target": new, "p_mean_below_target": mean}
+        mean = (self.loss < self.target).mean(("chain", "draw")).values
+        new = self.loss_new
+        return {
+            "p_below_target": mean
+            if new is None
+            else (new < self.target).mean(("chain", "draw")).values,
+            "p_mean_below_target": mean,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line, for a forecast of one point."""
@@ -109,7 +116,7 @@ class Forecast:
             "loss": quantiles(self.loss, self.interval),
             "loss_new": None if self.loss_new is None else quantiles(self.loss_new, self.interval),
             "target": self.target,
-            **self._chances(0),
+            **{k: None if of is None else float(of[0]) for k, of in self._chances().items()},
             "extrapolation_ratio": None if np.isnan(ratio) else float(ratio),
             "loss_is": self.meaning,
             "loss_new_is": self.meaning_new,
@@ -261,36 +268,141 @@ def forecast(
         If the scales given are not what the law needs.
     UnconvergedError
         If the posterior failed its gate.
+
+    See Also
+    --------
+    forecast_table : of so many points that their draws would fill the memory.
     """
     fit.require_converged(allow_unconverged)
-    if not 0 < interval < 1:
-        raise ValueError(f"interval is {interval}, but must lie between 0 and 1")
-    if not 0 < tolerance < np.inf:
-        raise PosteriorError(f"tolerance is {tolerance:g}, but must be finite and above zero")
-    if target is not None and not target > 0:
-        raise PosteriorError(f"target is {target:g}, but a loss must be greater than zero")
+    given = _given(
+        params=params,
+        tokens=tokens,
+        flops=flops,
+        unique_tokens=unique_tokens,
+        kept_fraction=kept_fraction,
+        lm_loss=lm_loss,
+    )
+    asked = _Asked(
+        target=target, interval=interval, tolerance=tolerance, family=family, drift=drift
+    )
+    return _forecast(fit, given, asked)
+
+
+def forecast_table(
+    fit: Fit,
+    *,
+    target: float | None = None,
+    interval: float = DEFAULT_INTERVAL,
+    tolerance: float = TOLERANCE,
+    family: str | None = None,
+    drift: bool = True,
+    allow_unconverged: bool = False,
+    show_progress: bool = False,
+    **scales: Any,
+) -> pd.DataFrame:
+    """The table of a forecast of very many points, whose draws are never held all at once.
+
+    Parameters
+    ----------
+    fit : Posterior or Pool
+    target, interval, tolerance, family, drift, allow_unconverged
+        As for :func:`forecast`.
+    show_progress : bool
+        Show progress on standard error.
+    **scales
+        ``params``, ``tokens`` and so on, as for :func:`forecast`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        What :meth:`Forecast.to_frame` gives, without the sentences ``why``. Points are reduced
+        block by block, each from all of its draws: no number differs from that of a forecast of
+        all points by more than rounding.
+
+    Raises
+    ------
+    LawError, UnconvergedError
+        As :func:`forecast`.
+    """
+    fit.require_converged(allow_unconverged)
+    given = _same_length(_given(**scales))
+    asked = _Asked(
+        target=target, interval=interval, tolerance=tolerance, family=family, drift=drift
+    )
+    n_points = max(map(len, given.values()), default=0)
+    n_draws = sum(m.draws.sizes["chain"] * m.draws.sizes["draw"] for m in fit.members)
+    size, tables = max(1, MOST_VALUES // n_draws), []
+    with progress(show_progress) as stage:
+        done = stage(f"{n_points:,} points", total=n_points)
+        for first in range(0, max(n_points, 1), size):
+            part = {name: values[first : first + size] for name, values in given.items()}
+            block = _forecast(fit, part, asked, first=first, by_law=False)
+            tables.append(block.to_frame().drop(columns="why"))
+            done(min(first + size, n_points))
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of all points alike."""
+
+    target: float | None
+    interval: float
+    tolerance: float
+    family: str | None
+    drift: bool
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval < 1:
+            raise ValueError(f"interval is {self.interval}, but must lie between 0 and 1")
+        if not 0 < self.tolerance < np.inf:
+            raise PosteriorError(
+                f"tolerance is {self.tolerance:g}, but must be finite and above zero"
+            )
+        if self.target is not None and not self.target > 0:
+            raise PosteriorError(f"target is {self.target:g}, but a loss must be greater than zero")
+
+
+def _given(**scales: Any) -> dict[str, np.ndarray]:
+    """The scales that are given, each of shape (point,)."""
     given = {
         name: np.atleast_1d(np.asarray(value, dtype=float))
-        for name, value in {
-            "params": params,
-            "tokens": tokens,
-            "flops": flops,
-            "unique_tokens": unique_tokens,
-            "kept_fraction": kept_fraction,
-            "lm_loss": lm_loss,
-        }.items()
+        for name, value in scales.items()
         if value is not None
     }
     for name, values in given.items():
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise LawError(f"{name} is {values.tolist()}, but must be finite and above zero")
+        wrong = values[~(np.isfinite(values) & (values > 0))].tolist()
+        if wrong:
+            more = f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
+            raise LawError(f"{name} is {wrong[:5]}{more}, but must be finite and above zero")
+    return given
+
+
+def _same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    try:
+        return dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
+    except ValueError:
+        lengths = {name: len(values) for name, values in given.items()}
+        raise LawError(f"the scales have different lengths: {lengths}") from None
+
+
+def _forecast(
+    fit: Fit,
+    given: Mapping[str, np.ndarray],
+    asked: _Asked,
+    *,
+    first: int = 0,
+    by_law: bool = True,
+) -> Forecast:
+    """The forecast of points of which so many went before, of each law as well where asked for."""
+    family, drift = asked.family, asked.drift
     sources = tuple(member.drifting() if drift else member for member in fit.members)
     scales, optimum = _places(fit, sources, given, family)
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
     losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
     scatters = all("sigma" in source.draws for source in sources)
     of_new = zip(sources, losses, strict=True)
-    news = [source.new_run(loss, inputs) for source, loss in of_new] if scatters else []
+    news = [source.new_run(loss, inputs, first) for source, loss in of_new] if scatters else []
     scale_free = np.full(losses[0].sizes["point"], np.nan)
     columns = (*SCALES, *(name for name in fit.inputs if name not in SCALES))
     points = pd.DataFrame({name: scales.get(name, scale_free) for name in columns})
@@ -301,11 +413,11 @@ def forecast(
     def told(name: str, loss: xr.DataArray, new: xr.DataArray | None, **more: Any) -> Forecast:
         return Forecast(
             law=name,
-            points=_judged(fit, points, loss, tolerance),
+            points=_judged(fit, points, loss, asked.tolerance),
             loss=loss,
             loss_new=new,
-            interval=interval,
-            target=target,
+            interval=asked.interval,
+            target=asked.target,
             family=family or pooled,
             provenance=fit.record["provenance"],
             drift=drift,
@@ -314,18 +426,17 @@ def forecast(
             **more,
         )
 
-    by_law = ()
-    if len(fit.members) > 1:
-        each = zip(sources, losses, news or [None] * len(losses), strict=True)
-        by_law = tuple(told(p.name, loss, new, optimum=None) for p, loss, new in each)
-    new = fit.mix(news) if news else None
+    each: tuple[Forecast, ...] = ()
+    if by_law and len(fit.members) > 1:
+        of_laws = zip(sources, losses, news or [None] * len(losses), strict=True)
+        each = tuple(told(p.name, loss, new, optimum=None) for p, loss, new in of_laws)
     return told(
         fit.name,
         fit.mix(losses),
-        new,
+        fit.mix(news) if news else None,
         optimum=optimum,
-        by_law=by_law,
-        weights=fit.weights if by_law else (),
+        by_law=each,
+        weights=fit.weights if each else (),
     )
 
 
@@ -377,7 +488,7 @@ def _inside(fit: Fit, points: pd.DataFrame) -> np.ndarray:
 def _places(
     fit: Fit,
     sources: Sequence[Posterior],
-    given: dict[str, np.ndarray],
+    given: Mapping[str, np.ndarray],
     family: str | None,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
     if set(given) == {"flops"} and splits(fit.inputs):
@@ -394,11 +505,7 @@ def _places(
     given = dict(all_unique(fit.inputs, given))
     for source in sources:
         _require_inputs(source.law, set(given))
-    try:
-        places = dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
-    except ValueError:
-        lengths = {name: len(values) for name, values in given.items()}
-        raise LawError(f"the scales have different lengths: {lengths}") from None
+    places = _same_length(given)
     if "flops" not in places and {"params", "tokens"} <= set(places):
         places["flops"] = FLOP_PER_PARAM_TOKEN * places["params"] * places["tokens"]
     return places, None

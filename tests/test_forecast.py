@@ -2,19 +2,23 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from bayescale.cards import load_card
+from bayescale.cards import ModelCard, load_card
 from bayescale.errors import LawError, PosteriorError, UnconvergedError
-from bayescale.forecast import forecast
+from bayescale.forecast import Forecast, forecast, forecast_table
 from bayescale.laws import CHINCHILLA
-from bayescale.posterior import Posterior, open_posterior, point
+from bayescale.posterior import Pool, Posterior, open_posterior, point
 
+module = import_module("bayescale.forecast")
 CARD = load_card("chinchilla")
 BESIROGLU = point(CARD, CARD.published_values("besiroglu_2024"))
 
@@ -166,3 +170,76 @@ def test_a_saved_fit_forecasts_without_the_sampler(fit_file: Path) -> None:
     loss, loaded = ran.stdout.splitlines()
     assert loaded == "[]"
     assert str(forecast(open_posterior(fit_file), flops=1e22).to_json()["loss"]) == loss
+
+
+# very many points
+
+
+def far_and_wide(n: int) -> dict[str, np.ndarray]:
+    return {"params": np.geomspace(1e7, 1e12, n), "tokens": np.geomspace(3e13, 1e9, n)}
+
+
+def test_a_table_in_blocks_is_that_of_all_points(
+    chinchilla_posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With drift and fresh steps beyond the runs, in a pool; no block holds more than it may."""
+    other = replace(chinchilla_posterior, card=renamed(chinchilla_posterior.card, "other"))
+    fit = Pool((chinchilla_posterior, other), (0.7, 0.3))
+    whole = forecast(fit, **far_and_wide(20), target=2.2).to_frame()
+    held = []
+    monkeypatch.setattr(Forecast, "to_frame", spied(Forecast.to_frame, held))
+    monkeypatch.setattr(module, "MOST_VALUES", 3 * 8000)
+    table = forecast_table(fit, **far_and_wide(20), target=2.2)
+    assert held == [3, 3, 3, 3, 3, 3, 2]
+    pd.testing.assert_frame_equal(table, whole.drop(columns="why"), rtol=1e-12)
+
+
+def renamed(card: ModelCard, name: str) -> ModelCard:
+    return card.model_copy(update={"law": replace(card.law, name=name)})
+
+
+def spied(to_frame: Callable, held: list[int]) -> Callable:
+    def counting(result: Forecast) -> pd.DataFrame:
+        held.append(result.loss.sizes["point"])
+        return to_frame(result)
+
+    return counting
+
+
+def test_a_budget_is_split_alike_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = np.geomspace(1e18, 1e25, 7)
+    whole = forecast(BESIROGLU, flops=budgets).to_frame()
+    monkeypatch.setattr(module, "MOST_VALUES", 2)
+    pd.testing.assert_frame_equal(
+        forecast_table(BESIROGLU, flops=budgets), whole.drop(columns="why"), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("kind", ["normal", "nu", "excess"])
+def test_the_scatter_of_a_point_does_not_hang_on_other_points(kind: str) -> None:
+    draws = {"sigma": 0.01} | ({} if kind == "normal" else {"nu": 5.0})
+    draws |= {"excess": 0.02} if kind == "excess" else {}
+    one = two_draws()
+    values = {name: (("chain", "draw"), [[x, x]]) for name, x in draws.items()}
+    dataset = one.draws.assign(values)
+    one = replace(one, tree=xr.DataTree.from_dict({"posterior": dataset}))
+    loss = xr.DataArray(np.ones((1, 2, 5)), dims=("chain", "draw", "point"))
+    whole = one.new_run(loss)
+    assert len(np.unique(whole)) == 10
+    for first, n in ((0, 2), (2, 3)):
+        part = one.new_run(loss.isel(point=slice(n)), first=first)
+        np.testing.assert_array_equal(part, whole.isel(point=slice(first, first + n)))
+
+
+def test_a_table_refuses_before_it_begins() -> None:
+    sizes = np.full(1000, 1e9)
+    sizes[990:] = -1.0
+    with pytest.raises(LawError) as caught:
+        forecast_table(BESIROGLU, params=sizes, tokens=1e10)
+    assert str(caught.value) == (
+        "params is [-1.0, -1.0, -1.0, -1.0, -1.0] and 5 more, but must be finite and above zero"
+    )
+    with pytest.raises(LawError, match=r"^law 'chinchilla' is a function of params and tokens"):
+        forecast_table(BESIROGLU)
+    with pytest.raises(LawError, match=r"^the scales have different lengths: {'params': 1000"):
+        forecast_table(BESIROGLU, params=np.full(1000, 1e9), tokens=np.full(999, 1e9))

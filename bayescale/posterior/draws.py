@@ -3,6 +3,7 @@
 Opening, summarising and forecasting need neither PyMC nor nutpie.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -119,9 +120,9 @@ class Posterior:
         assert self.runs is not None
         return {name: float(np.log(self.runs[name]).mean()) for name in self.inputs}
 
-    def rng(self, purpose: int) -> np.random.Generator:
-        """A generator for predictive draws: the same purpose gives the same numbers."""
-        return np.random.default_rng([self._rng_seed, purpose])
+    def rng(self, purpose: int, place: int = 0) -> np.random.Generator:
+        """A generator for predictive draws: the same purpose and place give the same numbers."""
+        return np.random.default_rng([self._rng_seed, purpose, place])
 
     def coefficients(self, family: str | None = None) -> dict[str, xr.DataArray]:
         """Draws of every coefficient, dims (chain, draw), in raw units.
@@ -277,8 +278,11 @@ class Posterior:
         template: xr.DataArray,
         purpose: int = 2,
         inputs: Mapping[str, xr.DataArray] | None = None,
+        first: int = 0,
     ) -> xr.DataArray:
         """One run's deviation from the law on log loss, a fresh draw for each element.
+
+        The numbers of a place are its own: they do not hang on which others are asked for.
 
         Parameters
         ----------
@@ -288,6 +292,8 @@ class Posterior:
             The same purpose gives the same numbers.
         inputs : mapping of str to xarray.DataArray, optional
             Where the runs are, for scatter that shrinks with scale.
+        first : int
+            The number of the template's first place, where others went before.
 
         Raises
         ------
@@ -295,14 +301,18 @@ class Posterior:
             If the posterior is a point estimate that states no noise.
         """
         sigma, draws = self.sigma(inputs), self.draws
-
-        def broadcast(values: xr.DataArray) -> np.ndarray:
-            return values.broadcast_like(template).transpose(*template.dims).values
-
-        nu = broadcast(draws["nu"]) if "nu" in draws else None
-        excess = broadcast(draws["excess"] / sigma) if "excess" in draws else None
-        standard = noise.draw(self.rng(purpose), template.shape, nu, excess)
-        return sigma * template.copy(data=standard)
+        template = template.transpose("chain", "draw", ...)
+        shape = template.shape[:2]
+        nu = draws["nu"].values if "nu" in draws else None
+        excess = None
+        if "excess" in draws:
+            excess = (draws["excess"] / sigma).broadcast_like(template).transpose(*template.dims)
+            excess = excess.values.reshape(*shape, -1)
+        standard = np.empty((*shape, math.prod(template.shape[2:])))
+        for i in range(standard.shape[-1]):
+            at = None if excess is None else excess[..., i]
+            standard[..., i] = noise.draw(self.rng(purpose, first + i), shape, nu, at)
+        return sigma * template.copy(data=standard.reshape(template.shape))
 
     def log_density(
         self,
@@ -372,15 +382,18 @@ class Posterior:
         return standard.copy(data=density) - xr.ufuncs.log(scale), standard.copy(data=below)
 
     def new_run(
-        self, loss: xr.DataArray, inputs: Mapping[str, xr.DataArray] | None = None
+        self,
+        loss: xr.DataArray,
+        inputs: Mapping[str, xr.DataArray] | None = None,
+        first: int = 0,
     ) -> xr.DataArray:
         """One new run for each draw of the mean loss, in nats per token.
 
         It scatters as the fitted runs do about the law, without any error of measurement:
-        above it, where the law is a floor. ``inputs`` as for :meth:`noise`.
+        above it, where the law is a floor. ``inputs`` and ``first`` as for :meth:`noise`.
         """
         with np.errstate(over="ignore"):  # few degrees of freedom reach an endless loss
-            return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs))
+            return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs, first=first))
 
     @property
     def meaning(self) -> str:
