@@ -38,7 +38,7 @@ import xarray as xr
 from bayescale.cards import ModelCard, Prior, load_card
 from bayescale.forecast import forecast
 from bayescale.inference.diagnostics import gate
-from bayescale.inference.sample import begin, compiled_model
+from bayescale.inference.sample import compiled_model, sample
 from bayescale.posterior import Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs
@@ -194,9 +194,9 @@ def sample_curve(curve: Curve, how: Pass) -> Sampled:
     runs, card = curve.runs, how.card if how.drift else how.card.without_drift()
     sampler, _ = compiled_model(runs, card)
     started = time.perf_counter()
-    tree = begin(
+    tree = sample(
         sampler, runs, card, draws=how.draws, tune=how.tune, chains=CHAINS, cores=1, seed=SEED
-    )()
+    )
     seconds = time.perf_counter() - started
     diagnostics = gate(tree)
     record = {"diagnostics": diagnostics, "provenance": {"seed": SEED}, "seconds": {}}

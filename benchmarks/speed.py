@@ -77,14 +77,14 @@ class Engine:
 
 def with_bayescale(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
     """The package itself, by the functions that ``bayescale.fit`` calls."""
-    from bayescale.inference.sample import begin, compiled_model
+    from bayescale.inference.sample import compiled_model, sample
 
     compiled, compile_seconds = compiled_model(runs, card)
     started = time.perf_counter()
-    tree = begin(
+    tree = sample(
         compiled, runs, card, draws=settings.draws, tune=settings.tune, chains=settings.chains,
         cores=settings.cores, seed=settings.seed,
-    )()  # fmt: skip
+    )  # fmt: skip
     return _tree_record(tree, compile_seconds, time.perf_counter() - started)
 
 

@@ -21,7 +21,7 @@ from scipy import stats
 from bayescale import noise
 from bayescale.cards import ModelCard, drift_bases
 from bayescale.inference.diagnostics import gate
-from bayescale.inference.sample import begin, compiled_model
+from bayescale.inference.sample import compiled_model, sample
 from bayescale.likelihood import input_errors, log_size
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import scatter_of_runs
@@ -137,10 +137,10 @@ def posterior_quantities(card: ModelCard, runs: Runs, seed: int) -> dict[str, np
     """Thinned draws of the ranked quantities, sampled harder where the gate is missed."""
     sampler, _ = compiled_model(runs, card)
     for times_tune, target_accept, thin in HARDER:
-        tree = begin(
+        tree = sample(
             sampler, runs, card, draws=1000, tune=1000 * times_tune, chains=4, cores=None,
             seed=seed, target_accept=target_accept, thin=thin,
-        )()  # fmt: skip
+        )  # fmt: skip
         posterior = tree["posterior"].to_dataset()
         draws = ranked_quantities(card, runs, posterior)
         gated = posterior.assign({name: (("chain", "draw"), x) for name, x in draws.items()})

@@ -45,6 +45,28 @@ def room(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+RUN_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+RUN_TEXT = {"eval", "exec", "compile", "__import__", "literal_eval"}
+TRUSTED = {
+    "contract.py": "pickles the user's law, to see whether it can be sent to a worker",
+    "laws/own.py": "runs the file of laws that the user names",
+    "inference/machine.py": "loads compiled models that this package kept and digested",
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_code_comes_from_data(path: Path) -> None:
+    """Neither pickles nor text are run; what loads code says of whose it is."""
+    tree, trusted = ast.parse(path.read_text()), str(path.relative_to(PACKAGE)) in TRUSTED
+    assert trusted or not {name.split(".")[0] for name in imported(path)} & RUN_DATA
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not {call.func.id for call in calls if isinstance(call.func, ast.Name)} & RUN_TEXT
+    attributes = {call.func.attr for call in calls if isinstance(call.func, ast.Attribute)}
+    assert trusted or not {"exec_module", "run_path", "run_module"} & attributes
+    words = {word.arg for call in calls for word in call.keywords}
+    assert not {"allow_pickle", "shell"} & words
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     if path == PACKAGE / "__init__.py":

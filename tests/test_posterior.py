@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayescale.cards import load_card, parse_card
 from bayescale.errors import OutputError, PosteriorError
+from bayescale.forecast import forecast
 from bayescale.laws import LAWS
 from bayescale.posterior import Posterior, open_posterior, point, quantiles, save, summarise
 
@@ -102,6 +103,23 @@ def test_a_file_of_a_later_version_is_refused(fit_file: Path, tmp_path: Path) ->
         "later.nc has format 2, made by a later version of bayescale; this one reads up to 1: "
         "upgrade bayescale"
     )
+
+
+KEPT = {"format_1_version_0.1.0.nc": 1.2625919090412712}
+"""A posterior file of each release, and the median loss that it forecasts for 1e22 FLOP."""
+
+
+@pytest.mark.parametrize(("name", "median"), KEPT.items())
+def test_files_of_earlier_releases_open_and_answer_as_they_did(name: str, median: float) -> None:
+    earlier = open_posterior(Path(__file__).parent / "formats" / name)
+    loss = forecast(earlier, flops=1e22, drift=False, allow_unconverged=True).loss
+    assert float(np.median(loss)) == pytest.approx(median, rel=1e-12)
+    assert earlier.runs is not None
+    assert len(earlier.runs) == 6
+
+
+def test_every_kept_file_is_tried() -> None:
+    assert {path.name for path in (Path(__file__).parent / "formats").glob("*.nc")} == set(KEPT)
 
 
 def test_an_own_law_is_given_again_on_opening(

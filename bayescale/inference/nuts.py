@@ -8,7 +8,8 @@ read here from the record that nutpie keeps of them.
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
@@ -32,7 +33,7 @@ from nutpie.compile_pymc import CompiledModel, CompiledPyMCModel  # noqa: E402
 if isinstance(_waits, _Later):
     del sys.modules["arviz"]  # for everybody else, the module itself
 
-__all__ = ["CompiledModel", "CompiledPyMCModel", "begin"]
+__all__ = ["CompiledModel", "CompiledPyMCModel", "sampling"]
 
 STATISTICS = {
     name: name
@@ -53,7 +54,8 @@ STATISTICS = {
 """What is kept of each draw, and how ArviZ calls it."""
 
 
-def begin(
+@contextmanager
+def sampling(
     compiled: Any,
     *,
     draws: int,
@@ -63,8 +65,8 @@ def begin(
     seed: int,
     target_accept: float,
     done: Callable[[int], None] = lambda count: None,
-) -> Callable[[], xr.DataTree]:
-    """Begin to sample a compiled model by NUTS, on threads of its own.
+) -> Iterator[Callable[[], xr.DataTree]]:
+    """Sample a compiled model by NUTS, on threads of its own, while the block runs.
 
     Parameters
     ----------
@@ -77,12 +79,12 @@ def begin(
     done : callable
         Told the number of draws made so far, tuning included, from another thread.
 
-    Returns
-    -------
+    Yields
+    ------
     callable
         Waits for the draws and gives them: an xarray.DataTree with ``posterior`` and
-        ``sample_stats``, dims chain and draw. Interrupted, it raises KeyboardInterrupt: half a
-        posterior is none.
+        ``sample_stats``, dims chain and draw. When the block is left without having waited to
+        the end, sampling ends as well: half a posterior is none.
     """
     sampler = nutpie.sample(
         compiled,
@@ -99,15 +101,19 @@ def begin(
         blocking=False,
     )
 
+    running = True
+
     def wait() -> xr.DataTree:
-        try:
-            trace = sampler.wait()
-        except BaseException:
-            sampler.cancel()
-            raise
+        nonlocal running
+        trace = sampler.wait()
+        running = False
         return _tree(compiled, trace, draws)
 
-    return wait
+    try:
+        yield wait
+    finally:
+        if running:
+            sampler.cancel()
 
 
 def _tree(compiled: Any, trace: Any, draws: int) -> xr.DataTree:

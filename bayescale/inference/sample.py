@@ -5,7 +5,8 @@ import importlib
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -46,6 +47,9 @@ EXACT_TRIES = ((1, 0.8, 1), *TRIES[1:])
 
 REFIT_TRIES = ((1, 0.9, 1), (2, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (2, 0.95, 2))
+FEWEST_DRAWS = 25
+"""Of all chains together: what leave-one-out needs."""
+
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
 
 _compiled: dict[tuple[Any, ...], Any] = {}
@@ -135,6 +139,11 @@ def fit(
     for name, value, least in (("draws", draws, 10), ("tune", tune, 10), ("chains", chains, 1)):
         if value < least:
             raise ValueError(f"{name} is {value}, but must be at least {least}")
+    if draws * chains < FEWEST_DRAWS:
+        raise PosteriorError(
+            f"draws times chains are {draws * chains}, but must be at least {FEWEST_DRAWS}: runs "
+            "cannot be left out one at a time on fewer"
+        )
     shares = pool_weights([chosen.law.name for chosen in cards], weights)
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     with progress(show_progress) as stage:
@@ -184,9 +193,8 @@ def refit(
     card = card_for(runs, card if drift else card.without_drift())
     sampler, _ = compiled_model(runs, card)
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
-    sampling = Sampling(sampler, runs, card, settings)
     tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES
-    tree, diagnostics = sampling.until_good(tries, **REFIT_GATE)
+    tree, diagnostics = Sampler(sampler, runs, card, settings).until_good(tries, **REFIT_GATE)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     return Posterior(tree, card, runs, record)
 
@@ -197,10 +205,10 @@ def _fit_one(
     started = time.perf_counter()
     exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
     sampler, compiling = compiled_model(runs, exact, pool, stage)
-    sampling = Sampling(sampler, runs, exact, settings, pool, stage)
-    wait = sampling.begin(*EXACT_TRIES[0])
-    importlib.import_module("arviz_stats")  # what draws are judged with, while they are made
-    sampled, reached = sampling.until_good(EXACT_TRIES, wait)
+    of_law = Sampler(sampler, runs, exact, settings, pool, stage)
+    with of_law.once(*EXACT_TRIES[0]) as wait:
+        importlib.import_module("arviz_stats")  # what draws are judged with, while they are made
+        sampled, reached = of_law.until_good(EXACT_TRIES, wait)
     gates = {card.law.name: reached}
     record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
     posterior = Posterior(sampled, card, runs, record)
@@ -208,16 +216,16 @@ def _fit_one(
         posterior = complete(posterior)
     else:
         sampler, more = compiled_model(runs, card, pool, stage)
-        drifting = Sampling(sampler, runs, card, settings, pool, stage)
-        wait = drifting.begin(*TRIES[0])
-        posterior = complete(posterior)  # meanwhile
-        tree, reached = drifting.until_good(TRIES, wait)
+        of_drift = Sampler(sampler, runs, card, settings, pool, stage)
+        with of_drift.once(*TRIES[0]) as wait:
+            posterior = complete(posterior)  # meanwhile
+            tree, reached = of_drift.until_good(TRIES, wait)
         posterior.tree[DRIFTING] = tree["posterior"]
         gates[f"{card.law.name} with drift"] = reached
         compiling += more
     record |= {
         "diagnostics": worst_diagnostics(gates),
-        "without_flagged": _without_surprising(posterior, sampling),
+        "without_flagged": _without_surprising(posterior, of_law),
     }
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
@@ -260,7 +268,8 @@ def _made_of() -> dict[str, str]:
     return versions | {"python": platform.python_version(), "sources": sources}
 
 
-def begin(
+@contextmanager
+def sampling(
     sampler: Any,
     runs: Runs,
     card: ModelCard,
@@ -274,24 +283,23 @@ def begin(
     target_accept: float = 0.9,
     thin: int = 1,
     stage: Stage = quiet,
-) -> Callable[[], xr.DataTree]:
-    """Begin to sample a card's compiled model with the data of these runs.
+) -> Iterator[Callable[[], xr.DataTree]]:
+    """Sample a card's compiled model with the data of these runs while the block runs.
 
-    Returns
-    -------
+    Yields
+    ------
     callable
         Waits for the draws and gives them, one in ``thin``: ``posterior``, ``sample_stats``.
     """
     from bayescale.inference import nuts  # and nutpie with it
 
     done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
-    wait = nuts.begin(
+    under_way = nuts.sampling(
         sampler.with_data(**model_data(runs, card, pool)), draws=draws * thin, tune=tune,
         chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
     )  # fmt: skip
 
-    def sampled() -> xr.DataTree:
-        tree = wait()
+    def thinned(tree: xr.DataTree) -> xr.DataTree:
         each = slice(thin - 1, None, thin)
         groups = {
             name: group.to_dataset().isel(draw=each).assign_coords(draw=np.arange(draws))
@@ -303,11 +311,18 @@ def begin(
         tree = xr.DataTree.from_dict(groups)
         return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
 
-    return sampled
+    with under_way as wait:
+        yield lambda: thinned(wait())
+
+
+def sample(*model: Any, **how: Any) -> xr.DataTree:
+    """The draws alone: as :func:`sampling`."""
+    with sampling(*model, **how) as wait:
+        return wait()
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampler:
     """A card's compiled model, the runs it is sampled for, and how: until it is good enough."""
 
     sampler: Any
@@ -317,10 +332,12 @@ class Sampling:
     pool: bool = True
     stage: Stage = quiet
 
-    def begin(self, times_tune: int, target_accept: float, thin: int) -> Callable[[], xr.DataTree]:
-        """Begin one try: see :func:`begin`."""
+    def once(
+        self, times_tune: int, target_accept: float, thin: int
+    ) -> AbstractContextManager[Callable[[], xr.DataTree]]:
+        """One try: see :func:`sampling`."""
         how = dict(self.settings) | {"tune": self.settings["tune"] * times_tune}
-        return begin(
+        return sampling(
             self.sampler, self.runs, self.card, pool=self.pool, stage=self.stage,
             target_accept=target_accept, thin=thin, **how,
         )  # fmt: skip
@@ -328,31 +345,35 @@ class Sampling:
     def until_good(
         self,
         tries: Sequence[tuple[int, float, int]],
-        begun: Callable[[], xr.DataTree] | None = None,
+        first: Callable[[], xr.DataTree] | None = None,
         **limits: Any,
     ) -> tuple[xr.DataTree, dict[str, Any]]:
         """The first draws of these tries that pass the gate, or else the last ones.
 
-        ``begun`` is the first try where that has begun already.
+        ``first`` is the first try where that is under way already.
         """
         for attempt, how in enumerate(tries, 1):
-            tree = begun() if begun is not None and attempt == 1 else self.begin(*how)()
+            if first is not None and attempt == 1:
+                tree = first()
+            else:
+                with self.once(*how) as wait:
+                    tree = wait()
             diagnostics = gate(tree, **limits) | {"attempts": attempt, "target_accept": how[1]}
             if diagnostics["passed"]:
                 break
         return tree, diagnostics
 
 
-def _without_surprising(posterior: Posterior, sampling: Sampling) -> dict[str, Any] | None:
+def _without_surprising(posterior: Posterior, sampler: Sampler) -> dict[str, Any] | None:
     """Coefficients with and without the runs that leave-one-out finds surprising."""
-    runs, card, pool = sampling.runs, sampling.card, sampling.pool
+    runs, card, pool = sampler.runs, sampler.card, sampler.pool
     surprising = posterior.tree["leave_one_out"].to_dataset()["surprising"].values.astype(bool)
     rest = runs.take(~surprising)
     if not surprising.any() or len(rest) <= len(card.law.coefficients):
         return None
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
-    tree, diagnostics = replace(sampling, runs=rest).until_good(EXACT_TRIES)
+    tree, diagnostics = replace(sampler, runs=rest).until_good(EXACT_TRIES)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
