@@ -26,6 +26,9 @@ SCALES = ("params", "tokens", "flops")
 MOST_VALUES = 2**20
 """By draw and point that :func:`forecast_table` holds at once of each quantity: 8 MB."""
 
+MOST_HELD = 2**27
+"""By draw and point that :func:`forecast` holds of each quantity: 1 GB."""
+
 OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
 
 
@@ -266,6 +269,8 @@ def forecast(
     ------
     LawError
         If the scales given are not what the law needs.
+    PosteriorError
+        If there are so many points that their draws would fill the memory.
     UnconvergedError
         If the posterior failed its gate.
 
@@ -282,9 +287,14 @@ def forecast(
         kept_fraction=kept_fraction,
         lm_loss=lm_loss,
     )
-    asked = _Asked(
-        target=target, interval=interval, tolerance=tolerance, family=family, drift=drift
-    )
+    asked = _Asked(target, interval, tolerance, family, drift)
+    n_points = _n_points(given)
+    n_values = n_points * _n_draws(fit)
+    if n_values > MOST_HELD:
+        raise PosteriorError(
+            f"a forecast of {n_points:,} points would hold {n_values:,} draws of the loss, and "
+            f"{MOST_HELD:,} are the most: bayescale.forecast_table gives their table, block by block"
+        )
     return _forecast(fit, given, asked)
 
 
@@ -326,12 +336,9 @@ def forecast_table(
     """
     fit.require_converged(allow_unconverged)
     given = _same_length(_given(**scales))
-    asked = _Asked(
-        target=target, interval=interval, tolerance=tolerance, family=family, drift=drift
-    )
-    n_points = max(map(len, given.values()), default=0)
-    n_draws = sum(m.draws.sizes["chain"] * m.draws.sizes["draw"] for m in fit.members)
-    size, tables = max(1, MOST_VALUES // n_draws), []
+    asked = _Asked(target, interval, tolerance, family, drift)
+    n_points = _n_points(given)
+    size, tables = max(1, MOST_VALUES // _n_draws(fit)), []
     with progress(show_progress) as stage:
         done = stage(f"{n_points:,} points", total=n_points)
         for first in range(0, max(n_points, 1), size):
@@ -376,6 +383,14 @@ def _given(**scales: Any) -> dict[str, np.ndarray]:
             more = f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
             raise LawError(f"{name} is {wrong[:5]}{more}, but must be finite and above zero")
     return given
+
+
+def _n_points(given: Mapping[str, np.ndarray]) -> int:
+    return max(map(len, given.values()), default=0)
+
+
+def _n_draws(fit: Fit) -> int:
+    return sum(m.draws.sizes["chain"] * m.draws.sizes["draw"] for m in fit.members)
 
 
 def _same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -243,3 +243,14 @@ def test_a_table_refuses_before_it_begins() -> None:
         forecast_table(BESIROGLU)
     with pytest.raises(LawError, match=r"^the scales have different lengths: {'params': 1000"):
         forecast_table(BESIROGLU, params=np.full(1000, 1e9), tokens=np.full(999, 1e9))
+
+
+def test_more_draws_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_HELD", 9)
+    assert len(forecast(two_draws(), flops=np.full(4, 1e22)).points) == 4
+    with pytest.raises(PosteriorError) as caught:
+        forecast(two_draws(), flops=np.full(5, 1e22))
+    assert str(caught.value) == (
+        "a forecast of 5 points would hold 10 draws of the loss, and 9 are the most: "
+        "bayescale.forecast_table gives their table, block by block"
+    )
