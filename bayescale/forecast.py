@@ -293,7 +293,8 @@ def forecast(
     if n_values > MOST_HELD:
         raise PosteriorError(
             f"a forecast of {n_points:,} points would hold {n_values:,} draws of the loss, and "
-            f"{MOST_HELD:,} are the most: bayescale.forecast_table gives their table, block by block"
+            f"{MOST_HELD:,} are the most: bayescale.forecast_table gives their table, block by "
+            "block"
         )
     return _forecast(fit, given, asked)
 
