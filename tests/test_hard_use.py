@@ -101,6 +101,7 @@ def test_a_fit_killed_at_any_moment_leaves_a_whole_result_or_none(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fresh", [False, True], ids=["compiled", "compiling"])
 def test_a_fit_killed_at_twenty_five_moments(
     fresh: bool, start: Callable[..., subprocess.Popen], tmp_path: Path
