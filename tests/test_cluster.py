@@ -40,7 +40,7 @@ def loss(flops, *, C_c, alpha_C):
 MINE = Law(name="kaplan_compute", inputs=("flops",), coefficients=("C_c", "alpha_C"), loss=loss,
     terms={{"C_c": CriticalScale(input="flops", exponent="alpha_C")}}, sum_of_terms=False)
 """
-QUICK: dict[str, Any] = {"draws": 300, "tune": 300}
+QUICK: dict[str, Any] = {"draws": 400, "tune": 300}
 
 
 @pytest.fixture(scope="module")
