@@ -7,6 +7,7 @@ cluster that of a Dask client (``client.get_executor(pure=False)``) or one of Ra
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
@@ -16,10 +17,12 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     as_completed,
 )
+from functools import partial
 from typing import Any, NamedTuple
 
 from bayescale.errors import BayescaleError
 
+MOST_SECONDS = 5.0  # that a worker has to put away what it was writing
 MOST_LOSSES = 3  # of workers in a row without a result between them
 LOST = ("KilledWorker", "NodeDiedError", "WorkerCrashedError")  # as Dask and Ray say it
 
@@ -87,7 +90,8 @@ def outcomes(
         Called without arguments; each must pickle where workers are processes.
     executor : concurrent.futures.Executor, optional
         Not shut down; what it has not begun is cancelled when the caller stops asking. Without
-        it, processes of this computer, of which a lost one is replaced.
+        it, processes of this computer, of which a lost one is replaced; they end at once when the
+        caller is interrupted or stops asking.
     workers : int, optional
         Processes where no executor is given: one a core where not given either.
     """
@@ -134,17 +138,20 @@ def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     left, losses = list(range(len(tasks))), 0
     while left:
         alone = losses > 0
-        pool = ProcessPoolExecutor(
-            1 if alone else min(workers, len(left)), multiprocessing.get_context("spawn")
-        )
+        count = 1 if alone else min(workers, len(left))
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(count, spawn, initializer=_begin_worker)
         broken, ended = False, set[int]()
         try:
-            for outcome in _as_they_come(tasks, left, pool):
+            for outcome in _as_they_come([partial(_work, task) for task in tasks], left, pool):
                 if isinstance(outcome.error, BrokenExecutor):
                     broken = True
                 else:
                     ended.add(outcome.index)
                     yield outcome
+        except BaseException:
+            _end_workers(pool)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
         left = [index for index in left if index not in ended]
@@ -156,3 +163,36 @@ def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
                 error = LostWorkerError("worker processes were lost again and again")
                 yield from (Outcome(index, error=error) for index in left)
                 left = []
+
+
+class _Told(SystemExit):
+    """The caller told this worker to end."""
+
+    code: int
+
+
+def _begin_worker() -> None:
+    """Interrupts are the caller's to hear, who then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, frame: object) -> None:
+    raise _Told(128 + number)
+
+
+def _work(task: Task) -> Any:
+    try:
+        return task()
+    except _Told as told:  # or the worker would go on to its next task
+        os._exit(told.code)
+
+
+def _end_workers(pool: ProcessPoolExecutor) -> None:
+    processes = list(pool._processes.values())  # Python 3.14 has terminate_workers
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(MOST_SECONDS)
+        if process.is_alive():
+            process.kill()

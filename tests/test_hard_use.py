@@ -1,5 +1,6 @@
 """Processes killed, disks full, folders read-only: no result is lost, halved or mixed up."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import BESIROGLU
 
 from bayescale import open_posterior
 from bayescale.laws import LAWS
@@ -130,6 +132,65 @@ def test_a_signal_ends_a_fit_with_its_own_exit_code_and_nothing_behind(
         process.kill()
     assert (returned, "Traceback" in err) == (code, False), err
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def ends_at_once(arguments: list[str], number: signal.Signals, code: int, group: bool) -> None:
+    """A command with workers of its own, told to end while they work."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FIT, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        time.sleep(8)  # its workers are at work by now
+        assert process.poll() is None, process.communicate()
+        began = time.monotonic()
+        (os.killpg if group else os.kill)(process.pid, number)
+        returned, _, err = told(process)
+        assert (returned, "Traceback" in err) == (code, False), err
+        assert time.monotonic() - began < 15
+        assert all_ended(process.pid), "a worker is left"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def all_ended(group: int) -> bool:
+    """Whether the last process of a group ends within seconds, as those with nobody to serve do."""
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["alone", "with its workers"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_many_fits_and_their_workers(
+    number: signal.Signals, code: int, group: bool, log: Path, tmp_path: Path
+) -> None:
+    logs = [log, tmp_path / "second.csv", tmp_path / "third.csv"]
+    for other in logs[1:]:
+        other.write_text(log.read_text())
+    (tmp_path / "fits").mkdir()
+    how = ["--law", LAW, "--draws", "10000000", "--workers", "2", "-o", str(tmp_path / "fits")]
+    ends_at_once(["fit-many", *map(str, logs), *how], number, code, group)
+    assert not list((tmp_path / "fits").iterdir())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_backtest_and_its_workers(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "many.csv"
+    scales = {"params": np.geomspace(1e7, 1e10, 400), "tokens": np.geomspace(1e11, 1e10, 400)}
+    simulate(LAWS["chinchilla"], BESIROGLU, scales, seed=1).to_csv(log)
+    how = ["--law", "chinchilla", "--law", "kaplan_irreducible", "--workers", "2"]
+    ends_at_once(["backtest", str(log), *how], number, code, group=False)
 
 
 def test_two_fits_that_write_one_file_at_once_leave_one_whole_result(
