@@ -652,7 +652,7 @@ def parse_card(
     """Make a card from its TOML text. See :func:`load_card`."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting too long
         raise CardError(f"{place} is not valid TOML: {error}") from error
     if "text" in content:
         raise CardError(f"{place} has an unknown key 'text'")

@@ -68,9 +68,17 @@ def simulate(
             f"{', '.join(wrong) or 'sigma and nu'} must be finite and greater than zero "
             "(sigma may be zero)"
         )
-    mean = np.asarray(law.loss(**values, **coefficients), dtype=float)
+    with np.errstate(all="ignore"):  # what is no number is told below
+        mean = np.asarray(law.loss(**values, **coefficients), dtype=float)
     rng = np.random.default_rng(seed)
     standard = rng.standard_normal(mean.shape) if nu is None else rng.standard_t(nu, mean.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = mean * np.exp(sigma * standard)
+    if not ((loss > 0) & np.isfinite(loss)).all():
+        raise LawError(
+            "with these coefficients, scales, sigma and nu some losses are not finite and above "
+            "zero: choose others"
+        )
     width = len(str(len(mean) - 1))
     run_id = [f"run{i:0{width}}" for i in range(len(mean))]
-    return pd.DataFrame({"run_id": run_id, **values, "loss": mean * np.exp(sigma * standard)})
+    return pd.DataFrame({"run_id": run_id, **values, "loss": loss})

@@ -18,6 +18,9 @@ from bayescale.errors import UnitError
 FLOP_PER_PF_DAY = 1e15 * 86_400
 """One petaflop/s for a day, the compute unit of Kaplan et al. (2020)."""
 
+SMALLEST_SIZE, LARGEST_SIZE = 1e-6, 1e60
+"""Beyond these, products of sizes are no longer numbers."""
+
 _SUFFIXES: Mapping[str, float] = MappingProxyType(
     {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 )
@@ -67,7 +70,8 @@ def parse_size(text: str | float, what: str = "value") -> float:
     Raises
     ------
     UnitError
-        If the text is not a number with an optional suffix, or is not positive and finite.
+        If the text is not a number with an optional suffix, or is not positive, finite and of a
+        size that things have.
 
     Examples
     --------
@@ -83,6 +87,11 @@ def parse_size(text: str | float, what: str = "value") -> float:
     value = float(match["number"]) * _SUFFIXES[match["suffix"].lower()]
     if not (value > 0 and math.isfinite(value)):
         raise UnitError(f"{what} is {str(text)!r}, but it must be finite and greater than zero")
+    if not SMALLEST_SIZE <= value <= LARGEST_SIZE:
+        raise UnitError(
+            f"{what} is {str(text)!r}, but it must be from {SMALLEST_SIZE:g} to {LARGEST_SIZE:g}: "
+            "nothing is so small or so large"
+        )
     return value
 
 

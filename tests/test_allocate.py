@@ -274,7 +274,7 @@ def test_promised_keys(fit: Posterior) -> None:
             "  - 7B params: serving 1T tokens takes 1.4e+22 FLOP, all of the budget of 1e+20",
         ),
         ({"interval": 1.0}, "interval is 1, but must lie between 0 and 1"),
-        ({"price": 0.0}, "price is 0 dollars per FLOP, but must be above zero"),
+        ({"price": 0.0}, "price is 0 dollars per FLOP, but must be above zero and at most 1"),
     ],
 )
 def test_what_leaves_nothing_to_choose(options: dict, message: str) -> None:

@@ -252,8 +252,14 @@ def test_the_text_says_what_to_keep_and_what_that_saves() -> None:
             {"keep": [0.5, 1.5]},
             "keep[1] is 1.5, but must lie above 0, from 1e-9 on, and be at most 1",
         ),
-        ({"probe_angle": 90}, "probe_angle is 90, but must lie from 0 to below 90 degrees"),
-        ({"probe_angle": -1}, "probe_angle is -1, but must lie from 0 to below 90 degrees"),
+        (
+            {"probe_angle": 90},
+            "probe_angle is 90, but must be 0, or lie from 1e-6 to below 90 degrees",
+        ),
+        (
+            {"probe_angle": -1},
+            "probe_angle is -1, but must be 0, or lie from 1e-6 to below 90 degrees",
+        ),
         ({"kept": ["soft"]}, "kept is 'soft', but must be one of hard, easy, random"),
     ],
 )

@@ -1,6 +1,7 @@
 """From results to what is printed: for people, as one JSON object, as a figure, as an exit code."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +22,14 @@ def tell(answer: Mapping[str, Any], text: str, as_json: bool) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN and no NumPy: undefined numbers become null."""
+    """JSON has neither NaN nor infinity nor NumPy: undefined numbers become null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def exit_untrusted(passed: bool) -> None:

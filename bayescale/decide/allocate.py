@@ -134,8 +134,10 @@ def allocate(
     fit.require_converged(allow_unconverged)
     if not 0 < interval < 1:
         raise DecisionError(f"interval is {interval:g}, but must lie between 0 and 1")
-    if price is not None and not 0 < price < np.inf:
-        raise DecisionError(f"price is {price:g} dollars per FLOP, but must be above zero")
+    if price is not None and not 0 < price <= 1:
+        raise DecisionError(
+            f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
+        )
     budgets = checked_budgets(flops)
     repeats = "unique_tokens" in fit.inputs
     limits = Constraints(

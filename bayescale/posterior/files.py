@@ -1,25 +1,61 @@
 """Posterior files: NetCDF that holds draws, card, runs and provenance, and no code."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from bayescale.cards import parse_card
+from bayescale.cards import drift_frames, parse_card
 from bayescale.conventions import Conventions
-from bayescale.errors import CardError, PosteriorError
+from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
 from bayescale.laws import LAWS, Law
 from bayescale.likelihood import card_for
-from bayescale.posterior.draws import Posterior
+from bayescale.posterior.draws import DRIFTING, Posterior
 from bayescale.posterior.pool import Fit, Pool
-from bayescale.runs import LeftOut, Note, Runs
+from bayescale.runs import LeftOut, Note, Runs, require_runs_for
+from bayescale.runs.log import NUMBERS, SCALES
 
 FORMAT = 1
 """Version of the posterior file. A file with a higher one was made by a later package."""
+
+
+class _Diagnostics(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    passed: bool
+    reasons: list[str]
+
+
+class _Provenance(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    seed: int
+
+
+class _Record(BaseModel):
+    """What a posterior's record must hold; the rest is as its makers left it."""
+
+    model_config = ConfigDict(extra="allow")
+    diagnostics: _Diagnostics
+    provenance: _Provenance
+    seconds: dict[str, float]
+
+
+class _About(BaseModel):
+    """What is kept of a run log beside its values."""
+
+    columns: dict[str, str]
+    dropped: tuple[LeftOut, ...]
+    warnings: tuple[Note, ...]
+    source: str
+    conventions: Conventions = Conventions()
+
+
+_WEIGHTS = TypeAdapter(tuple[float, ...])
 
 
 def save(fit: Fit, path: str | Path) -> Path:
@@ -97,46 +133,127 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
         raise PosteriorError(
             f"{path.name} is damaged or cut short ({type(error).__name__}): fit again or restore it"
         ) from error
+    return fit_from(tree, [law] if isinstance(law, Law) else law or (), path.name)
+
+
+def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
+    """The fit that a posterior file holds: see :func:`open_posterior`."""
     found = tree.attrs.get("bayescale_format")
     if found is None or not {"posterior", _member(0)} & set(tree.children):
+        raise PosteriorError(f"{name} is a NetCDF file, but not a posterior that bayescale wrote")
+    if not (isinstance(found, int | np.integer) and found >= 1):
         raise PosteriorError(
-            f"{path.name} is a NetCDF file, but not a posterior that bayescale wrote"
+            f"{name} has format {found!r}, where a whole number from 1 stands: fit again or "
+            "restore it"
         )
-    if int(found) > FORMAT:
+    if found > FORMAT:
         raise PosteriorError(
-            f"{path.name} has format {int(found)}, made by a later version of bayescale; this one "
-            f"reads up to {FORMAT}: upgrade bayescale"
+            f"{name} has format {found}, made by a later version of bayescale; this one reads up "
+            f"to {FORMAT}: upgrade bayescale"
         )
-    own = {one.name: one for one in ([law] if isinstance(law, Law) else law or ())}
+    own = {one.name: one for one in laws}
     try:
         runs = _runs_from(tree["runs"].to_dataset()) if "runs" in tree.children else None
         if "weights" not in tree.attrs:
-            return _posterior_from(tree, runs, own, path.name)
-        weights = tuple(json.loads(tree.attrs["weights"]))
+            return _posterior_from(tree, runs, own, name)
+        weights = _WEIGHTS.validate_json(_text(tree, "weights"))
         members = [
-            _posterior_from(tree.children[_member(i)], runs, own, path.name)
-            for i in range(len(weights))
+            _posterior_from(tree.children[_member(i)], runs, own, name) for i in range(len(weights))
         ]
         return Pool(tuple(members), weights)
-    except (CardError, KeyError, ValueError) as error:
-        if isinstance(error, PosteriorError):
-            raise
-        raise PosteriorError(f"{path.name} cannot be understood: {error}") from error
+    except PosteriorError:
+        raise
+    except ValidationError as error:
+        wrong = (": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors())
+        raise PosteriorError(f"{name} cannot be understood: {listed(wrong)}") from error
+    except KeyError as error:
+        raise PosteriorError(f"{name} cannot be understood: it lacks {error}") from error
+    except ValueError as error:
+        raise PosteriorError(f"{name} cannot be understood: {error}") from error
+
+
+def _text(tree: xr.DataTree, attribute: str) -> str:
+    """An attribute, which must be there and be text."""
+    value = tree.attrs[attribute]
+    if not isinstance(value, str):
+        raise ValueError(f"its {attribute} is {value!r}, not text")
+    return value
 
 
 def _posterior_from(
     tree: xr.DataTree, runs: Runs | None, own: Mapping[str, Law], name: str
 ) -> Posterior:
-    law = tree.attrs["law"]
+    law = _text(tree, "law")
     if law not in own and law not in LAWS:
         raise PosteriorError(
             f"{name} was fitted with your own law {law!r}, whose equation is not in the file: name "
             "it with --law file.py:NAME"
         )
-    card = parse_card(tree.attrs["card"], law=own.get(law), place=f"the card in {name}")
-    card = card if runs is None else card_for(runs, card)
+    card = parse_card(_text(tree, "card"), law=own.get(law), place=f"the card in {name}")
+    if runs is not None:
+        require_runs_for(card.law, runs)
+        card = card_for(runs, card)
     groups = {n: group.to_dataset() for n, group in tree.children.items() if n != "runs"}
-    return Posterior(xr.DataTree.from_dict(groups), card, runs, json.loads(tree.attrs["record"]))
+    _Record.model_validate_json(_text(tree, "record"))
+    record = json.loads(_text(tree, "record"))
+    posterior = Posterior(xr.DataTree.from_dict(groups), card, runs, record)
+    if problems := list(_damages(posterior)):
+        raise PosteriorError(collected(f"{name} does not hold what fits hold:", problems))
+    return posterior
+
+
+def _damages(posterior: Posterior) -> Iterator[str]:
+    """What is amiss with the values that answers are made of."""
+    tree, runs = posterior.tree, posterior.runs
+    if "posterior" not in tree.children:
+        yield "it has no group posterior"
+        return
+    for group, needed in _needed(posterior).items():
+        if group not in tree.children:
+            continue
+        dataset = tree[group].to_dataset()
+        for name, dims in needed.items():
+            if name not in dataset:
+                yield f"{group} has no {name}"
+            elif set(dataset[name].dims) != set(dims) or not dataset[name].size:
+                yield f"{name} of {group} has dims {dict(dataset[name].sizes)}, not {dims}"
+            elif dataset[name].dtype.kind not in "fiub":
+                yield f"{name} of {group} is not numbers but {dataset[name].dtype}"
+        for name in {"sigma", "nu"} & set(dataset) if group in ("posterior", DRIFTING) else ():
+            if dataset[name].dtype.kind in "fiu" and not (dataset[name] > 0).all():
+                yield f"{name} of {group} is not above zero throughout"
+        if runs is not None and dataset.sizes.get("run", len(runs)) != len(runs):
+            yield f"{group} is of {dataset.sizes['run']} runs, not of {len(runs)}"
+    if runs is None or DRIFTING not in tree.children:
+        return
+    walks = tree[DRIFTING].to_dataset()
+    for axis, frame in drift_frames(posterior.card, runs).items():
+        name, count = f"drift_walk_{axis}", len(frame.down.gap) + len(frame.up.gap)
+        if name in walks and walks[name].sizes.get("step", count) != count:
+            yield f"{name} of {DRIFTING} has {walks[name].sizes['step']} steps, not {count}"
+
+
+def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
+    """Variables by group, with their dims; groups beside ``posterior`` may lack."""
+    card, each = posterior.card, ("chain", "draw")
+    draws: dict[str, Any] = dict.fromkeys(card.law.coefficients, each)
+    if posterior.runs is not None:
+        draws["sigma"] = each
+    if posterior.families:
+        draws |= {f"{name}_spread": each for name in card.family}
+        draws |= {f"{name}_by_family": (*each, "family") for name in card.family}
+    axes = () if card.drift is None else card.drift.along
+    walks = {f"drift_{axis}": each for axis in axes}
+    walks |= {f"drift_walk_{axis}": (*each, "step") for axis in axes}
+    of_runs = ("elpd", "pareto_k", "p_value", "expected", "surprising", "influential")
+    return {
+        "posterior": draws,
+        DRIFTING: draws | walks,
+        "prior": dict.fromkeys((*card.law.coefficients, *card.noise.parameters), each),
+        "log_likelihood": {"log_loss": (*each, "run")},
+        "log_prior": dict.fromkeys(card.law.coefficients, each),
+        "leave_one_out": dict.fromkeys(of_runs, ("run",)) | {"shift": ("run", "coefficient")},
+    }
 
 
 def _runs_dataset(runs: Runs) -> xr.Dataset:
@@ -152,12 +269,25 @@ def _runs_dataset(runs: Runs) -> xr.Dataset:
 
 
 def _runs_from(dataset: xr.Dataset) -> Runs:
-    about = json.loads(dataset.attrs["about"])
+    about = _About.model_validate_json(dataset.attrs["about"])
+    values = {str(name): variable.values for name, variable in dataset.data_vars.items()}
+    for name in {"run_id", "loss"} - set(values):
+        raise ValueError(f"its runs have no {name}")
+    for name in (n for n in NUMBERS if n in values):
+        if values[name].dtype.kind not in "fiu":
+            raise ValueError(f"{name} of its runs is not numbers but {values[name].dtype}")
+        lacking = np.isnan(values[name]) if name in SCALES else False
+        if name in ("loss", *SCALES) and not (lacking | _positive(values[name])).all():
+            raise ValueError(f"{name} of its runs is not above zero and finite throughout")
     return Runs(
-        frame=pd.DataFrame({str(k): v.values for k, v in dataset.data_vars.items()}),
-        columns=about["columns"],
-        dropped=tuple(LeftOut(*item) for item in about["dropped"]),
-        warnings=tuple(Note(*item) for item in about["warnings"]),
-        source=about["source"],
-        conventions=Conventions(**about.get("conventions", {})),
+        frame=pd.DataFrame(values),
+        columns=about.columns,
+        dropped=about.dropped,
+        warnings=about.warnings,
+        source=about.source,
+        conventions=about.conventions,
     )
+
+
+def _positive(values: np.ndarray) -> Any:
+    return (values > 0) & np.isfinite(values)

@@ -96,10 +96,13 @@ def _parquet(path: Path) -> pd.DataFrame:
         )
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+        _refuse_repeated(table.column_names, path.name)
+        return table.to_pandas(ignore_metadata=True)  # an index is a column like any other
+    except RunLogError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise RunLogError(f"{path.name} is a damaged Parquet file: {error}") from None
-    _refuse_repeated(table.column_names, path.name)
-    return table.to_pandas()
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
@@ -108,7 +111,7 @@ def _json_lines(path: Path) -> pd.DataFrame:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line, object_pairs_hook=list)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also of numbers and nesting too long
             raise RunLogError(
                 f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
                 "write one object a line"

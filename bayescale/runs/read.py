@@ -120,7 +120,7 @@ def read_runs(
     problems += wrong
     problems += _per_byte_problems(stated, ids, keep)
     if "params" not in values:
-        problems += _uncounted_problems(shapes, stated, keep)
+        problems += _uncounted_problems(values, shapes, stated, keep)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
 
@@ -338,13 +338,22 @@ def _shapes(
 
 
 def _uncounted_problems(
-    shapes: dict[str, np.ndarray], stated: Stated, keep: np.ndarray
+    values: dict[str, np.ndarray],
+    shapes: dict[str, np.ndarray],
+    stated: Stated,
+    keep: np.ndarray,
 ) -> list[str]:
     """Params that were to be counted from a configuration, and cannot be."""
     models = Configuration.of(shapes)
     kinds = list(dict.fromkeys(stated["params"][keep]))
     if models is None:
-        return []
+        if set(SCALES) & set(values):
+            return []
+        return [
+            "it has none of params, tokens and flops, and no width to count params from the "
+            "models' configuration: add it, or name a scale with, for example, --column "
+            "params=HEADER"
+        ]
     if UNKNOWN in kinds:
         return [
             "it has no params; to have them counted from the models' configuration, say what they "

@@ -288,7 +288,10 @@ _RULES: dict[str, tuple[Callable[[float], bool], str]] = {
     "trained_per_param": _POSITIVE,
     "keep": _FRACTION,
     "least": _FRACTION,
-    "probe_angle": ((lambda x: 0 <= x < 90), "lie from 0 to below 90 degrees"),
+    "probe_angle": (
+        (lambda x: x == 0 or 1e-6 <= x < 90),
+        "be 0, or lie from 1e-6 to below 90 degrees",
+    ),
 }
 
 

@@ -2,12 +2,20 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bayescale.errors import TrackerError
-from bayescale.trackers.tracked import History, Points, Tracked, TrackedRun, as_number, flattened
+from bayescale.trackers.tracked import (
+    History,
+    Points,
+    Tracked,
+    TrackedRun,
+    as_number,
+    as_step,
+    flattened,
+)
 
 KEEPS, SERIES = ("state.", "config."), "history."
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
@@ -57,8 +65,8 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
     state, path = max(states, key=lambda pair: pair[0].step)
     configs = (home / "config.json" for home in (path.parent, path.parent.parent))
     config = next(filter(Path.is_file, configs), None)
-    settings = {} if config is None else flattened(_json(config), "config.")
-    most = state.single.get("max_steps") or 0
+    settings = {} if config is None else flattened(_settings(config), "config.")
+    most = as_step(state.single.get("max_steps")) or 0
     return TrackedRun(
         id=name,
         name=name,
@@ -95,7 +103,7 @@ def _state(path: Path, metrics: Sequence[str]) -> _State:
             return record
         seen.update(record)
         for metric in metrics:
-            points.add(metric, record["step"], as_number(record.get(metric)))
+            points.add(metric, _step(path, record["step"]), as_number(record.get(metric)))
         return None
 
     state = _json(path, passed)
@@ -106,14 +114,32 @@ def _state(path: Path, metrics: Sequence[str]) -> _State:
         )
     single = {key: value for key, value in state.items() if isinstance(value, str | int | float)}
     names = tuple(sorted(seen - {"step", "epoch"}))
-    return _State(state["global_step"], single, names, points.histories())
+    return _State(_step(path, state["global_step"]), single, names, points.histories())
+
+
+def _step(path: Path, value: Any) -> int:
+    step = as_step(value)
+    if step is None:
+        raise TrackerError(
+            f"{path} has the step {value!r}, which is not a whole number: take it out of the folder"
+        )
+    return step
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    settings = _json(path)
+    if not isinstance(settings, Mapping):
+        raise TrackerError(f"{path} is not an object of settings: take it out of the folder")
+    return settings
 
 
 def _json(path: Path, hook: Any = None) -> Any:
     try:
         with path.open(encoding="utf-8") as stream:
             return json.load(stream, object_hook=hook)
-    except ValueError as error:
+    except TrackerError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise TrackerError(
             f"{path} is cut short or not JSON ({error}): take it out of the folder, so that an "
             "earlier checkpoint is read, or restore it"

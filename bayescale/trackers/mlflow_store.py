@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from bayescale.errors import TrackerError, listed
@@ -66,7 +67,7 @@ def _experiment(path: Path, name: str | None) -> tuple[int, str]:
                 "runs r ON r.experiment_id = e.experiment_id AND r.lifecycle_stage = 'active' "
                 "WHERE e.lifecycle_stage = 'active' GROUP BY e.experiment_id ORDER BY e.name"
             ).fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
     return chosen_experiment(f"MLflow {path.name}", found, name)
 
@@ -95,7 +96,9 @@ def chosen_experiment(
 
 
 def _require_schema(store: sqlite3.Connection, path: Path) -> None:
-    tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master")}
+    # a view could be endless
+    rows = store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    tables = {name for (name,) in rows}
     if not {"experiments", "runs"} <= tables:
         raise TrackerError(
             f"{path.name} is an SQLite file, but not an MLflow store: it has no tables "
@@ -143,7 +146,7 @@ def _runs(path: Path, experiment: int, metrics: Sequence[str]) -> Iterator[Track
                     metrics=_metrics(store, run),
                     histories={metric: _history(store, run, metric) for metric in metrics},
                 )
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
 
 
@@ -163,9 +166,14 @@ def _history(store: sqlite3.Connection, run: str, metric: str) -> History:
         "ORDER BY timestamp, step, value",
         (run, metric),
     )
-    return History.of(
-        (step, math.nan if is_nan else unbounded(value)) for step, value, is_nan in rows
-    )
+    what = f"{metric!r} of run {run!r}"
+    return History.of(_point(what, *row) for row in rows)
+
+
+def _point(what: str, step: Any, value: Any, is_nan: Any) -> tuple[int, float]:
+    if not isinstance(step, int) or not (is_nan or isinstance(value, int | float)):
+        raise sqlite3.DataError(f"{what} is {value!r} at step {step!r}, and both must be numbers")
+    return step, math.nan if is_nan else unbounded(value)
 
 
 def unbounded(value: float) -> float:

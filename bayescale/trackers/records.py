@@ -1,10 +1,12 @@
 """Files of records, one after the other, read without holding them; a cut record is told."""
 
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bayescale.errors import TrackerError
 
@@ -26,10 +28,12 @@ class Records:
     frames: Callable[..., Iterator[bytes]]
     cut: str = field(default="", init=False)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def each(self, take: Callable[[bytes], object]) -> None:
+        """Give each record to ``take``, which raises ValueError where it cannot be read."""
         with self.path.open("rb") as stream:
             try:
-                yield from self.frames(stream)
+                for record in self.frames(stream):
+                    take(record)
             except EOFError:
                 self.cut = f"has a file {self.path.name} that ends within a record"
             except ValueError as error:
@@ -39,11 +43,20 @@ class Records:
                 ) from error
 
 
+def message(kind: Any, data: bytes) -> Any:
+    """A protocol buffer, or a ValueError in its library's words."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
 def _exactly(stream, count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) < count:
+    if count > os.fstat(stream.fileno()).st_size - stream.tell():  # before memory is asked for
         raise EOFError
-    return data
+    return stream.read(count)
 
 
 def event_frames(stream) -> Iterator[bytes]:

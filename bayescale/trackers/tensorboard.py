@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bayescale.errors import TrackerError
-from bayescale.trackers.records import Records, event_frames
+from bayescale.trackers.records import Records, event_frames, message
 from bayescale.trackers.tracked import Points, Tracked, TrackedRun, require_package
 
 KEEPS, SERIES = ("hparams.",), "scalars."
@@ -55,17 +55,20 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
     marks = [text.encode() for text in (*metrics, _HPARAMS)]
     places: dict[str, Any] = {}
     cuts = []
+
+    def take(record: bytes) -> None:
+        if not any(mark in record for mark in marks):
+            return  # not worth parsing
+        event = message(Event, record)
+        for value in event.summary.value:
+            if value.tag in points:
+                points.add(value.tag, event.step, _scalar(value))
+            elif value.tag == _HPARAMS:
+                places.update(_hparams(value.metadata.plugin_data.content))
+
     for path in files:
         records = Records(path, event_frames)
-        for record in records:
-            if not any(mark in record for mark in marks):
-                continue  # not worth parsing
-            event = Event.FromString(record)
-            for value in event.summary.value:
-                if value.tag in points:
-                    points.add(value.tag, event.step, _scalar(value))
-                elif value.tag == _HPARAMS:
-                    places |= _hparams(value.metadata.plugin_data.content)
+        records.each(take)
         cuts += [records.cut] if records.cut else []
     histories = points.histories()
     return TrackedRun(
@@ -87,14 +90,17 @@ def _scalar(value: Any) -> float | None:
         return None
     from tensorboard.util.tensor_util import make_ndarray
 
-    number = make_ndarray(value.tensor)
+    try:
+        number = make_ndarray(value.tensor)
+    except TypeError as error:  # of a type that it does not know
+        raise ValueError(str(error)) from error
     return float(number) if number.size == 1 and number.dtype.kind in "fiu" else None
 
 
 def _hparams(content: bytes) -> dict[str, Any]:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue]
 
-    given = HParamsPluginData.FromString(content).session_start_info.hparams
+    given = message(HParamsPluginData, content).session_start_info.hparams
     return {
         f"hparams.{k}": getattr(v, v.WhichOneof("kind") or "null_value") for k, v in given.items()
     }
@@ -104,11 +110,12 @@ def _tags(files: Sequence[Path]) -> tuple[str, ...]:
     """The tags of scalars, to choose from."""
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-    tags = {
-        value.tag
-        for path in files
-        for record in Records(path, event_frames)
-        for value in Event.FromString(record).summary.value
-        if _scalar(value) is not None
-    }
+    tags = set[str]()
+
+    def take(record: bytes) -> None:
+        values = message(Event, record).summary.value
+        tags.update(value.tag for value in values if _scalar(value) is not None)
+
+    for path in files:
+        Records(path, event_frames).each(take)
     return tuple(sorted(tags))

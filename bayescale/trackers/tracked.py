@@ -111,11 +111,14 @@ class Tracked:
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Nested values by their path, with dots: ``config.model.width``."""
     flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+    left = [(prefix, values)]  # not by recursion, which files could drive too deep
+    while left:
+        before, inside = left.pop()
+        for key, value in inside.items():
+            if isinstance(value, Mapping):
+                left.append((f"{before}{key}.", value))
+            else:
+                flat[f"{before}{key}"] = value
     return flat
 
 
@@ -127,6 +130,14 @@ def as_number(value: Any) -> float | None:
         return float(value)
     except (ValueError, OverflowError):
         return None
+
+
+def as_step(value: Any) -> int | None:
+    """A whole number that fits 64 bits; None for what is none."""
+    number = as_number(value)
+    if number is None or not -(2.0**63) <= number < 2.0**63 or number != int(number):
+        return None
+    return int(number)
 
 
 def require_package(module: str, extra: str, what: str) -> None:

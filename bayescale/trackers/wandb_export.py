@@ -3,15 +3,15 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunLogError, TrackerError, listed
 from bayescale.runs.files import load_table
-from bayescale.trackers.tracked import History, Tracked, TrackedRun, as_number
+from bayescale.trackers.tracked import History, Tracked, TrackedRun, as_number, as_step
 
 KEEPS, SERIES = ("table.",), "history."
 STEPS = ("_step", "Step", "step")
@@ -93,8 +93,8 @@ def _runs(
 
 
 def _last_values(row: pd.Series, metrics: Sequence[str]) -> dict[str, History]:
-    step = as_number(row.get("_step"))
-    at = UNKNOWN_STEP if step is None or np.isnan(step) else int(step)
+    step = as_step(row.get("_step"))
+    at = UNKNOWN_STEP if step is None else step
     given = {metric: as_number(row.get(metric)) for metric in metrics}
     return {m: History.of([(at, value)]) for m, value in given.items() if value is not None}
 
@@ -134,16 +134,26 @@ def _points(path: Path, metric: str) -> Iterator[tuple[int, float]]:
         value = as_number(row.get(metric))
         if value is None:
             continue  # another metric's row
-        step = next((as_number(row[name]) for name in STEPS if name in row), None)
-        if step is None or step != int(step):
+        step = next((as_step(row[name]) for name in STEPS if name in row), None)
+        if step is None:
             raise TrackerError(
                 f"{path.name} has no step in row {number}: it needs a column _step of whole numbers"
             )
-        yield int(step), value
+        yield step, value
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """A file of text, with what is no text told."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            yield stream
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TrackerError(f"{path.name} is damaged, or not text: {error}") from error
 
 
 def _csv_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
+    with _text(path) as stream:
         reader = csv.DictReader(stream)
         for row in reader:
             if None in row or None in row.values():
@@ -155,13 +165,13 @@ def _csv_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
 
 
 def _json_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as stream:
+    with _text(path) as stream:
         for number, line in enumerate(stream, 1):
             try:
                 row = json.loads(line)
                 if not isinstance(row, dict):
                     raise ValueError("it is not an object")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise TrackerError(
                     f"{path.name} is cut short or not JSON lines at line {number}: {error}"
                 ) from error
@@ -177,12 +187,12 @@ def _parquet_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
             wanted = [c for c in (*STEPS, metric) if c in file.schema_arrow.names]
             for batch in file.iter_batches(columns=wanted):
                 yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise TrackerError(f"{path.name} is a damaged Parquet file: {error}") from error
 
 
 def _chart_headers(path: Path) -> tuple[str, ...]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
+    with _text(path) as stream:
         return tuple(next(csv.reader(stream), ()))
 
 

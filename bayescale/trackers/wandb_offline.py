@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bayescale.errors import TrackerError
-from bayescale.trackers.records import Records, run_frames
+from bayescale.trackers.records import Records, message, run_frames
 from bayescale.trackers.tracked import (
     Points,
     Tracked,
@@ -56,9 +56,10 @@ def _run(path: Path, metrics: Sequence[str]) -> TrackedRun:
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     code: int | None = None
-    records = Records(path, run_frames)
-    for data in records:
-        record = Record.FromString(data)
+
+    def take(data: bytes) -> None:
+        nonlocal name, config, summary, code
+        record = message(Record, data)
         match record.WhichOneof("record_type"):
             case "run":
                 name = record.run.display_name or name
@@ -70,10 +71,12 @@ def _run(path: Path, metrics: Sequence[str]) -> TrackedRun:
             case "history":
                 for item in record.history.item:
                     if (key := _key(item)) in points:
-                        number = as_number(json.loads(item.value_json))
-                        points.add(key, record.history.step.num, number)
+                        points.add(key, record.history.step.num, as_number(_value(item)))
             case "exit":
                 code = record.exit.exit_code
+
+    records = Records(path, run_frames)
+    records.each(take)
     state = "without an end" if code is None else "finished" if code == 0 else "failed"
     return TrackedRun(
         id=run_id,
@@ -92,4 +95,11 @@ def _key(item: Any) -> str:
 
 
 def _values(items: Iterable[Any]) -> dict[str, Any]:
-    return {_key(item): json.loads(item.value_json) for item in items}
+    return {_key(item): _value(item) for item in items}
+
+
+def _value(item: Any) -> Any:
+    try:
+        return json.loads(item.value_json)
+    except RecursionError as error:
+        raise ValueError(f"{_key(item)} is nested too deeply") from error
