@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from bayescale.cards import ModelCard, load_card
 from bayescale.errors import TrustError
@@ -190,7 +191,8 @@ def test_check_and_fit_files_keep_what_was_stated(
     assert converted.json["conventions"]["params"] == "non_embedding"
 
     runs = read_runs(path, conventions={"params": "all"})
-    kept = replace(cerebras_posterior, runs=replace(runs, _arrays={}))
+    draws = xr.DataTree.from_dict({"posterior": cerebras_posterior.draws})  # of other runs
+    kept = replace(cerebras_posterior, runs=replace(runs, _arrays={}), tree=draws)
     assert open_posterior(save(kept, tmp_path / "fit.nc")).runs.conventions == runs.conventions
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from bayescale.cards import drift_frames, parse_card
+from bayescale.cards import drift_frames, has_checkpoints, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
@@ -222,8 +222,11 @@ def _damages(posterior: Posterior) -> Iterator[str]:
         for name in {"sigma", "nu"} & set(dataset) if group in ("posterior", DRIFTING) else ():
             if dataset[name].dtype.kind in "fiu" and not (dataset[name] > 0).all():
                 yield f"{name} of {group} is not above zero throughout"
-        if runs is not None and dataset.sizes.get("run", len(runs)) != len(runs):
-            yield f"{group} is of {dataset.sizes['run']} runs, not of {len(runs)}"
+        rows = 0 if runs is None else len(runs)
+        if runs is not None and group == "log_likelihood" and has_checkpoints(runs):
+            rows = len(np.unique(runs["run"]))  # rows that share a run have one density
+        if runs is not None and dataset.sizes.get("run", rows) != rows:
+            yield f"{group} is of {dataset.sizes['run']} runs, not of {rows}"
     if runs is None or DRIFTING not in tree.children:
         return
     walks = tree[DRIFTING].to_dataset()
