@@ -46,12 +46,16 @@ class Outcome(NamedTuple):
         error = _unwrapped(self.error)
         if isinstance(error, LostWorkerError):
             return str(error)
-        if isinstance(error, BrokenExecutor) or type(error).__name__ in LOST:
+        if _is_lost(error):
             return "its worker was lost"
         if isinstance(error, CancelledError):
             return "it was cancelled, or its cluster was closed or lost"
         first = str(error).strip().splitlines()
         return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    return isinstance(error, BrokenExecutor) or type(error).__name__ in LOST
 
 
 def _unwrapped(error: BaseException | None) -> BaseException | None:
@@ -97,7 +101,23 @@ def outcomes(
     """
     if executor is None:
         return _in_processes(tasks, workers or os.cpu_count() or 1)
-    return _as_they_come(tasks, range(len(tasks)), executor)
+    return _on_executor(tasks, executor)
+
+
+def _on_executor(tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
+    """Outcomes from the caller's executor; a task whose workers were lost goes once more, alone.
+
+    A cluster blames every task that a lost worker held, and its own retries may share a worker
+    with the one that ends it each time.
+    """
+    suspects = []
+    for outcome in _as_they_come(tasks, range(len(tasks)), executor):
+        if _is_lost(_unwrapped(outcome.error)):
+            suspects.append(outcome.index)
+        else:
+            yield outcome
+    for index in sorted(suspects):
+        yield from _as_they_come(tasks, [index], executor)
 
 
 def _as_they_come(

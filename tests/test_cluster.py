@@ -151,6 +151,32 @@ def test_fits_survive_a_worker_that_is_killed(client: Any, dask: Executor, tmp_p
         np.testing.assert_array_equal(kept.draws["alpha_C"], alone.draws["alpha_C"])  # type: ignore[union-attr]
 
 
+def test_a_task_that_only_shared_a_worker_with_another_is_not_blamed() -> None:
+    class KilledWorker(Exception):  # noqa: N818 (its name counts)
+        """As Dask names it."""
+
+    class Shares(Executor):
+        """Blames all that are under way when a worker ends."""
+
+        def __init__(self) -> None:
+            self.given: list[Any] = []
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+            future: Future = Future()
+            self.given.append(fn)
+            if len(self.given) <= 2 or fn is dying:
+                future.set_exception(KilledWorker("4 workers died"))
+            else:
+                future.set_result(fn(*args, **kwargs))
+            return future
+
+    executor = Shares()
+    told = {outcome.index: outcome for outcome in outcomes([dying, dict, list], executor)}
+    assert executor.given == [dying, dict, list, dying, dict]
+    assert (told[1].result, told[2].result) == ({}, [])
+    assert told[0].reason == "its worker was lost"
+
+
 def test_what_an_executor_cancels_is_told() -> None:
     class Closing(Executor):
         """Cancels all, as a client does whose scheduler is gone."""
