@@ -17,7 +17,7 @@ from scipy import stats
 from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
 from bayescale.inference.data import families, model_data
-from bayescale.inference.model import LevelAndShares, build_model
+from bayescale.inference.model import FromWhatIsLeft, LevelAndShares, build_model
 from bayescale.inference.symbolic import prior_mismatch
 from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
@@ -216,7 +216,7 @@ def test_a_law_without_terms_is_sampled_as_its_card_states_it() -> None:
     model = build_model(some_runs(), parse_card(text, law=bare))
     assert "log_terms" not in model.named_vars
     assert {variable.name for variable in model.free_RVs} == {
-        "E", "A", "alpha", "B", "beta", "sigma", "nu", "drift_flops", "drift_steps_flops",
+        "E", "A", "alpha", "B", "beta", "sigma", "nu", "drift_flops", "drift_steps",
     }  # fmt: skip
 
 
@@ -255,12 +255,49 @@ def test_drift_bends_the_mean_as_its_basis_says() -> None:
         outputs = [pointwise, *model.replace_rvs_by_values([*named, walk])]
     evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
     start = model.initial_point()
-    start["drift_steps_flops"] = np.linspace(-2, 3, basis.shape[1])
+    start["drift_steps_fromwhatisleft__"] = np.linspace(-2, 3, basis.shape[1])
     logp, *values, steps = evaluate(*[start[value.name] for value in model.value_vars])
     known = dict(zip((*card.law.coefficients, "sigma", "nu"), values, strict=True))
     sigma, nu = known.pop("sigma"), known.pop("nu")
     mean = np.log(card.law.loss(runs["params"], runs["tokens"], **known)) + basis @ steps
     np.testing.assert_allclose(logp, stats.t.logpdf(np.log(runs["loss"]), nu, mean, sigma))
+
+
+def test_steps_seen_from_what_is_left_are_standard_normal_whatever_the_law_is() -> None:
+    """Where scatter is normal: the density of their coordinates hangs on nothing else."""
+    runs, card = some_runs(9), card_with(dist="Normal", card="kaplan_irreducible")
+    assert not card.integrates_drift(runs)  # it goes along two axes
+    with build_model(runs, card) as model:
+        density = pytensor.function(model.value_vars, model.logp(), mode=PLAIN)
+    rng, start = np.random.default_rng(5), model.initial_point()
+    name = "drift_steps_fromwhatisleft__"
+    for _ in range(3):
+        elsewhere = {
+            key: value + 0.5 * rng.standard_normal(np.shape(value)) for key, value in start.items()
+        }
+
+        def at(steps: np.ndarray, other: dict[str, np.ndarray] = elsewhere) -> float:
+            point = other | {name: steps}
+            return float(density(*(point[value.name] for value in model.value_vars)))
+
+        for steps in 3 * rng.standard_normal((4, *start[name].shape)):
+            assert at(steps) - at(0 * steps) == pytest.approx(-(steps @ steps) / 2, abs=1e-6)
+
+
+def test_what_is_left_is_a_round_trip_of_the_volume_that_it_states() -> None:
+    transform, rng = FromWhatIsLeft(), np.random.default_rng(6)
+    x, root, pull = pytensor.tensor.dvector(), pytensor.tensor.dmatrix(), pytensor.tensor.dvector()
+    made = [
+        pytensor.function([x, root, pull], of(x, root, pull), mode=PLAIN, on_unused_input="ignore")
+        for of in (transform.forward, transform.backward, transform.log_jac_det)
+    ]
+    square = rng.standard_normal((4, 4))
+    about = np.linalg.cholesky(square @ square.T + np.eye(4)), rng.standard_normal(4)
+    forward, back, log_volume = (lambda point, of=of: of(point, *about) for of in made)
+    point = rng.standard_normal(4)
+    np.testing.assert_allclose(back(forward(point)), point)
+    jacobian = np.array([back(point + e) - back(point) for e in np.eye(4)])  # it is linear
+    assert log_volume(point) == pytest.approx(np.linalg.slogdet(jacobian)[1])
 
 
 def test_drift_integrated_out_gives_the_likelihood_of_a_gaussian_process() -> None:

@@ -18,8 +18,9 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     dict
         The law's inputs (run,), ``log_centre_<input>`` scalars of those that terms scale with,
         ``log_loss_observed`` (run,), ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step)
-        where the card has drift, or, where it is integrated out, ``drift_directions`` (run, run),
-        ``drift_variance`` (run,) and ``log_loss_rotated`` (run,) in place of these three;
+        where the card has drift, and the products ``drift_overlap`` (step, step) of all their
+        columns, or, where it is integrated out, ``drift_directions`` (run, run),
+        ``drift_variance`` (run,) and ``log_loss_rotated`` (run,) in place of these;
         ``log_first_<input>`` (smallest run), ``log_range_<input>`` and ``log_loss_centre``
         scalars where priors are relative to the runs; ``family_index`` (run,) where families
         are pooled; ``log_relative_size`` (run,) where the scatter shrinks, ``step_below`` and
@@ -44,6 +45,9 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         del data["relative_se"]
     else:
         data |= {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
+        if bases:
+            every = np.concatenate(list(bases.values()), axis=1)
+            data["drift_overlap"] = every.T @ every
     if card.noise.shrink is not None:
         size = np.array(log_size(inputs))
         data["log_relative_size"] = size - size.mean()

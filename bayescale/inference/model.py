@@ -4,7 +4,9 @@ Priors stay as the card states them; only the coordinates that the sampler moves
 chosen here. The size of each term at the runs' geometric mean is nearly independent of its
 exponent, where the coefficient itself is not; and when the loss is a sum of terms, its level
 is known far better than the shares, so those are sampled apart. Both changes of coordinates
-are volume-preserving or conditional on the exponent, so the prior needs no correction.
+are volume-preserving or conditional on the exponent, so the prior needs no correction. Steps of
+drift are sampled by how far they are from what the law leaves of the runs, in its own spread:
+law and drift can stand in for each other, and that is nearly independent of both.
 """
 
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pymc.distributions.transforms import Transform
+from pytensor.tensor.linalg import cholesky, solve_triangular
 from pytensor.tensor.special import logsumexp
 
 from bayescale import noise
@@ -23,7 +26,7 @@ from bayescale.laws import Balance, Constant, Onset
 from bayescale.likelihood import card_for, input_errors
 from bayescale.runs import Runs
 
-_ROTATED = ("drift_directions", "drift_variance", "log_loss_rotated")
+_NOT_OF_RUNS = ("drift_overlap", "drift_directions", "drift_variance", "log_loss_rotated")
 
 
 class LevelAndShares(Transform):
@@ -50,6 +53,35 @@ class LevelAndShares(Transform):
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Zero: the map preserves volume."""
         return pt.zeros_like(value[..., 0])
+
+
+class FromWhatIsLeft(Transform):
+    """Standard normal steps of a walk, seen from what normal scatter about the law leaves of them.
+
+    Given everything else their precision is P = L L' and their mean P^-1 b. The map is
+    z -> L' z - L^-1 b, which then is standard normal and independent of the rest, whatever the
+    law, the walk's size and the scatter are. It is exact as a change of coordinates where the
+    scatter is not normal, and close to independent.
+    """
+
+    name = "fromwhatisleft"
+    ndim_supp = 1
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """The distances of steps from what is left, in its spread."""
+        root, pull = inputs[-2:]
+        return pt.dot(root.T, value) - solve_triangular(root, pull, lower=True, b_ndim=1)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """The steps in units of the walk's size."""
+        root, pull = inputs[-2:]
+        away = value + solve_triangular(root, pull, lower=True, b_ndim=1)
+        return solve_triangular(root.T, away, lower=False, b_ndim=1)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Of the way back."""
+        diagonal: Any = pt.diagonal(inputs[-2])
+        return -pt.sum(pt.log(diagonal))
 
 
 def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
@@ -90,11 +122,12 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         coords["training_run"] = np.unique(runs["run"]).tolist()
     if card.drift is not None:
         coords["step"] = np.arange(2 * STEPS[card.drift.walk])
+        coords["any_step"] = [f"{axis} {i}" for axis in card.drift.along for i in coords["step"]]
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
     with pm.Model(coords=coords) as model:
         dims = (None, "run", ("run", "step"))
-        others: dict[str, Any] = dict.fromkeys(_ROTATED)
+        others: dict[str, Any] = dict.fromkeys(_NOT_OF_RUNS)
         data = {
             name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
             for name, value in model_data(runs, card, pool).items()
@@ -124,7 +157,9 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         else:
             errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
             blur = noise.input_spread(law, inputs, errors, by_run)
-            _likelihood(card, pt.log(loss) + _drift(card, data), blur, data)
+            known = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
+            log_loss = pt.log(loss)
+            _likelihood(card, log_loss + _drift(card, log_loss, known, data), known, blur, data)
     return model
 
 
@@ -251,22 +286,46 @@ def _variable(name: str, described: Described, data: dict[str, Any]) -> Any:
     return pm.Deterministic(name, factor * stated)
 
 
-def _drift(card: ModelCard, data: dict[str, Any]) -> Any:
+def _drift(card: ModelCard, log_loss: Any, known: dict[str, Any], data: dict[str, Any]) -> Any:
     """The law's error on log loss at the runs."""
-    total: Any = pt.constant(0.0)
-    for name, size in card.drift.parameters.items() if card.drift is not None else ():
-        axis = name.removeprefix("drift_")
-        q, typical = _variable(name, size, data), float(size.prior.frozen.ppf(0.5))
-        # half way between steps in units of q and absolute ones: runs may or may not show them
-        steps = pm.Normal(f"drift_steps_{axis}", sigma=pt.sqrt(q / typical), dims="step")
-        walk = pm.Deterministic(f"drift_walk_{axis}", pt.sqrt(q * typical) * steps, dims="step")
-        total += pt.dot(data[f"drift_basis_{axis}"], walk)
+    if card.drift is None:
+        return 0.0
+    sizes = {name.removeprefix("drift_"): _variable(name, size, data)
+             for name, size in card.drift.parameters.items()}  # fmt: skip
+    bases = {axis: data[f"drift_basis_{axis}"] for axis in sizes}
+    scatter = known["sigma"] ** 2 + pt.mean(data["relative_se"] ** 2)
+    if "nu" in known:  # what a run tells of its mean, as the variance of a normal one
+        scatter = scatter * (known["nu"] + 3) / (known["nu"] + 1)
+    left = (data["log_loss_observed"] - log_loss) / scatter
+    pull = pt.concatenate([q * pt.dot(bases[axis].T, left) for axis, q in sizes.items()])
+    n = 2 * STEPS[card.drift.walk]
+    each = pt.repeat(pt.stack(list(sizes.values())), n)
+    precision = pt.eye(n * len(sizes)) + each[:, None] * data["drift_overlap"] * each / scatter
+    steps: Any = pm.CustomDist(
+        "drift_steps", cholesky(precision), pull, logp=_standard, random=_draw_standard,
+        signature="(k,k),(k)->(k)", dims="any_step", default_transform=FromWhatIsLeft(),
+    )  # fmt: skip
+    total: Any = 0.0
+    for i, (axis, q) in enumerate(sizes.items()):
+        own = q * steps[i * n : (i + 1) * n]
+        total += pt.dot(bases[axis], pm.Deterministic(f"drift_walk_{axis}", own, dims="step"))
     return total
 
 
-def _likelihood(card: ModelCard, log_loss: Any, blur: Any, data: dict[str, Any]) -> None:
+def _standard(value: Any, root: Any, pull: Any) -> Any:
+    """Standard normal: what the runs leave of steps is a matter of coordinates alone."""
+    standard: Any = pm.logp(pm.Normal.dist(), value)
+    return standard.sum()
+
+
+def _draw_standard(root: Any, pull: Any, rng: Any = None, size: Any = None) -> Any:
+    return rng.standard_normal(pull.shape)
+
+
+def _likelihood(
+    card: ModelCard, log_loss: Any, known: dict[str, Any], blur: Any, data: dict[str, Any]
+) -> None:
     """The runs' scatter, wider by the variance that errors of their scales make."""
-    known = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
     sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
     if "shrink" in known:
         sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])
