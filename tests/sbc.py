@@ -22,7 +22,7 @@ from bayescale import noise
 from bayescale.cards import ModelCard, drift_bases
 from bayescale.inference.diagnostics import gate
 from bayescale.inference.sample import compiled_model, sample
-from bayescale.likelihood import input_errors, log_size
+from bayescale.likelihood import card_for, input_errors, log_size
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import scatter_of_runs
 from bayescale.runs import Runs
@@ -160,8 +160,9 @@ def calibration_ranks(
     for i in range(DATA_SETS):
         truth = {name: values[i] for name, values in truths.items()}
         runs = simulator(card, truth, seed + 1 + i)
-        drawn = posterior_quantities(card, runs, seed + 1 + i)
-        true = ranked_quantities(card, runs, truth)
+        used = card_for(runs, card)
+        drawn = posterior_quantities(used, runs, seed + 1 + i)
+        true = ranked_quantities(used, runs, truth)
         ranks.append({name: (draws < true[name]).sum() for name, draws in drawn.items()})
     return {name: np.array([rank[name] for rank in ranks]) for name in ranks[0]}
 
