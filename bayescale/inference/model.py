@@ -80,8 +80,8 @@ class FromWhatIsLeft(Transform):
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Of the way back."""
-        diagonal: Any = pt.diagonal(inputs[-2])
-        return -pt.sum(pt.log(diagonal))
+        logs: Any = pt.log(pt.diagonal(inputs[-2]))
+        return -logs.sum()
 
 
 def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
