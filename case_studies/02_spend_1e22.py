@@ -20,7 +20,7 @@
 # 5.7B and 46B, and the choice gives up 0.02 nats in expectation, as if a fifth of the compute were
 # wasted. The two laws disagree, 30B against 7B, and following the wrong one wastes 43 to 78 %. If
 # a trillion tokens are to be served, 3.0B on 221B, with the laws of one mind. One pilot of 5e20
-# FLOP, 2.0B on 41B tokens, should bring the standard error of the loss from 3.8 % to 2.3 %. Three
+# FLOP, 2.0B on 41B tokens, should bring the standard error of the loss from 3.6 % to 2.3 %. Three
 # larger runs that the fit never saw, of 1.4B and 6.9B, all ended inside their 90 % intervals.
 #
 # Data: the RedPajama runs of Gadre et al. 2024 (arXiv 2403.08540), found through the environment
