@@ -209,6 +209,16 @@ def test_records_whose_checksums_fit_but_that_say_nothing(name: str, tmp_path: P
     assert told.endswith("restore the file, or take it out of the folder")
 
 
+@pytest.mark.parametrize("kind", [20, 99])
+def test_a_tensor_of_an_unknown_type(kind: int, tmp_path: Path) -> None:
+    event_pb2 = pytest.importorskip("tensorboard.compat.proto.event_pb2")
+    event = event_pb2.Event(step=1)
+    event.summary.value.add(tag=LOSS).tensor.dtype = kind
+    data = event.SerializeToString()
+    told = says("tensorboard", b"\1" + data, tmp_path)
+    assert f"a tensor of type {kind}: " in told
+
+
 def test_a_record_that_claims_more_than_there_is_memory_for(tmp_path: Path) -> None:
     length = (2**62).to_bytes(8, "little")
     data = length + tracked._masked(length) + b"no more"
@@ -278,6 +288,8 @@ def test_values_that_a_posterior_file_cannot_have(tmp_path: Path) -> None:
     tree = hostile._trees(tmp_path)[0].copy(deep=True)
     for group, name in (("posterior", "C_c"), ("leave_one_out", "expected")):
         tree[group] = hostile.xr.DataTree(tree[group].to_dataset().drop_vars(name))
+    noise = tree["posterior"].to_dataset()
+    tree["posterior"] = hostile.xr.DataTree(noise.assign(nu=noise["nu"].astype(str)))
     draws = tree["posterior_drifting"].to_dataset()
     short = draws["drift_walk_flops"].isel(step=slice(3))
     draws = draws.drop_dims("step").assign(
@@ -289,6 +301,7 @@ def test_values_that_a_posterior_file_cannot_have(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "fit.nc does not hold what fits hold:\n"
         "  - posterior has no C_c\n"
+        "  - nu of posterior is not numbers but <U32\n"
         "  - alpha_C of posterior_drifting is not numbers but <U32\n"
         "  - leave_one_out has no expected\n"
         "  - drift_walk_flops of posterior_drifting has 3 steps, not 12"

@@ -246,6 +246,8 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
         draws |= {f"{name}_spread": each for name in card.family}
         draws |= {f"{name}_by_family": (*each, "family") for name in card.family}
     axes = () if card.drift is None else card.drift.along
+    # noise that this log had no use for is in the card alone
+    draws |= {name: each for name in card.noise.parameters if name in posterior.draws}
     walks = {f"drift_{axis}": each for axis in axes}
     walks |= {f"drift_walk_{axis}": (*each, "step") for axis in axes}
     of_runs = ("elpd", "pareto_k", "p_value", "expected", "surprising", "influential")

@@ -92,8 +92,8 @@ def _scalar(value: Any) -> float | None:
 
     try:
         number = make_ndarray(value.tensor)
-    except TypeError as error:  # of a type that it does not know
-        raise ValueError(str(error)) from error
+    except (TypeError, KeyError) as error:  # of a type that it does not know
+        raise ValueError(f"a tensor of type {value.tensor.dtype}: {error}") from error
     return float(number) if number.size == 1 and number.dtype.kind in "fiu" else None
 
 
