@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,11 +44,11 @@ MINE = Law(name="kaplan_compute", inputs=("flops",), coefficients=("C_c", "alpha
 QUICK: dict[str, Any] = {"draws": 400, "tune": 300}
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
+@contextmanager
+def two_workers() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         distributed.Client(cluster) as client,
@@ -55,11 +56,18 @@ def client() -> Iterator[Any]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def dask() -> Iterator[Executor]:
+    """As the documentation says."""
+    with two_workers() as client:
+        yield client.get_executor(pure=False)
+
+
 @pytest.fixture
-def dask(client: Any) -> Executor:
-    """As the documentation says: with whichever workers were lost back in place."""
-    client.wait_for_workers(2)
-    return client.get_executor(pure=False)
+def client() -> Iterator[Any]:
+    """A cluster of its own, for a test that costs it workers."""
+    with two_workers() as client:
+        yield client
 
 
 def test_a_backtest_scores_alike_wherever_it_runs(dask: Executor) -> None:
@@ -75,8 +83,8 @@ def test_a_failing_refit_costs_no_other(dask: Executor) -> None:
     assert len(result.samples) == len(result.cutoffs) - 1
 
 
-def test_a_refit_that_ends_every_worker_is_told_and_costs_no_other(dask: Executor) -> None:
-    result = backtest(LOG, BOTH, refit=dying, executor=dask)
+def test_a_refit_that_ends_every_worker_is_told_and_costs_no_other(client: Any) -> None:
+    result = backtest(LOG, BOTH, refit=dying, executor=client.get_executor(pure=False))
     assert [tuple(m) for m in result.missing] == [(LAW, LOG["flops"][5], "its worker was lost")]
     assert len(result.samples) == 2 * len(result.cutoffs) - 1
 
@@ -124,22 +132,22 @@ def sleepers(dask_scheduler: Any) -> list[str]:
     return [key for key in dask_scheduler.tasks if key.startswith("sleep-")]
 
 
-def test_results_come_as_they_end_and_the_rest_can_be_left(client: Any, dask: Executor) -> None:
+def test_results_come_as_they_end_and_the_rest_can_be_left(client: Any) -> None:
     slow = [partial(time.sleep, seconds) for seconds in (20, 0.01, 20, 20)]
     began = time.monotonic()
-    coming = outcomes(slow, dask)
+    coming = outcomes(slow, client.get_executor(pure=False))
     assert next(coming).index == 1
     coming.close()  # type: ignore[attr-defined]
     assert time.monotonic() - began < 10
     while client.run_on_scheduler(sleepers):
         assert time.monotonic() - began < 10, "what nobody waits for is still there"
         time.sleep(0.05)
-    client.restart()  # rather than wait for the sleeper
 
 
-def test_fits_survive_a_worker_that_is_killed(client: Any, dask: Executor, tmp_path: Path) -> None:
+def test_fits_survive_a_worker_that_is_killed(client: Any, tmp_path: Path) -> None:
     """Each is the fit that it would be alone, and is kept."""
-    coming = fit_many(LOGS, LAW, folder=tmp_path, executor=dask, **QUICK)
+    executor = client.get_executor(pure=False)
+    coming = fit_many(LOGS, LAW, folder=tmp_path, executor=executor, **QUICK)
     fitted = [next(coming)]
     victim = next(iter(client.run(os.getpid).values()))
     os.kill(victim, signal.SIGKILL)
