@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from bayescale.trackers import (
     read_wandb,
 )
 from bayescale.trackers.choice import NAMES
+from bayescale.trackers.tracked import flattened
 
 LOG = written.log_of(5)
 MLFLOW = {"params": "params.n_params", "tokens": f"metrics.{TOKENS}"}
@@ -573,6 +575,18 @@ def test_a_project_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert wrong(import_runs, "team/empty", choice, tracker="wandb") == (
         "Weights & Biases team/empty holds no runs: name what holds some"
+    )
+
+
+def test_settings_that_hold_themselves() -> None:
+    shared: dict[str, Any] = {"width": 64}
+    twice = {"one": shared, "other": {"same": shared}}  # which is not without end
+    assert flattened(twice, "config.") == {"config.one.width": 64, "config.other.same.width": 64}
+    shared["all"] = twice
+    with pytest.raises(TrackerError) as caught:
+        flattened(twice, "config.")
+    assert str(caught.value) == (
+        "config.other.same.all holds itself, so it has no end: take it out of the settings"
     )
 
 

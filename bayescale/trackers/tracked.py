@@ -109,17 +109,39 @@ class Tracked:
 
 
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Nested values by their path, with dots: ``config.model.width``."""
+    """Nested values by their path, with dots: ``config.model.width``.
+
+    Raises
+    ------
+    TrackerError
+        If they hold themselves, and so have no end.
+    """
     flat: dict[str, Any] = {}
-    left = [(prefix, values)]  # not by recursion, which files could drive too deep
+    seen: set[int] = set()
+    left: list[tuple[str, Any, Any]] = [(prefix, values, None)]  # by recursion, files go too deep
     while left:
-        before, inside = left.pop()
+        before, inside, above = left.pop()
+        here = (inside, above)
+        seen.add(id(inside))
         for key, value in inside.items():
-            if isinstance(value, Mapping):
-                left.append((f"{before}{key}.", value))
-            else:
+            if not isinstance(value, Mapping):
                 flat[f"{before}{key}"] = value
+            elif id(value) in seen and _is_within(value, here):
+                raise TrackerError(
+                    f"{before}{key} holds itself, so it has no end: take it out of the settings"
+                )
+            else:
+                left.append((f"{before}{key}.", value, here))
     return flat
+
+
+def _is_within(value: Any, here: Any) -> bool:
+    """Whether a value is one of those that lead here: each with the one that holds it."""
+    while here is not None:
+        if here[0] is value:
+            return True
+        here = here[1]
+    return False
 
 
 def as_number(value: Any) -> float | None:
