@@ -318,6 +318,21 @@ def test_losses_that_a_posterior_file_cannot_have(tmp_path: Path) -> None:
         fit_from(tree, (), "fit.nc")
 
 
+def test_a_run_whose_shift_of_coefficients_is_unknown(tmp_path: Path) -> None:
+    """As draws leave it that are all one value: they have no deviation to be counted in."""
+    from bayescale.posterior import surprising_runs
+    from bayescale.posterior.files import fit_from
+
+    tree = hostile._trees(tmp_path)[0].copy(deep=True)
+    found = tree["leave_one_out"].to_dataset()
+    found["shift"] = found["shift"] * float("nan")
+    found["surprising"] = abs(found["surprising"]) > -1
+    tree["leave_one_out"] = hostile.xr.DataTree(found)
+    flagged = surprising_runs(fit_from(tree, (), "fit.nc"))
+    assert len(flagged) == found.sizes["run"]
+    assert flagged["moves"].isna().all()
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
 def test_a_card_whose_numbers_or_nesting_have_no_end(text: str, tmp_path: Path) -> None:
     told = says("card", b"low = " + text.encode(), tmp_path)

@@ -278,14 +278,15 @@ def surprising_runs(posterior: Posterior) -> pd.DataFrame:
     if "leave_one_out" not in posterior.tree.children or posterior.runs is None:
         return pd.DataFrame(columns=columns)
     loo = posterior.tree["leave_one_out"].to_dataset()
-    largest = abs(loo["shift"]).argmax("coefficient")
+    shift = abs(loo["shift"])
+    largest = shift.fillna(-1.0).argmax("coefficient")  # of draws that never move it is NaN
     frame = pd.DataFrame(
         {
             "run_id": posterior.runs["run_id"],
             "loss": posterior.runs["loss"],
             "expected": loo["expected"].values,
             "p_value": loo["p_value"].values,
-            "moves": abs(loo["shift"]).max("coefficient").values,
+            "moves": shift.max("coefficient").values,
             "moves_coefficient": loo["coefficient"].values[largest.values].astype(str),
             "surprising": loo["surprising"].values.astype(bool),
             "influential": loo["influential"].values.astype(bool),
