@@ -18,11 +18,12 @@ from tracked import LOSS, SMALL, TOKENS
 
 from bayescale.cards import card_names, cards_folder, load_card
 from bayescale.errors import BayescaleError
-from bayescale.forecast import forecast
+from bayescale.forecast import forecast, forecast_table
 from bayescale.inference.sample import fit
 from bayescale.posterior import Fit, open_posterior, save, summarise
 from bayescale.posterior.files import fit_from
 from bayescale.runs import read_runs
+from bayescale.runs.planned import read_planned
 from bayescale.trackers import Choice, import_runs
 
 KEPT = Path(__file__).parent / "formats" / "format_1_version_0.1.0.nc"
@@ -85,6 +86,18 @@ def _log(ending: str, data: bytes, folder: Path) -> None:
     path = folder / f"runs.{ending}"
     path.write_bytes(data)
     read_runs(path, missing="keep")
+
+
+def _plans(folder: Path) -> list[bytes]:
+    return [b"name,params,tokens\na,1B,20B\nb,7e10,1.4T\n", b"flops\n1e22\n1e24\n"]
+
+
+def _plan(data: bytes, folder: Path) -> None:
+    path = folder / "planned.csv"
+    path.write_bytes(data)
+    fitted, planned = _small_fit(), read_planned(path)
+    table = forecast_table(fitted, **planned.scales, allow_unconverged=True)
+    planned.beside(table)
 
 
 def _cards(folder: Path) -> list[bytes]:
@@ -457,6 +470,7 @@ DOORS: dict[str, Door] = {
     "log csv": Door(partial(_logs, "csv"), partial(_log, "csv")),
     "log jsonl": Door(partial(_logs, "jsonl"), partial(_log, "jsonl")),
     "log parquet": Door(partial(_logs, "parquet"), partial(_log, "parquet")),
+    "planned runs": Door(_plans, _plan),
     "card": Door(_cards, _card),
     "posterior file": Door(_posteriors, _posterior),
     "posterior parts": Door(_parts, _part),

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ from scipy import stats
 from bayescale.cards import load_card
 from bayescale.decide.allocate import allocate
 from bayescale.decide.beliefs import Beliefs, greedy
-from bayescale.decide.candidates import read_candidates
 from bayescale.decide.next_run import next_run
 from bayescale.errors import DecisionError, LawError
 from bayescale.inference.sample import refit
@@ -126,28 +124,6 @@ def test_candidates_come_from_a_grid_where_none_are_named(chinchilla_posterior: 
     assert best.is_monotonic_decreasing
     assert (frame["sd_after"] <= frame["sd_before"]).all()
     assert result.batch["flops"].sum() <= 1e22 * (1 + 1e-9)
-
-
-def test_candidates_are_read_as_people_write_them(tmp_path: Path) -> None:
-    path = tmp_path / "runs.csv"
-    path.write_text("name,params,tokens\na,1B,20B\nb,500M,1e11\n")
-    frame = read_candidates(path)
-    assert frame.to_dict(orient="list") == {"params": [1e9, 5e8], "tokens": [2e10, 1e11]}
-    path.write_text("params,tokens\n1B,many\n-2,20B\n")
-    with pytest.raises(DecisionError) as caught:
-        read_candidates(path)
-    assert str(caught.value) == (
-        "runs.csv cannot be used:\n"
-        "  - row 2, params is '-2', but it must be finite and greater than zero\n"
-        "  - row 1, tokens is 'many', which is not a size: write a number, with K, M, B or T after "
-        "it if you like, for example 70B, 1.4T or 5.76e23"
-    )
-    path.write_text("size\n1B\n")
-    with pytest.raises(DecisionError) as caught:
-        read_candidates(path)
-    assert str(caught.value) == (
-        "runs.csv has no column params, tokens or flops, but size: name them so"
-    )
 
 
 @pytest.mark.slow

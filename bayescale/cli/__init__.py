@@ -12,7 +12,17 @@ import sys
 
 import typer
 
-from bayescale.cli import cards, deciding, fits, importing, logs, pages, scenarios, trusting
+from bayescale.cli import (
+    cards,
+    deciding,
+    fits,
+    forecasting,
+    importing,
+    logs,
+    pages,
+    scenarios,
+    trusting,
+)
 from bayescale.cli.writing import BAD_INPUT
 from bayescale.errors import BayescaleError
 
@@ -20,7 +30,8 @@ __all__ = ["app", "main"]
 
 COMMANDS = {
     "Runs": (fits.demo, importing.import_, logs.check, logs.simulate),
-    "Fits": (fits.fit, fits.fit_many, fits.summary, fits.forecast, fits.reproduce),
+    "Fits": (fits.fit, fits.fit_many, fits.summary, fits.reproduce),
+    "Forecasts": (forecasting.forecast, forecasting.forecast_many),
     "Trust": (trusting.trust, trusting.backtest, trusting.compare, trusting.cross_check),
     "Decisions": (deciding.allocate, deciding.data, deciding.next_run),
     "Scenarios": (scenarios.prune, scenarios.perceptron, scenarios.emerge),

@@ -143,10 +143,14 @@ def next_run(
 ) -> None:
     """Which small run, bought now, would tell most of a larger one for its price."""
     spend = parse_size(budget, "--budget")
-    from bayescale.decide.candidates import read_candidates
-    from bayescale.decide.next_run import next_run as choose_next
+    import pandas as pd
 
-    listed_runs = None if candidates is None else read_candidates(candidates)
+    from bayescale.decide.next_run import next_run as choose_next
+    from bayescale.runs.planned import read_planned
+
+    listed_runs = None
+    if candidates is not None:
+        listed_runs = pd.DataFrame(dict(read_planned(candidates).scales))
     fitted = open_fit(fit_file, law)
     result = choose_next(
         fitted,

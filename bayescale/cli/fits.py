@@ -1,4 +1,4 @@
-"""Fits: made, read again, and asked for a larger run's loss."""
+"""Fits: made, of one log or of many, read again, and made again."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,35 +8,30 @@ from typing import Annotated, Any
 import typer
 
 from bayescale.cli.options import (
-    Allow,
     Cards,
     Chains,
     Columns,
     Convert,
     Draws,
     Exclude,
-    Family,
     FitFile,
     Json,
     LawNames,
     Missing,
     MissingRows,
-    NoDrift,
     OwnLaws,
     PoolFamilies,
     Robust,
     RunLog,
     Seed,
     Stated,
-    Tolerance,
     Tune,
     Units,
     Weights,
     Workers,
 )
 from bayescale.cli.reading import open_fit, own_laws, read_log, shares_of, to_fit
-from bayescale.cli.writing import BAD_INPUT, exit_untrusted, tell, told_note, told_of
-from bayescale.units import parse_size
+from bayescale.cli.writing import BAD_INPUT, exit_untrusted, tell, told_of
 
 
 def demo(
@@ -115,6 +110,12 @@ def fit(
     exit_untrusted(fitted.diagnostics["passed"])
 
 
+def _example(inputs: "Sequence[str]") -> str:
+    sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
+    named = {name.replace("_", "-"): sizes[name] for name in inputs if name in sizes}
+    return " ".join(f"--{name} {size}" for name, size in named.items())
+
+
 def summary(
     fit_file: FitFile, law: OwnLaws = None, robust: Robust = False, json_: Json = False
 ) -> None:
@@ -137,79 +138,6 @@ def summary(
     }
     tell(answer, "\n".join(lines).rstrip(), json_)
     exit_untrusted(fitted.diagnostics["passed"])
-
-
-def forecast(
-    fit_file: FitFile,
-    params: Annotated[str | None, typer.Option("--params", help="For example 70B.")] = None,
-    tokens: Annotated[str | None, typer.Option("--tokens", help="For example 1.4T.")] = None,
-    flops: Annotated[
-        str | None, typer.Option("--flops", help="A budget, for example 5.76e23.")
-    ] = None,
-    unique_tokens: Annotated[
-        str | None,
-        typer.Option("--unique-tokens", help="How many of the tokens are unique; else all."),
-    ] = None,
-    kept_fraction: Annotated[
-        float | None,
-        typer.Option("--kept-fraction", help="The share of the data that is kept; else all."),
-    ] = None,
-    lm_loss: Annotated[
-        float | None,
-        typer.Option("--lm-loss", help="For the law downstream: the language model's loss."),
-    ] = None,
-    target: Annotated[
-        float | None, typer.Option("--target", help="A loss: how likely is one below it?")
-    ] = None,
-    family: Family = None,
-    tolerance: Tolerance = 0.02,
-    law: OwnLaws = None,
-    no_drift: NoDrift = False,
-    robust: Robust = False,
-    allow_unconverged: Allow = False,
-    json_: Json = False,
-) -> None:
-    """The loss of a larger run: the mean of runs, one new run, and whether to trust it."""
-    scales = {
-        name: parse_size(text, f"--{name}")
-        for name, text in {
-            "params": params,
-            "tokens": tokens,
-            "flops": flops,
-            "unique-tokens": unique_tokens,
-        }.items()
-        if text is not None
-    }
-    scales = {name.replace("-", "_"): value for name, value in scales.items()}
-    from bayescale.forecast import forecast as forecast_loss
-    from bayescale.trust.resampling import resampling_notes, widen
-
-    fitted = open_fit(fit_file, law)
-    exact = no_drift or robust
-    notes = resampling_notes(fitted) if exact and not robust else ()
-    result = forecast_loss(
-        widen(fitted) if robust else fitted,
-        **scales,
-        kept_fraction=kept_fraction,
-        lm_loss=lm_loss,
-        target=target,
-        tolerance=tolerance,
-        family=family,
-        drift=not exact,
-        allow_unconverged=allow_unconverged,
-    )
-    answer = result.to_json() | {
-        "robust": robust,
-        "warnings": [note._asdict() for note in notes],
-    }
-    tell(answer, "\n".join([str(result), *map(told_note, notes)]), json_)
-    exit_untrusted(fitted.diagnostics["passed"])
-
-
-def _example(inputs: "Sequence[str]") -> str:
-    sizes = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
-    named = {name.replace("_", "-"): sizes[name] for name in inputs if name in sizes}
-    return " ".join(f"--{name} {size}" for name, size in named.items())
 
 
 def fit_many(

@@ -1,15 +1,11 @@
-"""Runs that could be trained: read from a file, checked, or laid out as a grid."""
-
-from pathlib import Path
+"""Runs that could be trained: checked, or laid out as a grid."""
 
 import numpy as np
 import pandas as pd
 
-from bayescale.errors import MOST_LISTED, DecisionError, UnitError, collected, listed
+from bayescale.errors import DecisionError, collected, listed
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, splits
 from bayescale.posterior import Fit
-from bayescale.runs.files import load_table
-from bayescale.units import parse_size
 from bayescale.verdict import sizes
 
 GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
@@ -17,43 +13,6 @@ GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
 
 WITHOUT_RUNS = 1000.0
 """Times by which the smallest candidate is below the budget, where no runs say how small."""
-
-
-def read_candidates(path: str | Path) -> pd.DataFrame:
-    """Candidate runs from a CSV, Parquet or JSON-lines file, in raw counts.
-
-    Parameters
-    ----------
-    path : path
-        With a header out of ``params``, ``tokens`` and ``flops``; sizes as people write them.
-
-    Raises
-    ------
-    RunLogError
-        If the file cannot be read.
-    DecisionError
-        If it has none of these columns, or a cell is no size.
-    """
-    raw, name = load_table(path)
-    columns = [column for column in raw if column in ("params", "tokens", "flops")]
-    if not columns:
-        raise DecisionError(
-            f"{name} has no column params, tokens or flops, but {', '.join(map(str, raw))}: name "
-            "them so"
-        )
-    values: dict[str, list[float]] = {str(column): [] for column in columns}
-    problems = []
-    for column in columns:
-        for row, cell in enumerate(raw[column], 1):
-            try:
-                values[column].append(parse_size(cell, f"row {row}, {column}"))
-            except UnitError as error:
-                problems.append(str(error))
-    if problems:
-        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
-        shown += [f"and {more} more"] * (more > 0)
-        raise DecisionError(collected(f"{name} cannot be used:", shown))
-    return pd.DataFrame(values)
 
 
 def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> pd.DataFrame:
