@@ -14,6 +14,7 @@ import pymc as pm
 import pytest
 
 from bayescale.cards import load_card
+from bayescale.datasets import load
 from bayescale.inference import machine as rooms
 from bayescale.inference.data import model_data
 from bayescale.inference.machine import machine
@@ -108,6 +109,34 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
         for mine, other in zip(density(ours, point), density(theirs, point), strict=True):
             np.testing.assert_allclose(mine, other, rtol=1e-12)
         np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=1e-12)
+
+
+def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:
+    made = machine(tiny, folder=tmp_path).with_data(y=np.array([0.5, 1.5, 2.5]))
+    eased = made.at_ease()
+    root, centre = eased.linear[:, :-1], eased.linear[:, -1]
+    assert centre == pytest.approx(4.5 / 4)  # three observations and the prior, all of one weight
+    assert root == pytest.approx(4**-0.5)
+    for z in (np.array([0.3]), np.array([-2.0])):
+        value, slope = made.density(centre + root @ z)
+        assert eased.density(z)[0] == pytest.approx(value, rel=1e-12)
+        assert eased.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
+        assert stored(eased, z) == pytest.approx(stored(made, centre + root @ z), rel=1e-12)
+
+
+def test_chains_start_where_their_draws_will_lie(tmp_path: Path) -> None:
+    """With drift too, although from the prior's centre the way there is long."""
+    card, runs = load_card("chinchilla"), load("chinchilla")
+    made = machine(lambda: build_model(runs, card), folder=tmp_path)
+    plain = made.with_data(**model_data(runs, card))
+    eased = plain.at_ease()
+    size = plain.places["drift_flops_log__"]
+    middle = np.zeros(eased.n_dim)
+    middle[size] = plain.prior_centre()[size]
+    top = eased.density(middle)[0]
+    for seed in range(4):
+        assert eased.density(eased.initial_point_func(seed))[0] > top - 100
+        assert plain.density(plain.initial_point_func(seed))[0] < top - 1000
 
 
 def test_a_later_process_draws_the_same_without_building_the_model(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from bayescale.inference.coordinates import APART, OFF, about_the_top, climbed, kinds
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _SOURCE = '''\
 """Made by bayescale: the density of one model and what is stored of it, for numba to keep."""
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
 
@@ -56,25 +57,55 @@ number, numbers, anything = types.int64, types.CPointer(types.double), types.voi
 density_inner = stored_inner = start_inner = None  # what is compiled knows them already
 
 
-def density(dim, x_, gradient_, value_, data_):
-    try:
-        data = carray(data_, ({n_data},), np.int64)
-        x, gradient = carray(x_, ({n_dim},)), carray(gradient_, ({n_dim},))
-        value, slopes = density_inner(x{density_arguments})
-        carray(value_, (1,))[0] = value[()]
-        finite = np.isfinite(value[()])
+@njit(inline="always")
+def point_at(z, x, data):
+    if data[{linear} + 1] == 0:  # no coordinates but the model's own
+        for i in range({n_dim}):
+            x[i] = z[i]
+        return
+    by = carray(pointer(data[{linear}]), ({n_dim}, {n_dim} + 1), np.float64)
+    for i in range({n_dim}):
+        x[i] = by[i, {n_dim}]
+        for j in range({n_dim}):
+            x[i] += by[i, j] * z[j]
+
+
+@njit(inline="always")
+def slopes_at(slopes, gradient, data):
+    if data[{linear} + 1] == 0:
         for i in range({n_dim}):
             gradient[i] = slopes[i]
-            finite &= np.isfinite(slopes[i])
+        return
+    by = carray(pointer(data[{linear}]), ({n_dim}, {n_dim} + 1), np.float64)
+    for j in range({n_dim}):
+        gradient[j] = 0.0
+        for i in range({n_dim}):
+            gradient[j] += by[i, j] * slopes[i]
+
+
+def density(dim, z_, gradient_, value_, data_):
+    try:
+        data = carray(data_, ({n_data},), np.int64)
+        z, gradient = carray(z_, ({n_dim},)), carray(gradient_, ({n_dim},))
+        x = np.empty({n_dim})
+        point_at(z, x, data)
+        value, slopes = density_inner(x{density_arguments})
+        carray(value_, (1,))[0] = value[()]
+        slopes_at(slopes, gradient, data)
+        finite = np.isfinite(value[()])
+        for i in range({n_dim}):
+            finite &= np.isfinite(gradient[i])
         return 0 if finite else 3
     except Exception:
         return 1
 
 
-def stored(dim, n_stored, x_, out_, data_):
+def stored(dim, n_stored, z_, out_, data_):
     try:
         data = carray(data_, ({n_data},), np.int64)
-        x, out = carray(x_, ({n_dim},)), carray(out_, ({n_stored},))
+        z, out = carray(z_, ({n_dim},)), carray(out_, ({n_stored},))
+        x = np.empty({n_dim})
+        point_at(z, x, data)
         (values,) = stored_inner(x{stored_arguments})
         for i in range({n_stored}):
             out[i] = values[i]
@@ -109,10 +140,14 @@ def compiled():
 class Machine(CompiledPyMCModel):
     """What nutpie samples from: functions by their addresses, and the data that they read.
 
-    ``user_data`` holds, for each array of ``shared_data`` in turn, its address and its shape.
+    ``user_data`` holds, for each array of ``shared_data`` in turn, its address and its shape, and
+    those of ``linear`` last: of coordinates, see :meth:`at_ease`. ``places`` are those of variables
+    among the model's own coordinates.
     """
 
     start_func: Any = None
+    places: Mapping[str, slice] = field(default_factory=dict)
+    linear: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def with_data(self, **updates: Any) -> "Machine":
         """The same functions on other data; the lengths of arrays may change.
@@ -131,10 +166,65 @@ class Machine(CompiledPyMCModel):
             if new.ndim != old.ndim:
                 raise ValueError(f"{name} has {new.ndim} dimensions, but must have {old.ndim}")
             data[name] = new
-        words = [word for array in data.values() for word in (array.ctypes.data, *array.shape)]
+        return replace(self, shared_data=data)._in(np.zeros((0, self.n_dim + 1)))
+
+    def at_ease(self) -> "Machine":
+        """The same, in coordinates in which chains find their way soonest, and started in them.
+
+        Itself where there are too many coordinates to turn.
+        """
+        plain = self.initial_point_func
+        free, off, steps = kinds(self.places, self.n_dim)
+
+        def without_drift(point: np.ndarray) -> np.ndarray:
+            return np.where(off, OFF, np.where(steps, 0.0, point))
+
+        about = about_the_top(self.density, without_drift(self.prior_centre()), free)
+        if about is None:
+            return self
+
+        def begin(seed: Any) -> np.ndarray:
+            rng, point = np.random.default_rng(seed), plain(seed)
+            top = climbed(self.density, without_drift(point), free)
+            away = rng.standard_normal(self.n_dim)
+            seen = about.of(np.where(free, top, point)) + np.where(free, APART * away, 0.0)
+            return np.where(steps, away, seen)
+
+        turned = self._in(np.column_stack([about.root, about.centre]))
+        return replace(turned, initial_point_func=begin)
+
+    def _in(self, linear: np.ndarray) -> "Machine":
+        """The same in linear coordinates: root and centre, or no rows, for the model's own."""
+        arrays = (*self.shared_data.values(), linear)
+        words = [word for array in arrays for word in (array.ctypes.data, *array.shape)]
         there = np.array(words, dtype=np.int64)
-        begin = _start(self.start_func, self.n_dim, there)
-        return replace(self, shared_data=data, user_data=there, initial_point_func=begin)
+        made = replace(self, user_data=there, linear=linear)
+        return replace(made, initial_point_func=made._begin)
+
+    def density(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log density and gradient, in the coordinates that it is in; -inf where there is none."""
+        value, gradient = ctypes.c_double(), np.zeros(self.n_dim)
+        point = np.ascontiguousarray(point, dtype=float)
+        number, anything = ctypes.c_uint64, ctypes.c_void_p
+        code: Any = self.compiled_logp_func
+        call = ctypes.CFUNCTYPE(ctypes.c_int64, number, *[anything] * 4)(code.address)
+        ended = call(
+            self.n_dim, point.ctypes.data, gradient.ctypes.data, ctypes.addressof(value),
+            self.user_data.ctypes.data,
+        )  # fmt: skip
+        return (value.value, gradient) if ended == 0 else (-np.inf, np.zeros(self.n_dim))
+
+    def prior_centre(self) -> np.ndarray:
+        """The prior's centre for these data, in the model's own coordinates."""
+        point = np.empty(self.n_dim)
+        call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
+        if call(self.start_func.address)(point.ctypes.data, self.user_data.ctypes.data) != 0:
+            raise FloatingPointError("the prior's centre could not be computed")
+        return point
+
+    def _begin(self, seed: Any) -> np.ndarray:
+        """Where a chain starts: the prior's centre, moved by up to one in every coordinate."""
+        return self.prior_centre() + np.random.default_rng(seed).uniform(-1, 1, self.n_dim)
 
 
 def machine(
@@ -268,6 +358,7 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
         "slices": [[int(part.start), int(part.stop)] for part in shapes[1]],
         "shapes": [[int(length) for length in shape] for shape in shapes[2]],
         "transformed": list(transformed),
+        "places": _places(model, shapes),
         "dims": dims,
         "coords": {name: list(map(_plain, coords[name])) for name in sorted(used)},
         # lengths of dims are data too, but no refit changes them
@@ -286,6 +377,16 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     described = {"model": description, "digests": _digests(folder)}
     (folder / _DESCRIPTION).write_text(json.dumps(described))
     return made
+
+
+def _places(model: "pm.Model", shapes: Any) -> dict[str, tuple[int, int]]:
+    """Where the variables that are sampled lie among a point's coordinates."""
+    names = [model.rvs_to_values[variable].name for variable in model.free_RVs]
+    ends = np.cumsum([0, *(int(np.prod(shapes[2][list(shapes[0]).index(name)])) for name in names)])
+    return {
+        name: (int(start), int(stop))
+        for name, start, stop in zip(names, ends[:-1], ends[1:], strict=True)
+    }
 
 
 def _load(folder: Path) -> Machine:
@@ -313,7 +414,9 @@ def _source(
     spelled = {key: [words[name] for name in names] for key, names in arguments.items()}
     given = {key: "".join(f", {word}" for word in called) for key, called in spelled.items()}
     given["start_arguments"] = given["start_arguments"].removeprefix(", ")
-    return _SOURCE.format(n_data=max(place, 1), n_dim=n_dim, n_stored=n_stored, **given)
+    return _SOURCE.format(
+        n_data=place + 3, linear=place, n_dim=n_dim, n_stored=n_stored, **given
+    )  # fmt: skip
 
 
 def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -353,6 +456,7 @@ def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Ma
         compiled_logp_func=density,
         compiled_expand_func=stored,
         start_func=start,
+        places={name: slice(*place) for name, place in description["places"].items()},
         initial_point_func=lambda seed: np.zeros(0),
         shared_data=data,
         shared_var_keys={},
@@ -366,19 +470,6 @@ def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Ma
         _coords={name: pd.Index(values) for name, values in description["coords"].items()},
     )
     return empty.with_data()
-
-
-def _start(function: Any, n_dim: int, data: np.ndarray) -> Callable[[Any], np.ndarray]:
-    """Where a chain starts: the prior's centre, moved by up to one in every coordinate."""
-    call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(function.address)
-
-    def begin(seed: Any) -> np.ndarray:
-        point = np.empty(n_dim)
-        if call(point.ctypes.data, data.ctypes.data) != 0:
-            raise FloatingPointError("the prior's centre could not be computed")
-        return point + np.random.default_rng(seed).uniform(-1, 1, n_dim)
-
-    return begin
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -172,7 +172,7 @@ def refit(
     *,
     drift: bool = True,
     draws: int = 500,
-    tune: int = 500,
+    tune: int = 300,
 ) -> Posterior:
     """The draws alone, on one core, on a model compiled once a process: for many refits.
 
@@ -294,8 +294,11 @@ def sampling(
     from bayescale.inference import nuts  # and nutpie with it
 
     done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
+    model = sampler.with_data(**model_data(runs, card, pool))
+    if hasattr(model, "at_ease"):  # which nutpie's own has not
+        model = model.at_ease()
     under_way = nuts.sampling(
-        sampler.with_data(**model_data(runs, card, pool)), draws=draws * thin, tune=tune,
+        model, draws=draws * thin, tune=tune,
         chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
     )  # fmt: skip
 

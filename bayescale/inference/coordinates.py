@@ -1,0 +1,133 @@
+"""Where chains start, and coordinates in which the posterior is nearly a standard normal there.
+
+The level of a law is known hundreds of times better than its exponents, so a chain that starts
+far off, in coordinates of the prior's width, spends most of its steps on finding its way. Here
+each chain first climbs from a place of its own, and all move in coordinates scaled and turned by
+the curvature at the top. Both are cheap, and neither changes what is sampled: the change of
+coordinates is linear.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
+"""From a point to its log density and the gradient; minus infinity where there is none."""
+
+MOST_CLIMBS, MOST_TURNED = 8, 100
+"""Climbs, each from where the last one ended, and coordinates whose curvature is asked for."""
+
+WIDEST = 3.0
+"""The largest scale that curvature gives a coordinate: logs of coefficients spread less."""
+
+APART = 2.0
+"""How far from its top a chain starts, in deviations: farther than its draws will lie."""
+
+OFF = -25.0
+"""The log of a size of drift that moves nothing."""
+
+_STEP, _FLAT = 1e-5, 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Linear coordinates z of points x = centre + root z.
+
+    Attributes
+    ----------
+    centre : numpy.ndarray, shape (n,)
+    root : numpy.ndarray, shape (n, n)
+    """
+
+    centre: np.ndarray
+    root: np.ndarray
+
+    def of(self, point: np.ndarray) -> np.ndarray:
+        """The coordinates of a point."""
+        return np.linalg.solve(self.root, point - self.centre)
+
+
+def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which coordinates are free to climb, which are switched off meanwhile, and which are steps.
+
+    Drift is switched off, so that the top is the law's own: law and drift can stand in for each
+    other, and between them the way is long. Its steps are nearly standard normal as they are
+    sampled, wherever the rest is. Spreads of families would climb to nothing, and stay.
+
+    Returns
+    -------
+    free, off, steps : numpy.ndarray of bool, shape (n,)
+    """
+    free, off, steps = np.ones(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    for name, place in places.items():
+        steps[place] = name.startswith("drift_steps")
+        off[place] = name.startswith("drift_") and not name.startswith("drift_steps")
+        free[place] = not (name.startswith("drift_") or "_spread" in name)
+    return free, off, steps
+
+
+def about_the_top(density: Density, point: np.ndarray, free: np.ndarray) -> Coordinates | None:
+    """Coordinates by the curvature at the top that is climbed to from a point.
+
+    Parameters
+    ----------
+    density : callable
+    point : numpy.ndarray, shape (n,)
+    free : numpy.ndarray of bool, shape (n,)
+        What is climbed along; other coordinates stay as they are, here and in the result.
+
+    Returns
+    -------
+    Coordinates or None
+        None where more than :data:`MOST_TURNED` are free, or there is no curvature.
+    """
+    if free.sum() > MOST_TURNED:
+        return None
+    centre = climbed(density, point, free)
+    curvature = _curvature(density, centre, free)
+    if not np.isfinite(curvature).all():
+        return None
+    values, vectors = np.linalg.eigh(curvature)
+    root = np.eye(len(point))
+    root[np.ix_(free, free)] = vectors / np.sqrt(np.maximum(values, WIDEST**-2))
+    return Coordinates(np.where(free, centre, 0.0), root)
+
+
+def climbed(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Where some coordinates of a point come to when the density is climbed along them.
+
+    The point itself where that cannot be computed.
+    """
+    from scipy.optimize import minimize
+
+    def fall(values: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = density(_with(point, free, values))
+        return -value, -gradient[free]
+
+    best, height = point, density(point)[0]
+    for _ in range(MOST_CLIMBS):  # a climb ends early where a step along its line finds nothing
+        with np.errstate(all="ignore"):
+            found = minimize(fall, best[free], jac=True, method="L-BFGS-B").x
+        there = _with(point, free, found)
+        reached = density(there)[0]
+        if not reached > height + _FLAT:
+            break
+        best, height = there, reached
+    return best
+
+
+def _curvature(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Minus the second derivatives along some coordinates, by differences of the gradient."""
+    rows = []
+    for i in map(int, np.flatnonzero(free)):
+        ends = (_with(point, i, point[i] + step) for step in (_STEP, -_STEP))
+        up, down = (density(end)[1][free] for end in ends)
+        rows.append((down - up) / (2 * _STEP))
+    return (np.array(rows) + np.array(rows).T) / 2
+
+
+def _with(point: np.ndarray, where: np.ndarray | int, values: np.ndarray | float) -> np.ndarray:
+    changed = point.copy()
+    changed[where] = values
+    return changed

@@ -1,0 +1,89 @@
+"""Where chains start: at the top, apart from each other, in coordinates of its curvature."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bayescale.inference.coordinates import (
+    MOST_TURNED,
+    WIDEST,
+    about_the_top,
+    climbed,
+    kinds,
+)
+
+Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
+MEAN = np.array([2.0, -1.0, 5.0])
+COVARIANCE = np.array([[4.0, 1.9e-3, 0.0], [1.9e-3, 1e-6, 0.0], [0.0, 0.0, 0.25]])
+
+
+def normal(mean: np.ndarray, covariance: np.ndarray) -> Density:
+    precision = np.linalg.inv(covariance)
+
+    def density(x: np.ndarray) -> tuple[float, np.ndarray]:
+        pull = precision @ (x - mean)
+        return -0.5 * float((x - mean) @ pull), -pull
+
+    return density
+
+
+ALL = np.ones(3, dtype=bool)
+
+
+def test_a_ridge_a_thousand_times_longer_than_wide_becomes_a_ball() -> None:
+    about = about_the_top(normal(MEAN, COVARIANCE), np.zeros(3), ALL)
+    assert about is not None
+    np.testing.assert_allclose(about.centre, MEAN, rtol=1e-3)
+    np.testing.assert_allclose(about.root @ about.root.T, COVARIANCE, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(about.of(about.centre + about.root @ [1, 2, 3]), [1, 2, 3])
+
+
+def test_what_is_held_stays_as_it_is() -> None:
+    free = np.array([True, True, False])
+    about = about_the_top(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
+    assert about is not None
+    assert about.of(np.array([0.0, 0.0, 7.0]))[2] == 7.0
+    top = climbed(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
+    np.testing.assert_allclose(top, [2.0, -1.0, 7.0], rtol=1e-3)
+
+
+def test_a_direction_that_nothing_is_known_of_is_not_stretched_without_end() -> None:
+    flat = normal(np.zeros(2), np.diag([1.0, 1e8]))
+    about = about_the_top(flat, np.zeros(2), np.ones(2, dtype=bool))
+    assert about is not None
+    assert np.linalg.svd(about.root, compute_uv=False) == pytest.approx([WIDEST, 1.0])
+
+
+def test_a_narrow_and_bent_valley_is_climbed_to_its_top() -> None:
+    """With heavy tails: log densities of Student-t scatter look so."""
+
+    def density(x: np.ndarray) -> tuple[float, np.ndarray]:
+        a, b = 1 - x[0], x[1] - x[0] ** 2
+        inside = 1 + a**2 + 1e4 * b**2
+        slope = np.array([-2 * a - 4e4 * x[0] * b, 2e4 * b])
+        return -50 * float(np.log(inside)), -50 * slope / inside
+
+    top = climbed(density, np.array([-4.0, 6.0]), np.ones(2, dtype=bool))
+    np.testing.assert_allclose(top, [1.0, 1.0], atol=0.02)
+
+
+def test_a_density_that_is_nowhere_is_left_alone() -> None:
+    nowhere: Density = lambda x: (-np.inf, np.zeros_like(x))  # noqa: E731
+    np.testing.assert_array_equal(climbed(nowhere, MEAN, ALL), MEAN)
+    holes: Density = lambda x: (0.0, np.full_like(x, np.nan))  # noqa: E731
+    assert about_the_top(holes, MEAN, ALL) is None
+
+
+def test_very_many_coordinates_are_not_turned() -> None:
+    n = MOST_TURNED + 1
+    assert about_the_top(normal(np.zeros(n), np.eye(n)), np.ones(n), np.ones(n, bool)) is None
+
+
+def test_drift_is_switched_off_and_spreads_of_families_stay() -> None:
+    names = ["alpha_log__", "drift_flops_log__", "drift_steps_fromwhatisleft__", "A_spread_log__"]
+    places = {name: slice(i, i + 1) for i, name in enumerate(names)}
+    free, off, steps = kinds(places, 4)
+    assert free.tolist() == [True, False, False, False]
+    assert off.tolist() == [False, True, False, False]
+    assert steps.tolist() == [False, False, True, False]
