@@ -14,12 +14,11 @@ import pymc as pm
 import pytest
 
 from bayescale.cards import load_card
-from bayescale.datasets import load
 from bayescale.inference import machine as rooms
 from bayescale.inference.data import model_data
 from bayescale.inference.machine import machine
 from bayescale.inference.model import build_model
-from bayescale.runs import read_runs
+from bayescale.runs import Runs, read_runs
 
 TINY = """
 import json, sys
@@ -124,11 +123,11 @@ def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path
         assert stored(eased, z) == pytest.approx(stored(made, centre + root @ z), rel=1e-12)
 
 
-def test_chains_start_where_their_draws_will_lie(tmp_path: Path) -> None:
+def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path: Path) -> None:
     """With drift too, although from the prior's centre the way there is long."""
-    card, runs = load_card("chinchilla"), load("chinchilla")
-    made = machine(lambda: build_model(runs, card), folder=tmp_path)
-    plain = made.with_data(**model_data(runs, card))
+    card = load_card("chinchilla")
+    made = machine(lambda: build_model(all_chinchilla, card), folder=tmp_path)
+    plain = made.with_data(**model_data(all_chinchilla, card))
     eased = plain.at_ease()
     size = plain.places["drift_flops_log__"]
     middle = np.zeros(eased.n_dim)
