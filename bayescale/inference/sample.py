@@ -47,6 +47,9 @@ EXACT_TRIES = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 
 REFIT_TRIES = ((1, 0.9, 1), (2, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (2, 0.95, 2))
+FOR_COMPARISON = {"draws": 500, "tune": 300}
+"""Of a chain, at most: of coefficients without surprising runs only intervals are told."""
+
 FEWEST_DRAWS = 25
 """Of all chains together: what leave-one-out needs."""
 
@@ -375,7 +378,9 @@ def _without_surprising(posterior: Posterior, sampler: Sampler) -> dict[str, Any
         return None
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
-    tree, diagnostics = replace(sampler, runs=rest).until_good(EXACT_TRIES)
+    fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
+    again = replace(sampler, runs=rest, settings={**sampler.settings, **fewer})
+    tree, diagnostics = again.until_good(EXACT_TRIES)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
