@@ -1,5 +1,6 @@
 """The estimator of Hoffmann et al. 2022 (approach 3) and Besiroglu et al. 2024."""
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -19,6 +20,23 @@ def objective(
     by_term = -np.exp(terms - predicted) * inside
     slopes = [*by_term, -log_n * by_term[1], -log_d * by_term[2]]
     return float((inside * (residual - inside / 2)).sum()), np.sum(slopes, axis=1)
+
+
+def differentiated() -> Callable[..., tuple[float, np.ndarray]]:
+    """The same objective with its gradient by automatic differentiation, as the authors' code."""
+    import autograd.numpy as anp
+    from autograd import value_and_grad
+
+    def total(theta: Any, log_n: Any, log_d: Any, log_loss: Any) -> Any:
+        e, a, b, alpha, beta = theta
+        terms = anp.stack([a - alpha * log_n, b - beta * log_d, e + 0.0 * log_n])
+        highest = anp.max(terms, axis=0)
+        predicted = highest + anp.log(anp.sum(anp.exp(terms - highest), axis=0))
+        size = anp.abs(log_loss - predicted)
+        near, far = 0.5 * size**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA)
+        return anp.sum(anp.where(size <= HUBER_DELTA, near, far))
+
+    return value_and_grad(total)
 
 
 def predict(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:

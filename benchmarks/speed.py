@@ -28,7 +28,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
-from huber import objective
+from huber import differentiated, objective
 from rich.console import Console
 from rich.table import Table
 
@@ -78,7 +78,9 @@ class Engine:
 def with_bayescale(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
     """The package itself, by the functions that ``bayescale.fit`` calls."""
     from bayescale.inference.sample import compiled_model, sample
+    from bayescale.likelihood import card_for
 
+    card = card_for(runs, card).without_drift()  # which the others have not either
     compiled, compile_seconds = compiled_model(runs, card)
     started = time.perf_counter()
     tree = sample(
@@ -170,17 +172,18 @@ def with_numpyro(runs: Any, card: Any, settings: Settings, dense: bool) -> dict[
     )  # fmt: skip
 
 
-def with_huber(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
+def with_huber(runs: Any, card: Any, settings: Settings, by_hand: bool) -> dict[str, Any]:
     """A part of the published pipeline, scaled to the whole as if it were spread over cores."""
     from scipy.optimize import minimize
 
+    fall = objective if by_hand else differentiated()
     rng = np.random.default_rng(settings.seed)
     columns = np.log([runs["params"], runs["tokens"], runs["loss"]])
     grid = np.array(list(product(*GRID)))
     starts = rng.choice(grid, min(settings.starts, len(grid)), replace=False)
 
     def estimate(start: np.ndarray, columns: np.ndarray) -> Any:
-        return minimize(objective, start, args=tuple(columns), jac=True, method="BFGS")
+        return minimize(fall, start, args=tuple(columns), jac=True, method="BFGS")
 
     with np.errstate(all="ignore"):  # far starting points overflow, and lose
         began = time.perf_counter()
@@ -230,7 +233,16 @@ ENGINES = {
     "numpyro_dense": Engine(
         "NumPyro by hand, dense mass matrix", ("numpyro",), partial(with_numpyro, dense=True)
     ),
-    "huber": Engine("Huber grid and bootstrap, scaled", ("scipy.optimize",), with_huber),
+    "huber": Engine(
+        "Huber grid and bootstrap, scaled, with gradients by hand",
+        ("scipy.optimize",),
+        partial(with_huber, by_hand=True),
+    ),
+    "huber_autograd": Engine(
+        "the same, with gradients by automatic differentiation, as published",
+        ("scipy.optimize", "autograd"),
+        partial(with_huber, by_hand=False),
+    ),
 }
 
 
@@ -248,9 +260,10 @@ class LogNormal(NamedTuple):
 
 def _log_normal_priors(card: Any) -> dict[str, LogNormal]:
     stated = {**card.coefficients, **card.noise.parameters}
+    priors = {name: stated[name].prior for name in NAMES}
     return {
-        name: LogNormal(*described.prior.log_normal, float(np.log(described.prior.at or 1.0)))
-        for name, described in stated.items()
+        name: LogNormal(*prior.log_normal, float(np.log(prior.at or 1.0)))
+        for name, prior in priors.items()
     }
 
 
@@ -402,16 +415,16 @@ def notes(results: dict[str, Any]) -> list[str]:
         f"the start; Python {machine['python']}; {versions}.",
         *(f"{name.replace('_', ' ')}: {ENGINES[name].title}." for name in records),
     ]
-    if scaled := records.get("huber", {}).get("scaled_from"):
-        texts.append(
-            f"huber was NOT run whole: {scaled['starts']} starting points (drawn at random) and "
-            f"{scaled['bootstraps']} bootstraps took {scaled['seconds']:.1f} s on one core, which "
-            f"is scaled to the whole and divided by {s['cores']} as if spread perfectly over the "
-            "cores (CPU seconds are those of the part). Its gradients are analytic, where the "
-            "authors' are by automatic differentiation. It gives an estimate and a bootstrap of "
-            "it, not a posterior, so there is no ESS; its coefficients are the best estimate, "
-            f"which {scaled['starts_at_best']} of these starting points reached."
-        )
+    scaled = {name: r["scaled_from"] for name, r in records.items() if "scaled_from" in r}
+    texts += [
+        f"{name.replace('_', ' ')} was NOT run whole: {part['starts']} starting points (drawn at "
+        f"random) and {part['bootstraps']} bootstraps took {part['seconds']:.1f} s on one core, "
+        f"which is scaled to the whole and divided by {s['cores']} as if spread perfectly over the "
+        "cores (CPU seconds are those of the part). It gives an estimate and a bootstrap of it, "
+        "not a posterior, so there is no ESS; its coefficients are the best estimate, which "
+        f"{part['starts_at_best']} of these starting points reached."
+        for name, part in scaled.items()
+    ]
     skipped = {name: r["skipped"] for name, r in records.items() if "skipped" in r}
     return [*texts, *(f"SKIPPED {name}: {reason}" for name, reason in skipped.items())]
 
