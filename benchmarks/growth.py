@@ -45,7 +45,8 @@ def rows(n: int, folder: Path) -> dict[str, Any]:
     n_runs = min(n, 8 if n < 100 else 50)
     rng, each = np.random.default_rng(0), -(-n // n_runs)
     params = np.repeat(np.geomspace(5e7, 2e10, n_runs), each)[:n]
-    ratio = np.tile(np.geomspace(2, 100, each) if each > 1 else [20.0], n_runs)[:n]
+    ratios = np.geomspace(2, 100, each) if each > 1 else np.array([5.0, 80.0])
+    ratio = np.resize(ratios, n)
     of_run = np.repeat(rng.standard_normal(n_runs), each)[:n]
     log = _simulated(params, params * ratio)
     log["loss"] *= np.exp(SCATTER * of_run)

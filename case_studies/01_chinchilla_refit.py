@@ -17,9 +17,9 @@
 # and disagree: on the exponents, on tokens per parameter, and on how sure one can be. Who is right,
 # and what does it change?
 #
-# **Answer.** Besiroglu et al. The posterior of 240 runs gives N growing as C^0.511 (0.494 to 0.528)
-# and 18.9 tokens per parameter at Gopher's budget (13.3 to 26.7); allowing for how fresh logs would
-# scatter, 11.2 to 31.5. Their 0.513 and 18.4 lie inside, Hoffmann's 0.452 and 93 as printed, or
+# **Answer.** Besiroglu et al. The posterior of 240 runs gives N growing as C^0.511 (0.494 to 0.527)
+# and 18.9 tokens per parameter at Gopher's budget (13.3 to 26.8); allowing for how fresh logs would
+# scatter, 11.4 to 31.0. Their 0.513 and 18.4 lie inside, Hoffmann's 0.452 and 93 as printed, or
 # 0.457 and 59 unrounded, do not; as printed, the median run lies 1.8 % below their law. Keeping the
 # five runs that Besiroglu et al. dropped moves little, 0.514 and 17.6, because the noise has heavy
 # tails, and leave-one-out names the five by itself. For the decision it matters less than it seems:
