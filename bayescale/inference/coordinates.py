@@ -18,6 +18,10 @@ Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
 MOST_CLIMBS, MOST_TURNED = 8, 100
 """Climbs, each from where the last one ended, and coordinates whose curvature is asked for."""
 
+TOPS, LEAST_SHARE = 4, 0.01
+"""Places from which the highest top is looked for besides the prior's centre, and the share of its
+mass, by height and curvature, below which no chain starts at another."""
+
 WIDEST = 3.0
 """The largest scale that curvature gives a coordinate: logs of coefficients spread less."""
 
@@ -31,21 +35,32 @@ _STEP, _FLAT = 1e-5, 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Coordinates:
-    """Linear coordinates z of points x = centre + root z.
+class Top:
+    """A top of a density, and coordinates z about it of points x = centre + root z.
 
     Attributes
     ----------
+    point : numpy.ndarray, shape (n,)
     centre : numpy.ndarray, shape (n,)
+        The point, or zero in what was held.
     root : numpy.ndarray, shape (n, n)
+        Of the inverse of the curvature; one in what was held.
+    log_mass : float
+        What a normal density of this height and curvature holds in all, but for a constant.
     """
 
+    point: np.ndarray
     centre: np.ndarray
     root: np.ndarray
+    log_mass: float
 
     def of(self, point: np.ndarray) -> np.ndarray:
         """The coordinates of a point."""
         return np.linalg.solve(self.root, point - self.centre)
+
+    def is_lost_beside(self, other: "Top") -> bool:
+        """Whether it holds too little for a chain to start there: a chain may stay for good."""
+        return bool(self.log_mass < other.log_mass + np.log(LEAST_SHARE))
 
 
 def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,8 +82,8 @@ def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, 
     return free, off, steps
 
 
-def about_the_top(density: Density, point: np.ndarray, free: np.ndarray) -> Coordinates | None:
-    """Coordinates by the curvature at the top that is climbed to from a point.
+def top_from(density: Density, point: np.ndarray, free: np.ndarray) -> Top | None:
+    """The top that is climbed to from a point, and its curvature.
 
     Parameters
     ----------
@@ -79,19 +94,21 @@ def about_the_top(density: Density, point: np.ndarray, free: np.ndarray) -> Coor
 
     Returns
     -------
-    Coordinates or None
+    Top or None
         None where more than :data:`MOST_TURNED` are free, or there is no curvature.
     """
     if free.sum() > MOST_TURNED:
         return None
-    centre = climbed(density, point, free)
-    curvature = _curvature(density, centre, free)
+    top = climbed(density, point, free)
+    curvature = _curvature(density, top, free)
     if not np.isfinite(curvature).all():
         return None
     values, vectors = np.linalg.eigh(curvature)
+    values = np.maximum(values, WIDEST**-2)
     root = np.eye(len(point))
-    root[np.ix_(free, free)] = vectors / np.sqrt(np.maximum(values, WIDEST**-2))
-    return Coordinates(np.where(free, centre, 0.0), root)
+    root[np.ix_(free, free)] = vectors / np.sqrt(values)
+    log_mass = density(top)[0] - np.log(values).sum() / 2
+    return Top(top, np.where(free, top, 0.0), root, float(log_mass))
 
 
 def climbed(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
-from bayescale.inference.coordinates import APART, OFF, about_the_top, climbed, kinds
+from bayescale.inference.coordinates import APART, OFF, TOPS, Top, kinds, top_from
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -171,24 +171,32 @@ class Machine(CompiledPyMCModel):
     def at_ease(self) -> "Machine":
         """The same, in coordinates in which chains find their way soonest, and started in them.
 
-        Itself where there are too many coordinates to turn.
+        Each chain climbs from a place of its own, and starts about the top that it comes to,
+        unless that holds next to nothing beside the highest one known. Itself where there are
+        too many coordinates to turn.
         """
         plain = self.initial_point_func
         free, off, steps = kinds(self.places, self.n_dim)
 
-        def without_drift(point: np.ndarray) -> np.ndarray:
-            return np.where(off, OFF, np.where(steps, 0.0, point))
+        def top(point: np.ndarray) -> Top | None:
+            return top_from(self.density, np.where(off, OFF, np.where(steps, 0.0, point)), free)
 
-        about = about_the_top(self.density, without_drift(self.prior_centre()), free)
+        about = top(self.prior_centre())
         if about is None:
             return self
+        others = filter(None, (top(plain(seed)) for seed in range(TOPS)))
+        highest = max((about, *others), key=lambda found: found.log_mass)
+        if about.is_lost_beside(highest):
+            about = highest
 
         def begin(seed: Any) -> np.ndarray:
             rng, point = np.random.default_rng(seed), plain(seed)
-            top = climbed(self.density, without_drift(point), free)
+            found = top(point)
+            if found is None or found.is_lost_beside(highest):
+                found = highest
             away = rng.standard_normal(self.n_dim)
-            seen = about.of(np.where(free, top, point)) + np.where(free, APART * away, 0.0)
-            return np.where(steps, away, seen)
+            seen = about.of(np.where(free, found.point, point))
+            return np.where(steps, away, seen + np.where(free, APART * away, 0.0))
 
         turned = self._in(np.column_stack([about.root, about.centre]))
         return replace(turned, initial_point_func=begin)
