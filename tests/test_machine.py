@@ -11,6 +11,7 @@ import numpy as np
 import nutpie
 import pandas as pd
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 
 from bayescale.cards import load_card
@@ -28,6 +29,7 @@ from bayescale.inference.machine import machine
 asked = []
 def build():
     import pymc as pm
+import pytensor.tensor as pt
     asked.append(True)
     with pm.Model() as model:
         y = pm.Data("y", [1.0, 2.0])
@@ -136,6 +138,22 @@ def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path:
     for seed in range(4):
         assert eased.density(eased.initial_point_func(seed))[0] > top - 100
         assert plain.density(plain.initial_point_func(seed))[0] < top - 1000
+
+
+@pytest.mark.parametrize(("lower", "sides"), [(-2.0, {-1.0, 1.0}), (-7.0, {-1.0})])
+def test_no_chain_starts_at_a_top_of_next_to_no_mass(
+    lower: float, sides: set[float], tmp_path: Path
+) -> None:
+    """At -5 and 5; the prior's centre lies between them, and chains climb to either."""
+    with pm.Model() as model:
+        x = pm.Normal("x", 0, 10)
+        pm.Potential("tops", pt.logaddexp(-((x + 5) ** 2) / 2, lower - (x - 5) ** 2 / 2))
+    plain = machine(lambda: model, folder=tmp_path).with_data()
+    assert {np.sign(plain.initial_point_func(seed)[0]) for seed in range(20)} == {-1.0, 1.0}
+    eased = plain.at_ease()
+    starts = [eased.initial_point_func(seed) for seed in range(20)]
+    places = eased.linear[:, -1] + np.array(starts) @ eased.linear[:, :-1].T
+    assert set(np.sign(places[abs(places) > 2])) == sides
 
 
 def test_a_later_process_draws_the_same_without_building_the_model(tmp_path: Path) -> None:
