@@ -42,7 +42,7 @@ SCATTER, RUNS_OF_A_FAMILY = 0.005, 8
 
 def rows(n: int, folder: Path) -> dict[str, Any]:
     """A fit of so many checkpoints, half of whose scatter a training run's have in common."""
-    n_runs = min(n, 8 if n < 100 else 50)
+    n_runs = 8 if n < 100 else 50
     rng, each = np.random.default_rng(0), -(-n // n_runs)
     params = np.repeat(np.geomspace(5e7, 2e10, n_runs), each)[:n]
     ratios = np.geomspace(2, 100, each) if each > 1 else np.array([5.0, 80.0])

@@ -29,7 +29,6 @@ from bayescale.inference.machine import machine
 asked = []
 def build():
     import pymc as pm
-import pytensor.tensor as pt
     asked.append(True)
     with pm.Model() as model:
         y = pm.Data("y", [1.0, 2.0])

@@ -71,7 +71,7 @@ def forecast(
     scales = {name.replace("-", "_"): value for name, value in scales.items()}
     from bayescale.forecast import forecast as forecast_loss
 
-    fitted, notes = _fit_to_ask(fit_file, law, no_drift, robust)
+    fitted, drift, notes = _fit_to_ask(fit_file, law, no_drift, robust)
     result = forecast_loss(
         fitted,
         **scales,
@@ -80,7 +80,7 @@ def forecast(
         target=target,
         tolerance=tolerance,
         family=family,
-        drift=not (no_drift or robust),
+        drift=drift,
         allow_unconverged=allow_unconverged,
     )
     answer = result.to_json() | {
@@ -119,12 +119,12 @@ def forecast_many(
 
     require_folder(output)
     planned = read_planned(points)
-    fitted, notes = _fit_to_ask(fit_file, law, no_drift, robust)
+    fitted, drift, notes = _fit_to_ask(fit_file, law, no_drift, robust)
     asked: dict[str, Any] = {
         "target": target,
         "tolerance": tolerance,
         "family": family,
-        "drift": not (no_drift or robust),
+        "drift": drift,
         "allow_unconverged": allow_unconverged,
     }
     # of one first, so that names that clash are told before the long work
@@ -140,7 +140,7 @@ def forecast_many(
         "scales": scales,
         "carried_along": others,
         "target": target,
-        "drift": asked["drift"],
+        "drift": drift,
         "robust": robust,
         "verdicts": verdicts.to_dict(),
         "warnings": [note._asdict() for note in notes],
@@ -157,11 +157,11 @@ def forecast_many(
 
 def _fit_to_ask(
     path: Path, law: list[str] | None, no_drift: bool, robust: bool
-) -> "tuple[Fit, tuple[Note, ...]]":
-    """The fit, widened where asked for, and what is to be told of one that takes laws as exact."""
+) -> "tuple[Fit, bool, tuple[Note, ...]]":
+    """The fit, widened where asked for; whether it drifts; what is to be told where it does not."""
     from bayescale.trust.resampling import resampling_notes, widen
 
     fitted = open_fit(path, law)
     if robust:
-        return widen(fitted), ()
-    return fitted, tuple(resampling_notes(fitted)) if no_drift else ()
+        return widen(fitted), False, ()
+    return fitted, not no_drift, resampling_notes(fitted) if no_drift else ()
