@@ -16,7 +16,7 @@ import pytest
 
 from bayescale.cards import load_card
 from bayescale.inference import machine as rooms
-from bayescale.inference.data import model_data
+from bayescale.inference.data import with_runs
 from bayescale.inference.machine import machine
 from bayescale.inference.model import build_model
 from bayescale.runs import Runs, read_runs
@@ -102,7 +102,7 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
     runs = read_runs(pd.DataFrame({**scales, "loss": losses}))
     model = build_model(runs, card)
     theirs = nutpie.compile_pymc_model(model, backend="numba")
-    ours = machine(lambda: model, folder=tmp_path).with_data(**model_data(runs, card))
+    ours = with_runs(machine(lambda: model, folder=tmp_path), runs, card)
     assert ours.shape_info[0] == theirs.shape_info[0]
     for seed in range(3):
         point = ours.initial_point_func(seed)
@@ -128,7 +128,7 @@ def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path:
     """With drift too, although from the prior's centre the way there is long."""
     card = load_card("chinchilla")
     made = machine(lambda: build_model(all_chinchilla, card), folder=tmp_path)
-    plain = made.with_data(**model_data(all_chinchilla, card))
+    plain = with_runs(made, all_chinchilla, card)
     eased = plain.at_ease()
     size = plain.places["drift_flops_log__"]
     middle = np.zeros(eased.n_dim)

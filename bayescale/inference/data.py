@@ -16,8 +16,8 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     Returns
     -------
     dict
-        The law's inputs (run,), ``log_centre_<input>`` scalars of those that terms scale with,
-        ``log_loss_observed`` (run,), ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step)
+        The law's inputs and ``log_<input>`` (run,), ``log_centre_<input>`` scalars of those
+        that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,); ``drift_basis_<axis>`` (run, step)
         where the card has drift, and the products ``drift_overlap`` (step, step) of all their
         columns, or, where it is integrated out, ``drift_directions`` (run, run),
         ``drift_variance`` (run,) and ``log_loss_rotated`` (run,) in place of these;
@@ -30,7 +30,8 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
-    data = {**inputs, "log_loss_observed": log_loss, "relative_se": np.array(se)}
+    data = inputs | {f"log_{name}": np.log(x) for name, x in inputs.items()}
+    data |= {"log_loss_observed": log_loss, "relative_se": np.array(se)}
     data |= {f"log_centre_{name}": np.log(inputs[name]).mean() for name in scaled_inputs(card)}
     priors = [described.prior for described in card.coefficients.values()]
     for name in {prior.across for prior in priors if prior.across is not None}:
@@ -60,6 +61,12 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     if families(runs, card, pool):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data
+
+
+def with_runs(compiled: Any, runs: Runs, card: ModelCard, pool: bool = True) -> Any:
+    """A card's compiled model with the data of these runs: a law may need scales or logs alone."""
+    data, used = model_data(runs, card, pool), compiled.shared_data
+    return compiled.with_data(**{name: data[name] for name in data if name in used})
 
 
 def families(runs: Runs, card: ModelCard, pool: bool = True) -> tuple[str, ...]:

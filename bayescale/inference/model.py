@@ -17,6 +17,7 @@ import pytensor.tensor as pt
 from pymc.distributions.transforms import Transform
 from pytensor.tensor.linalg import cholesky, solve_triangular
 from pytensor.tensor.special import logsumexp
+from pytensor.tensor.variable import TensorVariable
 
 from bayescale import noise
 from bayescale.cards import Described, ModelCard
@@ -84,6 +85,33 @@ class FromWhatIsLeft(Transform):
         return -logs.sum()
 
 
+class _Scale(TensorVariable):
+    """An input whose log is known: powers of it cost half if found from that."""
+
+    log_known: Any
+
+    @classmethod
+    def of(cls, scale: Any, log: Any) -> "_Scale":
+        """The scale that has this log."""
+        scale = scale.copy()
+        scale.__class__, scale.log_known = cls, log
+        return scale
+
+    def __pow__(self, exponent: Any) -> Any:
+        """The same power."""
+        power: Any = pt.exp(exponent * self.log_known)
+        power.__class__ = _Power
+        return power
+
+
+class _Power(TensorVariable):
+    """An exponential, by which one divides best by multiplying with another."""
+
+    def __rtruediv__(self, other: Any) -> Any:
+        """The same quotient."""
+        return other * pt.exp(-self.owner.inputs[0])
+
+
 def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     """The Bayesian model of a scaling law, ready for anything that PyMC does.
 
@@ -100,8 +128,8 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     -------
     pymc.Model
         With a variable for every coefficient (raw units), ``sigma``, ``nu``, and the observed
-        ``log_loss`` (dims run). Inputs and losses are ``pm.Data``. A coefficient's term is in
-        ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
+        ``log_loss`` (dims run). Inputs, their logs and losses are ``pm.Data``. A coefficient's term
+        is in ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
         axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
         q, in ``drift_walk_<axis>`` (dims step); where noise is normal they are integrated out,
         and the observed variable is ``rotated_log_loss``.
@@ -150,7 +178,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             own = _log_terms_by_family(card, centred, log_terms, whole)
             by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
-        inputs = {name: data[name] for name in law.inputs}
+        inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
         loss = law.loss(**inputs, **by_run)
         if card.integrates_drift(runs):
             _collapsed_likelihood(card, pt.log(loss), data)

@@ -19,7 +19,7 @@ import xarray as xr
 import bayescale
 from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
 from bayescale.errors import PosteriorError
-from bayescale.inference.data import families, model_data
+from bayescale.inference.data import families, model_data, with_runs
 from bayescale.inference.diagnostics import REFIT_GATE, gate
 from bayescale.inference.groups import complete
 from bayescale.inference.walk import with_walk
@@ -297,7 +297,7 @@ def sampling(
     from bayescale.inference import nuts  # and nutpie with it
 
     done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
-    model = sampler.with_data(**model_data(runs, card, pool))
+    model = with_runs(sampler, runs, card, pool)
     if hasattr(model, "at_ease"):  # which nutpie's own has not
         model = model.at_ease()
     under_way = nuts.sampling(
