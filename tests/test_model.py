@@ -17,7 +17,12 @@ from scipy import stats
 from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
 from bayescale.inference.data import families, model_data
-from bayescale.inference.model import FromWhatIsLeft, LevelAndShares, build_model
+from bayescale.inference.model import (
+    FromWhatIsLeft,
+    FromWhatIsLeftApart,
+    LevelAndShares,
+    build_model,
+)
 from bayescale.inference.symbolic import prior_mismatch
 from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
@@ -255,7 +260,8 @@ def test_drift_bends_the_mean_as_its_basis_says() -> None:
         outputs = [pointwise, *model.replace_rvs_by_values([*named, walk])]
     evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
     start = model.initial_point()
-    start["drift_steps_fromwhatisleft__"] = np.linspace(-2, 3, basis.shape[1])
+    start["drift_steps_fromwhatisleftapart__"] = np.linspace(-2, 3, basis.shape[1])
+    assert len(start) == len(model.value_vars)
     logp, *values, steps = evaluate(*[start[value.name] for value in model.value_vars])
     known = dict(zip((*card.law.coefficients, "sigma", "nu"), values, strict=True))
     sigma, nu = known.pop("sigma"), known.pop("nu")
@@ -263,14 +269,16 @@ def test_drift_bends_the_mean_as_its_basis_says() -> None:
     np.testing.assert_allclose(logp, stats.t.logpdf(np.log(runs["loss"]), nu, mean, sigma))
 
 
-def test_steps_seen_from_what_is_left_are_standard_normal_whatever_the_law_is() -> None:
+@pytest.mark.parametrize("name", ["kaplan_irreducible", "chinchilla"])
+def test_steps_seen_from_what_is_left_are_standard_normal_whatever_the_law_is(name: str) -> None:
     """Where scatter is normal: the density of their coordinates hangs on nothing else."""
-    runs, card = some_runs(9), card_with(dist="Normal", card="kaplan_irreducible")
-    assert not card.integrates_drift(runs)  # it goes along two axes
+    frame, card = some_runs(9).to_frame(), card_with(dist="Normal", card=name)
+    runs = read_runs(frame.assign(loss_se=frame["loss"] / 100))  # of which none is integrated out
+    assert not card.integrates_drift(runs)
     with build_model(runs, card) as model:
         density = pytensor.function(model.value_vars, model.logp(), mode=PLAIN)
     rng, start = np.random.default_rng(5), model.initial_point()
-    name = "drift_steps_fromwhatisleft__"
+    (name,) = (name for name in start if name.startswith("drift_steps_"))
     for _ in range(3):
         elsewhere = {
             key: value + 0.5 * rng.standard_normal(np.shape(value)) for key, value in start.items()
@@ -284,19 +292,32 @@ def test_steps_seen_from_what_is_left_are_standard_normal_whatever_the_law_is() 
             assert at(steps) - at(0 * steps) == pytest.approx(-(steps @ steps) / 2, abs=1e-6)
 
 
-def test_what_is_left_is_a_round_trip_of_the_volume_that_it_states() -> None:
-    transform, rng = FromWhatIsLeft(), np.random.default_rng(6)
-    x, root, pull = pytensor.tensor.dvector(), pytensor.tensor.dmatrix(), pytensor.tensor.dvector()
+@pytest.mark.parametrize(("transform", "apart"), [(FromWhatIsLeft(), False),
+                                                  (FromWhatIsLeftApart(), True)])  # fmt: skip
+def test_what_is_left_is_a_round_trip_of_the_volume_that_it_states(
+    transform: FromWhatIsLeft | FromWhatIsLeftApart, apart: bool
+) -> None:
+    rng, pull = np.random.default_rng(6), pytensor.tensor.dvector()
+    x, root = (
+        pytensor.tensor.dvector(),
+        pytensor.tensor.TensorType("float64", (None,) * (2 - apart))(),
+    )
     made = [
         pytensor.function([x, root, pull], of(x, root, pull), mode=PLAIN, on_unused_input="ignore")
         for of in (transform.forward, transform.backward, transform.log_jac_det)
     ]
     square = rng.standard_normal((4, 4))
-    about = np.linalg.cholesky(square @ square.T + np.eye(4)), rng.standard_normal(4)
+    precision = square @ square.T + np.eye(4)
+    if apart:
+        precision = np.diag(np.diag(precision))
+    of_left = np.linalg.cholesky(precision)
+    b, point = rng.standard_normal(4), rng.standard_normal(4)
+    about = (np.diag(of_left) if apart else of_left), b
     forward, back, log_volume = (lambda point, of=of: of(point, *about) for of in made)
-    point = rng.standard_normal(4)
     np.testing.assert_allclose(back(forward(point)), point)
+    np.testing.assert_allclose(back(np.zeros(4)), np.linalg.solve(precision, b))  # their mean
     jacobian = np.array([back(point + e) - back(point) for e in np.eye(4)])  # it is linear
+    np.testing.assert_allclose(np.linalg.inv(jacobian.T @ jacobian), precision)
     assert log_volume(point) == pytest.approx(np.linalg.slogdet(jacobian)[1])
 
 

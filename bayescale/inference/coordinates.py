@@ -2,9 +2,9 @@
 
 The level of a law is known hundreds of times better than its exponents, so a chain that starts
 far off, in coordinates of the prior's width, spends most of its steps on finding its way. Here
-each chain first climbs from a place of its own, and all move in coordinates scaled and turned by
-the curvature at the top. Both are cheap, and neither changes what is sampled: the change of
-coordinates is linear.
+chains start about tops that are climbed to from several places, and all move in coordinates
+scaled and turned by the curvature at one. Both are cheap, and neither changes what is sampled:
+the change of coordinates is linear.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
 MOST_CLIMBS, MOST_TURNED = 8, 100
 """Climbs, each from where the last one ended, and coordinates whose curvature is asked for."""
 
-TOPS, LEAST_SHARE = 4, 0.01
+TOPS, LEAST_SHARE = 6, 0.01
 """Places from which the highest top is looked for besides the prior's centre, and the share of its
 mass, by height and curvature, below which no chain starts at another."""
 

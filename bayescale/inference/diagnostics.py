@@ -1,10 +1,13 @@
 """Whether the sampler can be believed, and which runs the law does not explain."""
 
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from bayescale.inference.put_off import put_off
 
 MOST_RHAT = 1.01
 FEWEST_EFFECTIVE = 400
@@ -15,6 +18,16 @@ REFIT_GATE = {"most_rhat": 1.05, "fewest_effective": 100, "most_divergent": 0.01
 
 SURPRISING_P = 0.01
 INFLUENTIAL_SHIFT = 0.5
+
+
+@cache
+def arviz_stats() -> Any:
+    """What draws are judged with, which takes a while to import; ArviZ would bring its plots."""
+    with put_off("jax", "numpyro"):  # it reads every source in use where it finds neither
+        import arviz_base  # noqa: F401
+    import arviz_stats
+
+    return arviz_stats
 
 
 def gate(
@@ -39,8 +52,7 @@ def gate(
         ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``,
         ``passed``, and ``reasons``: one sentence for each limit that was missed.
     """
-    from arviz_stats.sampling_diagnostics import ess, rhat  # arviz itself would bring its plots
-
+    ess, rhat = arviz_stats().ess, arviz_stats().rhat
     posterior = tree["posterior"].to_dataset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant draws give NaN, which fails below
@@ -120,11 +132,9 @@ def leave_one_out(
     moves some coefficient's mean by more than half a standard deviation. Vehtari, Gelman and
     Gabry 2017, arXiv 1507.04544.
     """
-    from arviz_stats.loo import loo
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large Pareto k is reported with the run
-        left_out: Any = loo(tree, pointwise=True)
+        left_out: Any = arviz_stats().loo(tree, pointwise=True)
     part = np.arange(len(log_loss)) if unit is None else unit
     log_weights = left_out.log_weights.transpose("chain", "draw", "run").values
     weights = np.exp(log_weights - log_weights.max((0, 1)))

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
-from bayescale.inference.coordinates import APART, OFF, TOPS, Top, kinds, top_from
+from bayescale.inference.coordinates import APART, OFF, TOPS, kinds, top_from
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -171,31 +171,26 @@ class Machine(CompiledPyMCModel):
     def at_ease(self) -> "Machine":
         """The same, in coordinates in which chains find their way soonest, and started in them.
 
-        Each chain climbs from a place of its own, and starts about the top that it comes to,
-        unless that holds next to nothing beside the highest one known. Itself where there are
-        too many coordinates to turn.
+        Tops are climbed to from several places, and each chain starts about one of those that
+        do not hold next to nothing beside the highest. Itself where there are too many
+        coordinates to turn.
         """
         plain = self.initial_point_func
         free, off, steps = kinds(self.places, self.n_dim)
-
-        def top(point: np.ndarray) -> Top | None:
-            return top_from(self.density, np.where(off, OFF, np.where(steps, 0.0, point)), free)
-
-        about = top(self.prior_centre())
-        if about is None:
+        places = (self.prior_centre(), *map(plain, range(TOPS)))
+        away = (np.where(off, OFF, np.where(steps, 0.0, place)) for place in places)
+        tops = [top for place in away if (top := top_from(self.density, place, free)) is not None]
+        if not tops:
             return self
-        others = filter(None, (top(plain(seed)) for seed in range(TOPS)))
-        highest = max((about, *others), key=lambda found: found.log_mass)
-        if about.is_lost_beside(highest):
-            about = highest
+        highest = max(tops, key=lambda top: top.log_mass)
+        kept = [top for top in tops if not top.is_lost_beside(highest)]
+        about = kept[0]
 
         def begin(seed: Any) -> np.ndarray:
             rng, point = np.random.default_rng(seed), plain(seed)
-            found = top(point)
-            if found is None or found.is_lost_beside(highest):
-                found = highest
+            top = kept[rng.integers(len(kept))]
             away = rng.standard_normal(self.n_dim)
-            seen = about.of(np.where(free, found.point, point))
+            seen = about.of(np.where(free, top.point, point))
             return np.where(steps, away, seen + np.where(free, APART * away, 0.0))
 
         turned = self._in(np.column_stack([about.root, about.centre]))

@@ -27,7 +27,9 @@ from bayescale.laws import Balance, Constant, Onset
 from bayescale.likelihood import card_for, input_errors
 from bayescale.runs import Runs
 
-_NOT_OF_RUNS = ("drift_overlap", "drift_directions", "drift_variance", "log_loss_rotated")
+_NOT_OF_RUNS = (
+    "drift_overlap", "drift_turn", "drift_directions", "drift_variance", "log_loss_rotated"
+)  # fmt: skip
 
 
 class LevelAndShares(Transform):
@@ -82,6 +84,28 @@ class FromWhatIsLeft(Transform):
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Of the way back."""
         logs: Any = pt.log(pt.diagonal(inputs[-2]))
+        return -logs.sum()
+
+
+class FromWhatIsLeftApart(Transform):
+    """The same of steps whose precision P is diagonal: r and b are given by element, r = sqrt P."""
+
+    name = "fromwhatisleftapart"
+    ndim_supp = 1
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """The distances of steps from what is left, in its spread."""
+        root, pull = inputs[-2:]
+        return root * value - pull / root
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """The steps in units of the walk's size."""
+        root, pull = inputs[-2:]
+        return (value + pull / root) / root
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Of the way back."""
+        logs: Any = pt.log(inputs[-2])
         return -logs.sum()
 
 
@@ -320,11 +344,13 @@ def _drift(card: ModelCard, log_loss: Any, known: dict[str, Any], data: dict[str
         return 0.0
     sizes = {name.removeprefix("drift_"): _variable(name, size, data)
              for name, size in card.drift.parameters.items()}  # fmt: skip
-    bases = {axis: data[f"drift_basis_{axis}"] for axis in sizes}
     scatter = known["sigma"] ** 2 + pt.mean(data["relative_se"] ** 2)
     if "nu" in known:  # what a run tells of its mean, as the variance of a normal one
         scatter = scatter * (known["nu"] + 3) / (known["nu"] + 1)
     left = (data["log_loss_observed"] - log_loss) / scatter
+    if len(sizes) == 1:
+        return _drift_along_one(*next(iter(sizes.items())), left, scatter, data)
+    bases = {axis: data[f"drift_basis_{axis}"] for axis in sizes}
     pull = pt.concatenate([q * pt.dot(bases[axis].T, left) for axis, q in sizes.items()])
     n = 2 * STEPS[card.drift.walk]
     each = pt.repeat(pt.stack(list(sizes.values())), n)
@@ -340,6 +366,20 @@ def _drift(card: ModelCard, log_loss: Any, known: dict[str, Any], data: dict[str
     return total
 
 
+def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str, Any]) -> Any:
+    """The same along one axis: turned, its steps are independent given everything else."""
+    basis = data[f"drift_basis_{axis}"]
+    pull = q * (basis * left[:, None]).sum(0)
+    root = pt.sqrt(1 + q**2 * data["drift_overlap"] / scatter)
+    turned: Any = pm.CustomDist(
+        "drift_steps", root, pull, logp=_standard, random=_draw_standard, support_point=_none,
+        signature="(k),(k)->(k)", dims="any_step", default_transform=FromWhatIsLeftApart(),
+    )  # fmt: skip
+    walk = (data["drift_turn"] * (q * turned)).sum(1)
+    pm.Deterministic(f"drift_walk_{axis}", walk, dims="step")
+    return (basis * (q * turned)).sum(1)
+
+
 def _standard(value: Any, root: Any, pull: Any) -> Any:
     """Standard normal: what the runs leave of steps is a matter of coordinates alone."""
     standard: Any = pm.logp(pm.Normal.dist(), value)
@@ -348,6 +388,10 @@ def _standard(value: Any, root: Any, pull: Any) -> Any:
 
 def _draw_standard(root: Any, pull: Any, rng: Any = None, size: Any = None) -> Any:
     return rng.standard_normal(pull.shape)
+
+
+def _none(steps: Any, size: Any, root: Any, pull: Any) -> Any:
+    return pt.zeros_like(pull)
 
 
 def _likelihood(

@@ -5,33 +5,21 @@ one function is called. So that import is put off until somebody asks for it, an
 read here from the record that nutpie keeps of them.
 """
 
-import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from bayescale.inference.put_off import put_off
 
-class _Later(ModuleType):
-    """A module that is imported when something of it is asked for."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-_waits = sys.modules.setdefault("arviz", _Later("arviz"))
-import nutpie  # noqa: E402
-from nutpie.compile_pymc import CompiledModel, CompiledPyMCModel  # noqa: E402
-
-if isinstance(_waits, _Later):
-    del sys.modules["arviz"]  # for everybody else, the module itself
+with put_off("arviz"):
+    import nutpie
+    from nutpie.compile_pymc import CompiledModel, CompiledPyMCModel
 
 __all__ = ["CompiledModel", "CompiledPyMCModel", "sampling"]
 

@@ -1,12 +1,11 @@
 """Sampling: one compiled model a card and process, refits by replacing its data."""
 
 import hashlib
-import importlib
 import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -194,10 +193,10 @@ def refit(
         Which forecasts, but has no prior, predictive or leave-one-out groups.
     """
     card = card_for(runs, card if drift else card.without_drift())
-    sampler, _ = compiled_model(runs, card)
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
+    sampler, _ = Sampler.of(runs, card, settings)
     tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES
-    tree, diagnostics = Sampler(sampler, runs, card, settings).until_good(tries, **REFIT_GATE)
+    tree, diagnostics = sampler.until_good(tries, **REFIT_GATE)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     return Posterior(tree, card, runs, record)
 
@@ -207,29 +206,23 @@ def _fit_one(
 ) -> Posterior:
     started = time.perf_counter()
     exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
-    sampler, compiling = compiled_model(runs, exact, pool, stage)
-    of_law = Sampler(sampler, runs, exact, settings, pool, stage)
-    with of_law.once(*EXACT_TRIES[0]) as wait:
-        importlib.import_module("arviz_stats")  # what draws are judged with, while they are made
-        sampled, reached = of_law.until_good(EXACT_TRIES, wait)
-    gates = {card.law.name: reached}
     record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
-    posterior = Posterior(sampled, card, runs, record)
-    if card.drift is None:
-        posterior = complete(posterior)
-    else:
-        sampler, more = compiled_model(runs, card, pool, stage)
-        of_drift = Sampler(sampler, runs, card, settings, pool, stage)
-        with of_drift.once(*TRIES[0]) as wait:
-            posterior = complete(posterior)  # meanwhile
-            tree, reached = of_drift.until_good(TRIES, wait)
-        posterior.tree[DRIFTING] = tree["posterior"]
-        gates[f"{card.law.name} with drift"] = reached
-        compiling += more
-    record |= {
-        "diagnostics": worst_diagnostics(gates),
-        "without_flagged": _without_surprising(posterior, of_law),
-    }
+    of_law, compiling = Sampler.of(runs, exact, settings, pool, stage)
+    of_drift = None
+    with of_law.once(*EXACT_TRIES[0]) as wait:
+        if card.drift is not None:  # meanwhile
+            of_drift, more = Sampler.of(runs, card, settings, pool, stage)
+            compiling += more
+        first = wait()
+    with nullcontext() if of_drift is None else of_drift.once(*TRIES[0]) as wait:
+        tree, reached = of_law.until_good(EXACT_TRIES, lambda: first)
+        gates = {card.law.name: reached}
+        posterior = complete(Posterior(tree, card, runs, record))
+        without = _without_surprising(posterior, of_law)
+        if of_drift is not None:
+            tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(TRIES, wait)
+            posterior.tree[DRIFTING] = tree["posterior"]
+    record |= {"diagnostics": worst_diagnostics(gates), "without_flagged": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
     return replace(posterior, record=record)
@@ -271,13 +264,18 @@ def _made_of() -> dict[str, str]:
     return versions | {"python": platform.python_version(), "sources": sources}
 
 
+def ready(compiled: Any, runs: Runs, card: ModelCard, pool: bool = True) -> Any:
+    """A card's compiled model with the data of these runs, where chains find their way."""
+    model = with_runs(compiled, runs, card, pool)
+    return model.at_ease() if hasattr(model, "at_ease") else model  # nutpie's own has not
+
+
 @contextmanager
 def sampling(
-    sampler: Any,
+    model: Any,
     runs: Runs,
     card: ModelCard,
     *,
-    pool: bool = True,
     draws: int,
     tune: int,
     chains: int,
@@ -287,7 +285,7 @@ def sampling(
     thin: int = 1,
     stage: Stage = quiet,
 ) -> Iterator[Callable[[], xr.DataTree]]:
-    """Sample a card's compiled model with the data of these runs while the block runs.
+    """Sample a card's model that is ready for these runs while the block runs.
 
     Yields
     ------
@@ -297,9 +295,6 @@ def sampling(
     from bayescale.inference import nuts  # and nutpie with it
 
     done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
-    model = with_runs(sampler, runs, card, pool)
-    if hasattr(model, "at_ease"):  # which nutpie's own has not
-        model = model.at_ease()
     under_way = nuts.sampling(
         model, draws=draws * thin, tune=tune,
         chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
@@ -320,22 +315,33 @@ def sampling(
         yield lambda: thinned(wait())
 
 
-def sample(*model: Any, **how: Any) -> xr.DataTree:
-    """The draws alone: as :func:`sampling`."""
-    with sampling(*model, **how) as wait:
+def sample(
+    compiled: Any, runs: Runs, card: ModelCard, pool: bool = True, **how: Any
+) -> xr.DataTree:
+    """The draws alone, of a compiled model: as :func:`sampling`."""
+    with sampling(ready(compiled, runs, card, pool), runs, card, **how) as wait:
         return wait()
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A card's compiled model, the runs it is sampled for, and how: until it is good enough."""
+    """A card's model, ready for the runs it is sampled for, and how: until it is good enough."""
 
-    sampler: Any
+    model: Any
     runs: Runs
     card: ModelCard
     settings: Mapping[str, Any]
     pool: bool = True
     stage: Stage = quiet
+
+    @classmethod
+    def of(
+        cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], pool: bool = True,
+        stage: Stage = quiet,
+    ) -> "tuple[Sampler, float]":  # fmt: skip
+        """Of these runs, and the seconds that compiling took now."""
+        compiled, seconds = compiled_model(runs, card, pool, stage)
+        return cls(ready(compiled, runs, card, pool), runs, card, settings, pool, stage), seconds
 
     def once(
         self, times_tune: int, target_accept: float, thin: int
@@ -343,7 +349,7 @@ class Sampler:
         """One try: see :func:`sampling`."""
         how = dict(self.settings) | {"tune": self.settings["tune"] * times_tune}
         return sampling(
-            self.sampler, self.runs, self.card, pool=self.pool, stage=self.stage,
+            self.model, self.runs, self.card, stage=self.stage,
             target_accept=target_accept, thin=thin, **how,
         )  # fmt: skip
 
@@ -379,7 +385,7 @@ def _without_surprising(posterior: Posterior, sampler: Sampler) -> dict[str, Any
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
     fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
-    again = replace(sampler, runs=rest, settings={**sampler.settings, **fewer})
+    again, _ = Sampler.of(rest, card, {**sampler.settings, **fewer}, pool, sampler.stage)
     tree, diagnostics = again.until_good(EXACT_TRIES)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
