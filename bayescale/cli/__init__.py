@@ -63,7 +63,9 @@ def _end(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line; every expected failure becomes one message and an exit code."""
     signal.signal(signal.SIGTERM, _end)
-    atexit.register(gc.freeze)  # or Python would search all that the process ends with: a second
+    # what is imported lives to the end: to search it for what does not takes a second
+    gc.set_threshold(200_000, 20, 50)
+    atexit.register(gc.freeze)
     try:
         app()
     except BayescaleError as error:

@@ -49,7 +49,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     else:
         if len(bases) == 1:
             ((axis, basis),) = bases.items()
-            data["drift_turn"] = np.linalg.svd(basis, full_matrices=True)[2].T
+            data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
             bases = {axis: basis @ data["drift_turn"]}
             data["drift_overlap"] = (bases[axis] ** 2).sum(0)
         elif bases:

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -208,14 +209,17 @@ class Machine(CompiledPyMCModel):
         """Log density and gradient, in the coordinates that it is in; -inf where there is none."""
         value, gradient = ctypes.c_double(), np.zeros(self.n_dim)
         point = np.ascontiguousarray(point, dtype=float)
-        number, anything = ctypes.c_uint64, ctypes.c_void_p
-        code: Any = self.compiled_logp_func
-        call = ctypes.CFUNCTYPE(ctypes.c_int64, number, *[anything] * 4)(code.address)
-        ended = call(
+        ended = self._density(
             self.n_dim, point.ctypes.data, gradient.ctypes.data, ctypes.addressof(value),
             self.user_data.ctypes.data,
         )  # fmt: skip
         return (value.value, gradient) if ended == 0 else (-np.inf, np.zeros(self.n_dim))
+
+    @cached_property
+    def _density(self) -> Callable[..., int]:
+        code: Any = self.compiled_logp_func
+        number, anything = ctypes.c_uint64, ctypes.c_void_p
+        return ctypes.CFUNCTYPE(ctypes.c_int64, number, *[anything] * 4)(code.address)
 
     def prior_centre(self) -> np.ndarray:
         """The prior's centre for these data, in the model's own coordinates."""
