@@ -46,7 +46,7 @@ EXACT_TRIES = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 
 REFIT_TRIES = ((1, 0.9, 1), (2, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (2, 0.95, 2))
-FOR_COMPARISON = {"draws": 400, "tune": 200}
+FOR_COMPARISON = {"draws": 500, "tune": 300}
 """Of a chain, at most: of coefficients without surprising runs only intervals are told."""
 
 FEWEST_DRAWS = 25
