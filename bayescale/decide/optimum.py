@@ -52,12 +52,18 @@ class Best:
     @cached_property
     def log_curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Log budgets (step,), finer than these, and the log of the least loss (draw, step)."""
-        from scipy.interpolate import PchipInterpolator
-
-        rungs = np.log(self.flops)
+        rungs, log_loss = np.log(self.flops), np.log(self.loss)
         fine = np.linspace(rungs[0], rungs[-1], 8 * len(rungs))
         fine = np.unique(np.concatenate([rungs, fine]))
-        curve = PchipInterpolator(rungs, np.log(self.loss), axis=1)(fine)
+        below = np.searchsorted(rungs, fine, side="right").clip(1, len(rungs) - 1) - 1
+        gap = np.diff(rungs)[below]
+        share = (fine - rungs[below]) / gap
+        # a cubic between neighbours of the slopes that these have, as Hermite wrote it
+        slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
+        step = log_loss[:, below + 1] - log_loss[:, below]
+        ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap
+        bend = share * (1 - share) * ((1 - share) * ends[0] + share * ends[1])
+        curve = log_loss[:, below] + share * step + bend
         return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
 
 
