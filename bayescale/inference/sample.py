@@ -173,7 +173,7 @@ def refit(
     seed: int = 0,
     *,
     drift: bool = True,
-    draws: int = 500,
+    draws: int = 400,
     tune: int = 300,
 ) -> Posterior:
     """The draws alone, on one core, on a model compiled once a process: for many refits.
