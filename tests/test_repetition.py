@@ -228,3 +228,19 @@ def test_larger_runs_are_forecast_better_than_by_chinchillas_law(long_runs: Runs
         assert (ours[score] < theirs[score]).all()
     assert (ours["lpd"] > theirs["lpd"]).all()
     assert ours.loc["all", "coverage90"] > 0.8 > 0.6 > theirs.loc["all", "coverage90"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cutoff", [2.4e19, 8.7e19, 5.4e20])
+def test_all_the_papers_runs_forecast_larger_ones_better_where_half_of_them_are_known(
+    paper_runs: Runs, cutoff: float
+) -> None:
+    errors = {}
+    for law in ("repetition", "chinchilla"):
+        made = backtest(paper_runs, [law], refit=refit, cutoffs=[cutoff], executor=Serial())
+        errors[law] = made.summary().set_index("ratios").loc["all"]
+    ours, theirs = errors.values()
+    assert ours["n"] == theirs["n"] > 40
+    assert ours["rmsle"] < 0.7 * theirs["rmsle"]
+    assert ours["crps"] < 0.9 * theirs["crps"]
+    assert ours["lpd"] > theirs["lpd"]
