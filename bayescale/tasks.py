@@ -8,6 +8,7 @@ cluster that of a Dask client (``client.get_executor(pure=False)``) or one of Ra
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
@@ -195,10 +196,18 @@ def _begin_worker() -> None:
     """Interrupts are the caller's to hear, who then ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    sys.unraisablehook = _end_where_unheard
 
 
 def _end(number: int, frame: object) -> None:
     raise _Told(128 + number)
+
+
+def _end_where_unheard(unraised: Any) -> None:
+    """End where Python drops what is raised, as while it forgets an object."""
+    if isinstance(unraised.exc_value, _Told):
+        os._exit(unraised.exc_value.code)
+    sys.__unraisablehook__(unraised)
 
 
 def _work(task: Task) -> Any:

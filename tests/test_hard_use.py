@@ -193,6 +193,27 @@ def test_a_signal_ends_a_backtest_and_its_workers(
     ends_at_once(["backtest", str(log), *how], number, code, group=False)
 
 
+FORGETTING = """
+import os, signal, time
+from bayescale.tasks import _begin_worker
+
+class Forgotten:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+_begin_worker()
+x = Forgotten()
+del x  # what is raised here goes nowhere
+print("worked on")
+"""
+
+
+def test_a_worker_ends_even_if_told_where_exceptions_are_ignored() -> None:
+    ended = subprocess.run([sys.executable, "-c", FORGETTING], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
+
+
 def test_two_fits_that_write_one_file_at_once_leave_one_whole_result(
     start: Callable[..., subprocess.Popen], tmp_path: Path
 ) -> None:
