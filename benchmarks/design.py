@@ -1,12 +1,13 @@
 """Buying runs one at a time: what each way of choosing them costs until forecasts are good.
 
-Public run logs whose largest runs are held out. All ways start from the same few cheap runs and
-may buy any of the others, whose losses are known only once they are bought. After each
-purchase Chinchilla's law is fitted again, with drift, and the held-out runs are forecast.
-``next_run`` buys what narrows the loss at the held-out runs' typical size most for its price;
-the others buy at random, the cheapest first, or where the law is least known (D-optimal).
+Public run logs whose largest runs are held out. Each start has a few cheap runs and a random part
+of the others for sale, whose losses are known only once they are bought: so starts differ in more
+than luck at the first purchase. After each purchase Chinchilla's law is fitted again, with drift,
+and the held-out runs are forecast. ``next_run`` buys what narrows the loss at the held-out runs'
+typical size most for its price; the others buy at random, the cheapest first, or where the law is
+least known (D-optimal), all from the same starts.
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes about half an hour on one core
+Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes twenty minutes on one core
 and writes ``benchmarks/results/design.json`` and ``design.md``.
 """
 
@@ -32,17 +33,18 @@ from bayescale.trust import scores
 from bayescale.verdict import sizes
 
 CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")
-STARTING, AMONG, PURCHASES = 6, 12, 30
+STARTING, AMONG, PURCHASES = 6, 12, 24
 """Runs to start from, out of so many cheapest ones, and runs that are then bought."""
 
-HELD_OUT = 0.1
-STARTS, SEEDS = 3, 2
-"""Starts that every way is tried from, and random choices from each."""
+HELD_OUT, FOR_SALE = 0.1, 0.6
+"""Shares of runs: the largest, and of all others what a start may buy from."""
+
+STARTS = 6
 
 LIMITS_AFTER = (3, 6, 12)
 """Purchases at random after which what they have reached becomes a limit."""
 
-SAMPLER = {"draws": 400, "tune": 500}
+SAMPLER: dict[str, Any] = {"draws": 400, "tune": 500}
 NEXT, RANDOM = "next_run", "random"
 WAYS = (NEXT, RANDOM, "cheapest first", "D-optimal")
 
@@ -88,11 +90,11 @@ def bought(runs: Runs, card: ModelCard, choose: Choose, start: int) -> Iterator[
     """The state after each purchase: compute spent, and how the held-out runs are forecast."""
     size = sizes(runs.frame, card.law.inputs)
     order = np.argsort(size, kind="stable")
-    held_out = np.zeros(len(runs), dtype=bool)
-    held_out[order[-max(2, round(HELD_OUT * len(runs))) :]] = True
-    have = np.zeros(len(runs), dtype=bool)
-    have[np.random.default_rng(start).choice(order[:AMONG], STARTING, replace=False)] = True
-    ahead = runs.frame[held_out]
+    smaller, largest = np.split(order, [-max(2, round(HELD_OUT * len(runs)))])
+    rng, have, for_sale = np.random.default_rng(start), *np.zeros((2, len(runs)), dtype=bool)
+    have[rng.choice(order[:AMONG], STARTING, replace=False)] = True
+    for_sale[rng.choice(smaller, round(FOR_SALE * len(smaller)), replace=False)] = True
+    ahead = runs.frame.iloc[np.sort(largest)]
     for purchase in range(PURCHASES + 1):
         fit = refit(runs.take(have), card, **SAMPLER)
         answer = forecast(
@@ -111,7 +113,7 @@ def bought(runs: Runs, card: ModelCard, choose: Choose, start: int) -> Iterator[
             "crps": float(crps.mean()),
             "half_width": float(scores.half_width(mean, 0.9).mean()),
         }
-        rest = np.flatnonzero(~have & ~held_out)
+        rest = np.flatnonzero(for_sale & ~have)
         if not len(rest):
             return
         have[rest[choose(fit, runs.frame.iloc[rest].assign(flops=size[rest]))]] = True
@@ -124,52 +126,48 @@ def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
     target = np.exp(np.log(largest[["params", "tokens"]]).mean())
     parts = []
     for start in range(STARTS):
-        ways: list[tuple[str, int, Choose]] = [
-            (NEXT, 0, by_next_run(target)),
-            ("cheapest first", 0, cheapest),
-            ("D-optimal", 0, d_optimal),
-            *((RANDOM, seed, at_random(SEEDS * start + seed)) for seed in range(SEEDS)),
-        ]
-        for way, seed, choose in ways:
+        ways = {
+            NEXT: by_next_run(target),
+            "cheapest first": cheapest,
+            "D-optimal": d_optimal,
+            RANDOM: at_random(start),
+        }
+        for way, choose in ways.items():
             rows = pd.DataFrame(bought(runs, card, choose, start))
-            parts.append(rows.assign(way=way, start=start, seed=seed))
-            print(f"  {way} {start} {seed}", file=sys.stderr, flush=True)
+            parts.append(rows.assign(way=way, start=start))
+            print(f"  {way} {start}", file=sys.stderr, flush=True)
     return pd.concat(parts, ignore_index=True)
 
 
-def reached(path: pd.DataFrame, column: str, limit: float) -> float:
-    """Compute spent until a column stays at or below a limit; infinite if it never does."""
-    above = np.flatnonzero((path[column] > limit).to_numpy())
+def on_average(part: pd.DataFrame, column: str, spent: np.ndarray) -> np.ndarray:
+    """What one way has reached for so much compute, as a mean over starts."""
+    paths = [path.sort_values("purchase") for _, path in part.groupby("start")]
+    last = [np.searchsorted(path["spent"], spent, side="right") - 1 for path in paths]
+    each = [path[column].to_numpy()[at.clip(0)] for path, at in zip(paths, last, strict=True)]
+    return np.mean(each, axis=0)
+
+
+def reached(part: pd.DataFrame, column: str, limit: float) -> float:
+    """Compute from which on the mean over starts is at or below a limit; infinite if never."""
+    spent = np.unique(part["spent"])
+    above = np.flatnonzero(on_average(part, column, spent) > limit)
     first = above[-1] + 1 if len(above) else 0
-    return float(path["spent"].iloc[first]) if first < len(path) else np.inf
+    return float(spent[first]) if first < len(spent) else np.inf
 
 
-def first_reached(path: pd.DataFrame, column: str, limit: float) -> float:
-    """Compute spent until it is there for the first time, which errors are by luck too."""
-    below = path[path[column] <= limit]
-    return float(below["spent"].min()) if len(below) else np.inf
-
-
-def summary(found: pd.DataFrame, spent_until: Callable[..., float] = reached) -> pd.DataFrame:
+def summary(found: pd.DataFrame) -> pd.DataFrame:
     """Compute that each way took to limits over what random choices took, by set.
 
-    Limits are the medians that random choices reached after some numbers of purchases; compute
-    is the median over starts, and over seeds.
+    Limits are what random choices reach on average for the compute of so many purchases.
     """
     rows = []
     for name, of_set in found.groupby("set", sort=False):
         random = of_set[of_set["way"] == RANDOM]
         for column, after in product(("error", "crps", "half_width"), LIMITS_AFTER):
-            limit = float(random.loc[random["purchase"] == after, column].median())
+            there = np.array([random.loc[random["purchase"] == after, "spent"].median()])
+            (limit,) = on_average(random, column, there)
             spent = {
-                way: float(
-                    np.median(
-                        [
-                            reached(path, column, limit)
-                            for _, path in part.groupby(["start", "seed"])
-                        ]
-                    )
-                )
+                str(way): reached(part, column, limit)
                 for way, part in of_set.groupby("way", sort=False)
             }
             row = {"set": name, "limit on": HEADS[column], "limit": f"{limit:.2%}"}
@@ -197,20 +195,16 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         "# Buying runs one at a time",
         f"Made by `{results['command']}`.",
         f"From {STARTING} of the {AMONG} cheapest runs of each log, {PURCHASES} more are bought "
-        "one by one; the largest tenth of runs by compute is held out and forecast after each "
-        f"purchase, by Chinchilla's law with drift. Medians over {STARTS} starts, and for random "
-        f"choices {SEEDS} seeds of each.",
-        "Compute spent until a limit was reached for good, over what random choices took. Limits "
-        f"are what random choices reach after {', '.join(map(str, LIMITS_AFTER))} purchases: error "
-        "and CRPS are of log loss at the held-out runs, width is half that of 90 % intervals of "
-        f"their mean loss. Infinite: not within {PURCHASES} purchases; empty: random choices "
-        "did not either.",
+        f"one by one, out of {FOR_SALE:.0%} of the others, drawn at random for each of {STARTS} "
+        "starts; the largest tenth of runs by compute is held out and forecast after each "
+        "purchase, by Chinchilla's law with drift.",
+        "Compute spent from which on the mean over starts stays at or below a limit, over that of "
+        "random choices. Limits are what random choices reach on average for the compute of "
+        f"{', '.join(map(str, LIMITS_AFTER))} purchases: error and CRPS are of log loss at the "
+        "held-out runs, width is half that of 90 % intervals of their mean loss. Infinite: not "
+        f"within {PURCHASES} purchases; empty: random choices did not either.",
         table(pd.DataFrame(results["summary"])),
-        "The same until a limit was reached for the first time. Errors of a few runs cross a limit "
-        "by luck, and ways that buy many cheap runs have more chances to, the cheapest first above "
-        "all: this is no evidence that they forecast better.",
-        table(pd.DataFrame(results["first reached"])),
-        "Compute spent, error and half width after so many purchases:",
+        "Compute spent, error and half width after so many purchases, medians over starts:",
         table(pd.DataFrame(rows)),
         f"{results['minutes']:.0f} minutes on one core. {results['machine']}.",
     ]
@@ -240,7 +234,6 @@ def main(
         "machine": machine(),
         "minutes": minutes,
         "summary": summary(everything).to_dict(orient="records"),
-        "first reached": summary(everything, first_reached).to_dict(orient="records"),
         "purchases": everything.to_dict(orient="records"),
     }
     write("design", results, markdown(results, everything))

@@ -24,5 +24,5 @@ def put_off(*names: str) -> Iterator[None]:
         yield
     finally:
         for name in waiting:
-            if isinstance(sys.modules[name], _Later):
+            if isinstance(sys.modules.get(name), _Later):
                 del sys.modules[name]
