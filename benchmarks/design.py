@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +40,8 @@ HELD_OUT, FOR_SALE = 0.1, 0.6
 
 STARTS = 6
 
-LIMITS_AFTER = (3, 6, 12)
-"""Purchases at random after which what they have reached becomes a limit."""
+LIMITS = {"error": (0.04, 0.03, 0.02), "crps": (0.03, 0.02, 0.01), "half_width": (0.08, 0.05, 0.03)}
+SHOWN_AFTER = (0, 3, 6, 12, PURCHASES)
 
 SAMPLER: dict[str, Any] = {"draws": 400, "tune": 500}
 NEXT, RANDOM = "next_run", "random"
@@ -156,21 +155,15 @@ def reached(part: pd.DataFrame, column: str, limit: float) -> float:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Compute that each way took to limits over what random choices took, by set.
-
-    Limits are what random choices reach on average for the compute of so many purchases.
-    """
+    """Compute that each way took to limits over what random choices took, by set."""
     rows = []
     for name, of_set in found.groupby("set", sort=False):
-        random = of_set[of_set["way"] == RANDOM]
-        for column, after in product(("error", "crps", "half_width"), LIMITS_AFTER):
-            there = np.array([random.loc[random["purchase"] == after, "spent"].median()])
-            (limit,) = on_average(random, column, there)
+        for column, limit in ((column, at) for column, limits in LIMITS.items() for at in limits):
             spent = {
                 str(way): reached(part, column, limit)
                 for way, part in of_set.groupby("way", sort=False)
             }
-            row = {"set": name, "limit on": HEADS[column], "limit": f"{limit:.2%}"}
+            row = {"set": name, "limit on": HEADS[column], "limit": f"{limit:.0%}"}
             row |= {"random's FLOP": f"{spent[RANDOM]:.2g}"}
             known = np.isfinite(spent[RANDOM])
             ratios = {way: spent[way] / spent[RANDOM] if known else None for way in WAYS}
@@ -185,7 +178,7 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         | {
             f"after {k}": f"{at['spent'].median():.2g} FLOP, {at['error'].median():.2%}, "
             f"±{at['half_width'].median():.2%}"
-            for k in (0, *LIMITS_AFTER, PURCHASES)
+            for k in SHOWN_AFTER
             for at in [part[part["purchase"] == k]]
             if len(at)
         }
@@ -199,10 +192,9 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         "starts; the largest tenth of runs by compute is held out and forecast after each "
         "purchase, by Chinchilla's law with drift.",
         "Compute spent from which on the mean over starts stays at or below a limit, over that of "
-        "random choices. Limits are what random choices reach on average for the compute of "
-        f"{', '.join(map(str, LIMITS_AFTER))} purchases: error and CRPS are of log loss at the "
-        "held-out runs, width is half that of 90 % intervals of their mean loss. Infinite: not "
-        f"within {PURCHASES} purchases; empty: random choices did not either.",
+        "random choices. Error and CRPS are of log loss at the held-out runs, width is half that "
+        f"of 90 % intervals of their mean loss. Infinite: not within {PURCHASES} purchases; empty: "
+        "random choices did not either.",
         table(pd.DataFrame(results["summary"])),
         "Compute spent, error and half width after so many purchases, medians over starts:",
         table(pd.DataFrame(rows)),
