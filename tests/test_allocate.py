@@ -9,7 +9,7 @@ from published import BESIROGLU, CARD, COMPUTE_OPTIMAL, HOFFMANN, ONE, SPREAD, s
 
 from bayescale.cards import load_card
 from bayescale.decide.allocate import allocate
-from bayescale.decide.optimum import deciding
+from bayescale.decide.optimum import Best, deciding, ladder, least_compute
 from bayescale.errors import DecisionError, LawError, UnconvergedError
 from bayescale.forecast import forecast
 from bayescale.laws import CHINCHILLA
@@ -66,6 +66,20 @@ def test_regret_of_a_named_split_is_that_of_its_own_compute() -> None:
     enough = cost * ((loss - 1.8172) / (best - 1.8172)) ** (-1 / gamma)
     assert result.options.wasted.item() == pytest.approx(cost - enough, rel=2e-3)
     assert result.options.points["flops"].item() == cost
+
+
+def test_the_least_compute_to_a_loss_is_read_from_few_budgets_within_a_thousandth() -> None:
+    """L = E + k C^-g, whose inverse is known."""
+    level, size, exponent = 1.8, 1.2e3, 0.152
+
+    def least(flops: np.ndarray) -> np.ndarray:
+        return level + size * flops**-exponent
+
+    rungs = ladder(np.array([1e22, 5.76e23, 1e26]))
+    best = Best(rungs, *np.ones((2, 1, len(rungs))), least(rungs)[None])
+    asked = np.geomspace(rungs[0], rungs[-1], 301)[1:-1]
+    found = least_compute(best, least(asked)[None])
+    np.testing.assert_allclose(found[0], asked, rtol=1e-3)
 
 
 def test_regret_matches_brute_force_over_a_fine_grid() -> None:

@@ -58,7 +58,7 @@ class Best:
         below = np.searchsorted(rungs, fine, side="right").clip(1, len(rungs) - 1) - 1
         gap = np.diff(rungs)[below]
         share = (fine - rungs[below]) / gap
-        # a cubic between neighbours of the slopes that these have, as Hermite wrote it
+        # a cubic by Hermite, of slopes by differences: to import scipy's takes a third of an answer
         slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
         step = log_loss[:, below + 1] - log_loss[:, below]
         ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap

@@ -34,11 +34,11 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
     data = inputs | {f"log_{name}": np.log(x) for name, x in inputs.items()}
     data |= {"log_loss_observed": log_loss, "relative_se": np.array(se)}
-    data |= {f"log_centre_{name}": np.log(inputs[name]).mean() for name in scaled_inputs(card)}
+    data |= {f"log_centre_{name}": data[f"log_{name}"].mean() for name in scaled_inputs(card)}
     priors = [described.prior for described in card.coefficients.values()]
     for name in {prior.across for prior in priors if prior.across is not None}:
-        data[f"log_first_{name}"] = np.log(inputs[name]).min()
-        data[f"log_range_{name}"] = np.ptp(np.log(inputs[name]))
+        data[f"log_first_{name}"] = data[f"log_{name}"].min()
+        data[f"log_range_{name}"] = np.ptp(data[f"log_{name}"])
     if any(prior.at == "runs" for prior in priors):
         data["log_loss_centre"] = log_loss.mean()
     bases = drift_bases(card, runs)

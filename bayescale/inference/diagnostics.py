@@ -52,13 +52,12 @@ def gate(
         ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``,
         ``passed``, and ``reasons``: one sentence for each limit that was missed.
     """
-    ess, rhat = arviz_stats().ess, arviz_stats().rhat
-    posterior = tree["posterior"].to_dataset()
+    stats, posterior = arviz_stats(), tree["posterior"].to_dataset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant draws give NaN, which fails below
-        mixed = _worst(rhat(posterior), max)
-        bulk = _worst(ess(posterior, method="bulk"), min)
-        tail = _worst(ess(posterior, method="tail"), min)
+        mixed = _worst(stats.rhat(posterior), max)
+        bulk = _worst(stats.ess(posterior, method="bulk"), min)
+        tail = _worst(stats.ess(posterior, method="tail"), min)
     divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
     n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     reasons = []

@@ -1,6 +1,5 @@
 """What stands beside the draws: priors, predictions, pointwise densities, leave-one-out."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -33,13 +32,8 @@ def complete(posterior: Posterior) -> Posterior:
     assert runs is not None
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
     some, prior = posterior.by_run(), _prior_posterior(posterior)
-    with ThreadPoolExecutor(1) as meanwhile:
-        foretold = meanwhile.submit(
-            lambda: (_predictive(prior.by_run(), runs, 4), _predictive(some, runs, 3))
-        )
-        log_mean = _log_mean(some, runs)
-        pointwise, below = scatter_of_runs(some)
-        of_prior, of_posterior = foretold.result()
+    log_mean = _log_mean(some, runs)
+    pointwise, below = scatter_of_runs(some)
     known = (*card.law.inputs, *ERRORS, "loss_step")
     constant = {c: ("run", runs[c]) for c in known if c in runs}
     run = {"run": runs["run_id"]}
@@ -47,8 +41,8 @@ def complete(posterior: Posterior) -> Posterior:
     log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
     groups = {
         "prior": prior.draws,
-        "prior_predictive": of_prior,
-        "posterior_predictive": of_posterior,
+        "prior_predictive": _predictive(prior.by_run(), runs, purpose=4),
+        "posterior_predictive": _predictive(some, runs, purpose=3),
         "log_likelihood": xr.Dataset({"log_loss": pointwise}),
         "log_prior": xr.Dataset(
             {name: (("chain", "draw"), np.asarray(value)) for name, value in log_prior.items()},

@@ -179,8 +179,9 @@ class Machine(CompiledPyMCModel):
         plain = self.initial_point_func
         free, off, steps = kinds(self.places, self.n_dim)
         places = (self.prior_centre(), *map(plain, range(TOPS)))
-        away = (np.where(off, OFF, np.where(steps, 0.0, place)) for place in places)
-        tops = [top for place in away if (top := top_from(self.density, place, free)) is not None]
+        starts = (np.where(off, OFF, np.where(steps, 0.0, place)) for place in places)
+        found = (top_from(self.density, start, free) for start in starts)
+        tops = [top for top in found if top is not None]
         if not tops:
             return self
         highest = max(tops, key=lambda top: top.log_mass)

@@ -218,10 +218,10 @@ def _fit_one(
         tree, reached = of_law.until_good(EXACT_TRIES, lambda: first)
         gates = {card.law.name: reached}
         posterior = complete(Posterior(tree, card, runs, record))
-        without = _without_surprising(posterior, of_law)
         if of_drift is not None:
             tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(TRIES, wait)
             posterior.tree[DRIFTING] = tree["posterior"]
+    without = _without_surprising(posterior, of_law)  # with all threads to itself
     record |= {"diagnostics": worst_diagnostics(gates), "without_flagged": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
