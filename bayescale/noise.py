@@ -202,9 +202,14 @@ def log_density_together(
     n = xp.sum_by(0 * own + 1, members)
     if nu is None:
         return -0.5 * (n * np.log(2 * np.pi) + log_volume + squares)
+    return log_student_t(squares, nu, n, xp) - log_volume / 2
+
+
+def log_student_t(squares: Any, nu: Any, n: Any = 1, xp: Any = NumPy) -> Any:
+    """Log density of n standard deviations that are Student-t together, by their sum of squares."""
     half = (nu + n) / 2
     constant = xp.gammaln(half) - xp.gammaln(nu / 2) - n / 2 * np.log(np.pi * nu)
-    return constant - log_volume / 2 - half * np.log1p(squares / nu)
+    return constant - half * np.log1p(squares / nu)
 
 
 def draw(

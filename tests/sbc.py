@@ -115,7 +115,7 @@ def log_likelihood(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> np
     flat = {n: (("chain", "draw"), np.reshape(values[n], (1, -1))) for n in card.parameters}
     coords = {"chain": [0], "draw": np.arange(flat["sigma"][1].size)}
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset(flat, coords=coords)})
-    by_run, _ = scatter_of_runs(Posterior(tree, card, runs, {}))
+    by_run, *_ = scatter_of_runs(Posterior(tree, card, runs, {}))
     return by_run.sum("run").values.reshape(np.shape(values["sigma"]))
 
 

@@ -159,7 +159,7 @@ def test_the_likelihood_that_is_sampled_is_the_one_that_is_kept(what: str) -> No
     }
     family = {"family": ["a", "b"]} if "family" in runs else {}
     tree = {"posterior": xr.Dataset(draws, coords={"chain": [0], "draw": [0]} | family)}
-    likelihood, below = scatter_of_runs(Posterior(xr.DataTree.from_dict(tree), card, runs, {}))
+    likelihood, below, _ = scatter_of_runs(Posterior(xr.DataTree.from_dict(tree), card, runs, {}))
     assert float(likelihood.sum()) == pytest.approx(float(logp), rel=1e-9)
     assert likelihood.sizes["run"] == (len(set(CHECKPOINTS)) if "run" in columns else 6)
     assert below.sizes["run"] == 6

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 PUT_OFF = """
+import json
 import sys
 from bayescale.inference.put_off import put_off
 
@@ -19,6 +20,14 @@ with put_off("colorsys"):
     import colorsys as known
 
 assert known is sys.modules["colorsys"]
+with put_off("wsgiref.util", "wsgiref.validate", "json.tool"):
+    import wsgiref.headers  # and with it the package, which takes its modules for imported
+    from wsgiref.util import is_hop_by_hop
+
+assert is_hop_by_hop("TE")
+assert {"wsgiref.util", "wsgiref.validate"} < sys.modules.keys()
+assert sys.modules["wsgiref.validate"].__file__
+assert "json.tool" not in sys.modules
 try:
     no_such_module.thing
 except ModuleNotFoundError as error:

@@ -10,57 +10,68 @@ from bayescale.cards import has_checkpoints
 from bayescale.inference.diagnostics import leave_one_out
 from bayescale.likelihood import loss_steps, memberships
 from bayescale.posterior import Posterior
-from bayescale.posterior.scatter import error_variance, scatter_of_runs
+from bayescale.posterior.scatter import error_variance, log_mean_of_runs, scatter_of_runs
 from bayescale.runs import Runs
 from bayescale.runs.log import ERRORS
 
 PRIOR_DRAWS = 1000
 
 
-def complete(posterior: Posterior) -> Posterior:
-    """Add the groups that ArviZ expects beside the draws.
+def with_leave_one_out(posterior: Posterior) -> Posterior:
+    """Add how each run fares: ``log_likelihood``, ``observed_data`` and ``leave_one_out``."""
+    card, runs, tree = posterior.card, posterior.runs, posterior.tree
+    assert runs is not None
+    some = posterior.by_run()
+    pointwise, below, log_mean = scatter_of_runs(some)
+    log_loss = np.log(runs["loss"])
+    run = {"run": runs["run_id"]}
+    groups = {
+        "log_likelihood": xr.Dataset({"log_loss": pointwise}),
+        "observed_data": xr.Dataset({"log_loss": ("run", log_loss)}, coords=run),
+    }
+    left_out = leave_one_out(
+        xr.DataTree.from_dict({"posterior": some.draws} | groups),
+        log_loss, log_mean.values, below.values, list(card.law.coefficients),
+        memberships(runs) if has_checkpoints(runs) else None,
+    )  # fmt: skip
+    return replace(posterior, tree=_with(tree, groups | {"leave_one_out": left_out}))
 
-    Those by draw and run hold fewer draws where runs are many: see :meth:`Posterior.by_run`.
+
+def complete(posterior: Posterior) -> Posterior:
+    """Add what else ArviZ expects beside the draws.
+
+    Groups by draw and run hold fewer draws where runs are many: see :meth:`Posterior.by_run`.
 
     Returns
     -------
     Posterior
-        With ``prior``, ``prior_predictive``, ``posterior_predictive``, ``log_likelihood``,
-        ``log_prior``, ``observed_data``, ``constant_data`` and ``leave_one_out``.
+        With ``prior``, ``prior_predictive``, ``posterior_predictive``, ``log_prior`` and
+        ``constant_data``.
     """
-    card, runs, tree = posterior.card, posterior.runs, posterior.tree
+    card, runs = posterior.card, posterior.runs
     assert runs is not None
-    log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
-    some, prior = posterior.by_run(), _prior_posterior(posterior)
-    log_mean = _log_mean(some, runs)
-    pointwise, below = scatter_of_runs(some)
+    prior = _prior_posterior(posterior)
     known = (*card.law.inputs, *ERRORS, "loss_step")
-    constant = {c: ("run", runs[c]) for c in known if c in runs}
-    run = {"run": runs["run_id"]}
     stated = [*card.law.coefficients, *card.noise.parameters]
     log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
     groups = {
         "prior": prior.draws,
         "prior_predictive": _predictive(prior.by_run(), runs, purpose=4),
-        "posterior_predictive": _predictive(some, runs, purpose=3),
-        "log_likelihood": xr.Dataset({"log_loss": pointwise}),
+        "posterior_predictive": _predictive(posterior.by_run(), runs, purpose=3),
         "log_prior": xr.Dataset(
             {name: (("chain", "draw"), np.asarray(value)) for name, value in log_prior.items()},
             coords={name: posterior.draws[name] for name in ("chain", "draw")},
         ),
-        "observed_data": xr.Dataset({"log_loss": log_loss}),
-        "constant_data": xr.Dataset(constant, coords=run),
+        "constant_data": xr.Dataset(
+            {c: ("run", runs[c]) for c in known if c in runs}, coords={"run": runs["run_id"]}
+        ),
     }
-    tree = xr.DataTree.from_dict({n: g.to_dataset() for n, g in tree.children.items()} | groups)
-    unit = memberships(runs) if has_checkpoints(runs) else None
-    held = {"posterior": some.draws} | {n: groups[n] for n in ("log_likelihood", "observed_data")}
-    tree["leave_one_out"] = xr.DataTree(
-        leave_one_out(
-            xr.DataTree.from_dict(held), log_loss.values, log_mean.values, below.values,
-            list(card.law.coefficients), unit,
-        )
-    )  # fmt: skip
-    return replace(posterior, tree=tree)
+    return replace(posterior, tree=_with(posterior.tree, groups))
+
+
+def _with(tree: xr.DataTree, groups: dict[str, xr.Dataset]) -> xr.DataTree:
+    there = {name: group.to_dataset() for name, group in tree.children.items()}
+    return xr.DataTree.from_dict(there | groups)
 
 
 def _prior_posterior(posterior: Posterior) -> Posterior:
@@ -79,14 +90,9 @@ def _prior_posterior(posterior: Posterior) -> Posterior:
     return replace(posterior, tree=xr.DataTree.from_dict({"posterior": dataset}))
 
 
-def _log_mean(source: Posterior, runs: Runs) -> xr.DataArray:
-    log_mean = xr.ufuncs.log(source.loss_of_runs())
-    return log_mean.transpose("chain", "draw", "run").assign_coords(run=runs["run_id"])
-
-
 def _predictive(source: Posterior, runs: Runs, purpose: int) -> xr.Dataset:
     """Log losses as new runs at the observed places would give them."""
-    log_mean = _log_mean(source, runs)
+    log_mean = log_mean_of_runs(source)
     predicted = log_mean + source.noise(log_mean, purpose, source.run_inputs())
     error = xr.ufuncs.sqrt(error_variance(source)).broadcast_like(predicted)
     if bool((error > 0).any()):

@@ -29,7 +29,9 @@ import pandas as pd
 import platformdirs
 
 from bayescale.inference.coordinates import APART, OFF, TOPS, kinds, top_from
+from bayescale.inference.digamma import use_for_numba
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
+from bayescale.inference.put_off import put_off
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
 MOST_KEPT = 64
 LONGEST_WAIT = 120  # seconds
 _MODULE, _DESCRIPTION = "functions.py", "model.json"
+
+_OF_PYTENSOR = ("utils", *(f"numba.dispatch.{name}" for name in (
+    "basic", "compile_ops", "elemwise", "scalar", "shape", "subtensor", "tensor_basic",
+)))  # fmt: skip
+"""Modules whose functions, once compiled, need their module no more than by name."""
 
 _SOURCE = '''\
 """Made by bayescale: the density of one model and what is stored of it, for numba to keep."""
@@ -330,6 +337,8 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     from pymc.initial_point import make_initial_point_expression, make_initial_point_fn
     from pymc.pytensorf import compile as compile_function
 
+    with suppress(ImportError, AttributeError):  # another PyTensor's own serves, slower to load
+        use_for_numba()
     n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
         model,
         mode="NUMBA",
@@ -443,7 +452,10 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
     elsewhere = getattr(config, "CACHE_DIR", "")
     config.CACHE_DIR = ""  # type: ignore[attr-defined]  # beside the module, nowhere else
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            put_off(*(f"pytensor.link.{name}" for name in _OF_PYTENSOR)),
+        ):
             warnings.filterwarnings("ignore", "Cannot cache compiled", NumbaWarning)
             return module.compiled()
     finally:

@@ -20,7 +20,7 @@ from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
 from bayescale.errors import PosteriorError
 from bayescale.inference.data import families, model_data, with_runs
 from bayescale.inference.diagnostics import REFIT_GATE, gate
-from bayescale.inference.groups import complete
+from bayescale.inference.groups import complete, with_leave_one_out
 from bayescale.inference.walk import with_walk
 from bayescale.laws import LAWS, Law
 from bayescale.likelihood import card_for
@@ -217,11 +217,14 @@ def _fit_one(
     with nullcontext() if of_drift is None else of_drift.once(*TRIES[0]) as wait:
         tree, reached = of_law.until_good(EXACT_TRIES, lambda: first)
         gates = {card.law.name: reached}
-        posterior = complete(Posterior(tree, card, runs, record))
+        posterior = with_leave_one_out(Posterior(tree, card, runs, record))
         if of_drift is not None:
             tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(TRIES, wait)
             posterior.tree[DRIFTING] = tree["posterior"]
-    without = _without_surprising(posterior, of_law)  # with all threads to itself
+    of_rest = _without_surprising(posterior, of_law)
+    with nullcontext() if of_rest is None else of_rest.once(*EXACT_TRIES[0]) as wait:
+        posterior = complete(posterior)
+        without = None if of_rest is None else _moved(posterior, of_rest, wait)
     record |= {"diagnostics": worst_diagnostics(gates), "without_flagged": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
@@ -375,18 +378,28 @@ class Sampler:
         return tree, diagnostics
 
 
-def _without_surprising(posterior: Posterior, sampler: Sampler) -> dict[str, Any] | None:
-    """Coefficients with and without the runs that leave-one-out finds surprising."""
+def _without_surprising(posterior: Posterior, sampler: Sampler) -> Sampler | None:
+    """The same of the runs that leave-one-out finds nothing surprising about, if not of all."""
     runs, card, pool = sampler.runs, sampler.card, sampler.pool
-    surprising = posterior.tree["leave_one_out"].to_dataset()["surprising"].values.astype(bool)
+    surprising = _surprising(posterior)
     rest = runs.take(~surprising)
     if not surprising.any() or len(rest) <= len(card.law.coefficients):
         return None
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
     fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
-    again, _ = Sampler.of(rest, card, {**sampler.settings, **fewer}, pool, sampler.stage)
-    tree, diagnostics = again.until_good(EXACT_TRIES)
+    return Sampler.of(rest, card, {**sampler.settings, **fewer}, pool, sampler.stage)[0]
+
+
+def _surprising(posterior: Posterior) -> np.ndarray:
+    return posterior.tree["leave_one_out"].to_dataset()["surprising"].values.astype(bool)
+
+
+def _moved(
+    posterior: Posterior, of_rest: Sampler, first: Callable[[], xr.DataTree] | None
+) -> dict[str, Any]:
+    """Coefficients with and without the runs that were surprising."""
+    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(EXACT_TRIES, first)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
@@ -394,8 +407,9 @@ def _without_surprising(posterior: Posterior, sampler: Sampler) -> dict[str, Any
             "with": quantiles(posterior.draws[name].values / factor),
             "without": quantiles(without[name].values / factor),
         }
+    left_out = posterior.tree["leave_one_out"].to_dataset()
     return {
-        "runs": [str(run) for run in runs["run_id"][surprising]],
+        "runs": [str(run) for run in left_out["run"].values[_surprising(posterior)]],
         "coefficients": moved,
         "passed": diagnostics["passed"],
     }

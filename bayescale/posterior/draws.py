@@ -367,7 +367,7 @@ class Posterior:
         inputs: Mapping[str, xr.DataArray] | None = None,
     ) -> tuple[Any, Any]:
         """Log density of deviations of log loss under the noise, and the chance of less."""
-        from scipy import stats
+        from scipy import special
 
         scale = xr.ufuncs.sqrt(self.sigma(inputs) ** 2 + se**2)
         if self.card.of_floor:
@@ -375,11 +375,11 @@ class Posterior:
             return density, scatter.chance_below(self.draws, deviation, scale)
         standard = deviation / scale
         if "nu" in self.draws:
-            nu = self.draws["nu"].broadcast_like(standard).transpose(*standard.dims).values
-            density, below = stats.t.logpdf(standard, nu), stats.t.cdf(standard, nu)
+            nu = self.draws["nu"]
+            density, below = noise.log_student_t(standard**2, nu), special.stdtr(nu, standard)
         else:
-            density, below = stats.norm.logpdf(standard), stats.norm.cdf(standard)
-        return standard.copy(data=density) - xr.ufuncs.log(scale), standard.copy(data=below)
+            density, below = noise.log_density(standard, 1.0), special.ndtr(standard)
+        return density - xr.ufuncs.log(scale), below
 
     def new_run(
         self,

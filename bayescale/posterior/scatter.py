@@ -69,7 +69,9 @@ def _by_place(
     return deviation.copy(data=np.stack(found, axis=-1).reshape(deviation.shape))
 
 
-def scatter_of_runs(posterior: "Posterior") -> tuple[xr.DataArray, xr.DataArray]:
+def scatter_of_runs(
+    posterior: "Posterior",
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Log likelihood of each run under every draw, and the chance of a lower loss.
 
     With all that the log knows of errors and steps.
@@ -81,13 +83,14 @@ def scatter_of_runs(posterior: "Posterior") -> tuple[xr.DataArray, xr.DataArray]
         by training run.
     below : xarray.DataArray
         Dims (chain, draw, run), by row.
+    log_mean : xarray.DataArray
+        The law's log loss that both are about, dims (chain, draw, run), by row.
     """
     runs, draws, inputs = posterior.runs, posterior.draws, posterior.run_inputs()
     assert runs is not None
-    ids = {"run": runs["run_id"]}
-    log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords=ids)
-    log_mean = xr.ufuncs.log(posterior.loss_of_runs()).assign_coords(ids)
-    deviation = (log_loss - log_mean).transpose(*_ORDER)
+    log_mean = log_mean_of_runs(posterior)
+    deviation = xr.DataArray(np.log(runs["loss"]), dims="run") - log_mean
+    deviation = deviation.transpose(*_ORDER)
     variance, sigma = error_variance(posterior), posterior.sigma(inputs)
     likelihood, below = posterior.scatter(deviation, xr.ufuncs.sqrt(variance), inputs)
     steps = loss_steps(posterior.card, runs)
@@ -96,7 +99,14 @@ def scatter_of_runs(posterior: "Posterior") -> tuple[xr.DataArray, xr.DataArray]
         likelihood = log_density(draws, deviation, scale, steps=steps)
     elif "shared" in draws:
         likelihood = _together(posterior, deviation, sigma, variance)
-    return likelihood.transpose(*_ORDER), below.transpose(*_ORDER)
+    return likelihood.transpose(*_ORDER), below.transpose(*_ORDER), log_mean
+
+
+def log_mean_of_runs(posterior: "Posterior") -> xr.DataArray:
+    """The law's log loss at the runs under every draw, dims (chain, draw, run)."""
+    assert posterior.runs is not None
+    log_mean = xr.ufuncs.log(posterior.loss_of_runs()).transpose(*_ORDER)
+    return log_mean.assign_coords(run=posterior.runs["run_id"])
 
 
 def error_variance(posterior: "Posterior") -> xr.DataArray:
