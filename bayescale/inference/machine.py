@@ -30,6 +30,7 @@ import platformdirs
 
 from bayescale.inference.coordinates import APART, OFF, TOPS, kinds, top_from
 from bayescale.inference.digamma import use_for_numba
+from bayescale.inference.memory import LONG, keep_freed
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 from bayescale.inference.put_off import put_off
 
@@ -208,6 +209,8 @@ class Machine(CompiledPyMCModel):
     def _in(self, linear: np.ndarray) -> "Machine":
         """The same in linear coordinates: root and centre, or no rows, for the model's own."""
         arrays = (*self.shared_data.values(), linear)
+        if max(array.size for array in arrays) >= LONG:
+            keep_freed()
         words = [word for array in arrays for word in (array.ctypes.data, *array.shape)]
         there = np.array(words, dtype=np.int64)
         made = replace(self, user_data=there, linear=linear)

@@ -44,6 +44,9 @@ TRIES = (
 EXACT_TRIES = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 """Of a law without drift, where fewer steps serve."""
 
+LONG_LOG = 10_000
+"""Runs from which a try that misses its gate costs more than smaller steps do."""
+
 REFIT_TRIES = ((1, 0.9, 1), (2, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (2, 0.95, 2))
 FOR_COMPARISON = {"draws": 500, "tune": 300}
@@ -208,23 +211,23 @@ def _fit_one(
     exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
     record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
     of_law, compiling = Sampler.of(runs, exact, settings, pool, stage)
-    of_drift = None
-    with of_law.once(*EXACT_TRIES[0]) as wait:
+    of_drift, tries = None, EXACT_TRIES if len(runs) <= LONG_LOG else TRIES
+    with of_law.once(*tries[0]) as wait:
         if card.drift is not None:  # meanwhile
             of_drift, more = Sampler.of(runs, card, settings, pool, stage)
             compiling += more
         first = wait()
     with nullcontext() if of_drift is None else of_drift.once(*TRIES[0]) as wait:
-        tree, reached = of_law.until_good(EXACT_TRIES, lambda: first)
+        tree, reached = of_law.until_good(tries, lambda: first)
         gates = {card.law.name: reached}
         posterior = with_leave_one_out(Posterior(tree, card, runs, record))
         if of_drift is not None:
             tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(TRIES, wait)
             posterior.tree[DRIFTING] = tree["posterior"]
     of_rest = _without_surprising(posterior, of_law)
-    with nullcontext() if of_rest is None else of_rest.once(*EXACT_TRIES[0]) as wait:
+    with nullcontext() if of_rest is None else of_rest.once(*tries[0]) as wait:
         posterior = complete(posterior)
-        without = None if of_rest is None else _moved(posterior, of_rest, wait)
+        without = None if of_rest is None else _moved(posterior, of_rest, tries, wait)
     record |= {"diagnostics": worst_diagnostics(gates), "without_flagged": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
@@ -396,10 +399,13 @@ def _surprising(posterior: Posterior) -> np.ndarray:
 
 
 def _moved(
-    posterior: Posterior, of_rest: Sampler, first: Callable[[], xr.DataTree] | None
+    posterior: Posterior,
+    of_rest: Sampler,
+    tries: Sequence[tuple[int, float, int]],
+    first: Callable[[], xr.DataTree] | None,
 ) -> dict[str, Any]:
     """Coefficients with and without the runs that were surprising."""
-    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(EXACT_TRIES, first)
+    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(tries, first)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
