@@ -16,7 +16,7 @@ from sbc import (
 )
 
 from bayescale.cards import load_card
-from bayescale.inference.model import LevelAndShares
+from bayescale.inference.transforms import LevelAndShares
 from bayescale.laws import LAWS
 
 

@@ -11,7 +11,7 @@ from conftest import Ran
 from bayescale.cards import ModelCard, card_names, laws_with_cards, load_card
 from bayescale.contract import CHECKS, Contract, check_law
 from bayescale.errors import CardError, LawError, RunLogError
-from bayescale.inference.model import LevelAndShares
+from bayescale.inference.transforms import LevelAndShares
 from bayescale.laws import CHINCHILLA, LAWS, Law, find_law
 from bayescale.runs import Runs
 

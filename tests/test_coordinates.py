@@ -34,9 +34,9 @@ ALL = np.ones(3, dtype=bool)
 def test_a_ridge_a_thousand_times_longer_than_wide_becomes_a_ball() -> None:
     about = top_from(normal(MEAN, COVARIANCE), np.zeros(3), ALL)
     assert about is not None
-    np.testing.assert_allclose(about.centre, MEAN, rtol=1e-3)
+    np.testing.assert_allclose(about.point, MEAN, rtol=1e-3)
     np.testing.assert_allclose(about.root @ about.root.T, COVARIANCE, rtol=1e-4, atol=1e-9)
-    np.testing.assert_allclose(about.of(about.centre + about.root @ [1, 2, 3]), [1, 2, 3])
+    np.testing.assert_allclose(about.of(about.point + about.root @ [1, 2, 3]), [1, 2, 3])
 
 
 def test_what_is_held_stays_as_it_is() -> None:
@@ -105,10 +105,11 @@ def test_very_many_coordinates_are_not_turned() -> None:
     assert top_from(normal(np.zeros(n), np.eye(n)), np.ones(n), np.ones(n, bool)) is None
 
 
-def test_drift_is_switched_off_and_spreads_of_families_stay() -> None:
-    names = ["alpha_log__", "drift_flops_log__", "drift_steps_fromwhatisleft__", "A_spread_log__"]
+def test_drift_is_switched_off_and_steps_stay_at_their_centre() -> None:
+    names = ["alpha_log__", "drift_flops_log__", "drift_steps_fromwhatisleft__", "A_spread_log__",
+             "family_steps_fromwhatisleftofeach__"]  # fmt: skip
     places = {name: slice(i, i + 1) for i, name in enumerate(names)}
-    free, off, steps = kinds(places, 4)
-    assert free.tolist() == [True, False, False, False]
-    assert off.tolist() == [False, True, False, False]
-    assert steps.tolist() == [False, False, True, False]
+    free, off, steps = kinds(places, 5)
+    assert free.tolist() == [True, False, False, True, False]
+    assert off.tolist() == [False, True, False, False, False]
+    assert steps.tolist() == [False, False, True, False, True]

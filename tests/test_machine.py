@@ -115,7 +115,7 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
 def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:
     made = machine(tiny, folder=tmp_path).with_data(y=np.array([0.5, 1.5, 2.5]))
     eased = made.at_ease()
-    root, centre = eased.linear[:, :-1], eased.linear[:, -1]
+    root, centre = eased.linear[:, :-2], eased.linear[:, -2]
     assert centre == pytest.approx(4.5 / 4)  # three observations and the prior, all of one weight
     assert root == pytest.approx(4**-0.5)
     for z in (np.array([0.3]), np.array([-2.0])):
@@ -152,7 +152,7 @@ def test_no_chain_starts_at_a_top_of_next_to_no_mass(
     assert {np.sign(plain.initial_point_func(seed)[0]) for seed in range(20)} == {-1.0, 1.0}
     eased = plain.at_ease()
     starts = [eased.initial_point_func(seed) for seed in range(20)]
-    places = eased.linear[:, -1] + np.array(starts) @ eased.linear[:, :-1].T
+    places = eased.linear[:, -2] + np.array(starts) @ eased.linear[:, :-2].T
     assert set(np.sign(places[abs(places) > 2])) == sides
 
 

@@ -17,13 +17,14 @@ from scipy import stats
 from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
 from bayescale.inference.data import families, model_data
-from bayescale.inference.model import (
+from bayescale.inference.model import build_model
+from bayescale.inference.symbolic import prior_mismatch
+from bayescale.inference.transforms import (
     FromWhatIsLeft,
     FromWhatIsLeftApart,
+    FromWhatIsLeftOfEach,
     LevelAndShares,
-    build_model,
 )
-from bayescale.inference.symbolic import prior_mismatch
 from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
 from bayescale.likelihood import card_for
@@ -188,12 +189,12 @@ def replace_family(card: ModelCard) -> ModelCard:
 
 
 def test_families_spread_about_the_population_as_the_card_states() -> None:
-    """Density of each family's terms: normal about the population's, in whatever coordinates."""
+    """Steps are standard normal and spreads scale them, in whatever coordinates."""
     model = build_model(some_runs(family=list("bbaabb")), load_card("chinchilla"))
     spreads = [model[f"{name}_spread"] for name in ("E", "A", "B")]
     with model:
-        own = model["log_terms_by_family"]
-        density = model.logp(vars=[own], sum=True)
+        own, steps = model["log_terms_by_family"], model["family_steps"]
+        density = model.logp(vars=[steps], jacobian=False, sum=True)
         outputs = [
             density,
             *model.replace_rvs_by_values([own, model["log_terms"], *spreads]),
@@ -207,7 +208,8 @@ def test_families_spread_about_the_population_as_the_card_states() -> None:
     logp, own, population, *rest = evaluate(*moved)
     spreads, (A, alpha) = np.array(rest[:3]), rest[3:]
     assert own.shape == (2, 3)
-    assert float(logp) == pytest.approx(stats.norm.logpdf(own, population, spreads).sum())
+    of_steps = stats.norm.logpdf(own, population, spreads).sum() + 2 * np.log(spreads).sum()
+    assert float(logp) == pytest.approx(of_steps)
     centre = np.log(some_runs()["params"]).mean()
     np.testing.assert_allclose(np.log(A), own[:, 1] + alpha * centre)
 
@@ -362,3 +364,50 @@ def test_known_errors_two_axes_and_heavy_tails_keep_the_walk_in_the_model() -> N
     assert not normal_card().integrates_drift(some_runs(loss_se=[0.01] * 6))
     assert not load_card("henighan_compute").integrates_drift(runs)
     assert not load_card("kaplan_irreducible").integrates_drift(runs)
+
+
+def test_what_is_left_of_each_family_is_a_round_trip_of_the_volume_that_it_states() -> None:
+    rng, n, k = np.random.default_rng(7), 4, 3
+    square = rng.standard_normal((n, k, k))
+    precision = square @ square.transpose(0, 2, 1) + np.eye(k)
+    root, b = np.linalg.cholesky(precision), rng.standard_normal((n, k))
+    x, pull = pytensor.tensor.dmatrix(), pytensor.tensor.dmatrix()
+    roots = [pytensor.tensor.dvector() for _ in range(k * (k + 1) // 2)]
+    given = [root[:, i, j] for i in range(k) for j in range(i + 1)]
+    transform = FromWhatIsLeftOfEach(k)
+    forward, back, log_volume = (
+        lambda point, of=of: pytensor.function(
+            [x, *roots, pull], of(x, *roots, pull), mode=PLAIN, on_unused_input="ignore"
+        )(point, *given, b)
+        for of in (transform.forward, transform.backward, transform.log_jac_det)
+    )
+    point = rng.standard_normal((n, k))
+    np.testing.assert_allclose(back(forward(point)), point)
+    np.testing.assert_allclose(back(0 * point), np.linalg.solve(precision, b[..., None])[..., 0])
+    for i in range(n):
+        moved = [back(point + np.eye(n)[:, [i]] * e)[i] - back(point)[i] for e in np.eye(k)]
+        np.testing.assert_allclose(np.linalg.inv(np.transpose(moved) @ moved), precision[i])
+    assert log_volume(point) == pytest.approx(-np.linalg.slogdet(root)[1].sum())
+
+
+def test_families_and_drift_are_standard_normal_given_the_rest_where_the_law_is_straight() -> None:
+    """Drift as if families were free, then families: a power law's log loss is linear in them."""
+    frame = some_runs(9, family=list("abcabcabc")).to_frame()
+    runs, card = read_runs(frame.assign(loss_se=frame["loss"] / 100)), card_with(
+        dist="Normal", card="kaplan_compute"
+    )  # fmt: skip
+    with build_model(runs, card) as model:
+        density = pytensor.function(model.value_vars, model.logp(), mode=PLAIN)
+    rng, start = np.random.default_rng(8), model.initial_point()
+    names = [n for n in start if n.startswith(("drift_steps_", "family_steps_"))]
+    assert len(names) == 2
+    for _ in range(3):
+        elsewhere = {n: x + 0.5 * rng.standard_normal(np.shape(x)) for n, x in start.items()}
+
+        def at(steps: dict[str, np.ndarray], other: dict[str, Any] = elsewhere) -> float:
+            return float(density(*({**other, **steps}[x.name] for x in model.value_vars)))
+
+        steps = {name: 2 * rng.standard_normal(start[name].shape) for name in names}
+        squares = sum((step**2).sum() for step in steps.values())
+        none = {name: 0 * step for name, step in steps.items()}
+        assert at(steps) - at(none) == pytest.approx(-squares / 2, abs=1e-6)

@@ -36,27 +36,28 @@ _STEP, _FLAT = 1e-5, 0.01
 
 @dataclass(frozen=True, eq=False)
 class Top:
-    """A top of a density, and coordinates z about it of points x = centre + root z.
+    """A top of a density, and coordinates z about it of points x: x = point + root z where free.
 
     Attributes
     ----------
     point : numpy.ndarray, shape (n,)
-    centre : numpy.ndarray, shape (n,)
-        The point, or zero in what was held.
-    root : numpy.ndarray, shape (n, n)
-        Of the inverse of the curvature; one in what was held.
+    free : numpy.ndarray of int, shape (m,)
+        Which coordinates were climbed along; others are x itself.
+    root : numpy.ndarray, shape (m, m)
+        Of the inverse of the curvature.
     log_mass : float
         What a normal density of this height and curvature holds in all, but for a constant.
     """
 
     point: np.ndarray
-    centre: np.ndarray
+    free: np.ndarray
     root: np.ndarray
     log_mass: float
 
     def of(self, point: np.ndarray) -> np.ndarray:
         """The coordinates of a point."""
-        return np.linalg.solve(self.root, point - self.centre)
+        away = point[self.free] - self.point[self.free]
+        return _with(point, self.free, np.linalg.solve(self.root, away))
 
     def is_lost_beside(self, other: "Top") -> bool:
         """Whether it holds too little for a chain to start there: a chain may stay for good."""
@@ -67,8 +68,9 @@ def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, 
     """Which coordinates are free to climb, which are switched off meanwhile, and which are steps.
 
     Drift is switched off, so that the top is the law's own: law and drift can stand in for each
-    other, and between them the way is long. Its steps are nearly standard normal as they are
-    sampled, wherever the rest is. Spreads of families would climb to nothing, and stay.
+    other, and between them the way is long. Its steps and those of families are nearly standard
+    normal as they are sampled, wherever the rest is, so they stay at their centre, zero: the
+    density there is nearly that of the rest alone.
 
     Returns
     -------
@@ -76,9 +78,9 @@ def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, 
     """
     free, off, steps = np.ones(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     for name, place in places.items():
-        steps[place] = name.startswith("drift_steps")
+        steps[place] = name.startswith(("drift_steps", "family_steps"))
         off[place] = name.startswith("drift_") and not name.startswith("drift_steps")
-        free[place] = not (name.startswith("drift_") or "_spread" in name)
+        free[place] = not name.startswith(("drift_", "family_steps"))
     return free, off, steps
 
 
@@ -105,10 +107,8 @@ def top_from(density: Density, point: np.ndarray, free: np.ndarray) -> Top | Non
         return None
     values, vectors = np.linalg.eigh(curvature)
     values = np.maximum(values, WIDEST**-2)
-    root = np.eye(len(point))
-    root[np.ix_(free, free)] = vectors / np.sqrt(values)
     log_mass = density(top)[0] - np.log(values).sum() / 2
-    return Top(top, np.where(free, top, 0.0), root, float(log_mass))
+    return Top(top, np.flatnonzero(free), vectors / np.sqrt(values), float(log_mass))
 
 
 def climbed(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:

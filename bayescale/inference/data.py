@@ -19,15 +19,15 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         The law's inputs and ``log_<input>`` (run,), ``log_centre_<input>`` scalars of those
         that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,);
         ``drift_basis_<axis>`` (run, step) where the card has drift, and the products
-        ``drift_overlap`` (step, step) of all their columns, or, along one axis, of columns that
-        ``drift_turn`` (step, step) has made orthogonal, (step,); where drift is integrated out,
-        ``drift_directions`` (run, run), ``drift_variance`` (run,) and ``log_loss_rotated``
-        (run,) in place of these; ``log_first_<input>`` (smallest run), ``log_range_<input>`` and
-        ``log_loss_centre`` scalars where priors are relative to the runs; ``family_index``
-        (run,) where families are pooled; ``log_relative_size`` (run,) where the scatter
-        shrinks, ``step_below`` and ``step_above`` (run,) where losses are known to a step,
-        ``log_error_<scale>`` (run,) of scales with errors, and ``members`` (run,), the training
-        run of a row, where rows share it.
+        ``drift_overlap`` (step, step) of all their columns, or, along one axis and without
+        families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
+        where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
+        and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
+        ``log_range_<input>`` and ``log_loss_centre`` scalars where priors are relative to the
+        runs; ``family_index`` (run,) where families are pooled; ``log_relative_size`` (run,)
+        where the scatter shrinks, ``step_below`` and ``step_above`` (run,) where losses are
+        known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
+        (run,), the training run of a row, where rows share it.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])
@@ -47,7 +47,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
         del data["relative_se"]
     else:
-        if len(bases) == 1:
+        if len(bases) == 1 and not families(runs, card, pool):
             ((axis, basis),) = bases.items()
             data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
             bases = {axis: basis @ data["drift_turn"]}

@@ -68,28 +68,28 @@ density_inner = stored_inner = start_inner = None  # what is compiled knows them
 
 @njit(inline="always")
 def point_at(z, x, data):
-    if data[{linear} + 1] == 0:  # no coordinates but the model's own
-        for i in range({n_dim}):
-            x[i] = z[i]
-        return
-    by = carray(pointer(data[{linear}]), ({n_dim}, {n_dim} + 1), np.float64)
     for i in range({n_dim}):
-        x[i] = by[i, {n_dim}]
-        for j in range({n_dim}):
-            x[i] += by[i, j] * z[j]
+        x[i] = z[i]
+    m = data[{linear} + 1]  # turned coordinates: root, centre and which they are, a row each
+    by = carray(pointer(data[{linear}]), (m, m + 2), np.float64)
+    for i in range(m):
+        at = int(by[i, m + 1])
+        x[at] = by[i, m]
+        for j in range(m):
+            x[at] += by[i, j] * z[int(by[j, m + 1])]
 
 
 @njit(inline="always")
 def slopes_at(slopes, gradient, data):
-    if data[{linear} + 1] == 0:
-        for i in range({n_dim}):
-            gradient[i] = slopes[i]
-        return
-    by = carray(pointer(data[{linear}]), ({n_dim}, {n_dim} + 1), np.float64)
-    for j in range({n_dim}):
-        gradient[j] = 0.0
-        for i in range({n_dim}):
-            gradient[j] += by[i, j] * slopes[i]
+    for i in range({n_dim}):
+        gradient[i] = slopes[i]
+    m = data[{linear} + 1]
+    by = carray(pointer(data[{linear}]), (m, m + 2), np.float64)
+    for j in range(m):
+        at = int(by[j, m + 1])
+        gradient[at] = 0.0
+        for i in range(m):
+            gradient[at] += by[i, j] * slopes[int(by[i, m + 1])]
 
 
 def density(dim, z_, gradient_, value_, data_):
@@ -175,7 +175,7 @@ class Machine(CompiledPyMCModel):
             if new.ndim != old.ndim:
                 raise ValueError(f"{name} has {new.ndim} dimensions, but must have {old.ndim}")
             data[name] = new
-        return replace(self, shared_data=data)._in(np.zeros((0, self.n_dim + 1)))
+        return replace(self, shared_data=data)._in(np.zeros((0, 2)))
 
     def at_ease(self) -> "Machine":
         """The same, in coordinates in which chains find their way soonest, and started in them.
@@ -203,11 +203,11 @@ class Machine(CompiledPyMCModel):
             seen = about.of(np.where(free, top.point, point))
             return np.where(steps, away, seen + np.where(free, APART * away, 0.0))
 
-        turned = self._in(np.column_stack([about.root, about.centre]))
+        turned = self._in(np.column_stack([about.root, about.point[about.free], about.free]))
         return replace(turned, initial_point_func=begin)
 
     def _in(self, linear: np.ndarray) -> "Machine":
-        """The same in linear coordinates: root and centre, or no rows, for the model's own."""
+        """The same in linear coordinates: root, centre and place of each that is turned, by row."""
         arrays = (*self.shared_data.values(), linear)
         if max(array.size for array in arrays) >= LONG:
             keep_freed()

@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pymc.distributions.transforms import Transform
-from pytensor.tensor.linalg import cholesky, solve_triangular
-from pytensor.tensor.special import logsumexp
+from pytensor.gradient import grad as gradient
+from pytensor.tensor.linalg import cholesky
 from pytensor.tensor.variable import TensorVariable
 
 from bayescale import noise
 from bayescale.cards import Described, ModelCard
 from bayescale.drift import STEPS
 from bayescale.inference.data import families, model_data, scaled_inputs
+from bayescale.inference.pooled import Pooled
+from bayescale.inference.transforms import (
+    FromWhatIsLeft,
+    FromWhatIsLeftApart,
+    LevelAndShares,
+    standard_steps,
+)
 from bayescale.laws import Balance, Constant, Onset
 from bayescale.likelihood import card_for, input_errors
 from bayescale.runs import Runs
@@ -30,83 +36,6 @@ from bayescale.runs import Runs
 _NOT_OF_RUNS = (
     "drift_overlap", "drift_turn", "drift_directions", "drift_variance", "log_loss_rotated"
 )  # fmt: skip
-
-
-class LevelAndShares(Transform):
-    """Logs of terms, seen as the log of their sum and their log ratios to the first one.
-
-    The map (x_1, ..., x_k) -> (log sum exp x, x_2 - x_1, ..., x_k - x_1) has a Jacobian
-    determinant of one in absolute value.
-    """
-
-    name = "levelshares"  # PyMC takes names apart at underscores
-    ndim_supp = 1
-
-    def forward(self, value: Any, *inputs: Any) -> Any:
-        """The level, then the log ratios, along the last axis."""
-        level = logsumexp(value, axis=-1, keepdims=True)
-        return pt.concatenate([level, value[..., 1:] - value[..., 0, None]], axis=-1)
-
-    def backward(self, value: Any, *inputs: Any) -> Any:
-        """The logs of the terms, along the last axis."""
-        first = pt.zeros_like(value[..., 0, None])
-        ratios = pt.concatenate([first, value[..., 1:]], axis=-1)
-        return value[..., 0, None] + ratios - logsumexp(ratios, axis=-1, keepdims=True)
-
-    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
-        """Zero: the map preserves volume."""
-        return pt.zeros_like(value[..., 0])
-
-
-class FromWhatIsLeft(Transform):
-    """Standard normal steps of a walk, seen from what normal scatter about the law leaves of them.
-
-    Given everything else their precision is P = L L' and their mean P^-1 b. The map is
-    z -> L' z - L^-1 b, which then is standard normal and independent of the rest, whatever the
-    law, the walk's size and the scatter are. It is exact as a change of coordinates where the
-    scatter is not normal, and close to independent.
-    """
-
-    name = "fromwhatisleft"
-    ndim_supp = 1
-
-    def forward(self, value: Any, *inputs: Any) -> Any:
-        """The distances of steps from what is left, in its spread."""
-        root, pull = inputs[-2:]
-        return pt.dot(root.T, value) - solve_triangular(root, pull, lower=True, b_ndim=1)
-
-    def backward(self, value: Any, *inputs: Any) -> Any:
-        """The steps in units of the walk's size."""
-        root, pull = inputs[-2:]
-        away = value + solve_triangular(root, pull, lower=True, b_ndim=1)
-        return solve_triangular(root.T, away, lower=False, b_ndim=1)
-
-    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
-        """Of the way back."""
-        logs: Any = pt.log(pt.diagonal(inputs[-2]))
-        return -logs.sum()
-
-
-class FromWhatIsLeftApart(Transform):
-    """The same of steps whose precision P is diagonal: r and b are given by element, r = sqrt P."""
-
-    name = "fromwhatisleftapart"
-    ndim_supp = 1
-
-    def forward(self, value: Any, *inputs: Any) -> Any:
-        """The distances of steps from what is left, in its spread."""
-        root, pull = inputs[-2:]
-        return root * value - pull / root
-
-    def backward(self, value: Any, *inputs: Any) -> Any:
-        """The steps in units of the walk's size."""
-        root, pull = inputs[-2:]
-        return (value + pull / root) / root
-
-    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
-        """Of the way back."""
-        logs: Any = pt.log(inputs[-2])
-        return -logs.sum()
 
 
 class _Scale(TensorVariable):
@@ -177,6 +106,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         coords["any_step"] = [f"{axis} {i}" for axis in card.drift.along for i in coords["step"]]
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
+        coords["pooled_step"] = coords["pooled_term"]
     with pm.Model(coords=coords) as model:
         dims = (None, "run", ("run", "step"))
         others: dict[str, Any] = dict.fromkeys(_NOT_OF_RUNS)
@@ -197,21 +127,29 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             for name in law.terms
             if name not in centred
         }
-        by_run = dict(values)
-        if names:
-            own = _log_terms_by_family(card, centred, log_terms, whole)
-            by_family = _coefficients(card, own, values, data, suffix="_by_family", dims="family")
-            by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
         inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
-        loss = law.loss(**inputs, **by_run)
-        if card.integrates_drift(runs):
-            _collapsed_likelihood(card, pt.log(loss), data)
+        known = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
+        integrated, by_run, drift = card.integrates_drift(runs), dict(values), None
+        if names:
+            population = dict(zip(centred, log_terms, strict=True))
+            spreads = [_variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
+            pooled = _pooled(card, population, spreads, inputs, values, known, data)
+            drift = 0.0 if integrated else _drift(card, pooled.left, known, data, pooled)
+            centre: Any = pt.stack([population[name] for name in card.family])
+            own: Any = centre + pt.stack(spreads) * pooled.steps(drift)
+            pm.Deterministic("log_terms_by_family", own, dims=("family", "pooled_term"))
+            terms = {name: own[:, i] for i, name in enumerate(card.family)}
+            by_family = _coefficients(card, terms, values, data, suffix="_by_family", dims="family")
+            by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
+        log_loss: Any = pt.log(law.loss(**inputs, **by_run))
+        if integrated:
+            _collapsed_likelihood(card, log_loss, known["sigma"], data)
         else:
             errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
             blur = noise.input_spread(law, inputs, errors, by_run)
-            known = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
-            log_loss = pt.log(loss)
-            _likelihood(card, log_loss + _drift(card, log_loss, known, data), known, blur, data)
+            if drift is None:
+                drift = _drift(card, data["log_loss_observed"] - log_loss, known, data)
+            _likelihood(card, log_loss + drift, known, blur, data)
     return model
 
 
@@ -270,19 +208,27 @@ def _belief_at_centre(
     return term.log_value(there, known, log_x), sigma
 
 
-def _log_terms_by_family(
-    card: ModelCard, centred: list[str], log_terms: list[Any], whole: bool
-) -> dict[str, Any]:
-    """The same for each family, spread about the population's."""
-    spreads = [_variable(f"{name}_spread", spread, {}) for name, spread in card.family.items()]
-    own: Any = pm.Normal(
-        "log_terms_by_family",
-        mu=pt.stack([log_terms[centred.index(name)] for name in card.family]),
-        sigma=pt.stack(spreads),
-        dims=("family", "pooled_term"),
-        default_transform=LevelAndShares() if whole and len(card.family) == len(centred) else None,
-    )
-    return {name: own[:, i] for i, name in enumerate(card.family)}
+def _pooled(
+    card: ModelCard,
+    population: dict[str, Any],
+    spreads: list[Any],
+    inputs: dict[str, Any],
+    values: dict[str, Any],
+    known: dict[str, Any],
+    data: dict[str, Any],
+) -> Pooled:
+    """What runs tell of each family's terms about the population's."""
+    rows = pt.zeros(data["family_index"].shape)
+    of_rows: dict[str, Any] = {name: term + rows for name, term in population.items()}
+    coefficients = values | _values(card, of_rows, values, data)
+    log_loss: Any = pt.log(card.law.loss(**inputs, **coefficients))
+    slopes: Any = gradient(log_loss.sum(), [of_rows[name] for name in card.family])
+    seen = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
+    if "log_loss_observed" in data:
+        observed = data["log_loss_observed"]
+    else:
+        observed = pt.dot(data["drift_directions"], data["log_loss_rotated"])
+    return Pooled.of(seen, observed - log_loss, data["family_index"], _scatter(known, data))
 
 
 def _coefficients(
@@ -294,12 +240,19 @@ def _coefficients(
     dims: str | None = None,
 ) -> dict[str, Any]:
     """Terms at the runs' centre, as the coefficients that the field names."""
+    found = _values(card, log_terms, exponents, data)
+    return {name: pm.Deterministic(f"{name}{suffix}", x, dims=dims) for name, x in found.items()}
+
+
+def _values(
+    card: ModelCard, log_terms: dict[str, Any], exponents: dict[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
     coefficients: dict[str, Any] = {}
     log_x = _log_centres(card, data)
     for name, log_term in log_terms.items():
         term = card.law.terms[name]
         log_coefficient = term.log_coefficient(log_term, {**exponents, **coefficients}, log_x)
-        coefficients[name] = pm.Deterministic(f"{name}{suffix}", pt.exp(log_coefficient), dims=dims)
+        coefficients[name] = pt.exp(log_coefficient)
     return coefficients
 
 
@@ -338,32 +291,41 @@ def _variable(name: str, described: Described, data: dict[str, Any]) -> Any:
     return pm.Deterministic(name, factor * stated)
 
 
-def _drift(card: ModelCard, log_loss: Any, known: dict[str, Any], data: dict[str, Any]) -> Any:
-    """The law's error on log loss at the runs."""
+def _drift(
+    card: ModelCard, left: Any, known: dict[str, Any], data: dict[str, Any], pooled: Any = None
+) -> Any:
+    """The law's error on log loss at the runs, by what it and any families leave of them."""
     if card.drift is None:
         return 0.0
     sizes = {name.removeprefix("drift_"): _variable(name, size, data)
              for name, size in card.drift.parameters.items()}  # fmt: skip
-    scatter = known["sigma"] ** 2 + pt.mean(data["relative_se"] ** 2)
-    if "nu" in known:  # what a run tells of its mean, as the variance of a normal one
-        scatter = scatter * (known["nu"] + 3) / (known["nu"] + 1)
-    left = (data["log_loss_observed"] - log_loss) / scatter
-    if len(sizes) == 1:
-        return _drift_along_one(*next(iter(sizes.items())), left, scatter, data)
-    bases = {axis: data[f"drift_basis_{axis}"] for axis in sizes}
-    pull = pt.concatenate([q * pt.dot(bases[axis].T, left) for axis, q in sizes.items()])
+    scatter = _scatter(known, data)
+    if "drift_turn" in data:
+        return _drift_along_one(*next(iter(sizes.items())), left / scatter, scatter, data)
     n = 2 * STEPS[card.drift.walk]
+    basis: Any = pt.concatenate([data[f"drift_basis_{axis}"] for axis in sizes], axis=1)
     each = pt.repeat(pt.stack(list(sizes.values())), n)
-    precision = pt.eye(n * len(sizes)) + each[:, None] * data["drift_overlap"] * each / scatter
-    steps: Any = pm.CustomDist(
-        "drift_steps", cholesky(precision), pull, logp=_standard, random=_draw_standard,
-        signature="(k,k),(k)->(k)", dims="any_step", default_transform=FromWhatIsLeft(),
+    overlap, pull = data["drift_overlap"], pt.dot(basis.T, left)
+    if pooled is not None:
+        absorbed = pooled.absorbed(basis)
+        overlap, pull = overlap - absorbed[0], pull - absorbed[1]
+    precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / scatter
+    steps = standard_steps(
+        "drift_steps", FromWhatIsLeft(), cholesky(precision), each * pull / scatter,
+        signature="(k,k),(k)->(k)", dims="any_step",
     )  # fmt: skip
-    total: Any = 0.0
     for i, (axis, q) in enumerate(sizes.items()):
         own = q * steps[i * n : (i + 1) * n]
-        total += pt.dot(bases[axis], pm.Deterministic(f"drift_walk_{axis}", own, dims="step"))
-    return total
+        pm.Deterministic(f"drift_walk_{axis}", own, dims="step")
+    return pt.dot(basis, each * steps)
+
+
+def _scatter(known: dict[str, Any], data: dict[str, Any]) -> Any:
+    """What a run tells of its mean, as the variance of a normal one."""
+    variance = known["sigma"] ** 2
+    if "relative_se" in data:
+        variance = variance + pt.mean(data["relative_se"] ** 2)
+    return variance * (known["nu"] + 3) / (known["nu"] + 1) if "nu" in known else variance
 
 
 def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str, Any]) -> Any:
@@ -371,27 +333,13 @@ def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str,
     basis = data[f"drift_basis_{axis}"]
     pull = q * (basis * left[:, None]).sum(0)
     root = pt.sqrt(1 + q**2 * data["drift_overlap"] / scatter)
-    turned: Any = pm.CustomDist(
-        "drift_steps", root, pull, logp=_standard, random=_draw_standard, support_point=_none,
-        signature="(k),(k)->(k)", dims="any_step", default_transform=FromWhatIsLeftApart(),
+    turned = standard_steps(
+        "drift_steps", FromWhatIsLeftApart(), root, pull,
+        signature="(k),(k)->(k)", dims="any_step",
     )  # fmt: skip
     walk = (data["drift_turn"] * (q * turned)).sum(1)
     pm.Deterministic(f"drift_walk_{axis}", walk, dims="step")
     return (basis * (q * turned)).sum(1)
-
-
-def _standard(value: Any, root: Any, pull: Any) -> Any:
-    """Standard normal: what the runs leave of steps is a matter of coordinates alone."""
-    standard: Any = pm.logp(pm.Normal.dist(), value)
-    return standard.sum()
-
-
-def _draw_standard(root: Any, pull: Any, rng: Any = None, size: Any = None) -> Any:
-    return rng.standard_normal(pull.shape)
-
-
-def _none(steps: Any, size: Any, root: Any, pull: Any) -> Any:
-    return pt.zeros_like(pull)
 
 
 def _likelihood(
@@ -479,11 +427,10 @@ def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict
     )  # fmt: skip
 
 
-def _collapsed_likelihood(card: ModelCard, log_loss: Any, data: dict[str, Any]) -> None:
+def _collapsed_likelihood(card: ModelCard, log_loss: Any, sigma: Any, data: dict[str, Any]) -> None:
     """Walk and scatter as one, in directions of the runs in which they are independent."""
     assert card.drift is not None
     (size,) = (_variable(name, d, data) for name, d in card.drift.parameters.items())
-    sigma = _variable("sigma", card.noise.sigma, data)
     pm.Normal(
         "rotated_log_loss",
         mu=pt.dot(data["drift_directions"].T, log_loss),

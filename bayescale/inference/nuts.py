@@ -41,6 +41,9 @@ STATISTICS = {
 } | {"maxdepth_reached": "reached_max_treedepth"}
 """What is kept of each draw, and how ArviZ calls it."""
 
+MOST_OF_LOW_RANK = 100
+"""Coordinates beyond which to look for directions takes nutpie longer than to sample."""
+
 
 @contextmanager
 def sampling(
@@ -82,7 +85,7 @@ def sampling(
         cores=min(chains, cores or os.cpu_count() or 1),
         seed=seed,
         target_accept=target_accept,
-        adaptation="low_rank",
+        adaptation="low_rank" if compiled.n_dim <= MOST_OF_LOW_RANK else "diag",
         progress_bar=False,
         progress_callback=lambda parts: done(sum(part.finished_draws for part in parts)),
         return_raw_trace=True,

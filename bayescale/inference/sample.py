@@ -312,8 +312,9 @@ def sampling(
             name: group.to_dataset().isel(draw=each).assign_coords(draw=np.arange(draws))
             for name, group in tree.children.items()
         }
-        # the walk says the same in plain units
-        groups["posterior"] = groups["posterior"].drop_dims("any_step", errors="ignore")
+        # walks and terms of families say the same in plain units
+        steps = ("any_step", "pooled_step")
+        groups["posterior"] = groups["posterior"].drop_dims(steps, errors="ignore")
         tree = xr.DataTree.from_dict(groups)
         return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
 
