@@ -206,7 +206,7 @@ def log_density_together(
 
 
 def log_student_t(squares: Any, nu: Any, n: Any = 1, xp: Any = NumPy) -> Any:
-    """Log density of n standard deviations that are Student-t together, by their sum of squares."""
+    """Log density of n deviations that are Student-t together, by the sum of their squares."""
     half = (nu + n) / 2
     constant = xp.gammaln(half) - xp.gammaln(nu / 2) - n / 2 * np.log(np.pi * nu)
     return constant - half * np.log1p(squares / nu)

@@ -1,7 +1,7 @@
 """The slope of log gamma as machine code that asks Python for nothing.
 
 PyTensor takes it from SciPy, by a name that Python looks up: code that holds it brings PyTensor
-into every process that runs it, and takes three times as long to load.
+into every process that runs it, and takes twice as long to load.
 """
 
 import math

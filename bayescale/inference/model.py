@@ -22,7 +22,7 @@ from bayescale import noise
 from bayescale.cards import Described, ModelCard
 from bayescale.drift import STEPS
 from bayescale.inference.data import families, model_data, scaled_inputs
-from bayescale.inference.pooled import Pooled
+from bayescale.inference.pooled import Pooled, sums_by
 from bayescale.inference.transforms import (
     FromWhatIsLeft,
     FromWhatIsLeftApart,
@@ -393,13 +393,7 @@ class _PyTensor:
     """What :func:`bayescale.noise.log_density_together` takes from a library."""
 
     gammaln: Any = staticmethod(pt.gammaln)
-
-    @staticmethod
-    def sum_by(x: Any, index: Any) -> Any:
-        """As :meth:`bayescale.noise.NumPy.sum_by`."""
-        last: Any = pt.max(index)
-        zeros: Any = pt.zeros(last + 1)
-        return zeros[index].inc(x)
+    sum_by: Any = staticmethod(sums_by)
 
 
 def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytensor.tensor as pt
 
-from bayescale.inference.transforms import FromWhatIsLeftOfEach, standard_steps
+from bayescale.inference.transforms import FromWhatIsLeftOfEach, Roots, solved, standard_steps
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Pooled:
     left: Any
     index: Any
     scatter: Any
-    roots: dict[tuple[int, int], Any]
+    roots: Roots
 
     @classmethod
     def of(cls, seen: list[Any], left: Any, index: Any, scatter: Any) -> "Pooled":
@@ -45,8 +45,8 @@ class Pooled:
         n = len(seen)
         by_run: Any = pt.stack(seen, axis=1)
         product = by_run[:, :, None] * by_run[:, None, :]
-        precision = pt.eye(n) + _sums(product, index) / scatter
-        roots: dict[tuple[int, int], Any] = {}
+        precision = pt.eye(n) + sums_by(product, index) / scatter
+        roots: Roots = {}
         for i in range(n):
             for j in range(i + 1):
                 known = sum((roots[i, m] * roots[j, m] for m in range(j)), 0.0)
@@ -57,7 +57,7 @@ class Pooled:
     def steps(self, drift: Any) -> Any:
         """The steps, dims (family, pooled_step), given the drift at the runs."""
         left: Any = self.left - drift
-        pull = _sums(self.seen * left[:, None], self.index) / self.scatter
+        pull = sums_by(self.seen * left[:, None], self.index) / self.scatter
         n = self.seen.type.shape[1]
         return standard_steps(
             "family_steps", FromWhatIsLeftOfEach(n), *self.roots.values(), pull,
@@ -79,18 +79,16 @@ class Pooled:
             Of basis' left.
         """
         both: Any = pt.concatenate([basis, self.left[:, None]], axis=1)
-        sums = _sums(self.seen[:, :, None] * both[:, None, :], self.index)
-        whitened: list[Any] = []
-        for i in range(self.seen.type.shape[1]):
-            known = sum((self.roots[i, j][:, None] * whitened[j] for j in range(i)), 0.0)
-            whitened.append((sums[:, i] - known) / self.roots[i, i][:, None])
-        rows: Any = pt.concatenate(whitened, axis=0)
+        sums = sums_by(self.seen[:, :, None] * both[:, None, :], self.index)
+        roots = {place: element[:, None] for place, element in self.roots.items()}
+        each = [sums[:, i] for i in range(self.seen.type.shape[1])]
+        rows: Any = pt.concatenate(solved(roots, each), axis=0)
         products: Any = pt.dot(rows[:, :-1].T, rows) / self.scatter
         return products[:, :-1], products[:, -1]
 
 
-def _sums(values: Any, index: Any) -> Any:
-    """Sums over the runs of each family, along the first axis."""
+def sums_by(values: Any, index: Any) -> Any:
+    """Sums along the first axis over those of equal index, which counts from zero."""
     last: Any = pt.max(index)
     none: Any = pt.zeros((last + 1, *(values.shape[i] for i in range(1, values.ndim))))
     return none[index].inc(values)

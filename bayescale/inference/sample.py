@@ -35,13 +35,15 @@ from bayescale.posterior import (
 from bayescale.progress import Stage, progress, quiet
 from bayescale.runs import Runs, require_runs_for
 
-TRIES = (
+Tries = Sequence[tuple[int, float, int]]
+
+TRIES: Tries = (
     # times tuning, target acceptance, times draws (thinned back to those asked for)
     (1, 0.9, 1),
     (2, 0.9, 4),
     (4, 0.99, 8),
 )
-EXACT_TRIES = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
+EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 """Of a law without drift, where fewer steps serve."""
 
 LONG_LOG = 10_000
@@ -197,9 +199,9 @@ def refit(
     """
     card = card_for(runs, card if drift else card.without_drift())
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
-    sampler, _ = Sampler.of(runs, card, settings)
     tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES
-    tree, diagnostics = sampler.until_good(tries, **REFIT_GATE)
+    sampler, _ = Sampler.of(runs, card, settings, tries)
+    tree, diagnostics = sampler.until_good(**REFIT_GATE)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     return Posterior(tree, card, runs, record)
 
@@ -210,24 +212,25 @@ def _fit_one(
     started = time.perf_counter()
     exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
     record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
-    of_law, compiling = Sampler.of(runs, exact, settings, pool, stage)
-    of_drift, tries = None, EXACT_TRIES if len(runs) <= LONG_LOG else TRIES
-    with of_law.once(*tries[0]) as wait:
+    tries = EXACT_TRIES if len(runs) <= LONG_LOG else TRIES
+    of_law, compiling = Sampler.of(runs, exact, settings, tries, pool, stage)
+    of_drift = None
+    with of_law.begun() as wait:
         if card.drift is not None:  # meanwhile
-            of_drift, more = Sampler.of(runs, card, settings, pool, stage)
+            of_drift, more = Sampler.of(runs, card, settings, TRIES, pool, stage)
             compiling += more
         first = wait()
-    with nullcontext() if of_drift is None else of_drift.once(*TRIES[0]) as wait:
-        tree, reached = of_law.until_good(tries, lambda: first)
+    with nullcontext() if of_drift is None else of_drift.begun() as wait:
+        tree, reached = of_law.until_good(lambda: first)
         gates = {card.law.name: reached}
         posterior = with_leave_one_out(Posterior(tree, card, runs, record))
         if of_drift is not None:
-            tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(TRIES, wait)
+            tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(wait)
             posterior.tree[DRIFTING] = tree["posterior"]
     of_rest = _without_surprising(posterior, of_law)
-    with nullcontext() if of_rest is None else of_rest.once(*tries[0]) as wait:
+    with nullcontext() if of_rest is None else of_rest.begun() as wait:
         posterior = complete(posterior)
-        without = None if of_rest is None else _moved(posterior, of_rest, tries, wait)
+        without = None if of_rest is None else _moved(posterior, of_rest, wait)
     record |= {"diagnostics": worst_diagnostics(gates), "without_flagged": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
@@ -338,17 +341,19 @@ class Sampler:
     runs: Runs
     card: ModelCard
     settings: Mapping[str, Any]
+    tries: Tries
     pool: bool = True
     stage: Stage = quiet
 
     @classmethod
     def of(
-        cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], pool: bool = True,
-        stage: Stage = quiet,
+        cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], tries: Tries,
+        pool: bool = True, stage: Stage = quiet,
     ) -> "tuple[Sampler, float]":  # fmt: skip
         """Of these runs, and the seconds that compiling took now."""
         compiled, seconds = compiled_model(runs, card, pool, stage)
-        return cls(ready(compiled, runs, card, pool), runs, card, settings, pool, stage), seconds
+        model = ready(compiled, runs, card, pool)
+        return cls(model, runs, card, settings, tries, pool, stage), seconds
 
     def once(
         self, times_tune: int, target_accept: float, thin: int
@@ -360,17 +365,18 @@ class Sampler:
             target_accept=target_accept, thin=thin, **how,
         )  # fmt: skip
 
+    def begun(self) -> AbstractContextManager[Callable[[], xr.DataTree]]:
+        """The first try: see :func:`sampling`."""
+        return self.once(*self.tries[0])
+
     def until_good(
-        self,
-        tries: Sequence[tuple[int, float, int]],
-        first: Callable[[], xr.DataTree] | None = None,
-        **limits: Any,
+        self, first: Callable[[], xr.DataTree] | None = None, **limits: Any
     ) -> tuple[xr.DataTree, dict[str, Any]]:
-        """The first draws of these tries that pass the gate, or else the last ones.
+        """The draws of the first try that passes the gate, or else of the last one.
 
         ``first`` is the first try where that is under way already.
         """
-        for attempt, how in enumerate(tries, 1):
+        for attempt, how in enumerate(self.tries, 1):
             if first is not None and attempt == 1:
                 tree = first()
             else:
@@ -392,7 +398,8 @@ def _without_surprising(posterior: Posterior, sampler: Sampler) -> Sampler | Non
     if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
         return None  # a family, or all but one checkpoint of every run, would vanish
     fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
-    return Sampler.of(rest, card, {**sampler.settings, **fewer}, pool, sampler.stage)[0]
+    settings = {**sampler.settings, **fewer}
+    return Sampler.of(rest, card, settings, sampler.tries, pool, sampler.stage)[0]
 
 
 def _surprising(posterior: Posterior) -> np.ndarray:
@@ -400,13 +407,10 @@ def _surprising(posterior: Posterior) -> np.ndarray:
 
 
 def _moved(
-    posterior: Posterior,
-    of_rest: Sampler,
-    tries: Sequence[tuple[int, float, int]],
-    first: Callable[[], xr.DataTree] | None,
+    posterior: Posterior, of_rest: Sampler, first: Callable[[], xr.DataTree] | None
 ) -> dict[str, Any]:
     """Coefficients with and without the runs that were surprising."""
-    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(tries, first)
+    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(first)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor

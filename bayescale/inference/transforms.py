@@ -127,15 +127,24 @@ class FromWhatIsLeftOfEach(Transform):
         logs: Any = pt.log(pt.stack([root[i, i] for i in range(self.n)]))
         return -logs.sum()
 
-    def _given(self, inputs: Sequence[Any]) -> tuple[dict[tuple[int, int], Any], list[Any]]:
+    def _given(self, inputs: Sequence[Any]) -> "tuple[Roots, list[Any]]":
         """Elements of the roots, and what those make of the pull."""
         places = [(i, j) for i in range(self.n) for j in range(i + 1)]
         root, pull = dict(zip(places, inputs[-1 - len(places) : -1], strict=True)), inputs[-1]
-        pulled: list[Any] = []
-        for i in range(self.n):
-            known = sum((root[i, j] * pulled[j] for j in range(i)), 0.0)
-            pulled.append((pull[:, i] - known) / root[i, i])
-        return root, pulled
+        return root, solved(root, [pull[:, i] for i in range(self.n)])
+
+
+Roots = dict[tuple[int, int], Any]
+"""Lower triangular matrices by element, row by row."""
+
+
+def solved(root: Roots, right: list[Any]) -> list[Any]:
+    """What the roots times it give the right-hand sides, each by element."""
+    found: list[Any] = []
+    for i, side in enumerate(right):
+        known = sum((root[i, j] * found[j] for j in range(i)), 0.0)
+        found.append((side - known) / root[i, i])
+    return found
 
 
 def standard_steps(name: str, transform: Transform, *given: Any, signature: str, dims: Any) -> Any:
