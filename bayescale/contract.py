@@ -20,7 +20,7 @@ import xarray as xr
 from bayescale.cards import ModelCard, load_card
 from bayescale.errors import CardError, LawError
 from bayescale.laws import LAWS, Law, compute_optimal
-from bayescale.laws.law import INPUTS, all_unique, splits
+from bayescale.laws.law import INPUTS, all_unique, splits, sum_of_parts
 from bayescale.runs import Runs
 from bayescale.runs.log import require_runs_for
 from bayescale.trust.checks import Check
@@ -384,13 +384,13 @@ def _terms(it: _Subject) -> Answer:
             return False, f"term {name}: slope is not the change of log_value with the coefficient"
         sizes.append(np.exp(size) * np.ones_like(it.losses))
     with np.errstate(all="ignore"):
-        sums = np.allclose(np.sum(sizes, axis=0), it.losses, rtol=1e-6)
+        sums = np.allclose(sum_of_parts(law, sizes, known), it.losses, rtol=1e-6)
     if law.sum_of_terms and not sums:
         return False, "the loss is not the sum of the terms, although sum_of_terms is True"
     if sums and not law.sum_of_terms:
         return None, "the loss is the sum of the terms: sum_of_terms=True makes sampling faster"
     return True, f"sizes and coefficients of {', '.join(law.terms)} undo each other" + (
-        ", and the loss is their sum" if sums else ""
+        ", and the loss is their sum" * (sums and law.root is None)
     )
 
 

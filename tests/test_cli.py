@@ -107,7 +107,7 @@ def test_fit_summary_and_forecast_hold_their_promised_keys(
 
 def test_sizes_are_written_as_people_write_them(bayescale, log: Path, tmp_path: Path) -> None:
     out = tmp_path / "fit.nc"
-    assert bayescale("fit", log, "--law", "chinchilla", "-o", out).code == 0
+    assert bayescale("fit", log, "--law", "kaplan", "-o", out).code == 0
     ran = bayescale("forecast", out, "--params", "70B", "--tokens", "1.4T", "--json")
     assert (ran.json["params"], ran.json["tokens"]) == (70e9, 1.4e12)
     budget = bayescale("forecast", out, "--flops", "5.76e23", "--json").json

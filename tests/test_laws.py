@@ -1,5 +1,7 @@
 """The equations: published golden numbers, and what every law promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -229,6 +231,15 @@ def test_a_law_is_checked_when_it_is_made() -> None:
             terms={"A": Amplitude(input="params", exponent="a")},
             sum_of_terms=True,
         )
+    for root in ("N_c", "alpha"):  # a term's, and no coefficient
+        with pytest.raises(LawError) as caught:
+            replace(LAWS["kaplan"], root=root)
+        assert str(caught.value) == (
+            f"law 'kaplan' is ill-defined: root is {root!r}, but must be a coefficient that is no "
+            "term's, of a law with sum_of_terms"
+        )
+    with pytest.raises(LawError, match="loss is not the sum of the terms"):
+        replace(LAWS["kaplan"], root="alpha_N")
     with pytest.raises(LawError, match="inputs are"):
         Law(name="bad", inputs=("size",), coefficients=("A",), loss=lambda size, *, A: A / size)
 

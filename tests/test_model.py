@@ -24,6 +24,7 @@ from bayescale.inference.transforms import (
     FromWhatIsLeftApart,
     FromWhatIsLeftOfEach,
     LevelAndShares,
+    RootedLevelAndShares,
 )
 from bayescale.inference.walk import _conditional_walk
 from bayescale.laws import LAWS
@@ -71,14 +72,19 @@ def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -
     assert prior_mismatch(card, runs) < 1e-5
 
 
-def test_level_and_shares_is_a_volume_preserving_round_trip() -> None:
-    transform = LevelAndShares()
+@pytest.mark.parametrize(
+    ("transform", "root"), [(LevelAndShares(), 1.0), (RootedLevelAndShares(), 0.1)]
+)
+def test_level_and_shares_is_a_volume_preserving_round_trip(
+    transform: LevelAndShares, root: float
+) -> None:
     x = pytensor.tensor.dvector("x")
-    forward = pytensor.function([x], transform.forward(x), mode=PLAIN)
-    back = pytensor.function([x], transform.backward(x), mode=PLAIN)
-    point = np.array([0.4, -1.3, -2.2])
+    given = pytensor.tensor.constant(root)
+    forward = pytensor.function([x], transform.forward(x, given), mode=PLAIN)
+    back = pytensor.function([x], transform.backward(x, given), mode=PLAIN)
+    point = np.array([0.4, -0.3, 0.2])
     seen = forward(point)
-    assert seen[0] == pytest.approx(np.log(np.exp(point).sum()))
+    assert seen[0] == pytest.approx(root * np.log(np.exp(point / root).sum()))
     np.testing.assert_allclose(back(seen), point)
     jacobian = np.array([(back(seen + 1e-6 * e) - back(seen - 1e-6 * e)) / 2e-6 for e in np.eye(3)])
     assert abs(np.linalg.det(jacobian)) == pytest.approx(1, rel=1e-6)

@@ -27,6 +27,7 @@ from bayescale.inference.transforms import (
     FromWhatIsLeft,
     FromWhatIsLeftApart,
     LevelAndShares,
+    rooted_normal,
     standard_steps,
 )
 from bayescale.laws import Balance, Constant, Onset
@@ -179,13 +180,13 @@ def _log_terms(
     for name in parts:
         if isinstance(term := card.law.terms[name], Onset):
             seen[name] += term.log_bend(exponents, _log_centres(card, data))
-    sampled: Any = pm.Normal(
-        "log_terms",
-        mu=pt.stack([pt.as_tensor_variable(beliefs[name][0] + seen[name]) for name in parts]),
-        sigma=pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts]),
-        dims="term",
-        default_transform=LevelAndShares() if whole else None,
-    )
+    mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + seen[name]) for name in parts])
+    sigma: Any = pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts])
+    if whole and card.law.root is not None:
+        sampled = rooted_normal("log_terms", mu, sigma, exponents[card.law.root], "term")
+    else:
+        how = LevelAndShares() if whole else None
+        sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)
     logs |= {name: sampled[i] - seen[name] for i, name in enumerate(parts)}
     return [logs[name] for name in centred]
 

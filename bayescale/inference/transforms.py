@@ -40,6 +40,23 @@ class LevelAndShares(Transform):
         return pt.zeros_like(value[..., 0])
 
 
+class RootedLevelAndShares(LevelAndShares):
+    """The same where terms to the power of one over a root add up, which is the last input.
+
+    The level is root * log sum exp(x / root); the map's volume is one as well.
+    """
+
+    name = "rootedlevelshares"
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """The level, then the log ratios, along the last axis."""
+        return inputs[-1] * super().forward(value / inputs[-1])
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """The logs of the terms, along the last axis."""
+        return inputs[-1] * super().backward(value / inputs[-1])
+
+
 class FromWhatIsLeft(Transform):
     """Standard normal steps of a walk, seen from what normal scatter about the law leaves of them.
 
@@ -145,6 +162,27 @@ def solved(root: Roots, right: list[Any]) -> list[Any]:
         known = sum((root[i, j] * found[j] for j in range(i)), 0.0)
         found.append((side - known) / root[i, i])
     return found
+
+
+def rooted_normal(name: str, mu: Any, sigma: Any, root: Any, dims: str) -> Any:
+    """Normal logs of terms that add up as :class:`RootedLevelAndShares` says."""
+    return pm.CustomDist(
+        name, mu, sigma, root, logp=_normal, random=_draw_normal, support_point=_mean,
+        signature="(k),(k),()->(k)", dims=dims, default_transform=RootedLevelAndShares(),
+    )  # fmt: skip
+
+
+def _normal(value: Any, mu: Any, sigma: Any, root: Any) -> Any:
+    density: Any = pm.logp(pm.Normal.dist(mu, sigma), value)
+    return density.sum()
+
+
+def _draw_normal(mu: Any, sigma: Any, root: Any, rng: Any = None, size: Any = None) -> Any:
+    return rng.normal(mu, sigma)
+
+
+def _mean(terms: Any, size: Any, mu: Any, sigma: Any, root: Any) -> Any:
+    return mu
 
 
 def standard_steps(name: str, transform: Transform, *given: Any, signature: str, dims: Any) -> Any:

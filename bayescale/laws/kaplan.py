@@ -83,6 +83,8 @@ KAPLAN = Law(
     loss=_joint,
     optimum=_joint_optimum,
     terms={"N_c": N_TERM, "D_c": D_TERM},
+    sum_of_terms=True,
+    root="alpha_D",
     reference="Kaplan et al. 2020, arXiv 2001.08361, eq. 1.5",
 )
 KAPLAN_IRREDUCIBLE = Law(

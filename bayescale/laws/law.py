@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -225,6 +225,9 @@ class Law:
         runs' geometric means, which is many times faster. The prior is left unchanged.
     sum_of_terms : bool
         Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
+    root : str, optional
+        With ``sum_of_terms``, a coefficient r: terms to the power 1 / r are then what adds up, to
+        the loss to that power.
     falls_with : tuple of str, optional
         The inputs with which the loss only falls, at any coefficients that are believed; all of
         them where not given. The law's contract holds it to that.
@@ -247,6 +250,7 @@ class Law:
     optimum: Callable[..., Any] | None = None
     terms: Mapping[str, Term] = field(default_factory=dict)
     sum_of_terms: bool = False
+    root: str | None = None
     falls_with: tuple[str, ...] | None = None
     reference: str = ""
     unit: str = "nats/token"
@@ -272,6 +276,13 @@ class Law:
             for name in self.falls_with or ()
             if name not in self.inputs
         ]
+        if self.root is not None and (
+            not self.sum_of_terms or self.root not in set(self.coefficients) - set(self.terms)
+        ):
+            problems.append(
+                f"root is {self.root!r}, but must be a coefficient that is no term's, of a law "
+                "with sum_of_terms"
+            )
         if self.sum_of_terms and not problems and not _is_sum_of_terms(self):
             problems.append("loss is not the sum of the terms, although sum_of_terms is True")
         if problems:
@@ -364,7 +375,14 @@ def _is_sum_of_terms(law: Law) -> bool:
         math.exp(term.log_value(math.log(values[name]), values, log_x))
         for name, term in law.terms.items()
     ]
-    return math.isclose(sum(parts), float(law.loss(**inputs, **values)), rel_tol=1e-9)
+    together = float(sum_of_parts(law, parts, values))
+    return math.isclose(together, float(law.loss(**inputs, **values)), rel_tol=1e-9)
+
+
+def sum_of_parts(law: Law, parts: Sequence[Any], known: Known) -> Any:
+    """What parts add up to where ``sum_of_terms`` is true, of floats or arrays of one shape."""
+    root = 1.0 if law.root is None else known[law.root]
+    return sum(part ** (1.0 / root) for part in parts) ** root
 
 
 def compute_optimal(
