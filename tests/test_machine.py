@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -160,6 +161,37 @@ def test_a_later_process_draws_the_same_without_building_the_model(tmp_path: Pat
     built, drawn, imported = run_tiny(tmp_path)
     assert (built, imported) == (1, ["pymc", "pytensor"])
     assert run_tiny(tmp_path) == [0, drawn, []]
+
+
+COMPILED = """
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from bayescale.cards import load_card
+from bayescale.inference.data import with_runs
+from bayescale.inference.machine import machine
+from bayescale.inference.model import build_model
+from bayescale.runs import read_runs
+
+card = load_card("saturating_compute").without_drift()
+flops = np.geomspace(1e18, 1e22, 9)
+runs = read_runs(pd.DataFrame({"flops": flops, "loss": np.linspace(4, 2, 9)}))
+made = with_runs(machine(lambda: build_model(runs, card), folder=Path(sys.argv[1])), runs, card)
+for seed in range(20):
+    print(*(array.tobytes().hex() for array in map(np.asarray, made.density(made._begin(seed)))))
+"""
+
+
+@pytest.mark.slow
+def test_what_was_compiled_before_does_not_move_the_last_bit(tmp_path: Path) -> None:
+    """PyTensor keeps pieces, and what is joined from those rounds otherwise than what is new."""
+    flags = {"PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pieces'}"}
+    command = [sys.executable, "-c", COMPILED, str(tmp_path / "machines")]
+    told = [
+        subprocess.run(command, env=os.environ | flags, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert told[0].stdout == told[1].stdout
 
 
 def test_two_processes_at_once_leave_one_entry_and_draw_the_same(tmp_path: Path) -> None:

@@ -283,7 +283,8 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
         made = Path(name) / "made"
         made.mkdir(mode=0o700)
         try:
-            compiled = _compile(model, made)
+            with _afresh():
+                compiled = _compile(model, made)
         except Exception as error:  # another nutpie, PyTensor or numba than this was written for
             import nutpie
 
@@ -294,6 +295,19 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
             with suppress(OSError):
                 _keep(made, kept)
     return compiled
+
+
+@contextmanager
+def _afresh() -> Iterator[None]:
+    """Compile without the pieces that PyTensor keeps, which numba joins otherwise than new ones.
+
+    Draws would else differ in the last bit, and soon in all, with what was compiled before.
+    """
+    from pytensor.configdefaults import config
+
+    flags: Any = config
+    with flags.change_flags(numba__cache=False):
+        yield
 
 
 @contextmanager
