@@ -176,7 +176,8 @@ from bayescale.runs import read_runs
 card = load_card("saturating_compute").without_drift()
 flops = np.geomspace(1e18, 1e22, 9)
 runs = read_runs(pd.DataFrame({"flops": flops, "loss": np.linspace(4, 2, 9)}))
-made = with_runs(machine(lambda: build_model(runs, card), folder=Path(sys.argv[1])), runs, card)
+made = machine(lambda: build_model(runs, card), sys.argv[2], Path(sys.argv[1]))
+made = with_runs(made, runs, card)
 for seed in range(20):
     print(*(array.tobytes().hex() for array in map(np.asarray, made.density(made._begin(seed)))))
 """
@@ -188,8 +189,10 @@ def test_what_was_compiled_before_does_not_move_the_last_bit(tmp_path: Path) -> 
     flags = {"PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pieces'}"}
     command = [sys.executable, "-c", COMPILED, str(tmp_path / "machines")]
     told = [
-        subprocess.run(command, env=os.environ | flags, capture_output=True, text=True, check=True)
-        for _ in range(2)
+        subprocess.run(
+            [*command, name], env=os.environ | flags, capture_output=True, text=True, check=True
+        )
+        for name in ("one", "other")
     ]
     assert told[0].stdout == told[1].stdout
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -283,7 +283,7 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
         made = Path(name) / "made"
         made.mkdir(mode=0o700)
         try:
-            with _afresh():
+            with nullcontext() if kept is None else _afresh():
                 compiled = _compile(model, made)
         except Exception as error:  # another nutpie, PyTensor or numba than this was written for
             import nutpie
@@ -301,7 +301,8 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
 def _afresh() -> Iterator[None]:
     """Compile without the pieces that PyTensor keeps, which numba joins otherwise than new ones.
 
-    Draws would else differ in the last bit, and soon in all, with what was compiled before.
+    Draws would else differ in the last bit, and soon in all, with what was compiled before. That
+    costs some seconds where code is kept, and would cost them every time where it is not.
     """
     from pytensor.configdefaults import config
 
