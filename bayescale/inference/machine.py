@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -135,8 +135,8 @@ def start(out_, data_):
         return -2
 
 
-def compiled():
-    keep = lambda *signature: cfunc(number(*signature), cache=True)
+def compiled(compiler=None):
+    keep = lambda *signature: cfunc(number(*signature), cache=True, pipeline_class=compiler)
     return (
         keep(types.uint64, numbers, numbers, numbers, anything)(density),
         keep(types.uint64, types.uint64, numbers, numbers, anything)(stored),
@@ -283,8 +283,7 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
         made = Path(name) / "made"
         made.mkdir(mode=0o700)
         try:
-            with nullcontext() if kept is None else _afresh():
-                compiled = _compile(model, made)
+            compiled = _compile(model, made)
         except Exception as error:  # another nutpie, PyTensor or numba than this was written for
             import nutpie
 
@@ -295,20 +294,6 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
             with suppress(OSError):
                 _keep(made, kept)
     return compiled
-
-
-@contextmanager
-def _afresh() -> Iterator[None]:
-    """Compile without the pieces that PyTensor keeps, which numba joins otherwise than new ones.
-
-    Draws would else differ in the last bit, and soon in all, with what was compiled before. That
-    costs some seconds where code is kept, and would cost them every time where it is not.
-    """
-    from pytensor.configdefaults import config
-
-    flags: Any = config
-    with flags.change_flags(numba__cache=False):
-        yield
 
 
 @contextmanager
@@ -475,9 +460,33 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
             put_off(*(f"pytensor.link.{name}" for name in _OF_PYTENSOR)),
         ):
             warnings.filterwarnings("ignore", "Cannot cache compiled", NumbaWarning)
-            return module.compiled()
+            return module.compiled(_alone() if inner else None)
     finally:
         config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
+
+
+def _alone() -> type:
+    """Numba's compiler, but all that a function calls becomes its own.
+
+    Else the linker would take what has the same name from functions compiled earlier in the
+    process, whose last bits differ, and draws would depend on what else the process did.
+    """
+    from numba.core.compiler import Compiler
+
+    class Alone(Compiler):
+        def compile_extra(self, func: Any) -> Any:
+            made = super().compile_extra(func)
+            library = made.library
+            for linked in dict.fromkeys(library._linking_libraries):
+                library._reload_init.update(linked._reload_init)
+                library._final_module.link_in(linked._get_module_for_linking(), preserve=True)
+            library._linking_libraries.clear()
+            for function in library._final_module.functions:
+                if not function.is_declaration and function.linkage.name == "linkonce_odr":
+                    function.linkage = "internal"
+            return made
+
+    return Alone
 
 
 def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Machine:
