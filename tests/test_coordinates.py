@@ -113,3 +113,12 @@ def test_drift_is_switched_off_and_steps_stay_at_their_centre() -> None:
     assert free.tolist() == [True, False, False, True, False]
     assert off.tolist() == [False, True, False, False, False]
     assert steps.tolist() == [False, False, True, False, True]
+
+
+def test_spreads_stay_where_terms_of_families_are_climbed_along() -> None:
+    """The top of both together is where all families are alike, and so of no use."""
+    names = ["alpha_log__", "A_spread_log__", "log_terms_by_family_levelshares__"]
+    places = {name: slice(i, i + 1) for i, name in enumerate(names)}
+    free, off, steps = kinds(places, 3)
+    assert free.tolist() == [True, False, True]
+    assert not any(off | steps)

@@ -16,7 +16,7 @@ from scipy import stats
 
 from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
-from bayescale.inference.data import families, model_data
+from bayescale.inference.data import FEW_FAMILIES, families, model_data
 from bayescale.inference.model import build_model
 from bayescale.inference.symbolic import prior_mismatch
 from bayescale.inference.transforms import (
@@ -194,13 +194,16 @@ def replace_family(card: ModelCard) -> ModelCard:
     return card.model_copy(update={"family": {}})
 
 
-def test_families_spread_about_the_population_as_the_card_states() -> None:
-    """Steps are standard normal and spreads scale them, in whatever coordinates."""
-    model = build_model(some_runs(family=list("bbaabb")), load_card("chinchilla"))
+@pytest.mark.parametrize("of", [list("bbaabb"), [*"abcdef"]], ids=["few", "many"])
+def test_families_spread_about_the_population_as_the_card_states(of: list[str]) -> None:
+    """Terms of few are normal; of many, steps that are standard normal and scaled by spreads."""
+    model = build_model(some_runs(family=of), load_card("chinchilla"))
+    many, n = len(set(of)) > FEW_FAMILIES, len(set(of))
     spreads = [model[f"{name}_spread"] for name in ("E", "A", "B")]
     with model:
-        own, steps = model["log_terms_by_family"], model["family_steps"]
-        density = model.logp(vars=[steps], jacobian=False, sum=True)
+        own = model["log_terms_by_family"]
+        sampled = model["family_steps"] if many else own
+        density = model.logp(vars=[sampled], jacobian=False, sum=True)
         outputs = [
             density,
             *model.replace_rvs_by_values([own, model["log_terms"], *spreads]),
@@ -213,9 +216,9 @@ def test_families_spread_about_the_population_as_the_card_states() -> None:
     moved = [x + 0.3 * rng.standard_normal(np.shape(x)) for x in at]
     logp, own, population, *rest = evaluate(*moved)
     spreads, (A, alpha) = np.array(rest[:3]), rest[3:]
-    assert own.shape == (2, 3)
-    of_steps = stats.norm.logpdf(own, population, spreads).sum() + 2 * np.log(spreads).sum()
-    assert float(logp) == pytest.approx(of_steps)
+    assert own.shape == (n, 3)
+    stated = stats.norm.logpdf(own, population, spreads).sum()
+    assert float(logp) == pytest.approx(stated + many * n * np.log(spreads).sum())
     centre = np.log(some_runs()["params"]).mean()
     np.testing.assert_allclose(np.log(A), own[:, 1] + alpha * centre)
 
@@ -398,7 +401,7 @@ def test_what_is_left_of_each_family_is_a_round_trip_of_the_volume_that_it_state
 
 def test_families_and_drift_are_standard_normal_given_the_rest_where_the_law_is_straight() -> None:
     """Drift as if families were free, then families: a power law's log loss is linear in them."""
-    frame = some_runs(9, family=list("abcabcabc")).to_frame()
+    frame = some_runs(18, family=3 * list("abcdef")).to_frame()
     runs, card = read_runs(frame.assign(loss_se=frame["loss"] / 100)), card_with(
         dist="Normal", card="kaplan_compute"
     )  # fmt: skip
@@ -417,3 +420,31 @@ def test_families_and_drift_are_standard_normal_given_the_rest_where_the_law_is_
         squares = sum((step**2).sum() for step in steps.values())
         none = {name: 0 * step for name, step in steps.items()}
         assert at(steps) - at(none) == pytest.approx(-squares / 2, abs=1e-6)
+
+
+def test_families_far_from_the_population_start_where_their_runs_put_them() -> None:
+    """Nothing is left where the law, which is not straight in its terms, goes through all runs."""
+    law, card = LAWS["chinchilla"], load_card("chinchilla").without_drift()
+    truth = {"E": 1.7, "A": 400.0, "B": 2000.0, "alpha": 0.34, "beta": 0.36}
+    away = np.array([-0.5, -0.3, -0.1, 0.1, 0.3, 0.5])
+    params, ratio = (x.ravel() for x in np.meshgrid(np.geomspace(1e8, 1e10, 4), [5.0, 20.0, 80.0]))
+    each = [law.loss(params=params, tokens=params * ratio, **truth | {"A": 400 * np.exp(step)})
+            for step in away]  # fmt: skip
+    frame = pd.DataFrame({"params": params, "tokens": params * ratio})
+    log = pd.concat([frame.assign(loss=loss, family=f"{i}") for i, loss in enumerate(each)])
+    with build_model(read_runs(log), card) as model:
+        terms = model.replace_rvs_by_values([model["log_terms_by_family"]])
+        own = pytensor.function(model.value_vars, terms, mode=PLAIN, on_unused_input="ignore")
+        value_of = {model.rvs_to_values[rv].name: rv.name for rv in model.free_RVs}
+    centre = {name: np.log(log[name]).mean() for name in ("params", "tokens")}
+    at_centre = [np.log(1.7), np.log(400) - 0.34 * centre["params"],
+                 np.log(2000) - 0.36 * centre["tokens"]]  # fmt: skip
+    places = {
+        "log_terms": at_centre,
+        "alpha": np.log(0.34), "beta": np.log(0.36), "sigma": np.log(0.001), "nu": np.log(5.0),
+        "E_spread": np.log(0.01), "A_spread": np.log(0.3), "B_spread": np.log(0.01),
+        "family_steps": np.zeros((6, 3)),
+    }  # fmt: skip
+    start = [places[value_of[value.name]] for value in model.value_vars]
+    (found,) = own(*start)
+    np.testing.assert_allclose(found[:, 1] - at_centre[1], away, atol=0.02)

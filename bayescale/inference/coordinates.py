@@ -70,17 +70,20 @@ def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, 
     Drift is switched off, so that the top is the law's own: law and drift can stand in for each
     other, and between them the way is long. Its steps and those of families are nearly standard
     normal as they are sampled, wherever the rest is, so they stay at their centre, zero: the
-    density there is nearly that of the rest alone.
+    density there is nearly that of the rest alone. Where families' terms are climbed along
+    themselves, their spreads would climb to nothing, and stay.
 
     Returns
     -------
     free, off, steps : numpy.ndarray of bool, shape (n,)
     """
     free, off, steps = np.ones(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    of_families = any(name.startswith("log_terms_by_family") for name in places)
     for name, place in places.items():
         steps[place] = name.startswith(("drift_steps", "family_steps"))
         off[place] = name.startswith("drift_") and not name.startswith("drift_steps")
-        free[place] = not name.startswith(("drift_", "family_steps"))
+        held = name.startswith(("drift_", "family_steps"))
+        free[place] = not (held or (of_families and "_spread" in name))
     return free, off, steps
 
 

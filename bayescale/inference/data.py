@@ -9,6 +9,10 @@ from bayescale.inference.walk import rotation
 from bayescale.likelihood import input_errors, log_size, loss_steps, memberships
 from bayescale.runs import Runs
 
+FEW_FAMILIES = 5
+"""Up to so many, terms of families are sampled as they stand: their runs tell them well enough, and
+the model compiles in a third of the time."""
+
 
 def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]:
     """The arrays of a model's ``pm.Data``, by name: all of them change between refits.
@@ -20,7 +24,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,);
         ``drift_basis_<axis>`` (run, step) where the card has drift, and the products
         ``drift_overlap`` (step, step) of all their columns, or, along one axis and without
-        families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
+        many families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
         where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
         and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
         ``log_range_<input>`` and ``log_loss_centre`` scalars where priors are relative to the
@@ -47,7 +51,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
         del data["relative_se"]
     else:
-        if len(bases) == 1 and not families(runs, card, pool):
+        if len(bases) == 1 and len(families(runs, card, pool)) <= FEW_FAMILIES:
             ((axis, basis),) = bases.items()
             data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
             bases = {axis: basis @ data["drift_turn"]}

@@ -9,7 +9,7 @@ drift are sampled by how far they are from what the law leaves of the runs, in i
 law and drift can stand in for each other, and that is nearly independent of both.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pymc as pm
@@ -21,7 +21,7 @@ from pytensor.tensor.variable import TensorVariable
 from bayescale import noise
 from bayescale.cards import Described, ModelCard
 from bayescale.drift import STEPS
-from bayescale.inference.data import families, model_data, scaled_inputs
+from bayescale.inference.data import FEW_FAMILIES, families, model_data, scaled_inputs
 from bayescale.inference.pooled import Pooled, sums_by
 from bayescale.inference.transforms import (
     FromWhatIsLeft,
@@ -37,6 +37,10 @@ from bayescale.runs import Runs
 _NOT_OF_RUNS = (
     "drift_overlap", "drift_turn", "drift_directions", "drift_variance", "log_loss_rotated"
 )  # fmt: skip
+
+
+FARTHEST = 2.0
+"""How far from the population's, in logs, a family's terms are first taken to be at most."""
 
 
 class _Scale(TensorVariable):
@@ -134,11 +138,19 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         if names:
             population = dict(zip(centred, log_terms, strict=True))
             spreads = [_variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
-            pooled = _pooled(card, population, spreads, inputs, values, known, data)
-            drift = 0.0 if integrated else _drift(card, pooled.left, known, data, pooled)
             centre: Any = pt.stack([population[name] for name in card.family])
-            own: Any = centre + pt.stack(spreads) * pooled.steps(drift)
-            pm.Deterministic("log_terms_by_family", own, dims=("family", "pooled_term"))
+            dims_of_own = ("family", "pooled_term")
+            if len(names) <= FEW_FAMILIES:
+                how = LevelAndShares() if whole and len(card.family) == len(centred) else None
+                own: Any = pm.Normal(
+                    "log_terms_by_family", centre, pt.stack(spreads), dims=dims_of_own,
+                    default_transform=how,
+                )  # fmt: skip
+            else:
+                pooled = _pooled(card, population, spreads, inputs, values, known, data)
+                drift = 0.0 if integrated else _drift(card, pooled.left, known, data, pooled)
+                own = centre + pt.stack(spreads) * pooled.steps(drift)
+                pm.Deterministic("log_terms_by_family", own, dims=dims_of_own)
             terms = {name: own[:, i] for i, name in enumerate(card.family)}
             by_family = _coefficients(card, terms, values, data, suffix="_by_family", dims="family")
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
@@ -218,18 +230,28 @@ def _pooled(
     known: dict[str, Any],
     data: dict[str, Any],
 ) -> Pooled:
-    """What runs tell of each family's terms about the population's."""
-    rows = pt.zeros(data["family_index"].shape)
-    of_rows: dict[str, Any] = {name: term + rows for name, term in population.items()}
-    coefficients = values | _values(card, of_rows, values, data)
-    log_loss: Any = pt.log(card.law.loss(**inputs, **coefficients))
-    slopes: Any = gradient(log_loss.sum(), [of_rows[name] for name in card.family])
-    seen = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
+    """What runs tell of each family's terms, with the law straight about a first estimate."""
+    index, scatter = data["family_index"], _scatter(known, data)
     if "log_loss_observed" in data:
         observed = data["log_loss_observed"]
     else:
         observed = pt.dot(data["drift_directions"], data["log_loss_rotated"])
-    return Pooled.of(seen, observed - log_loss, data["family_index"], _scatter(known, data))
+
+    def straight_about(moves: list[Any]) -> Pooled:
+        moved = dict(zip(card.family, moves, strict=True))
+        of_rows = {name: term + moved.get(name, none) for name, term in population.items()}
+        coefficients = values | _values(card, of_rows, values, data)
+        log_loss: Any = pt.log(card.law.loss(**inputs, **coefficients))
+        slopes: Any = gradient(log_loss.sum(), [of_rows[name] for name in card.family])
+        left = observed - log_loss + sum(s * m for s, m in zip(slopes, moves, strict=True))
+        seen = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
+        return Pooled.of(seen, left, index, scatter)
+
+    none: Any = pt.zeros(index.shape)
+    first = straight_about([none] * len(spreads)).most_likely()
+    steps: list[Any] = [spread * step for spread, step in zip(spreads, first, strict=True)]
+    bounded: list[Any] = [FARTHEST * cast(Any, pt.tanh(step / FARTHEST)) for step in steps]
+    return straight_about([step[index] for step in bounded])
 
 
 def _coefficients(

@@ -3,8 +3,8 @@
 Runs of a family may tell its level to a thousandth, and hardly at all how its terms share it. So
 neither the terms themselves nor their distances from the population's in units of the spread are
 good to sample; here it is their distances from what the runs leave of them, with the law taken as
-straight in logs of terms. Drift comes first, by what runs leave of it when families are free: a
-family's level and its drift can stand in for each other.
+straight in logs of terms about a first estimate. Drift comes first, by what runs leave of it when
+families are free: a family's level and its drift can stand in for each other.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,13 @@ from typing import Any
 
 import pytensor.tensor as pt
 
-from bayescale.inference.transforms import FromWhatIsLeftOfEach, Roots, solved, standard_steps
+from bayescale.inference.transforms import (
+    FromWhatIsLeftOfEach,
+    Roots,
+    solved,
+    solved_back,
+    standard_steps,
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,23 @@ class Pooled:
                 roots[i, j] = pt.sqrt(rest) if i == j else rest / roots[j, j]
         return cls(by_run, left, index, scatter, roots)
 
+    def most_likely(self) -> list[Any]:
+        """The steps at which the runs leave least, without any drift: by step, (family,)."""
+        pull = self._pull(self.left)
+        each = [pull[:, i] for i in range(self.seen.type.shape[1])]
+        return solved_back(self.roots, solved(self.roots, each))
+
     def steps(self, drift: Any) -> Any:
         """The steps, dims (family, pooled_step), given the drift at the runs."""
-        left: Any = self.left - drift
-        pull = sums_by(self.seen * left[:, None], self.index) / self.scatter
         n = self.seen.type.shape[1]
         return standard_steps(
-            "family_steps", FromWhatIsLeftOfEach(n), *self.roots.values(), pull,
+            "family_steps", FromWhatIsLeftOfEach(n), *self.roots.values(),
+            self._pull(self.left - drift),
             signature="(f)," * len(self.roots) + "(f,k)->(f,k)", dims=("family", "pooled_step"),
         )  # fmt: skip
+
+    def _pull(self, left: Any) -> Any:
+        return sums_by(self.seen * left[:, None], self.index) / self.scatter
 
     def absorbed(self, basis: Any) -> tuple[Any, Any]:
         """How much of products of a basis of drift families take up, when they are free.

@@ -132,11 +132,8 @@ class FromWhatIsLeftOfEach(Transform):
     def backward(self, value: Any, *inputs: Any) -> Any:
         """The steps in units of their spread."""
         root, pulled = self._given(inputs)
-        steps: dict[int, Any] = {}
-        for i in reversed(range(self.n)):
-            known = sum((root[j, i] * steps[j] for j in range(i + 1, self.n)), 0.0)
-            steps[i] = (value[:, i] + pulled[i] - known) / root[i, i]
-        return pt.stack([steps[i] for i in range(self.n)], axis=-1)
+        away = [value[:, i] + pulled[i] for i in range(self.n)]
+        return pt.stack(solved_back(root, away), axis=-1)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Of the way back."""
@@ -162,6 +159,15 @@ def solved(root: Roots, right: list[Any]) -> list[Any]:
         known = sum((root[i, j] * found[j] for j in range(i)), 0.0)
         found.append((side - known) / root[i, i])
     return found
+
+
+def solved_back(root: Roots, right: list[Any]) -> list[Any]:
+    """What the transposes of roots times it give the right-hand sides, each by element."""
+    found: dict[int, Any] = {}
+    for j in reversed(range(len(right))):
+        known = sum((root[i, j] * found[i] for i in range(j + 1, len(right))), 0.0)
+        found[j] = (right[j] - known) / root[j, j]
+    return [found[j] for j in range(len(right))]
 
 
 def rooted_normal(name: str, mu: Any, sigma: Any, root: Any, dims: str) -> Any:
