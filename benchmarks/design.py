@@ -7,7 +7,7 @@ and the held-out runs are forecast. ``next_run`` buys what narrows the loss at t
 typical size most for its price; the others buy at random, the cheapest first, or where the law is
 least known (D-optimal), all from the same starts.
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes twenty minutes on one core
+Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes half an hour on one core
 and writes ``benchmarks/results/design.json`` and ``design.md``.
 """
 
@@ -38,13 +38,14 @@ STARTING, AMONG, PURCHASES = 6, 12, 24
 HELD_OUT, FOR_SALE = 0.1, 0.6
 """Shares of runs: the largest, and of all others what a start may buy from."""
 
-STARTS = 6
+STARTS = 12
 
 LIMITS = {"error": (0.04, 0.03, 0.02), "crps": (0.03, 0.02, 0.01), "half_width": (0.08, 0.05, 0.03)}
 SHOWN_AFTER = (0, 3, 6, 12, PURCHASES)
 
 SAMPLER: dict[str, Any] = {"draws": 400, "tune": 500}
 NEXT, RANDOM = "next_run", "random"
+REACHED, STAYS = "reached", "for good"
 WAYS = (NEXT, RANDOM, "cheapest first", "D-optimal")
 
 HEADS = {"error": "error", "crps": "CRPS", "half_width": "width"}
@@ -138,36 +139,50 @@ def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def on_average(part: pd.DataFrame, column: str, spent: np.ndarray) -> np.ndarray:
+def on_average(part: pd.DataFrame, column: str, bought: np.ndarray) -> np.ndarray:
     """What one way has reached for so much compute, as a mean over starts."""
     paths = [path.sort_values("purchase") for _, path in part.groupby("start")]
-    last = [np.searchsorted(path["spent"], spent, side="right") - 1 for path in paths]
-    each = [path[column].to_numpy()[at.clip(0)] for path, at in zip(paths, last, strict=True)]
+    last = [np.searchsorted(path["bought"], bought, side="right") - 1 for path in paths]
+    each = [path[column].to_numpy()[at] for path, at in zip(paths, last, strict=True)]
     return np.mean(each, axis=0)
 
 
-def reached(part: pd.DataFrame, column: str, limit: float) -> float:
-    """Compute from which on the mean over starts is at or below a limit; infinite if never."""
-    spent = np.unique(part["spent"])
-    above = np.flatnonzero(on_average(part, column, spent) > limit)
-    first = above[-1] + 1 if len(above) else 0
-    return float(spent[first]) if first < len(spent) else np.inf
+def reached(part: pd.DataFrame, column: str, limit: float) -> tuple[float, float]:
+    """Compute at which the mean over starts reaches a limit, and from which on it stays there.
+
+    Infinite where it never does.
+    """
+    bought = np.unique(part["bought"])
+    above = on_average(part, column, bought) > limit
+    last = np.flatnonzero(above)[-1] + 1 if above.any() else 0
+    ends = (int(above.argmin()) if not above.all() else len(bought), int(last))
+    first, stays = (float(bought[at]) if at < len(bought) else np.inf for at in ends)
+    return first, stays
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Compute that each way took to limits over what random choices took, by set."""
+    """Compute that each way bought up to limits over what random choices bought, by set."""
+    found = found.assign(
+        bought=found["spent"] - found.groupby(["set", "way", "start"])["spent"].transform("min")
+    )
     rows = []
     for name, of_set in found.groupby("set", sort=False):
         for column, limit in ((column, at) for column, limits in LIMITS.items() for at in limits):
-            spent = {
+            at = {
                 str(way): reached(part, column, limit)
                 for way, part in of_set.groupby("way", sort=False)
             }
             row = {"set": name, "limit on": HEADS[column], "limit": f"{limit:.0%}"}
-            row |= {"random's FLOP": f"{spent[RANDOM]:.2g}"}
-            known = np.isfinite(spent[RANDOM])
-            ratios = {way: spent[way] / spent[RANDOM] if known else None for way in WAYS}
-            rows.append(row | {way: x for way, x in ratios.items() if way != RANDOM})
+            for kind, what in enumerate((REACHED, STAYS)):
+                random = at[RANDOM][kind]
+                known = np.isfinite(random) and random > 0
+                row |= {f"{RANDOM}, {what}": f"{random:.2g}"}
+                row |= {
+                    f"{way}, {what}": at[way][kind] / random if known else None
+                    for way in WAYS
+                    if way != RANDOM and (kind == 0 or way == NEXT)
+                }
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -191,12 +206,13 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         f"one by one, out of {FOR_SALE:.0%} of the others, drawn at random for each of {STARTS} "
         "starts; the largest tenth of runs by compute is held out and forecast after each "
         "purchase, by Chinchilla's law with drift.",
-        "Compute spent from which on the mean over starts stays at or below a limit, over that of "
-        "random choices. Error and CRPS are of log loss at the held-out runs, width is half that "
-        f"of 90 % intervals of their mean loss. Infinite: not within {PURCHASES} purchases; empty: "
-        "random choices did not either.",
+        "Compute bought until the mean over starts reaches a limit, over that of random choices, "
+        "whose FLOP are told; *for good*, until it also stays there. Runs that all ways start "
+        "with are not counted. Error and CRPS are of log loss at the held-out runs, width is half "
+        f"that of 90 % intervals of their mean loss. Infinite: not within {PURCHASES} purchases; "
+        "empty: random choices did not either, or needed none.",
         table(pd.DataFrame(results["summary"])),
-        "Compute spent, error and half width after so many purchases, medians over starts:",
+        "Compute in all, error and half width after so many purchases, medians over starts:",
         table(pd.DataFrame(rows)),
         f"{results['minutes']:.0f} minutes on one core. {results['machine']}.",
     ]
