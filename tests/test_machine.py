@@ -106,8 +106,8 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
     losses = np.linspace(4, 2, len(next(iter(scales.values()))))
     runs = read_runs(pd.DataFrame({**scales, "loss": losses}))
     model = build_model(runs, card)
-    theirs = nutpie.compile_pymc_model(model, backend="numba")
     ours = with_runs(machine(lambda: model, folder=tmp_path), runs, card)
+    theirs = nutpie.compile_pymc_model(model, backend="numba")  # later: it must not find ours
     assert ours.shape_info[0] == theirs.shape_info[0]
     for seed in range(3):
         point = ours.initial_point_func(seed)

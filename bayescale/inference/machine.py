@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import filelock
 import numpy as np
@@ -466,10 +467,12 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def _alone() -> type:
-    """Numba's compiler, but all that a function calls becomes its own.
+    """Numba's compiler, but all functions that are called become the caller's own.
 
     Else the linker would take what has the same name from functions compiled earlier in the
-    process, whose last bits differ, and draws would depend on what else the process did.
+    process, whose last bits differ, and draws would depend on what else the process did. It looks
+    names of a module's own functions up as well, so they get names that nothing else has: what is
+    made for one caller alone must not be found by another.
     """
     from numba.core.compiler import Compiler
 
@@ -481,9 +484,12 @@ def _alone() -> type:
                 library._reload_init.update(linked._reload_init)
                 library._final_module.link_in(linked._get_module_for_linking(), preserve=True)
             library._linking_libraries.clear()
-            for function in library._final_module.functions:
-                if not function.is_declaration and function.linkage.name == "linkonce_odr":
+            own = uuid4().hex
+            for function in list(library._final_module.functions):
+                shared = function.linkage.name == "linkonce_odr" and not function.is_declaration
+                if shared and function.name.startswith("_ZN"):  # numba's own runtime stays shared
                     function.linkage = "internal"
+                    function.name = f"{function.name}.{own}"
             return made
 
     return Alone
