@@ -46,7 +46,8 @@ SHOWN_AFTER = (0, 3, 6, 12, PURCHASES)
 SAMPLER: dict[str, Any] = {"draws": 400, "tune": 500}
 NEXT, RANDOM = "next_run", "random"
 REACHED, STAYS = "reached", "for good"
-WAYS = (NEXT, RANDOM, "cheapest first", "D-optimal")
+CHEAPEST, D_OPTIMAL = "cheapest first", "D-optimal"
+SHOWN = {REACHED: (NEXT, CHEAPEST, D_OPTIMAL), STAYS: (NEXT,)}
 
 HEADS = {"error": "error", "crps": "CRPS", "half_width": "width"}
 
@@ -128,8 +129,8 @@ def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
     for start in range(STARTS):
         ways = {
             NEXT: by_next_run(target),
-            "cheapest first": cheapest,
-            "D-optimal": d_optimal,
+            CHEAPEST: cheapest,
+            D_OPTIMAL: d_optimal,
             RANDOM: at_random(start),
         }
         for way, choose in ways.items():
@@ -147,17 +148,18 @@ def on_average(part: pd.DataFrame, column: str, bought: np.ndarray) -> np.ndarra
     return np.mean(each, axis=0)
 
 
-def reached(part: pd.DataFrame, column: str, limit: float) -> tuple[float, float]:
+def compute_to(part: pd.DataFrame, column: str, limit: float) -> dict[str, float]:
     """Compute at which the mean over starts reaches a limit, and from which on it stays there.
 
     Infinite where it never does.
     """
     bought = np.unique(part["bought"])
-    above = on_average(part, column, bought) > limit
-    last = np.flatnonzero(above)[-1] + 1 if above.any() else 0
-    ends = (int(above.argmin()) if not above.all() else len(bought), int(last))
-    first, stays = (float(bought[at]) if at < len(bought) else np.inf for at in ends)
-    return first, stays
+    there = on_average(part, column, bought) <= limit
+    stays = np.logical_and.accumulate(there[::-1])[::-1]
+    return {
+        what: float(bought[at.argmax()]) if at.any() else np.inf
+        for what, at in ((REACHED, there), (STAYS, stays))
+    }
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -169,19 +171,15 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     for name, of_set in found.groupby("set", sort=False):
         for column, limit in ((column, at) for column, limits in LIMITS.items() for at in limits):
             at = {
-                str(way): reached(part, column, limit)
+                str(way): compute_to(part, column, limit)
                 for way, part in of_set.groupby("way", sort=False)
             }
             row = {"set": name, "limit on": HEADS[column], "limit": f"{limit:.0%}"}
-            for kind, what in enumerate((REACHED, STAYS)):
-                random = at[RANDOM][kind]
+            for what, ways in SHOWN.items():
+                random = at[RANDOM][what]
                 known = np.isfinite(random) and random > 0
                 row |= {f"{RANDOM}, {what}": f"{random:.2g}"}
-                row |= {
-                    f"{way}, {what}": at[way][kind] / random if known else None
-                    for way in WAYS
-                    if way != RANDOM and (kind == 0 or way == NEXT)
-                }
+                row |= {f"{way}, {what}": at[way][what] / random if known else None for way in ways}
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -87,9 +87,6 @@ def run_tiny(folder: Path) -> list:
     return json.loads(done.stdout)
 
 
-NEARLY = 1e-9
-"""How nutpie's own code rounds depends on what was compiled before, and slopes are differences."""
-
 CASES = [
     ("chinchilla", {"params": [1e8, 1e9, 1e10], "tokens": [2e9, 2e10, 2e11]}),
     pytest.param(
@@ -112,8 +109,8 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
     for seed in range(3):
         point = ours.initial_point_func(seed)
         for mine, other in zip(density(ours, point), density(theirs, point), strict=True):
-            np.testing.assert_allclose(mine, other, rtol=NEARLY)
-        np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=NEARLY)
+            np.testing.assert_allclose(mine, other, rtol=1e-12)
+        np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=1e-12)
 
 
 def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
-from bayescale.inference.data import FEW_FAMILIES, families, model_data
+from bayescale.inference.data import are_few, families, model_data
 from bayescale.inference.model import build_model
 from bayescale.inference.symbolic import prior_mismatch
 from bayescale.inference.transforms import (
@@ -198,7 +198,7 @@ def replace_family(card: ModelCard) -> ModelCard:
 def test_families_spread_about_the_population_as_the_card_states(of: list[str]) -> None:
     """Terms of few are normal; of many, steps that are standard normal and scaled by spreads."""
     model = build_model(some_runs(family=of), load_card("chinchilla"))
-    many, n = len(set(of)) > FEW_FAMILIES, len(set(of))
+    many, n = not are_few(tuple(set(of))), len(set(of))
     spreads = [model[f"{name}_spread"] for name in ("E", "A", "B")]
     with model:
         own = model["log_terms_by_family"]

@@ -51,7 +51,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
         del data["relative_se"]
     else:
-        if len(bases) == 1 and len(families(runs, card, pool)) <= FEW_FAMILIES:
+        if len(bases) == 1 and are_few(families(runs, card, pool)):
             ((axis, basis),) = bases.items()
             data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
             bases = {axis: basis @ data["drift_turn"]}
@@ -86,6 +86,11 @@ def families(runs: Runs, card: ModelCard, pool: bool = True) -> tuple[str, ...]:
         return ()
     names = tuple(str(name) for name in np.unique(runs["family"]))
     return names if len(names) > 1 else ()
+
+
+def are_few(names: tuple[str, ...]) -> bool:
+    """Whether families' terms, if there are families, are sampled as they stand."""
+    return len(names) <= FEW_FAMILIES
 
 
 def scaled_inputs(card: ModelCard) -> list[str]:

@@ -479,17 +479,18 @@ def _alone() -> type:
     class Alone(Compiler):
         def compile_extra(self, func: Any) -> Any:
             made = super().compile_extra(func)
-            library = made.library
-            for linked in dict.fromkeys(library._linking_libraries):
-                library._reload_init.update(linked._reload_init)
-                library._final_module.link_in(linked._get_module_for_linking(), preserve=True)
-            library._linking_libraries.clear()
-            own = uuid4().hex
-            for function in list(library._final_module.functions):
-                shared = function.linkage.name == "linkonce_odr" and not function.is_declaration
-                if shared and function.name.startswith("_ZN"):  # numba's own runtime stays shared
-                    function.linkage = "internal"
-                    function.name = f"{function.name}.{own}"
+            library, own = made.library, uuid4().hex
+            optimize = library._optimize_final_module  # what numba does once all is linked
+
+            def appropriate() -> None:
+                for function in list(library._final_module.functions):
+                    shared = function.linkage.name == "linkonce_odr" and not function.is_declaration
+                    if shared and function.name.startswith("_ZN"):  # numba's runtime stays shared
+                        function.linkage = "internal"
+                        function.name = f"{function.name}.{own}"
+                optimize()
+
+            library._optimize_final_module = appropriate
             return made
 
     return Alone

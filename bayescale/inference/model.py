@@ -21,7 +21,7 @@ from pytensor.tensor.variable import TensorVariable
 from bayescale import noise
 from bayescale.cards import Described, ModelCard
 from bayescale.drift import STEPS
-from bayescale.inference.data import FEW_FAMILIES, families, model_data, scaled_inputs
+from bayescale.inference.data import are_few, families, model_data, scaled_inputs
 from bayescale.inference.pooled import Pooled, sums_by
 from bayescale.inference.transforms import (
     FromWhatIsLeft,
@@ -140,7 +140,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             spreads = [_variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
             centre: Any = pt.stack([population[name] for name in card.family])
             dims_of_own = ("family", "pooled_term")
-            if len(names) <= FEW_FAMILIES:
+            if are_few(names):
                 how = LevelAndShares() if whole and len(card.family) == len(centred) else None
                 own: Any = pm.Normal(
                     "log_terms_by_family", centre, pt.stack(spreads), dims=dims_of_own,
@@ -237,6 +237,8 @@ def _pooled(
     else:
         observed = pt.dot(data["drift_directions"], data["log_loss_rotated"])
 
+    none: Any = pt.zeros(index.shape)
+
     def straight_about(moves: list[Any]) -> Pooled:
         moved = dict(zip(card.family, moves, strict=True))
         of_rows = {name: term + moved.get(name, none) for name, term in population.items()}
@@ -247,7 +249,6 @@ def _pooled(
         seen = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
         return Pooled.of(seen, left, index, scatter)
 
-    none: Any = pt.zeros(index.shape)
     first = straight_about([none] * len(spreads)).most_likely()
     steps: list[Any] = [spread * step for spread, step in zip(spreads, first, strict=True)]
     bounded: list[Any] = [FARTHEST * cast(Any, pt.tanh(step / FARTHEST)) for step in steps]
