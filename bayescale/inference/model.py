@@ -133,7 +133,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             if name not in centred
         }
         inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
-        known = {name: _variable(name, d, data) for name, d in card.noise.parameters.items()}
+        known = _noise(card, data)
         integrated, by_run, drift = card.integrates_drift(runs), dict(values), None
         if names:
             population = dict(zip(centred, log_terms, strict=True))
@@ -313,6 +313,23 @@ def _variable(name: str, described: Described, data: dict[str, Any]) -> Any:
         return distribution(name, **prior.kwargs)
     stated = distribution(f"{name}_stated", **prior.kwargs)
     return pm.Deterministic(name, factor * stated)
+
+
+def _noise(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of the scatter.
+
+    Rows that share part of it show their own part far better than the shared one, so the own part
+    is what is sampled: beside it the share is free, where beside the whole it leaves a thin arc.
+    """
+    stated = card.noise.parameters
+    whole = stated["sigma"]
+    if card.noise.shared is None or whole.prior.relative or whole.prior.log_normal is None:
+        return {name: _variable(name, described, data) for name, described in stated.items()}
+    known = {n: _variable(n, each, data) for n, each in stated.items() if n != "sigma"}
+    rest: Any = pt.sqrt(1 - known["shared"])
+    mu, spread = whole.prior.log_normal
+    own = pm.LogNormal("sigma_own", mu + np.log(whole.unit_factor) + pt.log(rest), spread)
+    return {"sigma": pm.Deterministic("sigma", own / rest), **known}
 
 
 def _drift(

@@ -46,9 +46,6 @@ TRIES: Tries = (
 EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 """Of a law without drift, where fewer steps serve."""
 
-LONG_LOG = 10_000
-"""Runs from which a try that misses its gate costs more than smaller steps do."""
-
 REFIT_TRIES = ((1, 0.85, 1), (3, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
 """Of one refit among many: a short try, because hardly one in ten has to be made again."""
@@ -217,8 +214,7 @@ def _fit_one(
     started = time.perf_counter()
     exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
     record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
-    tries = EXACT_TRIES if len(runs) <= LONG_LOG else TRIES
-    of_law, compiling = Sampler.of(runs, exact, settings, tries, pool, stage)
+    of_law, compiling = Sampler.of(runs, exact, settings, EXACT_TRIES, pool, stage)
     of_drift = None
     with of_law.begun() as wait:
         if card.drift is not None:  # meanwhile
