@@ -4,10 +4,10 @@ Refits of the 240 Chinchilla runs that Besiroglu et al. 2024 (arXiv 2404.10102) 
 ``chinchilla``, each with a seed of its own and on one core, as a backtest makes them. Cold
 workers have only been started; warm ones have imported the package and loaded the model.
 
-Run: ``python benchmarks/cluster.py --json cluster.json``
+Run: ``python benchmarks/cluster.py``. Writes ``benchmarks/results/cluster.json`` and
+``cluster.md``.
 """
 
-import json
 import logging
 import os
 import platform
@@ -15,10 +15,10 @@ import sys
 import time
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from run_sets import write
 from speed import problem
 
 from bayescale import refit
@@ -63,9 +63,38 @@ def _on_dask(tasks: list[Any], workers: int) -> dict[str, float]:
         return seconds
 
 
+def markdown(results: dict[str, Any]) -> str:
+    """The report as a page."""
+    machine, versions = results["machine"], results["versions"]
+    lines = [
+        "# A cluster of two",
+        "",
+        f"Made by `{results['command']}`.",
+        "",
+        "| workers have | seconds on one | on two | times as fast | at least | met |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for kind, told in (("cold", "only been started"), ("warm", "loaded the model")):
+        one, two = (results["workers"][workers][kind] for workers in (1, 2))
+        ratio = results["times_as_fast"][kind]
+        met = "yes" if ratio >= results["target"] else "**no**"
+        lines.append(
+            f"| {told} | {one:.1f} | {two:.1f} | {ratio:.2f} | {results['target']:g} | {met} |"
+        )
+    lines += [
+        "",
+        f"{results['refits']} refits of the 240 runs on Dask's workers, of one core each. "
+        f"{machine['system']}, {machine['cpu_count']} CPUs, load {machine['load_at_start']} before "
+        f"the start; Python {machine['python']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def main(
     refits: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write results here.")] = None,
 ) -> None:
     """Time refits on one Dask worker and on two."""
     busy = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
@@ -80,12 +109,7 @@ def main(
         "versions": {name: metadata.version(name) for name in ("bayescale", "nutpie", "dask")},
         **speed_up(refits),
     }
-    for kind, ratio in results["times_as_fast"].items():
-        one, two = (results["workers"][workers][kind] for workers in (1, 2))
-        seconds = f"{one:.1f} s on one worker, {two:.1f} s on two"
-        print(f"{kind}: {refits} refits in {seconds}, {ratio:.2f} times as fast")
-    if json_file is not None:
-        json_file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write("cluster", results, markdown(results))
 
 
 if __name__ == "__main__":
