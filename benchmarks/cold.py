@@ -117,7 +117,7 @@ def main(
         "Made by `python benchmarks/cold.py`.",
         "A command in a process of its own, when it has been run before, beside what importing "
         "libraries alone takes. `fit` is of 240 runs, and `forecast` and `allocate` answer from "
-        "its file.",
+        "its file. Extras that are installed beside the package lengthen every import.",
         table(pd.DataFrame(rows)),
         told,
     ]
