@@ -324,12 +324,20 @@ class Drift(_Strict):
 
     ``along`` names the scales: inputs of the law, or ``flops`` for a law of params and
     tokens. ``walk`` says what wanders, per e-fold of scale: the ``level`` of the law's error,
-    or its local ``slope``. ``size`` is the walk's scale q. See :mod:`bayescale.drift`.
+    or its local ``slope``, whose changes last unless they die away over ``fades_over`` e-folds.
+    ``size`` is the walk's scale q. See :mod:`bayescale.drift`.
     """
 
     along: tuple[str, ...] = Field(min_length=1)
     walk: Walk
+    fades_over: float | None = Field(default=None, gt=0)
     size: Described
+
+    @model_validator(mode="after")
+    def _a_slope_fades(self) -> Self:
+        if self.fades_over is not None and self.walk != "slope":
+            raise ValueError('fades_over is for a slope: say walk = "slope", or leave it out')
+        return self
 
     @property
     def parameters(self) -> dict[str, Described]:
@@ -706,8 +714,11 @@ def drift_frames(card: ModelCard, runs: Runs) -> dict[str, Frame]:
         return {}
     inputs = {name: runs[name] for name in card.law.inputs}
     each_run = card.integrates_drift(runs)
-    walk = card.drift.walk
-    return {a: Frame.of(coordinate(inputs, a), walk, each_run) for a in card.drift.along}
+    walk, fades_over = card.drift.walk, card.drift.fades_over
+    return {
+        axis: Frame.of(coordinate(inputs, axis), walk, fades_over, each_run=each_run)
+        for axis in card.drift.along
+    }
 
 
 def drift_bases(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:

@@ -2,9 +2,18 @@
 
 No law is exact. Its error on log loss is taken as a random walk outward from the centre of
 the runs, in e-folds of scale: of the *level*, whose variance grows as q^2 h at h e-folds, or
-of the local *slope*, whose variance grows as q^2 h^3 / 3. The walk goes in steps of fixed
-place and unknown size, so it is linear in standard normals: those within the runs are
-inferred with the law, those beyond are drawn afresh, and one equation serves both.
+of the local *slope*, whose variance grows as q^2 h^3 / 3. A slope may fade: each change of it
+dies away over M e-folds, so that what bent the losses among the runs does not go on for ever,
+and the variance is
+
+    q^2 M^2 (h - 2 M (1 - e^(-h/M)) + M (1 - e^(-2h/M)) / 2),
+
+that of a lasting slope where h is far below M and of a walk of the level, M^2 q^2 h, far above:
+an integrated Ornstein-Uhlenbeck process (Uhlenbeck and Ornstein 1930).
+
+The walk goes in steps of fixed place and unknown size, so it is linear in standard normals:
+those within the runs are inferred with the law, those beyond are drawn afresh, and one equation
+serves both.
 """
 
 from dataclasses import dataclass
@@ -57,7 +66,7 @@ class Steps:
         """The distance at which the last step ends; zero without steps."""
         return float(self.start[-1] + self.gap[-1]) if len(self.start) else 0.0
 
-    def reach(self, distance: Any, walk: Walk) -> Any:
+    def reach(self, distance: Any, walk: Walk, fades_over: float | None = None) -> Any:
         """What a unit step has added to log loss at these distances.
 
         Parameters
@@ -65,6 +74,8 @@ class Steps:
         distance : numpy.ndarray or xarray.DataArray, shape (..., 1)
             The last axis is for the steps. Numpy or xarray, which keeps its dims.
         walk : {"level", "slope"}
+        fades_over : float, optional
+            E-folds over which a change of the slope dies away; without, it lasts.
 
         Returns
         -------
@@ -79,7 +90,10 @@ class Steps:
         if walk == "level":
             return ((distance - start).clip(0.0, gap)) / np.sqrt(np.maximum(gap, 1e-12))
         # a slope that changes at the middle of each gap keeps the variance of the walk
-        return (distance - start - gap / 2).clip(0.0, None) * np.sqrt(gap)
+        past = (distance - start - gap / 2).clip(0.0, None)
+        if fades_over is not None:
+            past = -fades_over * np.expm1(-past / fades_over)
+        return past * np.sqrt(gap)
 
 
 @dataclass(frozen=True)
@@ -91,17 +105,27 @@ class Frame:
     centre : float
         The mean of the runs' logs of scale.
     walk : {"level", "slope"}
+    fades_over : float or None
+        E-folds over which a change of the slope dies away.
     down, up : Steps
         Within the runs, towards the smallest and the largest.
     """
 
     centre: float
     walk: Walk
+    fades_over: float | None
     down: Steps
     up: Steps
 
     @classmethod
-    def of(cls, log_x: np.ndarray, walk: Walk, each_run: bool = False) -> "Frame":
+    def of(
+        cls,
+        log_x: np.ndarray,
+        walk: Walk,
+        fades_over: float | None = None,
+        *,
+        each_run: bool = False,
+    ) -> "Frame":
         """Of runs with these logs of scale, shape (run,).
 
         With ``each_run``, a walk of the level steps from run to run; else it takes a fixed
@@ -109,7 +133,7 @@ class Frame:
         """
         centre = float(log_x.mean())
         sides = (_within(side * (log_x - centre), walk, each_run) for side in (-1, 1))
-        return cls(centre, walk, *sides)
+        return cls(centre, walk, fades_over, *sides)
 
     def beyond(self, distance: tuple[float, float]) -> tuple[Steps, Steps]:
         """Steps past the runs, as many as it takes to reach these distances: down, up."""
@@ -118,8 +142,11 @@ class Frame:
     def basis(self, log_x: np.ndarray) -> np.ndarray:
         """The reach of every step within the runs at these places, shape (point, step)."""
         away = log_x[:, None] - self.centre
-        sides = (self.down.reach(-away, self.walk), self.up.reach(away, self.walk))
-        return np.concatenate(sides, axis=1)
+        return np.concatenate([self.reach(self.down, -away), self.reach(self.up, away)], axis=1)
+
+    def reach(self, steps: Steps, distance: Any) -> Any:
+        """What unit steps of this walk have added at these distances: :meth:`Steps.reach`."""
+        return steps.reach(distance, self.walk, self.fades_over)
 
 
 def _within(distance: np.ndarray, walk: Walk, each_run: bool) -> Steps:

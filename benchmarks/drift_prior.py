@@ -8,8 +8,11 @@ whose forecasts hang together. It is learnt from all families of sets for the ca
 each family in turn for ``run_sets.py``, which scores every set under a prior that has not seen
 it. The score, the averaging and the spread were chosen with coverage on all sets in view.
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/drift_prior.py``. It takes about fifteen minutes on
-one core and writes ``benchmarks/results/drift_prior.json``.
+So was the length over which changes of the slope fade: how well each length does at its own
+best median is written beside it.
+
+Run: ``BAYESCALE_DATA=folder python benchmarks/drift_prior.py``. It takes about half an hour on one
+core and writes ``benchmarks/results/drift_prior.json``.
 """
 
 import json
@@ -35,15 +38,19 @@ RESULTS = Path(__file__).parent / "results"
 WEAK = Prior(low=0.0007, high=0.036)
 """Wide enough to hold every prior that may be learnt."""
 
-MEDIANS = (0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008)
+FADES_OVER = (2.0, 3.0, 4.0, None)
+"""E-folds over which a change of the slope dies away, or never."""
+
+MEDIANS = (0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.011, 0.015)
 SPREAD = 0.8
 """Standard deviation of the logarithm: a factor of four either way, which holds all medians."""
 
-TIE = 0.001
-"""Scores closer than this are one, far less than they differ between cutoffs: the more cautious
-median is taken. Set with simulated logs in view, in which narrower drift misses more breaks."""
+TIE = 0.002
+"""Scores closer than this are one: their differences have a Monte Carlo error of 0.001, and a
+standard error over cutoffs of 0.007. The more cautious median is taken. Set with simulated logs
+in view, in which narrower drift misses more breaks."""
 
-DRAWS = 1000
+DRAWS, TUNE = 2000, 400
 
 
 class Cell(NamedTuple):
@@ -64,15 +71,15 @@ class Cell(NamedTuple):
     log_density: np.ndarray
 
 
-def cells(chosen: RunSet, runs: Runs, law: str) -> list[Cell]:
+def cells(chosen: RunSet, runs: Runs, law: str, fades_over: float | None) -> list[Cell]:
     """One cell a cutoff of a set of runs."""
-    card = with_drift(load_card(law), WEAK)
+    card = with_drift(load_card(law), WEAK, fades_over=fades_over)
     assert card.drift is not None
     size = sizes(runs.frame, card.law.inputs)
     found = []
     for cutoff in choose_cutoffs(runs, [load_card(name) for name in LAWS]):
         training = training_mask(size, cutoff)
-        fitted = refit(runs.take(training), card, draws=DRAWS, tune=DRAWS)
+        fitted = refit(runs.take(training), card, draws=DRAWS, tune=TUNE)
         rows = runs.frame.loc[~training]
         places = {n: xr.DataArray(rows[n].to_numpy(), dims="point") for n in card.law.inputs}
         density = fitted.log_density(rows["loss"], places).transpose("chain", "draw", "point")
@@ -121,32 +128,55 @@ def main(
     folder = os.environ.get("BAYESCALE_DATA")
     if not folder:
         sys.exit("BAYESCALE_DATA must name the folder of run logs")
-    found: dict[str, list[Cell]] = {law: [] for law in LAWS}
-    for chosen in SETS:
-        for law in LAWS:
-            found[law] += _kept(keep, chosen, Path(folder), law)
-            print(f"{chosen.name}, {law}", file=sys.stderr, flush=True)
-    cutoffs = list(zip(*found.values(), strict=True))
-    density = {m: np.array([pooled(of_laws, m) for of_laws in cutoffs]) for m in MEDIANS}
-    family = np.array([of_laws[0].family for of_laws in cutoffs])
+    by_length = {
+        length: _learnt_everywhere(_pooled_by_cutoff(Path(folder), length, keep))
+        for length in FADES_OVER
+    }
+    of_card = load_card(LAWS[0]).drift
+    assert of_card is not None
     results = {
         "machine": machine(),
         "spread": SPREAD,
-        "all": learnt(density, np.ones(len(family), dtype=bool)),
-        "without": {name: learnt(density, family != name) for name in dict.fromkeys(family)},
+        "fades over": of_card.fades_over,
+        **by_length[of_card.fades_over],
+        "by length": [{"fades over": n, **learnt["all"]} for n, learnt in by_length.items()],
     }
     text = json.dumps(results, indent=1) + "\n"
     (RESULTS / "drift_prior.json").write_text(text, encoding="utf-8")
     print(text)
 
 
-def _kept(keep: Path | None, chosen: RunSet, folder: Path, law: str) -> list[Cell]:
+def _pooled_by_cutoff(
+    folder: Path, fades_over: float | None, keep: Path | None
+) -> list[Sequence[Cell]]:
+    """The laws' cells of each cutoff."""
+    found: dict[str, list[Cell]] = {law: [] for law in LAWS}
+    for chosen in SETS:
+        for law in LAWS:
+            found[law] += _kept(keep, chosen, folder, law, fades_over)
+            print(f"{fades_over}: {chosen.name}, {law}", file=sys.stderr, flush=True)
+    return list(zip(*found.values(), strict=True))
+
+
+def _learnt_everywhere(cutoffs: Sequence[Sequence[Cell]]) -> dict[str, Any]:
+    """The prior learnt from all families, and without each in turn."""
+    density = {m: np.array([pooled(of_laws, m) for of_laws in cutoffs]) for m in MEDIANS}
+    family = np.array([of_laws[0].family for of_laws in cutoffs])
+    return {
+        "all": learnt(density, np.ones(len(family), dtype=bool)),
+        "without": {name: learnt(density, family != name) for name in dict.fromkeys(family)},
+    }
+
+
+def _kept(
+    keep: Path | None, chosen: RunSet, folder: Path, law: str, fades_over: float | None
+) -> list[Cell]:
     if keep is None:
-        return cells(chosen, chosen.read(folder), law)
-    path = keep / f"{chosen.name}, {law}.npz"
+        return cells(chosen, chosen.read(folder), law, fades_over)
+    path = keep / f"{fades_over}: {chosen.name}, {law}.npz"
     if not path.exists():
         keep.mkdir(parents=True, exist_ok=True)
-        made = cells(chosen, chosen.read(folder), law)
+        made = cells(chosen, chosen.read(folder), law, fades_over)
         arrays = {f"{name}{i}": getattr(c, name) for i, c in enumerate(made) for name in _ARRAYS}
         np.savez_compressed(path, n=len(made), **arrays)
     kept = np.load(path)

@@ -152,11 +152,12 @@ SETS = (
 )
 
 
-def with_drift(card: ModelCard, prior: Prior) -> ModelCard:
-    """The card with another prior on the size of its drift."""
+def with_drift(card: ModelCard, prior: Prior, **others: Any) -> ModelCard:
+    """The card with another prior on the size of its drift, and other keys of ``[drift]``."""
     assert card.drift is not None
     size = card.drift.size.model_copy(update={"prior": prior})
-    return card.model_copy(update={"drift": card.drift.model_copy(update={"size": size})})
+    drift = card.drift.model_copy(update={"size": size} | others)
+    return card.model_copy(update={"drift": drift})
 
 
 # what each method forecasts

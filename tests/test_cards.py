@@ -243,6 +243,12 @@ def test_a_misspelt_coefficient_is_named_with_those_of_the_law() -> None:
             "drift.along names 'epochs', but law 'chinchilla' goes along flops, params, tokens",
         ),
         ('walk = "slope"', 'walk = "drunk"', "drift.walk is 'drunk': input should be 'level' or"),
+        ("fades_over = 4", "fades_over = 0", "drift.fades_over is 0: input should be greater than"),
+        (
+            'walk = "slope"',
+            'walk = "level"',
+            'drift: fades_over is for a slope: say walk = "slope", or leave it out',
+        ),
         ("low = 0.5, high = 2.5", "low = 0.5, hihg = 2", "coefficients.E.prior.hihg is an unkn"),
         (
             "low = 0.5, high = 2.5",

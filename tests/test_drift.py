@@ -15,18 +15,42 @@ from bayescale.runs import Runs
 LOG_X = np.log(np.geomspace(1e18, 1e21, 9))
 
 
+M = 4.0
+"""E-folds over which a change of the slope fades."""
+
+VARIANCE = {
+    ("level", None): lambda h: h,
+    ("slope", None): lambda h: h**3 / 3,
+    ("slope", M): lambda h: (
+        M**2 * (h - 2 * M * (1 - np.exp(-h / M)) + M * (1 - np.exp(-2 * h / M)) / 2)
+    ),
+}
+"""Of walks at h e-folds from their start, by what wanders and what it fades over, for q = 1."""
+
+
+def variance(frame: Frame, h: float, way: int = 1) -> float:
+    """Of the walk at h e-folds from the centre, within and beyond the runs."""
+    at = np.array([[h]])
+    inside, beyond = (frame.down, frame.up)[way > 0], frame.beyond((h, h))[way > 0]
+    return sum(float((frame.reach(steps, at) ** 2).sum()) for steps in (inside, beyond))
+
+
 @pytest.mark.parametrize("each_run", [False, True])
 @pytest.mark.parametrize("way", [-1, 1])
-@pytest.mark.parametrize(("walk", "power", "factor"), [("level", 1, 1.0), ("slope", 3, 3.0)])
-def test_variance_grows_with_distance_from_the_centre(walk, power, factor, way, each_run) -> None:
-    """q^2 h for a walk of the level, q^2 h^3 / 3 for one of the slope, within and beyond."""
-    frame = Frame.of(LOG_X, walk, each_run)
+@pytest.mark.parametrize(("walk", "fades_over"), VARIANCE)
+def test_variance_grows_with_distance_from_the_centre(walk, fades_over, way, each_run) -> None:
+    frame = Frame.of(LOG_X, walk, fades_over, each_run=each_run)
     for h in (frame.up.end, 5.0, 8.0, 14.0):  # among the runs a walk is exact at runs
-        at = np.array([[h]])
-        inside = frame.up if way > 0 else frame.down
-        beyond = frame.beyond((h, h))[way > 0]
-        reach = np.concatenate([inside.reach(at, walk), beyond.reach(at, walk)], axis=1)
-        assert (reach**2).sum() == pytest.approx(h**power / factor, rel=0.05)
+        expected = VARIANCE[walk, fades_over](h)
+        assert variance(frame, h, way) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_slope_that_fades_lasts_near_the_runs_and_is_forgotten_far_away() -> None:
+    lasting, fading = Frame.of(LOG_X, "slope"), Frame.of(LOG_X, "slope", M)
+    slow, far = Frame.of(LOG_X, "slope", 1e6), 100 * M
+    assert variance(slow, 5.0) == pytest.approx(variance(lasting, 5.0), rel=1e-4)
+    # changes of long ago have all moved the level by M: what is left is a walk of the level
+    assert variance(fading, 2 * far) / variance(fading, far) == pytest.approx(2, rel=0.05)
 
 
 def test_there_is_no_drift_at_the_centre_of_the_runs() -> None:
@@ -72,7 +96,9 @@ def test_forecasts_wander_as_far_as_the_walk_says() -> None:
     grow = np.exp(h / 2)
     loss = posterior.loss(at(3e9 * grow, 6e10 * grow))
     spread = float(np.log(loss).std())
-    assert spread == pytest.approx(0.01 * np.sqrt(h**3 / 3), rel=4 / np.sqrt(2 * 4000))
+    fades_over = load_card("chinchilla").drift.fades_over
+    expected = 0.01 * np.sqrt(VARIANCE["slope", fades_over](h))
+    assert spread == pytest.approx(expected, rel=4 / np.sqrt(2 * 4000))
     assert frame.up.end + h == pytest.approx(np.log(6 * 3e9 * grow * 6e10 * grow) - frame.centre)
 
 

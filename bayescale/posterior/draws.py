@@ -199,8 +199,8 @@ class Posterior:
             sides = zip((-1, 1), (frame.down, frame.up), (down, up), beyond, strict=True)
             for way, inside, inferred, past in sides:
                 distance = (way * away).expand_dims(step=1, axis=-1)
-                known += _total(inferred, inside.reach(distance, frame.walk))
-                reach = past.reach(distance, frame.walk)
+                known += _total(inferred, frame.reach(inside, distance))
+                reach = frame.reach(past, distance)
                 if integrated:
                     fresh += size**2 * (reach**2).sum("step")
                     continue
