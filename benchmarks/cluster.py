@@ -2,7 +2,8 @@
 
 Refits of the 240 Chinchilla runs that Besiroglu et al. 2024 (arXiv 2404.10102) kept, law
 ``chinchilla``, each with a seed of its own and on one core, as a backtest makes them. Cold
-workers have only been started; warm ones have imported the package and loaded the model.
+workers have only been started; warm ones have imported the package and loaded the model. One
+worker and two take turns, so that each is compared with what the computer did at the time.
 
 Run: ``python benchmarks/cluster.py``. Writes ``benchmarks/results/cluster.json`` and
 ``cluster.md``.
@@ -10,15 +11,17 @@ Run: ``python benchmarks/cluster.py``. Writes ``benchmarks/results/cluster.json`
 
 import logging
 import os
-import platform
 import sys
 import time
 from functools import partial
 from importlib import metadata
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
-from run_sets import write
+from rich.console import Console
+from rich.progress import Progress
+from run_sets import machine, table, write
 from speed import problem
 
 from bayescale import refit
@@ -28,19 +31,21 @@ TARGET = 1.7
 """Times as fast as one worker that two are to be."""
 
 
-def speed_up(refits: int) -> dict[str, Any]:
-    """Seconds of so many refits on one worker and on two, cold and warm, and their ratios."""
+KINDS = {"cold": "only been started", "warm": "loaded the model"}
+
+
+def measured(refits: int, rounds: int, progress: Progress) -> list[dict[str, Any]]:
+    """Seconds of so many refits, a row for each kind and number of workers of each round."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of workers too: each has one core
     runs, card = problem()
     tasks = [partial(refit, runs, card, seed) for seed in range(refits)]
     tasks[0]()  # or the first worker alone would compile the model that all others load
-    seconds = {workers: _on_dask(tasks, workers) for workers in (1, 2)}
-    return {
-        "refits": refits,
-        "workers": seconds,
-        "times_as_fast": {kind: seconds[1][kind] / seconds[2][kind] for kind in seconds[1]},
-        "target": TARGET,
-    }
+    return [
+        {"round": i, "workers": workers, "kind": kind, "seconds": seconds}
+        for i in progress.track(range(rounds), description="refitting")
+        for workers in ((1, 2), (2, 1))[i % 2]  # a computer that slows down favours neither
+        for kind, seconds in _on_dask(tasks, workers).items()
+    ]
 
 
 def _on_dask(tasks: list[Any], workers: int) -> dict[str, float]:
@@ -52,7 +57,7 @@ def _on_dask(tasks: list[Any], workers: int) -> dict[str, float]:
     )  # fmt: skip
     with cluster, Client(cluster) as client:
         seconds = {}
-        for kind in ("cold", "warm"):
+        for kind in KINDS:
             if kind == "warm":
                 client.run(tasks[0])  # on every worker, those included that were idle before
             began = time.perf_counter()
@@ -63,53 +68,49 @@ def _on_dask(tasks: list[Any], workers: int) -> dict[str, float]:
         return seconds
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The report as a page."""
-    machine, versions = results["machine"], results["versions"]
-    lines = [
-        "# A cluster of two",
-        "",
-        f"Made by `{results['command']}`.",
-        "",
-        "| workers have | seconds on one | on two | times as fast | at least | met |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
-    for kind, told in (("cold", "only been started"), ("warm", "loaded the model")):
-        one, two = (results["workers"][workers][kind] for workers in (1, 2))
-        ratio = results["times_as_fast"][kind]
-        met = "yes" if ratio >= results["target"] else "**no**"
-        lines.append(
-            f"| {told} | {one:.1f} | {two:.1f} | {ratio:.2f} | {results['target']:g} | {met} |"
+def compared(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """A row for each kind: medians over rounds, and their ratio."""
+    seconds = pd.DataFrame(rows).groupby(["kind", "workers"])["seconds"]
+    found = []
+    for kind, told in KINDS.items():
+        one, two = (seconds.get_group((kind, workers)) for workers in (1, 2))
+        ratio = one.median() / two.median()
+        each = one.to_numpy() / two.to_numpy()
+        found.append(
+            {
+                "workers have": told,
+                "seconds on one": f"{one.median():.1f}",
+                "on two": f"{two.median():.1f}",
+                "times as fast": f"{ratio:.2f}",
+                "by round": ", ".join(f"{value:.2f}" for value in each),
+                "at least": f"{TARGET:g}",
+                "met": "yes" if ratio >= TARGET else "**no**",
+            }
         )
-    lines += [
-        "",
-        f"{results['refits']} refits of the 240 runs on Dask's workers, of one core each. "
-        f"{machine['system']}, {machine['cpu_count']} CPUs, load {machine['load_at_start']} before "
-        f"the start; Python {machine['python']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
-        "",
-    ]
-    return "\n".join(lines)
+    return pd.DataFrame(found)
 
 
 def main(
     refits: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="How often, in turns.")] = 3,
 ) -> None:
     """Time refits on one Dask worker and on two."""
     busy = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    results = {
-        "command": " ".join(["python", "benchmarks/cluster.py", *sys.argv[1:]]),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpu_count": os.cpu_count(),
-            "load_at_start": busy,
-            "python": platform.python_version(),
-        },
-        "versions": {name: metadata.version(name) for name in ("bayescale", "nutpie", "dask")},
-        **speed_up(refits),
-    }
-    write("cluster", results, markdown(results))
+    with Progress(console=Console(stderr=True)) as progress:
+        rows = measured(refits, rounds, progress)
+    told = (
+        f"Medians of {rounds} rounds of {refits} refits of the 240 runs on Dask's workers, of one "
+        f"core each; {os.cpu_count()} CPUs, load {busy} before the start. {machine()}, dask "
+        f"{metadata.version('dask')}."
+    )
+    page = [
+        "# A cluster of two",
+        f"Made by `{' '.join(['python', 'benchmarks/cluster.py', *sys.argv[1:]])}`.",
+        table(compared(rows)),
+        told,
+    ]
+    results = {"rows": rows, "load": busy, "machine": machine()}
+    write("cluster", results, "\n\n".join(page) + "\n")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ RESULTS = Path(__file__).parent / "results"
 WEAK = Prior(low=0.0007, high=0.036)
 """Wide enough to hold every prior that may be learnt."""
 
-FADES_OVER = (2.0, 3.0, 4.0, None)
+FADES_OVER = (2.0, 3.0, 4.0, 8.0, None)
 """E-folds over which a change of the slope dies away, or never."""
 
 MEDIANS = (0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.011, 0.015)

@@ -508,10 +508,11 @@ def markdown(results: Mapping[str, Any]) -> str:
         "forecasts, so that large sets weigh more; a run is forecast from several cutoffs.",
         "Priors of drift are learnt by `python benchmarks/drift_prior.py` on the other families "
         "of sets (Gadre's three are one family, Datablations' two are one), never on the set that "
-        "is scored; but how they are learnt (by which score, the spread, which of two medians that "
-        "score alike) was chosen with coverage on all sets and on simulated logs in view. The "
-        "other priors of kaplan_irreducible were set to those of chinchilla after an earlier "
-        "version of this page had shown that vaguer ones do worse.",
+        "is scored; but how they are learnt (by which score, the spread, the length over which "
+        "changes of the slope fade, which of two medians that score alike) was chosen with "
+        "coverage on all sets and on simulated logs in view. The other priors of "
+        "kaplan_irreducible were set to those of chinchilla after an earlier version of this "
+        "page had shown that vaguer ones do worse.",
         "## Targets",
         table(goals),
         "## By ratio",
