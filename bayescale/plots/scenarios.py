@@ -139,7 +139,9 @@ def plot_emergence(
     ax.plot([], [], color=GREY, linewidth=2.5, alpha=0.7, label="loss (right-hand axis)")
     log_sizes(ax, result.scale)
     ax.set_ylabel(f"score (median, {result.interval:.0%} interval)")
-    ax.legend(frameon=False, loc="upper center", ncols=2, fontsize="small")
-    ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend above all curves
+    ax.legend(frameon=False, loc="upper left", fontsize="small")
+    for side in (ax, right):  # room for the legend above all curves
+        low, high = side.get_ylim()
+        side.set_ylim(top=high + 0.07 * (len(shown) + 1) * (high - low))
     ax.spines["top"].set_visible(False)
     return ax
