@@ -224,6 +224,10 @@ def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
     np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), of_one["loss_median"])
     ends = bars(ax, "best size, 90% interval")[:, :, 0]
     np.testing.assert_allclose(ends, table[["params_lower", "params_upper"]])
+    for budget, x, y in zip(budgets, *line(ax, "least expected loss").get_data(), strict=True):
+        curve = frame[np.isclose(frame["flops"], budget)]
+        beside = curve["loss_median"].iloc[np.searchsorted(curve["params"], x) - np.array([1, 0])]
+        assert beside.min() <= y <= beside.max()  # a mark is on its own curve
     same_data = forecast(SPREAD, params=list(sizes) * 2, tokens=[1e10] * 7 + [1e12] * 7)
     assert labels(plot_slices(same_data, by="tokens")) == ["10B tokens", "1T tokens"]
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bayescale.decide.allocation import Allocation
@@ -154,7 +155,7 @@ def plot_slices(
         What is held equal along a curve.
     best : Allocation, optional
         Of the budgets drawn, where ``by`` is ``flops``: each draw's best size as an interval,
-        and the split of least expected loss as a diamond.
+        and the split of least expected loss as a diamond, both on the budget's curve.
 
     Returns
     -------
@@ -162,8 +163,7 @@ def plot_slices(
     """
     ax, frame = axes(ax), result.to_frame()
     units = {"flops": "FLOP"}
-    # 6 N D of a split does not give the budget back to the last bit
-    same = frame[by].map(lambda value: float(f"{value:.6g}"))
+    same = frame[by].map(_six_digits)
     for i, (value, part) in enumerate(frame.groupby(same)):
         part, size = part.sort_values(scale), float(value)  # pyright: ignore[reportArgumentType]
         told = f"{size:.3g}".replace("e+", "e") if by == "flops" else format_size(size)
@@ -178,17 +178,31 @@ def plot_slices(
         )  # fmt: skip
     if best is not None:
         table = best.to_frame()
+        on_curve = [
+            _median_at(frame[same == _six_digits(row["flops"])], scale, row[f"choice_{scale}"])
+            for _, row in table.iterrows()
+        ]
         ax.hlines(
-            table["loss_median"], table[f"{scale}_lower"], table[f"{scale}_upper"], color=BLACK,
+            on_curve, table[f"{scale}_lower"], table[f"{scale}_upper"], color=BLACK,
             linewidth=2.5, label=f"best size, {best.interval:.0%} interval",
         )  # fmt: skip
-        ax.plot(
-            table[f"choice_{scale}"], table["loss_median"], "D", color=BLACK,
-            label="least expected loss",
-        )  # fmt: skip
+        ax.plot(table[f"choice_{scale}"], on_curve, "D", color=BLACK, label="least expected loss")
     log_sizes(ax, scale)
     ax.set_ylabel(f"{LOSS_LABEL}, {result.interval:.0%} interval")
     return finished(ax)
+
+
+def _median_at(curve: pd.DataFrame, scale: str, at: float) -> float:
+    """Where a curve's line is, nan of one that is not drawn."""
+    if curve.empty:
+        return np.nan
+    curve = curve.sort_values(scale)
+    return float(np.interp(np.log(at), np.log(curve[scale]), curve["loss_median"]))
+
+
+def _six_digits(value: float) -> float:
+    # 6 N D of a split does not give the budget back to the last bit
+    return float(f"{value:.6g}")
 
 
 def plot_downstream(
