@@ -17,13 +17,13 @@
 # and disagree: on the exponents, on tokens per parameter, and on how sure one can be. Who is right,
 # and what does it change?
 #
-# **Answer.** Besiroglu et al. The posterior of 240 runs gives N growing as C^0.511 (0.494 to 0.527)
-# and 18.9 tokens per parameter at Gopher's budget (13.3 to 26.8); allowing for how fresh logs would
-# scatter, 11.4 to 31.0. Their 0.513 and 18.4 lie inside, Hoffmann's 0.452 and 93 as printed, or
+# **Answer.** Besiroglu et al. The posterior of 240 runs gives N growing as C^0.511 (0.494 to 0.528)
+# and 19.0 tokens per parameter at Gopher's budget (13.3 to 26.6); allowing for how fresh logs would
+# scatter, 11.3 to 30.8. Their 0.513 and 18.4 lie inside, Hoffmann's 0.452 and 93 as printed, or
 # 0.457 and 59 unrounded, do not; as printed, the median run lies 1.8 % below their law. Keeping the
-# five runs that Besiroglu et al. dropped moves little, 0.514 and 17.6, because the noise has heavy
+# five runs that Besiroglu et al. dropped moves little, 0.514 and 17.5, because the noise has heavy
 # tails, and leave-one-out names the five by itself. For the decision it matters less than it seems:
-# 71B on 1.35T tokens is best, Chinchilla's own 70B on 1.4T gives up 0.0001 nats, and Gopher's 280B
+# 71B on 1.36T tokens is best, Chinchilla's own 70B on 1.4T gives up 0.0001 nats, and Gopher's 280B
 # on 300B as much as wasting half of its compute.
 #
 # Data: 245 runs read off Hoffmann's figure 4 by Besiroglu et al. (arXiv 2404.10102), the data set

@@ -16,12 +16,13 @@
 # **Question.** A team has 24 runs of up to 411M parameters on one training set. It is to spend 1e22
 # FLOP on one model. Which size, how sure is that, and would a pilot run first make it surer?
 #
-# **Answer.** 9.5B parameters on 175B tokens, and not very sure: each draw's own best lies between
-# 5.7B and 47B, and the choice gives up 0.02 nats in expectation, as if a fifth of the compute were
-# wasted. The two laws disagree, 30B against 7B, and following the wrong one wastes 43 to 78 %. If
-# a trillion tokens are to be served, 3.0B on 223B, with the laws of one mind. One pilot of 5e20
-# FLOP, 2.0B on 41B tokens, should bring the standard error of the loss from 3.7 % to 2.3 %. Three
-# larger runs that the fit never saw, of 1.4B and 6.9B, all ended inside their 90 % intervals.
+# **Answer.** 9.4B parameters on 177B tokens, and not very sure: each draw's own best lies between
+# 5.6B and 45B, and the choice gives up 0.02 nats in expectation, as if a fifth of the compute
+# were wasted. The two laws disagree, 29B against 7B, and following the wrong one wastes 41 to 76
+# %. If a trillion tokens are to be served, 3.0B on 225B, with the laws of one mind. Pilots of
+# 3e20 FLOP in all, the largest 2.5B on 13B tokens, should bring the standard error of the loss
+# from 4.5 % to 2.8 %. Three larger runs that the fit never saw, of 1.4B and 6.9B, all ended
+# inside their 90 % intervals.
 #
 # Data: the RedPajama runs of Gadre et al. 2024 (arXiv 2403.08540), found through the environment
 # variable `BAYESCALE_DATA`.

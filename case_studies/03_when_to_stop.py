@@ -17,10 +17,10 @@
 # decision, and would that have been right?
 #
 # **Answer.** It differs from log to log by an order of magnitude. From the cheaper half of their
-# runs, Chinchilla's can be trusted up to 29 times, Porian's up to 2.0 times and Gadre's on
-# RedPajama up to 5.0 times the largest run. Of the 119 dearer runs inside these horizons, 90 %
-# intervals held 90 % (74 % without drift), and 94 % of forecasts were within the 2 % tolerance; of
-# the 55 beyond, 67 % were. Beyond, intervals stay honest with drift (96 %), but are too wide to
+# runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.6 times and Gadre's on
+# RedPajama up to 4.1 times the largest run. Of the 112 dearer runs inside these horizons, 90 %
+# intervals held 91 % (72 % without drift), and 96 % of forecasts were within the 2 % tolerance; of
+# the 62 beyond, 68 % were. Beyond, intervals stay honest with drift (97 %), but are too wide to
 # decide on.
 #
 # Data: runs behind Hoffmann et al. 2022 (read off by Besiroglu et al. 2024), of Porian et al. 2024

@@ -16,8 +16,8 @@
 # **Question.** Five models from 111M to 2.7B parameters have been trained on twenty tokens a
 # parameter. What will 6.7B and 13B reach? Can the five say how to split a budget?
 #
-# **Answer.** From five runs, one new run at 6.7B ends between 1.599 and 1.777 with 90 % (it reached
-# 1.704), at 13B between 1.452 and 1.715 (1.572); every interval from four, five or six runs holds
+# **Answer.** From five runs, one new run at 6.7B ends between 1.602 and 1.782 with 90 % (it reached
+# 1.704), at 13B between 1.453 and 1.718 (1.572); every interval from four, five or six runs holds
 # what came. Least squares gives one line, and another for each run more: its floor jumps from 1.00
 # to 0 to 0.74 nats, and its error at 13B from +4.5 % to -1.6 % to +1.6 %. How to split a budget the
 # five cannot say: at 1e23 FLOP the best size is anywhere from 0.6B to 1.8T.

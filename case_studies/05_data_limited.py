@@ -16,13 +16,14 @@
 # **Question.** A team has 25B unique tokens and 1e22 FLOP. How often should it repeat them, what
 # would more data be worth, and would pruning do better?
 #
-# **Answer.** Train 4.3B parameters on all of them about 15 times (13 to 19), for a loss of 2.364
-# (2.346 to 2.380). Twice as many unique tokens would be worth 0.029 nats (0.025 to 0.033), or a
-# third of the compute; endless ones 0.047. As a scenario, with a metric anywhere between worse than
-# random and one that removes harm, no kept share has a lower expected loss than keeping everything:
-# tokens that must be repeated as it is are missed when they go. And as it went: on C4, keeping a
-# quarter or a half by perplexity taught a quality of 0.40 (0.26 to 0.66), where 1 is a random
-# choice and 1.5 to 1.7 would break even here. For the loss on unpruned text, that metric harms.
+# **Answer.** Train 4.3B parameters on all of them about 15 times (12.8 to 19.5), for a loss of
+# 2.364 (2.346 to 2.380). Twice as many unique tokens would be worth 0.029 nats (0.026 to 0.034),
+# or a third of the compute; endless ones 0.047. As a scenario, with a metric anywhere between
+# worse than random and one that removes harm, no kept share has a lower expected loss than
+# keeping everything: tokens that must be repeated as it is are missed when they go. And as it
+# went: on C4, keeping a quarter or a half by perplexity taught a quality of 0.40 (0.26 to 0.66),
+# where 1 is a random choice and 1.5 to 1.7 would break even here. For the loss on unpruned text,
+# that metric harms.
 #
 # Data: the data-constrained runs of Muennighoff et al. 2023 (arXiv 2305.16264), found through the
 # environment variable `BAYESCALE_DATA`.

@@ -20,12 +20,12 @@
 # **Answer.** No jump, and yes. One number learnt on models of up to 1B, how much words differ,
 # turns the loss of models of 1.4B to 12B into their exact match within 0.014 on average; 90 %
 # intervals hold 90 % of 136 held-out checkpoints. Taking words to be alike is off by 0.39. From
-# the sizes of models up to 2.8B alone, exact match is forecast at 0.674 (0.645 to 0.702) for 6.9B,
-# which reached 0.673, and at 0.690 (0.653 to 0.728) for 12B, which reached 0.705. If words were
-# alike, five in a row would show nothing over half of the path in which the loss falls throughout,
-# and 25 over three quarters. Of Gadre's nine larger models, the 90 % interval from the smaller ones
-# holds all nine errors averaged over 46 tasks and eight of nine averaged over 17; what 6.9B models
-# are forecast is too good by up to 0.07 there.
+# the sizes of models up to 2.8B alone, exact match is forecast at 0.674 (0.645 to 0.702) for
+# 6.9B, which reached 0.673, and at 0.690 (0.653 to 0.727) for 12B, which reached 0.705. If words
+# were alike, five in a row would show nothing over nearly half of the path in which the loss
+# falls throughout, and 25 over three quarters. Of Gadre's nine larger models, the 90 % interval
+# from the smaller ones holds eight of nine errors averaged over 46 tasks and as many averaged
+# over 17; what 6.9B models are forecast is too good by up to 0.06 there.
 #
 # Data: Pythia's public evaluations (Biderman et al. 2023, arXiv 2304.01373) and the runs of Gadre
 # et al. 2024 (arXiv 2403.08540), found through the environment variable `BAYESCALE_DATA`.
