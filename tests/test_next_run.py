@@ -140,7 +140,7 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
     fit = refit(runs, card, draws=2000, tune=1000)
     target = {"params": 2e10, "tokens": 4e11}
     at = {name: xr.DataArray([x], dims="point") for name, x in target.items()}
-    params = np.repeat(np.geomspace(1e9, 4e10, 5), 4)
+    params = np.repeat(np.geomspace(3e9, 6e10, 5), 4)
     candidates = pd.DataFrame(
         {"params": params, "tokens": params * np.tile([2.0, 10.0, 40.0, 160.0], 5)}
     )
