@@ -423,9 +423,15 @@ def averages(
 # the methods
 
 
+def curve_card(name: str) -> ModelCard:
+    """The card without what checkpoints of one run share: a curve's points stand by themselves."""
+    card = load_card(name)
+    return card.model_copy(update={"noise": card.noise.model_copy(update={"shared": None})})
+
+
 def relative_power_law() -> ModelCard:
     """The power law plus constant, with the sizes of the saturating card: relative to the runs."""
-    power, bending = load_card("henighan_tokens"), load_card("saturating_tokens")
+    power, bending = curve_card("henighan_tokens"), curve_card("saturating_tokens")
     like = {"E": "E", "D_c": "A", "alpha_D": "alpha"}
     coefficients = {
         name: described.model_copy(update={"prior": bending.coefficients[like[name]].prior})
@@ -537,7 +543,7 @@ def all_methods(
     curves: Sequence[Curve], keep: Path | None, stage: Stage
 ) -> tuple[list[Method], dict[str, dict[str, Beliefs]]]:
     """Every row of the table, and the learnt priors by split and part."""
-    base = load_card("saturating_tokens")
+    base = curve_card("saturating_tokens")
 
     def draws(name: str, how: Pass) -> list[Sampled]:
         return kept(keep, how, lambda: sample_all(curves, how, stage, name))
@@ -604,7 +610,7 @@ def report(
     learnt: Mapping[str, Mapping[str, Beliefs]],
 ) -> dict[str, Any]:
     """All that was measured, as plain values."""
-    base = load_card("saturating_tokens")
+    base = curve_card("saturating_tokens")
     return {
         "command": "python benchmarks/curves.py",
         "machine": {
