@@ -550,7 +550,7 @@ def all_methods(
 
     weak = draws("saturating, drift", Pass(base))
     wide = learn_card(weak, Beliefs.of(base), base, FIRST_PSEUDO_CURVES).wider(WIDER)
-    learnt = draws("saturating, drift, learnt", Pass(wide.card(base), draws=750))
+    learnt = draws("saturating, drift, learnt", Pass(wide.card(base), draws=1500, tune=1000))
     group, of_group = learnt_without_group(curves, learnt, wide, base)
     # the other domains are groups already
     images = [curve for curve in curves if curve.domain == IMAGES]
