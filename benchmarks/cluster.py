@@ -30,8 +30,8 @@ from bayescale.tasks import outcomes
 TARGET = 1.7
 """Times as fast as one worker that two are to be."""
 
-
 KINDS = {"cold": "only been started", "warm": "loaded the model"}
+"""What workers have done when the clock starts."""
 
 
 def measured(refits: int, rounds: int, progress: Progress) -> list[dict[str, Any]]:

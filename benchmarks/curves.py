@@ -39,6 +39,7 @@ from bayescale.cards import ModelCard, Prior, load_card
 from bayescale.forecast import forecast
 from bayescale.inference.diagnostics import gate
 from bayescale.inference.sample import compiled_model, sample
+from bayescale.likelihood import card_for
 from bayescale.posterior import Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs
@@ -423,15 +424,14 @@ def averages(
 # the methods
 
 
-def curve_card(name: str) -> ModelCard:
-    """The card without what checkpoints of one run share: a curve's points stand by themselves."""
-    card = load_card(name)
-    return card.model_copy(update={"noise": card.noise.model_copy(update={"shared": None})})
+def bending_card(curve: Curve) -> ModelCard:
+    """The saturating law's card, without what no curve has use for."""
+    return card_for(curve.runs, load_card("saturating_tokens"))
 
 
-def relative_power_law() -> ModelCard:
+def relative_power_law(bending: ModelCard) -> ModelCard:
     """The power law plus constant, with the sizes of the saturating card: relative to the runs."""
-    power, bending = curve_card("henighan_tokens"), curve_card("saturating_tokens")
+    power = load_card("henighan_tokens")
     like = {"E": "E", "D_c": "A", "alpha_D": "alpha"}
     coefficients = {
         name: described.model_copy(update={"prior": bending.coefficients[like[name]].prior})
@@ -543,7 +543,7 @@ def all_methods(
     curves: Sequence[Curve], keep: Path | None, stage: Stage
 ) -> tuple[list[Method], dict[str, dict[str, Beliefs]]]:
     """Every row of the table, and the learnt priors by split and part."""
-    base = curve_card("saturating_tokens")
+    base = bending_card(curves[0])
 
     def draws(name: str, how: Pass) -> list[Sampled]:
         return kept(keep, how, lambda: sample_all(curves, how, stage, name))
@@ -569,7 +569,7 @@ def all_methods(
         ],
         _diagnosed(strict),
     )
-    exact = "power law + constant", Pass(relative_power_law(), drift=False)
+    exact = "power law + constant", Pass(relative_power_law(base), drift=False)
     exact_saturating = "saturating", Pass(base, drift=False)
     weakly = as_sampled("saturating, drift, weak prior", weak)
     methods = [
@@ -610,7 +610,7 @@ def report(
     learnt: Mapping[str, Mapping[str, Beliefs]],
 ) -> dict[str, Any]:
     """All that was measured, as plain values."""
-    base = curve_card("saturating_tokens")
+    base = bending_card(curves[0])
     return {
         "command": "python benchmarks/curves.py",
         "machine": {

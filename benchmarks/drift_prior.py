@@ -11,7 +11,7 @@ it. The score, the averaging and the spread were chosen with coverage on all set
 So was the length over which changes of the slope fade: how well each length does at its own
 best median is written beside it.
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/drift_prior.py``. It takes about half an hour on one
+Run: ``BAYESCALE_DATA=folder python benchmarks/drift_prior.py``. It takes about 45 minutes on one
 core and writes ``benchmarks/results/drift_prior.json``.
 """
 

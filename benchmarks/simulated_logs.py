@@ -5,7 +5,7 @@ Chinchilla's law exactly, the same with a third power law that no fitted law has
 break within the last e-fold of compute. The pool of laws with drift and Chinchilla's law as it
 stands forecast larger runs at 20 tokens per parameter; the horizon comes from the log alone.
 
-Run: ``python benchmarks/simulated_logs.py``. A log takes about 20 s on one core; writes
+Run: ``python benchmarks/simulated_logs.py``. A log takes about ten seconds on one core; writes
 ``benchmarks/results/simulated_logs.json`` and ``simulated_logs.md``.
 """
 
@@ -104,19 +104,19 @@ def simulated(kind: str, seed: int) -> Simulated:
 
 
 def evaluate(kind: str, seed: int) -> pd.DataFrame:
-    """Rows of forecasts of the larger runs of one log, with the horizon."""
-    runs, largest, _ = simulated(kind, seed)
+    """Rows of forecasts of the larger runs of one log, with the horizon.
+
+    ``mean_error`` is the error of log loss held against the mean that scatter is about, and
+    ``log_error`` against the run itself.
+    """
+    runs, largest, log_mean = simulated(kind, seed)
     inside = np.sort(runs["flops"])[np.array(TRAINED_ON) - 1]
     pooled, _ = sampled(runs, LAWS, drift=True, cutoffs=[*inside, largest], seed=seed, **SAMPLER)
     plain, _ = sampled(runs, (PLAIN,), drift=False, cutoffs=[largest], seed=seed, **SAMPLER)
     rows = pd.concat([pooled, plain], ignore_index=True)
-    return rows[rows["cutoff"] == rows["cutoff"].max()].assign(kind=kind, log=seed)
-
-
-def beside_truth(rows: pd.DataFrame, kind: str, seed: int) -> pd.DataFrame:
-    """The rows with the error of the forecast mean itself: ``mean_error``, of log loss."""
-    truth = rows["run_id"].map(simulated(kind, seed).log_mean)
-    return rows.assign(mean_error=np.log(rows["median"]) - truth)
+    rows = rows[rows["cutoff"] == rows["cutoff"].max()]
+    mean_error = np.log(rows["median"]) - rows["run_id"].map(log_mean)
+    return rows.assign(kind=kind, log=seed, mean_error=mean_error)
 
 
 def summary(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -219,7 +219,7 @@ def main(
         for kind in KINDS:
             make = partial(timed, partial(evaluate, kind, seed))
             rows, took = kept(keep and keep / f"{kind} {seed}.pkl", make)
-            parts.append(beside_truth(rows, kind, seed))
+            parts.append(rows)
             seconds += took
         print(f"{seed + 1} of {logs} of each kind, {seconds / 60:.1f} min", file=sys.stderr)
     kinds = summary(pd.concat(parts, ignore_index=True))

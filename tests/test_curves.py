@@ -16,7 +16,7 @@ def test_a_curve_is_sampled_and_forecast(drift: bool) -> None:
     x, ahead = np.geomspace(1e6, 1e8, 12), np.array([1.5e8, 2e8])
     loss, reached = (1.0 + 50 * at**-0.3 for at in (x, ahead))
     curve = curves.Curve("IC", "bird", "made up", x, loss, ahead, reached)
-    card = curves.curve_card("saturating_tokens")
+    card = curves.bending_card(curve)
     drawn = curves.sample_curve(curve, curves.Pass(card, drift=drift, draws=50, tune=200))
     quantities = card.parameters if drift else card.without_drift().parameters
     assert drawn.stated.shape == (200, len(quantities))

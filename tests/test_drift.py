@@ -45,7 +45,7 @@ def test_variance_grows_with_distance_from_the_centre(walk, fades_over, way, eac
         assert variance(frame, h, way) == pytest.approx(expected, rel=0.05)
 
 
-def test_a_slope_that_fades_lasts_near_the_runs_and_is_forgotten_far_away() -> None:
+def test_a_slope_that_fades_slowly_lasts_and_one_that_has_faded_is_a_walk_of_the_level() -> None:
     lasting, fading = Frame.of(LOG_X, "slope"), Frame.of(LOG_X, "slope", M)
     slow, far = Frame.of(LOG_X, "slope", 1e6), 100 * M
     assert variance(slow, 5.0) == pytest.approx(variance(lasting, 5.0), rel=1e-4)

@@ -130,17 +130,17 @@ def test_candidates_come_from_a_grid_where_none_are_named(chinchilla_posterior: 
 def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
     """Twenty candidates, each added to the log as it may turn out, and all fitted again.
 
-    They are large enough to tell something: of smaller ones brute force cannot say which tells
-    more, since what they take off is within its Monte Carlo error.
+    They are large enough to tell something, and draws are many: of smaller ones, or by fewer,
+    brute force cannot say which tells more, since that is within its Monte Carlo error.
     """
     runs = chinchilla_runs.take(
         np.isin(np.arange(len(chinchilla_runs)), np.arange(0, 240, 12)), "not in the sample"
     )
     card = load_card("chinchilla")
-    fit = refit(runs, card, draws=2000, tune=1000)
+    fit = refit(runs, card, draws=6000, tune=1000)
     target = {"params": 2e10, "tokens": 4e11}
     at = {name: xr.DataArray([x], dims="point") for name, x in target.items()}
-    params = np.repeat(np.geomspace(3e9, 6e10, 5), 4)
+    params = np.repeat(np.geomspace(1e9, 4e10, 5), 4)
     candidates = pd.DataFrame(
         {"params": params, "tokens": params * np.tile([2.0, 10.0, 40.0, 160.0], 5)}
     )
@@ -156,7 +156,7 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
         for loss in outcomes:
             new = {**row, "loss": loss, "run_id": "new"}
             log = pd.concat([runs.frame[list(new)], pd.DataFrame([new])], ignore_index=True)
-            again = refit(read_runs(log), card, draws=1500, tune=1000)
+            again = refit(read_runs(log), card, draws=6000, tune=1000)
             variances.append(float(np.log(again.loss(at)).var()))
         brute.append(np.sqrt(np.mean(variances)))
     slow = time.perf_counter() - started
