@@ -7,9 +7,8 @@ package, all in one run, with the published figures of NSL-PFN in the same table
 
 Some priors are *learnt*: from the training points of other curves, never of those that they are
 scored on. Either without the scored curve's group (an image data set, or one of the other three
-domains), or, stricter, without its whole domain. For the former, curves are sampled once, under
-a wider prior, and importance weights make of those draws the ones under the prior that may be
-used; for the latter they are sampled anew.
+domains), or, stricter, without its whole domain. All curves are sampled once under a wider prior;
+of those draws the priors are learnt, and each curve is then sampled anew under its own.
 
 Needs ``benchmark_vision.csv`` and ``benchmark_lang.csv`` in a folder, with columns ``domain``,
 ``task``, ``model``, ``x``, ``loss`` and ``split`` (train or test).
@@ -26,6 +25,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,10 +96,9 @@ NOTES = (
     "for all with the scores of all curves in sight: the least standard deviations of learnt "
     "priors, and that nothing of the weak prior's spread stays in them (the spread of two curves "
     "kept makes RMSLE .0008 larger).",
-    "Priors learnt without a group are reached by importance weights from draws under one wider "
-    "prior, which is learnt from the training points of all curves. Without the domain, image "
-    "curves are sampled anew under the prior learnt from the 20 others, whose own rows are those "
-    "without the group.",
+    "Priors are learnt, by importance weights, of draws under one wider prior; each curve is then "
+    "sampled anew under the prior learnt without its group or domain. The three domains beside "
+    "images are groups, so that their scores are the same in both rows.",
     "Exact: the law is taken to hold without drift. All posteriors have normal noise.",
 )
 
@@ -174,20 +173,19 @@ class Sampled:
     rhat: float
     seconds: float
 
-    def take(self, draws: Array) -> "Sampled":
-        """These draws only, repeated where so asked."""
-        parts = {name: getattr(self, name)[draws] for name in ("log_loss", "log_density")}
-        return replace(self, stated=self.stated[draws], **parts)
-
 
 @dataclass(frozen=True)
 class Pass:
-    """One sampling of all curves: with which card, and whether the law may drift."""
+    """One sampling of curves: with which card, whether the law may drift, and for how long.
+
+    Chains mix slowly, so that one draw in ``thin`` is kept.
+    """
 
     card: ModelCard
     drift: bool = True
     draws: int = 500
-    tune: int = 500
+    tune: int = 1000
+    thin: int = 4
 
 
 def sample_curve(curve: Curve, how: Pass) -> Sampled:
@@ -196,7 +194,15 @@ def sample_curve(curve: Curve, how: Pass) -> Sampled:
     sampler, _ = compiled_model(runs, card)
     started = time.perf_counter()
     tree = sample(
-        sampler, runs, card, draws=how.draws, tune=how.tune, chains=CHAINS, cores=1, seed=SEED
+        sampler,
+        runs,
+        card,
+        draws=how.draws,
+        tune=how.tune,
+        thin=how.thin,
+        chains=CHAINS,
+        cores=None,
+        seed=SEED,
     )
     seconds = time.perf_counter() - started
     diagnostics = gate(tree)
@@ -333,14 +339,6 @@ def learn(
         sd = np.sqrt((spread + pseudo_curves * start.sd**2) / (n + pseudo_curves))
         beliefs = Beliefs(mean, np.maximum(sd, least_sd))
     return beliefs
-
-
-def under(sampled: Sampled, sampled_under: Beliefs, wanted: Beliefs) -> tuple[Sampled, float]:
-    """Draws under another prior, picked by weight; and the share of them that is effective."""
-    weight = weights(sampled.stated, sampled_under, wanted)
-    n = len(weight)
-    picked = np.searchsorted(weight.cumsum(), (np.arange(n) + 0.5) / n).clip(0, n - 1)
-    return sampled.take(picked), float(1 / (weight**2).sum() / n)
 
 
 # scoring
@@ -487,28 +485,23 @@ def as_sampled(title: str, sampled: Sequence[Sampled]) -> Method:
     return Method(title, [Predicted.of(each) for each in sampled], _diagnosed(sampled))
 
 
-def learnt_without_group(
-    curves: Sequence[Curve], sampled: Sequence[Sampled], sampled_under: Beliefs, base: ModelCard
-) -> tuple[Method, dict[str, Beliefs]]:
-    """Each curve under the prior learnt from the training points of the other groups' curves."""
-    groups = [curve.group for curve in curves]
-    learnt = {
-        group: learn_card(
-            [s for s, of in zip(sampled, groups, strict=True) if of != group], sampled_under, base
+def learnt_without(
+    curves: Sequence[Curve],
+    sampled: Sequence[Sampled],
+    sampled_under: Beliefs,
+    base: ModelCard,
+    part: Callable[[Curve], str],
+) -> dict[str, Beliefs]:
+    """The priors learnt from the training points of all curves but those of one part, by part."""
+    parts = [part(curve) for curve in curves]
+    return {
+        left_out: learn_card(
+            [s for s, of in zip(sampled, parts, strict=True) if of != left_out],
+            sampled_under,
+            base,
         )
-        for group in dict.fromkeys(groups)
+        for left_out in dict.fromkeys(parts)
     }
-    weighted = [
-        under(draws, sampled_under, learnt[group])
-        for draws, group in zip(sampled, groups, strict=True)
-    ]
-    effective = [share for _, share in weighted]
-    note = _diagnosed(sampled) | {
-        "effective_share_median": float(np.median(effective)),
-        "effective_share_least": min(effective),
-    }
-    title = "saturating, drift, prior learnt without the group"
-    return Method(title, [Predicted.of(draws) for draws, _ in weighted], note), learnt
 
 
 def learn_card(
@@ -545,29 +538,31 @@ def all_methods(
     """Every row of the table, and the learnt priors by split and part."""
     base = bending_card(curves[0])
 
-    def draws(name: str, how: Pass) -> list[Sampled]:
-        return kept(keep, how, lambda: sample_all(curves, how, stage, name))
+    def draws(name: str, how: Pass, those: Sequence[Curve] = curves) -> list[Sampled]:
+        return kept(keep, how, those, lambda: sample_all(those, how, stage, name))
+
+    def anew(learnt: Mapping[str, Beliefs], part: Callable[[Curve], str]) -> dict[str, Sampled]:
+        found = {}
+        for left_out, beliefs in learnt.items():
+            those = [curve for curve in curves if part(curve) == left_out]
+            drawn = draws(f"learnt without {left_out}", Pass(beliefs.card(base)), those)
+            found |= {curve.name: each for curve, each in zip(those, drawn, strict=True)}
+        return found
 
     weak = draws("saturating, drift", Pass(base))
     wide = learn_card(weak, Beliefs.of(base), base, FIRST_PSEUDO_CURVES).wider(WIDER)
-    learnt = draws("saturating, drift, learnt", Pass(wide.card(base), draws=1500, tune=1000))
-    group, of_group = learnt_without_group(curves, learnt, wide, base)
+    widely = draws("saturating, drift, wider than learnt", Pass(wide.card(base)))
+    of_group = learnt_without(curves, widely, wide, base, attrgetter("group"))
+    of_images = learnt_without(curves, widely, wide, base, attrgetter("domain"))[IMAGES]
+    by_group = anew(of_group, attrgetter("group"))
     # the other domains are groups already
-    images = [curve for curve in curves if curve.domain == IMAGES]
-    no_image = [s for s, curve in zip(learnt, curves, strict=True) if curve.domain != IMAGES]
-    of_language = learn_card(no_image, wide, base)
-    strict_pass = Pass(of_language.card(base))
-    strict = kept(
-        keep, strict_pass, lambda: sample_all(images, strict_pass, stage, "learnt from language")
-    )
-    anew = {curve.name: draws for curve, draws in zip(images, strict, strict=True)}
-    domain = Method(
-        "saturating, drift, prior learnt without the domain",
-        [
-            Predicted.of(anew[curve.name]) if curve.name in anew else before
-            for curve, before in zip(curves, group.predicted, strict=True)
-        ],
-        _diagnosed(strict),
+    by_domain = by_group | anew({IMAGES: of_images}, attrgetter("domain"))
+    group, domain = (
+        as_sampled(
+            f"saturating, drift, prior learnt without the {part}",
+            [found[curve.name] for curve in curves],
+        )
+        for part, found in (("group", by_group), ("domain", by_domain))
     )
     exact = "power law + constant", Pass(relative_power_law(base), drift=False)
     exact_saturating = "saturating", Pass(base, drift=False)
@@ -583,15 +578,18 @@ def all_methods(
         domain,
         in_equal_shares("pool: the two learnt and the weak, equal shares", [weakly, group, domain]),
     ]
-    everything = {"": learn_card(learnt, wide, base)}
-    return methods, {"group": of_group, "domain": {IMAGES: of_language}, "nothing": everything}
+    everything = {"": learn_card(widely, wide, base)}
+    return methods, {"group": of_group, "domain": {IMAGES: of_images}, "nothing": everything}
 
 
-def kept(folder: Path | None, how: Pass, make: Callable[[], list[Sampled]]) -> list[Sampled]:
-    """What was made before with the same card and settings, or made and kept now."""
+def kept(
+    folder: Path | None, how: Pass, curves: Sequence[Curve], make: Callable[[], list[Sampled]]
+) -> list[Sampled]:
+    """What was made before of these curves in the same way, or made and kept now."""
     if folder is None:
         return make()
-    settings = f"{how.card.model_dump_json(exclude={'law'})} {how.drift} {how.draws} {how.tune}"
+    card, names = how.card.model_dump_json(exclude={"law"}), [curve.name for curve in curves]
+    settings = f"{card} {how.drift} {how.draws} {how.tune} {how.thin} {names}"
     file = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.pickle"
     if file.exists():
         return [Sampled(**fields) for fields in pickle.loads(file.read_bytes())]
@@ -685,9 +683,6 @@ def markdown(results: Mapping[str, Any]) -> str:
             "seconds a curve": lambda row: f"{row['seconds_a_curve']:.1f}",
             "median R-hat": lambda row: f"{row['rhat_median']:.2f}",
             "curves with R-hat above 1.05": lambda row: f"{row['share_rhat_above_1.05']:.0%}",
-            "effective share of draws, median": lambda row: _share(
-                row.get("effective_share_median")
-            ),
         },
     )
     lines = ["# Extrapolating 92 curves of one scale", "", f"Made by `{results['command']}`.", ""]
@@ -709,10 +704,6 @@ def _number(score: str, value: float | None) -> str:
         "CRPS": f"{100 * value:.2f}",
         "MSCE": f"{value:.3f}",
     }[score]
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
 
 
 def main(

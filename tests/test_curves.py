@@ -17,7 +17,7 @@ def test_a_curve_is_sampled_and_forecast(drift: bool) -> None:
     loss, reached = (1.0 + 50 * at**-0.3 for at in (x, ahead))
     curve = curves.Curve("IC", "bird", "made up", x, loss, ahead, reached)
     card = curves.bending_card(curve)
-    drawn = curves.sample_curve(curve, curves.Pass(card, drift=drift, draws=50, tune=200))
+    drawn = curves.sample_curve(curve, curves.Pass(card, drift=drift, draws=50, tune=200, thin=1))
     quantities = card.parameters if drift else card.without_drift().parameters
     assert drawn.stated.shape == (200, len(quantities))
     assert drawn.log_loss.shape == drawn.log_density.shape == (200, 2)

@@ -180,8 +180,8 @@ def refit(
     seed: int = 0,
     *,
     drift: bool = True,
-    draws: int = 350,
-    tune: int = 200,
+    draws: int = 300,
+    tune: int = 120,
 ) -> Posterior:
     """The draws alone, on one core, on a model compiled once a process: for many refits.
 
