@@ -6,8 +6,8 @@ stand and with drift, and pooled equally; beside them the usual pipeline, a boot
 Huber estimate. From the runs up to each cutoff alone, the trust horizon: earlier cutoffs'
 forecasts of runs up to this one are its backtest.
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/run_sets.py``. It takes five to ten minutes on one
-core and writes ``benchmarks/results/run_sets.json`` and ``run_sets.md``.
+Run: ``BAYESCALE_DATA=folder python benchmarks/run_sets.py``. It takes ten to fifteen minutes on
+one core and writes ``benchmarks/results/run_sets.json`` and ``run_sets.md``.
 """
 
 import json
