@@ -486,22 +486,16 @@ def as_sampled(title: str, sampled: Sequence[Sampled]) -> Method:
 
 
 def learnt_without(
+    left_out: str,
+    part: Callable[[Curve], str],
     curves: Sequence[Curve],
     sampled: Sequence[Sampled],
     sampled_under: Beliefs,
     base: ModelCard,
-    part: Callable[[Curve], str],
-) -> dict[str, Beliefs]:
-    """The priors learnt from the training points of all curves but those of one part, by part."""
-    parts = [part(curve) for curve in curves]
-    return {
-        left_out: learn_card(
-            [s for s, of in zip(sampled, parts, strict=True) if of != left_out],
-            sampled_under,
-            base,
-        )
-        for left_out in dict.fromkeys(parts)
-    }
+) -> Beliefs:
+    """The priors learnt from the training points of all curves but those of one part."""
+    others = [s for s, curve in zip(sampled, curves, strict=True) if part(curve) != left_out]
+    return learn_card(others, sampled_under, base)
 
 
 def learn_card(
@@ -537,6 +531,7 @@ def all_methods(
 ) -> tuple[list[Method], dict[str, dict[str, Beliefs]]]:
     """Every row of the table, and the learnt priors by split and part."""
     base = bending_card(curves[0])
+    group_of, domain_of = attrgetter("group"), attrgetter("domain")
 
     def draws(name: str, how: Pass, those: Sequence[Curve] = curves) -> list[Sampled]:
         return kept(keep, how, those, lambda: sample_all(those, how, stage, name))
@@ -552,11 +547,14 @@ def all_methods(
     weak = draws("saturating, drift", Pass(base))
     wide = learn_card(weak, Beliefs.of(base), base, FIRST_PSEUDO_CURVES).wider(WIDER)
     widely = draws("saturating, drift, wider than learnt", Pass(wide.card(base)))
-    of_group = learnt_without(curves, widely, wide, base, attrgetter("group"))
-    of_images = learnt_without(curves, widely, wide, base, attrgetter("domain"))[IMAGES]
-    by_group = anew(of_group, attrgetter("group"))
+    of_group = {
+        group: learnt_without(group, group_of, curves, widely, wide, base)
+        for group in dict.fromkeys(map(group_of, curves))
+    }
     # the other domains are groups already
-    by_domain = by_group | anew({IMAGES: of_images}, attrgetter("domain"))
+    of_domain = {IMAGES: learnt_without(IMAGES, domain_of, curves, widely, wide, base)}
+    by_group = anew(of_group, group_of)
+    by_domain = by_group | anew(of_domain, domain_of)
     group, domain = (
         as_sampled(
             f"saturating, drift, prior learnt without the {part}",
@@ -579,7 +577,7 @@ def all_methods(
         in_equal_shares("pool: the two learnt and the weak, equal shares", [weakly, group, domain]),
     ]
     everything = {"": learn_card(widely, wide, base)}
-    return methods, {"group": of_group, "domain": {IMAGES: of_images}, "nothing": everything}
+    return methods, {"group": of_group, "domain": of_domain, "nothing": everything}
 
 
 def kept(
