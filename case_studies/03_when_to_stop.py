@@ -127,5 +127,5 @@ for (name, part), colour in zip(
 ax.axhspan(-0.02, 0.02, color="grey", alpha=0.15, linewidth=0, label="tolerance")
 ax.set(xscale="log", xlabel="times the largest run fitted (dashed: horizon)")
 ax.set_ylabel("log of forecast over reached")
-ax.legend(frameon=False)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
 plt.show()
