@@ -19,11 +19,11 @@ import xarray as xr
 
 from bayescale.cards import ModelCard, load_card
 from bayescale.errors import CardError, LawError
+from bayescale.findings import Check
 from bayescale.laws import LAWS, Law, compute_optimal
 from bayescale.laws.law import INPUTS, all_unique, splits, sum_of_parts
 from bayescale.runs import Runs
 from bayescale.runs.log import require_runs_for
-from bayescale.trust.checks import Check
 
 DRAWS = 200
 """Sets of coefficients from the prior at which a law is looked at."""
@@ -173,7 +173,7 @@ class _Subject:
     @cached_property
     def in_symbols(self) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
         """The losses (run,) and slopes that the sampler works with."""
-        from bayescale.inference.symbolic import loss_and_slopes
+        from bayescale.inference.model.symbolic import loss_and_slopes
 
         return loss_and_slopes(self.law)
 
@@ -395,7 +395,7 @@ def _terms(it: _Subject) -> Answer:
 
 
 def _coordinates(it: _Subject) -> Answer:
-    from bayescale.inference.symbolic import prior_mismatch
+    from bayescale.inference.model.symbolic import prior_mismatch
 
     assert it.card is not None
     off = prior_mismatch(it.card, it.runs)

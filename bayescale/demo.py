@@ -9,9 +9,9 @@ import pandas as pd
 
 from bayescale.datasets import load
 from bayescale.files import replacing
-from bayescale.forecast import Forecast, forecast
-from bayescale.inference.sample import fit
-from bayescale.plots import plot_forecast
+from bayescale.forecasting import Forecast, forecast
+from bayescale.inference.fit import fit
+from bayescale.plotting import plot_forecast
 from bayescale.posterior import Posterior, Summary, save, summarise
 from bayescale.runs import Runs
 

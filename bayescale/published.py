@@ -18,7 +18,7 @@ from bayescale.cards import ModelCard, cards_folder, load_card
 from bayescale.conventions import UNKNOWN, Conventions
 from bayescale.conventions.stated import given
 from bayescale.errors import CardError, LawError, collected
-from bayescale.forecast import forecast
+from bayescale.forecasting import forecast
 from bayescale.laws.law import all_unique, splits
 from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, point, quantiles
 from bayescale.runs import Note, Runs
@@ -150,7 +150,7 @@ def load_published(name: str) -> PublishedLaw:
     Examples
     --------
     >>> besiroglu = load_published("besiroglu_2024")
-    >>> from bayescale.forecast import forecast
+    >>> from bayescale.forecasting import forecast
     >>> answer = forecast(besiroglu.posterior(), flops=5.76e23)
     >>> round(float(answer.points["tokens"].item() / answer.points["params"].item()), 2)
     18.39

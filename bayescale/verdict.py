@@ -1,7 +1,7 @@
 """Whether one forecast is to be trusted: how far it reaches, and how far that was tested.
 
 Works on a few plain numbers, so that a forecast can say it at once from what is kept beside
-the draws: the bins of a backtest (see :mod:`bayescale.trust.backtest`).
+the draws: the bins of a backtest (see :mod:`bayescale.validation.backtest`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -36,14 +36,14 @@ import typer
 import xarray as xr
 
 from bayescale.cards import ModelCard, Prior, load_card
-from bayescale.forecast import forecast
+from bayescale.forecasting import forecast
 from bayescale.inference.diagnostics import gate
-from bayescale.inference.sample import compiled_model, sample
+from bayescale.inference.fit import compiled_model, sample
 from bayescale.likelihood import card_for
 from bayescale.posterior import Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs
-from bayescale.trust import scores
+from bayescale.validation import scores
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -28,7 +28,7 @@ from bayescale import forecast, next_run, refit
 from bayescale.cards import ModelCard
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs
-from bayescale.trust import scores
+from bayescale.validation import scores
 from bayescale.verdict import sizes
 
 CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")

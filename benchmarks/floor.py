@@ -23,11 +23,11 @@ import xarray as xr
 
 from bayescale import read_runs
 from bayescale.cards import load_card
-from bayescale.inference.sample import refit
+from bayescale.inference.fit import refit
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import quantiles
 from bayescale.runs import Runs
-from bayescale.simulate import simulate
+from bayescale.simulation import simulate
 
 CARDS = ("chinchilla_floor", "chinchilla")
 TRUTH = load_card("chinchilla").published_values("besiroglu_2024")

@@ -62,7 +62,7 @@ def tried(name: str, home: Path, seconds: int) -> None:
         for module in pkgutil.walk_packages(bayescale.__path__, "bayescale."):
             if not module.name.startswith("bayescale.explore.page"):  # which runs when imported
                 importlib.import_module(module.name)
-        import hostile
+        from support import hostile
 
     door = hostile.DOORS[name]
     shutil.copy(hostile._fit_file(home.parent), home)
@@ -210,7 +210,7 @@ def main(
         assert doors
         tried(doors[0], inside, seconds)
     sys.path.insert(0, str(TESTS))
-    from hostile import DOORS
+    from support.hostile import DOORS
 
     if unknown := set(doors or ()) - set(DOORS):
         raise typer.BadParameter(f"no door {', '.join(unknown)}: there are {', '.join(DOORS)}")

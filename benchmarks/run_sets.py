@@ -33,8 +33,8 @@ from bayescale.cards import ModelCard, Prior, load_card
 from bayescale.posterior import Pool, Posterior
 from bayescale.runs import Runs
 from bayescale.tasks import Serial
-from bayescale.trust import scores
-from bayescale.trust.backtest import (
+from bayescale.validation import scores
+from bayescale.validation.backtest import (
     MOST_DRAWS,
     RATIO_BINS,
     Backtest,
@@ -44,7 +44,7 @@ from bayescale.trust.backtest import (
     scored,
     training_mask,
 )
-from bayescale.trust.horizon import trust
+from bayescale.validation.horizon import trust
 from bayescale.verdict import TOLERANCE, reach, sizes
 
 LAWS = ("chinchilla", "kaplan_irreducible")

@@ -22,7 +22,7 @@ from run_sets import LAWS, PLAIN, POOLED, kept, machine, sampled, table, timed, 
 from bayescale import read_runs
 from bayescale.laws import CHINCHILLA
 from bayescale.runs import Runs
-from bayescale.simulate import simulate
+from bayescale.simulation import simulate
 from bayescale.verdict import TOLERANCE
 
 PARAMS = np.geomspace(2e7, 1e9, 5)

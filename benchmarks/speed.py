@@ -77,7 +77,7 @@ class Engine:
 
 def with_bayescale(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
     """The package itself, by the functions that ``bayescale.fit`` calls."""
-    from bayescale.inference.sample import compiled_model, sample
+    from bayescale.inference.fit import compiled_model, sample
     from bayescale.likelihood import card_for
 
     card = card_for(runs, card).without_drift()  # which the others have not either
@@ -216,7 +216,7 @@ def with_huber(runs: Any, card: Any, settings: Settings, by_hand: bool) -> dict[
 ENGINES = {
     "bayescale": Engine(
         "this package: centred terms, low-rank mass matrix, target acceptance 0.9",
-        ("bayescale.inference.sample", "bayescale.inference.model", "nutpie"),
+        ("bayescale.inference.fit", "bayescale.inference.model.build", "nutpie"),
         with_bayescale,
     ),
     "pymc": Engine(

@@ -1,5 +1,6 @@
 """Pages made from the code, so that nothing public can be left out of them."""
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -16,22 +17,22 @@ TITLES = {
     "cards": "Model cards",
     "datasets": "Public run logs",
     "conventions": "Conventions",
-    "decide": "Decisions",
+    "decisions": "Decisions",
     "errors": "Errors",
-    "forecast": "Forecasts",
+    "forecasting": "Forecasts",
     "inference": "Fitting",
     "laws": "Laws",
-    "plots": "Figures",
+    "plotting": "Figures",
     "posterior": "Posteriors",
-    "report": "Reports",
+    "reporting": "Reports",
     "runs": "Run logs",
     "scenarios": "Scenarios",
-    "simulate": "Simulated runs",
+    "simulation": "Simulated runs",
     "trackers": "Experiment trackers",
-    "trust": "Trust",
+    "validation": "Validation",
     "units": "Units",
 }
-WHOLE = ("cards", "conventions", "datasets", "errors", "laws", "plots", "trackers", "units")
+WHOLE = ("cards", "conventions", "datasets", "errors", "laws", "plotting", "trackers", "units")
 """Modules of which everything public is on their page, not the package's own names alone."""
 
 
@@ -45,11 +46,23 @@ def _public(module: ModuleType) -> list[str]:
     return sorted(getattr(module, "__all__", own))
 
 
+def _homes() -> dict[str, str]:
+    """The top-level module of each public name, as ``bayescale/__init__.pyi`` lists them."""
+    stub = ast.parse(Path(bayescale.__file__).with_suffix(".pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: (node.module or alias.name).partition(".")[0]
+        for node in imports
+        for alias in node.names
+    }
+
+
 def reference() -> dict[str, list[str]]:
     """Full names of everything public, by the module whose page they stand on."""
     pages: dict[str, list[str]] = {}
+    homes = _homes()
     for name in bayescale.__all__:
-        pages.setdefault(bayescale._HOMES[name].partition(".")[0], []).append(f"bayescale.{name}")
+        pages.setdefault(homes[name], []).append(f"bayescale.{name}")
     for home in WHOLE:
         module = importlib.import_module(f"bayescale.{home}")
         names = [name for name in _public(module) if name not in bayescale.__all__]

@@ -11,7 +11,7 @@ import pytest
 
 from bayescale import cli
 from bayescale.datasets import load
-from bayescale.inference.sample import fit
+from bayescale.inference.fit import fit
 from bayescale.posterior import Posterior, save
 from bayescale.runs import Runs
 

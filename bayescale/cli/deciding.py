@@ -54,7 +54,7 @@ def allocate(
     budgets = sizes_of(flops, "--flops")
     built = None if sizes is None else sizes_of(sizes, "--sizes")
     named = [_split(text) for text in option or ()]
-    from bayescale.decide.allocate import allocate as allocate_budget
+    from bayescale.decisions.allocate import allocate as allocate_budget
 
     fitted = open_fit(fit_file, law)
     result = allocate_budget(
@@ -97,7 +97,7 @@ def data(
     json_: Json = False,
 ) -> None:
     """How much data a model needs, or how large a model data can carry."""
-    from bayescale.decide.data_budget import data_budget
+    from bayescale.decisions.data_budget import data_budget
 
     fitted = open_fit(fit_file, law)
     result = data_budget(
@@ -145,7 +145,7 @@ def next_run(
     spend = parse_size(budget, "--budget")
     import pandas as pd
 
-    from bayescale.decide.next_run import next_run as choose_next
+    from bayescale.decisions.next_run import next_run as choose_next
     from bayescale.runs.planned import read_planned
 
     listed_runs = None

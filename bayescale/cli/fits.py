@@ -83,9 +83,9 @@ def fit(
     target = require_folder(output or Path(f"{runs.stem}.nc"))
     log = read_log(runs, column, unit, exclude, missing, convention, convert)
 
-    from bayescale.inference.sample import fit as sample_posterior
+    from bayescale.inference.fit import fit as sample_posterior
     from bayescale.posterior import save, summarise
-    from bayescale.trust.notes import fit_notes
+    from bayescale.validation.notes import fit_notes
 
     more: dict[str, Any] = to_fit(law, card) | {"weights": shares_of(weight)}
     fitted = sample_posterior(
@@ -121,8 +121,8 @@ def summary(
 ) -> None:
     """The coefficients of a fit, what the runs said of them, and the sampler's state."""
     from bayescale.posterior import summarise
-    from bayescale.trust.notes import fit_notes
-    from bayescale.trust.resampling import widen
+    from bayescale.validation.notes import fit_notes
+    from bayescale.validation.resampling import widen
 
     fitted = open_fit(fit_file, law)
     notes = fit_notes(fitted)

@@ -69,7 +69,7 @@ def forecast(
         if text is not None
     }
     scales = {name.replace("-", "_"): value for name, value in scales.items()}
-    from bayescale.forecast import forecast as forecast_loss
+    from bayescale.forecasting import forecast as forecast_loss
 
     fitted, drift, notes = _fit_to_ask(fit_file, law, no_drift, robust)
     result = forecast_loss(
@@ -114,7 +114,7 @@ def forecast_many(
 ) -> None:
     """The losses of a table of planned runs, as many as there are: a row each, in their order."""
     from bayescale.files import replacing, require_folder
-    from bayescale.forecast import forecast_table
+    from bayescale.forecasting import forecast_table
     from bayescale.runs.planned import read_planned
 
     require_folder(output)
@@ -159,7 +159,7 @@ def _fit_to_ask(
     path: Path, law: list[str] | None, no_drift: bool, robust: bool
 ) -> "tuple[Fit, bool, tuple[Note, ...]]":
     """The fit, widened where asked for; whether it drifts; what is to be told where it does not."""
-    from bayescale.trust.resampling import resampling_notes, widen
+    from bayescale.validation.resampling import resampling_notes, widen
 
     fitted = open_fit(path, law)
     if robust:

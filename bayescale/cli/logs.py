@@ -26,7 +26,7 @@ from bayescale.errors import LawError
 if TYPE_CHECKING:
     from bayescale.laws import Law
     from bayescale.runs import Runs
-    from bayescale.trust.sensitivity import Sensitivity
+    from bayescale.validation.sensitivity import Sensitivity
 
 
 def check(
@@ -49,17 +49,17 @@ def check(
     """What a run log holds, its units, and what it cannot identify."""
     from bayescale.runs import require_runs_for
     from bayescale.runs.audit import audit_compute
-    from bayescale.trust import imperfect
-    from bayescale.trust.design import design_checks, notes_of
-    from bayescale.trust.sensitivity import counting_notes
+    from bayescale.validation import run_quality
+    from bayescale.validation.design import design_checks, notes_of
+    from bayescale.validation.sensitivity import counting_notes
 
     log = read_log(runs, column, unit, exclude, missing, convention, convert)
     chosen, priors = law_for(log, law, card)
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
     told = [*log.warnings, *counting_notes(log, chosen, checks)]
-    of_runs = imperfect.log_checks(log, priors)
-    notes = [*told, *imperfect.notes_of(of_runs), *notes_of(checks)]
+    of_runs = run_quality.log_checks(log, priors)
+    notes = [*told, *run_quality.notes_of(of_runs), *notes_of(checks)]
     compute = audit_compute(log.frame)
     refitted = _refitted(log, law, card, seed) if sensitivity else None
     answer = {
@@ -112,8 +112,8 @@ def _refitted(log: "Runs", law: str | None, card: Path | None, seed: int) -> "Se
     from functools import partial
 
     from bayescale.cards import choose_card
-    from bayescale.inference.sample import refit
-    from bayescale.trust.sensitivity import sensitivity
+    from bayescale.inference.fit import refit
+    from bayescale.validation.sensitivity import sensitivity
 
     return sensitivity(log, choose_card(log, law, card), partial(refit, seed=seed, drift=False))
 
@@ -145,7 +145,7 @@ def simulate(
     from bayescale.cards import load_card
     from bayescale.files import replacing
     from bayescale.laws import LAWS, find_law
-    from bayescale.simulate import simulate as simulate_runs
+    from bayescale.simulation import simulate as simulate_runs
 
     chosen = find_law(law)
     values: dict[str, float] = {}

@@ -37,8 +37,8 @@ def report(
     so that it can tell of backtests.
     """
     from bayescale.files import require_folder
-    from bayescale.report import report as make_report
-    from bayescale.report import write
+    from bayescale.reporting import report as make_report
+    from bayescale.reporting import write
 
     page = require_folder(output or Path(f"{fit_file.stem}.html"))
     fitted = open_fit(fit_file, law)

@@ -33,7 +33,7 @@ from bayescale.units import parse_size
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard
     from bayescale.runs import Runs
-    from bayescale.trust.backtest import Backtest
+    from bayescale.validation.backtest import Backtest
 
 
 def backtest(
@@ -75,15 +75,15 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Weigh laws by how each forecasts the largest runs from the smaller ones."""
-    from bayescale.trust.stacking import compare as compare_laws
-    from bayescale.trust.stacking import require_two
+    from bayescale.validation.comparison import compare as compare_laws
+    from bayescale.validation.comparison import require_two
 
     log = read_log(runs, column, unit, exclude, missing, convention, convert)
     cards = cards_for(log, law, card)
     require_two([card.law.name for card in cards])
     result = _backtest(log, cards, cutoff, workers, seed)
 
-    from bayescale.inference.sample import fit as sample_posterior
+    from bayescale.inference.fit import fit as sample_posterior
 
     fits = [
         sample_posterior(log, card=card, seed=seed, show_progress=sys.stderr.isatty())
@@ -118,8 +118,8 @@ def trust(
     """
     from bayescale.files import require_folder
     from bayescale.posterior import save
-    from bayescale.trust.horizon import keep, require_answerable
-    from bayescale.trust.horizon import trust as trust_fit
+    from bayescale.validation.horizon import keep, require_answerable
+    from bayescale.validation.horizon import trust as trust_fit
 
     posterior = open_fit(fit_file, law)
     require_answerable(posterior, tolerance, allow_unconverged)
@@ -157,7 +157,7 @@ def cross_check(
     IsoFLOP parabolas and the envelope of training runs know nothing of the fit's law. How far a
     parabola goes astray on the log's own grid, were the law right, is told beside.
     """
-    from bayescale.trust.cross_check import cross_check as check_fit
+    from bayescale.validation.cross_check import cross_check as check_fit
 
     fitted = open_fit(fit_file, law)
     result = check_fit(
@@ -181,9 +181,9 @@ def _backtest(
     seed: int,
     weights: tuple[float, ...] | None = None,
 ) -> "Backtest":
-    from bayescale.inference.sample import refit
+    from bayescale.inference.fit import refit
     from bayescale.tasks import Serial
-    from bayescale.trust.backtest import backtest as make_backtest
+    from bayescale.validation.backtest import backtest as make_backtest
 
     return make_backtest(
         log,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from bayescale.findings import Check
     from bayescale.runs import Note, Runs
     from bayescale.trackers import TrackerLog
-    from bayescale.trust.checks import Check
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 
@@ -76,7 +76,7 @@ def draw(plot: str, result: Any, figure: Path | None) -> str | None:
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
-    from bayescale import plots
+    from bayescale import plotting as plots
     from bayescale.files import replacing
 
     ax = getattr(plots, plot)(result)

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.decide.allocate import allocate
-from bayescale.decide.allocation import Allocation
-from bayescale.decide.spending import Constraints
+from bayescale.decisions.allocate import allocate
+from bayescale.decisions.allocation import Allocation
+from bayescale.decisions.constraints import Constraints
 from bayescale.errors import BayescaleError, UnitError
-from bayescale.forecast import Forecast, forecast
+from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.law import splits
 from bayescale.posterior import Fit
-from bayescale.trust.horizon import Trust, trust
 from bayescale.units import format_size, parse_size
+from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, sizes
 
 SPLITS, SPREAD = 15, 30.0

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bayescale.explore.answers import Answers, scale_of
-from bayescale.forecast import Forecast
-from bayescale.plots.looks import AMBER, AXIS_LABELS, BLUE, GREEN, ORANGE, PURPLE, SKY
+from bayescale.forecasting import Forecast
+from bayescale.plotting.style import AMBER, AXIS_LABELS, BLUE, GREEN, ORANGE, PURPLE, SKY
 from bayescale.posterior import Fit, quantiles
 from bayescale.units import format_size
 

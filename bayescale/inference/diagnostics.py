@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.inference.put_off import put_off
+from bayescale.inference.compiled.lazy_imports import put_off
 
 MOST_RHAT = 1.01
 FEWEST_EFFECTIVE = 400

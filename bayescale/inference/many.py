@@ -10,7 +10,7 @@ from typing import Any
 from bayescale.cards import ModelCard
 from bayescale.errors import PosteriorError, collected
 from bayescale.files import require_folder
-from bayescale.inference.sample import cards_of, fit, made_with
+from bayescale.inference.fit import cards_of, fit, made_with
 from bayescale.laws import LAWS, Law
 from bayescale.posterior import Fit, Posterior, open_posterior, save
 from bayescale.progress import progress

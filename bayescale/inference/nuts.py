@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.inference.put_off import put_off
+from bayescale.inference.compiled.lazy_imports import put_off
 
 with put_off("arviz"):
     import nutpie

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import PosteriorError
-from bayescale.inference.sample import fit, made_with
+from bayescale.inference.fit import fit, made_with
 from bayescale.posterior import DRIFTING, Fit, Posterior
 
 FAR = 4.0

@@ -1,8 +1,8 @@
 """Draws of a law's coefficients, with all they came from: keep, open, summarise."""
 
-from bayescale.posterior.draws import DRIFTING, FLOOR, MEAN, Posterior, point
+from bayescale.posterior.average import Fit, Pool, pool_weights, worst_diagnostics
 from bayescale.posterior.files import open_posterior, save
-from bayescale.posterior.pool import Fit, Pool, pool_weights, worst_diagnostics
+from bayescale.posterior.posterior import DRIFTING, FLOOR, MEAN, Posterior, point
 from bayescale.posterior.summary import (
     DEFAULT_INTERVAL,
     PoolSummary,

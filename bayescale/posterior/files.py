@@ -16,8 +16,8 @@ from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
 from bayescale.laws import LAWS, Law
 from bayescale.likelihood import card_for
-from bayescale.posterior.draws import DRIFTING, Posterior
-from bayescale.posterior.pool import Fit, Pool
+from bayescale.posterior.average import Fit, Pool
+from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.runs import LeftOut, Note, Runs, require_runs_for
 from bayescale.runs.log import NUMBERS, SCALES
 

@@ -9,7 +9,7 @@ from bayescale import noise
 from bayescale.likelihood import input_errors, loss_steps, memberships
 
 if TYPE_CHECKING:
-    from bayescale.posterior.draws import Posterior
+    from bayescale.posterior.posterior import Posterior
 
 _ORDER = ("chain", "draw", "run")
 

@@ -7,8 +7,8 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from bayescale.posterior.draws import DRIFTING, Posterior
-from bayescale.posterior.pool import Fit, Pool
+from bayescale.posterior.average import Fit, Pool
+from bayescale.posterior.posterior import DRIFTING, Posterior
 
 DEFAULT_INTERVAL = 0.9
 _DRIFT = "drift_"

@@ -13,8 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import ScenarioError, collected
-from bayescale.forecast import Forecast
-from bayescale.forecast import forecast as forecast_loss
+from bayescale.forecasting import Forecast
+from bayescale.forecasting import forecast as forecast_loss
 from bayescale.posterior import (
     DEFAULT_INTERVAL,
     Fit,

@@ -7,7 +7,7 @@ import numpy as np
 import bayescale
 from bayescale.laws import LAWS
 from bayescale.posterior.files import FORMAT
-from bayescale.simulate import simulate
+from bayescale.simulation import simulate
 
 
 def main() -> None:

@@ -1,0 +1,282 @@
+"""Public names, listed once: type checkers and the lazy loader both read this file."""
+
+from . import datasets as datasets
+from . import errors as errors
+from .cards import (
+    ModelCard as ModelCard,
+)
+from .cards import (
+    load_card as load_card,
+)
+from .conventions import (
+    Conventions as Conventions,
+)
+from .decisions.allocate import (
+    allocate as allocate,
+)
+from .decisions.allocation import (
+    Allocation as Allocation,
+)
+from .decisions.data_budget import (
+    DataBudget as DataBudget,
+)
+from .decisions.data_budget import (
+    data_budget as data_budget,
+)
+from .decisions.next_run import (
+    NextRun as NextRun,
+)
+from .decisions.next_run import (
+    next_run as next_run,
+)
+from .decisions.overfit import (
+    OverfitLine as OverfitLine,
+)
+from .decisions.overfit import (
+    overfit_line as overfit_line,
+)
+from .decisions.regret import (
+    RegretMap as RegretMap,
+)
+from .decisions.regret import (
+    regret_map as regret_map,
+)
+from .errors import (
+    BayescaleError as BayescaleError,
+)
+from .forecasting import (
+    Forecast as Forecast,
+)
+from .forecasting import (
+    forecast as forecast,
+)
+from .forecasting import (
+    forecast_table as forecast_table,
+)
+from .inference.fit import (
+    fit as fit,
+)
+from .inference.fit import (
+    refit as refit,
+)
+from .inference.many import (
+    Fitted as Fitted,
+)
+from .inference.many import (
+    fit_many as fit_many,
+)
+from .inference.model.build import (
+    build_model as build_model,
+)
+from .inference.reproduce import (
+    Reproduction as Reproduction,
+)
+from .inference.reproduce import (
+    reproduce as reproduce,
+)
+from .laws import (
+    LAWS as LAWS,
+)
+from .laws import (
+    Law as Law,
+)
+from .laws import (
+    compute_optimal as compute_optimal,
+)
+from .plotting import (
+    plot_allocation as plot_allocation,
+)
+from .plotting import (
+    plot_coefficients as plot_coefficients,
+)
+from .plotting import (
+    plot_comparison as plot_comparison,
+)
+from .plotting import (
+    plot_coverage as plot_coverage,
+)
+from .plotting import (
+    plot_downstream as plot_downstream,
+)
+from .plotting import (
+    plot_emergence as plot_emergence,
+)
+from .plotting import (
+    plot_errors as plot_errors,
+)
+from .plotting import (
+    plot_forecast as plot_forecast,
+)
+from .plotting import (
+    plot_isoflop_parabolas as plot_isoflop_parabolas,
+)
+from .plotting import (
+    plot_laws as plot_laws,
+)
+from .plotting import (
+    plot_next_run as plot_next_run,
+)
+from .plotting import (
+    plot_overfit as plot_overfit,
+)
+from .plotting import (
+    plot_perceptron as plot_perceptron,
+)
+from .plotting import (
+    plot_pruning as plot_pruning,
+)
+from .plotting import (
+    plot_published as plot_published,
+)
+from .plotting import (
+    plot_regret as plot_regret,
+)
+from .plotting import (
+    plot_slices as plot_slices,
+)
+from .plotting import (
+    plot_trust as plot_trust,
+)
+from .posterior import (
+    Pool as Pool,
+)
+from .posterior import (
+    Posterior as Posterior,
+)
+from .posterior import (
+    open_posterior as open_posterior,
+)
+from .posterior import (
+    point as point,
+)
+from .posterior import (
+    save as save,
+)
+from .posterior import (
+    summarise as summarise,
+)
+from .published import (
+    PublishedComparison as PublishedComparison,
+)
+from .published import (
+    PublishedLaw as PublishedLaw,
+)
+from .published import (
+    compare_published as compare_published,
+)
+from .published import (
+    load_published as load_published,
+)
+from .published import (
+    published_names as published_names,
+)
+from .reporting import (
+    Report as Report,
+)
+from .reporting import (
+    report as report,
+)
+from .runs import (
+    Runs as Runs,
+)
+from .runs import (
+    convert as convert,
+)
+from .runs import (
+    read_runs as read_runs,
+)
+from .scenarios.answers import (
+    Answers as Answers,
+)
+from .scenarios.answers import (
+    Dispersion as Dispersion,
+)
+from .scenarios.answers import (
+    calibrate_dispersion as calibrate_dispersion,
+)
+from .scenarios.answers import (
+    read_scores as read_scores,
+)
+from .scenarios.emergence import (
+    Emergence as Emergence,
+)
+from .scenarios.emergence import (
+    emergence as emergence,
+)
+from .scenarios.perceptron import (
+    PrunedPerceptron as PrunedPerceptron,
+)
+from .scenarios.perceptron import (
+    prune_perceptron as prune_perceptron,
+)
+from .scenarios.pruning import (
+    Pruning as Pruning,
+)
+from .scenarios.pruning import (
+    prune as prune,
+)
+from .simulation import (
+    simulate as simulate,
+)
+from .trackers import (
+    read_huggingface as read_huggingface,
+)
+from .trackers import (
+    read_mlflow as read_mlflow,
+)
+from .trackers import (
+    read_tensorboard as read_tensorboard,
+)
+from .trackers import (
+    read_wandb as read_wandb,
+)
+from .validation.backtest import (
+    Backtest as Backtest,
+)
+from .validation.backtest import (
+    backtest as backtest,
+)
+from .validation.comparison import (
+    Comparison as Comparison,
+)
+from .validation.comparison import (
+    compare as compare,
+)
+from .validation.cross_check import (
+    CrossCheck as CrossCheck,
+)
+from .validation.cross_check import (
+    cross_check as cross_check,
+)
+from .validation.design import (
+    design_checks as design_checks,
+)
+from .validation.design import (
+    design_notes as design_notes,
+)
+from .validation.horizon import (
+    Trust as Trust,
+)
+from .validation.horizon import (
+    trust as trust,
+)
+from .validation.identifiability import (
+    identifiability_checks as identifiability_checks,
+)
+from .validation.identifiability import (
+    posterior_notes as posterior_notes,
+)
+from .validation.resampling import (
+    resampling_ratio as resampling_ratio,
+)
+from .validation.resampling import (
+    widen as widen,
+)
+from .validation.sensitivity import (
+    Sensitivity as Sensitivity,
+)
+from .validation.sensitivity import (
+    sensitivity as sensitivity,
+)
+
+__version__: str

@@ -1,0 +1,256 @@
+"""The best split of a budget, draw by draw, and the compute that a worse one wastes.
+
+The best split is searched for on the line of all that a budget buys.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from bayescale.decisions.constraints import Constraints
+from bayescale.laws.law import all_unique
+from bayescale.posterior import Posterior
+
+GRID = 33
+"""Splits of each budget at which every draw is looked at first."""
+
+REFINEMENTS = 6
+"""Parabolas through the three splits about the best one, each through the last one's."""
+
+LADDER, RUNG = 6.0, 0.5
+"""How far below the smallest budget, and how finely, in e-folds, wasted compute is told."""
+
+_DIGITS = 10  # of the logarithm of a budget
+_BLOCK = 4_000_000  # losses held at once
+
+Losses = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From params and tokens, (budget,) or (draw, budget), to losses of every draw, (draw, budget)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best split of each budget in each draw.
+
+    Attributes
+    ----------
+    flops : numpy.ndarray, shape (budget,)
+    params, tokens, loss : numpy.ndarray, shape (draw, budget)
+    """
+
+    flops: np.ndarray
+    params: np.ndarray
+    tokens: np.ndarray
+    loss: np.ndarray
+
+    def at(self, flops: np.ndarray) -> np.ndarray:
+        """Where in ``flops`` the budget nearest to each of these is."""
+        return np.abs(np.log(self.flops)[:, None] - np.log(flops)).argmin(axis=0)
+
+    @cached_property
+    def log_curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log budgets (step,), finer than these, and the log of the least loss (draw, step)."""
+        rungs, log_loss = np.log(self.flops), np.log(self.loss)
+        fine = np.linspace(rungs[0], rungs[-1], 8 * len(rungs))
+        fine = np.unique(np.concatenate([rungs, fine]))
+        below = np.searchsorted(rungs, fine, side="right").clip(1, len(rungs) - 1) - 1
+        gap = np.diff(rungs)[below]
+        share = (fine - rungs[below]) / gap
+        # a cubic by Hermite, of slopes by differences: to import scipy's takes a third of an answer
+        slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
+        step = log_loss[:, below + 1] - log_loss[:, below]
+        ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap
+        bend = share * (1 - share) * ((1 - share) * ends[0] + share * ends[1])
+        curve = log_loss[:, below] + share * step + bend
+        return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
+
+
+def deciding(posterior: Posterior, drift: bool) -> Posterior:
+    """The draws by which splits of a budget are compared, each with its law as it stands.
+
+    A drift along compute moves the losses of all splits of a budget alike: coefficients are
+    those inferred beside it, and the walk itself is left out. One along params or tokens does
+    not move them alike: beyond the runs the walk would choose in the law's place, and the best
+    of many walks is always one that went astray. There the coefficients are those of the law
+    that is taken to hold exactly.
+    """
+    card = posterior.card
+    source = posterior.drifting() if drift and card.drifts_along_compute else posterior
+    return replace(source, card=card.without_drift())
+
+
+def losses_of(
+    posterior: Posterior, family: str | None = None, unique_tokens: float | None = None
+) -> Losses:
+    """The loss of a posterior's draws by its law as it stands, as a function of arrays.
+
+    Of the tokens at most ``unique_tokens`` are unique, where the law asks how many.
+    """
+    law = posterior.law
+    values = {
+        name: draws.values.reshape(-1, 1) for name, draws in posterior.coefficients(family).items()
+    }
+
+    def losses(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        scales = {"params": params, "tokens": tokens}
+        if unique_tokens is not None:
+            scales["unique_tokens"] = np.minimum(tokens, unique_tokens)
+        return law.loss(**all_unique(law.inputs, scales), **values)
+
+    return losses
+
+
+def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
+    """The split of each budget that gives the least loss, in each draw.
+
+    Parameters
+    ----------
+    losses : callable
+        See :data:`Losses`.
+    flops : numpy.ndarray, shape (budget,)
+        From small to large.
+    limits : Constraints
+    """
+    n_draws = losses(np.ones(1), np.ones(1)).shape[0]
+    size = max(1, _BLOCK // (n_draws * GRID))
+    blocks = [flops[i : i + size] for i in range(0, len(flops), size)]
+    found = [_best_of_block(losses, block, limits) for block in blocks]
+    params, tokens, loss = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    return Best(flops, params, tokens, loss)
+
+
+def _best_of_block(
+    losses: Losses, flops: np.ndarray, limits: Constraints
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if limits.sizes is not None:
+        params, tokens = limits.buildable(flops)
+        loss = _on_grid(losses, params, tokens)
+        best = np.nanargmin(loss, axis=2)
+        row = np.arange(len(flops))
+        return params[row, best], tokens[row, best], np.nanmin(loss, axis=2)
+    grid = np.linspace(*limits.range(flops), GRID, axis=1)
+    loss = _on_grid(losses, *limits.split(flops[:, None], grid))
+    x, least = _refined(lambda x: losses(*limits.split(flops, x)), *_bracket(grid, loss))
+    return *limits.split(flops, x), least
+
+
+def best_choice(
+    losses: list[Losses], weights: tuple[float, ...], flops: np.ndarray, limits: Constraints
+) -> tuple[np.ndarray, np.ndarray]:
+    """The one split of each budget that has the least expected loss over all draws.
+
+    Parameters
+    ----------
+    losses : list of callable
+        One a law, see :data:`Losses`.
+    weights : tuple of float
+        The laws' shares.
+    flops : numpy.ndarray, shape (budget,)
+    limits : Constraints
+
+    Returns
+    -------
+    params, tokens : numpy.ndarray, shape (budget,)
+    """
+
+    def expected(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        means = (law(params, tokens).mean(axis=0) for law in losses)
+        return sum(w * mean for w, mean in zip(weights, means, strict=True))  # type: ignore[return-value]
+
+    def on_grid(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        return np.array([expected(n, d) for n, d in zip(params, tokens, strict=True)])
+
+    if limits.sizes is not None:
+        params, tokens = limits.buildable(flops)
+        best = np.nanargmin(on_grid(params, tokens), axis=1)
+        row = np.arange(len(flops))
+        return params[row, best], tokens[row, best]
+    grid = np.linspace(*limits.range(flops), GRID, axis=1)
+    mean = on_grid(*limits.split(flops[:, None], grid))
+    x, _ = _refined(lambda x: expected(*limits.split(flops, x)), *_bracket(grid, mean))
+    return limits.split(flops, x)
+
+
+def _on_grid(losses: Losses, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Losses (draw, budget, option) from params and tokens (budget, option)."""
+    return losses(params.ravel(), tokens.ravel()).reshape(-1, *params.shape)
+
+
+def _bracket(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of points along the last axis, in order, the lowest and those beside it: three."""
+    middle = y.argmin(axis=-1).clip(1, y.shape[-1] - 2)
+    three = middle[..., None] + np.array([-1, 0, 1])
+    x = np.broadcast_to(x, y.shape)
+    return np.take_along_axis(x, three, -1), np.take_along_axis(y, three, -1)
+
+
+def _refined(
+    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where f is least between three points (..., 3), and what it is there."""
+    for _ in range(REFINEMENTS):
+        new = _vertex(x, y)
+        x, y = (np.append(old, more[..., None], -1) for old, more in ((x, new), (y, f(new))))
+        order = x.argsort(axis=-1)
+        x, y = _bracket(*(np.take_along_axis(values, order, -1) for values in (x, y)))
+    best = y.argmin(axis=-1)[..., None]
+    return np.take_along_axis(x, best, -1)[..., 0], np.take_along_axis(y, best, -1)[..., 0]
+
+
+def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The lowest point of the parabola through three, or the middle of the wider gap."""
+    gap = np.diff(x, axis=-1)
+    wider = gap[..., 1] > gap[..., 0]
+    middle = np.where(wider, x[..., 1] + x[..., 2], x[..., 0] + x[..., 1]) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.diff(y, axis=-1) / gap
+        bend = (slope[..., 1] - slope[..., 0]) / (x[..., 2] - x[..., 0])
+        vertex = (x[..., 0] + x[..., 1]) / 2 - slope[..., 0] / (2 * bend)
+    usable = np.isfinite(vertex) & (bend > 0)
+    return np.where(usable, vertex.clip(x[..., 0], x[..., 2]), middle)
+
+
+# compute wasted
+
+
+def ladder(flops: np.ndarray) -> np.ndarray:
+    """Budgets (rung,) from far below the smallest of these up to the largest, these included.
+
+    Those that differ by rounding only are one.
+    """
+    log = np.unique(np.log(flops).round(_DIGITS))
+    ends = np.concatenate([[log[0] - LADDER], log])
+    between = [
+        np.linspace(low, high, int(np.ceil((high - low) / RUNG)) + 1)[:-1]
+        for low, high in pairwise(ends)
+    ]
+    return np.exp(np.append(np.concatenate(between), log[-1]))
+
+
+def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:
+    """The least compute that reaches a loss where it is split best, (draw, budget), in FLOP.
+
+    Parameters
+    ----------
+    best : Best
+        Along a :func:`ladder`, from small to large.
+    loss : numpy.ndarray, shape (draw, budget)
+
+    Returns
+    -------
+    numpy.ndarray
+        Between the smallest and the largest budget of the ladder, at which it stops.
+    """
+    fine, curve = best.log_curve
+    log_loss = np.log(loss)
+    found = np.empty_like(loss)
+    for i in range(loss.shape[1]):
+        above = (curve > log_loss[:, i, None]).sum(axis=1).clip(1, len(fine) - 1)
+        row = np.arange(len(curve))
+        left, right = curve[row, above - 1], curve[row, above]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.nan_to_num((left - log_loss[:, i]) / (left - right)).clip(0, 1)
+        found[:, i] = np.exp(fine[above - 1] + share * (fine[above] - fine[above - 1]))
+    return found

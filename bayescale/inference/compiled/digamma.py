@@ -1,0 +1,49 @@
+"""The slope of log gamma as machine code that asks Python for nothing.
+
+PyTensor takes it from SciPy, by a name that Python looks up: code that holds it brings PyTensor
+into every process that runs it, and takes twice as long to load.
+"""
+
+import math
+from typing import Any
+
+_FAR = 10.0
+"""From here on the asymptotic series is exact to double precision."""
+
+_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+"""Of x^-2, x^-4, ...: Abramowitz and Stegun 1964, 6.3.18."""
+
+
+def digamma(x: float) -> float:
+    """The derivative of log gamma; not a number at its poles 0, -1, -2, ...
+
+    >>> round(digamma(1.0), 12)  # minus Euler's constant
+    -0.577215664902
+    """
+    if x <= 0.0 and x == math.floor(x):
+        return math.nan
+    mirrored = 0.0
+    if x < 0.0:
+        mirrored = -math.pi / math.tan(math.pi * x)
+        x = 1.0 - x
+    steps = 0.0
+    while x < _FAR:
+        steps += 1.0 / x
+        x += 1.0
+    power, series = 1.0, 0.0
+    for coefficient in _SERIES:
+        power /= x * x
+        series += coefficient * power
+    return mirrored + math.log(x) - 0.5 / x - series - steps
+
+
+def use_for_numba() -> None:
+    """Have PyTensor compile this one where it compiles with numba."""
+    from pytensor.link.numba.dispatch import basic
+    from pytensor.scalar.math import Psi
+
+    dispatch: Any = basic
+
+    @dispatch.register_funcify_and_cache_key(Psi)
+    def funcify(op: Any, node: Any = None, **others: Any) -> Any:
+        return dispatch.numba_njit(digamma), "bayescale.inference.compiled.digamma 1"

@@ -1,0 +1,474 @@
+"""A card and a run log as an ordinary PyMC model.
+
+Priors stay as the card states them; only the coordinates that the sampler moves in are
+chosen here. The size of each term at the runs' geometric mean is nearly independent of its
+exponent, where the coefficient itself is not; and when the loss is a sum of terms, its level
+is known far better than the shares, so those are sampled apart. Both changes of coordinates
+are volume-preserving or conditional on the exponent, so the prior needs no correction. Steps of
+drift are sampled by how far they are from what the law leaves of the runs, in its own spread:
+law and drift can stand in for each other, and that is nearly independent of both.
+"""
+
+from typing import Any, cast
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pytensor.gradient import grad as gradient
+from pytensor.tensor.linalg import cholesky
+from pytensor.tensor.variable import TensorVariable
+
+from bayescale import noise
+from bayescale.cards import Described, ModelCard
+from bayescale.drift import STEPS
+from bayescale.inference.model.data import are_few, families, model_data, scaled_inputs
+from bayescale.inference.model.families import Pooled, sums_by
+from bayescale.inference.model.transforms import (
+    FromWhatIsLeft,
+    FromWhatIsLeftApart,
+    LevelAndShares,
+    rooted_normal,
+    standard_steps,
+)
+from bayescale.laws import Balance, Constant, Onset
+from bayescale.likelihood import card_for, input_errors
+from bayescale.runs import Runs
+
+_NOT_OF_RUNS = (
+    "drift_overlap", "drift_turn", "drift_directions", "drift_variance", "log_loss_rotated"
+)  # fmt: skip
+
+
+FARTHEST = 2.0
+"""How far from the population's, in logs, a family's terms are first taken to be at most."""
+
+
+class _Scale(TensorVariable):
+    """An input whose log is known: powers of it cost half if found from that."""
+
+    log_known: Any
+
+    @classmethod
+    def of(cls, scale: Any, log: Any) -> "_Scale":
+        """The scale that has this log."""
+        scale = scale.copy()
+        scale.__class__, scale.log_known = cls, log
+        return scale
+
+    def __pow__(self, exponent: Any) -> Any:
+        """The same power."""
+        power: Any = pt.exp(exponent * self.log_known)
+        power.__class__ = _Power
+        return power
+
+
+class _Power(TensorVariable):
+    """An exponential, by which one divides best by multiplying with another."""
+
+    def __rtruediv__(self, other: Any) -> Any:
+        """The same quotient."""
+        return other * pt.exp(-self.owner.inputs[0])
+
+
+def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
+    """The Bayesian model of a scaling law, ready for anything that PyMC does.
+
+    Parameters
+    ----------
+    runs : Runs
+        With the columns that the card's law needs.
+    card : ModelCard
+        Priors and likelihood.
+    pool : bool
+        Whether families in the log get partially pooled terms of their own.
+
+    Returns
+    -------
+    pymc.Model
+        With a variable for every coefficient (raw units), ``sigma``, ``nu``, and the observed
+        ``log_loss`` (dims run). Inputs, their logs and losses are ``pm.Data``. A coefficient's term
+        is in ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
+        axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
+        q, in ``drift_walk_<axis>`` (dims step); where noise is normal they are integrated out,
+        and the observed variable is ``rotated_log_loss``.
+
+    Raises
+    ------
+    RunLogError
+        If the card's likelihood does not suit the log: see :func:`bayescale.likelihood.card_for`.
+    """
+    card = card_for(runs, card)
+    law, names = card.law, families(runs, card, pool)
+    centred = _centred_terms(card)
+    floor = any(isinstance(term, Constant) for term in law.terms.values())
+    whole = (law.sum_of_terms or floor) and len(centred) == len(law.terms) > 1
+    parts = [name for name in centred if not isinstance(law.terms[name], Balance)]
+    coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
+    if card.noise.shared is not None:
+        coords["training_run"] = np.unique(runs["run"]).tolist()
+    if card.drift is not None:
+        coords["step"] = np.arange(2 * STEPS[card.drift.walk])
+        coords["any_step"] = [f"{axis} {i}" for axis in card.drift.along for i in coords["step"]]
+    if names:
+        coords |= {"family": list(names), "pooled_term": list(card.family)}
+        coords["pooled_step"] = coords["pooled_term"]
+    with pm.Model(coords=coords) as model:
+        dims = (None, "run", ("run", "step"))
+        others: dict[str, Any] = dict.fromkeys(_NOT_OF_RUNS)
+        data = {
+            name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
+            for name, value in model_data(runs, card, pool).items()
+        }
+        values: dict[str, Any] = {
+            name: _variable(name, card.coefficients[name], data)
+            for name in law.coefficients
+            if name not in law.terms
+        }
+        if centred:
+            log_terms = _log_terms(card, centred, values, data, whole and not names)
+            values |= _coefficients(card, dict(zip(centred, log_terms, strict=True)), values, data)
+        values |= {
+            name: _stated_term(name, card, values, data)
+            for name in law.terms
+            if name not in centred
+        }
+        inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
+        known = _noise(card, data)
+        integrated, by_run, drift = card.integrates_drift(runs), dict(values), None
+        if names:
+            population = dict(zip(centred, log_terms, strict=True))
+            spreads = [_variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
+            centre: Any = pt.stack([population[name] for name in card.family])
+            dims_of_own = ("family", "pooled_term")
+            if are_few(names):
+                how = LevelAndShares() if whole and len(card.family) == len(centred) else None
+                own: Any = pm.Normal(
+                    "log_terms_by_family", centre, pt.stack(spreads), dims=dims_of_own,
+                    default_transform=how,
+                )  # fmt: skip
+            else:
+                pooled = _pooled(card, population, spreads, inputs, values, known, data)
+                drift = 0.0 if integrated else _drift(card, pooled.left, known, data, pooled)
+                own = centre + pt.stack(spreads) * pooled.steps(drift)
+                pm.Deterministic("log_terms_by_family", own, dims=dims_of_own)
+            terms = {name: own[:, i] for i, name in enumerate(card.family)}
+            by_family = _coefficients(card, terms, values, data, suffix="_by_family", dims="family")
+            by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
+        log_loss: Any = pt.log(law.loss(**inputs, **by_run))
+        if integrated:
+            _collapsed_likelihood(card, log_loss, known["sigma"], data)
+        else:
+            errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
+            blur = noise.input_spread(law, inputs, errors, by_run)
+            if drift is None:
+                drift = _drift(card, data["log_loss_observed"] - log_loss, known, data)
+            _likelihood(card, log_loss + drift, known, blur, data)
+    return model
+
+
+def _centred_terms(card: ModelCard) -> list[str]:
+    """Terms whose prior is log-normal: those can be sampled by their size at the centre."""
+    return [name for name in card.law.terms if card.coefficients[name].prior.log_normal]
+
+
+def _log_terms(
+    card: ModelCard,
+    centred: list[str],
+    exponents: dict[str, Any],
+    data: dict[str, Any],
+    whole: bool,
+) -> list[Any]:
+    """Logs of the terms' sizes at the runs' centre, under the card's prior."""
+    beliefs = {name: _belief_at_centre(name, card, exponents, data) for name in centred}
+    balances = {n: t for n, t in card.law.terms.items() if n in centred and isinstance(t, Balance)}
+    parts = [name for name in centred if name not in balances]
+    logs: dict[str, Any] = {
+        name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
+    }
+    # what runs show is the part as it stands there, joined and bent: that is sampled
+    seen: dict[str, Any] = dict.fromkeys(parts, 0.0)
+    for name, term in balances.items():
+        seen[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
+    for name in parts:
+        if isinstance(term := card.law.terms[name], Onset):
+            seen[name] += term.log_bend(exponents, _log_centres(card, data))
+    mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + seen[name]) for name in parts])
+    sigma: Any = pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts])
+    if whole and card.law.root is not None:
+        sampled = rooted_normal("log_terms", mu, sigma, exponents[card.law.root], "term")
+    else:
+        how = LevelAndShares() if whole else None
+        sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)
+    logs |= {name: sampled[i] - seen[name] for i, name in enumerate(parts)}
+    return [logs[name] for name in centred]
+
+
+def _belief_at_centre(
+    name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Mean and standard deviation of the log of a term at the runs' centre, in the prior."""
+    term, described = card.law.terms[name], card.coefficients[name]
+    prior, log_x = described.prior, _log_centres(card, data)
+    mean, sigma = prior.log_normal or (np.nan, np.nan)
+    if prior.at == "runs":
+        return mean + (0.0 if isinstance(term, Balance) else data["log_loss_centre"]), sigma
+    if prior.at is None:
+        log_coefficient = mean + np.log(described.unit_factor)
+        return term.log_value(log_coefficient, exponents, log_x), sigma * term.slope(exponents)
+    # from the scale of the belief to the runs' centre; what else the term needs cancels out
+    known = {**dict.fromkeys(term.needs, 1.0), **exponents}
+    there = term.log_coefficient(mean, known, prior.log_at(term))
+    return term.log_value(there, known, log_x), sigma
+
+
+def _pooled(
+    card: ModelCard,
+    population: dict[str, Any],
+    spreads: list[Any],
+    inputs: dict[str, Any],
+    values: dict[str, Any],
+    known: dict[str, Any],
+    data: dict[str, Any],
+) -> Pooled:
+    """What runs tell of each family's terms, with the law straight about a first estimate."""
+    index, scatter = data["family_index"], _scatter(known, data)
+    if "log_loss_observed" in data:
+        observed = data["log_loss_observed"]
+    else:
+        observed = pt.dot(data["drift_directions"], data["log_loss_rotated"])
+
+    none: Any = pt.zeros(index.shape)
+
+    def straight_about(moves: list[Any]) -> Pooled:
+        moved = dict(zip(card.family, moves, strict=True))
+        of_rows = {name: term + moved.get(name, none) for name, term in population.items()}
+        coefficients = values | _values(card, of_rows, values, data)
+        log_loss: Any = pt.log(card.law.loss(**inputs, **coefficients))
+        slopes: Any = gradient(log_loss.sum(), [of_rows[name] for name in card.family])
+        left = observed - log_loss + sum(s * m for s, m in zip(slopes, moves, strict=True))
+        seen = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
+        return Pooled.of(seen, left, index, scatter)
+
+    first = straight_about([none] * len(spreads)).most_likely()
+    steps: list[Any] = [spread * step for spread, step in zip(spreads, first, strict=True)]
+    bounded: list[Any] = [FARTHEST * cast(Any, pt.tanh(step / FARTHEST)) for step in steps]
+    return straight_about([step[index] for step in bounded])
+
+
+def _coefficients(
+    card: ModelCard,
+    log_terms: dict[str, Any],
+    exponents: dict[str, Any],
+    data: dict[str, Any],
+    suffix: str = "",
+    dims: str | None = None,
+) -> dict[str, Any]:
+    """Terms at the runs' centre, as the coefficients that the field names."""
+    found = _values(card, log_terms, exponents, data)
+    return {name: pm.Deterministic(f"{name}{suffix}", x, dims=dims) for name, x in found.items()}
+
+
+def _values(
+    card: ModelCard, log_terms: dict[str, Any], exponents: dict[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
+    coefficients: dict[str, Any] = {}
+    log_x = _log_centres(card, data)
+    for name, log_term in log_terms.items():
+        term = card.law.terms[name]
+        log_coefficient = term.log_coefficient(log_term, {**exponents, **coefficients}, log_x)
+        coefficients[name] = pt.exp(log_coefficient)
+    return coefficients
+
+
+def _log_centres(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[f"log_centre_{name}"] for name in scaled_inputs(card)}
+
+
+def _stated_term(
+    name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
+) -> Any:
+    """The coefficient of a term whose prior is not log-normal, sampled as it is stated."""
+    term, described = card.law.terms[name], card.coefficients[name]
+    if described.prior.at is None:
+        return _variable(name, described, data)
+    size = _variable(f"{name}_term", described, data)
+    log_coefficient = term.log_coefficient(pt.log(size), exponents, described.prior.log_at(term))
+    return pm.Deterministic(name, pt.exp(log_coefficient))
+
+
+def _variable(name: str, described: Described, data: dict[str, Any]) -> Any:
+    prior, factor = described.prior, 1.0 if described.prior.at else described.unit_factor
+    if prior.log_normal is not None:
+        mu, sigma = prior.log_normal
+        if prior.across is not None:
+            first, length = data[f"log_first_{prior.across}"], data[f"log_range_{prior.across}"]
+            return pm.LogNormal(name, mu=first + length * mu, sigma=length * sigma)
+        return pm.LogNormal(name, mu=mu + np.log(factor), sigma=sigma)
+    if prior.dist == "NearOne":
+        z = pm.Normal(f"{name}_z")
+        near_one: Any = pt.exp(prior.kwargs["scale"] * z * pt.abs(z))
+        return pm.Deterministic(name, factor * near_one)
+    distribution = getattr(pm, str(prior.dist))
+    if factor == 1.0:
+        return distribution(name, **prior.kwargs)
+    stated = distribution(f"{name}_stated", **prior.kwargs)
+    return pm.Deterministic(name, factor * stated)
+
+
+def _noise(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of the scatter.
+
+    Rows that share part of it show their own part far better than the shared one, so the own part
+    is what is sampled: beside it the share is free, where beside the whole it leaves a thin arc.
+    """
+    stated = card.noise.parameters
+    whole = stated["sigma"]
+    if card.noise.shared is None or whole.prior.relative or whole.prior.log_normal is None:
+        return {name: _variable(name, described, data) for name, described in stated.items()}
+    known = {n: _variable(n, each, data) for n, each in stated.items() if n != "sigma"}
+    rest: Any = pt.sqrt(1 - known["shared"])
+    mu, spread = whole.prior.log_normal
+    own = pm.LogNormal("sigma_own", mu + np.log(whole.unit_factor) + pt.log(rest), spread)
+    return {"sigma": pm.Deterministic("sigma", own / rest), **known}
+
+
+def _drift(
+    card: ModelCard, left: Any, known: dict[str, Any], data: dict[str, Any], pooled: Any = None
+) -> Any:
+    """The law's error on log loss at the runs, by what it and any families leave of them."""
+    if card.drift is None:
+        return 0.0
+    sizes = {name.removeprefix("drift_"): _variable(name, size, data)
+             for name, size in card.drift.parameters.items()}  # fmt: skip
+    scatter = _scatter(known, data)
+    if "drift_turn" in data:
+        return _drift_along_one(*next(iter(sizes.items())), left / scatter, scatter, data)
+    n = 2 * STEPS[card.drift.walk]
+    basis: Any = pt.concatenate([data[f"drift_basis_{axis}"] for axis in sizes], axis=1)
+    each = pt.repeat(pt.stack(list(sizes.values())), n)
+    overlap, pull = data["drift_overlap"], pt.dot(basis.T, left)
+    if pooled is not None:
+        absorbed = pooled.absorbed(basis)
+        overlap, pull = overlap - absorbed[0], pull - absorbed[1]
+    precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / scatter
+    steps = standard_steps(
+        "drift_steps", FromWhatIsLeft(), cholesky(precision), each * pull / scatter,
+        signature="(k,k),(k)->(k)", dims="any_step",
+    )  # fmt: skip
+    for i, (axis, q) in enumerate(sizes.items()):
+        own = q * steps[i * n : (i + 1) * n]
+        pm.Deterministic(f"drift_walk_{axis}", own, dims="step")
+    return pt.dot(basis, each * steps)
+
+
+def _scatter(known: dict[str, Any], data: dict[str, Any]) -> Any:
+    """What a run tells of its mean, as the variance of a normal one."""
+    variance = known["sigma"] ** 2
+    if "relative_se" in data:
+        variance = variance + pt.mean(data["relative_se"] ** 2)
+    return variance * (known["nu"] + 3) / (known["nu"] + 1) if "nu" in known else variance
+
+
+def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str, Any]) -> Any:
+    """The same along one axis: turned, its steps are independent given everything else."""
+    basis = data[f"drift_basis_{axis}"]
+    pull = q * (basis * left[:, None]).sum(0)
+    root = pt.sqrt(1 + q**2 * data["drift_overlap"] / scatter)
+    turned = standard_steps(
+        "drift_steps", FromWhatIsLeftApart(), root, pull,
+        signature="(k),(k)->(k)", dims="any_step",
+    )  # fmt: skip
+    walk = (data["drift_turn"] * (q * turned)).sum(1)
+    pm.Deterministic(f"drift_walk_{axis}", walk, dims="step")
+    return (basis * (q * turned)).sum(1)
+
+
+def _likelihood(
+    card: ModelCard, log_loss: Any, known: dict[str, Any], blur: Any, data: dict[str, Any]
+) -> None:
+    """The runs' scatter, wider by the variance that errors of their scales make."""
+    sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
+    if "shrink" in known:
+        sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])
+    error = data["relative_se"] ** 2 + blur
+    about = {"observed": data["log_loss_observed"], "dims": "run"}
+    if "shared" in known:
+        own = pt.sqrt((1 - known["shared"]) * sigma**2 + error)
+        shared = pt.sqrt(known["shared"]) * sigma + pt.zeros_like(own)
+        _together(log_loss, own, shared, data["members"], nu, about)
+        return
+    scale = pt.sqrt(sigma**2 + error)
+    steps = (data["step_below"], data["step_above"]) if "step_below" in data else None
+    if excess is None and steps is None:
+        given = {"sigma": scale} | ({"nu": nu} if nu is not None else {})
+        getattr(pm, card.noise.dist)("log_loss", mu=log_loss, **given, **about)
+    else:
+        _apart(log_loss, scale, nu, excess, steps, about)
+
+
+def _apart(mu: Any, scale: Any, nu: Any, excess: Any, steps: Any, about: dict[str, Any]) -> None:
+    """Runs that scatter by themselves, above the law or known to a step."""
+    present = [("nu", nu), ("excess", excess)]
+    if steps is not None:
+        present += [("below", steps[0]), ("above", steps[1])]
+    given = {name: value for name, value in present if value is not None}
+
+    def logp(value: Any, mu: Any, scale: Any, *rest: Any) -> Any:
+        named = dict(zip(given, rest, strict=True))
+        step = (named.pop("below"), named.pop("above")) if steps is not None else None
+        return noise.log_density(value - mu, scale, step=step, xp=pt, **named)
+
+    def random(mu: Any, scale: Any, *rest: Any, rng: Any = None, size: Any = None) -> Any:
+        named = dict(zip(given, rest, strict=True))
+        shape = np.broadcast_shapes(np.shape(mu), np.shape(scale)) if size is None else size
+        if "excess" in named:
+            named["excess"] = named["excess"] / scale
+        return mu + scale * noise.draw(rng, shape, named.get("nu"), named.get("excess"))
+
+    pm.CustomDist(
+        "log_loss", mu, scale, *given.values(), logp=logp, random=random, **about
+    )  # fmt: skip
+
+
+class _PyTensor:
+    """What :func:`bayescale.noise.log_density_together` takes from a library."""
+
+    gammaln: Any = staticmethod(pt.gammaln)
+    sum_by: Any = staticmethod(sums_by)
+
+
+def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]) -> None:
+    """Rows of training runs, which share part of their scatter."""
+
+    def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
+        of_one = {"nu": nu[0]} if nu else {}
+        given = (value - mu, own, shared, members)
+        return noise.log_density_together(*given, xp=_PyTensor, **of_one).sum()
+
+    def random(
+        mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
+    ) -> Any:
+        n = members.max() + 1
+        scatter = own * rng.standard_normal(np.shape(mu)) + shared * rng.standard_normal(n)[members]
+        if nu:
+            scatter = scatter / np.sqrt(rng.chisquare(nu[0], n)[members] / nu[0])
+        return mu + scatter
+
+    signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
+    more = (nu,) if nu is not None else ()
+    pm.CustomDist(
+        "log_loss", mu, own, shared, members, *more,
+        logp=logp, random=random, signature=signature, **about,
+    )  # fmt: skip
+
+
+def _collapsed_likelihood(card: ModelCard, log_loss: Any, sigma: Any, data: dict[str, Any]) -> None:
+    """Walk and scatter as one, in directions of the runs in which they are independent."""
+    assert card.drift is not None
+    (size,) = (_variable(name, d, data) for name, d in card.drift.parameters.items())
+    pm.Normal(
+        "rotated_log_loss",
+        mu=pt.dot(data["drift_directions"].T, log_loss),
+        sigma=pt.sqrt(sigma**2 + size**2 * data["drift_variance"]),
+        observed=data["log_loss_rotated"],
+    )

@@ -1,0 +1,99 @@
+"""What of a run log a model reads: arrays, all of them exchanged at a refit. Knows no sampler."""
+
+from typing import Any
+
+import numpy as np
+
+from bayescale.cards import ModelCard, drift_bases, has_checkpoints
+from bayescale.inference.model.drift import rotation
+from bayescale.likelihood import input_errors, log_size, loss_steps, memberships
+from bayescale.runs import Runs
+
+FEW_FAMILIES = 5
+"""Up to so many, terms of families are sampled as they stand: their runs tell them well enough, and
+the model compiles in a third of the time."""
+
+
+def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]:
+    """The arrays of a model's ``pm.Data``, by name: all of them change between refits.
+
+    Returns
+    -------
+    dict
+        The law's inputs and ``log_<input>`` (run,), ``log_centre_<input>`` scalars of those
+        that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,);
+        ``drift_basis_<axis>`` (run, step) where the card has drift, and the products
+        ``drift_overlap`` (step, step) of all their columns, or, along one axis and without
+        many families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
+        where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
+        and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
+        ``log_range_<input>`` and ``log_loss_centre`` scalars where priors are relative to the
+        runs; ``family_index`` (run,) where families are pooled; ``log_relative_size`` (run,)
+        where the scatter shrinks, ``step_below`` and ``step_above`` (run,) where losses are
+        known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
+        (run,), the training run of a row, where rows share it.
+    """
+    inputs = {name: np.array(runs[name]) for name in card.law.inputs}
+    log_loss = np.log(runs["loss"])
+    se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
+    data = inputs | {f"log_{name}": np.log(x) for name, x in inputs.items()}
+    data |= {"log_loss_observed": log_loss, "relative_se": np.array(se)}
+    data |= {f"log_centre_{name}": data[f"log_{name}"].mean() for name in scaled_inputs(card)}
+    priors = [described.prior for described in card.coefficients.values()]
+    for name in {prior.across for prior in priors if prior.across is not None}:
+        data[f"log_first_{name}"] = data[f"log_{name}"].min()
+        data[f"log_range_{name}"] = np.ptp(data[f"log_{name}"])
+    if any(prior.at == "runs" for prior in priors):
+        data["log_loss_centre"] = log_loss.mean()
+    bases = drift_bases(card, runs)
+    if card.integrates_drift(runs):
+        data["drift_directions"], data["drift_variance"] = rotation(*bases.values())
+        data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
+        del data["relative_se"]
+    else:
+        if len(bases) == 1 and are_few(families(runs, card, pool)):
+            ((axis, basis),) = bases.items()
+            data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
+            bases = {axis: basis @ data["drift_turn"]}
+            data["drift_overlap"] = (bases[axis] ** 2).sum(0)
+        elif bases:
+            every = np.concatenate(list(bases.values()), axis=1)
+            data["drift_overlap"] = every.T @ every
+        data |= {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
+    if card.noise.shrink is not None:
+        size = np.array(log_size(inputs))
+        data["log_relative_size"] = size - size.mean()
+    if (steps := loss_steps(card, runs)) is not None:
+        data["step_below"], data["step_above"] = steps
+    errors = input_errors(card, runs)
+    data |= {f"log_error_{scale}": error for scale, error in errors.items()}
+    if card.noise.shared is not None and has_checkpoints(runs):
+        data["members"] = memberships(runs)
+    if families(runs, card, pool):
+        data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
+    return data
+
+
+def with_runs(compiled: Any, runs: Runs, card: ModelCard, pool: bool = True) -> Any:
+    """A card's compiled model with the data of these runs: a law may need scales or logs alone."""
+    data, used = model_data(runs, card, pool), compiled.shared_data
+    return compiled.with_data(**{name: data[name] for name in data if name in used})
+
+
+def families(runs: Runs, card: ModelCard, pool: bool = True) -> tuple[str, ...]:
+    """Families that get coefficients of their own: none unless the log has two or more."""
+    if not (pool and card.family and "family" in runs):
+        return ()
+    names = tuple(str(name) for name in np.unique(runs["family"]))
+    return names if len(names) > 1 else ()
+
+
+def are_few(names: tuple[str, ...]) -> bool:
+    """Whether families' terms, if there are families, are sampled as they stand."""
+    return len(names) <= FEW_FAMILIES
+
+
+def scaled_inputs(card: ModelCard) -> list[str]:
+    """Inputs that some term of the law scales with."""
+    used = {scale for term in card.law.terms.values() for scale in term.inputs}
+    return [name for name in card.law.inputs if name in used]

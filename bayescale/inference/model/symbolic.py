@@ -1,0 +1,117 @@
+"""A law and its card as the sampler meets them: symbols, gradients, and other coordinates."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+
+from bayescale.cards import ModelCard
+from bayescale.inference.model.build import build_model
+from bayescale.laws import Law
+from bayescale.runs import Runs
+
+_library: Any = pytensor  # whose types do not say what it exports
+PLAIN = Mode(linker="py", optimizer=None)  # pyright: ignore[reportArgumentType]
+"""Symbols evaluated one by one, without compiling them: slow to run and quick to begin."""
+
+
+def loss_and_slopes(law: Law) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """The law's loss in symbols, differentiated as the sampler does.
+
+    Returns
+    -------
+    callable
+        ``f(inputs, values)``, of inputs of shape (run,) and coefficients as numbers, gives the
+        losses (run,) and the derivative of the sum of log losses with each coefficient.
+
+    Raises
+    ------
+    TypeError
+        If what the law returns is no symbol. Whatever the law raises passes through.
+    """
+    inputs = {name: pt.dvector(name) for name in law.inputs}
+    coefficients = {name: pt.dscalar(name) for name in law.coefficients}
+    loss: Any = law.loss(**inputs, **coefficients)
+    if not isinstance(loss, _library.tensor.TensorVariable):
+        raise TypeError(f"it returns a {type(loss).__name__} and not a symbol")
+    total = _library.tensor.log(loss).sum()
+    slopes = _library.grad(total, list(coefficients.values()), disconnected_inputs="ignore")
+    symbols = [*inputs.values(), *coefficients.values()]
+    compiled = _library.function(symbols, [loss, *slopes], mode=PLAIN, on_unused_input="ignore")
+
+    def ask(
+        at: Mapping[str, np.ndarray], values: Mapping[str, float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(all="ignore"):
+            found, *each = compiled(*(at[n] for n in inputs), *(values[n] for n in coefficients))
+        return found, np.array(each, dtype=float)
+
+    return ask
+
+
+def prior_mismatch(card: ModelCard, runs: Runs, *, points: int = 3, seed: int = 8) -> float:
+    """How far the density that is sampled is from the prior that the card states, at most.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Its drift is left out, which has coordinates of its own.
+    runs : Runs
+        With the columns that the law needs.
+    points : int
+        Where the two are compared, about the sampler's start.
+    seed : int
+
+    Returns
+    -------
+    float
+        In log density, with the Jacobian of the sampler's coordinates found by differences; not
+        a number where either is not.
+    """
+    card = card.without_drift()
+    with build_model(runs, card, pool=False) as model:
+        noise = (name for name in card.noise.parameters if name in model.named_vars)
+        names = [*card.law.coefficients, *noise]
+        free = model.value_vars
+        outputs = model.replace_rvs_by_values([model[name] for name in names])
+        log_prior = model.logp(vars=model.free_RVs, sum=True)
+    evaluate = _library.function(free, [log_prior, *outputs], mode=PLAIN, on_unused_input="ignore")
+    start = model.initial_point()
+    shapes = [np.shape(start[value.name]) for value in free]
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+
+    def at(u: np.ndarray) -> tuple[float, np.ndarray]:
+        parts = zip(np.split(u, ends), shapes, strict=True)
+        logp, *values = evaluate(*(part.reshape(shape) for part, shape in parts))
+        return float(logp), np.array([float(value) for value in values])
+
+    rng, worst, step = np.random.default_rng(seed), 0.0, 1e-5
+    centre = np.concatenate([np.ravel(start[value.name]) for value in free])
+    stated = card.anchored(runs)
+    for _ in range(points):
+        u = centre + 0.3 * rng.standard_normal(len(centre))
+        logp, values = at(u)
+        # the Jacobian of the logs is better scaled than that of the values
+        sides = [(at(u + step * e)[1], at(u - step * e)[1]) for e in np.eye(len(u))]
+        jacobian = np.array([(np.log(up) - np.log(down)) / (2 * step) for up, down in sides])
+        log_volume = np.linalg.slogdet(jacobian)[1] + np.log(values).sum()
+        expected = _stated_log_density(stated, dict(zip(names, values, strict=True))) + log_volume
+        worst = np.fmax(worst, abs(logp - expected)) if np.isfinite(logp) else np.nan
+    return float(worst)
+
+
+def _stated_log_density(card: ModelCard, values: Mapping[str, float]) -> float:
+    """The card's log prior density of the raw coefficients and noise."""
+    total = sum(float(density) for density in card.log_prior(values).values())
+    for name, described in card.coefficients.items():
+        if described.prior.at is None:
+            total -= np.log(described.unit_factor)
+            continue
+        # from a density of the term's size to one of its coefficient
+        term = card.law.terms[name]
+        log_size = term.log_value(np.log(values[name]), values, described.prior.log_at(term))
+        total += log_size - np.log(values[name]) + np.log(term.slope(values))
+    return total

@@ -1,0 +1,35 @@
+"""Figures, drawn from result tables; nothing is computed here.
+
+Every ``plot_x(result, ax=None)`` draws what ``result.to_frame()`` holds and returns the Axes.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; what colour says is
+also said by line, marker or place.
+"""
+
+from bayescale.plotting.coefficients import plot_coefficients
+from bayescale.plotting.comparisons import plot_comparison, plot_laws, plot_published
+from bayescale.plotting.decisions import plot_allocation, plot_next_run, plot_overfit, plot_regret
+from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_slices
+from bayescale.plotting.horizon import plot_coverage, plot_errors, plot_trust
+from bayescale.plotting.isoflop import plot_isoflop_parabolas
+from bayescale.plotting.scenarios import plot_emergence, plot_perceptron, plot_pruning
+
+__all__ = [
+    "plot_allocation",
+    "plot_coefficients",
+    "plot_comparison",
+    "plot_coverage",
+    "plot_downstream",
+    "plot_emergence",
+    "plot_errors",
+    "plot_forecast",
+    "plot_isoflop_parabolas",
+    "plot_laws",
+    "plot_next_run",
+    "plot_overfit",
+    "plot_perceptron",
+    "plot_pruning",
+    "plot_published",
+    "plot_regret",
+    "plot_slices",
+    "plot_trust",
+]

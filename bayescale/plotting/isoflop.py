@@ -1,0 +1,68 @@
+"""The figure of isoFLOP parabolas, with each minimum beside the law's."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayescale.errors import TrustError
+from bayescale.plotting.style import BLACK, LOSS_LABEL, axes, finished, log_sizes
+from bayescale.validation.cross_check import CrossCheck
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST = 12
+"""Budgets drawn: those that weigh most in the power law."""
+
+
+def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axes":
+    """Loss against size at each budget: runs, parabola, its minimum, and the law's best size.
+
+    Parameters
+    ----------
+    result : CrossCheck
+        With isoFLOP budgets. The twelve that weigh most in the power law are drawn.
+    ax : matplotlib Axes, optional
+        Drawn into; a new figure where not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TrustError
+        If the log has no isoFLOP budgets.
+    """
+    if not len(result.groups):
+        raise TrustError(f"there are no parabolas to draw: {result.missing['isoflop']}")
+    import matplotlib as mpl
+
+    ax = axes(ax)
+    shown = result.groups[result.groups["used"]].nlargest(MOST, "weight").sort_values("flops")
+    colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.8, len(shown)))
+    labels = {"label": "parabola's minimum"}, {"label": f"best by {result.law}"}
+    for colour, row in zip(colours, shown.to_dict(orient="records"), strict=True):
+        points = result.points[result.points["budget"] == row["budget"]]
+        parabola = np.poly1d([row["square"], row["slope"], row["constant"]])
+        x = np.geomspace(points["params"].min(), points["params"].max(), 100)
+        ax.plot(x, parabola(np.log(x) - row["centre"]), color=colour, linewidth=1.4)
+        ax.plot(points["params"], points["loss"], "o", color=colour, markersize=3.5)
+        _mark(ax, row, parabola, "params", fillstyle="full", marker="D", **labels[0])
+        _mark(ax, row, parabola, "params_posterior", fillstyle="none", marker="o", **labels[1])
+        labels = {}, {}
+        ax.annotate(
+            f"{row['flops']:.2g}", (x[-1], parabola(np.log(x[-1]) - row["centre"])),
+            xytext=(4, 0), textcoords="offset points", fontsize=7, va="center", color=colour,
+        )  # fmt: skip
+    log_sizes(ax, "params")
+    ax.set_ylabel(LOSS_LABEL)
+    ax.set_title(f"runs of like compute, in FLOP; bars: {result.interval:.0%} intervals", size=9)
+    return finished(ax)
+
+
+def _mark(ax: "Axes", row: dict[Any, Any], parabola: np.poly1d, column: str, **look: Any) -> None:
+    """A best size on its parabola, with its interval."""
+    at = parabola(np.log(row[column]) - row["centre"])
+    ax.hlines(at, row[f"{column}_lower"], row[f"{column}_upper"], color=BLACK, linewidth=0.9)
+    ax.plot(row[column], at, color=BLACK, markersize=6, linestyle="none", zorder=4, **look)

@@ -1,0 +1,335 @@
+"""What the runs can tell apart, from their design alone: before anything is fitted."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.cards import ModelCard, load_card
+from bayescale.findings import Check
+from bayescale.laws import LAWS, Balance, Law
+from bayescale.runs import Note, Runs
+
+LEAST_RATIO_SPREAD = 2.0
+"""Tokens per parameter must differ by this factor at equal compute."""
+
+LEAST_SCALE_SPREAD = 4.0
+SAME_SIZE = 1.02
+"""Sizes within this factor count as one."""
+
+LITTLE_LEARNED = 0.2
+"""Runs that remove less of the prior's spread have said next to nothing."""
+
+_PRIOR_DRAWS = 4000
+_STEP = 1e-4
+
+_CODES = {
+    "runs": "few_runs",
+    "ranges": "narrow_range",
+    "tokens_per_param": "collinear_design",
+    "expected_learning": "weak_design",
+    "contraction": "prior_decides",
+    "ridges": "ridge",
+}
+"""The note that a failed check becomes."""
+
+
+def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Check, ...]:
+    """What the design of these runs can tell, whatever their losses.
+
+    Parameters
+    ----------
+    runs : Runs
+        With the columns that the law needs.
+    law : Law
+    card : ModelCard, optional
+        The law's priors; the package's own where None. For a law of the user's own without
+        it, ``expected_learning`` only says so.
+
+    Returns
+    -------
+    tuple of Check
+        Those of :func:`layout_checks`, and ``expected_learning``: how much of the prior's
+        spread the runs can be expected to remove, from each coefficient and from the
+        combination that they would tell least of.
+
+    Notes
+    -----
+    ``expected_learning`` takes the medians of the card's priors for the truth. With J (run,
+    coefficient) the law's derivatives of log loss there and sigma the noise, the posterior's
+    precision is about that of the prior plus J'J / sigma^2 (Chaloner and Verdinelli 1995,
+    Bayesian experimental design). That tells the order of magnitude, not the second digit:
+    the law is taken as straight about one point, and runs far off it are not foreseen. The
+    ``condition`` in the table's ``attrs`` is that of J with each column in standard deviations
+    of its prior.
+    """
+    if card is None and LAWS.get(law.name) is law:
+        card = load_card(law.name)
+    return (*layout_checks(runs, law), _expected_learning(runs, law, card))
+
+
+def layout_checks(runs: Runs, law: Law) -> tuple[Check, ...]:
+    """Where the runs lie: the part of :func:`design_checks` that needs no priors.
+
+    Returns
+    -------
+    tuple of Check
+        ``runs`` (how many, for how many coefficients), ``ranges`` (of each input) and, for laws
+        of both params and tokens, ``tokens_per_param``.
+    """
+    checks = (_runs(runs, law), _ranges(runs, law))
+    both = {"params", "tokens"} <= set(law.inputs)
+    return (*checks, _tokens_per_param(runs)) if both else checks
+
+
+def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Note, ...]:
+    """What :func:`design_checks` warns of.
+
+    Returns
+    -------
+    tuple of Note
+        Codes ``few_runs``, ``narrow_range``, ``collinear_design`` and ``weak_design``.
+    """
+    return notes_of(design_checks(runs, law, card))
+
+
+def notes_of(checks: Iterable[Check]) -> tuple[Note, ...]:
+    """The checks that failed, as notes."""
+    return tuple(Note(_CODES[c.name], c.text) for c in checks if c.passed is False)
+
+
+def centred(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Logs of coefficients; of a term's coefficient, the log of the term amid the runs.
+
+    A and alpha of A / N^alpha are always known only together, because A is the term at one
+    parameter. The term's size at the runs' geometric mean says what the runs could see.
+
+    Parameters
+    ----------
+    values : mapping of str to array_like
+        Every coefficient, in raw units.
+
+    Returns
+    -------
+    dict of str to array_like
+        By coefficient; terms in log nats per token.
+    """
+    logs = {name: np.log(np.asarray(values[name])) for name in law.coefficients}
+    log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
+    return logs | {
+        name: term.log_value(logs[name], values, log_x) for name, term in law.terms.items()
+    }
+
+
+def _uncentred(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: np.exp(log) for name, log in logs.items()}
+    log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
+    for name, term in law.terms.items():  # in order: a balance needs what it is against
+        values[name] = np.exp(term.log_coefficient(logs[name], values, log_x))
+    return values
+
+
+def least_learned(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.ndarray]:
+    """The joint change of the coefficients that the runs tell least of.
+
+    Parameters
+    ----------
+    prior, posterior : (coefficient, coefficient)
+        Covariances.
+
+    Returns
+    -------
+    learned : float
+        The share of the prior's spread along it that is gone; zero where it grew.
+    direction : (coefficient,)
+        In standard deviations of the prior, with a largest part of one.
+    """
+    root = np.linalg.cholesky(prior)
+    inverse = np.linalg.inv(root)
+    left, directions = np.linalg.eigh(inverse @ posterior @ inverse.T)
+    learned = 1 - np.sqrt(left[-1])
+    direction = root @ directions[:, -1] / np.sqrt(np.diag(prior))
+    return max(float(learned), 0.0), direction / direction[np.argmax(abs(direction))]
+
+
+def in_words(law: Law, direction: np.ndarray) -> str:
+    """A direction of :func:`least_learned`, largest part first; small parts are left out."""
+    return ", ".join(
+        f"{part(law, law.coefficients[i])} {'up' if direction[i] > 0 else 'down'}"
+        for i in _large(direction)
+    )
+
+
+def what_would_tell(law: Law, direction: np.ndarray) -> str:
+    """Which runs move the loss along a direction of :func:`least_learned`."""
+    names = {law.coefficients[i] for i in _large(direction)}
+    terms = {n: t for n, t in law.terms.items() if n in names or t.exponent in names}
+    # what is in no term may depend on anything
+    known = names <= {*terms, *(t.exponent for t in terms.values())}
+    inputs = [x for x in law.inputs if not known or any(x in t.inputs for t in terms.values())]
+    match inputs:
+        case []:
+            return "larger runs"
+        case [one]:
+            return f"runs over a wider range of {one}"
+    return f"runs that vary {' and '.join(inputs)} apart from each other"
+
+
+def part(law: Law, name: str) -> str:
+    """What a coefficient of :func:`centred` stands for."""
+    term = law.terms.get(name)
+    if term is None or not term.inputs:
+        return name
+    if isinstance(term, Balance):
+        return f"share of {term.input} against {term.against}"
+    return f"loss due to {term.inputs[0]}"
+
+
+def _large(direction: np.ndarray) -> np.ndarray:
+    order = np.argsort(-abs(direction))
+    return order[abs(direction[order]) > 1 / 3]
+
+
+def _runs(runs: Runs, law: Law) -> Check:
+    n, k = len(runs), len(law.coefficients)
+    text = f"{n} runs for the {k} coefficients of {law.name} and their scatter"
+    if n <= k + 1:
+        return Check("runs", False, f"{text}: the priors in the card decide much of the answer")
+    return Check("runs", True, text)
+
+
+POWERED = ("params", "tokens", "flops", "unique_tokens")
+"""Inputs that laws take powers of, which only a wide range shows."""
+
+
+def _ranges(runs: Runs, law: Law) -> Check:
+    rows, problems, spans = {}, [], []
+    for name in law.inputs:
+        x = np.sort(runs[name])
+        factor = float(x[-1] / x[0])
+        sizes = 1 + int((x[1:] / x[:-1] > SAME_SIZE).sum())
+        rows[name] = {
+            "lower": x[0], "upper": x[-1], "factor": factor, "e_folds": np.log(factor),
+            "sizes": sizes,
+        }  # fmt: skip
+        spans.append(f"{name} over a factor of {_times(factor)} in {sizes} sizes")
+        if name in POWERED and factor < LEAST_SCALE_SPREAD:
+            problems.append(
+                f"{name} goes over a factor of {_times(factor)} only: its exponent comes from the "
+                "prior more than from the runs"
+            )
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return Check("ranges", not problems, "; ".join(problems or spans), table)
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
+
+
+def _tokens_per_param(runs: Runs) -> Check:
+    n, d = np.log(runs["params"]), np.log(runs["tokens"])
+    log_ratio, log_compute = d - n, d + n
+    beside_trend = log_ratio - _line(log_compute, log_ratio)
+    spread = float(np.exp(np.ptp(beside_trend)))
+    ratio = np.exp(log_ratio)
+    low, middle, high = ratio.min(), float(np.median(ratio)), ratio.max()
+    figures = {
+        "lower": low, "median": middle, "upper": high, "factor": high / low,
+        "factor_at_equal_compute": spread, "correlation_of_logs": np.corrcoef(n, d)[0, 1],
+    }  # fmt: skip
+    table = pd.DataFrame.from_dict(figures, orient="index", columns=["tokens_per_param"])
+    between = f"from {low:.3g} to {high:.3g}"
+    if spread >= LEAST_RATIO_SPREAD and len(runs) > 2:
+        text = f"{between}, over a factor of {_times(spread)} at equal compute"
+        return Check("tokens_per_param", True, text, table)
+    if high / low < LEAST_RATIO_SPREAD:
+        line = f"tokens are {middle:.3g} times params in every run ({between})"
+    else:
+        slope = np.polyfit(n, d, 1)[0] if np.ptp(n) > 0 else 0.0
+        line = f"tokens follow params^{slope:.2f} within a factor of {spread:.2g}"
+    return Check(
+        "tokens_per_param",
+        False,
+        f"{line}, so size and data grow together and these runs cannot separate alpha from "
+        "beta, nor the loss due to size from that due to data: forecasts along this line "
+        "are supported, the split of a budget is not. Buy runs with at least twice and half "
+        "as many tokens per parameter",
+        table,
+    )
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The least-squares line of y on x; level where x hardly varies."""
+    if np.ptp(x) < np.log(SAME_SIZE):
+        return np.full_like(y, y.mean())
+    return np.polyval(np.polyfit(x, y, 1), x)
+
+
+def _expected_learning(runs: Runs, law: Law, card: ModelCard | None) -> Check:
+    name = "expected_learning"
+    if card is None:
+        return Check(
+            name,
+            None,
+            f"law {law.name!r} is your own: name a card of its priors (--card) to be told what "
+            "these runs can be expected to say of them",
+        )
+    alone = card.noise.model_copy(update={"shared": None})  # not needed here
+    believed = card.without_drift().model_copy(update={"noise": alone})
+    drawn = believed.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
+    logs = np.stack(list(centred(law, runs, drawn).values()))
+    slopes = _derivatives(runs, law, np.median(logs, axis=1))
+    if not np.isfinite(slopes).all():
+        return Check(
+            name,
+            None,
+            f"law {law.name!r} has no positive, finite loss at the medians of the priors in card "
+            f"{card.name!r}, so what the runs can be expected to say is not known",
+        )
+    prior = np.atleast_2d(np.cov(logs))
+    noise = np.median(drawn["sigma"])
+    posterior = np.linalg.inv(np.linalg.inv(prior) + slopes.T @ slopes / noise**2)
+    learned, direction = least_learned(prior, posterior)
+    sd = np.sqrt(np.diag(prior))
+    table = pd.DataFrame(
+        {
+            "prior_sd": sd,
+            "learned": 1 - np.sqrt(np.diag(posterior)) / sd,
+            "least_learned": direction,
+        },
+        index=list(law.coefficients),
+    )
+    scaled = np.linalg.svd(slopes * sd, compute_uv=False)
+    table.attrs["condition"] = float(scaled[0] / scaled[-1]) if scaled[-1] else float("inf")
+    passed = learned >= LITTLE_LEARNED
+    return Check(name, passed, combination(law, learned, direction, "should remove"), table)
+
+
+def combination(law: Law, learned: float, direction: np.ndarray, verb: str) -> str:
+    """The sentence on what :func:`least_learned` found; the verb is for "remove"."""
+    words = in_words(law, direction)
+    if learned >= LITTLE_LEARNED:
+        return (
+            f"the runs {verb} at least {learned:.0%} of the prior's spread, whatever combination "
+            f"of coefficients is asked for (least along {words})"
+        )
+    share = f"only {learned:.0%}" if learned >= 0.005 else "nothing"
+    return (
+        f"the runs {verb} {share} of the prior's spread along one combination ({words}): there the "
+        f"answer is the prior's. Buy {what_would_tell(law, direction)}"
+    )
+
+
+def _derivatives(runs: Runs, law: Law, centre: np.ndarray) -> np.ndarray:
+    """Of log loss with each coefficient of :func:`centred`, (run, coefficient)."""
+    inputs = {name: runs[name] for name in law.inputs}
+
+    def log_loss(logs: np.ndarray) -> np.ndarray:
+        values = _uncentred(law, runs, dict(zip(law.coefficients, logs, strict=True)))
+        with np.errstate(all="ignore"):  # what is not finite is told
+            return np.log(law.loss(**inputs, **values)) + np.zeros(len(runs))
+
+    steps = _STEP * np.eye(len(centre))
+    slopes = [log_loss(centre + step) - log_loss(centre - step) for step in steps]
+    return np.stack(slopes, axis=1) / (2 * _STEP)

@@ -1,0 +1,296 @@
+"""What the runs could not tell apart, as a posterior shows it."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.findings import Check
+from bayescale.posterior import Fit, Posterior, learned
+from bayescale.runs import Note
+from bayescale.validation.design import (
+    LITTLE_LEARNED,
+    centred,
+    combination,
+    layout_checks,
+    least_learned,
+    notes_of,
+    part,
+)
+
+STRONG_CORRELATION = 0.95
+HALF_LEARNED = 0.5
+SENSITIVE = 0.05
+"""Sensitivity from which a prior or the runs matter (Kallioinen et al. 2023)."""
+
+OUTSIDE = 1.645
+"""Standard deviations from a normal's middle to the end of its 90 % interval."""
+
+UNRELIABLE_K = 0.7
+
+CONFLICT = "prior and runs disagree"
+
+
+def identifiability_checks(fit: Fit) -> tuple[Check, ...]:
+    """What the runs could not tell apart.
+
+    Parameters
+    ----------
+    fit : Posterior or Pool
+
+    Returns
+    -------
+    tuple of Check
+        Those of :func:`bayescale.validation.design.layout_checks`; ``contraction``, of each
+        prior to its posterior; ``ridges``, combinations that are known less well than their parts;
+        ``prior_sensitivity``; and ``influential_runs``. For a pool those of each law, the name
+        after the law's and a dot. What a fit lacks the draws for is said, and neither passes
+        nor fails.
+
+    Notes
+    -----
+    Prior sensitivity is that of power-scaling (Kallioinen et al. 2023, arXiv 2107.14054): how
+    far a coefficient's posterior moves, as a distance between distribution functions, when the
+    prior's or the likelihood's density is raised to a power near one. Coefficients and priors
+    are taken on the log scale, where raising a log-normal leaves its median in place.
+    """
+    return tuple(
+        check._replace(name=_of(fit, member, check.name, "."))
+        for member in fit.members
+        for check in (*_quick_checks(member), _sensitivity(member), _influence(member))
+    )
+
+
+def posterior_notes(fit: Fit) -> tuple[Note, ...]:
+    """The checks that failed, as notes: all but those that take seconds.
+
+    Returns
+    -------
+    tuple of Note
+        Codes ``few_runs``, ``narrow_range``, ``collinear_design``, ``prior_decides`` (the runs
+        said next to nothing of a coefficient) and ``ridge`` (or of a combination of them).
+    """
+    return tuple(
+        note._replace(text=_of(fit, member, note.text, ": "))
+        for member in fit.members
+        for note in notes_of(_quick_checks(member))
+    )
+
+
+def _of(fit: Fit, member: Posterior, text: str, separator: str) -> str:
+    return text if len(fit.members) == 1 else f"{member.name}{separator}{text}"
+
+
+def _quick_checks(posterior: Posterior) -> tuple[Check, ...]:
+    layout = () if posterior.runs is None else layout_checks(posterior.runs, posterior.law)
+    return (*layout, _contraction(posterior), _ridges(posterior))
+
+
+def _lacking(posterior: Posterior, name: str, *groups: str) -> Check | None:
+    """What to say where the draws that a check needs were never made."""
+    if posterior.runs is None:
+        return Check(name, None, "a point estimate: there are no draws to tell this from")
+    missing = [group for group in groups if group not in posterior.tree.children]
+    if not missing:
+        return None
+    text = f"this posterior holds no {' and no '.join(missing)}: fit again to be told"
+    return Check(name, None, text)
+
+
+def _contraction(posterior: Posterior) -> Check:
+    if lacking := _lacking(posterior, "contraction", "prior"):
+        return lacking
+    prior, names = posterior.tree["prior"].to_dataset(), list(posterior.law.coefficients)
+    table = pd.DataFrame(
+        {
+            "prior_median": [float(prior[name].median()) for name in names],
+            "posterior_median": [float(posterior.draws[name].median()) for name in names],
+            "learned": [learned(posterior, name) for name in names],
+            "moved": [_moved(posterior, name) for name in names],
+        },
+        index=names,
+    )
+    weak = table["learned"][table["learned"] < LITTLE_LEARNED].clip(lower=0)
+    if len(weak):
+        shares = _joined([f"{share:.0%}" for share in weak])
+        comes, its = ("come", "their") if len(weak) > 1 else ("comes", "its")
+        text = (
+            f"{_joined(weak.index)} {comes} from the prior: the runs removed {shares} of {its} "
+            "spread. Give priors that you would defend, or buy runs that tell"
+        )
+        return Check("contraction", False, text, table)
+    least = table["learned"].idxmin()
+    text = (
+        f"the runs removed at least {table['learned'].min():.0%} of the prior's spread of every "
+        f"coefficient (least of {least}'s)"
+    )
+    return Check("contraction", True, text, table)
+
+
+def _moved(posterior: Posterior, name: str) -> float:
+    """From prior to posterior mean of a coefficient's log, in standard deviations of the prior."""
+    prior = np.log(posterior.tree["prior"].to_dataset()[name].values)
+    return float((np.log(posterior.draws[name].values).mean() - prior.mean()) / prior.std())
+
+
+def _ridges(posterior: Posterior) -> Check:
+    if lacking := _lacking(posterior, "ridges", "prior"):
+        return lacking
+    law, names = posterior.law, posterior.law.coefficients
+    prior, after = (
+        np.cov(_logs(posterior, posterior.tree[group].to_dataset()))
+        for group in ("prior", "posterior")
+    )
+    prior, after = np.atleast_2d(prior), np.atleast_2d(after)
+    share = 1 - np.sqrt(np.diag(after) / np.diag(prior))
+    together = _correlations(after)
+    raw = _correlations(
+        np.atleast_2d(np.cov([np.log(posterior.draws[name].values).ravel() for name in names]))
+    )
+    table = pd.DataFrame(
+        [
+            (names[i], names[j], raw[i, j], together[i, j], min(share[i], share[j]))
+            for i, j in combinations(range(len(names)), 2)
+        ],
+        columns=["first", "second", "correlation", "amid_the_runs", "learned"],
+    ).sort_values("amid_the_runs", key=abs, ascending=False, ignore_index=True)
+    strong = table["amid_the_runs"].abs() > STRONG_CORRELATION
+    ridges = table[strong & (table["learned"] < HALF_LEARNED)].head(3)
+    least, direction = least_learned(prior, after)
+    sentences = [
+        f"{part(law, str(first))} and {part(law, str(second))} are known only together "
+        f"(correlation {r:.2f} of their logs)"
+        for first, second, r in zip(
+            ridges["first"], ridges["second"], ridges["amid_the_runs"], strict=True
+        )
+    ]
+    sentences.append(combination(law, least, direction, "removed"))
+    passed = not len(ridges) and least >= LITTLE_LEARNED
+    return Check("ridges", passed, "; ".join(sentences), table)
+
+
+def _logs(posterior: Posterior, draws: xr.Dataset) -> np.ndarray:
+    """What :func:`centred` gives of draws, (coefficient, draws)."""
+    assert posterior.runs is not None
+    law = posterior.law
+    values = {name: draws[name].values.ravel() for name in law.coefficients}
+    return np.stack(list(centred(law, posterior.runs, values).values()))
+
+
+def _correlations(cov: np.ndarray) -> np.ndarray:
+    sd = np.sqrt(np.diag(cov))
+    return cov / np.outer(sd, sd)
+
+
+def _sensitivity(posterior: Posterior) -> Check:
+    groups = ("prior", "log_prior", "log_likelihood")
+    if lacking := _lacking(posterior, "prior_sensitivity", *groups):
+        return lacking
+    import arviz as az
+
+    names = list(posterior.law.coefficients)
+    likelihood = posterior.tree["log_likelihood"].to_dataset()
+    some = {"draw": likelihood["draw"].values}  # of long logs, not all
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": xr.ufuncs.log(posterior.draws[names].sel(some)),
+            "log_prior": _log_prior_of_logs(posterior).sel(some),
+            "log_likelihood": likelihood,
+        }
+    )
+    prior, likelihood = (az.psense(tree, group=group) for group in ("prior", "likelihood"))
+    table = pd.DataFrame(
+        {
+            "prior": [float(prior[name]) for name in names],
+            "likelihood": [float(likelihood[name]) for name in names],
+            "moved": [_moved(posterior, name) for name in names],
+        },
+        index=names,
+    )
+    table["diagnosis"] = [_diagnosis(*row) for row in table.itertuples(index=False)]
+    leaning = table[table["prior"] >= SENSITIVE].sort_values("prior", ascending=False)
+    if leaning.empty:
+        most = names[int(table["prior"].argmax())]
+        text = (
+            f"no coefficient leans on its prior (sensitivity {table['prior'].max():.3f} of "
+            f"{most}, less of others; {SENSITIVE} would matter)"
+        )
+        return Check("prior_sensitivity", True, text, table)
+    shown = [f"{name} {value:.2f}" for name, value in leaning["prior"].items()]
+    text = (
+        f"the priors move the answer (sensitivity: {', '.join(shown)}; {SENSITIVE} matters): fit "
+        "again with priors half and twice as wide (--card) to see how far"
+    )
+    against = list(leaning.index[leaning["diagnosis"] == CONFLICT])
+    if against:
+        text += (
+            f". The runs pull {_joined(against)} out of the prior's 90% interval: check the "
+            "log's units and tokenizer, or widen that prior"
+        )
+    return Check("prior_sensitivity", False, text, table)
+
+
+def _diagnosis(prior: float, likelihood: float, moved: float) -> str:
+    if prior < SENSITIVE:
+        return "fine"
+    if likelihood < SENSITIVE:
+        return "the runs say little"
+    return CONFLICT if abs(moved) > OUTSIDE else "prior and runs both decide"
+
+
+def _log_prior_of_logs(posterior: Posterior) -> xr.Dataset:
+    """The stored log densities, of the logs of the quantities that the card speaks of."""
+    card, draws = posterior.card, posterior.draws
+    if posterior.runs is not None:
+        card = card.anchored(posterior.runs)
+    density = posterior.tree["log_prior"].to_dataset()
+    described = card.coefficients | card.noise.parameters
+    for name in density.data_vars:
+        log, prior = xr.ufuncs.log(draws[name]), described[str(name)].prior
+        if prior.stated_at:
+            term = card.law.terms[str(name)]
+            known = {other: draws[other] for other in term.needs}
+            log = term.log_value(log, known, prior.log_at(term))
+        density[name] = density[name] + log
+    return density
+
+
+def _influence(posterior: Posterior) -> Check:
+    name = "influential_runs"
+    if lacking := _lacking(posterior, name, "leave_one_out"):
+        return lacking
+    assert posterior.runs is not None
+    loo = posterior.tree["leave_one_out"].to_dataset()
+    shift = loo["shift"].transpose("run", "coefficient").values
+    most = abs(shift).argmax(axis=1)
+    by, k = shift[np.arange(len(shift)), most], loo["pareto_k"].values
+    moves, ids = loo["coefficient"].values[most], posterior.runs["run_id"]
+    order = np.argsort(-abs(by))
+    table = pd.DataFrame({"run_id": ids, "moves": moves, "by": by, "pareto_k": k})
+    table = table.iloc[order].reset_index(drop=True)
+    flagged = (loo["influential"].values > 0) | (k > UNRELIABLE_K)
+    if not flagged.any():
+        text = (
+            f"no run decides: leaving one out moves coefficients by at most {abs(by).max():.1f} "
+            f"sd ({ids[order[0]]} moves {moves[order[0]]})"
+        )
+        return Check(name, True, text, table)
+    shown = [
+        f"{ids[i]} ({moves[i]} by {by[i]:+.1f} sd"
+        + (f", or more: Pareto k {k[i]:.1f})" if k[i] > UNRELIABLE_K else ")")
+        for i in order
+        if flagged[i]
+    ]
+    more = "; ..." if len(shown) > 3 else ""
+    text = (
+        f"{len(shown)} of {len(ids)} runs would move the answer if left out: "
+        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and see what a fit without "
+        "them says (--exclude)"
+    )
+    return Check(name, False, text, table)
+
+
+def _joined(names: "pd.Index | list[str]") -> str:
+    *most, last = map(str, names)
+    return f"{', '.join(most)} and {last}" if most else last

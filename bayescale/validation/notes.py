@@ -1,0 +1,34 @@
+"""What a fit warns of, in one list."""
+
+from bayescale.posterior import Fit
+from bayescale.runs import Note
+from bayescale.validation.design import layout_checks
+from bayescale.validation.identifiability import posterior_notes
+from bayescale.validation.resampling import resampling_notes
+from bayescale.validation.run_quality import imperfect_notes
+from bayescale.validation.sensitivity import counting_notes
+
+
+def fit_notes(fit: Fit) -> tuple[Note, ...]:
+    """What the log, its design and the posterior warn of.
+
+    Returns
+    -------
+    tuple of Note
+        Those of the log as it was read, of :func:`counting_notes`, of :func:`imperfect_notes`,
+        of :func:`posterior_notes` and, where the fit holds the draws for them, of
+        :func:`resampling_notes`.
+    """
+    before = () if fit.runs is None else fit.runs.warnings
+    known = all("log_likelihood" in member.tree.children for member in fit.members)
+    after = resampling_notes(fit) if known else ()
+    of_runs = imperfect_notes(fit)
+    return (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
+
+
+def _counting_notes(fit: Fit) -> tuple[Note, ...]:
+    runs = fit.runs
+    if runs is None:
+        return ()
+    laws = [member.law for member in fit.members if "params" in member.law.inputs]
+    return counting_notes(runs, laws[0], layout_checks(runs, laws[0])) if laws else ()

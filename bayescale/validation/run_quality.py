@@ -1,0 +1,342 @@
+"""Runs that are not what a law takes them for: flagged with their ids, never left out.
+
+A law is of finished, tuned runs that were measured one by one. The first checks look at the log
+alone; the others hold a fit beside its runs.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.cards import REPEATED, ModelCard, has_checkpoints
+from bayescale.errors import listed
+from bayescale.findings import Check
+from bayescale.noise import NumPy
+from bayescale.posterior import Fit, Posterior, quantiles
+from bayescale.runs import Note, Runs
+from bayescale.runs.log import SCALES
+
+COARSE = 1e-3
+"""Steps of the loss, as a share of it, from which on they bear on scatter of half a per cent."""
+
+FEW_VALUES = 0.8
+"""Share of distinct losses below which a log has levels in place of losses."""
+
+FEWEST_LOSSES = 10
+FEWEST_CHECKPOINTS = 4
+EVEN = 0.02
+"""Relative difference of increments of tokens that counts as none: rows logged at even steps."""
+
+RISEN = 0.1
+"""A loss above that of a run smaller in every scale by this share has diverged, or is another's."""
+
+ALIKE = ("family", "kept_fraction")
+"""Columns in which runs must agree for one to be the other's smaller sister."""
+
+BLOCK = 256  # rows held against all others at once: memory stays bounded in long logs
+
+FEWEST_STEPS = 1000
+FEWEST_TOKENS = 1e8
+"""Training as short as this is mostly warm-up: Kaplan et al. 2020 warmed up for 3,000 steps."""
+
+FAR_ABOVE = 0.05
+LACKING_FIT = 0.01
+"""Share of replicated logs that fit as badly, below which a law is said not to fit."""
+
+CODES = {
+    "loss_steps": "loss_steps",
+    "checkpoints": "checkpoints",
+    "schedules": "unfinished_schedules",
+    "divergence": "diverged",
+    "warm_up": "warm_up",
+    "seed_repeats": "lack_of_fit",
+    "above_law": "above_law",
+}
+"""The note that a failed check becomes."""
+
+_COUNTERS = re.compile(r"[-_ /.]*(step|iter|ckpt|checkpoint)s?[-_ ]*\d+[kmb]?$", re.IGNORECASE)
+
+
+def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Check, ...]:
+    """What the log shows of its own imperfections.
+
+    Parameters
+    ----------
+    runs : Runs
+    card : ModelCard, optional
+        Whose noise may state steps of the loss.
+
+    Returns
+    -------
+    tuple of Check
+        ``loss_steps``: whether losses look rounded without saying so; ``checkpoints``: rows that
+        look like checkpoints of one run, without a column ``run``; ``divergence``: losses above
+        those of smaller runs; ``warm_up``: runs of few steps, or of few tokens where the log
+        counts no steps; and ``schedules``, where a column says which were finished.
+    """
+    checks = (_loss_steps(runs, card), _checkpoints(runs), _divergence(runs), _warm_up(runs))
+    return (*checks, _schedules(runs)) if "schedule_complete" in runs else checks
+
+
+def run_checks(fit: Fit) -> tuple[Check, ...]:
+    """What a fit shows of its runs.
+
+    Parameters
+    ----------
+    fit : Posterior or Pool
+
+    Returns
+    -------
+    tuple of Check
+        For each law ``above_law``: surprising runs more than 5 % above it, where the fit holds
+        ``leave_one_out``; and ``seed_repeats``, where runs repeat: the scatter of runs alike in
+        every input beside the fitted one, and whether the law misses their means by more than
+        that scatter explains. For a pool the name is after the law's and a dot.
+
+    Notes
+    -----
+    The lack-of-fit F, mean square of the repeats' means about the law over that of repeats about
+    their means, is compared draw by draw with that of logs replicated from the same draw
+    (Gelman, Meng and Stern 1996). It is of the law as it stands, without drift.
+    """
+    checks = []
+    for member in fit.members:
+        found = [check for check in (_above_law(member), _seed_repeats(member)) if check]
+        prefix = "" if len(fit.members) == 1 else f"{member.name}."
+        checks += [check._replace(name=prefix + check.name) for check in found]
+    return tuple(checks)
+
+
+def imperfect_notes(fit: Fit) -> tuple[Note, ...]:
+    """The checks of log and fit that failed, as notes."""
+    if fit.runs is None:
+        return ()
+    checks = (*log_checks(fit.runs, fit.members[0].card), *run_checks(fit))
+    return notes_of(checks)
+
+
+def notes_of(checks: tuple[Check, ...]) -> tuple[Note, ...]:
+    """The checks that failed, as notes."""
+    failed = [check for check in checks if check.passed is False]
+    return tuple(
+        Note(CODES[name], f"{law}: {check.text}" if law else check.text)
+        for check in failed
+        for law, _, name in (check.name.rpartition("."),)
+    )
+
+
+# of the log
+
+
+def _loss_steps(runs: Runs, card: ModelCard | None) -> Check:
+    name = "loss_steps"
+    if "loss_step" in runs or (card is not None and card.noise.rounding is not None):
+        return Check(name, True, "the steps that losses are known to are stated")
+    loss = runs["loss"]
+    distinct, typical = np.unique(loss), float(np.median(loss))
+    if len(loss) >= FEWEST_LOSSES and len(distinct) < FEW_VALUES * len(loss):
+        step = float(np.median(np.diff(np.log(distinct)))) if len(distinct) > 1 else np.inf
+        found = f"{len(loss)} runs have {len(distinct)} values"
+    else:
+        decimals = next(d for d in range(17) if np.allclose(loss, loss.round(d), rtol=1e-9, atol=0))
+        step = 10.0**-decimals / typical
+        found = f"they have {decimals} decimals"
+    table = pd.DataFrame({"step": [step], "values": [len(distinct)]}, index=["log loss"])
+    if step < COARSE:
+        return Check(name, True, f"losses are finer than {COARSE:.1%} of their value", table)
+    text = (
+        f"losses look rounded: {found}, in steps of about {step:.2g} of the loss. Where runs "
+        "scatter by hardly more, say so: the step in nats in a column loss_step, or in the card's "
+        "[noise.rounding]"
+    )
+    return Check(name, False, text, table)
+
+
+def _checkpoints(runs: Runs) -> Check:
+    name = "checkpoints"
+    if "run" in runs:
+        n = len(np.unique(runs["run"]))
+        said = f"{len(runs)} rows are of {n} runs, as column run says"
+        return Check(name, True, said)
+    if "params" not in runs or "tokens" not in runs:
+        return Check(name, None, "without params and tokens, checkpoints cannot be told from runs")
+    frame, suspects = runs.frame, []
+    alike = [c for c in ("family", "params", "unique_tokens", "kept_fraction") if c in frame]
+    for _, group in frame.groupby(alike, sort=False, dropna=False):
+        if len(group) >= FEWEST_CHECKPOINTS and _of_one_run(group.sort_values("tokens")):
+            suspects.append(group)
+    if not suspects:
+        return Check(name, True, "no rows look like checkpoints of one run")
+    ids = [f"{group['run_id'].iloc[0]} to {group['run_id'].iloc[-1]}" for group in suspects]
+    rows = sum(map(len, suspects))
+    text = (
+        f"{rows} rows look like checkpoints of {len(suspects)} run"
+        f"{'' if len(suspects) == 1 else 's'} ({listed(ids)}): one size, with tokens in even "
+        "steps or ids that count steps. Name the column that says which run a row is of (--column "
+        "run=HEADER), so that they do not count as many; or keep finished runs only"
+    )
+    table = pd.DataFrame({"rows": [len(g) for g in suspects]}, index=ids)
+    return Check(name, False, text, table)
+
+
+def _of_one_run(group: pd.DataFrame) -> bool:
+    """Whether rows of one size, by tokens, look like one run logged as it went."""
+    tokens = group["tokens"].to_numpy()
+    stems = {_COUNTERS.sub("", run) for run in group["run_id"]}
+    if len(stems) == 1 and stems != set(group["run_id"]):
+        return True
+    if "schedule_complete" in group:
+        said = group["schedule_complete"].to_numpy()
+        return bool(said[-1] == "yes" and (said[:-1] == "no").all())
+    gaps = np.diff(tokens)
+    # evenly logged from the start on: budgets that someone chose double or follow a grid
+    return bool((gaps > 0).all() and np.ptp(gaps) <= EVEN * gaps.mean() and len(tokens) > 4)
+
+
+def _divergence(runs: Runs) -> Check:
+    scales = [c for c in SCALES if c in runs]
+    lowest = _lowest_of_smaller(runs, scales)
+    risen = runs["loss"] / lowest - 1
+    out = np.flatnonzero(risen > RISEN)
+    table = pd.DataFrame(
+        {"loss": runs["loss"][out], "smaller_run": lowest[out], "above": risen[out]},
+        index=runs["run_id"][out],
+    )
+    if not len(out):
+        text = f"no loss is more than {RISEN:.0%} above that of a run smaller in every scale"
+        return Check("divergence", True, text, table)
+    worst = out[np.argsort(-risen[out])]
+    text = (
+        f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
+        f"{' and '.join(scales)}: "
+        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. Look for "
+        "divergence, a wrong row or other data, and see what a fit without them says "
+        "(--exclude)"
+    )
+    return Check("divergence", False, text, table)
+
+
+def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
+    """Lowest loss among runs of the same kind that are no larger in any scale; else infinite."""
+    known = np.stack([runs[scale] for scale in scales], axis=1)
+    alike = [np.unique(runs[c], return_inverse=True)[1] for c in ALIKE if c in runs]
+    kinds = np.stack(alike, axis=1) if alike else np.zeros((len(runs), 1))
+    repeats = np.zeros(len(runs), dtype=bool)
+    if "unique_tokens" in runs:  # where data repeat, a larger run may well overfit
+        repeats = runs["tokens"] > REPEATED * runs["unique_tokens"]
+    lowest = np.full(len(runs), np.inf)
+    for first in range(0, len(runs), BLOCK):
+        these = slice(first, first + BLOCK)
+        smaller = (known <= known[these, None]).all(-1) & (kinds == kinds[these, None]).all(-1)
+        smaller[np.arange(len(smaller)), np.arange(len(runs))[these]] = False
+        smaller[repeats[these]] = False
+        lowest[these] = np.where(smaller, runs["loss"], np.inf).min(axis=1)
+    return lowest
+
+
+def _warm_up(runs: Runs) -> Check:
+    column, least = ("steps", FEWEST_STEPS) if "steps" in runs else ("tokens", FEWEST_TOKENS)
+    if column not in runs:
+        return Check("warm_up", None, "the log counts neither steps nor tokens")
+    short = np.flatnonzero(runs[column] < least)
+    if not len(short):
+        return Check("warm_up", True, f"every run had {least:,.0f} {column} or more")
+    text = (
+        f"{_count(short, 'run')} had fewer than {least:,.0f} {column}: "
+        f"{listed(f'{runs["run_id"][i]} ({runs[column][i]:.3g})' for i in short)}. Most of that is "
+        "warm-up, which lifts small runs above the law and bends its exponents: see what a fit "
+        "without them says (--exclude)"
+    )
+    table = pd.DataFrame({column: runs[column][short]}, index=runs["run_id"][short])
+    return Check("warm_up", False, text, table)
+
+
+def _schedules(runs: Runs) -> Check:
+    cut = np.flatnonzero(runs["schedule_complete"] == "no")
+    if not len(cut):
+        return Check("schedules", True, "every run finished its learning-rate schedule")
+    text = (
+        f"{_count(cut, 'run')} stopped before the end of the learning-rate schedule: "
+        f"{listed(runs['run_id'][cut])}. Their losses lie above what finished runs reach: leave "
+        "them out (--exclude schedule_complete=no), or take the law as a floor (card "
+        "chinchilla_floor)"
+    )
+    table = pd.DataFrame({"loss": runs["loss"][cut]}, index=runs["run_id"][cut])
+    return Check("schedules", False, text, table)
+
+
+def _count(found: np.ndarray, what: str) -> str:
+    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
+
+
+# of a fit
+
+
+def _above_law(posterior: Posterior) -> Check | None:
+    if posterior.runs is None or "leave_one_out" not in posterior.tree.children:
+        return None
+    loo = posterior.tree["leave_one_out"].to_dataset()
+    above = posterior.runs["loss"] / loo["expected"].values - 1
+    out = np.flatnonzero((loo["surprising"].values > 0) & (above > FAR_ABOVE))
+    if not len(out):
+        return Check("above_law", True, f"no surprising run lies {FAR_ABOVE:.0%} above the law")
+    ids = posterior.runs["run_id"]
+    worst = out[np.argsort(-above[out])]
+    text = (
+        f"{_count(out, 'run')} lie{'s' if len(out) == 1 else ''} far above the law: "
+        f"{listed(f'{ids[i]} ({above[i]:.0%} above)' for i in worst)}. Look for divergence, "
+        "unfinished schedules and untuned learning rates; if many runs are so, take the law as a "
+        "floor (card chinchilla_floor)"
+    )
+    table = pd.DataFrame({"above": above[out]}, index=ids[out])
+    return Check("above_law", False, text, table)
+
+
+def _seed_repeats(posterior: Posterior) -> Check | None:
+    runs = posterior.runs
+    if runs is None or "sigma" not in posterior.draws or has_checkpoints(runs):
+        return None
+    alike = [*posterior.inputs, *(["family"] if "family" in runs else [])]
+    index = runs.frame.groupby(alike, sort=False).ngroup().to_numpy()
+    n = np.bincount(index)
+    repeated = len(runs) - len(n)
+    if not repeated:
+        return None
+    log_loss = np.log(runs["loss"])
+    mean = np.bincount(index, log_loss) / n
+    pure = float(np.sqrt((((log_loss - mean[index]) ** 2).sum()) / repeated))
+    posterior = posterior.by_run()
+    log_mean = xr.ufuncs.log(posterior.loss_of_runs().transpose("chain", "draw", "run"))
+    drawn = log_mean + posterior.noise(log_mean, 8, posterior.run_inputs())
+    misfit = len(n) - len(posterior.law.coefficients)
+    sigma = quantiles(posterior.sigma(posterior.run_inputs()))
+    table = pd.DataFrame({"sd": [pure, sigma["median"]]}, index=["pure error", "fitted scatter"])
+    said = (
+        f"{len(runs)} runs at {len(n)} places: runs alike in every input scatter by {pure:.2%}, "
+        f"and {sigma['median']:.2%} ({sigma['lower']:.2%} to {sigma['upper']:.2%}) is the scale of "
+        "the fitted scatter"
+    )
+    if misfit < 1:
+        said += "; there are too few places to test the law"
+        return Check("seed_repeats", None, said, table)
+
+    def lack(values: np.ndarray) -> np.ndarray:
+        """F of lack of fit, by draw."""
+        off = values - log_mean.values
+        means = NumPy.sum_by(off, index) / n
+        about = off - means[..., index]
+        return (n * means**2).sum(-1) / misfit / ((about**2).sum(-1) / repeated)
+
+    share = float((lack(drawn.values) >= lack(log_loss + 0 * log_mean.values)).mean())
+    told = f"{said}; {share:.1%} of replicated logs lie as far off the law"
+    if share >= LACKING_FIT:
+        return Check("seed_repeats", True, told, table)
+    return Check(
+        "seed_repeats",
+        False,
+        f"{told}: the law does not fit the means of repeats within their scatter. Take another "
+        "law or pool several, and look which places are off",
+        table,
+    )

@@ -1,0 +1,254 @@
+"""The explorer as it is served: to its own page alone, and what a real browser makes of it."""
+
+import base64
+import http.client
+import os
+import socket
+import stat
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.browser import Browser
+from support.contrast import contrast
+from support.explored import HOSTILE, chinchilla, of_families, served
+
+KNOBS = (
+    "Compute budget (FLOP)", "Tolerance", "Target loss (nats/token)", "Tokens available",
+    "Tokens to be served", "Family",
+)  # fmt: skip
+ASKED = {"flops": "5.76e23", "target": "1.95", "family": HOSTILE}
+DESK, PHONE = 1400, 390
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(of_families(), tmp_path_factory.mktemp("served")) as url:
+        yield url
+
+
+# to whom
+
+
+@contextmanager
+def answer_to(address: str, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
+    """The answer to a request with these headers."""
+    place = urllib.parse.urlsplit(address)
+    assert place.port is not None
+    connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=10)
+    connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    with closing(connection), connection.getresponse() as answer:
+        yield answer
+
+
+def answered(address: str, path: str, **headers: str) -> tuple[int, str]:
+    with answer_to(address, path, **headers) as answer:
+        return answer.status, answer.read().decode()
+
+
+@contextmanager
+def handshake(address: str, **headers: str) -> Iterator[int]:
+    """The status of the answer to one who would open the page's WebSocket, which stays open."""
+    upgrade = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": base64.b64encode(os.urandom(16)).decode(),
+    }  # fmt: skip
+    with answer_to(address, "/_stcore/stream", **upgrade, **headers) as answer:
+        yield answer.status
+
+
+def test_it_is_served_to_this_computer_only(address: str) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", int(address.rpartition(":")[2])), timeout=2)
+
+
+@pytest.mark.parametrize("path", ["/", "/_stcore/health", "/_stcore/host-config"])
+def test_a_name_that_another_site_points_here_is_refused(address: str, path: str) -> None:
+    port = address.rpartition(":")[2]
+    for own in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        assert answered(address, path, Host=own)[0] == 200
+    for foreign in (f"example.com:{port}", "example.com", "127.0.0.1.example.com", "0.0.0.0", ""):
+        assert answered(address, path, Host=foreign) == (400, "Invalid host header")
+
+
+def test_a_page_of_another_origin_is_refused(address: str) -> None:
+    port = address.rpartition(":")[2]
+    for own in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        with handshake(address, Host=own, Origin=f"http://{own}") as status:
+            assert status == 101
+    foreign = ("http://example.com", "http://localhost:3000", f"https://127.0.0.1:{port}", "null")
+    for origin in foreign:
+        with handshake(address, Origin=origin) as status:
+            assert status == 403
+        told = (403, "Asked by a page of another origin")
+        assert answered(address, "/_stcore/health", Origin=origin) == told
+    rebound = f"example.com:{port}"
+    with handshake(address, Host=rebound, Origin=f"http://{rebound}") as status:
+        assert status == 400
+
+
+def test_it_opens_a_browser_and_ends_when_interrupted(tmp_path: Path) -> None:
+    script, seen = tmp_path / "browser", tmp_path / "seen"
+    script.write_text(f'#!/bin/sh\necho "$1" > "{seen}.new" && mv "{seen}.new" "{seen}"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    with (
+        ExitStack() as after,
+        served(chinchilla(), tmp_path, "--browser", BROWSER=str(script)) as url,
+    ):
+        for _ in range(100):
+            if seen.exists():
+                break
+            time.sleep(0.05)
+        assert seen.read_text().strip() == url
+        # a page is still open when it is interrupted
+        assert after.enter_context(handshake(url, Origin=url)) == 101
+
+
+# in a real browser
+
+FIGURES = "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')]"
+VALUES = "[...document.querySelectorAll('[data-testid=stMetricValue]')].map(v => v.innerText)"
+DRAWN = (
+    f"{FIGURES}.filter(f => f.querySelector('svg, canvas')).length == 2 && {VALUES}.length == 6"
+    " && !document.querySelector('[data-testid=stStatusWidget], [data-stale=true]')"
+)
+FOCUSED = "document.activeElement.ariaLabel || document.activeElement.innerText"
+
+
+@pytest.fixture(scope="module")
+def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture
+def browser(one_browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A tab in which nothing goes wrong and nothing but the page is asked for."""
+    address = request.getfixturevalue("address")  # not served where there is no browser
+    one_browser.new_tab()
+    one_browser.events.clear()
+    yield one_browser
+    assert one_browser.complaints() == []
+    outside = [url for url in one_browser.requests() if not url.startswith(address)]
+    assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
+
+
+def shown(browser: Browser, url: str, **window: Any) -> list[str]:
+    """The numbers of a page, once it is drawn."""
+    browser.open(url, **{"width": DESK, **window})
+    browser.wait(DRAWN)
+    return browser.find(VALUES)
+
+
+def tab_to(browser: Browser, name: str) -> None:
+    """Press Tab until what has this name has the focus."""
+    passed = []
+    while (at := browser.find(FOCUSED)) != name:
+        passed.append(at)
+        assert len(passed) < 40, f"Tab does not reach {name}, only {passed}"
+        browser.press("Tab")
+
+
+def assert_seen(browser: Browser, knob: str) -> None:
+    """The knob that has the focus, and a label of its name, lie within the window."""
+    label = f"[...document.querySelectorAll('label')].find(l => l.innerText == '{knob}')"
+    for element in ("document.activeElement", label):
+        place = browser.find(f"{element}.getBoundingClientRect().toJSON()")
+        assert place["width"] > 0
+        assert place["left"] >= 0
+        assert browser.find("innerWidth") >= place["right"]
+
+
+def test_a_knob_that_is_written_in_changes_numbers_and_address(
+    address: str, browser: Browser
+) -> None:
+    before = shown(browser, f"{address}/?flops=5.76e23")
+    assert before[2] == "\N{EM DASH}"
+    for knob, text, part in (
+        (KNOBS[0], "1e24", "flops=1e24"),
+        (KNOBS[1], "0.5%", "tolerance=0.5%25"),
+        (KNOBS[2], "1.9", "target=1.9"),
+        (KNOBS[3], "300B", "max_tokens=300B"),
+        (KNOBS[4], "2T", "inference_tokens=2T"),
+    ):
+        told = browser.find("document.querySelector('main, [data-testid=stMain]').innerText")
+        tab_to(browser, knob)
+        assert_seen(browser, knob)
+        browser.write(text)
+        browser.press("Enter")
+        browser.wait(f"location.search.includes('{part}')")
+        browser.wait(f"{DRAWN} && document.querySelector('[data-testid=stMain]').innerText != "
+                     f"{told!r}")  # fmt: skip
+    after = browser.find(VALUES)
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    assert after[4] == "300B"
+    url = browser.find("location.href")
+    browser.new_tab()
+    assert shown(browser, url) == after
+
+
+def test_a_family_is_chosen_by_keys(address: str, browser: Browser) -> None:
+    before = shown(browser, f"{address}/?flops=5.76e23&family=a")
+    tab_to(browser, KNOBS[5])
+    browser.press("ArrowDown")
+    browser.wait("document.querySelectorAll('[role=option]').length == 3")
+    browser.press("ArrowDown")
+    browser.press("Enter")
+    browser.wait(f"location.search.includes('{urllib.parse.quote_plus(HOSTILE)}')")
+    browser.wait(f"{DRAWN} && {VALUES}[0] != '{before[0]}'")
+    assert "for <b>:" in browser.find("document.body.innerText")
+    assert browser.find("document.querySelectorAll('a[href*=example]').length") == 0
+
+
+@pytest.mark.parametrize(("width", "dark"), [(DESK, False), (PHONE, True)])
+def test_all_is_seen_and_named(address: str, browser: Browser, width: int, dark: bool) -> None:
+    numbers = shown(browser, f"{address}/?{urllib.parse.urlencode(ASKED)}", width=width, dark=dark)
+    assert "NaN" not in " ".join(numbers)
+    assert browser.find("document.documentElement.scrollWidth <= innerWidth")
+    told = browser.find(f"{FIGURES}.map(f => f.getAttribute('aria-label'))")
+    assert [text.split(" against")[0] for text in told] == ["Regret", "Loss"]
+    plots = "[...document.querySelectorAll('.role-frame.root > g > .background')]"
+    sizes = browser.find(f"{plots}.map(p => [p.getBBox().width, p.getBBox().height])")
+    assert len(sizes) == 2
+    assert min(min(size) for size in sizes) > 200
+    text, page = (
+        browser.find(
+            f"getComputedStyle(document.querySelector('{where}')).{what}.match(/[0-9.]+/g)"
+            ".slice(0, 3).reduce((sum, x) => sum + Number(x), 0) / 765"
+        )
+        for where, what in (("h1", "color"), ("[data-testid=stApp]", "backgroundColor"))
+    )
+    assert (text - page > 0.6) if dark else (page - text > 0.6)
+    letters = browser.find(
+        "[...document.querySelectorAll('.role-frame.root .mark-text text')]"
+        ".map(t => getComputedStyle(t).fill.match(/[0-9.]+/g).slice(0, 3).map(Number))"
+    )
+    ground = browser.find(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        ".match(/[0-9.]+/g).slice(0, 3).map(Number)"
+    )
+    assert len(letters) > 10
+    assert min(contrast(letter, ground) for letter in letters) >= 4.5  # WCAG 2 AA
+    nameless = [
+        node["role"]["value"]
+        for node in browser.call("Accessibility.getFullAXTree")["nodes"]
+        if not node["ignored"]
+        and node["role"]["value"] in ("textbox", "combobox", "button", "link", "img")
+        and not node.get("name", {}).get("value")
+    ]
+    assert nameless == []
+
+
+def test_on_a_phone_knobs_unfold_and_are_reached_by_keys(address: str, browser: Browser) -> None:
+    shown(browser, f"{address}/?flops=5.76e23", width=PHONE)
+    tab_to(browser, "Expand sidebar")
+    browser.press("Enter")
+    browser.wait("document.querySelector('[data-testid=stSidebar]').offsetWidth > 100")
+    time.sleep(0.5)  # it slides in
+    for knob in KNOBS:
+        tab_to(browser, knob)
+        assert_seen(browser, knob)

@@ -1,0 +1,178 @@
+"""The commands backtest, compare and trust: keys, exit codes, and every bad input."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.refits import SIGMA, TRUTH, built, power_law_log
+
+from bayescale.cards import load_card
+from bayescale.posterior import open_posterior, save
+from bayescale.runs import Runs
+
+LAWS = ("--law", "kaplan_compute", "--law", "henighan_compute")
+HERE = ("--workers", 1)
+
+
+@pytest.fixture
+def log(cerebras: Runs, tmp_path: Path) -> Path:
+    path = tmp_path / "runs.csv"
+    columns = ["run_id", "params", "tokens", "flops", "loss"]
+    cerebras.to_frame()[columns].to_csv(path, index=False)
+    return path
+
+
+def test_backtest_holds_its_promised_keys_and_prints_a_table(bayescale, log: Path) -> None:
+    ran = bayescale("backtest", log, *LAWS, *HERE, "--json")
+    assert ran.code == 0
+    keys = {"law", "cutoff_flops", "ratio", "n_train", "n_test"}
+    keys |= {"rmsle", "crps", "lpd", "coverage50", "coverage90"}
+    assert all(keys <= set(row) for row in ran.json["rows"])
+    assert set(ran.json["summary"]) == {"kaplan_compute", "henighan_compute", "pool"}
+    assert [row["n"] for row in ran.json["summary"]["pool"]] == [2, 1, 3]
+    assert ran.json["cutoffs"] == [1.1e21, 6.3e21]
+    text = bayescale("backtest", log, "--law", "kaplan_compute", "--cutoff", "1.1e21", *HERE).out
+    assert "2 forecasts of larger runs from the smaller ones, at 1 cutoff in flops" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_compare_tells_weights_and_how_little_they_mean(bayescale, log: Path) -> None:
+    ran = bayescale("compare", log, *LAWS, *HERE, "--json")
+    assert ran.code == 0
+    assert sum(ran.json["weights"].values()) == pytest.approx(1)
+    assert sum(ran.json["weights_loo"].values()) == pytest.approx(1)
+    keys = {"law", "lpd", "rmsle", "coverage50", "coverage90", "elpd_loo", "se", "weight"}
+    assert all(keys | {"weight_loo"} <= set(row) for row in ran.json["rows"])
+    codes = [note["code"] for note in ran.json["warnings"]]
+    assert codes[0] == "few_held_out"
+    assert "keep_equal_weights" in codes
+
+
+def test_trust_backtests_once_and_answers_at_once_afterwards(
+    bayescale, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "fit.nc"
+    assert bayescale("fit", log, "--law", "kaplan_compute", "-o", out).code == 0
+    ran = bayescale("trust", out, *HERE, "--json")
+    assert ran.code == 0
+    keys = {"horizon_flops", "horizon_ratio", "tested_ratio", "limited_by", "checks"}
+    assert keys <= set(ran.json)
+    assert ran.json["tested_ratio"] == pytest.approx(2.3e22 / 1.1e21)
+    assert all({"name", "passed", "text"} <= set(check) for check in ran.json["checks"])
+    kept = open_posterior(out)
+    assert kept.record["backtest"]["bins"] == ran.json["bins"]
+    assert len(kept.tree["posterior"]["draw"]) == 1000
+
+    def never(*a: object) -> None:
+        raise AssertionError("a refit was made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bayescale.inference.fit.refit", never)
+        again = bayescale("trust", out, "--tolerance", 0.001, *HERE, "--json")
+        text = bayescale("trust", out, *HERE).out
+    assert again.code == 0
+    assert again.json["horizon_ratio"] < ran.json["horizon_ratio"]
+    assert again.json["bins"] == ran.json["bins"]
+    assert "A break in the law outside the runs cannot be excluded." in text
+    anew = bayescale("trust", out, "--cutoff", "6.3e21", *HERE, "--json").json
+    assert sum(item["n"] for item in anew["bins"]) == 1
+
+
+def test_a_fit_that_missed_its_gate_is_refused_or_marked(bayescale, tmp_path: Path) -> None:
+    runs = power_law_log([0.0] * 8)
+    values = TRUTH | {"sigma": SIGMA}
+    bad = built(load_card("kaplan_compute"), runs, values, passed=False)
+    bins = {"bins": [], "laws": ["kaplan_compute"], "cutoffs": [], "n": 0, "refits": 1}
+    bins |= {"unconverged": 0, "missing": [], "runs_sha256": runs.digest}
+    path = save(replace(bad, record={**bad.record, "backtest": bins}), tmp_path / "bad.nc")
+    refused = bayescale("trust", path)
+    assert refused.code == 2
+    assert refused.out == ""
+    assert "failed its convergence gate" in refused.err
+    allowed = bayescale("trust", path, "--allow-unconverged", "--json")
+    assert allowed.code == 3
+    assert allowed.json["checks"][0]["passed"] is False
+
+
+# bad input
+
+
+def test_bad_input_ends_with_its_message_and_code_2(
+    bayescale, log: Path, fit_file: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few.csv"
+    pd.read_csv(log).head(5).to_csv(few, index=False)
+    one = "--law", "kaplan_compute"
+    cases = [
+        (
+            ("backtest", few, *one),
+            "few.csv cannot be backtested: its 5 runs have 5 sizes in flops, and holding out the "
+            "largest must leave at least 5 runs to fit, of two sizes of flops: add runs",
+        ),
+        (
+            ("backtest", log, *one, "--cutoff", "1e25", "--cutoff", "1e18"),
+            "runs.csv cannot be backtested so:\n"
+            "  - cutoff 1e+18 leaves 0 of 7 runs to fit, and 5 are needed\n"
+            "  - cutoff 1e+25 leaves no larger run to forecast: the largest is 2.3e+22",
+        ),
+        (
+            ("backtest", log, *one, "--cutoff", "big"),
+            "--cutoff is 'big', which is not a size: write a number, with K, M, B or T after it "
+            "if you like, for example 70B, 1.4T or 5.76e23",
+        ),
+        (
+            ("backtest", log, *one, "--law", "kaplan"),
+            "laws of different inputs cannot be compared or pooled: kaplan_compute is of flops; "
+            "kaplan is of params and tokens. Choose laws of the same inputs",
+        ),
+        (
+            ("compare", log, *one),
+            "a comparison needs two laws or more, and kaplan_compute is given: add another with "
+            "--law NAME",
+        ),
+        (
+            ("trust", fit_file, "--tolerance", "0"),
+            "tolerance is 0, but must lie between 0 and 1: a share of the loss, such as 0.02 for "
+            "2 %",
+        ),
+        (
+            ("trust", tmp_path / "no.nc"),
+            f"posterior file '{tmp_path / 'no.nc'}' does not exist",
+        ),
+    ]
+    for arguments, message in cases:
+        ran = bayescale(*arguments, *HERE)
+        assert (ran.code, ran.out) == (2, ""), arguments
+        assert ran.err == f"error: {message}\n"
+
+
+def test_trust_asks_before_the_backtest_whether_it_can_keep_it(
+    bayescale, fit_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fit.nc"
+    path.write_bytes(fit_file.read_bytes())
+    before = path.read_bytes()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != tmp_path and real(p, mode))
+    ran = bayescale("trust", path, *HERE)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (f"error: folder '{tmp_path}' cannot be written to: write elsewhere\n")
+    assert path.read_bytes() == before
+
+
+def test_a_worker_that_is_lost_is_told_with_what_was_kept(
+    bayescale, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support.refits import failing
+
+    monkeypatch.setattr("bayescale.inference.fit.refit", failing)
+    ran = bayescale("backtest", log, "--law", "kaplan_compute", *HERE, "--json")
+    assert ran.code == 0
+    (missing,) = ran.json["missing"]
+    assert missing == {
+        "law": "kaplan_compute", "cutoff": 6.3e21, "why": "ValueError: no minimum",
+    }  # fmt: skip
+    assert np.isfinite(ran.json["rows"][0]["lpd"])

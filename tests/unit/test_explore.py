@@ -1,0 +1,335 @@
+"""The explorer: views in addresses, every number as its command prints it, and bad input told."""
+
+import json
+import re
+import shlex
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+from support.explored import (
+    HOSTILE,
+    chinchilla,
+    downstream,
+    of_families,
+    of_params,
+    pool,
+    with_backtest,
+)
+from support.published import ONE, SPREAD
+
+from bayescale import explore as room
+from bayescale.errors import UnconvergedError
+from bayescale.explore import answers, charts, page
+from bayescale.explore.answers import View, answer, first_texts, read_view, to_query, written
+from bayescale.posterior import Fit, save
+
+# views and addresses
+
+SIZES = st.floats(1e-3, 1e30)
+
+
+@given(
+    st.builds(
+        View,
+        size=SIZES,
+        tolerance=st.floats(1e-6, 0.999),
+        target=st.none() | st.floats(1e-3, 1e3),
+        max_tokens=st.none() | SIZES,
+        inference_tokens=st.none() | SIZES,
+        family=st.sampled_from([None, "a", HOSTILE]),
+    )
+)
+def test_a_view_comes_back_from_its_address(view: View) -> None:
+    assert read_view(to_query(view, FAMILIES), FAMILIES) == (view, {})
+
+
+FAMILIES = of_families()
+
+
+def test_sizes_are_written_as_people_write_them() -> None:
+    assert [written(x) for x in (70e9, 1.4e12, 5.76e23, 2.2)] == ["70B", "1.4T", "5.76e23", "2.2"]
+    assert written(1.23456789e12) == "1234567890000.0"
+    view = View(5.76e23, target=1.95, max_tokens=1.4e12, family="a")
+    assert to_query(view, FAMILIES) == {
+        "flops": "5.76e23", "tolerance": "0.02", "target": "1.95", "max_tokens": "1.4T",
+        "family": "a",
+    }  # fmt: skip
+
+
+def test_the_first_view_is_ten_times_the_largest_run() -> None:
+    texts = first_texts(FAMILIES)
+    assert texts == {
+        "flops": "1.97e23", "tolerance": "2%", "target": "", "max_tokens": "",
+        "inference_tokens": "", "family": "",
+    }  # fmt: skip
+    assert read_view(texts, FAMILIES)[0] == View(1.97e23)
+    assert first_texts(downstream()) == {"lm_loss": "2.56", "tolerance": "2%", "target": ""}
+    view, problems = read_view(first_texts(SPREAD), SPREAD)
+    assert view is None
+    assert problems == {"flops": "Compute budget (FLOP) is empty: write for example 5.76e23"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "flops", "many",
+            "Compute budget (FLOP) is 'many', which is not a size: write a number, with K, M, B or "
+            "T after it if you like, for example 70B, 1.4T or 5.76e23",
+        ),
+        ("flops", "", "Compute budget (FLOP) is empty: write for example 5.76e23"),
+        ("max_tokens", "0", "Tokens available is '0', but it must be finite and greater than zero"),
+        (
+            "tolerance", "200%",
+            "Tolerance is '200%', but must lie between 0 and 1, or 0% and 100%",
+        ),
+        (
+            "tolerance", "tight",
+            "Tolerance is 'tight', which is not a number: write a share of the loss, 2% or 0.02",
+        ),
+        ("target", "nan", "Target loss is 'nan', but must be finite and above zero"),
+        ("family", "c", f"family 'c' is not among those of this fit: a, {HOSTILE}"),
+    ],
+)  # fmt: skip
+def test_bad_texts_are_told_and_nothing_is_guessed(name: str, text: str, message: str) -> None:
+    view, problems = read_view(first_texts(FAMILIES) | {name: text}, FAMILIES)
+    assert view is None
+    assert problems == {name: message}
+
+
+# answers
+
+
+@pytest.mark.parametrize("name", ["one law", "families", "pool"])
+def test_every_number_is_what_its_command_prints(bayescale, name: str, tmp_path: Path) -> None:
+    fit: Fit = {"one law": chinchilla, "families": of_families, "pool": pool}[name]()
+    file = save(fit, tmp_path / "fit.nc")
+    view = View(
+        5.76e23, tolerance=0.03, target=1.95, max_tokens=1e12, inference_tokens=2e12,
+        family="a" if fit.families else None,
+    )  # fmt: skip
+    found = answer(fit, view)
+    assert found.allocation is not None
+    for said in answers.commands(fit, found, str(file)):
+        _, command, *words = shlex.split(said)
+        ran = bayescale(command, *words, "--json").json
+        mine = {"allocate": found.allocation, "forecast": found.forecast}[command].to_json()
+        if command == "allocate":
+            mine.pop("options")  # the figure's
+        here, there = leaves(mine), leaves({k: ran[k] for k in mine})
+        assert set(here) == set(there)
+        for at, value in here.items():
+            number = isinstance(value, float)
+            assert value == (pytest.approx(there[at], rel=1e-9) if number else there[at]), at
+
+
+def leaves(value: Any, at: str = "") -> dict[str, Any]:
+    """Numbers and texts of an answer by where they stand, undefined ones as the command line's."""
+    if isinstance(value, dict):
+        return {k: v for name, x in value.items() for k, v in leaves(x, f"{at}/{name}").items()}
+    if isinstance(value, list | tuple):
+        return {k: v for i, x in enumerate(value) for k, v in leaves(x, f"{at}/{i}").items()}
+    return {at: value}
+
+
+def test_one_scale_has_nothing_to_split() -> None:
+    for fit, value in ((of_params(), 70e9), (downstream(), 2.5)):
+        found = answer(fit, View(value))
+        assert found.allocation is None
+        assert found.splits is None
+        assert found.run[answers.scale_of(fit)] == value
+        spec = charts.loss_chart(fit, found)
+        assert spec["description"] == charts.loss_told(fit, found)
+        json.dumps(spec, allow_nan=False)
+
+
+def test_figures_hold_what_the_tables_hold() -> None:
+    fit = with_backtest(chinchilla())
+    found = answer(fit, View(5.76e23, tolerance=0.2, target=1.95))
+    assert found.allocation is not None
+    spec = charts.splits_chart(found)
+    json.dumps(spec, allow_nan=False)
+    line = _layer(spec, "expected regret")
+    options = found.allocation.options
+    assert options is not None
+    assert [row["regret_mean"] for row in line] == pytest.approx(
+        options.regret.mean(("chain", "draw")).values[::-1]
+    )
+    choice = found.allocation.choice.points["params"].iloc[0]
+    assert _layer(spec, "choice: least expected loss")[0]["choice_params"] == choice
+    assert min(row["params"] for row in line) < choice < max(row["params"] for row in line)
+    spec = charts.loss_chart(fit, found)
+    json.dumps(spec, allow_nan=False)
+    assert found.trust is not None
+    assert found.trust.horizon_ratio == pytest.approx(4.0)
+    (mark,) = _layer(spec, "dashed line: trust horizon, 4 times it")
+    assert mark["horizon"] == pytest.approx(4 * found.trust.largest)
+    assert len(_layer(spec, "points: runs fitted")) == 12
+    assert _layer(spec, "target, 1.95") == [{"target": 1.95}]
+    assert "Trusted up to 4 times that." in spec["description"]
+    assert (
+        "not trusted beyond"
+        in charts.loss_told(chinchilla(), answer(chinchilla(), View(1e24))).lower()
+    )
+
+
+def _layer(spec: dict[str, Any], label: str) -> list[dict[str, float]]:
+    return next(
+        layer["data"]["values"]
+        for layer in spec["layer"]
+        if layer["encoding"]["color"]["datum"] == label
+    )
+
+
+def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path) -> None:
+    fit = chinchilla(passed=False)
+    with pytest.raises(UnconvergedError, match="--allow-unconverged"):
+        answer(fit, View(1e24))
+    assert answer(fit, View(1e24), allow_unconverged=True).run["loss_median"] > 0
+    ran = bayescale("explore", save(fit, tmp_path / "fit.nc"), "--no-browser")
+    assert ran.code == 2
+    assert "failed its convergence gate" in ran.err
+
+
+# the page
+
+
+@contextmanager
+def opened(monkeypatch: pytest.MonkeyPatch, file: Path, *more: str) -> Iterator[AppTest]:
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", ["page.py", str(file), *more])
+        yield AppTest.from_file(page.__file__, default_timeout=60)
+
+
+def address_of(app: AppTest) -> dict[str, str]:
+    each = app.query_params.items()  # in lists, until the page has set them
+    return {name: value if isinstance(value, str) else value[0] for name, value in each}
+
+
+def numbers(app: AppTest) -> dict[str, str]:
+    assert not app.exception
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_knobs_change_the_numbers_and_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with opened(monkeypatch, save(pool(), tmp_path / "fit.nc")) as app:
+        first = numbers(app.run())
+        assert address_of(app) == {"flops": "1.97e23", "tolerance": "2%"}
+        assert first["Chance below target"] == "\N{EM DASH}"
+        assert len(app.table[0].value) == 2
+        app.text_input("flops").set_value("5.76e23").run()
+        app.text_input("target").set_value("1.95").run()
+        second = numbers(app)
+        assert second["Mean of runs (nats/token)"] < first["Mean of runs (nats/token)"]
+        assert second["Chance below 1.95"].endswith("%")
+        app.text_input("inference_tokens").set_value("10T").run()
+        assert float(numbers(app)["Tokens per param"]) > float(second["Tokens per param"])
+        address = address_of(app)
+        assert address == {
+            "flops": "5.76e23", "tolerance": "2%", "target": "1.95", "inference_tokens": "10T"
+        }  # fmt: skip
+        shared = AppTest.from_file(page.__file__, default_timeout=60)
+        for name, value in address.items():
+            shared.query_params[name] = value
+        assert numbers(shared.run()) == numbers(app)
+        shared.query_params["flops"] = "1e24"  # as the browser's back button does
+        assert numbers(shared.run()) != numbers(app)
+        assert shared.text_input("flops").value == "1e24"
+
+
+def test_bad_input_is_told_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with opened(monkeypatch, save(chinchilla(), tmp_path / "fit.nc")) as app:
+        app.query_params["nonsense"] = "<b>"
+        app.query_params["flops"] = "1e400"
+        app.run()
+        assert numbers(app) == {}
+        (told,) = app.sidebar.error
+        assert told.value == page.plain(
+            "Compute budget (FLOP) is '1e400', but it must be finite and greater than zero"
+        )
+        assert page.plain("The address also asks for nonsense") in app.warning[0].value
+        app.text_input("flops").set_value("1e24").run()
+        assert numbers(app)
+        assert not app.error
+
+
+def test_names_are_text_and_not_markup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with opened(monkeypatch, save(FAMILIES, tmp_path / "fit.nc")) as app:
+        app.query_params["family"] = "<i>gone</i>"
+        app.run()
+        assert page.plain("family '<i>gone</i>' is not among") in app.sidebar.error[0].value
+        app.selectbox("family").set_value(HOSTILE).run()
+        assert numbers(app)
+        where = next(m.value for m in app.markdown if "least expected loss" in m.value)
+        assert where.endswith(page.plain(f"for {HOSTILE}"))
+        assert re.findall(r"(?<!\\)[<>:!()\[\]$_]", where) == []
+        assert not any(getattr(m, "allow_html", False) for m in app.markdown)
+
+
+def test_an_unconverged_fit_says_so_at_the_top(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = save(chinchilla(passed=False), tmp_path / "fit.nc")
+    with opened(monkeypatch, file) as app:
+        assert page.plain("failed its convergence gate") in app.run().error[0].value
+        assert numbers(app) == {}
+    with opened(monkeypatch, file, "--allow-unconverged") as app:
+        assert app.run().error[0].value.startswith("Not to be trusted")
+        assert numbers(app)
+
+
+@pytest.mark.parametrize("name", ["one draw", "downstream"])
+def test_laws_of_every_kind_have_a_page(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fit = {"one draw": ONE, "downstream": downstream()}[name]
+    with opened(monkeypatch, save(fit, tmp_path / "fit.nc")) as app:
+        app.run()
+        if name == "one draw":
+            assert numbers(app) == {}
+            app.text_input("flops").set_value("5.76e23").run()
+            assert numbers(app)["Params"] == "72.2B"
+        else:
+            assert "Params" not in numbers(app)
+            assert "Mean of runs (error)" in numbers(app) or len(numbers(app)) == 3
+
+
+# starting it
+
+
+def test_what_is_missing_is_named(
+    bayescale, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(room, "find_spec", lambda name: None)
+    ran = bayescale("explore", save(chinchilla(), tmp_path / "fit.nc"))
+    assert ran.code == 2
+    assert ran.err == (
+        "error: the explorer needs Streamlit, which is not installed: python -m pip install "
+        "streamlit\n"
+    )
+
+
+def test_a_busy_port_is_told(bayescale, tmp_path: Path) -> None:
+    file = save(chinchilla(), tmp_path / "fit.nc")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ran = bayescale("explore", file, "--no-browser", "--port", port)
+    assert ran.code == 2
+    assert ran.err == (
+        f"error: port {port} cannot be listened on (Address already in use): give another with "
+        "--port, or end what uses it\n"
+    )
+    ran = bayescale("explore", file, "--port", 70000)
+    assert ran.err == "error: port is 70000, but must lie between 1 and 65535\n"
+    assert bayescale("explore", tmp_path / "none.nc").code == 2

@@ -1,0 +1,335 @@
+"""The trust horizon and verdicts, on posteriors and bins whose answer is known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from support.refits import SIGMA, TRUTH, built, even_normal, known, power_law_log, too_sure
+
+import bayescale
+from bayescale.cards import load_card
+from bayescale.errors import PosteriorError, TrustError, UnconvergedError
+from bayescale.posterior import Pool, Posterior, open_posterior, point, save
+from bayescale.runs import Runs, read_runs
+from bayescale.tasks import Serial
+from bayescale.validation.backtest import Backtest, backtest
+from bayescale.validation.horizon import bins, keep, record_of, trust
+from bayescale.verdict import BREAK, STATES, reach, size_scale, sizes, verdict
+
+CARD = load_card("kaplan_compute")
+LOG = power_law_log([0.0] * 8)
+LARGEST = float(LOG["flops"].max())
+SLOPE_SD = 0.02 / (1.6449 * np.log(10))
+
+
+def fanning(at_ten: float = 0.02, shift: float = 0.0, law: str = "kaplan_compute") -> Posterior:
+    """Known at the largest run; at r times, half its 90 % interval is at_ten * log10(r)."""
+    slope = even_normal(0.05 + shift, SLOPE_SD * at_ten / 0.02)
+    floor = {"E": 1e-12} if law == "henighan_compute" else {}
+    values = floor | {"C_c": LARGEST, "alpha_C": slope, "sigma": SIGMA}
+    return built(load_card(law), LOG, values)
+
+
+def bin_of(lower: float, covered: int = 9, n: int = 10, largest: float | None = None) -> dict:
+    share = {"n": n, "n_covered": covered, "n_cutoffs": 2, "coverage90": covered / n}
+    return {"lower": lower, "upper": 2 * lower, "largest": largest or 2 * lower} | share
+
+
+def record(*bins_: dict, laws: tuple[str, ...] = ("kaplan_compute",)) -> dict:
+    return {
+        "bins": list(bins_),
+        "laws": list(laws),
+        "cutoffs": [1e20, 2e20, 4e20],
+        "n": 40,
+        "refits": 3,
+        "unconverged": 0,
+        "missing": [],
+        "runs_sha256": LOG.digest,
+    }
+
+
+WELL = [bin_of(1), bin_of(2), bin_of(4), bin_of(8), bin_of(16), bin_of(32, largest=40)]
+
+
+# how far bins reach
+
+
+@pytest.mark.parametrize(
+    ("bins_", "covered", "tested", "failed_at"),
+    [
+        ([], 1, 1, None),
+        (WELL, 40, 40, None),
+        ([bin_of(1), bin_of(2, largest=3)], 3, 3, None),
+        ([bin_of(1), bin_of(2, covered=8)], 4, 4, None),  # exactly 80 %
+        ([bin_of(1), bin_of(2, covered=7), bin_of(4)], 2, 8, 2),
+        ([bin_of(1, covered=7), bin_of(2)], 1, 4, 1),
+        ([bin_of(4), bin_of(8)], 16, 16, None),  # runs that grow fourfold a step
+        ([bin_of(8)], 1, 16, None),
+        ([bin_of(1), bin_of(16)], 2, 32, None),
+        ([bin_of(1), bin_of(8), bin_of(128, covered=0)], 16, 256, None),
+    ],
+)
+def test_bins_reach_as_far_as_they_pass_without_a_gap(
+    bins_: list, covered: float, tested: float, failed_at: float | None
+) -> None:
+    to = reach(bins_)
+    assert (to.covered, to.tested) == (covered, tested)
+    assert (to.failed or {}).get("lower") == failed_at
+
+
+def test_bins_average_over_cutoffs() -> None:
+    """At 4 times: two of three covered at one cutoff and the only one at another: 5/6."""
+    frame = pd.DataFrame(
+        {
+            "law": "a",
+            "cutoff": [1.0, 1, 1, 2, 2],
+            "ratio": [4.0, 3.9, 2.01, 4.0, 4.01],
+            "covered90": [True, True, False, True, False],
+        }
+    )
+    made = Backtest(("a",), (1.0,), "flops", (1.0, 2.0), frame, (), {}, LOG, 0)
+    first, second = bins(made)
+    assert first == {
+        "lower": 2.0, "upper": 4.0, "n": 4, "n_covered": 3, "n_cutoffs": 2,
+        "coverage90": pytest.approx(5 / 6), "largest": 4.0,
+    }  # fmt: skip
+    assert (second["lower"], second["n"], second["coverage90"]) == (4.0, 1, 0.0)
+    frame["ratio"] = 1.02
+    assert [item["lower"] for item in bins(made)] == [1.0]
+
+
+# verdicts
+
+
+def test_each_state_has_its_advice() -> None:
+    failed = [bin_of(1), bin_of(2, covered=7)]
+    assert verdict(True, 0.5, 0.1) == ("inside", "Inside the range of the runs (0.5 times the "
+                                       "largest).")  # fmt: skip
+    assert verdict(False, 30.0, 0.01, 0.02, WELL) == (
+        "trusted",
+        "Extrapolates to 30 times the largest training run: precise enough, and backtests inside "
+        f"the runs covered as they should up to 40 times. {BREAK}",
+    )
+    assert verdict(False, 30.0, 0.031, 0.02, WELL) == (
+        "too_wide",
+        "Extrapolates to 30 times the largest training run, too far to be precise: the mean loss "
+        "is known within 3.1%, and 2.0% is asked for. Train a larger run first, or accept a wider "
+        "tolerance.",
+    )
+    assert verdict(False, 3.0, 0.01, 0.02, failed) == (
+        "failed",
+        "Extrapolates to 3 times the largest training run. Backtests inside the runs failed at 2 "
+        "to 4 times: 90% intervals held 7 of 10 held-out runs, 70% averaged over cutoffs, and at "
+        "least 80% is needed. Do not rely on the interval there.",
+    )
+    assert verdict(False, 2.0, 0.01, 0.02, failed).state == "trusted"
+    assert verdict(False, 41.0, 0.01, 0.02, WELL) == (
+        "untested",
+        "Extrapolates to 41 times the largest training run. Backtests inside the runs support up "
+        f"to 40 times; beyond, nothing was tested. {BREAK}",
+    )
+    assert "tested no such step" in verdict(False, 3.0, 0.01, 0.02, []).text
+    assert "Test it: bayescale trust." in verdict(False, 3.0, 0.01).text
+    assert verdict(False, np.nan, 0.01).state == "untested"
+    assert set(STATES) == {"inside", "trusted", "too_wide", "failed", "untested"}
+
+
+def test_sizes_are_counted_in_what_the_law_takes() -> None:
+    frame = pd.DataFrame({"params": [2.0], "tokens": [3.0], "flops": [40.0]})
+    assert size_scale(("params",)) == "params"
+    assert sizes(frame, ("params",)).tolist() == [2]
+    assert sizes(frame, ("params", "tokens")).tolist() == [40]
+    assert sizes(frame.assign(flops=np.nan), ("params", "tokens")).tolist() == [36]
+
+
+# the horizon
+
+
+def test_precision_limits_where_the_interval_grows_too_wide() -> None:
+    result = trust(fanning(), record(*WELL))
+    assert result.limited_by == "precision"
+    assert result.horizon_ratio == pytest.approx(10, rel=2e-3)
+    assert result.horizon_flops == pytest.approx(10 * LARGEST, rel=2e-3)
+    assert result.tested_ratio == 40
+    assert trust(fanning(), record(*WELL), 0.01).horizon_ratio == pytest.approx(10**0.5, rel=2e-3)
+
+
+def test_backtests_limit_where_they_failed_or_ended() -> None:
+    ended = trust(fanning(), record(*WELL[:2]))
+    assert (ended.horizon_ratio, ended.limited_by) == (4, "untested")
+    failed = trust(fanning(), record(*WELL[:2], bin_of(4, covered=5)))
+    assert (failed.horizon_ratio, failed.limited_by, failed.tested_ratio) == (4, "backtest", 8)
+    coverage = {check.name: check for check in failed.checks}["coverage"]
+    assert coverage.passed is False
+    assert coverage.text == (
+        "Backtests inside the runs failed at 4 to 8 times: 90% intervals held 5 of 10 held-out "
+        "runs, 50% averaged over cutoffs, and at least 80% is needed. Smaller steps did, up to 4 "
+        "times."
+    )
+    never = trust(fanning())
+    assert (never.horizon_ratio, never.limited_by, never.tested_ratio) == (1, "untested", 1)
+
+
+def test_no_horizon_where_even_the_largest_run_is_not_known_well() -> None:
+    values = {"C_c": LARGEST * np.exp(even_normal(0, 1.0)), "alpha_C": 0.05, "sigma": SIGMA}
+    result = trust(built(CARD, LOG, values), record(*WELL))
+    assert (result.horizon_ratio, result.limited_by) == (1, "precision")
+    assert {c.name: c.passed for c in result.checks}["precision"] is False
+    assert "not to be trusted beyond the largest run" in str(result)
+
+
+def test_every_answer_says_that_a_break_cannot_be_excluded() -> None:
+    for made in (trust(fanning()), trust(fanning(), record(*WELL)), trust(fanning(5.0))):
+        assert BREAK in str(made)
+        answer = made.to_json()
+        assert {"horizon_flops", "horizon_ratio", "tested_ratio", "limited_by"} <= set(answer)
+        assert all({"name", "passed", "text"} <= set(check) for check in answer["checks"])
+
+
+def test_few_held_out_runs_are_told_first() -> None:
+    few = record(*WELL) | {"n": 5, "cutoffs": [1e20]}
+    text = str(trust(fanning(), few))
+    assert "It rests on little: 5 forecasts of held-out runs from 1 cutoff: so few say" in text
+    missing = record(*WELL) | {"missing": [["kaplan_compute", 1e20, "lost"]], "unconverged": 1}
+    check = {c.name: c for c in trust(fanning(), missing).checks}["held-out runs"]
+    assert check.passed is True
+    assert "Missing: 1 of 4 refits: kaplan_compute at 1e+20 (lost)." in check.text
+    assert "1 of 3 refits missed their convergence gate" in check.text
+
+
+def test_laws_that_disagree_are_reported_beside_the_horizon() -> None:
+    """Slopes .05 and .05 + .01: medians part by .01 ln r, 2 % at e^2 times."""
+    pool = Pool((fanning(), fanning(shift=0.01, law="henighan_compute")), (0.5, 0.5))
+    laws = ("kaplan_compute", "henighan_compute")
+    result = trust(pool, record(*WELL, laws=laws))
+    agreement = {check.name: check for check in result.checks}["laws agree"]
+    assert agreement.passed is None
+    assert "within 2.0% up to 7.39 times the largest run" in agreement.text
+    # half the pool's interval exceeds each law's own
+    assert result.horizon_ratio < 10
+
+
+def test_a_path_of_params_and_tokens_goes_along_the_runs_own_ratio(rng) -> None:
+    params = np.geomspace(1e8, 1e10, 40)
+    ratio = np.where(np.arange(40) < 30, 5.0, 20.0)  # the upper quarter has 20
+    frame = pd.DataFrame({"params": params, "tokens": ratio * params})
+    frame["loss"] = 1.8 + 400 / params**0.35 + 400 / frame["tokens"] ** 0.3
+    card = load_card("chinchilla")
+    values = card.published_values("besiroglu_2024") | {"sigma": SIGMA}
+    fit = built(card, read_runs(frame), values)
+    result = trust(fit, tolerance=0.05)
+    assert result.tokens_per_param == pytest.approx(20)
+    last = result.path.iloc[-1]
+    assert last["tokens"] / last["params"] == pytest.approx(20)
+    assert 6 * last["params"] * last["tokens"] == pytest.approx(1000 * 6 * 20e20)
+    assert "at 20 tokens per parameter" in str(result)
+
+
+def test_one_scale_without_compute_has_a_horizon_without_flops() -> None:
+    sizes_ = np.geomspace(1e8, 1e10, 8)
+    runs = read_runs(pd.DataFrame({"params": sizes_, "loss": (1e14 / sizes_) ** 0.08}))
+    card = load_card("kaplan_params")
+    fit = built(card, runs, {"N_c": 1e10, "alpha_N": even_normal(0.08, SLOPE_SD), "sigma": SIGMA})
+
+    def refit(runs: Runs, card, seed: int = 0) -> Posterior:
+        return built(card, runs, {"N_c": 1e14, "alpha_N": 0.08, "sigma": SIGMA})
+
+    made = backtest(runs, ["kaplan_params"], refit=refit, executor=Serial())
+    assert made.rows()["cutoff_flops"].isna().all()
+    result = trust(fit, made)
+    assert result.to_json()["horizon_flops"] is None
+    assert result.to_json()["horizon"] == result.horizon_ratio * 1e10
+    assert "params, within 2.0% of the loss" in str(result)
+
+
+# where the backtest comes from
+
+
+def test_a_kept_backtest_answers_again_from_the_file(tmp_path: Path) -> None:
+    made = backtest(LOG, ["kaplan_compute"], refit=known, executor=Serial())
+    fit = keep(fanning(), made)
+    path = save(fit, tmp_path / "fit.nc")
+    again = trust(open_posterior(path), tolerance=0.01)
+    assert again.to_json()["bins"] == bins(made) == record_of(made)["bins"]
+    assert again.horizon_ratio == pytest.approx(10**0.5, rel=2e-3)
+    pool = Pool((fanning(), fanning(law="henighan_compute")), (0.5, 0.5))
+    both = backtest(LOG, ("kaplan_compute", "henighan_compute"), refit=known, executor=Serial())
+    assert trust(keep(pool, both)).bins == tuple(bins(both, "pool"))
+
+
+def test_too_sure_intervals_fail_from_the_first_step() -> None:
+    log = power_law_log([0, 0, 0, 0, 0, 1, 1, -1], step=2)
+    fit = replace(fanning(), runs=log)
+    result = trust(fit, backtest(log, ["kaplan_compute"], refit=too_sure, executor=Serial()))
+    assert (result.horizon_ratio, result.limited_by) == (1, "backtest")
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -0.02, 1.0, 2.0, np.nan])
+def test_a_tolerance_is_a_share(tolerance: float) -> None:
+    with pytest.raises(TrustError) as caught:
+        trust(fanning(), tolerance=tolerance)
+    assert str(caught.value) == (
+        f"tolerance is {tolerance:g}, but must lie between 0 and 1: a share of the loss, such as "
+        "0.02 for 2 %"
+    )
+
+
+def test_a_backtest_of_something_else_is_refused() -> None:
+    other = record(*WELL, laws=("henighan_compute",))
+    with pytest.raises(TrustError) as caught:
+        trust(fanning(), other)
+    assert str(caught.value) == (
+        "the backtest is of henighan_compute, but the fit is of kaplan_compute: backtest the fit's "
+        "own laws"
+    )
+    with pytest.raises(TrustError) as caught:
+        trust(fanning(), record(*WELL) | {"runs_sha256": "0"})
+    assert str(caught.value) == (
+        "the backtest is of another run log than the fit: backtest the fit's own runs"
+    )
+
+
+def test_point_estimates_and_unconverged_fits_are_refused() -> None:
+    with pytest.raises(PosteriorError) as caught:
+        trust(point(CARD, TRUTH))
+    assert str(caught.value) == ("a point estimate has no runs behind it, so nothing can be tested")
+    bad = built(CARD, LOG, TRUTH | {"sigma": SIGMA}, passed=False)
+    with pytest.raises(UnconvergedError, match="failed its convergence gate"):
+        trust(bad)
+    first = trust(bad, allow_unconverged=True).checks[0]
+    assert (first.name, first.passed) == ("converged", False)
+    assert str(first) == (
+        "FAIL  converged: the sampler missed its gate: R-hat of E is 1.200, above 1.01."
+    )
+
+
+def test_notes_and_surprising_runs_are_information() -> None:
+    loo = xr.Dataset(
+        {
+            "p_value": ("run", [0.001] + [0.5] * 7),
+            "expected": ("run", LOG["loss"]),
+            "surprising": ("run", [1] + [0] * 7),
+            "influential": ("run", [0] * 8),
+            "pareto_k": ("run", [0.1] * 8),
+            "shift": (("run", "coefficient"), np.zeros((8, 1))),
+        },
+        coords={"coefficient": ["C_c"]},
+    )
+    fit = built(CARD, LOG, TRUTH | {"sigma": SIGMA}, groups={"leave_one_out": loo})
+    checks = {check.name: check for check in trust(fit).checks}
+    assert checks["surprising runs"].text == "by leave-one-out: r0."
+    assert checks["surprising runs"].table is not None
+    few = replace(fit, runs=power_law_log([0.0] * 3))
+    noted = {check.name: check for check in trust(replace(few, tree=fanning().tree)).checks}
+    assert noted["runs"].passed is False
+    assert noted["surprising runs"].text == "not looked for in this fit."
+
+
+def test_the_function_and_the_package_share_a_name() -> None:
+    from bayescale.validation.horizon import trust as same
+
+    assert bayescale.trust is same
+    assert bayescale.backtest is backtest

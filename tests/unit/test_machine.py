@@ -1,0 +1,300 @@
+"""Machine code kept between processes: the same density, and never the wrong one."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import nutpie
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+
+from bayescale.cards import load_card
+from bayescale.inference.compiled import machine as rooms
+from bayescale.inference.compiled.machine import machine
+from bayescale.inference.model.build import build_model
+from bayescale.inference.model.data import with_runs
+from bayescale.runs import Runs, read_runs
+
+TINY = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from bayescale.inference.compiled.machine import machine
+asked = []
+def build():
+    import pymc as pm
+    asked.append(True)
+    with pm.Model() as model:
+        y = pm.Data("y", [1.0, 2.0])
+        mu = pm.Normal("mu")
+        scale = pm.LogNormal("scale", mu, 1)
+        pm.StudentT("seen", 2 + scale, mu, observed=y)
+    return model
+made = machine(build, "tiny", Path(sys.argv[1]))
+import nutpie
+tree = nutpie.sample(made.with_data(y=np.array([0.5, 1.5, 2.5])), draws=50, tune=50, chains=2,
+                     seed=1, progress_bar=False)
+print(json.dumps([len(asked), tree["posterior"]["mu"].values.sum(),
+                  sorted({"pymc", "pytensor"} & set(sys.modules))]))
+"""
+
+
+def tiny() -> pm.Model:
+    with pm.Model() as model:
+        y = pm.Data("y", [1.0, 2.0])
+        mu = pm.Normal("mu")
+        pm.Normal("seen", mu, 1, observed=y)
+    return model
+
+
+def never() -> pm.Model:
+    raise AssertionError("what was kept should have been used")
+
+
+def density(compiled, point: np.ndarray) -> tuple[float, np.ndarray]:
+    """The log density and its gradient, as the sampler asks for them."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, *[pointer] * 4)
+    gradient, value = np.empty_like(point), np.empty(1)
+    places = (array.ctypes.data for array in (point, gradient, value, compiled.user_data))
+    assert call(compiled.compiled_logp_func.address)(len(point), *places) == 0
+    return value[0], gradient
+
+
+def stored(compiled, point: np.ndarray) -> np.ndarray:
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, ctypes.c_uint64, *[pointer] * 3)
+    values = np.empty(compiled.n_expanded)
+    places = (array.ctypes.data for array in (point, values, compiled.user_data))
+    assert call(compiled.compiled_expand_func.address)(len(point), len(values), *places) == 0
+    return values
+
+
+def entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if (path / "model.json").is_file()]
+
+
+def run_tiny(folder: Path) -> list:
+    command = [sys.executable, "-c", TINY, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+CASES = [
+    ("chinchilla", {"params": [1e8, 1e9, 1e10], "tokens": [2e9, 2e10, 2e11]}),
+    pytest.param(
+        "saturating_compute", {"flops": [1e18, 1e19, 1e20, 1e21, 1e22]}, marks=pytest.mark.slow
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "scales"), CASES)
+def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
+    name: str, scales: dict[str, list[float]], tmp_path: Path
+) -> None:
+    card = load_card(name)
+    losses = np.linspace(4, 2, len(next(iter(scales.values()))))
+    runs = read_runs(pd.DataFrame({**scales, "loss": losses}))
+    model = build_model(runs, card)
+    ours = with_runs(machine(lambda: model, folder=tmp_path), runs, card)
+    theirs = nutpie.compile_pymc_model(model, backend="numba")  # later: it must not find ours
+    assert ours.shape_info[0] == theirs.shape_info[0]
+    for seed in range(3):
+        point = ours.initial_point_func(seed)
+        for mine, other in zip(density(ours, point), density(theirs, point), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-12)
+        np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=1e-12)
+
+
+def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:
+    made = machine(tiny, folder=tmp_path).with_data(y=np.array([0.5, 1.5, 2.5]))
+    eased = made.at_ease()
+    root, centre = eased.linear[:, :-2], eased.linear[:, -2]
+    assert centre == pytest.approx(4.5 / 4)  # three observations and the prior, all of one weight
+    assert root == pytest.approx(4**-0.5)
+    for z in (np.array([0.3]), np.array([-2.0])):
+        value, slope = made.density(centre + root @ z)
+        assert eased.density(z)[0] == pytest.approx(value, rel=1e-12)
+        assert eased.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
+        assert stored(eased, z) == pytest.approx(stored(made, centre + root @ z), rel=1e-12)
+
+
+def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path: Path) -> None:
+    """With drift too, although from the prior's centre the way there is long."""
+    card = load_card("chinchilla")
+    made = machine(lambda: build_model(all_chinchilla, card), folder=tmp_path)
+    plain = with_runs(made, all_chinchilla, card)
+    eased = plain.at_ease()
+    size = plain.places["drift_flops_log__"]
+    middle = np.zeros(eased.n_dim)
+    middle[size] = plain.prior_centre()[size]
+    top = eased.density(middle)[0]
+    for seed in range(4):
+        assert eased.density(eased.initial_point_func(seed))[0] > top - 100
+        assert plain.density(plain.initial_point_func(seed))[0] < top - 1000
+
+
+@pytest.mark.parametrize(("lower", "sides"), [(-2.0, {-1.0, 1.0}), (-7.0, {-1.0})])
+def test_no_chain_starts_at_a_top_of_next_to_no_mass(
+    lower: float, sides: set[float], tmp_path: Path
+) -> None:
+    """At -5 and 5; the prior's centre lies between them, and chains climb to either."""
+    with pm.Model() as model:
+        x = pm.Normal("x", 0, 10)
+        pm.Potential("tops", pt.logaddexp(-((x + 5) ** 2) / 2, lower - (x - 5) ** 2 / 2))
+    plain = machine(lambda: model, folder=tmp_path).with_data()
+    assert {np.sign(plain.initial_point_func(seed)[0]) for seed in range(20)} == {-1.0, 1.0}
+    eased = plain.at_ease()
+    starts = [eased.initial_point_func(seed) for seed in range(20)]
+    places = eased.linear[:, -2] + np.array(starts) @ eased.linear[:, :-2].T
+    assert set(np.sign(places[abs(places) > 2])) == sides
+
+
+def test_a_later_process_draws_the_same_without_building_the_model(tmp_path: Path) -> None:
+    built, drawn, imported = run_tiny(tmp_path)
+    assert (built, imported) == (1, ["pymc", "pytensor"])
+    assert run_tiny(tmp_path) == [0, drawn, []]
+
+
+BITS = """
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from bayescale.cards import load_card
+from bayescale.inference.model.data import with_runs
+from bayescale.inference.compiled.machine import machine
+from bayescale.inference.model.build import build_model
+from bayescale.runs import read_runs
+
+card = load_card("kaplan_compute")
+flops = np.geomspace(1e18, 1e22, 9)
+runs = read_runs(pd.DataFrame({"flops": flops, "loss": np.linspace(4, 2, 9)}))
+made = machine(lambda: build_model(runs, card), sys.argv[2], Path(sys.argv[1]))
+made = with_runs(made, runs, card)
+for seed in range(20):
+    print(*(array.tobytes().hex() for array in map(np.asarray, made.density(made._begin(seed)))))
+"""
+
+
+def test_neither_keeping_nor_what_was_compiled_before_moves_the_last_bit(tmp_path: Path) -> None:
+    """New, kept, and compiled anew of the pieces that PyTensor keeps: each in its own process."""
+    flags = os.environ | {"PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pieces'}"}
+    new, kept, anew = (
+        subprocess.run(
+            [sys.executable, "-c", BITS, str(tmp_path / "machines"), name],
+            env=flags, capture_output=True, text=True, check=True,
+        ).stdout
+        for name in ("one", "one", "other")
+    )  # fmt: skip
+    assert kept == new
+    assert anew == new
+
+
+def test_two_processes_at_once_leave_one_entry_and_draw_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as both:
+        one, other = both.map(run_tiny, [tmp_path, tmp_path])
+    assert one[1] == other[1]
+    assert len(entries(tmp_path)) == 1
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == entries(tmp_path)
+    assert sorted([one[0], other[0]]) == [0, 1]  # one waited for the other
+    assert run_tiny(tmp_path)[0] == 0
+
+
+def flip_a_byte(entry: Path) -> None:
+    code = max(entry.glob("__pycache__/*.nbc"), key=lambda path: path.stat().st_size)
+    content = bytearray(code.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    code.write_bytes(content)
+
+
+def cut_short(entry: Path) -> None:
+    code = next(entry.glob("__pycache__/*.nbc"))
+    code.write_bytes(code.read_bytes()[:100])
+
+
+def lose_code(entry: Path) -> None:
+    next(entry.glob("__pycache__/*.nbi")).unlink()
+
+
+def other_source(entry: Path) -> None:
+    with (entry / "functions.py").open("a") as file:
+        file.write("raise SystemExit\n")
+
+
+def no_description(entry: Path) -> None:
+    (entry / "model.json").write_text("{}")
+
+
+def anyone_may_write(entry: Path) -> None:
+    entry.chmod(0o777)
+
+
+HARMS = [flip_a_byte, cut_short, lose_code, other_source, no_description, anyone_may_write]
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_what_was_kept_and_harmed_is_made_anew(harm, tmp_path: Path) -> None:
+    first = machine(tiny, "tiny", tmp_path)
+    (entry,) = entries(tmp_path)
+    harm(entry)
+    with pytest.raises(AssertionError, match="should have been used"):
+        machine(never, "tiny", tmp_path)
+    second = machine(tiny, "tiny", tmp_path)
+    point = np.array([0.3])
+    assert density(second, point) == density(first, point)
+    machine(never, "tiny", tmp_path)  # mended
+
+
+def test_kept_code_answers_to_its_own_key_alone(tmp_path: Path) -> None:
+    machine(tiny, "tiny", tmp_path)
+    machine(never, "tiny", tmp_path)
+    with pytest.raises(AssertionError):
+        machine(never, "another", tmp_path)
+
+
+def test_nothing_is_kept_without_a_key(tmp_path: Path) -> None:
+    machine(tiny, folder=tmp_path)
+    assert not entries(tmp_path)
+
+
+def test_a_place_that_is_no_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = machine(tiny, "tiny", tmp_path / "file" / "cache")
+    assert np.isfinite(density(made, np.array([0.3]))[0])
+
+
+def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "MOST_KEPT", 2)
+    for key in ("first", "second", "third"):
+        machine(tiny, key, tmp_path)
+    assert len(entries(tmp_path)) == 2
+    machine(never, "third", tmp_path)
+
+
+def test_data_of_another_rank_or_name_are_refused(tmp_path: Path) -> None:
+    made = machine(tiny, folder=tmp_path)
+    with pytest.raises(ValueError, match="y has 2 dimensions, but must have 1"):
+        made.with_data(y=np.ones((2, 2)))
+    with pytest.raises(KeyError, match="z"):
+        made.with_data(z=1.0)
+
+
+def test_an_unknown_engine_is_used_in_its_own_way_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("_make_functions() got an unexpected keyword")
+
+    monkeypatch.setattr(rooms, "_compile", fail)
+    with pytest.warns(RuntimeWarning, match="slower way: TypeError: _make_functions"):
+        made = machine(tiny, "tiny", tmp_path)
+    tree = nutpie.sample(made, draws=20, tune=50, chains=1, seed=1, progress_bar=False)
+    assert tree["posterior"]["mu"].shape == (1, 20)
+    assert not entries(tmp_path)

@@ -1,0 +1,229 @@
+"""The next run: variances worked out by hand, batches within a budget, and brute force."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy import stats
+from support.published import ONE, SPREAD
+from support.refits import SIGMA, TRUTH, built, even_normal, power_law_log
+
+from bayescale.cards import load_card
+from bayescale.decisions.allocate import allocate
+from bayescale.decisions.information_value import Beliefs, greedy
+from bayescale.decisions.next_run import next_run
+from bayescale.errors import DecisionError, LawError
+from bayescale.inference.fit import refit
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs, read_runs
+
+LOG = power_law_log([0.0] * 6)
+SLOPES = even_normal(0.05, 0.002)
+FIT = built(
+    load_card("kaplan_compute"), LOG, {"C_c": TRUTH["C_c"], "alpha_C": SLOPES, "sigma": SIGMA}
+)
+TARGET = 1e23
+FEW = pd.DataFrame({"flops": [1e19, 1e21, 1e22]})
+
+
+def sd_at(flops: float) -> float:
+    """Of log loss, which is alpha_C (ln C_c - ln C): in proportion to the distance from C_c."""
+    return abs(np.log(TRUTH["C_c"] / flops)) * float(np.std(SLOPES, ddof=1))
+
+
+def test_what_a_candidate_leaves_by_hand() -> None:
+    """One unknown slope: every run measures it, the better the farther it is from C_c."""
+    frame = next_run(FIT, 1e22, flops=TARGET, candidates=FEW).to_frame().set_index("flops")
+    for flops, row in frame.iterrows():
+        assert row["sd_before"] == pytest.approx(sd_at(TARGET), rel=1e-6)
+        share = SIGMA**2 / (sd_at(float(str(flops))) ** 2 + SIGMA**2)
+        assert row["sd_after"] == pytest.approx(sd_at(TARGET) * np.sqrt(share), rel=1e-6)
+        less = row["sd_before"] - row["sd_after"]
+        assert row["reduction_per_flop"] == pytest.approx(less / float(str(flops)))
+
+
+def test_heavy_tails_tell_more_than_their_scale_would() -> None:
+    """One Student-t observation is worth 1 / (sigma^2 (nu + 3) / (nu + 1)) of precision."""
+    values = {"C_c": TRUTH["C_c"], "alpha_C": SLOPES, "sigma": SIGMA, "nu": 3.0}
+    fit = built(load_card("kaplan_compute"), LOG, values)
+    row = next_run(fit, 1e22, flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
+    noise = SIGMA**2 * 6 / 4
+    share = noise / (sd_at(1e19) ** 2 + noise)
+    assert row["sd_after"] == pytest.approx(sd_at(TARGET) * np.sqrt(share), rel=1e-6)
+
+
+def test_a_batch_is_chosen_run_by_run_within_the_budget() -> None:
+    many = pd.DataFrame({"flops": [1e19] * 3 + [1e21]})
+    result = next_run(FIT, 3.5e19, flops=TARGET, candidates=many)
+    assert list(result.batch["flops"]) == [1e19] * 3
+    precision = np.arange(1, 4) * sd_at(1e19) ** 2 / SIGMA**2
+    left = sd_at(TARGET) / np.sqrt(1 + precision)
+    np.testing.assert_allclose(result.batch["sd_after"], left, rtol=1e-6)
+    assert list(result.candidates["affordable"]) == [True] * 3 + [False]
+    assert "(1 of which cost more than the budget)" in str(result)
+    assert "Train the first, add its row to the log, fit again, and ask again." in str(result)
+
+
+def test_what_tells_nothing_is_not_bought() -> None:
+    """At C_c itself the loss is one nat whatever the slope."""
+    useless = pd.DataFrame({"flops": [TRUTH["C_c"]]})
+    result = next_run(FIT, 1e25, flops=TARGET, candidates=useless)
+    assert len(result.batch) == 0
+    assert "None of 1 candidates would take off 1% of that: buy none." in str(result)
+    assert not result.candidates["worthwhile"].any()
+
+
+# which split is best
+
+
+def seen(fit: Posterior, sigma: float) -> Posterior:
+    """The same draws with a scatter of single runs."""
+    draws = fit.draws.assign(sigma=xr.full_like(fit.draws["E"], sigma))
+    return replace(fit, tree=xr.DataTree.from_dict({"posterior": draws}))
+
+
+CANDIDATES = pd.DataFrame({"params": [1e8, 1e10, 1e11], "tokens": [1e11, 1e10, 1e13]})
+
+
+def test_the_regret_now_is_that_of_the_allocation() -> None:
+    expected = allocate(SPREAD, 5.76e23).to_json()["expected_regret"]["loss"]
+    result = next_run(seen(SPREAD, 0.01), 1e26, flops=5.76e23, target="regret",
+                      candidates=CANDIDATES)  # fmt: skip
+    before = result.candidates["regret_before"].iloc[0]
+    assert before == pytest.approx(expected, rel=0.02)
+    assert (result.candidates["regret_after"] <= before * 1.001).all()
+    assert "now gives up" in str(result)
+
+
+def test_a_run_without_scatter_leaves_little_to_regret_and_one_in_noise_leaves_all() -> None:
+    after = {
+        sigma: next_run(
+            seen(SPREAD, sigma), 1e26, flops=5.76e23, target="regret", candidates=CANDIDATES
+        ).candidates
+        for sigma in (1e-4, 10.0)
+    }
+    before = after[10.0]["regret_before"].iloc[0]
+    assert after[1e-4]["regret_after"].min() < 0.2 * before
+    assert after[10.0]["regret_after"].min() == pytest.approx(before, rel=1e-2)
+
+
+# on real runs
+
+
+def test_candidates_come_from_a_grid_where_none_are_named(chinchilla_posterior: Posterior) -> None:
+    result = next_run(chinchilla_posterior, 1e22, flops=5.76e23)
+    frame = result.to_frame()
+    assert len(frame) == 36
+    assert frame["flops"].max() == pytest.approx(1e22)
+    keys = {"params", "tokens", "flops", "sd_before", "sd_after", "reduction_per_flop"}
+    assert keys <= set(result.to_json()["candidates"][0])
+    best = frame[frame["worthwhile"] & frame["affordable"]]["reduction_per_flop"]
+    assert best.is_monotonic_decreasing
+    assert (frame["sd_after"] <= frame["sd_before"]).all()
+    assert result.batch["flops"].sum() <= 1e22 * (1 + 1e-9)
+
+
+@pytest.mark.slow
+def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
+    """Twenty candidates, each added to the log as it may turn out, and all fitted again.
+
+    They are large enough to tell something, and draws are many: of smaller ones, or by fewer,
+    brute force cannot say which tells more, since that is within its Monte Carlo error.
+    """
+    runs = chinchilla_runs.take(
+        np.isin(np.arange(len(chinchilla_runs)), np.arange(0, 240, 12)), "not in the sample"
+    )
+    card = load_card("chinchilla")
+    fit = refit(runs, card, draws=6000, tune=1000)
+    target = {"params": 2e10, "tokens": 4e11}
+    at = {name: xr.DataArray([x], dims="point") for name, x in target.items()}
+    params = np.repeat(np.geomspace(1e9, 4e10, 5), 4)
+    candidates = pd.DataFrame(
+        {"params": params, "tokens": params * np.tile([2.0, 10.0, 40.0, 160.0], 5)}
+    )
+    next_run(fit, 1e26, **target, candidates=candidates)  # imports
+    started = time.perf_counter()
+    result = next_run(fit, 1e26, **target, candidates=candidates)
+    quick = time.perf_counter() - started
+    started, brute = time.perf_counter(), []
+    for row in candidates.to_dict(orient="records"):
+        places = {name: xr.DataArray([x], dims="point") for name, x in row.items()}
+        outcomes = fit.drifting().loss(places).quantile([0.16, 0.5, 0.84]).values
+        variances = []
+        for loss in outcomes:
+            new = {**row, "loss": loss, "run_id": "new"}
+            log = pd.concat([runs.frame[list(new)], pd.DataFrame([new])], ignore_index=True)
+            again = refit(read_runs(log), card, draws=6000, tune=1000)
+            variances.append(float(np.log(again.loss(at)).var()))
+        brute.append(np.sqrt(np.mean(variances)))
+    slow = time.perf_counter() - started
+    ours = candidates.merge(result.candidates, on=["params", "tokens"])["sd_after"]
+    print(np.round(ours, 5).tolist(), np.round(brute, 5).tolist())
+    print(f"Spearman {stats.spearmanr(ours, brute).statistic:.3f}, {quick / slow:.2%} of the time")
+    assert stats.spearmanr(ours, brute).statistic >= 0.9
+    assert quick < 0.01 * slow
+
+
+# what cannot be ranked
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"budget": 0.0}, "a budget is 0 FLOP, but must be finite and above zero"),
+        (
+            {"budget": 1e18},
+            "the cheapest of 3 candidates costs 1e+19 FLOP, more than the budget of 1e+18: raise "
+            "the budget, or name smaller runs",
+        ),
+        (
+            {"candidates": pd.DataFrame({"params": [1e9]})},
+            "the candidates have no column flops: each needs flops (flops is what it costs)",
+        ),
+        ({"candidates": FEW[:0]}, "there are no candidates: name at least one"),
+        (
+            {"candidates": pd.DataFrame({"flops": [1e19, -1.0, np.nan]})},
+            "these candidates cannot be judged:\n"
+            "  - flops must be finite and above zero: row 2 (-1.0), row 3 (nan)",
+        ),
+        (
+            {"flops": None},
+            "the target is given by nothing, but law 'kaplan_compute' needs flops",
+        ),
+        ({"flops": -1.0}, "flops is -1, but must be finite and above zero"),
+        ({"target": "fame"}, "target is 'fame', but must be loss or regret"),
+        (
+            {"budget": 1e17, "candidates": None},
+            "the budget of 1e+17 FLOP is below the smallest run of the log, 1e+18: raise it, or "
+            "name candidates",
+        ),
+    ],
+)
+def test_questions_without_an_answer(asked: dict, message: str) -> None:
+    given = {"budget": 1e22, "flops": TARGET, "candidates": FEW, **asked}
+    with pytest.raises(DecisionError) as caught:
+        next_run(FIT, given.pop("budget"), **given)
+    assert str(caught.value) == message
+
+
+def test_a_point_estimate_has_nothing_left_to_learn() -> None:
+    with pytest.raises(DecisionError, match="has no uncertainty that a run could shrink"):
+        next_run(ONE, 1e22, flops=1e23)
+
+
+def test_a_law_of_compute_has_no_split_to_regret() -> None:
+    with pytest.raises(LawError, match="cannot split a budget"):
+        next_run(FIT, 1e22, flops=TARGET, target="regret", candidates=FEW)
+
+
+def test_a_run_that_costs_next_to_nothing_is_not_bought_for_that() -> None:
+    """By price alone the first would win: it takes off 5e-5 for 1 FLOP, the other 0.56 for 1e5."""
+    covariance = np.array([[1.0, 0.01, 0.9], [0.01, 1.0, 0.0], [0.9, 0.0, 0.9]])
+    beliefs = Beliefs(covariance, 0.1, np.empty((1, 0)), np.nan)
+    table = pd.DataFrame({"flops": [1.0, 1e5]})
+    left, batch = greedy(beliefs, table, "loss", 1e6, by_price=True)
+    assert list(batch["flops"]) == [1e5]
+    assert left == pytest.approx(np.sqrt(1 - 0.9**2 / 1.0))

@@ -1,0 +1,430 @@
+"""Figures draw what result tables hold, and nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from support.published import ONE, SPREAD
+
+from bayescale.cards import load_card
+from bayescale.decisions.allocate import allocate
+from bayescale.decisions.next_run import next_run
+from bayescale.decisions.overfit import overfit_line
+from bayescale.decisions.regret import regret_map
+from bayescale.errors import DecisionError, PosteriorError, TrustError
+from bayescale.forecasting import forecast
+from bayescale.plotting import (
+    plot_allocation,
+    plot_coefficients,
+    plot_comparison,
+    plot_coverage,
+    plot_downstream,
+    plot_emergence,
+    plot_errors,
+    plot_forecast,
+    plot_laws,
+    plot_next_run,
+    plot_overfit,
+    plot_perceptron,
+    plot_pruning,
+    plot_regret,
+    plot_slices,
+    plot_trust,
+)
+from bayescale.posterior import Pool, Posterior, point, summarise
+from bayescale.scenarios.emergence import emergence
+from bayescale.scenarios.perceptron import prune_perceptron
+from bayescale.scenarios.pruning import prune
+from bayescale.validation.backtest import Backtest
+from bayescale.validation.comparison import Comparison
+from bayescale.validation.horizon import Trust, bins, trust
+
+PATH = np.geomspace(1e20, 1e24, 9)
+
+
+@pytest.fixture(autouse=True)
+def without_a_screen() -> Iterator[None]:
+    with mpl.rc_context({"backend": "agg"}):
+        yield
+        import matplotlib.pyplot as plt
+
+        plt.close("all")
+
+
+def labels(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def line(ax, label: str):
+    return next(x for x in ax.get_lines() if x.get_label() == label)
+
+
+def test_a_forecast_is_drawn_as_its_table_says() -> None:
+    result = forecast(SPREAD, flops=PATH)
+    ax = plot_forecast(result)
+    median = line(ax, "chinchilla, median")
+    np.testing.assert_allclose(median.get_ydata(), result.to_frame()["loss_median"])
+    assert "mean of runs, 90% interval" in labels(ax)
+    assert ax.get_xscale() == "log"
+
+
+def band(ax, label: str) -> np.ndarray:
+    """The corners of a shaded band, shape (corner, 2)."""
+    return next(c for c in ax.collections if c.get_label() == label).get_paths()[0].vertices
+
+
+def bars(ax, label: str) -> np.ndarray:
+    """Both ends of each bar, shape (bar, 2, 2)."""
+    return np.array(next(c for c in ax.collections if c.get_label() == label).get_segments())
+
+
+BINS = [
+    {
+        "lower": lower, "upper": 2 * lower, "n": 20, "n_covered": n, "n_cutoffs": 4,
+        "coverage90": n / 20, "largest": 1.9 * lower,
+    }
+    for lower, n in ((1.0, 19), (2.0, 18), (4.0, 12))
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trusted(cerebras_posterior: Posterior) -> Trust:
+    kept = {
+        "bins": BINS, "laws": [cerebras_posterior.name], "n": 60, "cutoffs": [1.0, 2.0, 3.0],
+        "refits": 3, "unconverged": 0, "missing": [],
+        "runs_sha256": cerebras_posterior.runs.digest,
+    }  # fmt: skip
+    return trust(cerebras_posterior, kept, tolerance=0.5)
+
+
+def test_bands_are_the_intervals_of_the_table(cerebras_posterior: Posterior) -> None:
+    result = forecast(cerebras_posterior, flops=PATH)
+    ax, frame = plot_forecast(result), result.to_frame()
+    for kind, label in (("loss", "mean of runs"), ("loss_new", "one new run")):
+        corners = band(ax, f"{label}, 90% interval")
+        at = corners[corners[:, 0] == PATH[3], 1]
+        ends = frame[[f"{kind}_lower", f"{kind}_upper"]].iloc[3]
+        np.testing.assert_allclose(sorted(set(at)), sorted(ends))
+
+
+def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) -> None:
+    assert trusted.horizon_ratio == pytest.approx(4.0)
+    curve = forecast(cerebras_posterior, flops=PATH)
+    ax = plot_forecast(curve, runs=cerebras_posterior.runs, horizon=trusted)
+    largest = cerebras_posterior.runs["flops"].max()
+    assert line(ax, "largest run fitted").get_xdata()[0] == largest
+    assert line(ax, "trust horizon").get_xdata()[0] == pytest.approx(4.0 * largest)
+    assert "not trusted: beyond 4 times the largest run" in labels(ax)
+    np.testing.assert_array_equal(
+        line(ax, "runs fitted").get_ydata(), cerebras_posterior.runs["loss"]
+    )
+    nowhere = plot_forecast(curve, horizon=replace(trusted, horizon_ratio=1.0))
+    assert "not trusted beyond the largest run" in labels(nowhere)
+    assert "trust horizon" not in labels(nowhere)
+    both = forecast(SPREAD, params=[1e9, 1e10], tokens=[1e11, 1e11])
+    with pytest.raises(TrustError) as error:
+        plot_forecast(both, scale="params", horizon=trusted)
+    assert str(error.value) == (
+        "the horizon is counted in flops and the figure in params: draw against flops, or leave "
+        "the horizon out"
+    )
+
+
+KAPLAN_CARD = load_card("kaplan_irreducible")
+VALUES = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
+POOL = Pool((SPREAD, point(KAPLAN_CARD, VALUES)), (0.8, 0.2))
+
+
+def test_each_law_of_a_pool_has_its_median() -> None:
+    result = forecast(POOL, flops=PATH)
+    ax = plot_forecast(result)
+    own = result.by_law[1].to_frame()["loss_median"]
+    drawn = line(ax, "kaplan_irreducible alone, median").get_ydata()
+    np.testing.assert_allclose(drawn, own)
+
+
+def test_laws_are_drawn_beside_their_pool() -> None:
+    result = forecast(POOL, flops=PATH)
+    ax = plot_laws(result)
+    assert labels(ax) == [
+        "chinchilla, 80% of the pool",
+        "kaplan_irreducible, 20% of the pool",
+        "pool, median",
+        "pool, 90% interval",
+    ]
+    for law, name in zip(result.by_law, labels(ax), strict=False):
+        np.testing.assert_allclose(line(ax, name).get_ydata(), law.to_frame()["loss_median"])
+    own = result.by_law[0].to_frame()
+    corners = ax.collections[0].get_paths()[0].vertices
+    ends = corners[corners[:, 0] == PATH[3], 1]
+    np.testing.assert_allclose(sorted(set(ends)), own[["loss_lower", "loss_upper"]].iloc[3])
+    frame = result.to_frame()
+    np.testing.assert_allclose(line(ax, "pool, median").get_ydata(), frame["loss_median"])
+    np.testing.assert_allclose(line(ax, "pool, 90% interval").get_ydata(), frame["loss_lower"])
+    with pytest.raises(PosteriorError) as error:
+        plot_laws(forecast(SPREAD, flops=PATH))
+    assert str(error.value) == (
+        "the forecast is of chinchilla alone, so there are no laws to be compared: fit two or "
+        "more, bayescale fit --law A --law B"
+    )
+
+
+def compared() -> Comparison:
+    names = ["mine", "yours", "pool, equal"]
+    table = pd.DataFrame(
+        {
+            "law": names, "lpd": [1.9, 1.6, 1.8], "lpd_se": [0.02, 0.1, 0.05], "rmsle": 0.01,
+            "coverage50": 0.5, "coverage90": [0.91, 0.7, 0.88], "elpd_loo": np.nan,
+            "se": np.nan, "weight": [0.8, 0.2, np.nan], "weight_loo": np.nan,
+        }
+    )  # fmt: skip
+    return Comparison(
+        weights={"mine": 0.8, "yours": 0.2}, weights_loo=None, table=table, n_held_out=40,
+        n_cutoffs=4, warnings=(),
+    )  # fmt: skip
+
+
+def test_a_comparison_is_drawn_row_by_row() -> None:
+    ax = plot_comparison(compared())
+    for at, bar, label in (
+        ([1.9, 1.6], [[1.88, 1.92], [1.5, 1.7]], "a law alone"),
+        ([1.8], [[1.75, 1.85]], "a pool of all"),
+    ):
+        drawn = next(c for c in ax.containers if c.get_label() == label)
+        np.testing.assert_allclose(drawn.lines[0].get_xdata(), at)
+        ends = [segment[:, 0] for segment in drawn.lines[2][0].get_segments()]
+        np.testing.assert_allclose(ends, bar)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "mine\nweight 0.80, covers 91%",
+        "yours\nweight 0.20, covers 70%",
+        "pool, equal\ncovers 88%",
+    ]
+
+
+def test_sizes_are_written_as_people_write_them() -> None:
+    result = forecast(SPREAD, params=[1e9, 1e10, 1e11], tokens=[1e11] * 3)
+    ax = plot_forecast(result, scale="params")
+    ax.figure.canvas.draw()
+    assert {"1B", "10B", "100B"} <= {tick.get_text() for tick in ax.get_xticklabels()}
+    assert ax.get_xlabel() == "parameters"
+
+
+def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
+    budgets, sizes = np.array([1e21, 1e22]), np.geomspace(1e9, 1e11, 7)
+    flops, params = (grid.ravel() for grid in np.meshgrid(budgets, sizes))
+    result = forecast(SPREAD, params=params, tokens=flops / 6 / params)
+    best = allocate(SPREAD, budgets)
+    ax, frame, table = plot_slices(result, best=best), result.to_frame(), best.to_frame()
+    assert labels(ax)[:2] == ["1e21 FLOP", "1e22 FLOP"]
+    of_one = frame[np.isclose(frame["flops"], 1e22)]
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_xdata(), of_one["params"])
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), of_one["loss_median"])
+    ends = bars(ax, "best size, 90% interval")[:, :, 0]
+    np.testing.assert_allclose(ends, table[["params_lower", "params_upper"]])
+    for budget, x, y in zip(budgets, *line(ax, "least expected loss").get_data(), strict=True):
+        curve = frame[np.isclose(frame["flops"], budget)]
+        beside = curve["loss_median"].iloc[np.searchsorted(curve["params"], x) - np.array([1, 0])]
+        assert beside.min() <= y <= beside.max()  # a mark is on its own curve
+    same_data = forecast(SPREAD, params=list(sizes) * 2, tokens=[1e10] * 7 + [1e12] * 7)
+    assert labels(plot_slices(same_data, by="tokens")) == ["10B tokens", "1T tokens"]
+
+
+def test_a_frontier_is_drawn_with_its_bands() -> None:
+    result = allocate(SPREAD, [1e21, 1e22, 1e23])
+    ax, frame = plot_allocation(result), result.to_frame()
+    for name in ("params", "tokens"):
+        label = f"{name} of least expected loss (band: each draw's best, 90%)"
+        np.testing.assert_allclose(line(ax, label).get_ydata(), frame[f"choice_{name}"])
+    bands = {
+        round(float(np.log10(c.get_paths()[0].vertices[:, 1].max())), 3)
+        for c in ax.collections[::2]
+    }
+    upper = np.log10([frame["params_upper"].max(), frame["tokens_upper"].max()])
+    assert bands == {round(float(value), 3) for value in upper}
+    assert len(plot_allocation(allocate(ONE, 1e22)).get_lines()) == 2
+
+
+def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
+    result = regret_map(SPREAD, 1e22, max_tokens=2e11, max_params=2e10)
+    frame = result.to_frame()
+    ax = plot_regret(result)
+    filled = ax.collections[0]
+    grid = frame[~frame["on_budget"]]
+    assert (
+        grid["regret_mean"].min() < filled.levels[0] < filled.levels[-1] < grid["regret_mean"].max()
+    )
+    # every split lies in the band of colour that its regret says
+    row = grid.iloc[5 * grid["tokens"].nunique() + 7]
+    band_of = int(np.searchsorted(filled.levels, row["regret_mean"]))
+    assert filled.get_paths()[band_of].contains_point((row["params"], row["tokens"]))
+    budget = frame[frame["on_budget"]]
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_xdata(), budget["params"])
+    np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), budget["tokens"])
+    chosen = frame[frame["choice"]].iloc[0]
+    mark = line(ax, "least expected loss")
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (chosen["params"], chosen["tokens"])
+    assert line(ax, "most params").get_xdata()[0] == 2e10
+    assert line(ax, "most tokens").get_ydata()[0] == 2e11
+    wasted = plot_regret(result, of="wasted_share")
+    assert {text.get_text() for text in wasted.texts} <= {
+        f"{level:.0%}" for level in wasted.collections[0].levels
+    }
+    with pytest.raises(DecisionError) as error:
+        plot_regret(result, of="money")
+    assert str(error.value) == "of is 'money', but must be one of regret, wasted_share"
+
+
+def test_data_needed_are_drawn_beside_kaplans_line() -> None:
+    result = overfit_line(POOL, [1e8, 1e9, 1e10])
+    ax, frame = plot_overfit(result), result.to_frame()
+    for name, label in (
+        ("tokens_median", f"{result.law}, overfit of 0.02, median"),
+        ("tokens_kaplan_irreducible", "kaplan_irreducible alone, median"),
+        ("kaplan", "Kaplan et al. 2020: 5e3 N^0.74"),
+    ):
+        np.testing.assert_allclose(line(ax, label).get_xdata(), frame["params"])
+        np.testing.assert_allclose(line(ax, label).get_ydata(), frame[name])
+    spread = overfit_line(SPREAD, [1e8, 1e9, 1e10])
+    corners = band(plot_overfit(spread), "90% interval")
+    at = corners[corners[:, 0] == 1e8, 1]
+    ends = spread.to_frame().loc[0, ["tokens_lower", "tokens_upper"]].astype(float)
+    np.testing.assert_allclose(sorted(set(at)), ends)
+    assert "Kaplan" not in " ".join(labels(plot_overfit(overfit_line(ONE, [1e9], overfit=0.1))))
+    endless = replace(spread, needed=spread.needed.where(spread.needed.draw > 0, np.inf))
+    assert "90% interval; open above: 75% of draws have an end" in labels(plot_overfit(endless))
+
+
+def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) -> None:
+    result = next_run(chinchilla_posterior, 1e22, flops=5.76e23)
+    ax, frame = plot_next_run(result), result.to_frame()
+    points = ax.collections[0]
+    affordable = frame[frame["affordable"]]
+    np.testing.assert_allclose(points.get_offsets(), affordable[["params", "tokens"]])
+    np.testing.assert_allclose(points.get_array(), affordable["sd_after"])
+    bought = line(ax, "to buy, in this order")
+    np.testing.assert_allclose(bought.get_xdata(), result.batch["params"])
+    assert ax.texts[0].get_text().startswith("1")
+
+
+def test_candidates_of_one_scale_are_drawn_against_their_price(
+    cerebras_posterior: Posterior,
+) -> None:
+    given = pd.DataFrame({"flops": [1e20, 1e21, 1e24]})
+    result = next_run(cerebras_posterior, 1e22, flops=1e23, candidates=given)
+    ax, frame = plot_next_run(result), result.to_frame()
+    dear = line(ax, "beyond the budget")
+    assert list(dear.get_xdata()) == [1e24]
+    assert dear.get_ydata()[0] == frame.loc[frame["flops"] == 1e24, "sd_after"].item()
+
+
+def test_precision_is_drawn_with_tolerance_and_horizon(trusted: Trust) -> None:
+    ax, frame = plot_trust(trusted), trusted.to_frame()
+    width = line(ax, "half the 90% interval of the mean loss")
+    np.testing.assert_allclose(width.get_ydata(), frame["half_width"])
+    assert line(ax, "tolerance, 50.0%").get_ydata()[0] == 0.5
+    assert line(ax, "trusted up to 4 times").get_xdata()[0] == pytest.approx(4.0)
+    disagreeing = replace(trusted, path=trusted.path.assign(disagreement=0.01))
+    assert line(plot_trust(disagreeing), "difference of the laws' medians").get_ydata()[0] == 0.01
+
+
+def test_coverage_is_drawn_by_bin(trusted: Trust) -> None:
+    ax = plot_coverage(trusted)
+    np.testing.assert_allclose(line(ax, "covered as needed, 80% or more").get_ydata(), [0.95, 0.9])
+    np.testing.assert_allclose(line(ax, "covered too few").get_ydata(), [0.6])
+    assert [text.get_text() for text in ax.texts] == ["19 of 20", "18 of 20", "12 of 20"]
+    with pytest.raises(TrustError, match="no backtest was made, so there is no coverage to draw"):
+        plot_coverage(replace(trusted, bins=()))
+
+
+def test_errors_of_a_backtest_are_drawn_one_by_one(cerebras_posterior: Posterior) -> None:
+    runs = cerebras_posterior.runs
+    frame = pd.DataFrame(
+        {
+            "law": "mine", "cutoff": 1e20, "ratio": [1.5, 3.0, 8.0],
+            "log_error": [0.001, -0.002, 0.05], "covered90": [True, True, False],
+        }
+    )  # fmt: skip
+    result = Backtest(
+        laws=("mine",), weights=(1.0,), scale="flops", cutoffs=(1e20,), forecasts=frame,
+        missing=(), samples={}, runs=runs, seed=0,
+    )  # fmt: skip
+    ax = plot_errors(result)
+    np.testing.assert_allclose(line(ax, "inside its 90% interval").get_ydata(), [0.001, -0.002])
+    np.testing.assert_allclose(line(ax, "outside").get_xdata(), [8.0])
+    drawn = plot_coverage(result)
+    assert [text.get_text() for text in drawn.texts] == [
+        f"{item['n_covered']} of {item['n']}" for item in bins(result)
+    ]
+    with pytest.raises(TrustError, match="the backtest is of mine, and not of 'yours'"):
+        plot_errors(result, law="yours")
+
+
+def test_coefficients_are_drawn_within_their_priors(cerebras_posterior: Posterior) -> None:
+    result = summarise(cerebras_posterior)
+    ax, frame = plot_coefficients(result), result.to_frame().dropna(subset="prior_lower")
+    ends = bars(ax, "posterior, 90% interval and median")[:, :, 0]
+    start, width = np.log(frame["prior_lower"]), np.log(frame["prior_upper"] / frame["prior_lower"])
+    for i, name in enumerate(("lower", "upper")):
+        np.testing.assert_allclose(start + ends[:, i] * width, np.log(frame[name]))
+    assert [text.get_text().split()[0] for text in ax.get_yticklabels()] == list(frame.index)
+    with pytest.raises(PosteriorError) as error:
+        plot_coefficients(summarise(ONE))
+    assert str(error.value) == (
+        "the summary of chinchilla holds no prior to be drawn beside its coefficients"
+    )
+
+
+def test_pruning_is_drawn_with_its_choice_and_its_label() -> None:
+    result = prune(SPREAD, params=7e9, tokens=1.4e11)
+    ax, frame = plot_pruning(result), result.to_frame()
+    np.testing.assert_allclose(line(ax, "chinchilla, median").get_ydata(), frame["gain_median"])
+    assert line(ax, "chinchilla, median").get_ydata()[-1] == 0.0
+    assert ax.get_title(loc="left") == "Scenario: the metric's quality is a prior"
+    chosen = frame.iloc[result.choice]
+    assert f"least expected loss: keep {chosen['kept_fraction']:.0%}" in labels(ax)
+    known = load_card("repetition").published_values("muennighoff_2023")
+    fitted = point(load_card("pruned"), known | {"quality": 2.0, "floor": 0.1})
+    assert not plot_pruning(prune(fitted, params=7e9, tokens=1.4e11)).get_title(loc="left")
+
+
+def test_emergence_shows_the_smooth_and_the_sharp_curve() -> None:
+    result = emergence(SPREAD, flops=PATH, answer_tokens=[1, 5])
+    ax, frame = plot_emergence(result), result.to_frame()
+    assert labels(ax) == ["token accuracy", "exact match 5", "loss (right-hand axis)"]
+    exact = frame[frame["metric"] == "exact_match_5"]
+    np.testing.assert_allclose(line(ax, "exact match 5").get_ydata(), exact["median"])
+    (right,) = [other for other in ax.figure.axes if other is not ax]
+    np.testing.assert_allclose(right.get_lines()[0].get_ydata(), exact["loss_median"])
+    only = plot_emergence(result, metrics=["exact_match_5"])
+    assert labels(only) == ["exact match 5", "loss (right-hand axis)"]
+
+
+def test_a_perceptron_is_drawn_by_what_it_is_trained_on() -> None:
+    result = prune_perceptron([1, 10, 100], [0.2, 1.0], kept=("hard",))
+    ax, frame = plot_perceptron(result), result.to_frame()
+    assert labels(ax) == ["20% kept, hard", "all kept"]
+    part = frame[frame["kept_fraction"] == 0.2]
+    drawn = line(ax, "20% kept, hard")
+    np.testing.assert_allclose(drawn.get_xdata(), part["examples_per_param"] * 0.2)
+    np.testing.assert_allclose(drawn.get_ydata(), part["error"])
+
+
+def test_downstream_error_is_drawn_against_a_falling_loss() -> None:
+    law = point(load_card("downstream"), {"epsilon": 0.86, "k": 2.1, "gamma": 0.7})
+    result = forecast(law, lm_loss=np.linspace(2.2, 5, 20))
+    held = pd.DataFrame({"lm_loss": [2.4], "loss": [0.47]})
+    ax = plot_downstream(result, held_out=held)
+    assert ax.xaxis_inverted()
+    assert ax.get_ylabel() == "mean error over tasks"
+    assert line(ax, "runs held out").get_xdata() == [2.4]
+
+
+def test_figures_go_where_they_are_asked_to() -> None:
+    import matplotlib.pyplot as plt
+
+    _, (left, right) = plt.subplots(1, 2)
+    assert plot_pruning(prune(ONE, params=7e9, tokens=1.4e11), right) is right
+    assert plot_emergence(emergence(ONE, flops=PATH), left) is left
