@@ -138,7 +138,7 @@ from .plotting import (
     plot_trust as plot_trust,
 )
 from .posterior import (
-    Pool as Pool,
+    ModelAverage as ModelAverage,
 )
 from .posterior import (
     Posterior as Posterior,
@@ -153,7 +153,7 @@ from .posterior import (
     save as save,
 )
 from .posterior import (
-    summarise as summarise,
+    summarize as summarize,
 )
 from .published import (
     PublishedComparison as PublishedComparison,

@@ -83,10 +83,10 @@ class Prior(_Strict):
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
-        interval = self.low is not None or self.high is not None
-        if interval == (self.dist is not None):
+        ci_prob = self.low is not None or self.high is not None
+        if ci_prob == (self.dist is not None):
             raise ValueError("state a prior either by low and high or by dist and kwargs")
-        if interval:
+        if ci_prob:
             if self.low is None or self.high is None:
                 raise ValueError("low and high belong together")
             if not self.low < self.high:
@@ -320,7 +320,7 @@ def _within_one(prior: Prior) -> bool:
 
 
 class Drift(_Strict):
-    """How far the truth wanders from the law on log loss, away from the centre of the runs.
+    """How far the truth wanders from the law on log loss, away from the center of the runs.
 
     ``along`` names the scales: inputs of the law, or ``flops`` for a law of params and
     tokens. ``walk`` says what wanders, per e-fold of scale: the ``level`` of the law's error,
@@ -758,7 +758,7 @@ def choose_card(
     return chosen
 
 
-def pool_cards(
+def cards_for_laws(
     runs: Runs,
     laws: Sequence[str | Law | ModelCard],
     card: str | Path | ModelCard | None = None,

@@ -283,7 +283,7 @@ def _arrays(it: _Subject) -> Answer:
     return True, "NumPy arrays give what floats do, one loss a run and draw"
 
 
-def _labelled(it: _Subject) -> Answer:
+def _labeled(it: _Subject) -> Answer:
     points = {name: xr.DataArray(x, dims="point") for name, x in it.inputs.items()}
     draws = {name: xr.DataArray(x[:, None], dims=("chain", "draw")) for name, x in it.draws.items()}
     with np.errstate(all="ignore"):
@@ -479,7 +479,7 @@ CHECKS: Mapping[str, tuple[Callable[[_Subject], Answer], tuple[str, ...]]] = {
     "card": (_card, ()),
     "floats": (_floats, ()),
     "arrays": (_arrays, ("floats",)),
-    "labelled": (_labelled, ("arrays",)),
+    "labeled": (_labeled, ("arrays",)),
     "sampler": (_sampler, ("arrays",)),
     "finite": (_finite, ("card", "arrays")),
     "gradient": (_gradient, ("sampler", "finite")),

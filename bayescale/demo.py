@@ -12,7 +12,7 @@ from bayescale.files import replacing
 from bayescale.forecasting import Forecast, forecast
 from bayescale.inference.fit import fit
 from bayescale.plotting import plot_forecast
-from bayescale.posterior import Posterior, Summary, save, summarise
+from bayescale.posterior import Posterior, Summary, save, summarize
 from bayescale.runs import Runs
 
 FAMILY = "Cerebras-GPT"
@@ -33,7 +33,7 @@ class Demo:
 
     summary: Summary
     table: pd.DataFrame
-    interval: float
+    ci_prob: float
     figure: Path
     output: Path
 
@@ -55,15 +55,15 @@ class Demo:
             "",
             str(self.summary),
             "",
-            f"Forecast of the two larger ones, one new run, {self.interval:.0%} interval:",
+            f"Forecast of the two larger ones, one new run, {self.ci_prob:.0%} interval:",
             "",
             f"{'':>17}  {'times larger':>12}  {'median':>7}  {'interval':>16}  {'reached':>7}",
         ]
         for row in self.table.itertuples():
-            interval = f"{row.loss_new_lower:.3f} to {row.loss_new_upper:.3f}"
+            ci_prob = f"{row.loss_new_lower:.3f} to {row.loss_new_upper:.3f}"
             lines.append(
                 f"{row.run_id:>17}  {row.extrapolation_ratio:>12.1f}  {row.loss_new_median:>7.3f}  "
-                f"{interval:>16}  {row.reached:>7.3f}  {'inside' if row.covered else 'OUTSIDE'}"
+                f"{ci_prob:>16}  {row.reached:>7.3f}  {'inside' if row.covered else 'OUTSIDE'}"
             )
         return "\n".join(
             [
@@ -95,9 +95,9 @@ def run_demo(folder: Path, *, seed: int = 0, show_progress: bool = False) -> Dem
     columns = ["run_id", "flops", "extrapolation_ratio", "reached"]
     columns += ["loss_new_median", "loss_new_lower", "loss_new_upper", "covered"]
     return Demo(
-        summary=summarise(posterior),
+        summary=summarize(posterior),
         table=frame[columns],
-        interval=result.interval,
+        ci_prob=result.ci_prob,
         figure=_figure(posterior, training, held_out, folder / "bayescale_demo.png"),
         output=save(posterior, folder / "bayescale_demo.nc"),
     )

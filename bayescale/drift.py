@@ -1,6 +1,6 @@
 """Drift: how far the truth may wander from a law, near zero where there are runs.
 
-No law is exact. Its error on log loss is taken as a random walk outward from the centre of
+No law is exact. Its error on log loss is taken as a random walk outward from the center of
 the runs, in e-folds of scale: of the *level*, whose variance grows as q^2 h at h e-folds, or
 of the local *slope*, whose variance grows as q^2 h^3 / 3. A slope may fade: each change of it
 dies away over M e-folds, so that what bent the losses among the runs does not go on for ever,
@@ -27,7 +27,7 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 Walk = Literal["level", "slope"]
 
 STEPS = {"level": 16, "slope": 6}
-"""Steps from the runs' centre to their edge, each way, unless there is one for each run."""
+"""Steps from the runs' center to their edge, each way, unless there is one for each run."""
 
 FIRST_GAP_BEYOND, GAP_GROWTH = 0.05, 1.15
 """E-folds of the first step past the last run, and how the steps lengthen from there."""
@@ -50,7 +50,7 @@ def coordinate(inputs: Any, axis: str) -> Any:
 
 @dataclass(frozen=True)
 class Steps:
-    """The places of a walk's steps one way out from the centre, in e-folds of distance.
+    """The places of a walk's steps one way out from the center, in e-folds of distance.
 
     Attributes
     ----------
@@ -98,11 +98,11 @@ class Steps:
 
 @dataclass(frozen=True)
 class Frame:
-    """A walk's steps among the runs along one axis, out from their centre.
+    """A walk's steps among the runs along one axis, out from their center.
 
     Attributes
     ----------
-    centre : float
+    center : float
         The mean of the runs' logs of scale.
     walk : {"level", "slope"}
     fades_over : float or None
@@ -111,7 +111,7 @@ class Frame:
         Within the runs, towards the smallest and the largest.
     """
 
-    centre: float
+    center: float
     walk: Walk
     fades_over: float | None
     down: Steps
@@ -131,9 +131,9 @@ class Frame:
         With ``each_run``, a walk of the level steps from run to run; else it takes a fixed
         number of steps.
         """
-        centre = float(log_x.mean())
-        sides = (_within(side * (log_x - centre), walk, each_run) for side in (-1, 1))
-        return cls(centre, walk, fades_over, *sides)
+        center = float(log_x.mean())
+        sides = (_within(side * (log_x - center), walk, each_run) for side in (-1, 1))
+        return cls(center, walk, fades_over, *sides)
 
     def beyond(self, distance: tuple[float, float]) -> tuple[Steps, Steps]:
         """Steps past the runs, as many as it takes to reach these distances: down, up."""
@@ -141,7 +141,7 @@ class Frame:
 
     def basis(self, log_x: np.ndarray) -> np.ndarray:
         """The reach of every step within the runs at these places, shape (point, step)."""
-        away = log_x[:, None] - self.centre
+        away = log_x[:, None] - self.center
         return np.concatenate([self.reach(self.down, -away), self.reach(self.up, away)], axis=1)
 
     def reach(self, steps: Steps, distance: Any) -> Any:

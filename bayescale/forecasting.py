@@ -17,7 +17,7 @@ import xarray as xr
 from bayescale.errors import LawError, PosteriorError
 from bayescale.laws import Law, compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, INPUTS, all_unique, splits
-from bayescale.posterior import DEFAULT_INTERVAL, MEAN, Fit, Posterior, quantiles
+from bayescale.posterior import DEFAULT_CI_PROB, MEAN, Fit, Posterior, quantiles
 from bayescale.progress import progress
 from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE, sizes, verdict
@@ -64,7 +64,7 @@ class Forecast:
     points: pd.DataFrame
     loss: xr.DataArray
     loss_new: xr.DataArray | None
-    interval: float
+    ci_prob: float
     target: float | None
     optimum: Mapping[str, xr.DataArray] | None
     family: str | None
@@ -83,7 +83,7 @@ class Forecast:
     def to_frame(self) -> pd.DataFrame:
         """One row a point: the scales, intervals of both losses, and chances of the target."""
         frame = self.points.reset_index(drop=True)
-        at = [0.5, (1 - self.interval) / 2, (1 + self.interval) / 2]
+        at = [0.5, (1 - self.ci_prob) / 2, (1 + self.ci_prob) / 2]
         for kind, draws in {"loss": self.loss, "loss_new": self.loss_new}.items():
             if draws is not None:
                 found = np.quantile(draws.transpose("chain", "draw", "point"), at, axis=(0, 1))
@@ -115,9 +115,9 @@ class Forecast:
             "law": self.law,
             **{name: None if np.isnan(point[name]) else float(point[name]) for name in SCALES},
             **{name: float(point[name]) for name in OTHER_INPUTS if name in point},
-            "interval": self.interval,
-            "loss": quantiles(self.loss, self.interval),
-            "loss_new": None if self.loss_new is None else quantiles(self.loss_new, self.interval),
+            "interval": self.ci_prob,
+            "loss": quantiles(self.loss, self.ci_prob),
+            "loss_new": None if self.loss_new is None else quantiles(self.loss_new, self.ci_prob),
             "target": self.target,
             **{k: None if of is None else float(of[0]) for k, of in self._chances().items()},
             "extrapolation_ratio": None if np.isnan(ratio) else float(ratio),
@@ -136,14 +136,14 @@ class Forecast:
             "laws": {
                 law.law: {
                     "weight": weight,
-                    "loss": quantiles(law.loss, self.interval),
+                    "loss": quantiles(law.loss, self.ci_prob),
                     "loss_new": None
                     if law.loss_new is None
-                    else quantiles(law.loss_new, self.interval),
+                    else quantiles(law.loss_new, self.ci_prob),
                 }
                 for law, weight in zip(self.by_law, self.weights, strict=True)
             },
-            "optimum": {name: quantiles(draws, self.interval) for name, draws in optimum.items()}
+            "optimum": {name: quantiles(draws, self.ci_prob) for name, draws in optimum.items()}
             or None,
             "family": self.family,
             "provenance": dict(self.provenance),
@@ -174,7 +174,7 @@ class Forecast:
                 if f"{kind}_median" in row:
                     lines.append(
                         f"  {what:<{width}}  {row[f'{kind}_median']:.4f}  "
-                        f"({self.interval:.0%} interval {row[f'{kind}_lower']:.4f} to "
+                        f"({self.ci_prob:.0%} interval {row[f'{kind}_lower']:.4f} to "
                         f"{row[f'{kind}_upper']:.4f})  {self.unit}"
                     )
             for name, table in of_laws:
@@ -191,11 +191,11 @@ class Forecast:
             lines += _scatter_told(row)
             lines.append(f"  {row['why']}")
         if self.optimum is not None:
-            split = quantiles(self.optimum["params"], self.interval)
+            split = quantiles(self.optimum["params"], self.ci_prob)
             lines.append(
                 "  The split is the median compute-optimal one; the law leaves it at "
                 f"{format_size(split['lower'])} to {format_size(split['upper'])} params "
-                f"({self.interval:.0%} interval)."
+                f"({self.ci_prob:.0%} interval)."
             )
         if self.family is not None:
             lines.append(f"  For {self.family}.")
@@ -224,7 +224,7 @@ def forecast(
     kept_fraction: Any = None,
     lm_loss: Any = None,
     target: float | None = None,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     tolerance: float = TOLERANCE,
     family: str | None = None,
     drift: bool = True,
@@ -234,7 +234,7 @@ def forecast(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     params, tokens : float or array_like, shape (point,)
         Raw counts; for a law of both, give both.
     flops : float or array_like, shape (point,)
@@ -249,7 +249,7 @@ def forecast(
         For a law of downstream error: the language model's loss in nats per token.
     target : float, optional
         A loss in nats per token, for the chance of ending below it.
-    interval : float
+    ci_prob : float
         Mass of the central intervals.
     tolerance : float
         Half the width of the 90 % interval of log mean loss up to which a forecast is precise
@@ -287,7 +287,7 @@ def forecast(
         kept_fraction=kept_fraction,
         lm_loss=lm_loss,
     )
-    asked = _Asked(target, interval, tolerance, family, drift)
+    asked = _ForecastOptions(target, ci_prob, tolerance, family, drift)
     n_points = _n_points(given)
     n_values = n_points * _n_draws(fit)
     if n_values > MOST_HELD:
@@ -303,7 +303,7 @@ def forecast_table(
     fit: Fit,
     *,
     target: float | None = None,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     tolerance: float = TOLERANCE,
     family: str | None = None,
     drift: bool = True,
@@ -315,7 +315,7 @@ def forecast_table(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     target, interval, tolerance, family, drift, allow_unconverged
         As for :func:`forecast`.
     show_progress : bool
@@ -337,7 +337,7 @@ def forecast_table(
     """
     fit.require_converged(allow_unconverged)
     given = _same_length(_given(**scales))
-    asked = _Asked(target, interval, tolerance, family, drift)
+    asked = _ForecastOptions(target, ci_prob, tolerance, family, drift)
     n_points = _n_points(given)
     size, tables = max(1, MOST_VALUES // _n_draws(fit)), []
     with progress(show_progress) as stage:
@@ -351,18 +351,18 @@ def forecast_table(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _ForecastOptions:
     """What is asked of all points alike."""
 
     target: float | None
-    interval: float
+    ci_prob: float
     tolerance: float
     family: str | None
     drift: bool
 
     def __post_init__(self) -> None:
-        if not 0 < self.interval < 1:
-            raise ValueError(f"interval is {self.interval}, but must lie between 0 and 1")
+        if not 0 < self.ci_prob < 1:
+            raise ValueError(f"ci_prob is {self.ci_prob}, but must lie between 0 and 1")
         if not 0 < self.tolerance < np.inf:
             raise PosteriorError(
                 f"tolerance is {self.tolerance:g}, but must be finite and above zero"
@@ -405,7 +405,7 @@ def _same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _forecast(
     fit: Fit,
     given: Mapping[str, np.ndarray],
-    asked: _Asked,
+    asked: _ForecastOptions,
     *,
     first: int = 0,
     by_law: bool = True,
@@ -432,7 +432,7 @@ def _forecast(
             points=_judged(fit, points, loss, asked.tolerance),
             loss=loss,
             loss_new=new,
-            interval=asked.interval,
+            ci_prob=asked.ci_prob,
             target=asked.target,
             family=family or pooled,
             provenance=fit.record["provenance"],

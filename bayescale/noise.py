@@ -118,7 +118,7 @@ def log_density(
     return log_sum(_log_of_width(deviation, sd, excess, step, xp) + log_weight)
 
 
-def chance_below(deviation: Any, scale: Any, *, nu: Any = None, excess: Any) -> Any:
+def cdf(deviation: Any, scale: Any, *, nu: Any = None, excess: Any) -> Any:
     """Probability of a smaller deviation, where there is an excess; as :func:`log_density`."""
     if nu is None:
         return _below(deviation, scale, excess)
@@ -155,7 +155,7 @@ def _log_of_width(
 
 
 def _log_modified_normal(x: Any, sd: Any, excess: Any, xp: Any) -> Any:
-    """Log density of a centred normal plus an exponential."""
+    """Log density of a centerd normal plus an exponential."""
     return -np.log(excess) - 0.5 * (x / sd) ** 2 + _log_scaled_tail(sd / excess - x / sd, xp)
 
 

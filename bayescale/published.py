@@ -20,7 +20,7 @@ from bayescale.conventions.stated import given
 from bayescale.errors import CardError, LawError, collected
 from bayescale.forecasting import forecast
 from bayescale.laws.law import all_unique, splits
-from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, point, quantiles
+from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, point, quantiles
 from bayescale.runs import Note, Runs
 from bayescale.units import format_size
 
@@ -212,7 +212,7 @@ class PublishedComparison:
     curves: pd.DataFrame
     laws: pd.DataFrame
     runs: pd.DataFrame
-    interval: float
+    ci_prob: float
     warnings: tuple[Note, ...]
 
     def to_frame(self) -> pd.DataFrame:
@@ -225,7 +225,7 @@ class PublishedComparison:
         return {
             "law": self.law,
             "scale": self.scale,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "laws": laws.to_dict(orient="records"),
             "curves": self.curves.to_dict(orient="records"),
             "warnings": [note._asdict() for note in self.warnings],
@@ -249,7 +249,7 @@ class PublishedComparison:
         if row.empty or not row["n_runs"].item():
             return ""
         ends = f"{row['error_lower'].item():+.1%} to {row['error_upper'].item():+.1%}"
-        return f"{row['error_median'].item():+.1%} off ({self.interval:.0%} of them {ends})"
+        return f"{row['error_median'].item():+.1%} off ({self.ci_prob:.0%} of them {ends})"
 
 
 def compare_published(
@@ -257,20 +257,20 @@ def compare_published(
     names: Sequence[str],
     *,
     beyond: float = BEYOND,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     allow_unconverged: bool = False,
 ) -> PublishedComparison:
     """Hold a fit against published laws: along compute or its one scale, and at its own runs.
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         With the runs it was fitted to.
     names : sequence of str
         Of :func:`published_names`.
     beyond : float
         How many times the largest run to go on for.
-    interval : float
+    ci_prob : float
         Mass of the fit's central intervals, and of the runs about a published law.
     allow_unconverged : bool
         Compare although the convergence gate was missed.
@@ -307,10 +307,10 @@ def compare_published(
         )
     x = fit.runs[scale]
     path = np.geomspace(x.min(), x.max() * beyond, _POINTS)
-    allow = {"interval": interval, "allow_unconverged": allow_unconverged}
+    allow = {"ci_prob": ci_prob, "allow_unconverged": allow_unconverged}
     answers = {fit.name: (False, forecast(fit, **{scale: path}, **allow))}
     answers |= {
-        law.name: (True, forecast(law.posterior(), **{scale: path}, interval=interval))
+        law.name: (True, forecast(law.posterior(), **{scale: path}, ci_prob=ci_prob))
         for law in laws
     }
     columns = [scale, "loss_median", "loss_lower", "loss_upper"]
@@ -322,9 +322,9 @@ def compare_published(
         law=fit.name,
         scale=scale,
         curves=pd.concat(curves, ignore_index=True),
-        laws=pd.DataFrame([_errors(law, fit.runs, interval) for law in laws]),
+        laws=pd.DataFrame([_errors(law, fit.runs, ci_prob) for law in laws]),
         runs=fit.runs.frame[[scale, "loss"]].copy(),
-        interval=interval,
+        ci_prob=ci_prob,
         warnings=tuple(note for law in laws for note in _notes(law, fit.runs)),
     )
 
@@ -342,7 +342,7 @@ def _scale_of(inputs: Sequence[str]) -> str:
     return scales[0]
 
 
-def _errors(law: PublishedLaw, runs: Runs, interval: float) -> dict[str, Any]:
+def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
     """The log's losses over what the law says of those runs, as shares."""
     inputs, nothing = law.model_card.law.inputs, dict.fromkeys(("median", "lower", "upper"), np.nan)
     known = {name: np.array(runs[name]) for name in (*inputs, "tokens") if name in runs}
@@ -352,7 +352,7 @@ def _errors(law: PublishedLaw, runs: Runs, interval: float) -> dict[str, Any]:
         said = law.model_card.law.loss(**{name: known[name] for name in inputs}, **law.values)
         share = np.asarray(runs["loss"] / said - 1, dtype=float)
         share = share[np.isfinite(share)]
-        told, n = (quantiles(share, interval) if share.size else nothing), share.size
+        told, n = (quantiles(share, ci_prob) if share.size else nothing), share.size
     return {"law": law.name, **{f"error_{end}": v for end, v in told.items()}, "n_runs": n}
 
 

@@ -43,7 +43,7 @@ def measured(refits: int, rounds: int, progress: Progress) -> list[dict[str, Any
     return [
         {"round": i, "workers": workers, "kind": kind, "seconds": seconds}
         for i in progress.track(range(rounds), description="refitting")
-        for workers in ((1, 2), (2, 1))[i % 2]  # a computer that slows down favours neither
+        for workers in ((1, 2), (2, 1))[i % 2]  # a computer that slows down favors neither
         for kind, seconds in _on_dask(tasks, workers).items()
     ]
 

@@ -37,7 +37,7 @@ import xarray as xr
 
 from bayescale.cards import ModelCard, Prior, load_card
 from bayescale.forecasting import forecast
-from bayescale.inference.diagnostics import gate
+from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import compiled_model, sample
 from bayescale.likelihood import card_for
 from bayescale.posterior import Posterior
@@ -56,7 +56,7 @@ RATIOS = ((1.0, 1.25), (1.25, 1.6), (1.6, 2.3))
 NORMAL_QUANTILE = 1.6448536269514722  # a card's low and high hold the central 90 %
 
 ROUNDS = 40
-"""Of expectation maximisation, which has settled by then."""
+"""Of expectation maximization, which has settled by then."""
 
 FIRST_PSEUDO_CURVES = 2
 """How many curves' worth of the weak prior's spread stays in what is learnt from its draws."""
@@ -205,7 +205,7 @@ def sample_curve(curve: Curve, how: Pass) -> Sampled:
         seed=SEED,
     )
     seconds = time.perf_counter() - started
-    diagnostics = gate(tree)
+    diagnostics = check_convergence(tree)
     record = {"diagnostics": diagnostics, "provenance": {"seed": SEED}, "seconds": {}}
     posterior = Posterior(tree, card, runs, record)
     new = forecast(posterior, tokens=curve.x_test, allow_unconverged=True).loss_new
@@ -235,7 +235,7 @@ def stated(posterior: Posterior) -> Array:
     assert runs is not None
     values = {name: posterior.draws[name].values.ravel() for name in card.parameters}
     log_x = {name: np.log(runs[name]) for name in card.law.inputs}
-    centre = {name: float(x.mean()) for name, x in log_x.items()}
+    center = {name: float(x.mean()) for name, x in log_x.items()}
 
     def column(name: str, prior: Prior) -> Array:
         log_value = np.log(values[name])
@@ -243,7 +243,7 @@ def stated(posterior: Posterior) -> Array:
             x = log_x[prior.across]
             return (log_value - x.min()) / np.ptp(x)
         if prior.at == "runs":
-            in_runs = card.law.terms[name].log_value(log_value, values, centre)
+            in_runs = card.law.terms[name].log_value(log_value, values, center)
             return in_runs - np.log(runs["loss"]).mean()
         if prior.dist == "NearOne":
             return np.sign(log_value) * np.sqrt(np.abs(log_value) / prior.kwargs["scale"])
@@ -278,8 +278,8 @@ class Beliefs:
 
     def card(self, base: ModelCard) -> ModelCard:
         """The card with these priors in place of its own."""
-        interval = (self.mean + side * NORMAL_QUANTILE * self.sd for side in (-1, 1))
-        ends = dict(zip(base.parameters, zip(*interval, strict=True), strict=True))
+        ci_prob = (self.mean + side * NORMAL_QUANTILE * self.sd for side in (-1, 1))
+        ends = dict(zip(base.parameters, zip(*ci_prob, strict=True), strict=True))
 
         def held(name: str, described: Any) -> Any:
             low, high = ends[name] if described.prior.across else np.exp(ends[name])
@@ -316,7 +316,7 @@ def learn(
     least_sd: Array,
     pseudo_curves: int = 0,
 ) -> Beliefs:
-    """The normals that the curves' quantities come from, by expectation maximisation.
+    """The normals that the curves' quantities come from, by expectation maximization.
 
     Parameters
     ----------

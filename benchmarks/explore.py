@@ -44,16 +44,16 @@ def main(
     sys.argv = ["page.py", str(fit_file)]
     app = AppTest.from_file(page.__file__, default_timeout=60)
     rows = {"opened": [_timed(app)]}
-    for knob, each in values.items():
-        rows[knob] = []
+    for control, each in values.items():
+        rows[control] = []
         for value in each:
-            app.text_input(knob).set_value(f"{value:.6g}")
-            rows[knob].append(_timed(app))
-        app.text_input(knob).set_value(f"{each[0]:.6g}").run()
+            app.text_input(control).set_value(f"{value:.6g}")
+            rows[control].append(_timed(app))
+        app.text_input(control).set_value(f"{each[0]:.6g}").run()
     table = Table("knob", "wall median", "wall 95%", "processor median", "processor 95%")
-    for knob, times in rows.items():
+    for control, times in rows.items():
         found = np.quantile(np.array(times), [0.5, 0.95], axis=0)
-        table.add_row(knob, *(f"{1000 * ms:.0f} ms" for ms in found.T.ravel()))
+        table.add_row(control, *(f"{1000 * ms:.0f} ms" for ms in found.T.ravel()))
     draws = sum(member.draws["chain"].size * member.draws["draw"].size for member in fit.members)
     Console().print(f"{fit.name}, {draws} draws, {changes} changes a knob", table)
 

@@ -62,15 +62,15 @@ def bootstrap(columns: np.ndarray, resamples: int, seed: int = 0) -> tuple[np.nd
     """
     rng = np.random.default_rng(seed)
     n = columns.shape[1]
-    centre = columns[:2].mean(axis=1)
+    center = columns[:2].mean(axis=1)
     with np.errstate(all="ignore"):  # a search may stray into overflow, and loses
-        fits = [_minimum(start, columns, centre) for start in _starts(columns)]
+        fits = [_minimum(start, columns, center) for start in _starts(columns)]
         best = min(fits, key=lambda fit: fit.fun if np.isfinite(fit.fun) else np.inf).x
         again = [
-            _minimum(best, columns[:, pick], centre).x
+            _minimum(best, columns[:, pick], center).x
             for pick in rng.integers(0, n, (resamples, n))
         ]
-    return _at_one(best, centre), np.array([_at_one(theta, centre) for theta in again])
+    return _at_one(best, center), np.array([_at_one(theta, center) for theta in again])
 
 
 def _terms(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
@@ -78,8 +78,8 @@ def _terms(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarra
     return np.stack([np.full_like(log_n, e), a - alpha * log_n, b - beta * log_d])
 
 
-def _minimum(start: np.ndarray, columns: np.ndarray, centre: np.ndarray) -> Any:
-    """The search by L-BFGS, with log A and log B counted at the centre of the runs.
+def _minimum(start: np.ndarray, columns: np.ndarray, center: np.ndarray) -> Any:
+    """The search by L-BFGS, with log A and log B counted at the center of the runs.
 
     Exponents stay where the published grid of starting points lies: few runs may else be
     fitted best by a loss that grows with size.
@@ -90,7 +90,7 @@ def _minimum(start: np.ndarray, columns: np.ndarray, centre: np.ndarray) -> Any:
     deltas = HUBER_DELTA * len(log_loss)  # unscaled, the objective is so small that it would stop
 
     def scaled(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slopes = objective(theta, log_n - centre[0], log_d - centre[1], log_loss)
+        value, slopes = objective(theta, log_n - center[0], log_d - center[1], log_loss)
         return value / deltas, slopes / deltas
 
     bounds = [(None, None)] * 3 + [(0.0, 2.0)] * 2
@@ -98,14 +98,14 @@ def _minimum(start: np.ndarray, columns: np.ndarray, centre: np.ndarray) -> Any:
     return minimize(scaled, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
 
 
-def _at_one(theta: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def _at_one(theta: np.ndarray, center: np.ndarray) -> np.ndarray:
     """The same law with A and B counted at one parameter and one token."""
     e, a, b, alpha, beta = theta
-    return np.array([e, a + alpha * centre[0], b + beta * centre[1], alpha, beta])
+    return np.array([e, a + alpha * center[0], b + beta * center[1], alpha, beta])
 
 
 def _starts(columns: np.ndarray) -> list[np.ndarray]:
-    """Laws through the centre of the runs, of several shapes."""
+    """Laws through the center of the runs, of several shapes."""
     log_loss = columns[2].mean()
     return [
         np.array(

@@ -61,8 +61,8 @@ def fit(name: str, x: Array, loss: Array) -> Callable[[Array], Array]:
     x, loss : numpy.ndarray, shape (run,)
         Positive.
     """
-    form, centre = FORMS[name], np.log(x).mean()
-    t, log_loss = np.log(x) - centre, np.log(loss)
+    form, center = FORMS[name], np.log(x).mean()
+    t, log_loss = np.log(x) - center, np.log(loss)
 
     def residual(parameters: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -75,7 +75,7 @@ def fit(name: str, x: Array, loss: Array) -> Callable[[Array], Array]:
     starts = sorted(form.starts(t, loss), key=robust)[:POLISHED]
     polished = [_polished(residual, start) for start in starts]
     best = min([*starts, *polished], key=robust)
-    return lambda x_new: np.exp(form.log_loss(best, np.log(x_new) - centre))
+    return lambda x_new: np.exp(form.log_loss(best, np.log(x_new) - center))
 
 
 def _polished(residual: Callable[[Array], Array], start: Array) -> Array:

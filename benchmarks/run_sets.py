@@ -30,7 +30,7 @@ from pandas.api.types import is_numeric_dtype
 
 from bayescale import read_runs, refit
 from bayescale.cards import ModelCard, Prior, load_card
-from bayescale.posterior import Pool, Posterior
+from bayescale.posterior import ModelAverage, Posterior
 from bayescale.runs import Runs
 from bayescale.tasks import Serial
 from bayescale.validation import scores
@@ -249,8 +249,8 @@ def sampled(
     ending = " + drift" if drift else ""
     rows = tested.forecasts.assign(method=tested.forecasts["law"] + ending)
     answer = tested if drift else _alone(tested, tested.laws[0])
-    gates = horizons(answer, posteriors).assign(method=answer.answer + ending)
-    return rows.merge(gates, on=["method", "cutoff"], how="left"), tested
+    checked = horizons(answer, posteriors).assign(method=answer.answer + ending)
+    return rows.merge(checked, on=["method", "cutoff"], how="left"), tested
 
 
 def huber_forecasts(runs: Runs, cutoff: float, seed: int) -> pd.DataFrame:
@@ -298,7 +298,7 @@ def horizons(tested: Backtest, posteriors: Mapping[tuple[str, str], Posterior]) 
         there = tuple(member for member in members if member is not None)
         if len(there) < len(members):
             continue
-        fit = Pool(there, tested.weights) if there[1:] else there[0]
+        fit = ModelAverage(there, tested.weights) if there[1:] else there[0]
         answer = trust(fit, inner, allow_unconverged=True)
         narrow = (answer.path["half_width"] <= TOLERANCE).cummin()
         rows.append(
@@ -441,7 +441,7 @@ def _bin_name(lower: float, upper: float) -> str:
     return f"{lower:g} to {upper:g}"
 
 
-def targets(ratios: pd.DataFrame, gates: pd.DataFrame) -> list[dict[str, Any]]:
+def targets(ratios: pd.DataFrame, checked: pd.DataFrame) -> list[dict[str, Any]]:
     """What was aimed at, what was reached, and whether that is enough."""
     table = ratios.set_index(["method", "ratio"])
     found = []
@@ -470,7 +470,7 @@ def targets(ratios: pd.DataFrame, gates: pd.DataFrame) -> list[dict[str, Any]]:
                     "met": bool(ours <= plain),
                 }
             )
-    row = gates.iloc[0]
+    row = checked.iloc[0]
     for column, least in (("coverage90", 0.9), (f"within {TOLERANCE:.0%}", 0.95)):
         found.append(
             {
@@ -521,7 +521,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         "## By ratio",
         table(pd.DataFrame(results["by_ratio"])),
         f"`pool` is the equal mixture of both laws. The Huber estimate (delta 1e-3) starts from "
-        f"eight laws through the centre of the runs and has {RESAMPLES} resamples; its log "
+        f"eight laws through the center of the runs and has {RESAMPLES} resamples; its log "
         "density is that of a normal with the same median and 90 % interval, but a standard "
         "deviation of at least 0.1 %.",
         f"## Trust horizon, {TOLERANCE:.0%}",
@@ -591,7 +591,7 @@ def main(
         parts.append(forecasts.assign(set=chosen.name))
         sets.append({"set": chosen.name, "told": chosen.told} | record)
     everything = pd.concat(parts, ignore_index=True)
-    ratios, gates = by_ratio(everything), gated(everything)
+    ratios, checked = by_ratio(everything), gated(everything)
     results = {
         "command": "python benchmarks/run_sets.py",
         "settings": {
@@ -603,9 +603,9 @@ def main(
         },
         "machine": machine(),
         "minutes": sum(sum(item["seconds"].values()) for item in sets) / 60,
-        "targets": targets(ratios, gates),
+        "targets": targets(ratios, checked),
         "by_ratio": ratios.to_dict(orient="records"),
-        "horizon": gates.to_dict(orient="records"),
+        "horizon": checked.to_dict(orient="records"),
         "by_training": by_training(everything).to_dict(orient="records"),
         "by_set": by_set(everything).to_dict(orient="records"),
         "sets": sets,

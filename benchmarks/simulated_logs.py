@@ -90,10 +90,10 @@ def simulated(kind: str, seed: int) -> Simulated:
     extra = np.zeros(len(log))
     if kind == "third term":
         scale = params if rng.random() < 0.5 else tokens
-        centre = np.exp(np.log(scale[: -len(RATIOS)]).mean())
+        center = np.exp(np.log(scale[: -len(RATIOS)]).mean())
         share, exponent = rng.uniform(0.1, 0.3), np.exp(rng.uniform(np.log(0.03), 0.0))
         size = share * np.exp(np.log(reducible[: -len(RATIOS)]).mean())
-        extra = size * (scale / centre) ** -exponent
+        extra = size * (scale / center) ** -exponent
     if kind == "break":
         flops = 6 * params * tokens
         past = np.maximum(flops / (largest * np.exp(-rng.uniform(0, 1))), 1.0)

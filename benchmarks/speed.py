@@ -215,7 +215,7 @@ def with_huber(runs: Any, card: Any, settings: Settings, by_hand: bool) -> dict[
 
 ENGINES = {
     "bayescale": Engine(
-        "this package: centred terms, low-rank mass matrix, target acceptance 0.9",
+        "this package: centerd terms, low-rank mass matrix, target acceptance 0.9",
         ("bayescale.inference.fit", "bayescale.inference.model.build", "nutpie"),
         with_bayescale,
     ),
@@ -315,7 +315,7 @@ def problem() -> tuple[Any, Any]:
 
 def measure_here(name: str, settings: Settings) -> dict[str, Any]:
     """Import, compile and sample with one engine in this process."""
-    if hasattr(os, "sched_setaffinity"):  # or a larger computer would favour some engines
+    if hasattr(os, "sched_setaffinity"):  # or a larger computer would favor some engines
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
     started = time.perf_counter()
     for module in ENGINES[name].modules:

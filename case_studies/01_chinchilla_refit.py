@@ -96,7 +96,7 @@ print(pd.DataFrame(rows).to_string())
 # %% [markdown]
 # ## Where the published fits lie
 #
-# The law's parts at the runs: a fit whose residuals are not centred on zero has missed the data.
+# The law's parts at the runs: a fit whose residuals are not centerd on zero has missed the data.
 
 # %%
 residuals = {
@@ -106,14 +106,14 @@ residuals = {
 law = fit.loss_of_runs().median(("chain", "draw")).values
 residuals["posterior median"] = np.log(runs["loss"] / law)
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for (name, r), colour in zip(
+for (name, r), color in zip(
     residuals.items(), ("#D55E00", "#E69F00", "#009E73", "#0072B2"), strict=True
 ):
     ax.hist(
         r,
         bins=np.linspace(-0.05, 0.05, 61),
         histtype="step",
-        color=colour,
+        color=color,
         linewidth=1.8,
         label=name,
     )

@@ -119,11 +119,11 @@ print(together.round(3).to_string())
 # %%
 fig, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
 drifting = held_out[held_out["kind"] == "with drift"]
-for (name, part), colour in zip(
+for (name, part), color in zip(
     drifting.groupby("set", sort=False), ("#0072B2", "#D55E00", "#009E73"), strict=True
 ):
-    ax.plot(part["ratio"], part["error"], "o", color=colour, markersize=4, label=name)
-    ax.axvline(trusts[name].horizon_ratio, color=colour, linestyle="--")
+    ax.plot(part["ratio"], part["error"], "o", color=color, markersize=4, label=name)
+    ax.axvline(trusts[name].horizon_ratio, color=color, linestyle="--")
 ax.axhspan(-0.02, 0.02, color="grey", alpha=0.15, linewidth=0, label="tolerance")
 ax.set(xscale="log", xlabel="times the largest run fitted (dashed: horizon)")
 ax.set_ylabel("log of forecast over reached")

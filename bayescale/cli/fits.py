@@ -84,7 +84,7 @@ def fit(
     log = read_log(runs, column, unit, exclude, missing, convention, convert)
 
     from bayescale.inference.fit import fit as sample_posterior
-    from bayescale.posterior import save, summarise
+    from bayescale.posterior import save, summarize
     from bayescale.validation.notes import fit_notes
 
     more: dict[str, Any] = to_fit(law, card) | {"weights": shares_of(weight)}
@@ -94,7 +94,7 @@ def fit(
     )  # fmt: skip
     save(fitted, target)
     notes = fit_notes(fitted)
-    result = summarise(fitted)
+    result = summarize(fitted)
     answer = result.to_json() | {
         "warnings": [note._asdict() for note in notes],
         "dropped": [item._asdict() for item in log.dropped],
@@ -120,13 +120,13 @@ def summary(
     fit_file: FitFile, law: OwnLaws = None, robust: Robust = False, json_: Json = False
 ) -> None:
     """The coefficients of a fit, what the runs said of them, and the sampler's state."""
-    from bayescale.posterior import summarise
+    from bayescale.posterior import summarize
     from bayescale.validation.notes import fit_notes
     from bayescale.validation.resampling import widen
 
     fitted = open_fit(fit_file, law)
     notes = fit_notes(fitted)
-    result = summarise(widen(fitted) if robust else fitted)
+    result = summarize(widen(fitted) if robust else fitted)
     lines = [str(result), ""]
     if fitted.runs is not None:
         lines += told_of(fitted.runs, notes)

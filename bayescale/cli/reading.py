@@ -113,10 +113,10 @@ def open_fit(path: Path, laws: list[str] | None) -> "Fit":
 
 def cards_for(log: "Runs", laws: list[str] | None, cards: list[Path] | None) -> "list[ModelCard]":
     """The cards of the laws named, or of those that the log's columns can carry."""
-    from bayescale.cards import default_laws, laws_with_cards, pool_cards
+    from bayescale.cards import cards_for_laws, default_laws, laws_with_cards
 
     named = laws_with_cards(laws or (), cards or ())
-    return list(pool_cards(log, named or default_laws(log)))
+    return list(cards_for_laws(log, named or default_laws(log)))
 
 
 def to_fit(laws: list[str] | None, cards: list[Path] | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Configuration:
 
     Notes
     -----
-    Biases and gains of normalisation are left out; they are below one per cent from a width of
+    Biases and gains of normalization are left out; they are below one per cent from a width of
     128. Heads that share keys and values (grouped queries) and experts are not known to it.
     """
 
@@ -209,8 +209,8 @@ def configuration_problems(
             )
     if "head_size" in columns and "heads" not in columns:
         problems.append("head_size is there without heads: add column heads, or leave it out")
-    learned = np.asarray(columns.get("learned_positions", 0.0)) == 1
-    if learned.any() and "sequence_length" not in columns:
+    contraction = np.asarray(columns.get("learned_positions", 0.0)) == 1
+    if contraction.any() and "sequence_length" not in columns:
         problems.append(
             "learned_positions is 1, but there is no sequence_length to count them by: add it"
         )

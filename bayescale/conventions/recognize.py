@@ -46,7 +46,7 @@ _FEED_FORWARD: Mapping[str, tuple[Block, float]] = MappingProxyType(
 
 
 @dataclass(frozen=True, eq=False)
-class Recognised:
+class Recognized:
     """What counts of parameters turn out to be.
 
     Attributes
@@ -69,7 +69,7 @@ class Recognised:
         return "no_input_embedding" if self.matrices == 1 else "all"
 
 
-def recognise(params: np.ndarray) -> Recognised | None:
+def recognize(params: np.ndarray) -> Recognized | None:
     """Shapes of which these are the exact parameter counts, if there is one way only.
 
     Parameters
@@ -78,7 +78,7 @@ def recognise(params: np.ndarray) -> Recognised | None:
 
     Returns
     -------
-    Recognised or None
+    Recognized or None
         None too where there are fewer than :data:`FEWEST_SIZES` sizes.
 
     Notes
@@ -101,7 +101,7 @@ def recognise(params: np.ndarray) -> Recognised | None:
     if len(found) != 1:
         return None
     ((matrices, vocabulary, gated, feed_forward, (width, layers)),) = found
-    return Recognised(
+    return Recognized(
         matrices,
         vocabulary,
         Configuration(

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.allocation import Allocation, Judged, MoreData
+from bayescale.decisions.allocation import Allocation, EvaluatedSplits, MoreData
 from bayescale.decisions.constraints import TOKENS_PER_PARAM, Constraints, checked_budgets
 from bayescale.decisions.optimum import (
     Best,
     Losses,
     best_choice,
     best_split,
-    deciding,
+    draws_for_splits,
     ladder,
     least_compute,
     losses_of,
@@ -28,12 +28,12 @@ from bayescale.decisions.optimum import (
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.law import require_split
-from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior
+from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior
 from bayescale.units import format_size
 from bayescale.verdict import TOLERANCE
 
 MOST_DRAWS = 4000
-"""Draws that are optimised, in all; evenly spaced ones where a fit has more."""
+"""Draws that are optimized, in all; evenly spaced ones where a fit has more."""
 
 MORE_DATA = (2.0, np.inf)
 """Times the unique tokens there are, whose worth is told."""
@@ -51,7 +51,7 @@ def allocate(
     inference_tokens: float = 0.0,
     options: Sequence[tuple[float, float | None]] = (),
     price: float | None = None,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     tolerance: float = TOLERANCE,
     family: str | None = None,
     drift: bool = True,
@@ -62,7 +62,7 @@ def allocate(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of laws of params and tokens.
     flops : float or array_like, shape (budget,)
         Budgets in FLOP: training, 6 N D, and serving where ``inference_tokens`` are given.
@@ -81,7 +81,7 @@ def allocate(
         largest budget leaves it. Each is compared with the best split of what it costs.
     price : float, optional
         Dollars per FLOP, to tell wasted compute in dollars as well.
-    interval : float
+    ci_prob : float
         Mass of the central intervals.
     tolerance : float
         As for :func:`bayescale.forecast`, for the verdict.
@@ -132,8 +132,8 @@ def allocate(
     for member in fit.members:
         require_split(member.law)
     fit.require_converged(allow_unconverged)
-    if not 0 < interval < 1:
-        raise DecisionError(f"interval is {interval:g}, but must lie between 0 and 1")
+    if not 0 < ci_prob < 1:
+        raise DecisionError(f"ci_prob is {ci_prob:g}, but must lie between 0 and 1")
     if price is not None and not 0 < price <= 1:
         raise DecisionError(
             f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
@@ -154,7 +154,7 @@ def allocate(
         rungs = rungs[limits.can_build(rungs)]
     most = max(1, MOST_DRAWS // len(fit.members))
     laws = [
-        _answering(deciding(m, drift).thinned(most), family, rungs, budgets, limits)
+        _answering(draws_for_splits(m, drift).thinned(most), family, rungs, budgets, limits)
         for m in fit.members
     ]
     at = laws[0].best.at(budgets)
@@ -169,7 +169,7 @@ def allocate(
             return None
         return forecast(
             fit, params=points["params"], tokens=points["tokens"], **unique(points),
-            interval=interval, tolerance=tolerance, family=family, drift=drift,
+            ci_prob=ci_prob, tolerance=tolerance, family=family, drift=drift,
             allow_unconverged=True,
         )  # fmt: skip
 
@@ -179,7 +179,7 @@ def allocate(
             law=fit.name,
             flops=budgets,
             limits=limits,
-            interval=interval,
+            ci_prob=ci_prob,
             params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in of]),
             tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in of]),
             choice=_judged(of, points, budgets, fit, at_choice),
@@ -259,10 +259,10 @@ def _judged(
     budgets: np.ndarray,
     fit: Fit,
     reached: Forecast | None,
-) -> Judged:
+) -> EvaluatedSplits:
     """What splits reach, and what they give up."""
     loss = None if reached is None else reached.loss
-    return Judged(points, loss=loss, **_given_up(laws, points, budgets, fit))
+    return EvaluatedSplits(points, loss=loss, **_given_up(laws, points, budgets, fit))
 
 
 def _given_up(

@@ -25,7 +25,7 @@ MANY_AT_END = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluatedSplits:
     """Definite splits, and what each draw says of them.
 
     Attributes
@@ -52,19 +52,19 @@ class Judged:
         """Params and tokens of one split."""
         return {name: float(self.points[name].iloc[i]) for name in ("params", "tokens")}
 
-    def part(self, which: slice) -> "Judged":
+    def part(self, which: slice) -> "EvaluatedSplits":
         """Some of the splits."""
-        return Judged(
+        return EvaluatedSplits(
             self.points.iloc[which],
             loss=None if self.loss is None else self.loss.isel(point=which),
             regret=self.regret.isel(point=which),
             wasted=self.wasted.isel(point=which),
         )
 
-    def to_frame(self, interval: float) -> pd.DataFrame:
+    def to_frame(self, ci_prob: float) -> pd.DataFrame:
         """One row a split: its place, and the mean and interval of its regret and waste."""
         frame = self.points.reset_index(drop=True)
-        at = {"lower": (1 - interval) / 2, "median": 0.5, "upper": (1 + interval) / 2}
+        at = {"lower": (1 - ci_prob) / 2, "median": 0.5, "upper": (1 + ci_prob) / 2}
         for name in ("regret", "wasted"):
             draws = getattr(self, name).transpose("chain", "draw", "point").values
             frame[f"{name}_mean"] = draws.mean(axis=(0, 1))
@@ -72,27 +72,27 @@ class Judged:
                 frame[f"{name}_{part}"] = values
         return frame
 
-    def to_json(self, i: int, interval: float, price: float | None) -> dict[str, Any]:
+    def to_json(self, i: int, ci_prob: float, price: float | None) -> dict[str, Any]:
         """What one split costs and gives up, as plain values."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
-        dollars = {} if price is None else {"dollars": quantiles(wasted * price, interval)}
+        dollars = {} if price is None else {"dollars": quantiles(wasted * price, ci_prob)}
         expected = {"loss": float(regret.mean()), "flops": float(wasted.mean())}
         if price is not None:
             expected["dollars"] = expected["flops"] * price
         return {
             "spent": float(self.points["flops"].iloc[i]),
             "regret": {
-                "loss": quantiles(regret, interval),
-                "flops": quantiles(wasted, interval),
+                "loss": quantiles(regret, ci_prob),
+                "flops": quantiles(wasted, ci_prob),
                 **dollars,
             },
             "expected_regret": expected,
         }
 
-    def told(self, i: int, interval: float, price: float | None) -> str:
+    def told(self, i: int, ci_prob: float, price: float | None) -> str:
         """A sentence on what one split gives up."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
-        at_most = (1 + interval) / 2
+        at_most = (1 + ci_prob) / 2
         share = wasted / self.points["flops"].iloc[i]
         text = (
             f"{float(regret.mean()):.2g} nats expected (below {float(regret.quantile(at_most)):.2g}"
@@ -153,11 +153,11 @@ class Allocation:
     law: str
     flops: np.ndarray
     limits: Constraints
-    interval: float
+    ci_prob: float
     params: xr.DataArray
     tokens: xr.DataArray
-    choice: Judged
-    options: Judged | None
+    choice: EvaluatedSplits
+    options: EvaluatedSplits | None
     exponent: xr.DataArray
     at_choice: Forecast | None
     at_end: float
@@ -177,13 +177,13 @@ class Allocation:
         for i, flops in enumerate(self.flops):
             row: dict[str, Any] = {"flops": flops}
             for name, draws in self._best(i).items():
-                row |= {f"{name}_{k}": v for k, v in quantiles(draws, self.interval).items()}
+                row |= {f"{name}_{k}": v for k, v in quantiles(draws, self.ci_prob).items()}
             row |= {f"choice_{k}": v for k, v in self.choice.points.iloc[i].items()}
             row |= {str(k): v for k, v in losses.iloc[i].items() if str(k).startswith("loss")}
             for name, draws in (("regret", self.choice.regret), ("wasted", self.choice.wasted)):
                 each = draws.isel(point=i)
                 row[f"{name}_mean"] = float(each.mean())
-                row |= {f"{name}_{k}": v for k, v in quantiles(each, self.interval).items()}
+                row |= {f"{name}_{k}": v for k, v in quantiles(each, self.ci_prob).items()}
             rows.append(row | {name: losses[name].iloc[i] for name in ("verdict", "why")})
         return pd.DataFrame(rows)
 
@@ -211,18 +211,18 @@ class Allocation:
         limits = self.limits
         return {
             "law": self.law,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             **(budgets[0] if len(budgets) == 1 else {"budgets": budgets}),
-            "exponent": quantiles(self.exponent, self.interval),
+            "exponent": quantiles(self.exponent, self.ci_prob),
             "published_exponents": {k: list(v) for k, v in PUBLISHED_EXPONENTS.items()},
             "options": [
                 self.options.split(i)
                 | {
                     "loss": None
                     if self.options.loss is None
-                    else quantiles(self.options.loss.isel(point=i), self.interval)
+                    else quantiles(self.options.loss.isel(point=i), self.ci_prob)
                 }
-                | self.options.to_json(i, self.interval, self.price)
+                | self.options.to_json(i, self.ci_prob, self.price)
                 for i in range(len(self.options.points))
             ]
             if self.options is not None
@@ -246,27 +246,27 @@ class Allocation:
         ratio = float(point["extrapolation_ratio"])
         return {
             "flops": float(self.flops[i]),
-            **{name: quantiles(x, self.interval) for name, x in self._best(i).items()},
+            **{name: quantiles(x, self.ci_prob) for name, x in self._best(i).items()},
             "choice": self.choice.split(i),
-            **self.choice.to_json(i, self.interval, self.price),
-            "loss": quantiles(self._reached.loss.isel(point=i), self.interval),
+            **self.choice.to_json(i, self.ci_prob, self.price),
+            "loss": quantiles(self._reached.loss.isel(point=i), self.ci_prob),
             "loss_new": None
             if self._reached.loss_new is None
-            else quantiles(self._reached.loss_new.isel(point=i), self.interval),
+            else quantiles(self._reached.loss_new.isel(point=i), self.ci_prob),
             "extrapolation_ratio": None if np.isnan(ratio) else ratio,
             "verdict": point["verdict"],
             "why": point["why"],
             "laws": {
                 law.law: {"weight": weight, "choice": law.choice.split(i)}
-                | {name: quantiles(x, self.interval) for name, x in law._best(i).items()}
-                | law.choice.to_json(i, self.interval, self.price)
+                | {name: quantiles(x, self.ci_prob) for name, x in law._best(i).items()}
+                | law.choice.to_json(i, self.ci_prob, self.price)
                 for law, weight in zip(self.by_law, self.weights, strict=True)
             },
             "more_data": [
                 {
                     "times": more.times if np.isfinite(more.times) else None,
-                    "loss": quantiles(more.loss.isel(budget=i), self.interval),
-                    "flops": quantiles(more.flops.isel(budget=i), self.interval),
+                    "loss": quantiles(more.loss.isel(budget=i), self.ci_prob),
+                    "flops": quantiles(more.flops.isel(budget=i), self.ci_prob),
                 }
                 for more in self.more_data
             ],
@@ -280,13 +280,13 @@ class Allocation:
         lines += self._one_budget(len(self.flops) - 1)
         if self.options is not None:
             lines += ["  Named splits:", *self._named()]
-        a = quantiles(self.exponent, self.interval)
+        a = quantiles(self.exponent, self.ci_prob)
         published = ", ".join(
             f"{', '.join(f'{a:.2f}' for a in values)} ({source})"
             for source, values in PUBLISHED_EXPONENTS.items()
         )
         lines += [
-            f"  Params grow as C^{a['median']:.3f} ({self.interval:.0%} interval "
+            f"  Params grow as C^{a['median']:.3f} ({self.ci_prob:.0%} interval "
             f"{a['lower']:.3f} to {a['upper']:.3f}).",
             f"  Published: {published}.",
         ]
@@ -308,7 +308,7 @@ class Allocation:
             reached = "" if loss is None else f": loss {float(loss.isel(point=i).median()):.4f}"
             lines += [
                 f"    {_split_told(point)}, {point['flops']:.3g} FLOP{reached}",
-                f"      {self.options.told(i, self.interval, self.price)}",
+                f"      {self.options.told(i, self.ci_prob, self.price)}",
             ]
         return lines
 
@@ -330,14 +330,14 @@ class Allocation:
                 f"{row['wasted_mean'] / row['choice_flops']:>6.1%}"
             )
         lines.append(
-            f"Intervals of {self.interval:.0%}; regret in nats and wasted compute are expected."
+            f"Intervals of {self.ci_prob:.0%}; regret in nats and wasted compute are expected."
         )
         return lines
 
     def _one_budget(self, i: int) -> list[str]:
-        point, mass = self.choice.points.iloc[i], f"{self.interval:.0%}"
-        best = {name: quantiles(x, self.interval) for name, x in self._best(i).items()}
-        loss = quantiles(self._reached.loss.isel(point=i), self.interval)
+        point, mass = self.choice.points.iloc[i], f"{self.ci_prob:.0%}"
+        best = {name: quantiles(x, self.ci_prob) for name, x in self._best(i).items()}
+        loss = quantiles(self._reached.loss.isel(point=i), self.ci_prob)
         served = self.limits.inference_tokens
         lines = [
             f"{self.law}, {self.flops[i]:.4g} FLOP"
@@ -350,7 +350,7 @@ class Allocation:
             f"per param ({mass})",
             f"  loss        {loss['median']:.4f}  ({mass} interval {loss['lower']:.4f} to "
             f"{loss['upper']:.4f})  nats/token, {self.meaning}",
-            f"  regret      {self.choice.told(i, self.interval, self.price)}",
+            f"  regret      {self.choice.told(i, self.ci_prob, self.price)}",
         ]
         if "epochs" in best:
             lines += self._data_told(i, point, best["epochs"])
@@ -359,7 +359,7 @@ class Allocation:
             lines.append(f"  The limits leave {unspent:.0%} of the budget unspent.")
         lines.append(f"  {self._reached.points['why'].iloc[i]}")
         for law in self.by_law:
-            own = quantiles(law._best(i)["tokens_per_param"], self.interval)
+            own = quantiles(law._best(i)["tokens_per_param"], self.ci_prob)
             lines.append(
                 f"    {law.law:<20} {_split_told(law.choice.points.iloc[i])}; best "
                 f"{own['lower']:.3g} to {own['upper']:.3g}"
@@ -382,8 +382,8 @@ class Allocation:
         ]
         for more in self.more_data:
             what = "twice as many" if np.isfinite(more.times) else "endless"
-            nats = quantiles(more.loss.isel(budget=i), self.interval)
-            share = quantiles(more.flops.isel(budget=i) / self.flops[i], self.interval)
+            nats = quantiles(more.loss.isel(budget=i), self.ci_prob)
+            share = quantiles(more.flops.isel(budget=i) / self.flops[i], self.ci_prob)
             lines.append(
                 f"    {what} unique tokens: {nats['median']:.2g} nats less ({nats['lower']:.2g} to "
                 f"{nats['upper']:.2g}), or {share['median']:.0%} of the compute saved "

@@ -14,22 +14,22 @@ import xarray as xr
 from bayescale.errors import DecisionError, LawError
 from bayescale.laws.law import require_split
 from bayescale.posterior import (
-    DEFAULT_INTERVAL,
+    DEFAULT_CI_PROB,
     Fit,
     Posterior,
-    endless_quantiles,
     finite,
     quantiles,
+    quantiles_by_rank,
 )
 from bayescale.units import format_size
 
 OVERFIT = 0.02
 """L(N, D) / L(N, endless) - 1 up to which a model does not overfit: about what seeds scatter."""
 
-ENDLESS = 1e30
+UNLIMITED = 1e30
 """Tokens or params beyond which an answer is taken as endless, where the law holds exactly."""
 
-ENDLESS_DATA = 1e100
+UNLIMITED_DATA = 1e100
 """Tokens that leave nothing to be learnt; finite, so that ratios of them are numbers."""
 
 FURTHEST = 1000.0
@@ -70,7 +70,7 @@ class DataBudget:
     value: float
     overfit: float | None
     target: float | None
-    interval: float
+    ci_prob: float
     needed: xr.DataArray
     exponent: xr.DataArray | None
     least: xr.DataArray | None
@@ -88,23 +88,23 @@ class DataBudget:
 
     def _q(self) -> dict[str, float]:
         """Quantiles, of draws some of which may be infinite."""
-        return endless_quantiles(self.needed, self.interval)
+        return quantiles_by_rank(self.needed, self.ci_prob)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line; what is endless is None."""
         what = "params_allowed" if self._most else f"{self.asked}_needed"
         q = {k: finite(v) for k, v in self._q().items()}
-        exponent = None if self.exponent is None else quantiles(self.exponent, self.interval)
+        exponent = None if self.exponent is None else quantiles(self.exponent, self.ci_prob)
         return {
             "law": self.law,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             self.given: self.value,
             "overfit": self.overfit,
             "target": self.target,
             what: q,
             "p_reachable": self.p_reachable,
             "exponent": exponent,
-            "least_loss": None if self.least is None else quantiles(self.least, self.interval),
+            "least_loss": None if self.least is None else quantiles(self.least, self.ci_prob),
             "within": self.within,
             "drift": self.drift,
             "laws": {
@@ -131,15 +131,15 @@ class DataBudget:
         lines.append(f"  {self._told()}")
         lines += [f"    {law.law:<20} {law._told()}" for law in self.by_law]
         if self.exponent is not None:
-            a = quantiles(self.exponent, self.interval)
+            a = quantiles(self.exponent, self.ci_prob)
             lines.append(
-                f"  {self.asked} grow as {self.given}^{a['median']:.3f} ({self.interval:.0%} "
+                f"  {self.asked} grow as {self.given}^{a['median']:.3f} ({self.ci_prob:.0%} "
                 f"interval {a['lower']:.3f} to {a['upper']:.3f}) about there"
                 + ("; Kaplan et al.: 0.74." if self.asked == "tokens" else ".")
             )
             lines.append("  The laws are taken to hold exactly: drift has no say on endless data.")
         if self.least is not None and self.p_reachable < 1:
-            low = quantiles(self.least, self.interval)
+            low = quantiles(self.least, self.ci_prob)
             far = f"up to {format_size(self.within)} {self.asked}" if self.within else "at all"
             lines.append(
                 f"  Not reachable {far} with probability {1 - self.p_reachable:.1%}: the lowest "
@@ -158,7 +158,7 @@ class DataBudget:
     def _told(self) -> str:
         q = {name: _size_told(value, self._most) for name, value in self._q().items()}
         return (
-            f"{q['median']} {self.asked}  ({self.interval:.0%} interval {q['lower']} to "
+            f"{q['median']} {self.asked}  ({self.ci_prob:.0%} interval {q['lower']} to "
             f"{q['upper']})"
         )
 
@@ -176,7 +176,7 @@ def data_budget(
     tokens: float | None = None,
     overfit: float | None = None,
     target: float | None = None,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     drift: bool = True,
     allow_unconverged: bool = False,
@@ -185,7 +185,7 @@ def data_budget(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of laws of params and tokens.
     params, tokens : float
         One of them, as a raw count; the other is asked for.
@@ -194,7 +194,7 @@ def data_budget(
         the least tokens that keep to it; with tokens, the most params.
     target : float, optional
         A loss in nats per token to be reached instead: the least tokens, or params, that do.
-    interval : float
+    ci_prob : float
         Mass of the central intervals.
     family : str, optional
         A family of the fit; a new family where not given and families are pooled.
@@ -259,7 +259,7 @@ def data_budget(
             value=value,
             overfit=overfit,
             target=target,
-            interval=interval,
+            ci_prob=ci_prob,
             needed=fit.mix([part.needed for part in parts]),
             exponent=fit.mix(exponents) if len(exponents) == len(parts) else None,
             least=fit.mix(lowest) if lowest else None,
@@ -277,18 +277,18 @@ def data_budget(
             solved.append(_overfit(member, given, value, overfit, family))
         else:
             source = member.drifting() if drifts else member
-            solved.append(_target(source, given, value, target, family, within or ENDLESS))
+            solved.append(_target(source, given, value, target, family, within or UNLIMITED))
     by_law = ()
     if len(fit.members) > 1:
         by_law = tuple(told(m, [part]) for m, part in zip(fit.members, solved, strict=True))
     answer = told(fit, solved, by_law=by_law, weights=fit.weights if by_law else ())
     if target is not None and answer.p_reachable == 0:
         assert answer.least is not None
-        low = quantiles(answer.least, interval)
+        low = quantiles(answer.least, ci_prob)
         far = "endless" if within is None else f"up to {format_size(within)}"
         raise DecisionError(
             f"a loss of {target:g} nats per token is out of reach of {format_size(value)} {given} "
-            f"in every draw: {far} {asked} leave {low['median']:.4f} ({interval:.0%} interval "
+            f"in every draw: {far} {asked} leave {low['median']:.4f} ({ci_prob:.0%} interval "
             f"{low['lower']:.4f} to {low['upper']:.4f}). Ask for more than that, or for more "
             f"{given}"
         )
@@ -356,24 +356,24 @@ def overfit_bound(
     """
     asked = _OTHER[given]
 
-    def endless(params: xr.DataArray) -> xr.DataArray:
+    def unlimited(params: xr.DataArray) -> xr.DataArray:
         loss = posterior.loss(
-            {"params": params, "tokens": xr.full_like(params, ENDLESS_DATA)}, family
+            {"params": params, "tokens": xr.full_like(params, UNLIMITED_DATA)}, family
         )
         if not np.isfinite(loss).all():
             raise LawError(f"law {posterior.name!r} has no value for endless tokens")
         return loss
 
     def needed(at: float) -> xr.DataArray:
-        fixed = endless(xr.DataArray(at)) if asked == "tokens" else None  # whatever the tokens
+        fixed = unlimited(xr.DataArray(at)) if asked == "tokens" else None  # whatever the tokens
 
         def excess(x: xr.DataArray) -> xr.DataArray:
             loss = _loss(posterior, given, at, asked, x, family)
-            least = endless(x) if fixed is None else fixed
+            least = unlimited(x) if fixed is None else fixed
             over = xr.ufuncs.log(loss / least) - np.log1p(bound)
             return over if asked == "tokens" else -over
 
-        return _first(posterior, excess, 1.0, ENDLESS)
+        return _first(posterior, excess, 1.0, UNLIMITED)
 
     return needed
 

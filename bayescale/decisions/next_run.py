@@ -15,7 +15,7 @@ import xarray as xr
 from bayescale.decisions.candidates import checked_candidates
 from bayescale.decisions.constraints import Constraints, checked_budgets
 from bayescale.decisions.information_value import NAMES, WORTHWHILE, Beliefs, Target, greedy, judged
-from bayescale.decisions.optimum import best_choice, best_split, deciding, losses_of
+from bayescale.decisions.optimum import best_choice, best_split, draws_for_splits, losses_of
 from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, Posterior
@@ -152,7 +152,7 @@ def next_run(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     budget : float
         FLOP to spend on new runs.
     params, tokens, flops : float
@@ -185,7 +185,7 @@ def next_run(
     With t and d the log mean losses of target and candidate and s the noise of one run,
     Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), as if draws were normal; under Student-t
     noise s^2 = sigma^2 (nu + 3) / (nu + 1), the inverse of what one observation tells of its
-    centre. An excess above the floor counts with its variance, which is at most too much. Regret
+    center. An excess above the floor counts with its variance, which is at most too much. Regret
     is what the choice of least expected loss gives up; after a candidate the choice is made
     anew, and the regret left is averaged over what the candidate may show (the knowledge
     gradient of Frazier, Powell and Dayanik 2009). Runs to buy together are chosen one by one,
@@ -200,11 +200,11 @@ def next_run(
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
     table = checked_candidates(fit, candidates, budget)
     most = max(1, MOST_DRAWS // len(fit.members))
-    splitting = [deciding(m, drift).thinned(most) for m in fit.members]
+    splitting = [draws_for_splits(m, drift).thinned(most) for m in fit.members]
     asked = {"params": params, "tokens": tokens, "flops": flops}
     at = _target_scales(fit, splitting, asked, target)
     among = _splits(splitting, at["flops"]) if target == "regret" else {}
-    sources = [_seeing(m, drift, target).thinned(most) for m in fit.members]
+    sources = [draws_for_candidates(m, drift, target).thinned(most) for m in fit.members]
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
     # the target first, then its splits where a regret is asked for, then candidates
@@ -271,7 +271,7 @@ def _splits(sources: list[Posterior], flops: float) -> dict[str, np.ndarray]:
     return {"params": params, "tokens": tokens}
 
 
-def _seeing(posterior: Posterior, drift: bool, target: Target) -> Posterior:
+def draws_for_candidates(posterior: Posterior, drift: bool, target: Target) -> Posterior:
     """The draws in which candidates are seen.
 
     With its drift, which blurs what a run tells; but where splits are compared by the draws of
@@ -290,7 +290,7 @@ def _log_losses(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray
 
 
 def _noise(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray]) -> np.ndarray:
-    """Variance of one run about the law at each place, as far as it blurs where its centre is."""
+    """Variance of one run about the law at each place, as far as it blurs where its center is."""
     inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
     total = np.zeros(len(next(iter(places.values()))))
     for source, weight in zip(sources, fit.weights, strict=True):

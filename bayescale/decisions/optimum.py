@@ -67,7 +67,7 @@ class Best:
         return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
 
 
-def deciding(posterior: Posterior, drift: bool) -> Posterior:
+def draws_for_splits(posterior: Posterior, drift: bool) -> Posterior:
     """The draws by which splits of a budget are compared, each with its law as it stands.
 
     A drift along compute moves the losses of all splits of a budget alike: coefficients are

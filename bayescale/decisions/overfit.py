@@ -11,7 +11,7 @@ import xarray as xr
 from bayescale.decisions.data_budget import OVERFIT, checked_overfit, overfit_bound
 from bayescale.errors import DecisionError, collected
 from bayescale.laws.law import require_split
-from bayescale.posterior import DEFAULT_INTERVAL, Fit, endless_quantiles, finite, quantiles
+from bayescale.posterior import DEFAULT_CI_PROB, Fit, finite, quantiles, quantiles_by_rank
 from bayescale.units import format_size
 
 KAPLAN = (5e3, 0.74)
@@ -45,7 +45,7 @@ class OverfitLine:
     overfit: float
     needed: xr.DataArray
     exponent: xr.DataArray | None
-    interval: float
+    ci_prob: float
     provenance: Mapping[str, Any]
     by_law: tuple["OverfitLine", ...] = ()
     weights: tuple[float, ...] = ()
@@ -63,11 +63,11 @@ class OverfitLine:
         rows = []
         for i, params in enumerate(self.params):
             draws = self.needed.isel(model=i)
-            tokens = endless_quantiles(draws, self.interval)
+            tokens = quantiles_by_rank(draws, self.ci_prob)
             row = {"params": params} | {f"tokens_{name}": x for name, x in tokens.items()}
             row["p_reachable"] = float(np.isfinite(draws).mean())
             for law in self.by_law:
-                own = endless_quantiles(law.needed.isel(model=i), self.interval)
+                own = quantiles_by_rank(law.needed.isel(model=i), self.ci_prob)
                 row[f"tokens_{law.law}"] = own["median"]
             rows.append(row)
         factor, power = KAPLAN
@@ -88,10 +88,10 @@ class OverfitLine:
         ]  # fmt: skip
         return {
             "law": self.law,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "overfit": self.overfit,
             "models": rows,
-            "exponent": None if self.exponent is None else quantiles(self.exponent, self.interval),
+            "exponent": None if self.exponent is None else quantiles(self.exponent, self.ci_prob),
             "laws": {
                 law.law: {"weight": weight, "models": law.to_json()["models"]}
                 for law, weight in zip(self.by_law, self.weights, strict=True)
@@ -103,7 +103,7 @@ class OverfitLine:
         frame = self.to_frame()
         lines = [
             f"{self.law}: tokens needed for overfit of at most {self.overfit:.3g}",
-            f"{'params':>8}  {'tokens':>13}  {f'{self.interval:.0%} interval':>30}"
+            f"{'params':>8}  {'tokens':>13}  {f'{self.ci_prob:.0%} interval':>30}"
             + ("  Kaplan et al." if frame["kaplan"].notna().any() else ""),
         ]
         for row in frame.to_dict(orient="records"):
@@ -116,9 +116,9 @@ class OverfitLine:
                 f"{published:>13}".rstrip()
             )
         if self.exponent is not None:
-            b = quantiles(self.exponent, self.interval)
+            b = quantiles(self.exponent, self.ci_prob)
             lines.append(
-                f"Tokens grow as params^{b['median']:.3f} ({self.interval:.0%} interval "
+                f"Tokens grow as params^{b['median']:.3f} ({self.ci_prob:.0%} interval "
                 f"{b['lower']:.3f} to {b['upper']:.3f})."
             )
         lines.append("The laws are taken to hold exactly: drift has no say on endless data.")
@@ -134,7 +134,7 @@ def overfit_line(
     params: Sequence[float] | np.ndarray,
     *,
     overfit: float = OVERFIT,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     allow_unconverged: bool = False,
 ) -> OverfitLine:
@@ -142,7 +142,7 @@ def overfit_line(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of laws of params and tokens.
     params : array_like, shape (model,)
         Sizes, as raw counts.
@@ -191,7 +191,7 @@ def overfit_line(
             overfit=overfit,
             needed=fit.mix(needed),
             exponent=_exponent(fit, needed, sizes),
-            interval=interval,
+            ci_prob=ci_prob,
             provenance=fit.record["provenance"],
             **more,
         )

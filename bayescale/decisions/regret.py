@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from bayescale.decisions.allocate import allocate
-from bayescale.decisions.allocation import Allocation, Judged
+from bayescale.decisions.allocation import Allocation, EvaluatedSplits
 from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
-from bayescale.posterior import DEFAULT_INTERVAL, Fit
+from bayescale.posterior import DEFAULT_CI_PROB, Fit
 from bayescale.units import format_size
 
 DOUBLINGS = 3
@@ -38,8 +38,8 @@ class RegretMap:
     """
 
     allocation: Allocation
-    splits: Judged
-    line: Judged
+    splits: EvaluatedSplits
+    line: EvaluatedSplits
 
     @property
     def flops(self) -> float:
@@ -47,9 +47,9 @@ class RegretMap:
         return float(self.allocation.flops[0])
 
     @property
-    def interval(self) -> float:
+    def ci_prob(self) -> float:
         """Mass of the central intervals."""
-        return self.allocation.interval
+        return self.allocation.ci_prob
 
     def to_frame(self) -> pd.DataFrame:
         """One row a split.
@@ -64,7 +64,7 @@ class RegretMap:
         """
         parts = []
         for judged, on_budget in ((self.splits, False), (self.line, True)):
-            parts.append(judged.to_frame(self.interval).assign(on_budget=on_budget))
+            parts.append(judged.to_frame(self.ci_prob).assign(on_budget=on_budget))
         frame = pd.concat(parts, ignore_index=True)
         for name in ("mean", "lower", "median", "upper"):
             frame[f"wasted_share_{name}"] = frame[f"wasted_{name}"] / frame["flops"]
@@ -87,7 +87,7 @@ class RegretMap:
             rows[name] = own.to_dict(orient="records")
         return {
             "law": self.allocation.law,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "flops": self.flops,
             "choice": self.allocation.choice.split(0),
             "limits": asdict(self.allocation.limits),
@@ -97,7 +97,7 @@ class RegretMap:
         }
 
     def __str__(self) -> str:
-        share, mass = f"below, {(1 + self.interval) / 2:.0%}", f"{self.interval:.0%}"
+        share, mass = f"below, {(1 + self.ci_prob) / 2:.0%}", f"{self.ci_prob:.0%}"
         lines = [
             f"{self.allocation.law}: what splits of {self.flops:.4g} FLOP give up",
             f"{'params':>8}  {'tokens':>8}  {'per param':>9}  {'regret, nats':>12}  {share:>10}  "
@@ -133,7 +133,7 @@ def regret_map(
     max_params: float | None = None,
     inference_tokens: float = 0.0,
     doublings: int = DOUBLINGS,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     drift: bool = True,
     allow_unconverged: bool = False,
@@ -142,7 +142,7 @@ def regret_map(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of laws of params and tokens.
     flops : float
         The budget in FLOP, whose split of least expected loss is the middle of the map.
@@ -180,7 +180,7 @@ def regret_map(
         raise DecisionError(f"doublings is {doublings}, but must be one or more")
     asked: dict[str, Any] = {
         "max_tokens": max_tokens, "max_params": max_params, "inference_tokens": inference_tokens,
-        "interval": interval, "family": family, "drift": drift,
+        "ci_prob": ci_prob, "family": family, "drift": drift,
         "losses": False, "allow_unconverged": allow_unconverged,
     }  # fmt: skip
     first = allocate(fit, float(budget), **asked)

@@ -35,7 +35,7 @@ KEPT = 32
 
 
 @dataclass(frozen=True)
-class Knob:
+class Control:
     """One thing that can be asked for.
 
     Attributes
@@ -136,7 +136,7 @@ class Curve:
 # a view to and from its address
 
 
-def knobs(fit: Fit) -> tuple[Knob, ...]:
+def controls(fit: Fit) -> tuple[Control, ...]:
     """What can be asked of a fit, in the order of the page."""
     scale, budget = scale_of(fit), splits(fit.inputs)
     unit = fit.members[0].law.unit
@@ -149,13 +149,13 @@ def knobs(fit: Fit) -> tuple[Knob, ...]:
     label, example = of_size[scale]
     size = parse_size if scale != "lm_loss" else _loss
     found = [
-        Knob(scale, label, f"For example {example}.", _named(size, label), needed=example),
-        Knob(
+        Control(scale, label, f"For example {example}.", _named(size, label), needed=example),
+        Control(
             "tolerance", "Tolerance",
             "Half the 90% interval of the mean loss that counts as precise, as a share of it: "
             "2% or 0.02.", _named(_share, "Tolerance"), needed="2%",
         ),
-        Knob(
+        Control(
             "target", f"Target loss ({unit})", "To see the chance of ending below it: 1.95.",
             _named(_loss, "Target loss"),
         ),
@@ -164,11 +164,11 @@ def knobs(fit: Fit) -> tuple[Knob, ...]:
         repeats = "unique_tokens" in fit.inputs
         seen = "repeated as often as pays" if repeats else "each seen once"
         found += [
-            Knob(
+            Control(
                 "max_tokens", "Tokens available", f"Most unique tokens there are, {seen}: 10T. "
                 "Empty: no limit.", _named(parse_size, "Tokens available"),
             ),
-            Knob(
+            Control(
                 "inference_tokens", "Tokens to be served",
                 "Paid from the same budget, 2 FLOP a parameter and token: 2T. Empty: none.",
                 _named(parse_size, "Tokens to be served"),
@@ -176,7 +176,7 @@ def knobs(fit: Fit) -> tuple[Knob, ...]:
         ]  # fmt: skip
     if fit.families:
         found.append(
-            Knob("family", "Family", "One of the fit's, or one it has not seen.",
+            Control("family", "Family", "One of the fit's, or one it has not seen.",
                  _family_of(fit), choices=fit.families)
         )  # fmt: skip
     return tuple(found)
@@ -184,7 +184,7 @@ def knobs(fit: Fit) -> tuple[Knob, ...]:
 
 def first_texts(fit: Fit) -> dict[str, str]:
     """What stands in the knobs at first: the next scale, and nothing that need not be said."""
-    texts = {knob.name: "" for knob in knobs(fit)} | {"tolerance": f"{TOLERANCE:.0%}"}
+    texts = {control.name: "" for control in controls(fit)} | {"tolerance": f"{TOLERANCE:.0%}"}
     if fit.runs is not None:
         texts[scale_of(fit)] = written(next_scale(fit.runs.frame, fit.inputs))
     return texts
@@ -197,7 +197,7 @@ def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str
     ----------
     texts : mapping of str to str
         By knob; empty or absent where nothing is asked.
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
 
     Returns
     -------
@@ -207,15 +207,17 @@ def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str
         A message by knob.
     """
     values, problems = {}, {}
-    for knob in knobs(fit):
-        text = texts.get(knob.name, "").strip()
-        if not text and knob.needed:
-            problems[knob.name] = f"{knob.label} is empty: write for example {knob.needed}"
+    for control in controls(fit):
+        text = texts.get(control.name, "").strip()
+        if not text and control.needed:
+            problems[control.name] = f"{control.label} is empty: write for example {control.needed}"
         elif text:
             try:
-                values["size" if knob.name == scale_of(fit) else knob.name] = knob.read(text)
+                values["size" if control.name == scale_of(fit) else control.name] = control.read(
+                    text
+                )
             except BayescaleError as error:
-                problems[knob.name] = str(error)
+                problems[control.name] = str(error)
     return (None if problems else View(**values)), problems
 
 
@@ -300,7 +302,7 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     view : View
     allow_unconverged : bool
         Answer although the convergence gate was missed.
@@ -372,7 +374,7 @@ def _split(
         losses=False, allow_unconverged=True,
     )  # fmt: skip
     assert found.options is not None
-    return found, found.options.to_frame(found.interval).sort_values("params")
+    return found, found.options.to_frame(found.ci_prob).sort_values("params")
 
 
 @lru_cache(KEPT)

@@ -1,6 +1,6 @@
 """The page's figures as Vega-Lite, made of its answers' tables, and what they show in words.
 
-The browser draws them, in its own colours and width: Matplotlib takes longer than all answers.
+The browser draws them, in its own colors and width: Matplotlib takes longer than all answers.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from bayescale.posterior import Fit, quantiles
 from bayescale.units import format_size
 
 GREY = "#808080"  # readable on white and on black
-LAW_COLOURS, LAW_LINES = (GREEN, PURPLE, AMBER, SKY), ([6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
+LAW_COLORS, LAW_LINES = (GREEN, PURPLE, AMBER, SKY), ([6, 3], [2, 2], [8, 3, 2, 3], [4, 4])
 HEIGHT, LEGEND_ROW = 330, 29
 MOST_RUNS = 2000
 _SIZES = "replace(format(datum.value, '~s'), 'G', 'B')"  # Vega would write 70G
@@ -27,16 +27,16 @@ class _Layers:
     def __init__(self, x: dict[str, Any], y: dict[str, Any]) -> None:
         self.x, self.y = x, y
         self.layers: list[dict[str, Any]] = []
-        self.colours: dict[str, str] = {}
+        self.colors: dict[str, str] = {}
 
     def add(
-        self, table: pd.DataFrame, mark: dict[str, Any], label: str, colour: str, **places: str
+        self, table: pd.DataFrame, mark: dict[str, Any], label: str, color: str, **places: str
     ) -> None:
         """Draw the rows whose places are all finite."""
         rows = table[list(dict.fromkeys(places.values()))]
         rows = rows.astype(float)
         rows = rows[np.isfinite(rows).all(axis=1)]
-        self.colours[label] = colour
+        self.colors[label] = color
         axes = {"x": self.x, "y": self.y}
         encoding = {way: {"field": name, **axes.get(way, {})} for way, name in places.items()}
         for way in {"x", "y"} & set(places):
@@ -51,7 +51,7 @@ class _Layers:
 
     def spec(self, told: str) -> dict[str, Any]:
         """The figure, with its text alternative."""
-        scale = {"domain": list(self.colours), "range": list(self.colours.values())}
+        scale = {"domain": list(self.colors), "range": list(self.colors.values())}
         legend = {
             "orient": "bottom", "direction": "vertical", "labelLimit": 400, "title": None,
             "symbolOpacity": 1,
@@ -59,7 +59,7 @@ class _Layers:
         for layer in self.layers:
             layer["encoding"]["color"] |= {"scale": scale, "legend": legend}
         # the legend takes its part of the height
-        height = HEIGHT + LEGEND_ROW * len(self.colours)
+        height = HEIGHT + LEGEND_ROW * len(self.colors)
         return {"height": height, "description": told, "layer": self.layers}
 
 
@@ -68,7 +68,7 @@ def splits_chart(answers: Answers) -> dict[str, Any]:
     allocation = answers.allocation
     assert allocation is not None
     assert answers.splits is not None
-    mass, frame = f"{allocation.interval:.0%}", answers.splits
+    mass, frame = f"{allocation.ci_prob:.0%}", answers.splits
     best = allocation.to_frame().iloc[[0]]
     layers = _Layers(_axis("params", log=True), _axis("regret (nats per token)"))
     layers.add(
@@ -91,7 +91,7 @@ def splits_chart(answers: Answers) -> dict[str, Any]:
 def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
     """Loss against compute, or the law's own scale, with the runs and how far to trust it."""
     scale, run, curve = scale_of(fit), answers.forecast, answers.curve.forecast
-    mass, frame = f"{curve.interval:.0%}", answers.curve.table
+    mass, frame = f"{curve.ci_prob:.0%}", answers.curve.table
     x = _axis(scale, log=scale != "lm_loss")
     layers = _Layers(x, _axis(f"{_what(curve).lower()} ({curve.unit})", zero=False))
     if answers.trust is not None and scale != "lm_loss":
@@ -126,13 +126,13 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
     layers.add(frame, {"type": "line"}, "line: median", BLUE, x=scale, y="loss_median")
     for i, (law, own) in enumerate(answers.curve.by_law.items()):
         line = {"type": "line", "strokeDash": LAW_LINES[i % 4], "strokeWidth": 1.5}
-        layers.add(own, line, f"{law} alone, median", LAW_COLOURS[i % 4], x=scale, y="loss_median")
+        layers.add(own, line, f"{law} alone, median", LAW_COLORS[i % 4], x=scale, y="loss_median")
     if fit.runs is not None and scale in fit.runs:
         seen = fit.runs.frame[[scale, "loss"]].nsmallest(MOST_RUNS, "loss")
         dots = {"type": "point", "filled": True, "size": 28, "opacity": 0.7}
         layers.add(seen, dots, _runs_told(fit), GREY, x=scale, y="loss")
     here = answers.run.to_frame().T
-    label = f"the run asked for, {run.interval:.0%} interval"
+    label = f"the run asked for, {run.ci_prob:.0%} interval"
     layers.add(
         here, {"type": "rule", "size": 3}, label, ORANGE, x=scale, y="loss_lower", y2="loss_upper"
     )
@@ -170,7 +170,7 @@ def splits_told(answers: Answers) -> str:
     assert answers.splits is not None
     first, last = answers.splits.iloc[0], answers.splits.iloc[-1]
     choice = allocation.choice.points.iloc[0]
-    best = quantiles(allocation.params.isel(budget=0), allocation.interval)
+    best = quantiles(allocation.params.isel(budget=0), allocation.ci_prob)
     return (
         f"Regret against the size of the model, all of the budget spent: "
         f"{float(allocation.choice.regret.mean()):.2g} nats expected at the choice, "
@@ -178,7 +178,7 @@ def splits_told(answers: Answers) -> str:
         f"{format_size(first['params'])} and {last['regret_mean']:.2g} at "
         f"{format_size(last['params'])}. Each draw's best size lies between "
         f"{format_size(best['lower'])} and {format_size(best['upper'])} "
-        f"({allocation.interval:.0%} interval)."
+        f"({allocation.ci_prob:.0%} interval)."
     )
 
 

@@ -16,8 +16,8 @@ from bayescale.explore.answers import (
     Answers,
     answer,
     commands,
+    controls,
     first_texts,
-    knobs,
     read_view,
 )
 from bayescale.explore.charts import loss_chart, loss_told, splits_chart, splits_told
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
             plain(f"Not to be trusted: the sampler missed its convergence gate. {reasons}"),
             icon=":material/warning:",
         )
-    texts, places, unknown = _knobs(fit)
+    texts, places, unknown = _controls(fit)
     if unknown:
         names = ", ".join(unknown)
         st.warning(plain(f"The address also asks for {names}, which is not asked of this fit."))
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     for name, message in problems.items():
         places[name].error(plain(message))
     if view is None:
-        labels = [knob.label for knob in knobs(fit) if knob.name in problems]
+        labels = [control.label for control in controls(fit) if control.name in problems]
         st.info(plain(f"Nothing is shown until this is put right: {', '.join(labels)}."))
         return
     try:
@@ -110,12 +110,12 @@ def _opened() -> Any:
     return opened
 
 
-def _knobs(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
+def _controls(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
     """What stands in the knobs, places below them for messages, and what else is in the address."""
     import streamlit as st
 
     state, given = st.session_state, st.query_params.to_dict()
-    names = [knob.name for knob in knobs(fit)]
+    names = [control.name for control in controls(fit)]
     shown = {name: state.get(name, "") for name in names}
     # an address that is behind the knobs is one that the browser has not been told of yet
     turned = "shown" in state and shown != state["shown"]
@@ -126,16 +126,21 @@ def _knobs(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
     places = {}
     with st.sidebar:
         st.header("Ask")
-        for knob in knobs(fit):
-            if knob.choices:
-                other = [shown[knob.name]] if shown[knob.name] not in ("", *knob.choices) else []
+        for control in controls(fit):
+            if control.choices:
+                other = (
+                    [shown[control.name]]
+                    if shown[control.name] not in ("", *control.choices)
+                    else []
+                )
                 st.selectbox(
-                    knob.label, ["", *knob.choices, *other], key=knob.name, help=knob.help,
+                    control.label, ["", *control.choices, *other],
+                    key=control.name, help=control.help,
                     format_func=lambda name: name or NEW_FAMILY,
                 )  # fmt: skip
             else:
-                st.text_input(knob.label, key=knob.name, help=knob.help)
-            places[knob.name] = st.empty()
+                st.text_input(control.label, key=control.name, help=control.help)
+            places[control.name] = st.empty()
     shown = {name: state[name] for name in names}
     address = {name: text.strip() for name, text in shown.items() if text.strip()}
     if address != given:
@@ -148,7 +153,7 @@ def _forecast(fit: Fit, answers: Answers) -> None:
     import streamlit as st
 
     run, row = answers.forecast, answers.run
-    mass = f"{run.interval:.0%} interval"
+    mass = f"{run.ci_prob:.0%} interval"
     st.header("Forecast")
     where = [f"{format_size(row[name])} {name}" for name in ("params", "tokens") if row[name] > 0]
     where += [f"{row['flops']:.3g} FLOP"] if row["flops"] > 0 else []
@@ -184,7 +189,7 @@ def _allocation(answers: Answers) -> None:
     allocation = answers.allocation
     if allocation is None:
         return
-    said, mass = allocation.to_frame().iloc[0], f"{allocation.interval:.0%} interval"
+    said, mass = allocation.to_frame().iloc[0], f"{allocation.ci_prob:.0%} interval"
     params, tokens = said["choice_params"], said["choice_tokens"]
     st.header("Allocation")
     columns = st.columns(3)
@@ -197,7 +202,7 @@ def _allocation(answers: Answers) -> None:
         column.metric(name.replace("_", " ").capitalize(), told(value))
         ends = f"{told(said[f'{name}_lower'])} to {told(said[f'{name}_upper'])}"
         column.markdown(plain(f"each draw's best, {mass}: {ends}"))
-    notes = [f"The choice gives up {allocation.choice.told(0, allocation.interval, None)}."]
+    notes = [f"The choice gives up {allocation.choice.told(0, allocation.ci_prob, None)}."]
     unique = allocation.limits.unique_tokens
     if unique is not None:
         notes.append(
@@ -261,7 +266,7 @@ def _laws(answers: Answers) -> None:
         rows.append(row)
     st.header("Each law alone")
     st.table(pd.DataFrame(rows).set_index("Law"))
-    st.markdown(plain(f"Intervals of {run.interval:.0%}; losses at the run above."))
+    st.markdown(plain(f"Intervals of {run.ci_prob:.0%}; losses at the run above."))
     if allocation is not None and allocation.across is not None:
         for row in allocation.across.to_dict(orient="records"):
             wasted = f"{row['wasted']:.2g} FLOP, {row['wasted'] / row['flops']:.1%}"

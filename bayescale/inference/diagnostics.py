@@ -7,30 +7,30 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.inference.compiled.lazy_imports import put_off
+from bayescale.inference.compiled.lazy_imports import lazy_imports
 
 MOST_RHAT = 1.01
 FEWEST_EFFECTIVE = 400
 MOST_DIVERGENT = 0.001
 
-REFIT_GATE = {"most_rhat": 1.05, "fewest_effective": 100, "most_divergent": 0.01}
+REFIT_LIMITS = {"most_rhat": 1.05, "fewest_effective": 100, "most_divergent": 0.01}
 """Of one refit among many, whose scores are averaged over many runs."""
 
-SURPRISING_P = 0.01
+OUTLIER_P = 0.01
 INFLUENTIAL_SHIFT = 0.5
 
 
 @cache
 def arviz_stats() -> Any:
     """What draws are judged with, which takes a while to import; ArviZ would bring its plots."""
-    with put_off("jax", "numpyro"):  # it reads every source in use where it finds neither
+    with lazy_imports("jax", "numpyro"):  # it reads every source in use where it finds neither
         import arviz_base  # noqa: F401
     import arviz_stats
 
     return arviz_stats
 
 
-def gate(
+def check_convergence(
     tree: xr.DataTree,
     *,
     most_rhat: float = MOST_RHAT,
@@ -151,7 +151,7 @@ def leave_one_out(
         "pareto_k": np.asarray(left_out.pareto_k)[part],
         "p_value": p_value,
         "expected": np.exp(np.median(log_mean, axis=(0, 1))),
-        "surprising": (p_value < min(SURPRISING_P, 2 / n_runs)).astype("int8"),
+        "surprising": (p_value < min(OUTLIER_P, 2 / n_runs)).astype("int8"),
         "influential": (np.abs(shift).max(-1) > INFLUENTIAL_SHIFT).astype("int8"),
     }
     group = "log_likelihood" if unit is None else "observed_data"  # which has rows

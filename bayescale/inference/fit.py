@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 
 import bayescale
-from bayescale.cards import ModelCard, choose_card, default_laws, pool_cards
+from bayescale.cards import ModelCard, cards_for_laws, choose_card, default_laws
 from bayescale.errors import PosteriorError
-from bayescale.inference.diagnostics import REFIT_GATE, gate
+from bayescale.inference.diagnostics import REFIT_LIMITS, check_convergence
 from bayescale.inference.model.data import families, model_data, with_runs
 from bayescale.inference.model.drift import with_walk
 from bayescale.inference.trees import complete, with_leave_one_out
@@ -26,9 +26,9 @@ from bayescale.laws import LAWS, Law
 from bayescale.likelihood import card_for
 from bayescale.posterior import (
     DRIFTING,
-    Pool,
+    ModelAverage,
     Posterior,
-    pool_weights,
+    model_weights,
     quantiles,
     worst_diagnostics,
 )
@@ -53,7 +53,7 @@ EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
 FOR_COMPARISON = {"draws": 500, "tune": 300}
 """Of a chain, at most: of coefficients without surprising runs only intervals are told."""
 
-COMPARISON_GATE = {"most_rhat": 1.05}
+COMPARISON_LIMITS = {"most_rhat": 1.05}
 """So few draws scatter R-hat more, and the largest of a thousand families' terms most of all."""
 
 FEWEST_DRAWS = 25
@@ -83,7 +83,7 @@ def fit(
     weights: Mapping[str, float] | None = ...,
     seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
     cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
-) -> Pool: ...
+) -> ModelAverage: ...
 # fmt: on
 
 
@@ -100,7 +100,7 @@ def fit(
     cores: int | None = None,
     pool: bool = True,
     show_progress: bool = False,
-) -> Posterior | Pool:
+) -> Posterior | ModelAverage:
     """Sample the posterior of a scaling law's coefficients, or of several laws'.
 
     Parameters
@@ -129,7 +129,7 @@ def fit(
 
     Returns
     -------
-    Posterior or Pool
+    Posterior or ModelAverage
         Whether or not the convergence gate was passed: see :attr:`Posterior.diagnostics`.
         Where it is missed, sampling is tried again with longer tuning and higher target
         acceptance before giving up.
@@ -153,11 +153,11 @@ def fit(
             f"draws times chains are {draws * chains}, but must be at least {FEWEST_DRAWS}: runs "
             "cannot be left out one at a time on fewer"
         )
-    shares = pool_weights([chosen.law.name for chosen in cards], weights)
+    shares = model_weights([chosen.law.name for chosen in cards], weights)
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     with progress(show_progress) as stage:
         fitted = tuple(_fit_one(runs, chosen, pool, settings, stage) for chosen in cards)
-    return fitted[0] if alone else Pool(fitted, shares)
+    return fitted[0] if alone else ModelAverage(fitted, shares)
 
 
 def cards_of(
@@ -171,7 +171,7 @@ def cards_of(
         law = laws if laws[1:] else laws[0]
     if law is None or isinstance(law, str | Law):
         return (choose_card(runs, law, card),), True
-    return pool_cards(runs, law, card), False
+    return cards_for_laws(runs, law, card), False
 
 
 def refit(
@@ -203,7 +203,7 @@ def refit(
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
     tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES
     sampler, _ = Sampler.of(runs, card, settings, tries)
-    tree, diagnostics = sampler.until_good(**REFIT_GATE)
+    tree, diagnostics = sampler.until_good(**REFIT_LIMITS)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     return Posterior(tree, card, runs, record)
 
@@ -223,16 +223,16 @@ def _fit_one(
         first = wait()
     with nullcontext() if of_drift is None else of_drift.begun() as wait:
         tree, reached = of_law.until_good(lambda: first)
-        gates = {card.law.name: reached}
+        checked = {card.law.name: reached}
         posterior = with_leave_one_out(Posterior(tree, card, runs, record))
         if of_drift is not None:
-            tree, gates[f"{card.law.name} with drift"] = of_drift.until_good(wait)
+            tree, checked[f"{card.law.name} with drift"] = of_drift.until_good(wait)
             posterior.tree[DRIFTING] = tree["posterior"]
     of_rest = _without_surprising(posterior, of_law)
     with nullcontext() if of_rest is None else of_rest.begun() as wait:
         posterior = complete(posterior)
         without = None if of_rest is None else _moved(posterior, of_rest, wait)
-    record |= {"diagnostics": worst_diagnostics(gates), "without_flagged": without}
+    record |= {"diagnostics": worst_diagnostics(checked), "without_flagged": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
     return replace(posterior, record=record)
@@ -277,7 +277,9 @@ def _made_of() -> dict[str, str]:
 def ready(compiled: Any, runs: Runs, card: ModelCard, pool: bool = True) -> Any:
     """A card's compiled model with the data of these runs, where chains find their way."""
     model = with_runs(compiled, runs, card, pool)
-    return model.at_ease() if hasattr(model, "at_ease") else model  # nutpie's own has not
+    return (
+        model.preconditioned() if hasattr(model, "preconditioned") else model
+    )  # nutpie's own has not
 
 
 @contextmanager
@@ -383,7 +385,10 @@ class Sampler:
             else:
                 with self.once(*how) as wait:
                     tree = wait()
-            diagnostics = gate(tree, **limits) | {"attempts": attempt, "target_accept": how[1]}
+            diagnostics = check_convergence(tree, **limits) | {
+                "attempts": attempt,
+                "target_accept": how[1],
+            }
             if diagnostics["passed"]:
                 break
         return tree, diagnostics
@@ -411,7 +416,7 @@ def _moved(
     posterior: Posterior, of_rest: Sampler, first: Callable[[], xr.DataTree] | None
 ) -> dict[str, Any]:
     """Coefficients with and without the runs that were surprising."""
-    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(first, **COMPARISON_GATE)
+    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(first, **COMPARISON_LIMITS)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.inference.compiled.lazy_imports import put_off
+from bayescale.inference.compiled.lazy_imports import lazy_imports
 
-with put_off("arviz"):
+with lazy_imports("arviz"):
     import nutpie
     from nutpie.compile_pymc import CompiledModel, CompiledPyMCModel
 

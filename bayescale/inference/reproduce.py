@@ -77,7 +77,7 @@ def reproduce(fitted: Fit, *, show_progress: bool = False) -> Reproduction:
 
     Parameters
     ----------
-    fitted : Posterior or Pool
+    fitted : Posterior or ModelAverage
         As :func:`bayescale.fit` made it, or read from its file.
     show_progress : bool
         Show progress on standard error.

@@ -1,7 +1,7 @@
 """Figures, drawn from result tables; nothing is computed here.
 
 Every ``plot_x(result, ax=None)`` draws what ``result.to_frame()`` holds and returns the Axes.
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; what colour says is
+Colors are those of Okabe and Ito, which color-blind readers tell apart; what color says is
 also said by line, marker or place.
 """
 

@@ -40,7 +40,7 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         raise PosteriorError(
             f"the summary of {result.law} holds no prior to be drawn beside its coefficients"
         )
-    ax, rows, mass = axes(ax), np.arange(len(frame)), f"{result.interval:.0%}"
+    ax, rows, mass = axes(ax), np.arange(len(frame)), f"{result.ci_prob:.0%}"
     start = np.log(frame["prior_lower"])
     width = np.log(frame["prior_upper"]) - start
     at = {

@@ -10,7 +10,7 @@ from bayescale.plotting.style import (
     AXIS_LABELS,
     BLACK,
     BLUE,
-    COLOURS,
+    COLORS,
     GREY,
     LINES,
     LOSS_LABEL,
@@ -36,7 +36,7 @@ def plot_laws(
 ) -> "Axes":
     """Each law's own forecast of the mean of runs beside the pool's, along one scale.
 
-    A coloured line and band are the median and interval of one law, the black line and the thin
+    A colored line and band are the median and interval of one law, the black line and the thin
     black edges those of the pool. Where bands part, the choice of law matters more than what is
     uncertain within any; the pool's interval then holds them all.
 
@@ -65,15 +65,15 @@ def plot_laws(
             f"the forecast is of {result.law} alone, so there are no laws to be compared: fit two "
             "or more, bayescale fit --law A --law B"
         )
-    ax, mass = axes(ax), f"{result.interval:.0%}"
+    ax, mass = axes(ax), f"{result.ci_prob:.0%}"
     each = zip(result.by_law, result.weights, strict=True)
     for i, (law, weight) in enumerate(each):
-        own, colour = law.to_frame().sort_values(scale), COLOURS[i % 6]
+        own, color = law.to_frame().sort_values(scale), COLORS[i % 6]
         ax.fill_between(
-            own[scale], own["loss_lower"], own["loss_upper"], color=colour, alpha=0.25, linewidth=0
+            own[scale], own["loss_lower"], own["loss_upper"], color=color, alpha=0.25, linewidth=0
         )
         ax.plot(
-            own[scale], own["loss_median"], color=colour, linestyle=LINES[(i + 1) % 6],
+            own[scale], own["loss_median"], color=color, linestyle=LINES[(i + 1) % 6],
             label=f"{law.law}, {weight:.0%} of the pool",
         )  # fmt: skip
     pool = result.to_frame().sort_values(scale)
@@ -116,12 +116,12 @@ def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
     ax, frame = axes(ax), result.to_frame()
     rows = np.arange(len(frame))
     is_law = frame["law"].isin(list(result.weights)).to_numpy()
-    for which, marker, colour, label in (
+    for which, marker, color, label in (
         (is_law, "o", BLUE, "a law alone"), (~is_law, "s", ORANGE, "a pool of all")
     ):  # fmt: skip
         part = frame[which]
         ax.errorbar(
-            part["lpd"].to_numpy(), rows[which], xerr=part["lpd_se"].to_numpy(), color=colour,
+            part["lpd"].to_numpy(), rows[which], xerr=part["lpd_se"].to_numpy(), color=color,
             marker=marker, linestyle="none", markersize=8, linewidth=2.5, label=label,
         )  # fmt: skip
     names = []
@@ -158,12 +158,12 @@ def plot_published(result: PublishedComparison, ax: "Axes | None" = None) -> "Ax
     own = curves.pop(result.law)
     ax.fill_between(
         own[scale], own["loss_lower"], own["loss_upper"], color=GREY, alpha=0.3, linewidth=0,
-        label=f"{result.law}, {result.interval:.0%} interval",
+        label=f"{result.law}, {result.ci_prob:.0%} interval",
     )  # fmt: skip
     ax.plot(own[scale], own["loss_median"], color=BLACK, label=f"{result.law}, median")
     for i, (name, curve) in enumerate(curves.items()):
         ax.plot(
-            curve[scale], curve["loss_median"], color=COLOURS[i % 6],
+            curve[scale], curve["loss_median"], color=COLORS[i % 6],
             linestyle=LINES[(i + 1) % 6], label=str(name),
         )  # fmt: skip
     size = 6 if len(result.runs) < 100 else 3

@@ -13,7 +13,7 @@ from bayescale.plotting.style import (
     AXIS_LABELS,
     BLACK,
     BLUE,
-    COLOURS,
+    COLORS,
     GREY,
     LINES,
     ORANGE,
@@ -59,16 +59,16 @@ def plot_allocation(result: Allocation, ax: "Axes | None" = None) -> "Axes":
     matplotlib.axes.Axes
     """
     ax, frame = axes(ax), result.to_frame().sort_values("flops")
-    mass = f"{result.interval:.0%}"
-    for name, colour, marker, line in (
+    mass = f"{result.ci_prob:.0%}"
+    for name, color, marker, line in (
         ("params", BLUE, "o", "-"), ("tokens", ORANGE, "s", "--")
     ):  # fmt: skip
         lower, upper = frame[f"{name}_lower"], frame[f"{name}_upper"]
         if len(frame) > 1:
-            ax.fill_between(frame["flops"], lower, upper, color=colour, alpha=0.2, linewidth=0)
-        ax.vlines(frame["flops"], lower, upper, color=colour, alpha=0.6)
+            ax.fill_between(frame["flops"], lower, upper, color=color, alpha=0.2, linewidth=0)
+        ax.vlines(frame["flops"], lower, upper, color=color, alpha=0.6)
         ax.plot(
-            frame["flops"], frame[f"choice_{name}"], color=colour, marker=marker, linestyle=line,
+            frame["flops"], frame[f"choice_{name}"], color=color, marker=marker, linestyle=line,
             label=f"{name} of least expected loss (band: each draw's best, {mass})",
         )  # fmt: skip
     log_sizes(ax, "params", "y")
@@ -90,7 +90,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     ----------
     result : RegretMap
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given. The map adds a colour bar to its figure.
+        Drawn into; a new figure where not given. The map adds a color bar to its figure.
     of : {"regret", "wasted_share"}
         Nats per token, or the share of a split's own compute that the best one would save.
 
@@ -113,10 +113,10 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     levels = _levels(grid.to_numpy(), of)
     # from white to no darker than black words can be read on
     shades = LinearSegmentedColormap.from_list("shades", ["white", SKY])
-    colours = shades(np.linspace(0, 1, len(levels) + 1))
+    colors = shades(np.linspace(0, 1, len(levels) + 1))
     where = (grid.columns.to_numpy(), grid.index.to_numpy(), grid.to_numpy())
-    ax.set(xscale="log", yscale="log")  # before contours are labelled, along their slopes
-    filled = ax.contourf(*where, levels, colors=colours, extend="both")
+    ax.set(xscale="log", yscale="log")  # before contours are labeled, along their slopes
+    filled = ax.contourf(*where, levels, colors=colors, extend="both")
     lines = ax.contour(*where, levels, colors=GREY, linewidths=0.8)
     form = FuncFormatter(lambda x, _: f"{x:.0%}" if of == "wasted_share" else f"{x:g}")
     ax.clabel(lines, fmt=form, colors=BLACK, fontsize="small")
@@ -179,7 +179,7 @@ def plot_overfit(
     -------
     matplotlib.axes.Axes
     """
-    ax, frame, mass = axes(ax), result.to_frame(), f"{result.interval:.0%}"
+    ax, frame, mass = axes(ax), result.to_frame(), f"{result.ci_prob:.0%}"
     x, each = frame["params"], [str(name) for name in frame if str(name).startswith("tokens_")]
     known = frame[each].to_numpy()
     ceiling = 10 * known[np.isfinite(known)].max()  # where no amount is enough, the band is open
@@ -195,7 +195,7 @@ def plot_overfit(
     )  # fmt: skip
     for i, law in enumerate(result.by_law, 1):
         ax.plot(
-            x, frame[f"tokens_{law.law}"], color=COLOURS[i % 6], linestyle=LINES[i % 6],
+            x, frame[f"tokens_{law.law}"], color=COLORS[i % 6], linestyle=LINES[i % 6],
             linewidth=1.2, label=f"{law.law} alone, median",
         )  # fmt: skip
     if frame["kaplan"].notna().any():
@@ -220,7 +220,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
     """Candidate runs by what buying each would leave of the uncertainty.
 
     A point is a run that could be bought, darker (in the map) or lower (against the price) where
-    less would be left; squares are those to buy, numbered in their order. Colours that hardly
+    less would be left; squares are those to buy, numbered in their order. Colors that hardly
     differ say that no candidate teaches much, whatever their order.
 
     Parameters
@@ -229,7 +229,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
         For laws of params and tokens a map of both, darker where less is left; else what is
         left against the price.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given. The map adds a colour bar to its figure.
+        Drawn into; a new figure where not given. The map adds a color bar to its figure.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
         from matplotlib.colors import Normalize
 
         norm = Normalize(float(left.min()), max(before, float(left.max())))
-        colours = ScalarMappable(norm, "cividis")
+        colors = ScalarMappable(norm, "cividis")
         for which, marker, size in ((~dear, "o", 90), (dear, "X", 40)):
             label = "candidate within the budget" if marker == "o" else "beyond the budget"
             if which.any():
@@ -255,7 +255,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
                     frame.loc[which, x], frame.loc[which, y], c=left[which], cmap="cividis",
                     norm=norm, marker=marker, s=size, edgecolors=GREY, linewidths=1.0, label=label,
                 )  # fmt: skip
-        ax.figure.colorbar(colours, ax=ax, label=f"left of {before:.3g}: {told}")
+        ax.figure.colorbar(colors, ax=ax, label=f"left of {before:.3g}: {told}")
         places = [(row[x], row[y]) for row in batch.to_dict(orient="records")]
         log_sizes(ax, y, "y")
     else:

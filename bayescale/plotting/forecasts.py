@@ -12,7 +12,7 @@ from bayescale.plotting.style import (
     AXIS_LABELS,
     BLACK,
     BLUE,
-    COLOURS,
+    COLORS,
     GREY,
     LINES,
     LOSS_LABEL,
@@ -79,7 +79,7 @@ def plot_forecast(
         ax.set_xscale("log")  # before anything looks at where the axis ends
     frame = result.to_frame().sort_values(scale)
     x = frame[scale]
-    mass = f"{result.interval:.0%}"
+    mass = f"{result.ci_prob:.0%}"
     if "loss_new_lower" in frame:
         ax.fill_between(
             x, frame["loss_new_lower"], frame["loss_new_upper"], color=BLUE, alpha=0.15,
@@ -93,7 +93,7 @@ def plot_forecast(
     for i, law in enumerate(result.by_law, 1):
         own = law.to_frame().sort_values(scale)
         ax.plot(
-            own[scale], own["loss_median"], color=COLOURS[i % 6], linestyle=LINES[i % 6],
+            own[scale], own["loss_median"], color=COLORS[i % 6], linestyle=LINES[i % 6],
             linewidth=1.2, label=f"{law.law} alone, median",
         )  # fmt: skip
     points: dict[str, Any] = {"linestyle": "none", "zorder": 3}
@@ -167,13 +167,13 @@ def plot_slices(
     for i, (value, part) in enumerate(frame.groupby(same)):
         part, size = part.sort_values(scale), float(value)  # pyright: ignore[reportArgumentType]
         told = f"{size:.3g}".replace("e+", "e") if by == "flops" else format_size(size)
-        colour = COLOURS[i % 6]
+        color = COLORS[i % 6]
         ax.fill_between(
-            part[scale], part["loss_lower"], part["loss_upper"], color=colour, alpha=0.2,
+            part[scale], part["loss_lower"], part["loss_upper"], color=color, alpha=0.2,
             linewidth=0,
         )  # fmt: skip
         ax.plot(
-            part[scale], part["loss_median"], color=colour, linestyle=LINES[i % 6],
+            part[scale], part["loss_median"], color=color, linestyle=LINES[i % 6],
             label=f"{told} {units.get(by, by)}",
         )  # fmt: skip
     if best is not None:
@@ -184,11 +184,11 @@ def plot_slices(
         ]
         ax.hlines(
             on_curve, table[f"{scale}_lower"], table[f"{scale}_upper"], color=BLACK,
-            linewidth=2.5, label=f"best size, {best.interval:.0%} interval",
+            linewidth=2.5, label=f"best size, {best.ci_prob:.0%} interval",
         )  # fmt: skip
         ax.plot(table[f"choice_{scale}"], on_curve, "D", color=BLACK, label="least expected loss")
     log_sizes(ax, scale)
-    ax.set_ylabel(f"{LOSS_LABEL}, {result.interval:.0%} interval")
+    ax.set_ylabel(f"{LOSS_LABEL}, {result.ci_prob:.0%} interval")
     return finished(ax)
 
 

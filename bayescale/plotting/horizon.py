@@ -110,16 +110,16 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
         True: ("o", BLUE, f"covered as needed, {LEAST_COVERAGE:.0%} or more"),
         False: ("X", ORANGE, "covered too few"),
     }
-    for state, (marker, colour, label) in looks.items():
+    for state, (marker, color, label) in looks.items():
         if (passed == state).any():
             which = passed == state
             middle = np.sqrt(lower * upper)[which]
-            ax.hlines(share[which], lower[which], upper[which], color=colour, linewidth=2)
+            ax.hlines(share[which], lower[which], upper[which], color=color, linewidth=2)
             ax.plot(
-                middle, share[which], marker, color=colour, markersize=9, linestyle="none",
+                middle, share[which], marker, color=color, markersize=9, linestyle="none",
                 label=label,
             )  # fmt: skip
-    for i, item in enumerate(found):  # above and below by turns, so that neighbours are apart
+    for i, item in enumerate(found):  # above and below by turns, so that neighbors are apart
         ax.annotate(
             f"{item['n_covered']} of {item['n']}", (np.sqrt(item["lower"] * item["upper"]),
             item["coverage90"]), xytext=(0, -17 if i % 2 else 9), textcoords="offset points",
@@ -165,13 +165,13 @@ def plot_errors(result: Backtest, ax: "Axes | None" = None, *, law: str | None =
         raise TrustError(f"the backtest is of {', '.join(known)}, and not of {name!r}")
     ax, frame = axes(ax), frame[frame["law"] == name]
     inside, size = frame["covered90"].astype(bool), 6 if len(frame) < 100 else 3
-    for part, marker, colour, label in (
+    for part, marker, color, label in (
         (frame[inside], "o", BLUE, "inside its 90% interval"),
         (frame[~inside], "x", ORANGE, "outside"),
     ):
         if len(part):
             ax.plot(
-                part["ratio"], part["log_error"], marker, color=colour, linestyle="none",
+                part["ratio"], part["log_error"], marker, color=color, linestyle="none",
                 label=label, markersize=size,
             )  # fmt: skip
     ax.axhline(0.0, color=BLACK, linewidth=0.8)

@@ -40,29 +40,29 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
 
     ax = axes(ax)
     shown = result.groups[result.groups["used"]].nlargest(MOST, "weight").sort_values("flops")
-    colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.8, len(shown)))
+    colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.8, len(shown)))
     labels = {"label": "parabola's minimum"}, {"label": f"best by {result.law}"}
-    for colour, row in zip(colours, shown.to_dict(orient="records"), strict=True):
+    for color, row in zip(colors, shown.to_dict(orient="records"), strict=True):
         points = result.points[result.points["budget"] == row["budget"]]
         parabola = np.poly1d([row["square"], row["slope"], row["constant"]])
         x = np.geomspace(points["params"].min(), points["params"].max(), 100)
-        ax.plot(x, parabola(np.log(x) - row["centre"]), color=colour, linewidth=1.4)
-        ax.plot(points["params"], points["loss"], "o", color=colour, markersize=3.5)
+        ax.plot(x, parabola(np.log(x) - row["center"]), color=color, linewidth=1.4)
+        ax.plot(points["params"], points["loss"], "o", color=color, markersize=3.5)
         _mark(ax, row, parabola, "params", fillstyle="full", marker="D", **labels[0])
         _mark(ax, row, parabola, "params_posterior", fillstyle="none", marker="o", **labels[1])
         labels = {}, {}
         ax.annotate(
-            f"{row['flops']:.2g}", (x[-1], parabola(np.log(x[-1]) - row["centre"])),
-            xytext=(4, 0), textcoords="offset points", fontsize=7, va="center", color=colour,
+            f"{row['flops']:.2g}", (x[-1], parabola(np.log(x[-1]) - row["center"])),
+            xytext=(4, 0), textcoords="offset points", fontsize=7, va="center", color=color,
         )  # fmt: skip
     log_sizes(ax, "params")
     ax.set_ylabel(LOSS_LABEL)
-    ax.set_title(f"runs of like compute, in FLOP; bars: {result.interval:.0%} intervals", size=9)
+    ax.set_title(f"runs of like compute, in FLOP; bars: {result.ci_prob:.0%} intervals", size=9)
     return finished(ax)
 
 
 def _mark(ax: "Axes", row: dict[Any, Any], parabola: np.poly1d, column: str, **look: Any) -> None:
     """A best size on its parabola, with its interval."""
-    at = parabola(np.log(row[column]) - row["centre"])
+    at = parabola(np.log(row[column]) - row["center"])
     ax.hlines(at, row[f"{column}_lower"], row[f"{column}_upper"], color=BLACK, linewidth=0.9)
     ax.plot(row[column], at, color=BLACK, markersize=6, linestyle="none", zorder=4, **look)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from bayescale.plotting.style import (
     BLACK,
     BLUE,
-    COLOURS,
+    COLORS,
     GREY,
     LINES,
     ORANGE,
@@ -39,7 +39,7 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     -------
     matplotlib.axes.Axes
     """
-    ax, frame, mass = axes(ax), result.to_frame(), f"{result.interval:.0%}"
+    ax, frame, mass = axes(ax), result.to_frame(), f"{result.ci_prob:.0%}"
     x, chosen = frame["kept_fraction"], frame.iloc[result.choice]
     ax.fill_between(
         x, frame["gain_lower"], frame["gain_upper"], color=BLUE, alpha=0.3, linewidth=0,
@@ -83,7 +83,7 @@ def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes
     groups = frame.groupby(["kept", "kept_fraction"], sort=False)
     for i, ((kept, fraction), part) in enumerate(groups):
         label = "all kept" if fraction == 1 else f"{fraction:.0%} kept, {kept}"
-        look = (BLACK, "-") if kept == "all" else (COLOURS[i % 6], LINES[i % 6])
+        look = (BLACK, "-") if kept == "all" else (COLORS[i % 6], LINES[i % 6])
         ax.plot(
             part["examples_per_param"] * part["kept_fraction"], part["error"], marker="o",
             markersize=3, color=look[0], linestyle=look[1], label=label,
@@ -100,7 +100,7 @@ def plot_emergence(
 ) -> "Axes":
     """How far each metric has come along the path, with the loss on the right-hand axis.
 
-    Coloured lines and bands are scores, which read on the left; the thick grey line is the loss
+    Colored lines and bands are scores, which read on the left; the thick grey line is the loss
     they are computed from, on the right. A score that turns up late while the grey line falls
     evenly is a matter of the metric, and not of the model.
 
@@ -124,12 +124,12 @@ def plot_emergence(
     ]
     for i, name in enumerate(shown):
         part = frame[frame["metric"] == name]
-        colour = COLOURS[i % len(COLOURS)]
+        color = COLORS[i % len(COLORS)]
         ax.fill_between(
-            part[result.scale], part["lower"], part["upper"], color=colour, alpha=0.2, linewidth=0
+            part[result.scale], part["lower"], part["upper"], color=color, alpha=0.2, linewidth=0
         )
         ax.plot(
-            part[result.scale], part["median"], color=colour, linestyle=LINES[i % len(LINES)],
+            part[result.scale], part["median"], color=color, linestyle=LINES[i % len(LINES)],
             label=name.replace("_", " "),
         )  # fmt: skip
     right, loss = ax.twinx(), frame[frame["metric"] == shown[0]]
@@ -138,7 +138,7 @@ def plot_emergence(
     right.spines["top"].set_visible(False)
     ax.plot([], [], color=GREY, linewidth=2.5, alpha=0.7, label="loss (right-hand axis)")
     log_sizes(ax, result.scale)
-    ax.set_ylabel(f"score (median, {result.interval:.0%} interval)")
+    ax.set_ylabel(f"score (median, {result.ci_prob:.0%} interval)")
     ax.legend(frameon=False, loc="upper left", fontsize="small")
     for side in (ax, right):  # room for the legend above all curves
         low, high = side.get_ylim()

@@ -1,4 +1,4 @@
-"""What figures share: colours, axes in people's units, and a last touch."""
+"""What figures share: colors, axes in people's units, and a last touch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,10 +8,10 @@ from bayescale.units import format_size
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which colour-blind readers tell apart
+# Okabe and Ito's colors, which color-blind readers tell apart
 BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
 GREEN, PURPLE, AMBER, SKY, GREY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY)
+COLORS = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY)
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 AXIS_LABELS = {
     "params": "parameters",
@@ -41,7 +41,7 @@ def finished(ax: "Axes", **legend: Any) -> "Axes":
 
 
 def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
-    """A logarithmic axis labelled as people write sizes: 1B, 10T; FLOP by powers of ten."""
+    """A logarithmic axis labeled as people write sizes: 1B, 10T; FLOP by powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
     ax.set(**{f"{which}scale": "log"})

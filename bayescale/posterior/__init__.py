@@ -1,41 +1,41 @@
-"""Draws of a law's coefficients, with all they came from: keep, open, summarise."""
+"""Draws of a law's coefficients, with all they came from: keep, open, summarize."""
 
-from bayescale.posterior.average import Fit, Pool, pool_weights, worst_diagnostics
+from bayescale.posterior.average import Fit, ModelAverage, model_weights, worst_diagnostics
 from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.posterior import DRIFTING, FLOOR, MEAN, Posterior, point
 from bayescale.posterior.summary import (
-    DEFAULT_INTERVAL,
-    PoolSummary,
+    DEFAULT_CI_PROB,
+    ModelAverageSummary,
     Summary,
+    contraction,
     diagnosis,
-    endless_quantiles,
     finite,
-    learned,
+    outliers,
     quantiles,
-    summarise,
-    surprising_runs,
+    quantiles_by_rank,
+    summarize,
 )
 
 __all__ = [
-    "DEFAULT_INTERVAL",
+    "DEFAULT_CI_PROB",
     "DRIFTING",
     "FLOOR",
     "MEAN",
     "Fit",
-    "Pool",
-    "PoolSummary",
+    "ModelAverage",
+    "ModelAverageSummary",
     "Posterior",
     "Summary",
+    "contraction",
     "diagnosis",
-    "endless_quantiles",
     "finite",
-    "learned",
+    "model_weights",
     "open_posterior",
+    "outliers",
     "point",
-    "pool_weights",
     "quantiles",
+    "quantiles_by_rank",
     "save",
-    "summarise",
-    "surprising_runs",
+    "summarize",
     "worst_diagnostics",
 ]

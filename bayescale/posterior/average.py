@@ -18,7 +18,7 @@ from bayescale.runs import Runs
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class ModelAverage:
     """One posterior a law, with the share of the pooled answer that each gives.
 
     Answers to the same calls as a :class:`Posterior` where a question has one answer for all
@@ -131,12 +131,12 @@ class Pool:
         return mixed.transpose("chain", "draw", ...)
 
     def __str__(self) -> str:
-        from bayescale.posterior.summary import summarise
+        from bayescale.posterior.summary import summarize
 
-        return str(summarise(self))
+        return str(summarize(self))
 
 
-def pool_weights(
+def model_weights(
     laws: Sequence[str], weights: Mapping[str, float] | None = None
 ) -> tuple[float, ...]:
     """Shares with sum one, in the order of the laws: equal where none are given.
@@ -179,5 +179,5 @@ _WORST: Mapping[str, Any] = {
     "passed": all,
 }
 
-Fit = Posterior | Pool
+Fit = Posterior | ModelAverage
 """One law's posterior, or several laws': both have members, weights and mix."""

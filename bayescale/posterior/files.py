@@ -16,7 +16,7 @@ from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
 from bayescale.laws import LAWS, Law
 from bayescale.likelihood import card_for
-from bayescale.posterior.average import Fit, Pool
+from bayescale.posterior.average import Fit, ModelAverage
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.runs import LeftOut, Note, Runs, require_runs_for
 from bayescale.runs.log import NUMBERS, SCALES
@@ -67,7 +67,7 @@ def save(fit: Fit, path: str | Path) -> Path:
         If the folder does not exist or cannot be written to.
     """
     path = Path(path)
-    if isinstance(fit, Pool):
+    if isinstance(fit, ModelAverage):
         members = {_member(i): _tree_of(member) for i, member in enumerate(fit.members)}
         tree = xr.DataTree(children=members)
         tree.attrs = {"weights": json.dumps(fit.weights)}
@@ -110,7 +110,7 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
 
     Returns
     -------
-    Posterior or Pool
+    Posterior or ModelAverage
         As it was saved.
 
     Raises
@@ -160,7 +160,7 @@ def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
         members = [
             _posterior_from(tree.children[_member(i)], runs, own, name) for i in range(len(weights))
         ]
-        return Pool(tuple(members), weights)
+        return ModelAverage(tuple(members), weights)
     except PosteriorError:
         raise
     except ValidationError as error:

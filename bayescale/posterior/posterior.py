@@ -1,6 +1,6 @@
 """Posterior: draws of a law's coefficients, with the law, card and runs they came from.
 
-Opening, summarising and forecasting need neither PyMC nor nutpie.
+Opening, summarizing and forecasting need neither PyMC nor nutpie.
 """
 
 import math
@@ -85,7 +85,7 @@ class Posterior:
 
     @property
     def members(self) -> "tuple[Posterior, ...]":
-        """Itself: a posterior is a pool of one (see :class:`Pool`)."""
+        """Itself: a posterior is a pool of one (see :class:`ModelAverage`)."""
         return (self,)
 
     @property
@@ -115,7 +115,7 @@ class Posterior:
         return int(self.record.get("provenance", {}).get("seed", 0))
 
     @cached_property
-    def _log_centre(self) -> dict[str, float]:
+    def _log_center(self) -> dict[str, float]:
         """Logs of the runs' geometric means, at which families' terms spread."""
         assert self.runs is not None
         return {name: float(np.log(self.runs[name]).mean()) for name in self.inputs}
@@ -161,9 +161,9 @@ class Posterior:
                 values[name] = draws[f"{name}_by_family"].sel(family=family, drop=True)
                 continue
             term = law.terms[name]
-            size = term.log_value(np.log(draws[name]), population, self._log_centre)
+            size = term.log_value(np.log(draws[name]), population, self._log_center)
             size = size + draws[f"{name}_spread"] * rng.standard_normal(draws[name].shape)
-            values[name] = np.exp(term.log_coefficient(size, values, self._log_centre))
+            values[name] = np.exp(term.log_coefficient(size, values, self._log_center))
         return values
 
     def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
@@ -191,7 +191,7 @@ class Posterior:
         if self.runs is None or not self._drifts:
             return known, fresh
         for i, (axis, frame) in enumerate(drift_frames(self.card, self.runs).items()):
-            away = coordinate(inputs, axis) - frame.centre
+            away = coordinate(inputs, axis) - frame.center
             size = self.draws[f"drift_{axis}"]
             walk = self.draws[f"drift_walk_{axis}"].transpose("step", "chain", "draw").values
             down, up = np.split(walk, [len(frame.down.gap)])
@@ -372,7 +372,7 @@ class Posterior:
         scale = xr.ufuncs.sqrt(self.sigma(inputs) ** 2 + se**2)
         if self.card.of_floor:
             density = scatter.log_density(self.draws, deviation, scale)
-            return density, scatter.chance_below(self.draws, deviation, scale)
+            return density, scatter.cdf(self.draws, deviation, scale)
         standard = deviation / scale
         if "nu" in self.draws:
             nu = self.draws["nu"]
@@ -450,9 +450,9 @@ class Posterior:
             )
 
     def __str__(self) -> str:
-        from bayescale.posterior.summary import summarise
+        from bayescale.posterior.summary import summarize
 
-        return str(summarise(self))
+        return str(summarize(self))
 
 
 def point(

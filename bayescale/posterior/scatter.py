@@ -46,9 +46,9 @@ def log_density(
     return _by_place(at_place, draws, deviation, scale, blurred + 0 * deviation, **more)
 
 
-def chance_below(draws: xr.Dataset, deviation: xr.DataArray, scale: Any) -> xr.DataArray:
+def cdf(draws: xr.Dataset, deviation: xr.DataArray, scale: Any) -> xr.DataArray:
     """The chance of a smaller deviation, where the noise has an excess."""
-    return _by_place(noise.chance_below, draws, deviation, scale)
+    return _by_place(noise.cdf, draws, deviation, scale)
 
 
 def _by_place(

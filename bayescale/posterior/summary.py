@@ -7,10 +7,10 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from bayescale.posterior.average import Fit, Pool
+from bayescale.posterior.average import Fit, ModelAverage
 from bayescale.posterior.posterior import DRIFTING, Posterior
 
-DEFAULT_INTERVAL = 0.9
+DEFAULT_CI_PROB = 0.9
 _DRIFT = "drift_"
 
 
@@ -24,7 +24,7 @@ class Summary:
         One row a coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
         ``learned`` (share of the prior's spread on the log scale that the runs removed), and
         ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was drawn from.
-    interval : float
+    ci_prob : float
         Mass of the central interval between lower and upper.
     """
 
@@ -32,7 +32,7 @@ class Summary:
     card: str
     n_runs: int
     frame: pd.DataFrame
-    interval: float
+    ci_prob: float
     diagnostics: Mapping[str, Any]
     seconds: Mapping[str, float]
     surprising: pd.DataFrame
@@ -45,7 +45,7 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line."""
-        columns = ("median", "lower", "upper", "unit", "learned")
+        columns = ("median", "lower", "upper", "unit", "contraction")
         rows = {
             str(name): {c: row[c] for c in columns} | {"prior": _prior_json(row)}
             for name, row in self.frame.iterrows()
@@ -54,29 +54,30 @@ class Summary:
             "law": self.law,
             "card": self.card,
             "n_runs": self.n_runs,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "coefficients": {n: q for n, q in rows.items() if not n.startswith(_DRIFT)},
             "drift": {n: q for n, q in rows.items() if n.startswith(_DRIFT)},
             "diagnostics": dict(self.diagnostics),
             "seconds": dict(self.seconds),
             "families": list(self.families),
-            "surprising_runs": self.surprising.to_dict(orient="records"),
-            "without_surprising_runs": self.without_flagged,
+            "outliers": self.surprising.to_dict(orient="records"),
+            "without_outliers": self.without_flagged,
         }
 
     def __str__(self) -> str:
         lines = [
             f"{self.law} fitted to {self.n_runs} runs (card {self.card})",
             "",
-            f"{'':>14}  {'median':>11}  {f'{self.interval:.0%} interval':>25}  learned  unit",
+            f"{'':>14}  {'median':>11}  {f'{self.ci_prob:.0%} interval':>25}  contraction  unit",
         ]
         for name, row in self.frame.iterrows():
             between = f"{row['lower']:.5g} to {row['upper']:.5g}"
-            learned = "" if np.isnan(row["learned"]) else f"{row['learned']:.0%}"
+            contraction = "" if np.isnan(row["contraction"]) else f"{row['contraction']:.0%}"
             lines.append(
-                f"{name:>14}  {row['median']:>11.5g}  {between:>25}  {learned:>7}  {row['unit']}"
+                f"{name:>14}  {row['median']:>11.5g}  {between:>25}  {contraction:>11}  "
+                f"{row['unit']}"
             )
-        lines += ["", "learned: how much of the prior's spread the runs removed"]
+        lines += ["", "contraction: the share of the prior's spread that the runs removed"]
         if any(str(name).startswith(_DRIFT) for name in self.frame.index):
             lines.append(
                 "drift: how far the truth wanders from the law; every forecast allows for it, "
@@ -130,21 +131,21 @@ def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> s
     return "\n".join(lines)
 
 
-def quantiles(values: Any, interval: float = DEFAULT_INTERVAL) -> dict[str, float]:
+def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
     """Median and central interval of draws, reduced over everything."""
     flat = np.asarray(values, dtype=float).ravel()
-    lower, median, upper = np.quantile(flat, [(1 - interval) / 2, 0.5, (1 + interval) / 2])
+    lower, median, upper = np.quantile(flat, [(1 - ci_prob) / 2, 0.5, (1 + ci_prob) / 2])
     return {"median": float(median), "lower": float(lower), "upper": float(upper)}
 
 
-def endless_quantiles(values: Any, interval: float = DEFAULT_INTERVAL) -> dict[str, float]:
+def quantiles_by_rank(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
     """The same of draws some of which may be infinite; undefined ones are left out."""
     flat = np.asarray(values, dtype=float).ravel()
     flat = flat[~np.isnan(flat)]
     if not flat.size:
         return dict.fromkeys(("median", "lower", "upper"), np.nan)
-    at = [0.5, (1 - interval) / 2, (1 + interval) / 2]
-    found = np.quantile(flat, at, method="inverted_cdf")  # between neighbours there is no mean
+    at = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
+    found = np.quantile(flat, at, method="inverted_cdf")  # between neighbors there is no mean
     return dict(zip(("median", "lower", "upper"), map(float, found), strict=True))
 
 
@@ -154,7 +155,7 @@ def finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True, eq=False)
-class PoolSummary:
+class ModelAverageSummary:
     """What each law of a pool says of its coefficients.
 
     Attributes
@@ -201,26 +202,26 @@ class PoolSummary:
 
 
 @overload
-def summarise(fit: Posterior, interval: float = ...) -> Summary: ...
+def summarize(fit: Posterior, ci_prob: float = ...) -> Summary: ...
 @overload
-def summarise(fit: Fit, interval: float = ...) -> Summary | PoolSummary: ...
-def summarise(fit: Fit, interval: float = DEFAULT_INTERVAL) -> Summary | PoolSummary:
+def summarize(fit: Fit, ci_prob: float = ...) -> Summary | ModelAverageSummary: ...
+def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAverageSummary:
     """Medians and central intervals of every coefficient, of the noise and of the drift.
 
     Parameters
     ----------
-    fit : Posterior or Pool
-    interval : float
+    fit : Posterior or ModelAverage
+    ci_prob : float
         Mass of the central intervals, 0.9 unless asked otherwise.
 
     Returns
     -------
-    Summary or PoolSummary
+    Summary or ModelAverageSummary
         Coefficients and noise take the law to hold exactly, as published ones do.
     """
-    if isinstance(fit, Pool):
-        laws = tuple(summarise(member, interval) for member in fit.members)
-        return PoolSummary(laws, fit.weights, fit.diagnostics)
+    if isinstance(fit, ModelAverage):
+        laws = tuple(summarize(member, ci_prob) for member in fit.members)
+        return ModelAverageSummary(laws, fit.weights, fit.diagnostics)
     posterior = fit
     card, draws = posterior.card, posterior.draws
     described = card.coefficients | card.noise.parameters
@@ -233,10 +234,10 @@ def summarise(fit: Fit, interval: float = DEFAULT_INTERVAL) -> Summary | PoolSum
     rows = {}
     for name, source in sources.items():
         factor = described[name].unit_factor
-        before = quantiles(prior[name].values / factor if name in prior else np.nan, interval)
-        rows[name] = quantiles(source[name].values / factor, interval) | {
+        before = quantiles(prior[name].values / factor if name in prior else np.nan, ci_prob)
+        rows[name] = quantiles(source[name].values / factor, ci_prob) | {
             "unit": described[name].unit,
-            "learned": learned(posterior, name) if source is draws else float("nan"),
+            "contraction": contraction(posterior, name) if source is draws else float("nan"),
             **{f"prior_{key}": value for key, value in before.items()},
         }
     return Summary(
@@ -244,16 +245,16 @@ def summarise(fit: Fit, interval: float = DEFAULT_INTERVAL) -> Summary | PoolSum
         card=card.name,
         n_runs=0 if posterior.runs is None else len(posterior.runs),
         frame=pd.DataFrame.from_dict(rows, orient="index"),
-        interval=interval,
+        ci_prob=ci_prob,
         diagnostics=posterior.diagnostics,
         seconds=posterior.record.get("seconds", {}),
-        surprising=surprising_runs(posterior),
+        surprising=outliers(posterior),
         without_flagged=posterior.record.get("without_flagged"),
         families=posterior.families,
     )
 
 
-def learned(posterior: Posterior, name: str) -> float:
+def contraction(posterior: Posterior, name: str) -> float:
     """The share of a coefficient's prior spread, on the log scale, that the runs removed.
 
     NaN for a point estimate, which has no prior.
@@ -264,7 +265,7 @@ def learned(posterior: Posterior, name: str) -> float:
     return float(1 - np.log(posterior.draws[name].values).std() / np.log(prior).std())
 
 
-def surprising_runs(posterior: Posterior) -> pd.DataFrame:
+def outliers(posterior: Posterior) -> pd.DataFrame:
     """Runs that leave-one-out finds far off the law or moving it much, worst first.
 
     Returns

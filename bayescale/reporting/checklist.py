@@ -25,20 +25,20 @@ class Item(NamedTuple):
     answer: str | None
 
 
-def checklist(fit: Fit, *, asked: str) -> tuple[Item, ...]:
+def checklist(fit: Fit, *, questions: str) -> tuple[Item, ...]:
     """The checklist, filled in as far as the fit knows.
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     asked : str
         What the report asks of the law, in words.
     """
-    return (*_form(fit, asked), *_training(fit.runs), *_counting(fit.runs), *_data(fit.runs),
+    return (*_form(fit, questions), *_training(fit.runs), *_counting(fit.runs), *_data(fit.runs),
             *_fitting(fit))  # fmt: skip
 
 
-def _form(fit: Fit, asked: str) -> list[Item]:
+def _form(fit: Fit, questions: str) -> list[Item]:
     theme = "Form of the law"
     laws = "; ".join(
         f"{m.name}: {m.card.title} ({m.law.reference or 'own law'})" for m in fit.members
@@ -55,7 +55,7 @@ def _form(fit: Fit, asked: str) -> list[Item]:
         ),
         Item(theme, "What is it a function of, and what does it predict?", _predicts(fit)),
         Item(theme, "What is the hypothesis that it is to test?", None),
-        Item(theme, "What is it used for here?", asked),
+        Item(theme, "What is it used for here?", questions),
         Item(
             theme,
             "Is the law taken to hold exactly?",

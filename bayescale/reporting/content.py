@@ -6,15 +6,15 @@ from pathlib import Path
 
 from bayescale.errors import BayescaleError
 from bayescale.posterior import Fit
-from bayescale.reporting.asked import Asked
 from bayescale.reporting.blocks import Block, Failed, Report, Section
 from bayescale.reporting.decisions import told_allocation, told_data, told_next_run
 from bayescale.reporting.evidence import told_coefficients, told_limits, told_trust
 from bayescale.reporting.outlook import told_answer, told_forecast
+from bayescale.reporting.questions import Questions
 from bayescale.reporting.sources import told_checklist, told_provenance
 from bayescale.verdict import TOLERANCE
 
-Make = Callable[[Asked], Iterator[Block]]
+Make = Callable[[Questions], Iterator[Block]]
 
 
 def report(
@@ -32,7 +32,7 @@ def report(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     file : path
         The fit's file, as the commands in the report name it.
     flops : float, optional
@@ -66,11 +66,13 @@ def report(
     Nothing is sampled: of backtests, the report tells the one that ``bayescale trust`` has kept
     with the fit, or that there is none.
     """
-    asked = Asked(
+    questions = Questions(
         fit=fit, file=str(file), flops=flops, target=target, tolerance=tolerance, family=family,
         own=laws, allow=allow_unconverged,
     )  # fmt: skip
-    sections = tuple(_section(name, title, make, asked) for name, title, make in _sections(asked))
+    sections = tuple(
+        _section(name, title, make, questions) for name, title, make in _sections(questions)
+    )
     n = 0 if fit.runs is None else len(fit.runs)
     whose = f"{n} runs say" if n else f"a point estimate of {fit.name} says"
     return Report(
@@ -82,18 +84,18 @@ def report(
         converged=bool(fit.diagnostics["passed"]),
         reasons=tuple(fit.diagnostics["reasons"]),
         sections=sections,
-        answers=tuple(asked.answers.values()),
+        answers=tuple(questions.answers.values()),
     )
 
 
-def _sections(asked: Asked) -> list[tuple[str, str, Make]]:
+def _sections(questions: Questions) -> list[tuple[str, str, Make]]:
     decisions: list[tuple[str, str, Make]] = []
-    if asked.split:
+    if questions.split:
         decisions += [
             ("allocation", "Decision: how to split the budget", told_allocation),
             ("data", "Decision: how much data the model needs", told_data),
         ]
-    if asked.split or asked.scale == "flops":
+    if questions.split or questions.scale == "flops":
         decisions.append(("next_run", "Decision: which run to buy next", told_next_run))
     return [
         ("answer", "The answer", told_answer),
@@ -107,10 +109,10 @@ def _sections(asked: Asked) -> list[tuple[str, str, Make]]:
     ]
 
 
-def _section(name: str, title: str, make: Make, asked: Asked) -> Section:
+def _section(name: str, title: str, make: Make, questions: Questions) -> Section:
     blocks: list[Block] = []
     try:
-        blocks.extend(make(asked))
+        blocks.extend(make(questions))
     except Exception as error:  # whatever it is, the other sections stand
         known = isinstance(error, BayescaleError)
         told = str(error) if known else f"{type(error).__name__}: {error}"

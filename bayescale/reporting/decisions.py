@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 
 from bayescale.plotting import plot_allocation, plot_next_run
-from bayescale.reporting.asked import Asked
 from bayescale.reporting.blocks import Block, Bullets, Facts, Table, Text
 from bayescale.reporting.figures import drawn
-from bayescale.reporting.formatting import SIZE, UNIT, as_few, as_flop, as_nats, as_share
+from bayescale.reporting.formatting import SIZE, UNIT, as_flop, as_nats, as_share, three_digits
+from bayescale.reporting.questions import Questions
 from bayescale.units import format_size
 
 MOST_CANDIDATES, MOST_BOUGHT = 8, 10
 
 
-def told_allocation(asked: Asked) -> Iterator[Block]:
+def told_allocation(questions: Questions) -> Iterator[Block]:
     """The split of the next budget, what it gives up, and the frontier."""
-    result, answer = asked.allocation
-    at = ("budgets", asked.at)
+    result, answer = questions.allocation
+    at = ("budgets", questions.at)
     mass = answer("interval", form=as_share)
     yield Facts(
         (
@@ -37,7 +37,7 @@ def told_allocation(asked: Asked) -> Iterator[Block]:
             "Each draw has a best split of its own: params ",
             *answer.middle(*at, "params", form=format_size), ", tokens ",
             *answer.middle(*at, "tokens", form=format_size), ", tokens per param ",
-            *answer.middle(*at, "tokens_per_param", form=as_few), "; ", mass, " intervals. ",
+            *answer.middle(*at, "tokens_per_param", form=three_digits), "; ", mass, " intervals. ",
             "Regret is what the choice gives up on those: ",
             *answer.middle(*at, "regret", "loss", form=as_nats), " nats per token.",
         )
@@ -49,11 +49,11 @@ def told_allocation(asked: Asked) -> Iterator[Block]:
             (answer("budgets", i, "flops", form=as_flop),),
             (answer("budgets", i, "choice", "params", form=format_size),),
             (answer("budgets", i, "choice", "tokens", form=format_size),),
-            answer.middle("budgets", i, "tokens_per_param", form=as_few),
+            answer.middle("budgets", i, "tokens_per_param", form=three_digits),
             (answer("budgets", i, "expected_regret", "loss", form=as_nats),),
             (answer("budgets", i, "expected_regret", "flops", form=as_nats),),
         )
-        for i in range(len(asked.around))
+        for i in range(len(questions.around))
     )
     yield Table(
         "The frontier",
@@ -92,9 +92,9 @@ def told_allocation(asked: Asked) -> Iterator[Block]:
     )
 
 
-def told_data(asked: Asked) -> Iterator[Block]:
+def told_data(questions: Questions) -> Iterator[Block]:
     """Tokens that the next model needs."""
-    answer = asked.data
+    answer = questions.data
     mass = answer("interval", form=as_share)
     needed = answer.middle("tokens_needed", form=format_size, none="out of reach")
     yield Text(
@@ -128,9 +128,9 @@ def told_data(asked: Asked) -> Iterator[Block]:
     )
 
 
-def told_next_run(asked: Asked) -> Iterator[Block]:
+def told_next_run(questions: Questions) -> Iterator[Block]:
     """Runs to buy, and a map of all candidates."""
-    result, answer = asked.next_run
+    result, answer = questions.next_run
     yield Text(
         (
             "The log of the mean loss at the next scale is known within a standard deviation of ",

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from bayescale.findings import Check
 from bayescale.plotting import plot_coefficients, plot_coverage, plot_trust
 from bayescale.posterior import Summary, diagnosis
-from bayescale.reporting.asked import Asked, named
 from bayescale.reporting.blocks import (
     Answer,
     Block,
@@ -20,19 +19,20 @@ from bayescale.reporting.figures import drawn
 from bayescale.reporting.formatting import (
     SIZE,
     UNIT,
-    as_few,
     as_loss,
-    as_more,
     as_share,
     as_tenths,
+    four_digits,
+    three_digits,
 )
+from bayescale.reporting.questions import Questions, named
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.notes import fit_notes
 from bayescale.verdict import BREAK
 
 _OF_TRUST = ("converged", "precision", "coverage", "held-out runs", "laws agree", "surprising runs")
 STATES = {True: "pass", False: "fail", None: "information"}
-MOST_SURPRISES = 20
+MOST_OUTLIERS = 20
 _LIMITS = {
     "precision": "Beyond, the loss is not known within the tolerance.",
     "backtest": "Beyond, intervals inside the runs did not cover.",
@@ -40,17 +40,17 @@ _LIMITS = {
 }
 
 
-def told_coefficients(asked: Asked) -> Iterator[Block]:
+def told_coefficients(questions: Questions) -> Iterator[Block]:
     """Prior and posterior of every coefficient, law by law."""
-    _, answer = asked.summary
-    pooled = len(asked.fit.members) > 1
+    _, answer = questions.summary
+    pooled = len(questions.fit.members) > 1
     yield Text(
         (
             "Coefficients take the law to hold exactly, as published ones do. ",
             "Learned is the share of the prior's spread, on a log scale, that the runs removed.",
         )
     )
-    for (summary, at), member in zip(asked.summaries, asked.fit.members, strict=True):
+    for (summary, at), member in zip(questions.summaries, questions.fit.members, strict=True):
         head = f"{summary.law}: " if pooled else ""
         rows = []
         described = member.card.parameters
@@ -59,21 +59,21 @@ def told_coefficients(asked: Asked) -> Iterator[Block]:
                 where = (*at, group, name)
                 prior: Prose = ("not drawn",)
                 if answer.raw(*where, "prior") is not None:
-                    prior = answer.between(*where, "prior", form=as_more)[1:-1]
+                    prior = answer.between(*where, "prior", form=four_digits)[1:-1]
                 rows.append(
                     (
                         (name,),
                         (f"{described[name].meaning} (", answer(*where, "unit"), ")"),
-                        (answer(*where, "median", form=as_more),),
-                        answer.between(*where, form=as_more)[1:-1],
+                        (answer(*where, "median", form=four_digits),),
+                        answer.between(*where, form=four_digits)[1:-1],
                         prior,
-                        (answer(*where, "learned", form=as_share, none="-"),),
+                        (answer(*where, "contraction", form=as_share, none="-"),),
                     )
                 )
-        mass = f"{summary.interval:.0%}"
+        mass = f"{summary.ci_prob:.0%}"
         yield Table(
             f"{head}Posterior and prior of every coefficient, of the noise and of the drift",
-            ("", "meaning", "median", f"{mass} interval", f"prior, {mass}", "learned"),
+            ("", "meaning", "median", f"{mass} interval", f"prior, {mass}", "contraction"),
             tuple(rows),
             words=(1,),
         )
@@ -88,7 +88,7 @@ def told_coefficients(asked: Asked) -> Iterator[Block]:
     if shares:
         told = named([f"{weight:.0%} {law}" for law, weight in shares.items()])
         yield Text((f"Forecasts and decisions answer from all laws together: {told}.",))
-    d = asked.fit.diagnostics
+    d = questions.fit.diagnostics
     yield Text((diagnosis(d),), "" if d["passed"] else "bad")
 
 
@@ -102,14 +102,14 @@ def _coefficients_alt(summary: Summary) -> str:
     return f"Posterior intervals of {summary.law} beside their priors. {'; '.join(said)}."
 
 
-def horizon_told(asked: Asked) -> Iterator[Block]:
+def horizon_told(questions: Questions) -> Iterator[Block]:
     """The trust horizon in a sentence, and what to run where nothing was tested."""
-    result, answer = asked.trust
-    limit = _LIMITS[result.limited_by] if asked.backtested else "Beyond, nothing was tested."
+    result, answer = questions.trust
+    limit = _LIMITS[result.limited_by] if questions.backtested else "Beyond, nothing was tested."
     if result.horizon_ratio > 1:
-        size = (" (", answer("horizon", form=SIZE[asked.scale]), f" {UNIT[asked.scale]})")
+        size = (" (", answer("horizon", form=SIZE[questions.scale]), f" {UNIT[questions.scale]})")
         parts: Prose = (
-            "Trust horizon: up to ", answer("horizon_ratio", form=as_few),
+            "Trust horizon: up to ", answer("horizon_ratio", form=three_digits),
             " times the largest run", *size, ", within ", answer("tolerance", form=as_tenths),
             f" of the loss. {limit}",
         )  # fmt: skip
@@ -120,7 +120,7 @@ def horizon_told(asked: Asked) -> Iterator[Block]:
             answer("tolerance", form=as_tenths), f" of the loss. {limit}",
         )  # fmt: skip
         yield Text(parts)
-    if not asked.backtested:
+    if not questions.backtested:
         yield Text(
             (
                 "This file holds no backtest, and without one nothing beyond the runs is trusted. "
@@ -130,10 +130,10 @@ def horizon_told(asked: Asked) -> Iterator[Block]:
         )
 
 
-def told_trust(asked: Asked) -> Iterator[Block]:
+def told_trust(questions: Questions) -> Iterator[Block]:
     """The horizon, each check, and what backtests covered."""
-    result, answer = asked.trust
-    yield from horizon_told(asked)
+    result, answer = questions.trust
+    yield from horizon_told(questions)
     own, _ = parted(result.checks)
     yield checks_of(own, answer)
     far = result.path.iloc[-1]
@@ -148,8 +148,8 @@ def told_trust(asked: Asked) -> Iterator[Block]:
     if result.bins:
         rows = tuple(
             (
-                (answer("bins", i, "lower", form=as_few), " to ", answer("bins", i, "upper",
-                                                                       form=as_few)),
+                (answer("bins", i, "lower", form=three_digits), " to ", answer("bins", i, "upper",
+                                                                       form=three_digits)),
                 (answer("bins", i, "n"),),
                 (answer("bins", i, "n_covered"),),
                 (answer("bins", i, "n_cutoffs"),),
@@ -200,29 +200,29 @@ def checks_of(which: list[int], answer: Answer) -> Checks:
     )
 
 
-def told_limits(asked: Asked) -> Iterator[Block]:
+def told_limits(questions: Questions) -> Iterator[Block]:
     """What the runs could not tell apart, runs that stand out, and warnings."""
-    fit = asked.fit
+    fit = questions.fit
     if fit.runs is None:
         checks = identifiability_checks(fit)
         yield Checks(
             tuple(Checked(c.name.replace("_", " "), STATES[c.passed], (c.text,)) for c in checks)
         )
         return
-    result, answer = asked.trust
+    result, answer = questions.trust
     _, rest = parted(result.checks)
     yield checks_of(rest, answer)
     planned = []
-    for law, design in asked.design:
+    for law, design in questions.design:
         for i, check in enumerate(design.raw("checks")):
-            if check["name"] == "expected_learning":
+            if check["name"] == "expected_contraction":
                 name = "expected learning" if len(fit.members) == 1 else f"{law}.expected learning"
                 state = STATES[check["passed"]]
                 planned.append(Checked(name, state, (design("checks", i, "text"),)))
     yield Text(("By the design of the runs alone, before any loss was seen:",))
     yield Checks(tuple(planned))
-    _, summary = asked.summary
-    for (_, at), member in zip(asked.summaries, fit.members, strict=True):
+    _, summary = questions.summary
+    for (_, at), member in zip(questions.summaries, fit.members, strict=True):
         head = f"{member.name}: " if len(fit.members) > 1 else ""
         yield from _surprises(summary, at, head)
     notes = fit_notes(fit)
@@ -233,26 +233,26 @@ def told_limits(asked: Asked) -> Iterator[Block]:
 
 
 def _surprises(summary: Answer, at: tuple[str | int, ...], head: str) -> Iterator[Block]:
-    found = summary.raw(*at, "surprising_runs")
+    found = summary.raw(*at, "outliers")
     if not found:
         return
-    shown = min(len(found), MOST_SURPRISES)
+    shown = min(len(found), MOST_OUTLIERS)
     yield Table(
         f"{head}Runs that the law does not explain, by leave-one-out"
         + (f" (the first {shown} of {len(found)})" if shown < len(found) else ""),
         ("run", "loss", "law says", "why"),
         tuple(
             (
-                (summary(*at, "surprising_runs", i, "run_id"),),
-                (summary(*at, "surprising_runs", i, "loss", form=as_loss),),
-                (summary(*at, "surprising_runs", i, "expected", form=as_loss),),
-                (summary(*at, "surprising_runs", i, "why"),),
+                (summary(*at, "outliers", i, "run_id"),),
+                (summary(*at, "outliers", i, "loss", form=as_loss),),
+                (summary(*at, "outliers", i, "expected", form=as_loss),),
+                (summary(*at, "outliers", i, "why"),),
             )
             for i in range(shown)
         ),
         words=(3,),
     )
-    without = (*at, "without_surprising_runs")
+    without = (*at, "without_outliers")
     if summary.raw(*without) is not None:
         yield Table(
             f"{head}Coefficients with all runs, and without the surprising ones (90% intervals)",
@@ -260,8 +260,8 @@ def _surprises(summary: Answer, at: tuple[str | int, ...], head: str) -> Iterato
             tuple(
                 (
                     (name,),
-                    summary.middle(*without, "coefficients", name, "with", form=as_more),
-                    summary.middle(*without, "coefficients", name, "without", form=as_more),
+                    summary.middle(*without, "coefficients", name, "with", form=four_digits),
+                    summary.middle(*without, "coefficients", name, "without", form=four_digits),
                 )
                 for name in summary.raw(*without, "coefficients")
             ),

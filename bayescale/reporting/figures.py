@@ -1,4 +1,4 @@
-"""Figures as part of a page: drawn once, in the page's own colours, light, dark or on paper."""
+"""Figures as part of a page: drawn once, in the page's own colors, light, dark or on paper."""
 
 import re
 from collections.abc import Callable
@@ -15,12 +15,12 @@ DENSE = 2000
 """Points from which on a figure holds a picture of them: as shapes they would fill the page."""
 
 INKS = {BLACK: "text", "#FFFFFF": "page", GREY: "quiet", BLUE: "blue"}
-"""Colours that the page sets, by the name of its CSS variable; others are seen on any ground."""
+"""Colors that the page sets, by the name of its CSS variable; others are seen on any ground."""
 
-_COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+_COLOR = re.compile(r"#[0-9a-f]{6}\b")
 _TARGET = re.compile(r"(^|url\()#([^)]+)")
 _NAMESPACE = re.compile(r"\{[^}]*\}")
-_VARIABLES = {colour.lower(): f"var(--{name})" for colour, name in INKS.items()}
+_VARIABLES = {color.lower(): f"var(--{name})" for color, name in INKS.items()}
 
 
 def drawn(draw: Callable[["Axes"], Any], alt: str, caption: str) -> Figure:
@@ -37,7 +37,7 @@ def drawn(draw: Callable[["Axes"], Any], alt: str, caption: str) -> Figure:
         line.set_rasterized(len(line.get_xdata()) > DENSE)  # pyright: ignore[reportArgumentType]
     for other in canvas.axes:
         for shades in other.collections if other is not ax else ():
-            shades.set(rasterized=False, edgecolor="face")  # a colour bar, without seams
+            shades.set(rasterized=False, edgecolor="face")  # a color bar, without seams
     into = BytesIO()
     with rc_context({"svg.hashsalt": "bayescale"}):
         canvas.savefig(into, format="svg", dpi=150, metadata={"Date": None})
@@ -71,7 +71,7 @@ def inline(figure: Figure, name: str) -> str:
     def own(key: str, value: str) -> str:
         if key == "id":
             return f"{name}-{value}"
-        return _TARGET.sub(rf"\1#{name}-\2", _COLOUR.sub(_variable, value))
+        return _TARGET.sub(rf"\1#{name}-\2", _COLOR.sub(_variable, value))
 
     for element in root.iter():
         element.tag = _plain(element.tag)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from bayescale.reporting.asked import Asked
+from bayescale.reporting.questions import Questions
 from bayescale.units import format_size
 
 
@@ -26,12 +26,12 @@ def as_tenths(value: float) -> str:
     return f"{value:.1%}"
 
 
-def as_few(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits."""
     return f"{value:.3g}"
 
 
-def as_more(value: float) -> str:
+def four_digits(value: float) -> str:
     """Four digits."""
     return f"{value:.4g}"
 
@@ -42,11 +42,11 @@ def as_nats(value: float) -> str:
 
 
 SIZE: Mapping[str, Callable[[float], str]] = {
-    "params": format_size, "tokens": format_size, "flops": as_flop, "lm_loss": as_few
+    "params": format_size, "tokens": format_size, "flops": as_flop, "lm_loss": three_digits
 }  # fmt: skip
 UNIT = {"params": "params", "tokens": "tokens", "flops": "FLOP", "lm_loss": "nats per token"}
 
 
-def unit_of(asked: Asked) -> str:
+def unit_of(questions: Questions) -> str:
     """Of what the law predicts."""
-    return asked.fit.members[0].law.unit.replace("/", " per ")
+    return questions.fit.members[0].law.unit.replace("/", " per ")

@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bayescale.reporting.asked import Asked, frame_of
 from bayescale.reporting.blocks import Block, Bullets, Facts, Prose, Table, Text
 from bayescale.reporting.checklist import REFERENCE, checklist
 from bayescale.reporting.formatting import SIZE, UNIT, as_loss
+from bayescale.reporting.questions import Questions, frame_of
 
 MOST_RUNS, MOST_LEFT_OUT = 100, 50
 
 
-def told_checklist(asked: Asked) -> Iterator[Block]:
+def told_checklist(questions: Questions) -> Iterator[Block]:
     """The checklist, theme by theme, with its blanks named."""
-    scale = SIZE[asked.scale](asked.next)
-    of = f"loss at {scale} {UNIT[asked.scale]}"
-    items = checklist(asked.fit, asked=f"{of}, and how to split that budget" if asked.split else of)
+    scale = SIZE[questions.scale](questions.next)
+    of = f"loss at {scale} {UNIT[questions.scale]}"
+    items = checklist(
+        questions.fit, questions=f"{of}, and how to split that budget" if questions.split else of
+    )
     blank = sum(item.answer is None for item in items)
     yield Text(
         (
@@ -37,11 +39,11 @@ def told_checklist(asked: Asked) -> Iterator[Block]:
         )
 
 
-def told_provenance(asked: Asked) -> Iterator[Block]:
+def told_provenance(questions: Questions) -> Iterator[Block]:
     """Runs, cards, seed, versions, and the commands behind every number."""
-    fit = asked.fit
+    fit = questions.fit
     record, runs = fit.record["provenance"], fit.runs
-    facts: list[tuple[str, Prose]] = [("Fit", (Path(asked.file).name,))]
+    facts: list[tuple[str, Prose]] = [("Fit", (Path(questions.file).name,))]
     if runs is not None:
         facts += [("Run log", (runs.source,)), ("Runs", (str(len(runs)),))]
         facts.append(("SHA-256 of the runs", (runs.digest,)))
@@ -81,16 +83,16 @@ def told_provenance(asked: Asked) -> Iterator[Block]:
                 tuple(((item.id,), (item.reason,)) for item in shown),
                 words=(1,),
             )
-        yield _runs_table(asked)
+        yield _runs_table(questions)
     yield Text(("Commands that give these numbers:",))
-    yield Bullets(tuple((answer.command,) for answer in asked.answers.values()), "commands")
+    yield Bullets(tuple((answer.command,) for answer in questions.answers.values()), "commands")
     for member in fit.members:
         yield Text((f"{member.card.title}. {' '.join(member.card.references)}",))
 
 
-def _runs_table(asked: Asked) -> Table:
-    assert asked.fit.runs is not None
-    frame, more = frame_of(asked.fit.runs.frame, MOST_RUNS)
+def _runs_table(questions: Questions) -> Table:
+    assert questions.fit.runs is not None
+    frame, more = frame_of(questions.fit.runs.frame, MOST_RUNS)
     forms = {name: form for name, form in SIZE.items() if name in frame} | {"loss": as_loss}
     names = [name for name in ("family", *forms) if name in frame]
     rows = tuple(

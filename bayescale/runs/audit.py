@@ -357,7 +357,7 @@ def _surface_notes(frame: pd.DataFrame) -> list[Note]:
 
 
 def _logs(frame: pd.DataFrame) -> list[np.ndarray]:
-    """Centred logs of the scales that vary; compute where params and tokens are not both known."""
+    """Centerd logs of the scales that vary; compute where params and tokens are not both known."""
     names = [n for n in ("params", "tokens", "unique_tokens") if _full(frame, n)]
     if not {"params", "tokens"} <= set(names):
         names = ["flops"] if _full(frame, "flops") else names

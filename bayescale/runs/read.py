@@ -33,7 +33,7 @@ from bayescale.runs.plausible import (
     plausibility_problems,
     repeat_problems,
 )
-from bayescale.runs.statements import Stated, read_statements, unite
+from bayescale.runs.statements import Stated, harmonize, read_statements
 from bayescale.units import PER_RUN_UNITS, to_nats, unit_factor
 
 
@@ -137,19 +137,19 @@ def read_runs(
         frame["schedule_complete"] = complete
     _count_params(frame, shapes, stated, source_of)
     loss_said = _loss_said(units, stated, keep)
-    united = unite(
+    harmonized = harmonize(
         frame.loc[keep], {c: rows[keep] for c, rows in stated.items()}, convert or {}, ids, mapping
     )
-    frame = united.frame
-    for column, record in united.records.items():
+    frame = harmonized.frame
+    for column, record in harmonized.records.items():
         source_of[column] = f"{source_of.get(column, 'nowhere')}, {record}"
     problems = plausibility_problems(frame, ids, [*units, *loss_said])
     problems += epoch_problems(frame, ids)
     problems += kept_problems(frame, ids)
-    problems += united.problems
+    problems += harmonized.problems
     others = _other_losses(raw.loc[frame.index], mapping)
     frame = frame.reset_index(drop=True)
-    conventions_known = united.conventions
+    conventions_known = harmonized.conventions
     if "unique_tokens" not in frame and {"tokens", "epochs"} <= set(frame.columns):
         frame["unique_tokens"] = frame["tokens"] / frame["epochs"]
         source_of["unique_tokens"] = "tokens / epochs"
@@ -160,7 +160,7 @@ def read_runs(
     problems += repeat_problems(frame)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
-    notes = [*united.notes]
+    notes = [*harmonized.notes]
     if source_of.get("flops") == "6 * params * tokens":
         notes.append(Note("flops_derived", "flops is not in the log; taken as 6 * params * tokens"))
     told = replace(conventions_known, loss="nats") if loss_said else conventions_known

@@ -142,7 +142,7 @@ def _known(rows: np.ndarray) -> np.ndarray:
 # one answer for the log
 
 
-class United(NamedTuple):
+class Harmonized(NamedTuple):
     """Runs that all count the same things."""
 
     frame: pd.DataFrame
@@ -152,13 +152,13 @@ class United(NamedTuple):
     problems: list[str]
 
 
-def unite(
+def harmonize(
     frame: pd.DataFrame,
     stated: Stated,
     convert: Mapping[str, Any],
     ids: list[str],
     headers: Mapping[str, str],
-) -> United:
+) -> Harmonized:
     """Convert what was asked for, and refuse what still differs between rows.
 
     Parameters
@@ -208,7 +208,7 @@ def unite(
             )
     problems += _mixed(frame, stated, ids, headers)
     answers = {name: _answer(rows) for name, rows in stated.items()}
-    return United(frame, Conventions(**answers), records, notes, problems)
+    return Harmonized(frame, Conventions(**answers), records, notes, problems)
 
 
 def _names(rows: np.ndarray) -> str:
@@ -469,17 +469,17 @@ def convert(runs: Runs, **to: Any) -> Runs:
         for name in NAMES
     }
     ids = [str(one) for one in runs["run_id"]]
-    united = unite(runs.to_frame(), stated, to, ids, {})
-    if united.problems:
-        raise RunLogError(collected(f"{runs.source} cannot be converted:", united.problems))
+    harmonized = harmonize(runs.to_frame(), stated, to, ids, {})
+    if harmonized.problems:
+        raise RunLogError(collected(f"{runs.source} cannot be converted:", harmonized.problems))
     columns = dict(runs.columns)
-    for name, record in united.records.items():
+    for name, record in harmonized.records.items():
         columns[name] = f"{columns.get(name, 'nowhere')}, {record}"
     return replace(
         runs,
-        frame=united.frame,
+        frame=harmonized.frame,
         columns=columns,
-        conventions=united.conventions,
-        warnings=(*runs.warnings, *united.notes),
+        conventions=harmonized.conventions,
+        warnings=(*runs.warnings, *harmonized.notes),
         _arrays={},
     )

@@ -238,9 +238,9 @@ class Dispersion:
         model = curve + width * rng.standard_t(self.n - 1, size=curve.shape)
         return curve, model.clip(0.0, 1.0)
 
-    def to_json(self, interval: float = 0.9) -> dict[str, Any]:
+    def to_json(self, ci_prob: float = 0.9) -> dict[str, Any]:
         """Plain values: the dispersion's quantiles and what it was learnt from."""
-        tail = (1 - interval) / 2
+        tail = (1 - ci_prob) / 2
         lower, median, upper = self.quantile([tail, 0.5, 1 - tail]).tolist()
         return {
             "dispersion": {"median": median, "lower": lower, "upper": upper},

@@ -16,12 +16,12 @@ from bayescale.errors import ScenarioError, collected
 from bayescale.forecasting import Forecast
 from bayescale.forecasting import forecast as forecast_loss
 from bayescale.posterior import (
-    DEFAULT_INTERVAL,
+    DEFAULT_CI_PROB,
     Fit,
     Posterior,
-    endless_quantiles,
     finite,
     quantiles,
+    quantiles_by_rank,
 )
 from bayescale.scenarios.answers import Answers, Decoding, Dispersion, scored
 from bayescale.units import format_size
@@ -31,7 +31,7 @@ VISIBLE = 0.05
 """Share of a metric's range by which it must stand out to be seen to have emerged."""
 
 _OF_POINT = ("params", "tokens", "flops", "loss_median", "loss_lower", "loss_upper", "verdict")
-_CLIMB = (
+_OPTIMIZER = (
     "visible_at", "half_at", "hidden_share", "loss_hidden_share", "due_to_metric",
     "steepest_share", "loss_steepest_share",
 )  # fmt: skip
@@ -85,9 +85,9 @@ class Emergence:
     downstream: str | None = None
 
     @property
-    def interval(self) -> float:
+    def ci_prob(self) -> float:
         """Mass of the central intervals."""
-        return self.forecast.interval
+        return self.forecast.ci_prob
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point and metric: its scales, the loss there, and the score's quantiles."""
@@ -95,7 +95,7 @@ class Emergence:
         rows = []
         for metric in self.metrics:
             for i, point in enumerate(losses.to_dict("records")):
-                score = quantiles(metric.draws.isel(point=i), self.interval)
+                score = quantiles(metric.draws.isel(point=i), self.ci_prob)
                 named = {name: point[name] for name in _OF_POINT}
                 rows.append({**named, "metric": metric.name, **score})
         return pd.DataFrame(rows)
@@ -126,9 +126,7 @@ class Emergence:
             }
             row: dict[str, Any] = {"metric": metric.name, "p_half": np.mean(risen[..., -1] >= 0.5)}
             for name, draws in told.items():
-                row |= {
-                    f"{name}_{q}": x for q, x in endless_quantiles(draws, self.interval).items()
-                }
+                row |= {f"{name}_{q}": x for q, x in quantiles_by_rank(draws, self.ci_prob).items()}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -141,7 +139,7 @@ class Emergence:
                 "loss": {q: row[f"loss_{q}"] for q in ("median", "lower", "upper")},
                 "verdict": row["verdict"],
                 "metrics": {
-                    m.name: quantiles(m.draws.isel(point=i), self.interval) for m in self.metrics
+                    m.name: quantiles(m.draws.isel(point=i), self.ci_prob) for m in self.metrics
                 },
             }
             for i, row in enumerate(losses.to_dict("records"))
@@ -151,14 +149,14 @@ class Emergence:
                 "p_half": float(row["p_half"]),
                 **{
                     name: {q: finite(row[f"{name}_{q}"]) for q in ("median", "lower", "upper")}
-                    for name in _CLIMB
+                    for name in _OPTIMIZER
                 },
             }
             for _, row in self.climbs().iterrows()
         }
         return {
             "law": self.forecast.law,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "scale": self.scale,
             "points": points,
             "metrics": climbs,
@@ -169,7 +167,7 @@ class Emergence:
         }
 
     def __str__(self) -> str:
-        points, mass = self.forecast.points, f"{self.interval:.0%}"
+        points, mass = self.forecast.points, f"{self.ci_prob:.0%}"
         first, last = points[self.scale].iloc[[0, -1]]
         losses = self.forecast.to_frame()["loss_median"]
         lines = [
@@ -177,7 +175,7 @@ class Emergence:
             f"{losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f} nats/token"
         ]
         for metric, (_, row) in zip(self.metrics, self.climbs().iterrows(), strict=True):
-            low, high = (quantiles(metric.draws.isel(point=end), self.interval) for end in (0, -1))
+            low, high = (quantiles(metric.draws.isel(point=end), self.ci_prob) for end in (0, -1))
             lines.append(
                 f"  {metric.name}: {low['median']:.3g} to {high['median']:.3g} ({mass} interval "
                 f"{high['lower']:.3g} to {high['upper']:.3g})"
@@ -206,7 +204,7 @@ class Emergence:
         if not np.isfinite(low):
             return "no scale of this path"
         told = [_sized(x, self.scale) if np.isfinite(x) else "beyond" for x in (middle, low, high)]
-        return f"{told[0]} ({self.interval:.0%} interval {told[1]} to {told[2]})"
+        return f"{told[0]} ({self.ci_prob:.0%} interval {told[1]} to {told[2]})"
 
     def _assumed(self) -> str:
         d = self.dispersion["dispersion"]
@@ -235,7 +233,7 @@ def emergence(
     decoding: Decoding | None = None,
     downstream: Fit | None = None,
     downstream_family: str | None = None,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     drift: bool = True,
     allow_unconverged: bool = False,
@@ -244,7 +242,7 @@ def emergence(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of the loss on the task's answers, or of a loss that is taken to stand for it.
     params, tokens, flops : array_like, shape (point,)
         The path, as for :func:`bayescale.forecast`; in increasing size, two points or more.
@@ -264,7 +262,7 @@ def emergence(
         Of the law ``downstream``: adds the mean error that this loss means.
     downstream_family : str, optional
         One of its families.
-    interval : float
+    ci_prob : float
         Mass of the central intervals.
     family, drift, allow_unconverged
         As for :func:`bayescale.forecast`.
@@ -310,7 +308,7 @@ def emergence(
         params=params,
         tokens=tokens,
         flops=flops,
-        interval=interval,
+        ci_prob=ci_prob,
         family=family,
         drift=drift,
         allow_unconverged=allow_unconverged,
@@ -368,7 +366,7 @@ def emergence(
         source = downstream.drifting() if drift else downstream
         metrics += _downstream(source, path, downstream_family)
     if isinstance(dispersion, Dispersion):
-        told = dispersion.to_json(interval) | {"source": "calibrated"}
+        told = dispersion.to_json(ci_prob) | {"source": "calibrated"}
     else:
         told = {
             "dispersion": dict.fromkeys(("median", "lower", "upper"), float(dispersion)),

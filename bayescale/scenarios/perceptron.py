@@ -12,7 +12,7 @@ can keep a margin kappa on all of alpha d examples if and only if
 
     alpha E[D^2] <= 1,    D = max(0, kappa - R s - S w - g),    g ~ N(0, 1),
 
-so training maximises kappa / sqrt(1 + R^2 + S^2) under that constraint, whence
+so training maximizes kappa / sqrt(1 + R^2 + S^2) under that constraint, whence
 
     alpha E[D^2] = 1,
     R (1 - alpha P[D > 0]) = alpha E[D s],

@@ -2,7 +2,7 @@
 
 The law of the loss comes from the fit. What a pruning metric is worth does not, unless the log
 holds pruned runs (``kept_fraction``) and the law ``pruned`` was fitted: until then it is a stated
-prior, and every answer is labelled a scenario. Kept tokens that have to be repeated are worth less
+prior, and every answer is labeled a scenario. Kept tokens that have to be repeated are worth less
 each time, as the law of repetition says.
 """
 
@@ -20,12 +20,12 @@ from bayescale.laws import worth
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
 from bayescale.laws.repetition import effective
 from bayescale.posterior import (
-    DEFAULT_INTERVAL,
+    DEFAULT_CI_PROB,
     Fit,
     Posterior,
-    endless_quantiles,
     finite,
     quantiles,
+    quantiles_by_rank,
 )
 from bayescale.units import format_size
 
@@ -74,7 +74,7 @@ class Pruning:
     loss: xr.DataArray
     break_even: xr.DataArray
     same_loss: xr.DataArray
-    interval: float
+    ci_prob: float
     scenario: bool
     assumed: Mapping[str, Mapping[str, Any]]
     growth: pd.DataFrame
@@ -133,7 +133,7 @@ class Pruning:
                 "p_beats": float(p_beats[i]),
             }
             for name, draws in each.items():
-                q = endless_quantiles(draws.isel(fraction=i), self.interval)
+                q = quantiles_by_rank(draws.isel(fraction=i), self.ci_prob)
                 row |= {f"{name}_{key}": value for key, value in q.items()}
             rows.append(row | {"label": self.label})
         return pd.DataFrame(rows)
@@ -155,12 +155,12 @@ class Pruning:
         return {
             "law": self.law,
             "label": self.label,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "params": self.params,
             "tokens": self.tokens,
             "trained_tokens": self.trained,
             "flops": FLOP_PER_PARAM_TOKEN * self.params * self.trained,
-            "best_fraction": quantiles(self.best, self.interval),
+            "best_fraction": quantiles(self.best, self.ci_prob),
             "choice": rows[self.choice],
             "fractions": rows,
             "leaves_at_tokens": self.leaves_at,
@@ -169,7 +169,7 @@ class Pruning:
         }
 
     def __str__(self) -> str:
-        mass, best = f"{self.interval:.0%}", quantiles(self.best, self.interval)
+        mass, best = f"{self.ci_prob:.0%}", quantiles(self.best, self.ci_prob)
         again = f", {self.trained / self.tokens:.3g} times" if self.trained > self.tokens else ""
         lines = [
             f"{self.law}, {format_size(self.params)} params trained on {format_size(self.trained)} "
@@ -217,7 +217,7 @@ class Pruning:
         return "\n".join(lines)
 
     def _fraction(self, row: pd.Series, what: str) -> list[str]:
-        mass = f"{self.interval:.0%}"
+        mass = f"{self.ci_prob:.0%}"
         saved = [_share(row[f"saved_{q}"]) for q in ("median", "lower", "upper")]
         even = [_plain(row[f"break_even_{q}"]) for q in ("median", "lower", "upper")]
         return [
@@ -239,7 +239,7 @@ def prune(
     quality: tuple[float, float] | None = None,
     floor: tuple[float, float] | None = None,
     repeat_worth: tuple[float, float] | None = None,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     allow_unconverged: bool = False,
 ) -> Pruning:
@@ -247,7 +247,7 @@ def prune(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of laws of params and tokens. A fit of the law ``pruned`` knows what its runs said of the
         metric; for any other that is a prior.
     params : float
@@ -264,7 +264,7 @@ def prune(
         Your own 90 % intervals of what the metric is worth, of the fraction below which it helps
         no more, and of R_D, which says what repeats are worth; those of the card ``pruned`` where
         not given. Not for coefficients that the fit has learnt.
-    interval : float
+    ci_prob : float
         Mass of the central intervals.
     family : str, optional
         As for :func:`bayescale.forecast`.
@@ -314,13 +314,13 @@ def prune(
 
     known, parts, grown = [], [], []
     for member in fit.members:
-        values, assumed = _values(member, family, stated, interval)
+        values, assumed = _values(member, family, stated, ci_prob)
         losses = _losses(member, values)
         known.append(assumed)
         parts.append(_solve(losses, values, params, tokens, trained, fractions))
         grown.append((member, losses))
     loss, break_even, same_loss = (
-        fit.mix([_labelled(x) for x in each]) for each in zip(*parts, strict=True)
+        fit.mix([_labeled(x) for x in each]) for each in zip(*parts, strict=True)
     )
     best = float(fractions[np.argmin(loss.mean(("chain", "draw")).values)])
     # where keeping everything is best, growth is told of the least pruning that was looked at
@@ -334,10 +334,10 @@ def prune(
         loss=loss,
         break_even=break_even,
         same_loss=same_loss,
-        interval=interval,
+        ci_prob=ci_prob,
         scenario=any("quality" not in member.law.coefficients for member in fit.members),
         assumed=known[0],
-        growth=_growth(fit, grown, params, tokens, trained, followed, interval, family),
+        growth=_growth(fit, grown, params, tokens, trained, followed, ci_prob, family),
         provenance=fit.record["provenance"],
     )
 
@@ -380,7 +380,7 @@ def _values(
     member: Posterior,
     family: str | None,
     stated: Mapping[str, tuple[float, float] | None],
-    interval: float,
+    ci_prob: float,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
     """Draws of coefficients and of what is assumed, (chain, draw), and where that comes from."""
     values = _plain_draws(member, family)
@@ -397,7 +397,7 @@ def _values(
             prior = described.prior if pair is None else Prior(low=pair[0], high=pair[1])
             values[name] = prior.frozen.rvs(size=shape, random_state=member.rng(40 + i))
             source = "prior of the card pruned" if pair is None else "prior as given"
-        told[name] = quantiles(xr.DataArray(values[name], dims=("chain", "draw")), interval)
+        told[name] = quantiles(xr.DataArray(values[name], dims=("chain", "draw")), ci_prob)
         told[name]["source"] = source
     return values, told
 
@@ -463,7 +463,7 @@ def _falls_to_zero(
     return np.where(reached, np.exp(right), np.inf)
 
 
-def _labelled(values: np.ndarray) -> xr.DataArray:
+def _labeled(values: np.ndarray) -> xr.DataArray:
     return xr.DataArray(values, dims=("chain", "draw", "fraction"))
 
 
@@ -474,7 +474,7 @@ def _growth(
     tokens: float,
     trained: float,
     kept: float,
-    interval: float,
+    ci_prob: float,
     family: str | None,
 ) -> pd.DataFrame:
     """The same design at larger sizes: the plain law's interval, and the pruned loss."""
@@ -492,10 +492,10 @@ def _growth(
         if "unique_tokens" not in source.inputs:  # repeats are of the scenario, not of the law
             exact = {name: x[..., None] for name, x in _plain_draws(member, family).items()}
             whole = whole * losses(n, d, pool, 1.0) / member.law.loss(n, d, **exact)
-        plain.append(_labelled(whole))
-        pruned.append(_labelled(losses(n, d, kept * pool, kept)))
+        plain.append(_labeled(whole))
+        pruned.append(_labeled(losses(n, d, kept * pool, kept)))
     told, cut = fit.mix(plain), fit.mix(pruned).median(("chain", "draw")).values
-    tail = (1 - interval) / 2
+    tail = (1 - ci_prob) / 2
     lower, median, upper = np.quantile(told.values, [tail, 0.5, 1 - tail], axis=(0, 1))
     return pd.DataFrame(
         {

@@ -94,16 +94,16 @@ def isoflop_groups(
         Budgets with fewer than three distinct sizes, through which no parabola is determined.
         Runs that share their compute with no other are not told of one by one.
     """
-    labelled = "isoflop" in runs
-    found = _labelled(runs) if labelled else _windows(np.log(runs["flops"]), np.log1p(tolerance))
+    labeled = "isoflop" in runs
+    found = _labeled(runs) if labeled else _windows(np.log(runs["flops"]), np.log1p(tolerance))
     groups, refused = [], []
     for members in found:
         flops = float(np.exp(np.log(runs["flops"][members]).mean()))
-        name = f"{runs['isoflop'][members[0]]}" if labelled else f"{flops:.3g} FLOP"
+        name = f"{runs['isoflop'][members[0]]}" if labeled else f"{flops:.3g} FLOP"
         sizes = n_sizes(runs["params"][members])
         if sizes >= FEWEST_SIZES:
             groups.append((flops, Group(name, members)))
-        elif len(members) > 1 or labelled:
+        elif len(members) > 1 or labeled:
             told = (
                 f"{sizes} distinct size{'s' if sizes > 1 else ''} "
                 f"({listed(runs['run_id'][members])}), and a parabola needs {FEWEST_SIZES}"
@@ -113,7 +113,7 @@ def isoflop_groups(
     return tuple(group for _, group in ordered), tuple(refused)
 
 
-def _labelled(runs: Runs) -> list[np.ndarray]:
+def _labeled(runs: Runs) -> list[np.ndarray]:
     labels = runs["isoflop"].astype(str)
     return [np.flatnonzero(labels == name) for name in dict.fromkeys(labels) if name]
 
@@ -152,8 +152,8 @@ class Parabolas:
     Attributes
     ----------
     coefficients : numpy.ndarray, shape (budget, 3)
-        Of the square, of the log size about ``centre``, and the constant.
-    centre : numpy.ndarray, shape (budget,)
+        Of the square, of the log size about ``center``, and the constant.
+    center : numpy.ndarray, shape (budget,)
     inside : numpy.ndarray of bool, shape (budget,)
         Whether there is a minimum, between the smallest and the largest size.
     width : numpy.ndarray, shape (budget,)
@@ -165,7 +165,7 @@ class Parabolas:
     """
 
     coefficients: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     inside: np.ndarray
     width: np.ndarray
     scatter: float
@@ -213,7 +213,7 @@ def parabolas(
         inside = (low <= away) & (away <= reach)
     return Parabolas(
         coefficients=coefficients,
-        centre=np.array([design.centre for design in designs]),
+        center=np.array([design.center for design in designs]),
         inside=inside,
         width=np.exp(reach - low),
         scatter=float(scatter),
@@ -233,18 +233,18 @@ def noiseless(
 class _Design:
     """One budget's sizes, ready for least squares."""
 
-    centre: float
+    center: float
     powers: np.ndarray  # (run, 3)
     solve: np.ndarray  # (3, run)
-    tokens: np.ndarray  # log tokens as a straight line in log size about the centre
+    tokens: np.ndarray  # log tokens as a straight line in log size about the center
 
     @classmethod
     def of(cls, runs: Runs, group: Group) -> "_Design":
         log_params = np.log(runs["params"][group.runs])
-        centre = float(log_params.mean())
-        powers = np.vander(log_params - centre, 3)
-        tokens = np.polyfit(log_params - centre, np.log(runs["tokens"][group.runs]), 1)
-        return cls(centre, powers, np.linalg.pinv(powers), tokens)
+        center = float(log_params.mean())
+        powers = np.vander(log_params - center, 3)
+        tokens = np.polyfit(log_params - center, np.log(runs["tokens"][group.runs]), 1)
+        return cls(center, powers, np.linalg.pinv(powers), tokens)
 
     def se_of_minimum(self, coefficients: np.ndarray) -> float:
         """Standard error of the log size of the minimum, at unit scatter."""
@@ -260,17 +260,17 @@ def _solved(designs: list[_Design], groups: tuple[Group, ...], losses: np.ndarra
 
 
 def _minima(coefficients: np.ndarray) -> np.ndarray:
-    """Log sizes of minima about the centre, NaN where there is none."""
+    """Log sizes of minima about the center, NaN where there is none."""
     square, slope, _ = np.moveaxis(coefficients, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(square > 0, -slope / (2 * square), np.nan)
 
 
 def _frontier(designs: list[_Design], away: np.ndarray, weights: np.ndarray) -> Frontier:
-    """From minima (draw, budget) about the centres."""
+    """From minima (draw, budget) about the centers."""
     log_tokens = [np.polyval(d.tokens, away[:, i]) for i, d in enumerate(designs)]
-    centre = np.array([design.centre for design in designs])
-    return Frontier(away + centre, np.stack(log_tokens, axis=1), weights)
+    center = np.array([design.center for design in designs])
+    return Frontier(away + center, np.stack(log_tokens, axis=1), weights)
 
 
 def take(frontier: Frontier, keep: np.ndarray) -> Frontier:

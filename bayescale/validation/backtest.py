@@ -33,7 +33,7 @@ POOL = "pool"
 FEWEST_TRAINING = 5
 MOST_CUTOFFS = 8
 SAME_SIZE = 0.01
-"""Runs whose sizes differ by less than this share are of one size: digitised logs scatter."""
+"""Runs whose sizes differ by less than this share are of one size: digitized logs scatter."""
 
 RATIO_BINS = ((1.0, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, 100.0), (100.0, np.inf))
 MOST_DRAWS = 1000
@@ -522,8 +522,8 @@ def scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sample
     training = training_mask(size, cutoff)
     loss = runs["loss"][~training]
     log_loss = np.log(loss)
-    lower50, upper50 = scores.interval(sample.new, 0.5)
-    lower90, upper90 = scores.interval(sample.new, 0.9)
+    lower50, upper50 = scores.central_interval(sample.new, 0.5)
+    lower90, upper90 = scores.central_interval(sample.new, 0.9)
     median = np.median(sample.new.astype(float), axis=0)
     return pd.DataFrame(
         {

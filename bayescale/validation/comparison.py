@@ -117,7 +117,7 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
 
     Notes
     -----
-    Stacking maximises the mean log density of the weighted mixture over held-out runs, each
+    Stacking maximizes the mean log density of the weighted mixture over held-out runs, each
     cutoff counting equally. Leave-one-out asks a different question, how well a law fills in
     between runs, and its weights or those by evidence did not repair coverage of forecasts
     beyond the runs; equal weights came closer.

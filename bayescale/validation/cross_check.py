@@ -16,7 +16,7 @@ import xarray as xr
 from bayescale.errors import TrustError, collected, listed
 from bayescale.laws import compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
-from bayescale.posterior import DEFAULT_INTERVAL, Fit, Posterior, finite, quantiles
+from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, finite, quantiles
 from bayescale.runs import LeftOut, Note, Runs
 from bayescale.units import format_size
 from bayescale.validation.approaches import (
@@ -66,7 +66,7 @@ class CrossCheck:
         One row an isoFLOP budget: ``budget``, ``flops``, ``n_runs``, ``width`` (largest size
         over smallest), ``params``, ``tokens`` and their intervals at the parabola's minimum,
         ``params_posterior`` and its interval, ``bias`` (of the minimum's params as a share,
-        were the law right) and its interval, ``square``, ``slope``, ``constant``, ``centre``
+        were the law right) and its interval, ``square``, ``slope``, ``constant``, ``center``
         (of the parabola in log params), ``used``, ``weight`` (in the power law).
     points : pandas.DataFrame
         The runs of those budgets: ``run_id``, ``budget``, ``params``, ``tokens``, ``loss``.
@@ -84,7 +84,7 @@ class CrossCheck:
 
     law: str
     flops: float
-    interval: float
+    ci_prob: float
     estimates: pd.DataFrame
     groups: pd.DataFrame
     points: pd.DataFrame
@@ -119,7 +119,7 @@ class CrossCheck:
         return {
             "law": self.law,
             "flops": self.flops,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "approaches": {
                 name: {quantity: plain(self.of(name, quantity)) for quantity in QUANTITIES}
                 for name in self.approaches
@@ -135,7 +135,7 @@ class CrossCheck:
         }
 
     def __str__(self) -> str:
-        mass = f"{self.interval:.0%}"
+        mass = f"{self.ci_prob:.0%}"
         lines = [
             f"{self.law} beside approaches without a law, at {self.flops:.3g} FLOP "
             f"({mass} intervals):",
@@ -162,7 +162,7 @@ class CrossCheck:
 
     def _group_lines(self) -> list[str]:
         head = f"{'budget':<12}  runs  sizes span  {'parabola minimum':<25}  {self.law}"
-        lines = [f"IsoFLOP budgets, best params ({self.interval:.0%} intervals):", head]
+        lines = [f"IsoFLOP budgets, best params ({self.ci_prob:.0%} intervals):", head]
         shown = self.groups.nlargest(_MOST_BUDGETS, "weight").sort_index()
         for row in shown.to_dict(orient="records"):
             minimum = {n: row[f"params{s}"] for n, s in _ENDS.items()}
@@ -211,7 +211,7 @@ def cross_check(
     *,
     flops: float | None = None,
     tolerance: float = TOLERANCE,
-    interval: float = DEFAULT_INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     allow_unconverged: bool = False,
 ) -> CrossCheck:
@@ -219,14 +219,14 @@ def cross_check(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of laws of params and tokens, with the runs it was fitted to.
     flops : float, optional
         The budget, in FLOP of 6 N D; the largest run's where not given.
     tolerance : float
         How far the compute of runs of one budget may spread, as a share, where the log has no
         column ``isoflop``.
-    interval : float
+    ci_prob : float
         Mass of the central intervals.
     family : str, optional
         The family whose runs are looked at, where the fit tells families apart.
@@ -286,19 +286,19 @@ def cross_check(
     drawn = {POSTERIOR: _of_law(fit, _range(frontiers), budget, family)}
     drawn |= {name: _of_frontier(frontier, budget) for name, frontier in frontiers.items()}
     estimates = [
-        {"approach": name, "quantity": quantity, **_told(name, values[quantity], interval)}
+        {"approach": name, "quantity": quantity, **_told(name, values[quantity], ci_prob)}
         for name, values in drawn.items()
         for quantity in QUANTITIES
     ]
     told, expected = pd.DataFrame(), None
     if isinstance(fitted, Parabolas):
-        astray, optima = _astray(fit, runs, groups, fitted, budget, family)
-        told = _group_frame(runs, groups, fitted, astray, optima, interval)
-        expected = {name: _some(astray[:, i], interval) for i, name in enumerate(EXPECTED)}
+        bias, optima = _parabola_bias(fit, runs, groups, fitted, budget, family)
+        told = _group_frame(runs, groups, fitted, bias, optima, ci_prob)
+        expected = {name: _some(bias[:, i], ci_prob) for i, name in enumerate(EXPECTED)}
     return CrossCheck(
         law=fit.name,
         flops=budget,
-        interval=interval,
+        ci_prob=ci_prob,
         estimates=pd.DataFrame(estimates),
         groups=told,
         points=_points(runs, groups),
@@ -308,7 +308,7 @@ def cross_check(
         warnings=(
             *_grid_notes(told, expected, budget),
             *_draw_notes(drawn, fitted),
-            *_disagreements(drawn, expected, interval, rng),
+            *_disagreements(drawn, expected, ci_prob, rng),
             *_count_notes(runs, count),
         ),
         provenance=fit.record["provenance"],
@@ -401,22 +401,22 @@ def _quantities(a: np.ndarray, log_params: np.ndarray, budget: float) -> dict[st
     return {"a": a, "b": 1 - a, "params": params, "tokens": tokens}
 
 
-def _told(approach: str, values: np.ndarray, interval: float) -> dict[str, float]:
-    told = _some(values if approach == POSTERIOR else values[1:], interval)
+def _told(approach: str, values: np.ndarray, ci_prob: float) -> dict[str, float]:
+    told = _some(values if approach == POSTERIOR else values[1:], ci_prob)
     estimate = told["median"] if approach == POSTERIOR else float(values[0])
     return {"estimate": estimate, "lower": told["lower"], "upper": told["upper"]}
 
 
-def _some(values: np.ndarray, interval: float) -> dict[str, float]:
+def _some(values: np.ndarray, ci_prob: float) -> dict[str, float]:
     """Median and interval of the draws that found something."""
     found = values[np.isfinite(values)]
-    return quantiles(found if found.size else np.array([np.nan]), interval)
+    return quantiles(found if found.size else np.array([np.nan]), ci_prob)
 
 
 # what a parabola gets wrong
 
 
-def _astray(
+def _parabola_bias(
     fit: Fit,
     runs: Runs,
     groups: tuple[Group, ...],
@@ -462,9 +462,9 @@ def _group_frame(
     runs: Runs,
     groups: tuple[Group, ...],
     fitted: Parabolas,
-    astray: np.ndarray,
+    bias: np.ndarray,
     optima: np.ndarray,
-    interval: float,
+    ci_prob: float,
 ) -> pd.DataFrame:
     frontier = fitted.frontier
     rows = []
@@ -479,16 +479,16 @@ def _group_frame(
         }
         params, tokens = np.exp(frontier.log_params[:, i]), np.exp(frontier.log_tokens[:, i])
         quantities = {
-            "params": _told(ISOFLOP, params, interval),
-            "tokens": _told(ISOFLOP, tokens, interval),
-            "params_posterior": _told(POSTERIOR, optima[:, i], interval),
-            "bias": _told(POSTERIOR, astray[:, len(EXPECTED) + i], interval),
+            "params": _told(ISOFLOP, params, ci_prob),
+            "tokens": _told(ISOFLOP, tokens, ci_prob),
+            "params_posterior": _told(POSTERIOR, optima[:, i], ci_prob),
+            "bias": _told(POSTERIOR, bias[:, len(EXPECTED) + i], ci_prob),
         }
         for name, told in quantities.items():
             row |= {f"{name}{suffix}": told[end] for end, suffix in _ENDS.items()}
         row["weight"] = frontier.weights[i] * fitted.inside[i]
         row |= {"square": square, "slope": slope, "constant": constant}
-        rows.append(row | {"centre": fitted.centre[i]})
+        rows.append(row | {"center": fitted.center[i]})
     return pd.DataFrame(rows)
 
 
@@ -514,7 +514,7 @@ def _grid_notes(
             f"a loss is no parabola in log size: with sizes that span {used['width'].min():.3g} "
             f"to {used['width'].max():.3g} times, and not about the minimum alike, approach 2 is "
             f"expected to miss the best split of {budget:.3g} FLOP by {worst:.1%}, however little "
-            "runs scatter; narrower grids centred on the minimum miss it by less",
+            "runs scatter; narrower grids centerd on the minimum miss it by less",
         )
     outside = groups.loc[~groups["used"], "flops"]
     if len(outside):
@@ -548,7 +548,7 @@ def _draw_notes(
 def _disagreements(
     drawn: Mapping[str, Mapping[str, np.ndarray]],
     expected: Mapping[str, Mapping[str, float]] | None,
-    interval: float,
+    ci_prob: float,
     rng: np.random.Generator,
 ) -> Iterator[Note]:
     law = np.log(drawn[POSTERIOR]["params"])
@@ -557,13 +557,13 @@ def _disagreements(
         if np.isnan(own).all():
             continue
         error = np.log1p(expected["params"]["median"]) if expected and name == ISOFLOP else 0.0
-        ratio = _some(np.exp(own - error - rng.choice(law, len(own))), interval)
+        ratio = _some(np.exp(own - error - rng.choice(law, len(own))), ci_prob)
         if not ratio["lower"] <= 1 <= ratio["upper"]:
             beside = ", its expected error taken off," if error else ""
             yield Note(
                 "disagrees",
                 f"{TOLD[name]}{beside} puts the best params at {ratio['median']:.2f} times the "
-                f"posterior's ({interval:.0%} interval {ratio['lower']:.2f} to "
+                f"posterior's ({ci_prob:.0%} interval {ratio['lower']:.2f} to "
                 f"{ratio['upper']:.2f}): the runs and the law's shape say different things; see "
                 "which sizes the law misses with bayescale summary, and fit another law",
             )

@@ -18,7 +18,7 @@ LEAST_SCALE_SPREAD = 4.0
 SAME_SIZE = 1.02
 """Sizes within this factor count as one."""
 
-LITTLE_LEARNED = 0.2
+LITTLE_CONTRACTED = 0.2
 """Runs that remove less of the prior's spread have said next to nothing."""
 
 _PRIOR_DRAWS = 4000
@@ -28,7 +28,7 @@ _CODES = {
     "runs": "few_runs",
     "ranges": "narrow_range",
     "tokens_per_param": "collinear_design",
-    "expected_learning": "weak_design",
+    "expected_contraction": "weak_design",
     "contraction": "prior_decides",
     "ridges": "ridge",
 }
@@ -45,18 +45,18 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
     law : Law
     card : ModelCard, optional
         The law's priors; the package's own where None. For a law of the user's own without
-        it, ``expected_learning`` only says so.
+        it, ``expected_contraction`` only says so.
 
     Returns
     -------
     tuple of Check
-        Those of :func:`layout_checks`, and ``expected_learning``: how much of the prior's
+        Those of :func:`layout_checks`, and ``expected_contraction``: how much of the prior's
         spread the runs can be expected to remove, from each coefficient and from the
         combination that they would tell least of.
 
     Notes
     -----
-    ``expected_learning`` takes the medians of the card's priors for the truth. With J (run,
+    ``expected_contraction`` takes the medians of the card's priors for the truth. With J (run,
     coefficient) the law's derivatives of log loss there and sigma the noise, the posterior's
     precision is about that of the prior plus J'J / sigma^2 (Chaloner and Verdinelli 1995,
     Bayesian experimental design). That tells the order of magnitude, not the second digit:
@@ -66,7 +66,7 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
     """
     if card is None and LAWS.get(law.name) is law:
         card = load_card(law.name)
-    return (*layout_checks(runs, law), _expected_learning(runs, law, card))
+    return (*layout_checks(runs, law), _expected_contraction(runs, law, card))
 
 
 def layout_checks(runs: Runs, law: Law) -> tuple[Check, ...]:
@@ -99,7 +99,7 @@ def notes_of(checks: Iterable[Check]) -> tuple[Note, ...]:
     return tuple(Note(_CODES[c.name], c.text) for c in checks if c.passed is False)
 
 
-def centred(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
+def centerd(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     """Logs of coefficients; of a term's coefficient, the log of the term amid the runs.
 
     A and alpha of A / N^alpha are always known only together, because A is the term at one
@@ -122,7 +122,7 @@ def centred(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _uncentred(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
+def _uncenterd(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: np.exp(log) for name, log in logs.items()}
     log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
     for name, term in law.terms.items():  # in order: a balance needs what it is against
@@ -130,7 +130,7 @@ def _uncentred(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def least_learned(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.ndarray]:
+def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.ndarray]:
     """The joint change of the coefficients that the runs tell least of.
 
     Parameters
@@ -148,13 +148,13 @@ def least_learned(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.n
     root = np.linalg.cholesky(prior)
     inverse = np.linalg.inv(root)
     left, directions = np.linalg.eigh(inverse @ posterior @ inverse.T)
-    learned = 1 - np.sqrt(left[-1])
+    contraction = 1 - np.sqrt(left[-1])
     direction = root @ directions[:, -1] / np.sqrt(np.diag(prior))
-    return max(float(learned), 0.0), direction / direction[np.argmax(abs(direction))]
+    return max(float(contraction), 0.0), direction / direction[np.argmax(abs(direction))]
 
 
 def in_words(law: Law, direction: np.ndarray) -> str:
-    """A direction of :func:`least_learned`, largest part first; small parts are left out."""
+    """Write a direction of :func:`least_informed_direction`, its small parts left out."""
     return ", ".join(
         f"{part(law, law.coefficients[i])} {'up' if direction[i] > 0 else 'down'}"
         for i in _large(direction)
@@ -162,7 +162,7 @@ def in_words(law: Law, direction: np.ndarray) -> str:
 
 
 def what_would_tell(law: Law, direction: np.ndarray) -> str:
-    """Which runs move the loss along a direction of :func:`least_learned`."""
+    """Which runs move the loss along a direction of :func:`least_informed_direction`."""
     names = {law.coefficients[i] for i in _large(direction)}
     terms = {n: t for n, t in law.terms.items() if n in names or t.exponent in names}
     # what is in no term may depend on anything
@@ -177,7 +177,7 @@ def what_would_tell(law: Law, direction: np.ndarray) -> str:
 
 
 def part(law: Law, name: str) -> str:
-    """What a coefficient of :func:`centred` stands for."""
+    """What a coefficient of :func:`centerd` stands for."""
     term = law.terms.get(name)
     if term is None or not term.inputs:
         return name
@@ -266,8 +266,8 @@ def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.polyval(np.polyfit(x, y, 1), x)
 
 
-def _expected_learning(runs: Runs, law: Law, card: ModelCard | None) -> Check:
-    name = "expected_learning"
+def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Check:
+    name = "expected_contraction"
     if card is None:
         return Check(
             name,
@@ -278,7 +278,7 @@ def _expected_learning(runs: Runs, law: Law, card: ModelCard | None) -> Check:
     alone = card.noise.model_copy(update={"shared": None})  # not needed here
     believed = card.without_drift().model_copy(update={"noise": alone})
     drawn = believed.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
-    logs = np.stack(list(centred(law, runs, drawn).values()))
+    logs = np.stack(list(centerd(law, runs, drawn).values()))
     slopes = _derivatives(runs, law, np.median(logs, axis=1))
     if not np.isfinite(slopes).all():
         return Check(
@@ -290,46 +290,47 @@ def _expected_learning(runs: Runs, law: Law, card: ModelCard | None) -> Check:
     prior = np.atleast_2d(np.cov(logs))
     noise = np.median(drawn["sigma"])
     posterior = np.linalg.inv(np.linalg.inv(prior) + slopes.T @ slopes / noise**2)
-    learned, direction = least_learned(prior, posterior)
+    contraction, direction = least_informed_direction(prior, posterior)
     sd = np.sqrt(np.diag(prior))
     table = pd.DataFrame(
         {
             "prior_sd": sd,
-            "learned": 1 - np.sqrt(np.diag(posterior)) / sd,
-            "least_learned": direction,
+            "contraction": 1 - np.sqrt(np.diag(posterior)) / sd,
+            "least_informed_direction": direction,
         },
         index=list(law.coefficients),
     )
     scaled = np.linalg.svd(slopes * sd, compute_uv=False)
     table.attrs["condition"] = float(scaled[0] / scaled[-1]) if scaled[-1] else float("inf")
-    passed = learned >= LITTLE_LEARNED
-    return Check(name, passed, combination(law, learned, direction, "should remove"), table)
+    passed = contraction >= LITTLE_CONTRACTED
+    return Check(name, passed, combination(law, contraction, direction, "should remove"), table)
 
 
-def combination(law: Law, learned: float, direction: np.ndarray, verb: str) -> str:
-    """The sentence on what :func:`least_learned` found; the verb is for "remove"."""
+def combination(law: Law, contraction: float, direction: np.ndarray, verb: str) -> str:
+    """The sentence on what :func:`least_informed_direction` found; the verb is for "remove"."""
     words = in_words(law, direction)
-    if learned >= LITTLE_LEARNED:
+    if contraction >= LITTLE_CONTRACTED:
         return (
-            f"the runs {verb} at least {learned:.0%} of the prior's spread, whatever combination "
+            f"the runs {verb} at least {contraction:.0%} of the prior's spread, "
+            "whatever combination "
             f"of coefficients is asked for (least along {words})"
         )
-    share = f"only {learned:.0%}" if learned >= 0.005 else "nothing"
+    share = f"only {contraction:.0%}" if contraction >= 0.005 else "nothing"
     return (
         f"the runs {verb} {share} of the prior's spread along one combination ({words}): there the "
         f"answer is the prior's. Buy {what_would_tell(law, direction)}"
     )
 
 
-def _derivatives(runs: Runs, law: Law, centre: np.ndarray) -> np.ndarray:
-    """Of log loss with each coefficient of :func:`centred`, (run, coefficient)."""
+def _derivatives(runs: Runs, law: Law, center: np.ndarray) -> np.ndarray:
+    """Of log loss with each coefficient of :func:`centerd`, (run, coefficient)."""
     inputs = {name: runs[name] for name in law.inputs}
 
     def log_loss(logs: np.ndarray) -> np.ndarray:
-        values = _uncentred(law, runs, dict(zip(law.coefficients, logs, strict=True)))
+        values = _uncenterd(law, runs, dict(zip(law.coefficients, logs, strict=True)))
         with np.errstate(all="ignore"):  # what is not finite is told
             return np.log(law.loss(**inputs, **values)) + np.zeros(len(runs))
 
-    steps = _STEP * np.eye(len(centre))
-    slopes = [log_loss(centre + step) - log_loss(centre - step) for step in steps]
+    steps = _STEP * np.eye(len(center))
+    slopes = [log_loss(center + step) - log_loss(center - step) for step in steps]
     return np.stack(slopes, axis=1) / (2 * _STEP)

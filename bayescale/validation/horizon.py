@@ -12,7 +12,7 @@ import xarray as xr
 from bayescale.errors import PosteriorError, TrustError
 from bayescale.findings import Check
 from bayescale.forecasting import forecast
-from bayescale.posterior import Fit, Posterior, surprising_runs
+from bayescale.posterior import Fit, Posterior, outliers
 from bayescale.units import format_size
 from bayescale.validation import scores
 from bayescale.validation.backtest import Backtest, Missing, problems_told
@@ -147,7 +147,7 @@ def trust(
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
     backtest : Backtest or mapping, optional
         Of the fit's own laws and runs: what :func:`bayescale.backtest` gives, or what
         :func:`record_of` keeps of it. Without it, the one kept in the fit's record; without
@@ -453,7 +453,7 @@ def _agreement(fit: Fit, path: pd.DataFrame, tolerance: float) -> Check:
 
 
 def _surprises(fit: Fit) -> Check:
-    frames = [surprising_runs(member).assign(law=member.name) for member in fit.members]
+    frames = [outliers(member).assign(law=member.name) for member in fit.members]
     found = [frame for frame in frames if len(frame)]
     if not found:
         known = any("leave_one_out" in member.tree.children for member in fit.members)

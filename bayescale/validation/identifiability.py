@@ -7,20 +7,20 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.findings import Check
-from bayescale.posterior import Fit, Posterior, learned
+from bayescale.posterior import Fit, Posterior, contraction
 from bayescale.runs import Note
 from bayescale.validation.design import (
-    LITTLE_LEARNED,
-    centred,
+    LITTLE_CONTRACTED,
+    centerd,
     combination,
     layout_checks,
-    least_learned,
+    least_informed_direction,
     notes_of,
     part,
 )
 
 STRONG_CORRELATION = 0.95
-HALF_LEARNED = 0.5
+HALF_CONTRACTED = 0.5
 SENSITIVE = 0.05
 """Sensitivity from which a prior or the runs matter (Kallioinen et al. 2023)."""
 
@@ -37,7 +37,7 @@ def identifiability_checks(fit: Fit) -> tuple[Check, ...]:
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
 
     Returns
     -------
@@ -106,12 +106,12 @@ def _contraction(posterior: Posterior) -> Check:
         {
             "prior_median": [float(prior[name].median()) for name in names],
             "posterior_median": [float(posterior.draws[name].median()) for name in names],
-            "learned": [learned(posterior, name) for name in names],
+            "contraction": [contraction(posterior, name) for name in names],
             "moved": [_moved(posterior, name) for name in names],
         },
         index=names,
     )
-    weak = table["learned"][table["learned"] < LITTLE_LEARNED].clip(lower=0)
+    weak = table["contraction"][table["contraction"] < LITTLE_CONTRACTED].clip(lower=0)
     if len(weak):
         shares = _joined([f"{share:.0%}" for share in weak])
         comes, its = ("come", "their") if len(weak) > 1 else ("comes", "its")
@@ -120,10 +120,10 @@ def _contraction(posterior: Posterior) -> Check:
             "spread. Give priors that you would defend, or buy runs that tell"
         )
         return Check("contraction", False, text, table)
-    least = table["learned"].idxmin()
+    least = table["contraction"].idxmin()
     text = (
-        f"the runs removed at least {table['learned'].min():.0%} of the prior's spread of every "
-        f"coefficient (least of {least}'s)"
+        f"the runs removed at least {table['contraction'].min():.0%} of the prior's spread of "
+        f"every coefficient (least of {least}'s)"
     )
     return Check("contraction", True, text, table)
 
@@ -153,11 +153,11 @@ def _ridges(posterior: Posterior) -> Check:
             (names[i], names[j], raw[i, j], together[i, j], min(share[i], share[j]))
             for i, j in combinations(range(len(names)), 2)
         ],
-        columns=["first", "second", "correlation", "amid_the_runs", "learned"],
+        columns=["first", "second", "correlation", "amid_the_runs", "contraction"],
     ).sort_values("amid_the_runs", key=abs, ascending=False, ignore_index=True)
     strong = table["amid_the_runs"].abs() > STRONG_CORRELATION
-    ridges = table[strong & (table["learned"] < HALF_LEARNED)].head(3)
-    least, direction = least_learned(prior, after)
+    ridges = table[strong & (table["contraction"] < HALF_CONTRACTED)].head(3)
+    least, direction = least_informed_direction(prior, after)
     sentences = [
         f"{part(law, str(first))} and {part(law, str(second))} are known only together "
         f"(correlation {r:.2f} of their logs)"
@@ -166,16 +166,16 @@ def _ridges(posterior: Posterior) -> Check:
         )
     ]
     sentences.append(combination(law, least, direction, "removed"))
-    passed = not len(ridges) and least >= LITTLE_LEARNED
+    passed = not len(ridges) and least >= LITTLE_CONTRACTED
     return Check("ridges", passed, "; ".join(sentences), table)
 
 
 def _logs(posterior: Posterior, draws: xr.Dataset) -> np.ndarray:
-    """What :func:`centred` gives of draws, (coefficient, draws)."""
+    """What :func:`centerd` gives of draws, (coefficient, draws)."""
     assert posterior.runs is not None
     law = posterior.law
     values = {name: draws[name].values.ravel() for name in law.coefficients}
-    return np.stack(list(centred(law, posterior.runs, values).values()))
+    return np.stack(list(centerd(law, posterior.runs, values).values()))
 
 
 def _correlations(cov: np.ndarray) -> np.ndarray:

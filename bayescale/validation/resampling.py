@@ -1,7 +1,7 @@
 """Whether a posterior is as wide as fresh run logs would have it.
 
 A posterior takes the runs to scatter about the law independently and alike. Where they do
-not, because neighbours err together or one corner scatters more, it is too narrow. How far
+not, because neighbors err together or one corner scatters more, it is too narrow. How far
 each run moves the coefficients tells by how much, without a refit: the infinitesimal
 jackknife (Giordano and Broderick 2023).
 """
@@ -12,13 +12,13 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import PosteriorError
-from bayescale.posterior import Fit, Pool, Posterior
+from bayescale.posterior import Fit, ModelAverage, Posterior
 from bayescale.runs import Note
 
 FEWEST_RUNS = 30
 """With fewer runs the jackknife is itself too uncertain to say anything."""
 
-TOO_NARROW = 1.2
+OVERCONFIDENT = 1.2
 
 
 def resampling_ratio(posterior: Posterior) -> dict[str, float]:
@@ -50,12 +50,12 @@ def widen[F: Fit](fit: F) -> F:
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
         Of at least 30 runs, without pooled families.
 
     Returns
     -------
-    Posterior or Pool
+    Posterior or ModelAverage
         Draws moved about their mean, linearly in the logs of the coefficients, until their
         covariance is the jackknife's wherever that is the larger (Shaby 2014, the open-faced
         sandwich). Noise and everything beside the draws stay as they were.
@@ -65,7 +65,7 @@ def widen[F: Fit](fit: F) -> F:
     PosteriorError
         If there are too few runs, or families are pooled.
     """
-    if isinstance(fit, Pool):
+    if isinstance(fit, ModelAverage):
         return replace(fit, members=tuple(widen(member) for member in fit.members))
     posterior = fit
     names = posterior.law.coefficients
@@ -98,7 +98,7 @@ def resampling_notes(fit: Fit) -> tuple[Note, ...]:
         return ()
     notes = []
     for member in fit.members:
-        ratios = {k: v for k, v in resampling_ratio(member).items() if v > TOO_NARROW}
+        ratios = {k: v for k, v in resampling_ratio(member).items() if v > OVERCONFIDENT}
         times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
         if ratios:
             notes.append(

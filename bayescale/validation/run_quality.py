@@ -85,7 +85,7 @@ def run_checks(fit: Fit) -> tuple[Check, ...]:
 
     Parameters
     ----------
-    fit : Posterior or Pool
+    fit : Posterior or ModelAverage
 
     Returns
     -------

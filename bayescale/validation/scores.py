@@ -71,7 +71,7 @@ def rmsle(median: Any, observed: Any) -> float:
     return float(np.sqrt(np.mean(np.square(np.log(median) - np.log(observed)))))
 
 
-def interval(draws: Any, mass: float) -> tuple[np.ndarray, np.ndarray]:
+def central_interval(draws: Any, mass: float) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the central interval that holds ``mass`` of the draws, shape (...) each."""
     lower, upper = np.quantile(
         np.asarray(draws, dtype=float), [(1 - mass) / 2, (1 + mass) / 2], axis=0
@@ -81,13 +81,13 @@ def interval(draws: Any, mass: float) -> tuple[np.ndarray, np.ndarray]:
 
 def half_width(draws: Any, mass: float) -> np.ndarray:
     """Half the width of the central interval, shape (...)."""
-    lower, upper = interval(draws, mass)
+    lower, upper = central_interval(draws, mass)
     return (upper - lower) / 2
 
 
 def covered(draws: Any, observed: Any, mass: float) -> np.ndarray:
     """Whether the central interval holds what was reached, its ends included, shape (...)."""
-    lower, upper = interval(draws, mass)
+    lower, upper = central_interval(draws, mass)
     return (lower <= observed) & (observed <= upper)
 
 
@@ -111,8 +111,8 @@ def msce(shares: Any) -> float:
     >>> round(msce([0.5, 0.5]), 4)
     0.0789
     """
-    off_centre = np.abs(2 * np.asarray(shares, dtype=float) - 1)
-    return float(np.mean([(np.mean(off_centre <= level) - level) ** 2 for level in MSCE_LEVELS]))
+    off_center = np.abs(2 * np.asarray(shares, dtype=float) - 1)
+    return float(np.mean([(np.mean(off_center <= level) - level) ** 2 for level in MSCE_LEVELS]))
 
 
 def log_predictive(log_densities: Any) -> np.ndarray:

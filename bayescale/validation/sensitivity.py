@@ -15,7 +15,7 @@ import pandas as pd
 from bayescale.cards import ModelCard
 from bayescale.conventions import UNKNOWN, Configuration
 from bayescale.conventions.configuration import NEEDED_FOR
-from bayescale.conventions.recognize import Recognised, recognise
+from bayescale.conventions.recognize import Recognized, recognize
 from bayescale.conventions.stated import CHOICES
 from bayescale.errors import RunLogError, TrustError
 from bayescale.findings import Check
@@ -54,7 +54,7 @@ def alternatives(runs: Runs, law: Law) -> tuple[Alternative, ...]:
     tuple of Alternative
         By a second count in the log, by the models' configuration where it is known what params
         counts, or by the counts themselves (see
-        :func:`bayescale.conventions.recognize.recognise`).
+        :func:`bayescale.conventions.recognize.recognize`).
     """
     found = []
     if "params" in law.inputs:
@@ -126,7 +126,7 @@ def _fitting(shapes: Configuration, params: np.ndarray) -> str | None:
 def _by_counts(runs: Runs) -> list[Alternative]:
     if "params" not in runs:
         return []
-    found = recognise(runs["params"])
+    found = recognize(runs["params"])
     if found is None:
         return []
     blocks = found.shapes.params("non_embedding")
@@ -139,7 +139,7 @@ def _by_counts(runs: Runs) -> list[Alternative]:
     ]
 
 
-def _in_words(found: Recognised) -> str:
+def _in_words(found: Recognized) -> str:
     shapes = found.shapes
     matrix = "one matrix" if found.matrices == 1 else "two matrices"
     what = "an output head and no embedding of its own" if found.matrices == 1 else "embeddings too"
@@ -282,7 +282,7 @@ class Sensitivity:
         How each other convention is known.
     flops : float or None
         That budget; under each convention it is spent as 6 N D of its own params.
-    interval : float
+    ci_prob : float
         Mass of the central interval.
     passed : bool
         Whether every refit passed the sampler's gate.
@@ -292,7 +292,7 @@ class Sensitivity:
     table: pd.DataFrame
     known_from: Mapping[str, str]
     flops: float | None
-    interval: float
+    ci_prob: float
     passed: bool
 
     def to_frame(self) -> pd.DataFrame:
@@ -303,7 +303,7 @@ class Sensitivity:
         """Plain values under the keys of the command line."""
         return {
             "law": self.law,
-            "interval": self.interval,
+            "interval": self.ci_prob,
             "flops": self.flops,
             "known_from": dict(self.known_from),
             "passed": self.passed,
@@ -313,7 +313,7 @@ class Sensitivity:
     def __str__(self) -> str:
         names = list(dict.fromkeys(self.table["convention"]))
         width = max(map(len, names))
-        lines = [f"{self.law} refitted under each convention; median, {self.interval:.0%} interval"]
+        lines = [f"{self.law} refitted under each convention; median, {self.ci_prob:.0%} interval"]
         for quantity, rows in self.table.groupby("quantity", sort=False):
             words = {
                 "a": f"exponent a of the best N ~ C^a, at {self.flops:.3g} FLOP",
@@ -339,7 +339,7 @@ def sensitivity(
     card: ModelCard,
     refit: Callable[[Runs, ModelCard], Posterior],
     *,
-    interval: float = INTERVAL,
+    ci_prob: float = INTERVAL,
 ) -> Sensitivity:
     """Refit a law under every other convention that the log can tell.
 
@@ -350,7 +350,7 @@ def sensitivity(
         Whose priors are taken as they stand under each convention.
     refit : callable
         From runs and card to a posterior that takes the law to hold exactly.
-    interval : float
+    ci_prob : float
         Mass of the central interval.
 
     Raises
@@ -374,11 +374,11 @@ def sensitivity(
         posterior = refit(counted, card)
         passed = passed and bool(posterior.diagnostics["passed"])
         for quantity, draws in _quantities(law, posterior, flops).items():
-            q = quantiles(draws, interval)
+            q = quantiles(draws, ci_prob)
             rows.append({"convention": name, "quantity": quantity, **q})
     table = pd.DataFrame(rows)[["convention", "quantity", "median", "lower", "upper"]]
     known = {one.name: one.known_from for one in others}
-    return Sensitivity(law.name, table, known, flops, interval, passed)
+    return Sensitivity(law.name, table, known, flops, ci_prob, passed)
 
 
 _STEP = 0.05  # of log compute, over which the split's slope is taken

@@ -1,7 +1,7 @@
 import bayescale
 
 posterior = bayescale.open_posterior("one.nc")
-summary = bayescale.summarise(posterior)
+summary = bayescale.summarize(posterior)
 alpha = posterior.draws["alpha"]  # ready for ArviZ: dims chain and draw
 print(f"alpha above 0.34 with {float((alpha > 0.34).mean()):.0%}")
 bayescale.plot_coefficients(summary)

@@ -17,7 +17,7 @@ from support.browser import Browser
 from support.contrast import contrast
 from support.explored import HOSTILE, chinchilla, of_families, served
 
-KNOBS = (
+CONTROLS = (
     "Compute budget (FLOP)", "Tolerance", "Target loss (nats/token)", "Tokens available",
     "Tokens to be served", "Family",
 )  # fmt: skip
@@ -153,9 +153,9 @@ def tab_to(browser: Browser, name: str) -> None:
         browser.press("Tab")
 
 
-def assert_seen(browser: Browser, knob: str) -> None:
+def assert_seen(browser: Browser, control: str) -> None:
     """The knob that has the focus, and a label of its name, lie within the window."""
-    label = f"[...document.querySelectorAll('label')].find(l => l.innerText == '{knob}')"
+    label = f"[...document.querySelectorAll('label')].find(l => l.innerText == '{control}')"
     for element in ("document.activeElement", label):
         place = browser.find(f"{element}.getBoundingClientRect().toJSON()")
         assert place["width"] > 0
@@ -168,16 +168,16 @@ def test_a_knob_that_is_written_in_changes_numbers_and_address(
 ) -> None:
     before = shown(browser, f"{address}/?flops=5.76e23")
     assert before[2] == "\N{EM DASH}"
-    for knob, text, part in (
-        (KNOBS[0], "1e24", "flops=1e24"),
-        (KNOBS[1], "0.5%", "tolerance=0.5%25"),
-        (KNOBS[2], "1.9", "target=1.9"),
-        (KNOBS[3], "300B", "max_tokens=300B"),
-        (KNOBS[4], "2T", "inference_tokens=2T"),
+    for control, text, part in (
+        (CONTROLS[0], "1e24", "flops=1e24"),
+        (CONTROLS[1], "0.5%", "tolerance=0.5%25"),
+        (CONTROLS[2], "1.9", "target=1.9"),
+        (CONTROLS[3], "300B", "max_tokens=300B"),
+        (CONTROLS[4], "2T", "inference_tokens=2T"),
     ):
         told = browser.find("document.querySelector('main, [data-testid=stMain]').innerText")
-        tab_to(browser, knob)
-        assert_seen(browser, knob)
+        tab_to(browser, control)
+        assert_seen(browser, control)
         browser.write(text)
         browser.press("Enter")
         browser.wait(f"location.search.includes('{part}')")
@@ -193,7 +193,7 @@ def test_a_knob_that_is_written_in_changes_numbers_and_address(
 
 def test_a_family_is_chosen_by_keys(address: str, browser: Browser) -> None:
     before = shown(browser, f"{address}/?flops=5.76e23&family=a")
-    tab_to(browser, KNOBS[5])
+    tab_to(browser, CONTROLS[5])
     browser.press("ArrowDown")
     browser.wait("document.querySelectorAll('[role=option]').length == 3")
     browser.press("ArrowDown")
@@ -249,6 +249,6 @@ def test_on_a_phone_knobs_unfold_and_are_reached_by_keys(address: str, browser: 
     browser.press("Enter")
     browser.wait("document.querySelector('[data-testid=stSidebar]').offsetWidth > 100")
     time.sleep(0.5)  # it slides in
-    for knob in KNOBS:
-        tab_to(browser, knob)
-        assert_seen(browser, knob)
+    for control in CONTROLS:
+        tab_to(browser, control)
+        assert_seen(browser, control)

@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 
 from bayescale.cards import load_card
-from bayescale.posterior import Fit, Pool, Posterior, save
+from bayescale.posterior import Fit, ModelAverage, Posterior, save
 from bayescale.runs import Runs, read_runs
 from support.published import BESIROGLU
 from support.refits import N_DRAWS, built, even_normal
@@ -57,11 +57,11 @@ def of_families() -> Posterior:
     return replace(fit, tree=type(fit.tree).from_dict({"posterior": values}))
 
 
-def pool() -> Pool:
+def pool() -> ModelAverage:
     runs = log_of()
     values = {"E": 1.8, "N_c": 5e8, "alpha_N": 0.33, "D_c": 2e9, "alpha_D": 0.33, "sigma": 0.01}
     other = thin(built(load_card("kaplan_irreducible"), runs, values))
-    return Pool((chinchilla(runs), other), (0.25, 0.75))
+    return ModelAverage((chinchilla(runs), other), (0.25, 0.75))
 
 
 def downstream() -> Posterior:

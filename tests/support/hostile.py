@@ -18,7 +18,7 @@ from bayescale.cards import card_names, cards_folder, load_card
 from bayescale.errors import BayescaleError
 from bayescale.forecasting import forecast, forecast_table
 from bayescale.inference.fit import fit
-from bayescale.posterior import Fit, open_posterior, save, summarise
+from bayescale.posterior import Fit, open_posterior, save, summarize
 from bayescale.posterior.files import fit_from
 from bayescale.runs import read_runs
 from bayescale.runs.planned import read_planned
@@ -135,7 +135,7 @@ def use(fitted: Fit) -> None:
     """What later commands ask of a fit: what was opened must also answer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numbers that are no draws of anything
-        str(summarise(fitted))
+        str(summarize(fitted))
         str(forecast(fitted, **dict.fromkeys(fitted.inputs, 1e22), allow_unconverged=True))
 
 

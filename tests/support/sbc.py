@@ -20,7 +20,7 @@ from scipy import stats
 
 from bayescale import noise
 from bayescale.cards import ModelCard, drift_bases
-from bayescale.inference.diagnostics import gate
+from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import compiled_model, sample
 from bayescale.likelihood import card_for, input_errors, log_size
 from bayescale.posterior import Posterior
@@ -144,7 +144,9 @@ def posterior_quantities(card: ModelCard, runs: Runs, seed: int) -> dict[str, np
         posterior = tree["posterior"].to_dataset()
         draws = ranked_quantities(card, runs, posterior)
         gated = posterior.assign({name: (("chain", "draw"), x) for name, x in draws.items()})
-        if gate(xr.DataTree.from_dict({**tree.children, "posterior": gated}))["passed"]:
+        if check_convergence(xr.DataTree.from_dict({**tree.children, "posterior": gated}))[
+            "passed"
+        ]:
             break
     every = np.linspace(0, draws["sigma"].size - 1, THINNED_DRAWS).astype(int)
     return {name: x.ravel()[every] for name, x in draws.items()}

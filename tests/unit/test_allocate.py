@@ -18,11 +18,11 @@ from support.published import (
 
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
-from bayescale.decisions.optimum import Best, deciding, ladder, least_compute
+from bayescale.decisions.optimum import Best, draws_for_splits, ladder, least_compute
 from bayescale.errors import DecisionError, LawError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
-from bayescale.posterior import Pool, Posterior, point
+from bayescale.posterior import ModelAverage, Posterior, point
 
 GOPHER = 5.76e23
 
@@ -190,7 +190,7 @@ def test_only_sizes_that_can_be_built_are_chosen() -> None:
 def test_laws_that_disagree_say_so_in_flop() -> None:
     """Two laws of one draw each: what one choice wastes under the other, by hand."""
     steep = replace(point(load_card("chinchilla_outer"), HOFFMANN | {"kappa": 1.0}))
-    pool = Pool((ONE, steep), (0.5, 0.5))
+    pool = ModelAverage((ONE, steep), (0.5, 0.5))
     result = allocate(pool, GOPHER)
     own = [law.choice.points.iloc[0] for law in result.by_law]
     assert significant(own[0]["params"], "7.225e10")
@@ -213,7 +213,7 @@ def test_drift_moves_the_level_and_not_the_split(chinchilla_posterior: Posterior
     assert widths[0] > 2 * widths[1]
     ratios = [np.log(r.tokens / r.params).std() for r in (drifting, exact)]
     assert 0.5 < float(ratios[0] / ratios[1]) < 2
-    assert deciding(chinchilla_posterior, True).drift({}) == 1.0
+    assert draws_for_splits(chinchilla_posterior, True).drift({}) == 1.0
 
 
 def test_240_runs_split_the_budget_of_gopher(chinchilla_posterior: Posterior) -> None:
@@ -296,7 +296,7 @@ def test_promised_keys(fit: Posterior) -> None:
             "these splits cannot be judged:\n"
             "  - 7B params: serving 1T tokens takes 1.4e+22 FLOP, all of the budget of 1e+20",
         ),
-        ({"interval": 1.0}, "interval is 1, but must lie between 0 and 1"),
+        ({"ci_prob": 1.0}, "ci_prob is 1, but must lie between 0 and 1"),
         ({"price": 0.0}, "price is 0 dollars per FLOP, but must be above zero and at most 1"),
     ],
 )

@@ -8,16 +8,16 @@ import pytest
 import xarray as xr
 from support.refits import N_DRAWS, SIGMA, TRUTH, built, power_law_log
 
-from bayescale.cards import load_card, pool_cards
+from bayescale.cards import cards_for_laws, load_card
 from bayescale.errors import CardError, LawError, PosteriorError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.posterior import (
-    Pool,
+    ModelAverage,
     Posterior,
+    model_weights,
     open_posterior,
-    pool_weights,
     save,
-    summarise,
+    summarize,
     worst_diagnostics,
 )
 
@@ -26,8 +26,8 @@ NO_FLOOR = built(load_card("kaplan_compute"), LOG, TRUTH | {"sigma": SIGMA})
 FLOOR = built(load_card("henighan_compute"), LOG, TRUTH | {"E": 1.0, "sigma": SIGMA})
 
 
-def pooled(*weights: float) -> Pool:
-    return Pool((NO_FLOOR, FLOOR), weights or (0.5, 0.5))
+def pooled(*weights: float) -> ModelAverage:
+    return ModelAverage((NO_FLOOR, FLOOR), weights or (0.5, 0.5))
 
 
 def test_draws_are_mixed_in_proportion_to_the_weights() -> None:
@@ -56,7 +56,7 @@ def test_a_forecast_answers_from_both_and_shows_each() -> None:
 
 def test_a_pool_opens_as_it_was_saved(tmp_path: Path) -> None:
     again = open_posterior(save(pooled(0.75, 0.25), tmp_path / "pool.nc"))
-    assert isinstance(again, Pool)
+    assert isinstance(again, ModelAverage)
     assert again.weights == (0.75, 0.25)
     assert [member.name for member in again.members] == ["kaplan_compute", "henighan_compute"]
     first, second = (forecast(p, flops=3e23).to_json() for p in (pooled(0.75, 0.25), again))
@@ -65,7 +65,7 @@ def test_a_pool_opens_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_one_law_that_missed_its_gate_spoils_the_pool() -> None:
     bad = built(load_card("henighan_compute"), LOG, TRUTH | {"E": 1.0, "sigma": 1}, passed=False)
-    spoilt = Pool((NO_FLOOR, bad), (0.5, 0.5))
+    spoilt = ModelAverage((NO_FLOOR, bad), (0.5, 0.5))
     assert not spoilt.diagnostics["passed"]
     assert spoilt.diagnostics["reasons"] == ["henighan_compute: R-hat of E is 1.200, above 1.01"]
     with pytest.raises(UnconvergedError):
@@ -86,13 +86,13 @@ def test_the_worst_of_each_figure_counts() -> None:
 
 
 def test_a_summary_has_each_law_and_its_share() -> None:
-    answer = summarise(pooled(0.75, 0.25)).to_json()
+    answer = summarize(pooled(0.75, 0.25)).to_json()
     assert set(answer["laws"]) == {"kaplan_compute", "henighan_compute"}
     assert {"coefficients", "diagnostics"} <= set(answer["laws"]["kaplan_compute"])
     assert answer["weights"] == {"kaplan_compute": 0.75, "henighan_compute": 0.25}
     assert answer["n_runs"] == len(LOG)
     assert not {"law", "coefficients", "diagnostics"} & set(answer)
-    assert "kaplan_compute 75%, henighan_compute 25%" in str(summarise(pooled(0.75, 0.25)))
+    assert "kaplan_compute 75%, henighan_compute 25%" in str(summarize(pooled(0.75, 0.25)))
 
 
 # what cannot be pooled
@@ -100,7 +100,7 @@ def test_a_summary_has_each_law_and_its_share() -> None:
 
 def refused(members: tuple[Posterior, ...], weights: tuple[float, ...]) -> str:
     with pytest.raises(PosteriorError) as caught:
-        Pool(members, weights)
+        ModelAverage(members, weights)
     return str(caught.value)
 
 
@@ -122,11 +122,11 @@ def test_all_that_is_wrong_with_a_pool_is_told_at_once() -> None:
 
 
 def test_weights_are_shares_of_every_law() -> None:
-    assert pool_weights(["a", "b"]) == (0.5, 0.5)
-    assert pool_weights(["a", "b"], {"b": 1, "a": 3}) == (0.75, 0.25)
+    assert model_weights(["a", "b"]) == (0.5, 0.5)
+    assert model_weights(["a", "b"], {"b": 1, "a": 3}) == (0.75, 0.25)
     for wrong in ({"a": 1.0}, {"a": -1.0, "b": 2.0}, {"a": 0.0, "b": 0.0}):
         with pytest.raises(PosteriorError) as caught:
-            pool_weights(["a", "b"], wrong)
+            model_weights(["a", "b"], wrong)
         given = ", ".join(f"{name}={value:g}" for name, value in wrong.items())
         assert str(caught.value) == (
             "weights need one share of zero or more for each of a, b, not all zero; given " + given
@@ -135,10 +135,10 @@ def test_weights_are_shares_of_every_law() -> None:
 
 def test_laws_of_a_pool_are_named_once_and_by_their_own_cards() -> None:
     with pytest.raises(LawError) as caught:
-        pool_cards(LOG, ["kaplan_compute", "kaplan_compute"])
+        cards_for_laws(LOG, ["kaplan_compute", "kaplan_compute"])
     assert str(caught.value) == "name each law once; given kaplan_compute, kaplan_compute"
     with pytest.raises(CardError) as caught_card:
-        pool_cards(LOG, ["kaplan_compute", "henighan_compute"], card="mine.toml")
+        cards_for_laws(LOG, ["kaplan_compute", "henighan_compute"], card="mine.toml")
     assert str(caught_card.value) == (
         "one card cannot serve several laws: give their cards in place of laws"
     )

@@ -56,8 +56,8 @@ def test_scores_are_those_of_the_normal_that_was_built() -> None:
     assert list(frame["covered50"]) == [True, False, False]
     assert list(frame["covered90"]) == [True, True, False]
     np.testing.assert_allclose(frame["half_width90"], 0, atol=1e-6)
-    centre = frame["loss"] * np.exp(-SIGMA * off)
-    np.testing.assert_allclose(np.log(frame["upper90"] / centre), 1.645 * SIGMA, rtol=0.15)
+    center = frame["loss"] * np.exp(-SIGMA * off)
+    np.testing.assert_allclose(np.log(frame["upper90"] / center), 1.645 * SIGMA, rtol=0.15)
 
 
 def test_rows_and_summary_hold_their_promised_keys() -> None:

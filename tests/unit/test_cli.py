@@ -44,7 +44,7 @@ def test_check_tells_what_a_log_holds(bayescale, log: Path) -> None:
     assert all(warning["text"] for warning in ran.json["warnings"])
     checks = {check["name"]: check["passed"] for check in ran.json["checks"]}
     assert checks == {
-        "runs": False, "ranges": True, "tokens_per_param": False, "expected_learning": False,
+        "runs": False, "ranges": True, "tokens_per_param": False, "expected_contraction": False,
         "loss_steps": True, "checkpoints": True, "divergence": True, "warm_up": True,
     }  # fmt: skip
     assert all(check["text"] for check in ran.json["checks"])
@@ -59,8 +59,8 @@ def test_check_prints_an_answer_for_people(bayescale, log: Path) -> None:
     assert len(ran.out.splitlines()) < 40
 
 
-def width(interval: dict[str, float]) -> float:
-    return interval["upper"] - interval["lower"]
+def width(ci_prob: dict[str, float]) -> float:
+    return ci_prob["upper"] - ci_prob["lower"]
 
 
 def test_fit_summary_and_forecast_hold_their_promised_keys(
@@ -282,8 +282,8 @@ def test_an_interrupted_fit_leaves_nothing_behind(log: Path, tmp_path: Path) -> 
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from bayescale.inference import fit; from bayescale.cli import main; "
-        "ready = sample.compiled_model; "
-        "sample.compiled_model = lambda *a: (ready(*a), print('compiled', flush=True))[0]; "
+        "ready = fit.compiled_model; "
+        "fit.compiled_model = lambda *a: (ready(*a), print('compiled', flush=True))[0]; "
         f"sys.argv = ['bayescale', 'fit', {str(log)!r}, '-o', {str(tmp_path / 'fit.nc')!r}, "
         "'--law', 'kaplan_compute', '--draws', '1000000']; main()"
     )

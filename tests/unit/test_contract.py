@@ -304,7 +304,7 @@ def test_without_a_card_what_depends_on_beliefs_is_left_out(mine: Mine) -> None:
     found = check_law(law)
     assert found.passed
     assert {check.name for check in found.checks} == {
-        "name", "card", "floats", "arrays", "labelled", "sampler", "terms", "processes",
+        "name", "card", "floats", "arrays", "labeled", "sampler", "terms", "processes",
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayescale.conventions import Configuration, Conventions
-from bayescale.conventions.recognize import recognise
+from bayescale.conventions.recognize import recognize
 from bayescale.errors import RunLogError, UnitError
 from bayescale.runs import Runs, convert, read_runs
 from bayescale.units import LOSS_UNITS, from_nats, to_nats
@@ -480,21 +480,21 @@ def shapes(n: int = 10) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("matrices", [1, 2])
-def test_exact_counts_are_recognised(matrices: int) -> None:
+def test_exact_counts_are_recognized(matrices: int) -> None:
     width, layers = shapes()
     params = 12.0 * layers * width**2 + matrices * 50304 * width
-    found = recognise(np.tile(params, 2))
+    found = recognize(np.tile(params, 2))
     assert found is not None
     assert (found.matrices, found.vocabulary) == (matrices, 50304)
     np.testing.assert_array_equal(found.shapes.layers, np.tile(layers, 2))
     np.testing.assert_allclose(found.shapes.params(found.convention), np.tile(params, 2))
 
 
-def test_counts_that_are_not_exact_are_not_recognised(rng: np.random.Generator) -> None:
+def test_counts_that_are_not_exact_are_not_recognized(rng: np.random.Generator) -> None:
     width, layers = shapes()
     params = 12.0 * layers * width**2 + 50304 * width
-    assert recognise(params + rng.integers(1, 1000, len(params))) is None
-    assert recognise(params[:7]) is None  # too few sizes
-    assert recognise(np.round(params, -6)) is None
+    assert recognize(params + rng.integers(1, 1000, len(params))) is None
+    assert recognize(params[:7]) is None  # too few sizes
+    assert recognize(np.round(params, -6)) is None
     for _ in range(50):
-        assert recognise(1024.0 * rng.integers(5e3, 5e6, 8)) is None
+        assert recognize(1024.0 * rng.integers(5e3, 5e6, 8)) is None

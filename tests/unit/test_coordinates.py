@@ -8,9 +8,9 @@ import pytest
 from bayescale.inference.compiled.preconditioning import (
     MOST_TURNED,
     WIDEST,
-    climbed,
+    find_mode,
     kinds,
-    top_from,
+    optimized,
 )
 
 Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -32,7 +32,7 @@ ALL = np.ones(3, dtype=bool)
 
 
 def test_a_ridge_a_thousand_times_longer_than_wide_becomes_a_ball() -> None:
-    about = top_from(normal(MEAN, COVARIANCE), np.zeros(3), ALL)
+    about = find_mode(normal(MEAN, COVARIANCE), np.zeros(3), ALL)
     assert about is not None
     np.testing.assert_allclose(about.point, MEAN, rtol=1e-3)
     np.testing.assert_allclose(about.root @ about.root.T, COVARIANCE, rtol=1e-4, atol=1e-9)
@@ -41,16 +41,16 @@ def test_a_ridge_a_thousand_times_longer_than_wide_becomes_a_ball() -> None:
 
 def test_what_is_held_stays_as_it_is() -> None:
     free = np.array([True, True, False])
-    about = top_from(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
+    about = find_mode(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
     assert about is not None
     assert about.of(np.array([0.0, 0.0, 7.0]))[2] == 7.0
-    top = climbed(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
+    top = optimized(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
     np.testing.assert_allclose(top, [2.0, -1.0, 7.0], rtol=1e-3)
 
 
 def test_a_direction_that_nothing_is_known_of_is_not_stretched_without_end() -> None:
     flat = normal(np.zeros(2), np.diag([1.0, 1e8]))
-    about = top_from(flat, np.zeros(2), np.ones(2, dtype=bool))
+    about = find_mode(flat, np.zeros(2), np.ones(2, dtype=bool))
     assert about is not None
     assert np.linalg.svd(about.root, compute_uv=False) == pytest.approx([WIDEST, 1.0])
 
@@ -64,11 +64,11 @@ def test_a_narrow_and_bent_valley_is_climbed_to_its_top() -> None:
         slope = np.array([-2 * a - 4e4 * x[0] * b, 2e4 * b])
         return -50 * float(np.log(inside)), -50 * slope / inside
 
-    top = climbed(density, np.array([-4.0, 6.0]), np.ones(2, dtype=bool))
+    top = optimized(density, np.array([-4.0, 6.0]), np.ones(2, dtype=bool))
     np.testing.assert_allclose(top, [1.0, 1.0], atol=0.02)
 
 
-def two_tops(lower: float) -> Density:
+def two_modes(lower: float) -> Density:
     """Of one width, at -5 and 5, of which the second holds so much less, as a log."""
 
     def density(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -85,27 +85,27 @@ def test_a_top_below_a_hundredth_of_the_mass_is_lost_beside_the_other(
     lower: float, lost: bool
 ) -> None:
     one = np.ones(1, dtype=bool)
-    first, second = (top_from(two_tops(lower), np.array([x]), one) for x in (-4.0, 4.0))
+    first, second = (find_mode(two_modes(lower), np.array([x]), one) for x in (-4.0, 4.0))
     assert first is not None
     assert second is not None
     assert first.log_mass - second.log_mass == pytest.approx(-lower, abs=1e-3)
-    assert second.is_lost_beside(first) is lost
-    assert not first.is_lost_beside(second)
+    assert second.is_negligible_beside(first) is lost
+    assert not first.is_negligible_beside(second)
 
 
 def test_a_density_that_is_nowhere_is_left_alone() -> None:
     nowhere: Density = lambda x: (-np.inf, np.zeros_like(x))  # noqa: E731
-    np.testing.assert_array_equal(climbed(nowhere, MEAN, ALL), MEAN)
+    np.testing.assert_array_equal(optimized(nowhere, MEAN, ALL), MEAN)
     holes: Density = lambda x: (0.0, np.full_like(x, np.nan))  # noqa: E731
-    assert top_from(holes, MEAN, ALL) is None
+    assert find_mode(holes, MEAN, ALL) is None
 
 
 def test_very_many_coordinates_are_not_turned() -> None:
     n = MOST_TURNED + 1
-    assert top_from(normal(np.zeros(n), np.eye(n)), np.ones(n), np.ones(n, bool)) is None
+    assert find_mode(normal(np.zeros(n), np.eye(n)), np.ones(n), np.ones(n, bool)) is None
 
 
-def test_drift_is_switched_off_and_steps_stay_at_their_centre() -> None:
+def test_drift_is_switched_off_and_steps_stay_at_their_center() -> None:
     names = ["alpha_log__", "drift_flops_log__", "drift_steps_fromwhatisleft__", "A_spread_log__",
              "family_steps_fromwhatisleftofeach__"]  # fmt: skip
     places = {name: slice(i, i + 1) for i, name in enumerate(names)}

@@ -14,7 +14,7 @@ from support.published import BESIROGLU, CARD, HOFFMANN, ONE, SPREAD
 from bayescale.cards import load_card
 from bayescale.errors import LawError, TrustError, UnconvergedError
 from bayescale.laws import CHINCHILLA, compute_optimal
-from bayescale.posterior import Pool, Posterior, point, save
+from bayescale.posterior import ModelAverage, Posterior, point, save
 from bayescale.runs import Runs, read_runs
 from bayescale.validation.approaches import Envelope, envelope, isoflop_groups, parabolas, take
 from bayescale.validation.cross_check import cross_check
@@ -29,14 +29,14 @@ def isoflop_log(
     *,
     coefficients: dict[str, float] = HOFFMANN,
     budgets: Sequence[float] = BUDGETS,
-    centre: Any = 1.0,
+    center: Any = 1.0,
     noise: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Runs:
     """Runs of each budget from the best size over ``width`` to it times ``width``."""
     best, _ = compute_optimal(CHINCHILLA, np.asarray(budgets), coefficients)
     factors = np.geomspace(1 / width, width, n)
-    params = ((best * centre)[:, None] * factors).ravel()
+    params = ((best * center)[:, None] * factors).ravel()
     tokens = np.repeat(budgets, n) / 6 / params
     loss = np.asarray(CHINCHILLA.loss(params, tokens, **coefficients))
     if rng is not None:
@@ -82,14 +82,14 @@ def test_the_bias_of_parabolas_is_that_of_the_published_simulation(
     assert [note.code for note in result.warnings] == ["parabola_bias"] * int(abs(off) > 0.02)
 
 
-@pytest.mark.parametrize(("width", "last_centre", "printed"), [(16, 1.0, -0.23), (2, 1 / 3, 0.35)])
+@pytest.mark.parametrize(("width", "last_center", "printed"), [(16, 1.0, -0.23), (2, 1 / 3, 0.35)])
 def test_uneven_exponents_and_grids_that_drift_off_the_minimum_make_it_far_larger(
-    width: float, last_centre: float, printed: float, rng: np.random.Generator
+    width: float, last_center: float, printed: float, rng: np.random.Generator
 ) -> None:
     """The two extremes of the same simulation: alpha three times beta, drift to a third."""
     uneven = HOFFMANN | {"alpha": 0.465, "beta": 0.155}
-    centre = np.geomspace(1.0, last_centre, 5)
-    runs = isoflop_log(width, coefficients=uneven, centre=centre)
+    center = np.geomspace(1.0, last_center, 5)
+    runs = isoflop_log(width, coefficients=uneven, center=center)
     frontier = parabolas(runs, isoflop_groups(runs)[0], rng).frontier
     params, _ = compute_optimal(CHINCHILLA, 1e24, uneven)
     alike = replace(frontier, weights=np.ones(5))
@@ -98,7 +98,7 @@ def test_uneven_exponents_and_grids_that_drift_off_the_minimum_make_it_far_large
 
 
 def test_a_grid_that_drifts_off_the_minimum_is_warned_of() -> None:
-    runs = isoflop_log(4, centre=np.geomspace(1.0, 0.4, 5))
+    runs = isoflop_log(4, center=np.geomspace(1.0, 0.4, 5))
     result = cross_check(fitted(runs, HOFFMANNS), flops=1e24)
     assert result.bias is not None
     off = max(abs(result.bias[name]["median"]) for name in ("params", "tokens"))
@@ -108,7 +108,7 @@ def test_a_grid_that_drifts_off_the_minimum_is_warned_of() -> None:
     assert note.text == (
         "a loss is no parabola in log size: with sizes that span 16 to 16 times, and not about the "
         "minimum alike, approach 2 is expected to miss the best split of 1e+24 FLOP by "
-        f"{off:.1%}, however little runs scatter; narrower grids centred on the minimum miss it by "
+        f"{off:.1%}, however little runs scatter; narrower grids centerd on the minimum miss it by "
         "less"
     )
 
@@ -176,10 +176,10 @@ def test_runs_share_a_budget_within_the_tolerance_or_as_the_log_says() -> None:
         [i + 1, i + 3, i + 4] for i in range(0, 25, 5)
     ]
     assert not refused  # the others share their compute with no run
-    labelled = read_runs(
+    labeled = read_runs(
         frame.assign(isoflop=[*"aaaaabbbbbccccc", *[""] * 8, "e", "e"]), units={"tokens": "1"}
     )
-    groups, refused = isoflop_groups(labelled)
+    groups, refused = isoflop_groups(labeled)
     assert [group.name for group in groups] == ["a", "b", "c"]
     assert [tuple(item) for item in refused] == [
         ("e", "2 distinct sizes (row 24, row 25), and a parabola needs 3")
@@ -197,7 +197,7 @@ def test_like_sizes_are_one_size(rng: np.random.Generator) -> None:
 
 
 def test_a_minimum_outside_the_sizes_is_told_and_not_used() -> None:
-    runs = isoflop_log(3, 5, centre=[1, 1, 1, 0.2, 1])
+    runs = isoflop_log(3, 5, center=[1, 1, 1, 0.2, 1])
     result = cross_check(fitted(runs, HOFFMANNS), flops=1e22)
     assert result.groups["used"].tolist() == [True, True, True, False, True]
     note = next(note for note in result.warnings if note.code == "minimum_outside")
@@ -207,7 +207,7 @@ def test_a_minimum_outside_the_sizes_is_told_and_not_used() -> None:
     )
     assert "outside its sizes: not used" in str(result)
     assert result.of("isoflop", "a")["estimate"] == pytest.approx(TRUE_A, abs=0.005)
-    far = isoflop_log(3, 5, centre=[1, 0.1, 0.1, 0.1, 0.1])
+    far = isoflop_log(3, 5, center=[1, 0.1, 0.1, 0.1, 0.1])
     with pytest.raises(TrustError, match=r"of 5 budgets 1 has a minimum between the sizes tried"):
         cross_check(fitted(far))
 
@@ -233,14 +233,14 @@ def test_a_law_that_says_otherwise_is_told_of(rng: np.random.Generator) -> None:
 
 
 def test_exponents_of_the_posterior_are_the_laws_draw_by_draw() -> None:
-    result = cross_check(fitted(isoflop_log(4), SPREAD), flops=1e23, interval=0.5)
+    result = cross_check(fitted(isoflop_log(4), SPREAD), flops=1e23, ci_prob=0.5)
     exponents = [BESIROGLU["beta"] / (a + BESIROGLU["beta"]) for a in (0.25, 0.3, 0.35, 0.4)]
     told = result.of("posterior", "a")
     assert told["estimate"] == pytest.approx(np.median(exponents), rel=1e-6)
     assert told["lower"] == pytest.approx(np.quantile(exponents, 0.25), rel=1e-6)
     log, kaplan = isoflop_log(4), load_card("kaplan")
     other = point(kaplan, kaplan.published_values("kaplan_2020"))
-    both = Pool((fitted(log), fitted(log, other)), (0.0, 1.0))
+    both = ModelAverage((fitted(log), fitted(log, other)), (0.0, 1.0))
     power = 0.076 / 0.103  # of params beside tokens in Kaplan's joint law
     assert cross_check(both).of("posterior", "a")["estimate"] == pytest.approx(1 / (1 + power))
 

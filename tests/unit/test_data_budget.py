@@ -9,13 +9,13 @@ from bayescale.cards import load_card
 from bayescale.decisions.data_budget import DataBudget, data_budget
 from bayescale.errors import DecisionError, LawError
 from bayescale.laws import CHINCHILLA, KAPLAN
-from bayescale.posterior import Pool, Posterior, point
+from bayescale.posterior import ModelAverage, Posterior, point
 
 CARD = load_card("kaplan")
 KAPLAN_2020 = point(CARD, CARD.published_values("kaplan_2020"))
 
 
-def needed(fit: Posterior | Pool, **asked: float) -> float:
+def needed(fit: Posterior | ModelAverage, **asked: float) -> float:
     return data_budget(fit, **asked).needed.item()
 
 
@@ -45,10 +45,10 @@ def test_a_stricter_bound_asks_for_more() -> None:
     bounds = [0.1, 0.05, 0.02, 0.01]
     asked = [needed(KAPLAN_2020, params=1e9, overfit=bound) for bound in bounds]
     assert asked == sorted(asked)
-    endless = KAPLAN.loss(1e9, np.inf, **CARD.published_values("kaplan_2020"))
+    unlimited = KAPLAN.loss(1e9, np.inf, **CARD.published_values("kaplan_2020"))
     for tokens, bound in zip(asked, bounds, strict=True):
         finite = KAPLAN.loss(1e9, tokens, **CARD.published_values("kaplan_2020"))
-        assert finite / endless - 1 == pytest.approx(bound, rel=1e-6)
+        assert finite / unlimited - 1 == pytest.approx(bound, rel=1e-6)
 
 
 def test_enough_data_carry_any_model() -> None:
@@ -80,7 +80,7 @@ def test_not_reachable_is_an_answer_with_its_probability() -> None:
 
 
 def test_a_pool_shows_each_law() -> None:
-    result = data_budget(Pool((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e9)
+    result = data_budget(ModelAverage((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e9)
     each = {law.law: law.needed.item() for law in result.by_law}
     assert each == {
         "chinchilla": needed(ONE, params=1e9),

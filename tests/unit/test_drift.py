@@ -29,7 +29,7 @@ VARIANCE = {
 
 
 def variance(frame: Frame, h: float, way: int = 1) -> float:
-    """Of the walk at h e-folds from the centre, within and beyond the runs."""
+    """Of the walk at h e-folds from the center, within and beyond the runs."""
     at = np.array([[h]])
     inside, beyond = (frame.down, frame.up)[way > 0], frame.beyond((h, h))[way > 0]
     return sum(float((frame.reach(steps, at) ** 2).sum()) for steps in (inside, beyond))
@@ -38,7 +38,7 @@ def variance(frame: Frame, h: float, way: int = 1) -> float:
 @pytest.mark.parametrize("each_run", [False, True])
 @pytest.mark.parametrize("way", [-1, 1])
 @pytest.mark.parametrize(("walk", "fades_over"), VARIANCE)
-def test_variance_grows_with_distance_from_the_centre(walk, fades_over, way, each_run) -> None:
+def test_variance_grows_with_distance_from_the_center(walk, fades_over, way, each_run) -> None:
     frame = Frame.of(LOG_X, walk, fades_over, each_run=each_run)
     for h in (frame.up.end, 5.0, 8.0, 14.0):  # among the runs a walk is exact at runs
         expected = VARIANCE[walk, fades_over](h)
@@ -53,7 +53,7 @@ def test_a_slope_that_fades_slowly_lasts_and_one_that_has_faded_is_a_walk_of_the
     assert variance(fading, 2 * far) / variance(fading, far) == pytest.approx(2, rel=0.05)
 
 
-def test_there_is_no_drift_at_the_centre_of_the_runs() -> None:
+def test_there_is_no_drift_at_the_center_of_the_runs() -> None:
     frame = Frame.of(LOG_X, "slope")
     assert not frame.basis(np.array([LOG_X.mean()])).any()
 
@@ -99,7 +99,7 @@ def test_forecasts_wander_as_far_as_the_walk_says() -> None:
     fades_over = load_card("chinchilla").drift.fades_over
     expected = 0.01 * np.sqrt(VARIANCE["slope", fades_over](h))
     assert spread == pytest.approx(expected, rel=4 / np.sqrt(2 * 4000))
-    assert frame.up.end + h == pytest.approx(np.log(6 * 3e9 * grow * 6e10 * grow) - frame.centre)
+    assert frame.up.end + h == pytest.approx(np.log(6 * 3e9 * grow * 6e10 * grow) - frame.center)
 
 
 def test_a_point_drifts_alike_in_every_call() -> None:

@@ -12,7 +12,7 @@ from bayescale.inference.fit import compiled_model, fit, sample
 from bayescale.inference.model.build import build_model
 from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.likelihood import card_for
-from bayescale.posterior import Posterior, summarise, surprising_runs
+from bayescale.posterior import Posterior, outliers, summarize
 from bayescale.runs import Runs, read_runs
 from bayescale.simulation import simulate
 from bayescale.validation.design import design_notes
@@ -41,7 +41,7 @@ def grid_log(seed: int = 0, n: int = 5) -> pd.DataFrame:
 def test_medians_of_240_chinchilla_runs_lie_in_the_published_intervals(
     chinchilla_posterior: Posterior,
 ) -> None:
-    frame = summarise(chinchilla_posterior).frame
+    frame = summarize(chinchilla_posterior).frame
     for name, (low, high) in BESIROGLU_95.items():
         assert low < frame.loc[name, "median"] < high, name
     assert chinchilla_posterior.diagnostics["passed"]
@@ -57,14 +57,14 @@ def test_share_of_compute_that_goes_to_parameters(chinchilla_posterior: Posterio
 
 def test_the_five_far_off_runs_are_found_without_being_told(all_chinchilla: Runs) -> None:
     posterior = fit(all_chinchilla, "chinchilla")
-    flagged = surprising_runs(posterior)
+    flagged = outliers(posterior)
     frame = all_chinchilla.to_frame()
     far_off = set(frame.nlargest(5, "loss")["run_id"])
     assert far_off <= set(flagged["run_id"])
     assert len(flagged) <= 8  # and hardly anything else
     moved = posterior.record["without_flagged"]["coefficients"]["beta"]
     assert moved["with"]["median"] != moved["without"]["median"]
-    assert "beta" in str(summarise(posterior)).split("Without the surprising ones")[1]
+    assert "beta" in str(summarize(posterior)).split("Without the surprising ones")[1]
 
 
 # few runs

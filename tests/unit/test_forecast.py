@@ -16,9 +16,9 @@ from bayescale.cards import ModelCard, load_card
 from bayescale.errors import LawError, PosteriorError, UnconvergedError
 from bayescale.forecasting import Forecast, forecast, forecast_table
 from bayescale.laws import CHINCHILLA
-from bayescale.posterior import Pool, Posterior, open_posterior, point
+from bayescale.posterior import ModelAverage, Posterior, open_posterior, point
 
-module = import_module("bayescale.forecast")
+module = import_module("bayescale.forecasting")
 CARD = load_card("chinchilla")
 BESIROGLU = point(CARD, CARD.published_values("besiroglu_2024"))
 
@@ -184,7 +184,7 @@ def test_a_table_in_blocks_is_that_of_all_points(
 ) -> None:
     """With drift and fresh steps beyond the runs, in a pool; no block holds more than it may."""
     other = replace(chinchilla_posterior, card=renamed(chinchilla_posterior.card, "other"))
-    fit = Pool((chinchilla_posterior, other), (0.7, 0.3))
+    fit = ModelAverage((chinchilla_posterior, other), (0.7, 0.3))
     whole = forecast(fit, **far_and_wide(20), target=2.2).to_frame()
     held = []
     monkeypatch.setattr(Forecast, "to_frame", spied(Forecast.to_frame, held))

@@ -12,7 +12,7 @@ from support.refits import SIGMA, TRUTH, built, even_normal, known, power_law_lo
 import bayescale
 from bayescale.cards import load_card
 from bayescale.errors import PosteriorError, TrustError, UnconvergedError
-from bayescale.posterior import Pool, Posterior, open_posterior, point, save
+from bayescale.posterior import ModelAverage, Posterior, open_posterior, point, save
 from bayescale.runs import Runs, read_runs
 from bayescale.tasks import Serial
 from bayescale.validation.backtest import Backtest, backtest
@@ -202,7 +202,7 @@ def test_few_held_out_runs_are_told_first() -> None:
 
 def test_laws_that_disagree_are_reported_beside_the_horizon() -> None:
     """Slopes .05 and .05 + .01: medians part by .01 ln r, 2 % at e^2 times."""
-    pool = Pool((fanning(), fanning(shift=0.01, law="henighan_compute")), (0.5, 0.5))
+    pool = ModelAverage((fanning(), fanning(shift=0.01, law="henighan_compute")), (0.5, 0.5))
     laws = ("kaplan_compute", "henighan_compute")
     result = trust(pool, record(*WELL, laws=laws))
     agreement = {check.name: check for check in result.checks}["laws agree"]
@@ -255,7 +255,7 @@ def test_a_kept_backtest_answers_again_from_the_file(tmp_path: Path) -> None:
     again = trust(open_posterior(path), tolerance=0.01)
     assert again.to_json()["bins"] == bins(made) == record_of(made)["bins"]
     assert again.horizon_ratio == pytest.approx(10**0.5, rel=2e-3)
-    pool = Pool((fanning(), fanning(law="henighan_compute")), (0.5, 0.5))
+    pool = ModelAverage((fanning(), fanning(law="henighan_compute")), (0.5, 0.5))
     both = backtest(LOG, ("kaplan_compute", "henighan_compute"), refit=known, executor=Serial())
     assert trust(keep(pool, both)).bins == tuple(bins(both, "pool"))
 

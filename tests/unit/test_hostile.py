@@ -88,7 +88,8 @@ def test_damaged_data_are_refused_in_words(name: str, folder: Path) -> None:
 def test_a_damaged_posterior_file_never_ends_the_process(folder: Path) -> None:
     """HDF5's library has been known to crash on such files: it must not take Python with it."""
     script = (
-        "import random, sys, pathlib, warnings, hostile; warnings.simplefilter('error')\n"
+        "import random, sys, pathlib, warnings; from support import hostile\n"
+        "warnings.simplefilter('error')\n"
         "chance, home = random.Random(1), pathlib.Path(sys.argv[1])\n"
         "whole = hostile.KEPT.read_bytes(); door = hostile.DOORS['posterior file']\n"
         "for _ in range(80):\n"
@@ -319,7 +320,7 @@ def test_losses_that_a_posterior_file_cannot_have(tmp_path: Path) -> None:
 
 def test_a_run_whose_shift_of_coefficients_is_unknown(tmp_path: Path) -> None:
     """As draws leave it that are all one value: they have no deviation to be counted in."""
-    from bayescale.posterior import surprising_runs
+    from bayescale.posterior import outliers
     from bayescale.posterior.files import fit_from
 
     tree = hostile._trees(tmp_path)[0].copy(deep=True)
@@ -327,7 +328,7 @@ def test_a_run_whose_shift_of_coefficients_is_unknown(tmp_path: Path) -> None:
     found["shift"] = found["shift"] * float("nan")
     found["surprising"] = abs(found["surprising"]) > -1
     tree["leave_one_out"] = hostile.xr.DataTree(found)
-    flagged = surprising_runs(fit_from(tree, (), "fit.nc"))
+    flagged = outliers(fit_from(tree, (), "fit.nc"))
     assert len(flagged) == found.sizes["run"]
     assert flagged["moves"].isna().all()
 

@@ -13,9 +13,9 @@ from bayescale.cards import load_card, parse_card
 from bayescale.findings import Check
 from bayescale.inference.diagnostics import leave_one_out
 from bayescale.laws import CHINCHILLA, LAWS, Law
-from bayescale.posterior import Pool, Posterior, point
+from bayescale.posterior import ModelAverage, Posterior, point
 from bayescale.runs import Runs, read_runs
-from bayescale.validation.design import design_checks, design_notes, least_learned
+from bayescale.validation.design import design_checks, design_notes, least_informed_direction
 from bayescale.validation.identifiability import identifiability_checks, posterior_notes
 
 FLAT = Law(
@@ -108,7 +108,7 @@ def test_an_isoflop_grid_passes_every_check() -> None:
     frame = pd.DataFrame({"params": params, "tokens": params * ratio.ravel(), "loss": 3.0})
     checks = design_checks(read_runs(frame), CHINCHILLA)
     assert [check.name for check in checks] == [
-        "runs", "ranges", "tokens_per_param", "expected_learning",
+        "runs", "ranges", "tokens_per_param", "expected_contraction",
     ]  # fmt: skip
     assert all(check.passed for check in checks)
     assert checks[2].text == "from 2 to 200, over a factor of 100 at equal compute"
@@ -167,8 +167,8 @@ def test_few_runs_over_a_narrow_range_fail() -> None:
 
 def test_expected_learning_of_a_mean_is_that_of_the_normal_model() -> None:
     """Prior variance 1, 12 runs of variance 1/4: posterior variance 1 / (1 + 48) = 1 / 49."""
-    check = named(design_checks(flat_runs(12), FLAT, card_of(FLAT)), "expected_learning")
-    assert check.table.loc["E", "learned"] == pytest.approx(1 - 1 / 7, abs=0.005)
+    check = named(design_checks(flat_runs(12), FLAT, card_of(FLAT)), "expected_contraction")
+    assert check.table.loc["E", "contraction"] == pytest.approx(1 - 1 / 7, abs=0.005)
     assert check.table.attrs["condition"] == 1
     assert check.text == (
         "the runs should remove at least 86% of the prior's spread, whatever combination of "
@@ -177,15 +177,15 @@ def test_expected_learning_of_a_mean_is_that_of_the_normal_model() -> None:
 
 
 def test_expected_learning_sees_what_a_law_of_ones_own_cannot_tell() -> None:
-    check = named(design_checks(flat_runs(12), PRODUCT, card_of(PRODUCT)), "expected_learning")
+    check = named(design_checks(flat_runs(12), PRODUCT, card_of(PRODUCT)), "expected_contraction")
     assert check.passed is False
-    assert check.table["least_learned"].abs().to_numpy() == pytest.approx(1, abs=0.05)
-    assert check.table["least_learned"].prod() < 0
+    assert check.table["least_informed_direction"].abs().to_numpy() == pytest.approx(1, abs=0.05)
+    assert check.table["least_informed_direction"].prod() < 0
     assert check.table.attrs["condition"] > 1e6
 
 
 def test_a_law_without_a_card_says_what_is_missing() -> None:
-    check = named(design_checks(flat_runs(12), FLAT), "expected_learning")
+    check = named(design_checks(flat_runs(12), FLAT), "expected_contraction")
     assert check.passed is None
     assert check.text == (
         "law 'flat' is your own: name a card of its priors (--card) to be told what these runs can "
@@ -195,7 +195,7 @@ def test_a_law_without_a_card_says_what_is_missing() -> None:
 
 def test_a_law_without_a_loss_at_its_priors_says_so() -> None:
     negative = replace(FLAT, loss=lambda params, *, E: -E + 0 * params)
-    check = named(design_checks(flat_runs(12), negative, card_of(negative)), "expected_learning")
+    check = named(design_checks(flat_runs(12), negative, card_of(negative)), "expected_contraction")
     assert check.passed is None
     assert "no positive, finite loss at the medians of the priors" in check.text
 
@@ -203,8 +203,8 @@ def test_a_law_without_a_loss_at_its_priors_says_so() -> None:
 def test_expected_learning_is_near_what_240_runs_taught(chinchilla_posterior: Posterior) -> None:
     runs = chinchilla_posterior.runs
     assert runs is not None
-    expected = named(design_checks(runs, CHINCHILLA), "expected_learning").table["learned"]
-    taught = named(identifiability_checks(chinchilla_posterior), "contraction").table["learned"]
+    expected = named(design_checks(runs, CHINCHILLA), "expected_contraction").table["contraction"]
+    taught = named(identifiability_checks(chinchilla_posterior), "contraction").table["contraction"]
     for name in ("E", "alpha", "beta"):
         assert expected[name] == pytest.approx(taught[name], abs=0.06)
 
@@ -214,11 +214,13 @@ def test_least_learned_of_two_known_covariances() -> None:
     prior = np.diag([1.0, 4.0])
     along, across = np.array([1, -2]) / np.sqrt(2), np.array([1, 2]) / np.sqrt(2)
     posterior = np.outer(along, along) + 0.01 * np.outer(across, across)
-    learned, direction = least_learned(prior, posterior)
-    assert learned == pytest.approx(0, abs=1e-6)
+    contraction, direction = least_informed_direction(prior, posterior)
+    assert contraction == pytest.approx(0, abs=1e-6)
     assert direction * np.sign(direction[0]) == pytest.approx([1, -1])
-    assert least_learned(prior, 4 * prior)[0] == 0  # wider than the prior: nothing learned
-    assert least_learned(prior, prior / 4)[0] == pytest.approx(0.5)
+    assert (
+        least_informed_direction(prior, 4 * prior)[0] == 0
+    )  # wider than the prior: nothing learned
+    assert least_informed_direction(prior, prior / 4)[0] == pytest.approx(0.5)
 
 
 # a posterior
@@ -322,7 +324,7 @@ def test_a_prior_dominated_coefficient_is_named(rng: np.random.Generator) -> Non
     check = named(identifiability_checks(posterior), "contraction")
     assert check.passed is False
     assert check.text.startswith("b comes from the prior: the runs removed 10% of its spread.")
-    assert list(check.table["learned"]) == pytest.approx([0.9, 0.1], abs=0.01)
+    assert list(check.table["contraction"]) == pytest.approx([0.9, 0.1], abs=0.01)
     assert list(check.table["moved"]) == pytest.approx([0, 2], abs=0.01)
 
 
@@ -371,7 +373,7 @@ def test_five_runs_lean_on_their_priors(cerebras_posterior: Posterior) -> None:
 def test_each_law_of_a_pool_is_checked(rng: np.random.Generator) -> None:
     few = constructed(PRODUCT, flat_runs(2), {name: normal_grid(rng) for name in "ab"})
     flat = constructed(FLAT, flat_runs(2), {"E": 0.1 * normal_grid(rng)})
-    pool = Pool((few, flat), (0.5, 0.5))
+    pool = ModelAverage((few, flat), (0.5, 0.5))
     names = [check.name for check in identifiability_checks(pool)]
     each = ["runs", "ranges", "contraction", "ridges", "prior_sensitivity", "influential_runs"]
     assert names == [f"product.{name}" for name in each] + [f"flat.{name}" for name in each]

@@ -177,9 +177,9 @@ def test_a_balance_says_which_scale_limits_a_joint_part() -> None:
     log_x = {"params": np.log(1e9), "tokens": np.log(2e10)}
     term = KAPLAN_IRREDUCIBLE.terms["D_c"]
     balance = np.exp(term.log_value(np.log(values["D_c"]), values, log_x))
-    endless = (values["N_c"] / 1e9) ** values["alpha_N"]
+    unlimited = (values["N_c"] / 1e9) ** values["alpha_N"]
     joint = KAPLAN_IRREDUCIBLE.loss(1e9, 2e10, **values)
-    assert joint == pytest.approx(endless * (1 + balance) ** values["alpha_D"])
+    assert joint == pytest.approx(unlimited * (1 + balance) ** values["alpha_D"])
 
 
 def test_a_saturating_law_is_level_below_its_onset_and_a_power_law_above() -> None:

@@ -6,9 +6,9 @@ import sys
 PUT_OFF = """
 import json
 import sys
-from bayescale.inference.compiled.lazy_imports import put_off
+from bayescale.inference.compiled.lazy_imports import lazy_imports
 
-with put_off("colorsys", "no_such_module"):
+with lazy_imports("colorsys", "no_such_module"):
     import colorsys as waiting
     import no_such_module
 
@@ -16,11 +16,11 @@ assert "colorsys" not in sys.modules
 assert "no_such_module" not in sys.modules
 assert waiting.rgb_to_hsv(0, 0, 0) == (0.0, 0.0, 0)  # imported by asking
 assert "colorsys" in sys.modules
-with put_off("colorsys"):
+with lazy_imports("colorsys"):
     import colorsys as known
 
 assert known is sys.modules["colorsys"]
-with put_off("wsgiref.util", "wsgiref.validate", "json.tool"):
+with lazy_imports("wsgiref.util", "wsgiref.validate", "json.tool"):
     import wsgiref.headers  # and with it the package, which takes its modules for imported
     from wsgiref.util import is_hop_by_hop
 

@@ -16,7 +16,7 @@ from bayescale.errors import CardError, PosteriorError, RunLogError
 from bayescale.forecasting import forecast
 from bayescale.inference.fit import fit, refit
 from bayescale.likelihood import card_for, input_errors, loss_steps
-from bayescale.posterior import MEAN, Pool, Posterior, open_posterior, save
+from bayescale.posterior import MEAN, ModelAverage, Posterior, open_posterior, save
 from bayescale.tasks import Serial
 from bayescale.validation.backtest import backtest
 
@@ -164,7 +164,7 @@ def test_a_floor_and_a_mean_are_not_pooled() -> None:
     runs = some_runs()
     other = built(load_card("kaplan_irreducible"), runs, {"sigma": 0.01, "nu": 5.0})
     with pytest.raises(PosteriorError) as caught:
-        Pool((replace(floor(), runs=runs), other), (0.5, 0.5))
+        ModelAverage((replace(floor(), runs=runs), other), (0.5, 0.5))
     assert (
         "some of its laws are floors and others the mean of runs: give all cards [noise.excess], "
         "or none"

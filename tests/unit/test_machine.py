@@ -115,29 +115,31 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
 
 def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:
     made = machine(tiny, folder=tmp_path).with_data(y=np.array([0.5, 1.5, 2.5]))
-    eased = made.at_ease()
-    root, centre = eased.linear[:, :-2], eased.linear[:, -2]
-    assert centre == pytest.approx(4.5 / 4)  # three observations and the prior, all of one weight
+    preconditioned = made.preconditioned()
+    root, center = preconditioned.linear[:, :-2], preconditioned.linear[:, -2]
+    assert center == pytest.approx(4.5 / 4)  # three observations and the prior, all of one weight
     assert root == pytest.approx(4**-0.5)
     for z in (np.array([0.3]), np.array([-2.0])):
-        value, slope = made.density(centre + root @ z)
-        assert eased.density(z)[0] == pytest.approx(value, rel=1e-12)
-        assert eased.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
-        assert stored(eased, z) == pytest.approx(stored(made, centre + root @ z), rel=1e-12)
+        value, slope = made.density(center + root @ z)
+        assert preconditioned.density(z)[0] == pytest.approx(value, rel=1e-12)
+        assert preconditioned.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
+        assert stored(preconditioned, z) == pytest.approx(
+            stored(made, center + root @ z), rel=1e-12
+        )
 
 
 def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path: Path) -> None:
-    """With drift too, although from the prior's centre the way there is long."""
+    """With drift too, although from the prior's center the way there is long."""
     card = load_card("chinchilla")
     made = machine(lambda: build_model(all_chinchilla, card), folder=tmp_path)
     plain = with_runs(made, all_chinchilla, card)
-    eased = plain.at_ease()
+    preconditioned = plain.preconditioned()
     size = plain.places["drift_flops_log__"]
-    middle = np.zeros(eased.n_dim)
-    middle[size] = plain.prior_centre()[size]
-    top = eased.density(middle)[0]
+    middle = np.zeros(preconditioned.n_dim)
+    middle[size] = plain.prior_center()[size]
+    top = preconditioned.density(middle)[0]
     for seed in range(4):
-        assert eased.density(eased.initial_point_func(seed))[0] > top - 100
+        assert preconditioned.density(preconditioned.initial_point_func(seed))[0] > top - 100
         assert plain.density(plain.initial_point_func(seed))[0] < top - 1000
 
 
@@ -145,15 +147,15 @@ def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path:
 def test_no_chain_starts_at_a_top_of_next_to_no_mass(
     lower: float, sides: set[float], tmp_path: Path
 ) -> None:
-    """At -5 and 5; the prior's centre lies between them, and chains climb to either."""
+    """At -5 and 5; the prior's center lies between them, and chains climb to either."""
     with pm.Model() as model:
         x = pm.Normal("x", 0, 10)
         pm.Potential("tops", pt.logaddexp(-((x + 5) ** 2) / 2, lower - (x - 5) ** 2 / 2))
     plain = machine(lambda: model, folder=tmp_path).with_data()
     assert {np.sign(plain.initial_point_func(seed)[0]) for seed in range(20)} == {-1.0, 1.0}
-    eased = plain.at_ease()
-    starts = [eased.initial_point_func(seed) for seed in range(20)]
-    places = eased.linear[:, -2] + np.array(starts) @ eased.linear[:, :-2].T
+    preconditioned = plain.preconditioned()
+    starts = [preconditioned.initial_point_func(seed) for seed in range(20)]
+    places = preconditioned.linear[:, -2] + np.array(starts) @ preconditioned.linear[:, :-2].T
     assert set(np.sign(places[abs(places) > 2])) == sides
 
 

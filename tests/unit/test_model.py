@@ -21,9 +21,9 @@ from bayescale.inference.model.data import are_few, families, model_data
 from bayescale.inference.model.drift import _conditional_walk
 from bayescale.inference.model.symbolic import prior_mismatch
 from bayescale.inference.model.transforms import (
-    FromWhatIsLeft,
-    FromWhatIsLeftApart,
-    FromWhatIsLeftOfEach,
+    ConditionalWhitening,
+    DiagonalConditionalWhitening,
+    GroupedConditionalWhitening,
     LevelAndShares,
     RootedLevelAndShares,
 )
@@ -178,7 +178,7 @@ def test_data_of_another_length_has_the_same_names_and_ranks() -> None:
     long, short = model_data(some_runs(9), card), model_data(some_runs(3), card)
     assert long.keys() == short.keys()
     assert [np.ndim(long[k]) for k in long] == [np.ndim(short[k]) for k in short]
-    assert long["log_centre_params"] == pytest.approx(np.log(some_runs(9)["params"]).mean())
+    assert long["log_center_params"] == pytest.approx(np.log(some_runs(9)["params"]).mean())
 
 
 def test_families_are_pooled_only_where_there_are_several() -> None:
@@ -219,8 +219,8 @@ def test_families_spread_about_the_population_as_the_card_states(of: list[str]) 
     assert own.shape == (n, 3)
     stated = stats.norm.logpdf(own, population, spreads).sum()
     assert float(logp) == pytest.approx(stated + many * n * np.log(spreads).sum())
-    centre = np.log(some_runs()["params"]).mean()
-    np.testing.assert_allclose(np.log(A), own[:, 1] + alpha * centre)
+    center = np.log(some_runs()["params"]).mean()
+    np.testing.assert_allclose(np.log(A), own[:, 1] + alpha * center)
 
 
 def test_a_law_without_terms_is_sampled_as_its_card_states_it() -> None:
@@ -303,10 +303,10 @@ def test_steps_seen_from_what_is_left_are_standard_normal_whatever_the_law_is(na
             assert at(steps) - at(0 * steps) == pytest.approx(-(steps @ steps) / 2, abs=1e-6)
 
 
-@pytest.mark.parametrize(("transform", "apart"), [(FromWhatIsLeft(), False),
-                                                  (FromWhatIsLeftApart(), True)])  # fmt: skip
+@pytest.mark.parametrize(("transform", "apart"), [(ConditionalWhitening(), False),
+                                                  (DiagonalConditionalWhitening(), True)])  # fmt: skip # noqa: E501
 def test_what_is_left_is_a_round_trip_of_the_volume_that_it_states(
-    transform: FromWhatIsLeft | FromWhatIsLeftApart, apart: bool
+    transform: ConditionalWhitening | DiagonalConditionalWhitening, apart: bool
 ) -> None:
     rng, pull = np.random.default_rng(6), pytensor.tensor.dvector()
     x = pytensor.tensor.dvector()
@@ -383,7 +383,7 @@ def test_what_is_left_of_each_family_is_a_round_trip_of_the_volume_that_it_state
     x, pull = pytensor.tensor.dmatrix(), pytensor.tensor.dmatrix()
     roots = [pytensor.tensor.dvector() for _ in range(k * (k + 1) // 2)]
     given = [root[:, i, j] for i in range(k) for j in range(i + 1)]
-    transform = FromWhatIsLeftOfEach(k)
+    transform = GroupedConditionalWhitening(k)
     forward, back, log_volume = (
         lambda point, of=of: pytensor.function(
             [x, *roots, pull], of(x, *roots, pull), mode=PLAIN, on_unused_input="ignore"
@@ -436,15 +436,15 @@ def test_families_far_from_the_population_start_where_their_runs_put_them() -> N
         terms = model.replace_rvs_by_values([model["log_terms_by_family"]])
         own = pytensor.function(model.value_vars, terms, mode=PLAIN, on_unused_input="ignore")
         value_of = {model.rvs_to_values[rv].name: rv.name for rv in model.free_RVs}
-    centre = {name: np.log(log[name]).mean() for name in ("params", "tokens")}
-    at_centre = [np.log(1.7), np.log(400) - 0.34 * centre["params"],
-                 np.log(2000) - 0.36 * centre["tokens"]]  # fmt: skip
+    center = {name: np.log(log[name]).mean() for name in ("params", "tokens")}
+    at_center = [np.log(1.7), np.log(400) - 0.34 * center["params"],
+                 np.log(2000) - 0.36 * center["tokens"]]  # fmt: skip
     places = {
-        "log_terms": at_centre,
+        "log_terms": at_center,
         "alpha": np.log(0.34), "beta": np.log(0.36), "sigma": np.log(0.001), "nu": np.log(5.0),
         "E_spread": np.log(0.01), "A_spread": np.log(0.3), "B_spread": np.log(0.01),
         "family_steps": np.zeros((6, 3)),
     }  # fmt: skip
     start = [places[value_of[value.name]] for value in model.value_vars]
     (found,) = own(*start)
-    np.testing.assert_allclose(found[:, 1] - at_centre[1], away, atol=0.02)
+    np.testing.assert_allclose(found[:, 1] - at_center[1], away, atol=0.02)

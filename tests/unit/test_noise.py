@@ -29,7 +29,7 @@ def exact(x: np.ndarray, nu: float, excess: float | None = None) -> np.ndarray:
 def test_normal_with_an_excess_is_the_exponentially_modified_one(excess: float) -> None:
     ours = noise.log_density(FAR, SD, excess=excess)
     np.testing.assert_allclose(ours, stats.exponnorm.logpdf(FAR, excess / SD, scale=SD), rtol=1e-9)
-    below = noise.chance_below(FAR, SD, excess=excess)
+    below = noise.cdf(FAR, SD, excess=excess)
     expected = stats.exponnorm.cdf(FAR, excess / SD, scale=SD)
     np.testing.assert_allclose(below, expected, atol=1e-12)
 
@@ -51,7 +51,7 @@ def test_heavy_tails_are_those_of_the_integral_over_widths(nu: float, excess: fl
     if excess is not None:
         left = line[line < 1.5]
         below = np.trapezoid(exact(left, nu, excess), left)
-        chance = noise.chance_below(left[-1:], 1.0, nu=nu, excess=excess)
+        chance = noise.cdf(left[-1:], 1.0, nu=nu, excess=excess)
         assert chance[0] == pytest.approx(below, abs=0.003)
 
 
@@ -99,7 +99,7 @@ def test_drawn_scatter_has_the_density() -> None:
     rng = np.random.default_rng(3)
     for nu, excess in ((None, 3.0), (5.0, 3.0)):
         drawn = noise.draw(rng, (40_000,), nu, excess)
-        shares = noise.chance_below(np.sort(drawn)[::40], 1.0, nu=nu, excess=excess)
+        shares = noise.cdf(np.sort(drawn)[::40], 1.0, nu=nu, excess=excess)
         assert abs(shares - np.arange(1000) / 1000).max() < 1.63 / np.sqrt(40_000) + 0.002
 
 

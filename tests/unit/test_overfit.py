@@ -10,7 +10,7 @@ from bayescale.cards import load_card
 from bayescale.decisions.data_budget import data_budget
 from bayescale.decisions.overfit import overfit_line
 from bayescale.errors import DecisionError, LawError
-from bayescale.posterior import Pool, point
+from bayescale.posterior import ModelAverage, point
 
 CARD = load_card("kaplan")
 KAPLAN_2020 = point(CARD, CARD.published_values("kaplan_2020"))
@@ -32,10 +32,10 @@ def test_kaplans_line_and_its_exponent() -> None:
 
 
 def test_a_point_of_the_line_is_what_data_budget_says() -> None:
-    fit = Pool((SPREAD, KAPLAN_2020), (0.5, 0.5))
-    frame = overfit_line(fit, SIZES[1::-1], overfit=0.05, interval=0.5).to_frame()
+    fit = ModelAverage((SPREAD, KAPLAN_2020), (0.5, 0.5))
+    frame = overfit_line(fit, SIZES[1::-1], overfit=0.05, ci_prob=0.5).to_frame()
     assert frame["params"].tolist() == [*SIZES[:2]]
-    row, one = frame.iloc[0], data_budget(fit, params=1e8, overfit=0.05, interval=0.5)
+    row, one = frame.iloc[0], data_budget(fit, params=1e8, overfit=0.05, ci_prob=0.5)
     for name, value in one.to_json()["tokens_needed"].items():
         assert row[f"tokens_{name}"] == pytest.approx(value)
     for law in one.by_law:

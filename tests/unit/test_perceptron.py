@@ -73,7 +73,7 @@ def test_all_data_follow_the_classical_equations() -> None:
 
 @pytest.mark.parametrize(("kept", "sign"), [("hard", 1), ("easy", -1)])
 def test_training_finds_the_largest_margin_that_theory_allows(kept: str, sign: int) -> None:
-    """The margin itself is maximised over students, by brute force on a fine grid."""
+    """The margin itself is maximized over students, by brute force on a fine grid."""
     alpha, cut, angle = 3.0, 0.7, np.deg2rad(25)
     steps = np.arange(0.02, 5, 0.04)
     along, across = np.meshgrid(steps, np.concatenate([-steps, steps]), indexing="ij")

@@ -34,7 +34,7 @@ from bayescale.plotting import (
     plot_slices,
     plot_trust,
 )
-from bayescale.posterior import Pool, Posterior, point, summarise
+from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
@@ -135,7 +135,7 @@ def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) ->
 
 KAPLAN_CARD = load_card("kaplan_irreducible")
 VALUES = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
-POOL = Pool((SPREAD, point(KAPLAN_CARD, VALUES)), (0.8, 0.2))
+POOL = ModelAverage((SPREAD, point(KAPLAN_CARD, VALUES)), (0.8, 0.2))
 
 
 def test_each_law_of_a_pool_has_its_median() -> None:
@@ -256,7 +256,7 @@ def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
     assert (
         grid["regret_mean"].min() < filled.levels[0] < filled.levels[-1] < grid["regret_mean"].max()
     )
-    # every split lies in the band of colour that its regret says
+    # every split lies in the band of color that its regret says
     row = grid.iloc[5 * grid["tokens"].nunique() + 7]
     band_of = int(np.searchsorted(filled.levels, row["regret_mean"]))
     assert filled.get_paths()[band_of].contains_point((row["params"], row["tokens"]))
@@ -293,8 +293,8 @@ def test_data_needed_are_drawn_beside_kaplans_line() -> None:
     ends = spread.to_frame().loc[0, ["tokens_lower", "tokens_upper"]].astype(float)
     np.testing.assert_allclose(sorted(set(at)), ends)
     assert "Kaplan" not in " ".join(labels(plot_overfit(overfit_line(ONE, [1e9], overfit=0.1))))
-    endless = replace(spread, needed=spread.needed.where(spread.needed.draw > 0, np.inf))
-    assert "90% interval; open above: 75% of draws have an end" in labels(plot_overfit(endless))
+    unlimited = replace(spread, needed=spread.needed.where(spread.needed.draw > 0, np.inf))
+    assert "90% interval; open above: 75% of draws have an end" in labels(plot_overfit(unlimited))
 
 
 def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) -> None:
@@ -363,7 +363,7 @@ def test_errors_of_a_backtest_are_drawn_one_by_one(cerebras_posterior: Posterior
 
 
 def test_coefficients_are_drawn_within_their_priors(cerebras_posterior: Posterior) -> None:
-    result = summarise(cerebras_posterior)
+    result = summarize(cerebras_posterior)
     ax, frame = plot_coefficients(result), result.to_frame().dropna(subset="prior_lower")
     ends = bars(ax, "posterior, 90% interval and median")[:, :, 0]
     start, width = np.log(frame["prior_lower"]), np.log(frame["prior_upper"] / frame["prior_lower"])
@@ -371,7 +371,7 @@ def test_coefficients_are_drawn_within_their_priors(cerebras_posterior: Posterio
         np.testing.assert_allclose(start + ends[:, i] * width, np.log(frame[name]))
     assert [text.get_text().split()[0] for text in ax.get_yticklabels()] == list(frame.index)
     with pytest.raises(PosteriorError) as error:
-        plot_coefficients(summarise(ONE))
+        plot_coefficients(summarize(ONE))
     assert str(error.value) == (
         "the summary of chinchilla holds no prior to be drawn beside its coefficients"
     )

@@ -12,7 +12,7 @@ from bayescale.cards import load_card, parse_card
 from bayescale.errors import OutputError, PosteriorError
 from bayescale.forecasting import forecast
 from bayescale.laws import LAWS
-from bayescale.posterior import Posterior, open_posterior, point, quantiles, save, summarise
+from bayescale.posterior import Posterior, open_posterior, point, quantiles, save, summarize
 
 
 def test_a_saved_posterior_opens_as_it_was(cerebras_posterior: Posterior, fit_file: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_own_law_is_given_again_on_opening(
 # summaries, worked out by hand
 
 
-def test_quantiles_are_central_and_labelled() -> None:
+def test_quantiles_are_central_and_labeled() -> None:
     expected = {"median": 50.0, "lower": 5.0, "upper": 95.0}
     assert quantiles(np.arange(101.0)) == pytest.approx(expected)
     assert quantiles(np.arange(101.0), 0.5) == {"median": 50.0, "lower": 25.0, "upper": 75.0}
@@ -146,7 +146,7 @@ def test_quantiles_are_central_and_labelled() -> None:
 
 def test_a_summary_of_a_point_gives_the_point_in_published_units() -> None:
     card = load_card("kaplan_compute")
-    summary = summarise(point(card, card.published_values("kaplan_2020")))
+    summary = summarize(point(card, card.published_values("kaplan_2020")))
     assert summary.frame.loc["C_c", "median"] == pytest.approx(1.6e7)
     assert summary.frame.loc["C_c", "unit"] == "PF-day"
     assert "A point estimate" in str(summary)

@@ -20,7 +20,7 @@ PRUNED = LAWS["pruned"]
 REPEATED = load_card("repetition").published_values("muennighoff_2023")
 N, D = 7e9, 1.4e11
 SURE = {"quality": (1.9999, 2.0001), "floor": (1e-9, 2e-9)}
-ENDLESS = {"repeat_worth": (1e9, 2e9)}
+UNLIMITED = {"repeat_worth": (1e9, 2e9)}
 
 
 def test_all_kept_leaves_the_law_of_repetition() -> None:
@@ -38,7 +38,7 @@ def test_what_a_kept_token_is_worth() -> None:
 
 def test_a_metric_that_loses_nothing_saves_what_it_leaves_out() -> None:
     """Quality 2: a quarter of the tokens, seen once, do as well as all."""
-    result = prune(ONE, params=N, tokens=D, keep=[0.25], trained=D / 4, **SURE, **ENDLESS)
+    result = prune(ONE, params=N, tokens=D, keep=[0.25], trained=D / 4, **SURE, **UNLIMITED)
     kept = result.loss.sel(fraction=0)
     np.testing.assert_allclose(kept, CHINCHILLA.loss(N, D, **BESIROGLU), rtol=1e-4)
     # keeping everything, with as much compute, a quarter of the data is seen
@@ -98,7 +98,7 @@ def test_a_worse_metric_never_lowers_the_loss() -> None:
 
 def test_where_the_curve_leaves_the_plain_laws_interval() -> None:
     """Of a point estimate at once; of a law that does not know its exponent, later or never."""
-    gain = {"quality": (2.4, 2.5), "floor": (0.01, 0.02), **ENDLESS}
+    gain = {"quality": (2.4, 2.5), "floor": (0.01, 0.02), **UNLIMITED}
     sure = prune(ONE, params=N, tokens=D, keep=[0.3], **gain)
     assert sure.leaves_at == D
     vague = prune(SPREAD, params=N, tokens=D, keep=[0.3], **gain)

@@ -11,7 +11,7 @@ from bayescale.decisions.allocate import allocate
 from bayescale.decisions.regret import regret_map
 from bayescale.errors import DecisionError, LawError
 from bayescale.laws import CHINCHILLA
-from bayescale.posterior import Pool, Posterior, point
+from bayescale.posterior import ModelAverage, Posterior, point
 
 GOPHER = 5.76e23
 KAPLAN = load_card("kaplan_irreducible")
@@ -32,8 +32,10 @@ def test_regret_of_one_draw_by_hand() -> None:
     assert chosen["regret_mean"].item() < 1e-9
 
 
-@pytest.mark.parametrize("fit", [SPREAD, Pool((SPREAD, OTHER), (0.5, 0.5))], ids=["one", "pool"])
-def test_every_split_is_judged_as_a_named_one_is(fit: Posterior | Pool) -> None:
+@pytest.mark.parametrize(
+    "fit", [SPREAD, ModelAverage((SPREAD, OTHER), (0.5, 0.5))], ids=["one", "pool"]
+)
+def test_every_split_is_judged_as_a_named_one_is(fit: Posterior | ModelAverage) -> None:
     """Against the best split of its own cost; the mean is over draws."""
     result = regret_map(fit, GOPHER, doublings=1)
     frame = result.to_frame()

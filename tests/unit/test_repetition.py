@@ -71,20 +71,20 @@ def test_repetition_is_worth_less_each_time_up_to_a_limit() -> None:
 def test_parameters_in_excess_are_worth_less_up_to_a_limit() -> None:
     one = REPETITION.loss(1e16, UNIQUE, UNIQUE, **PUBLISHED)
     useful = (PUBLISHED["A"] / PUBLISHED["B"]) ** (1 / PUBLISHED["alpha"]) * UNIQUE
-    endless = CHINCHILLA.loss(useful * (1 + PUBLISHED["R_N"]), UNIQUE, **FRESH)
-    assert one == pytest.approx(endless, rel=1e-6)
+    unlimited = CHINCHILLA.loss(useful * (1 + PUBLISHED["R_N"]), UNIQUE, **FRESH)
+    assert one == pytest.approx(unlimited, rel=1e-6)
 
 
 def test_what_more_unique_data_would_be_worth() -> None:
     """In nats the difference of two best splits; in FLOP where the better one gets by with less."""
     result = allocate(FIT, 1e22, max_tokens=UNIQUE)
-    twice, endless = result.more_data
+    twice, unlimited = result.more_data
     now, more, most = (
         allocate(FIT, 1e22, max_tokens=unique).to_json()["loss"]["median"]
         for unique in (UNIQUE, 2 * UNIQUE, 1e15)
     )
     assert twice.loss.item() == pytest.approx(now - more, rel=1e-6)
-    assert endless.loss.item() == pytest.approx(now - most, rel=1e-6)
+    assert unlimited.loss.item() == pytest.approx(now - most, rel=1e-6)
     saved = twice.flops.item()
     again = allocate(FIT, 1e22 - saved, max_tokens=2 * UNIQUE).to_json()["loss"]["median"]
     assert again == pytest.approx(now, abs=3e-5)

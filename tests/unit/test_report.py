@@ -23,7 +23,7 @@ from bayescale.cards import load_card, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import LawError, UnconvergedError
 from bayescale.laws import find_law
-from bayescale.posterior import Pool, Posterior, save
+from bayescale.posterior import ModelAverage, Posterior, save
 from bayescale.reporting import Report, decisions, render, report, write
 from bayescale.reporting.checklist import checklist
 from bayescale.reporting.figures import INKS
@@ -164,7 +164,7 @@ def test_every_number_is_what_its_command_prints(
         values = {"E": 1.8, "N_c": 5e8, "alpha_N": 0.33, "D_c": 2e9, "alpha_D": 0.33, "sigma": 0.01}
         real = request.getfixturevalue("chinchilla_posterior")
         other = built(load_card("kaplan_irreducible"), real.runs, values)
-        fit = Pool((real, other), (0.5, 0.5))
+        fit = ModelAverage((real, other), (0.5, 0.5))
     else:
         fit = with_backtest(chinchilla())
     path = save(fit, Path("fit.nc"))
@@ -220,7 +220,7 @@ def test_a_pool_tells_each_law() -> None:
     runs = log_of()
     values = {"E": 1.8, "N_c": 5e8, "alpha_N": 0.33, "D_c": 2e9, "alpha_D": 0.33, "sigma": 0.01}
     other = built(load_card("kaplan_irreducible"), runs, values)
-    made = report(Pool((chinchilla(runs), other), (0.25, 0.75)))
+    made = report(ModelAverage((chinchilla(runs), other), (0.25, 0.75)))
     assert failed(made) == {}
     html = render(made)
     assert "25% chinchilla and 75% kaplan_irreducible" in html
@@ -312,7 +312,7 @@ def test_the_checklist_says_what_was_stated_and_no_more() -> None:
     assert fit.runs is not None
     said = Conventions(params="non_embedding", tokenizer="gpt2", tokens_per_byte=0.25)
     stated = replace(fit, runs=replace(fit.runs, conventions=said))
-    answers = {item.question: item.answer for item in checklist(stated, asked="")}
+    answers = {item.question: item.answer for item in checklist(stated, questions="")}
     assert answers["Do they include embeddings?"] == (
         "non_embedding: without input embedding and output head"
     )
@@ -324,7 +324,7 @@ def test_the_checklist_says_what_was_stated_and_no_more() -> None:
 
 
 def test_the_checklist_names_its_blanks() -> None:
-    items = checklist(chinchilla(), asked="the loss")
+    items = checklist(chinchilla(), questions="the loss")
     blank = {item.question for item in items if item.answer is None}
     assert "Do they include embeddings?" in blank
     assert "Was it validated on runs that were not fitted?" in blank
@@ -333,7 +333,7 @@ def test_the_checklist_names_its_blanks() -> None:
     assert filled["At how many tokens per parameter?"] == "5 to 80"
     assert filled["Where does compute come from?"] == "computed: 6 * params * tokens"
     assert filled["Were runs left out when the log was read, and why?"] == "None was."
-    after = {i.question: i.answer for i in checklist(with_backtest(chinchilla()), asked="")}
+    after = {i.question: i.answer for i in checklist(with_backtest(chinchilla()), questions="")}
     told = after["Was it validated on runs that were not fitted?"]
     assert told == "60 held-out larger runs from 3 cutoffs"
 
@@ -487,16 +487,16 @@ def test_drawings_keep_to_themselves(page: str) -> None:
     parsed = Page(page)
     names = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
     assert len(names) == len(set(names))
-    asked = set(re.findall(r"url\(#([^)]+)\)", page))
-    asked |= {(attrs["href"] or "")[1:] for attrs in parsed.of("use")}
-    assert len(asked) > 100
-    assert asked <= set(names)
+    questions = set(re.findall(r"url\(#([^)]+)\)", page))
+    questions |= {(attrs["href"] or "")[1:] for attrs in parsed.of("use")}
+    assert len(questions) > 100
+    assert questions <= set(names)
 
 
-def test_drawings_take_the_colours_of_the_page(page: str) -> None:
+def test_drawings_take_the_colors_of_the_page(page: str) -> None:
     drawings = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.S))
-    for colour, variable in INKS.items():
-        assert colour.lower() not in drawings
+    for color, variable in INKS.items():
+        assert color.lower() not in drawings
         assert f"var(--{variable})" in drawings
     assert "<style" not in drawings
     assert "<!--" not in drawings
@@ -518,7 +518,7 @@ def test_it_can_be_heard_and_reached(page: str) -> None:
     for link in parsed.of("a"):
         assert (link["href"] or "")[1:] in anchors
     for attrs in parsed.of("section"):
-        assert attrs["aria-labelledby"] in anchors
+        assert attrs["aria-labeledby"] in anchors
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
@@ -556,7 +556,7 @@ def test_it_opens_in_a_browser(made: Report, tmp_path: Path) -> None:
 
 
 def words_drawn(browser: Browser) -> set[str]:
-    """Colours of the letters in figures."""
+    """Colors of the letters in figures."""
     return set(
         browser.find("[...document.querySelectorAll('figure use')].map(u => u.style.fill ? null : "
                      "getComputedStyle(u).fill).filter(fill => fill)")

@@ -23,7 +23,7 @@ def flag(name: str, runs: Runs, *more: Any) -> Check:
 
 def test_sound_runs_are_not_flagged(all_chinchilla: Runs) -> None:
     assert [c.name for c in log_checks(some_runs(20)) if c.passed is not True] == []
-    # read off a figure's colours, and known to be so
+    # read off a figure's colors, and known to be so
     assert [c.name for c in log_checks(all_chinchilla) if not c.passed] == ["loss_steps"]
 
 
@@ -213,7 +213,7 @@ def test_a_run_far_above_the_law_is_named_and_noted() -> None:
 
 
 @pytest.mark.slow
-def test_coarse_losses_of_real_runs_are_modelled_as_such(chinchilla_runs: Runs) -> None:
+def test_coarse_losses_of_real_runs_are_modeled_as_such(chinchilla_runs: Runs) -> None:
     """240 runs read off in steps of 0.45 %: the law stays, the scatter beside the steps falls."""
     text = card_with("rounding").text
     assert 'step = 0.02\nof = "loss"' in text

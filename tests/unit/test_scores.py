@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 
 from bayescale.validation.scores import (
+    central_interval,
     covered,
     crps,
     half_width,
-    interval,
     limited,
     log_mixture,
     log_predictive,
@@ -61,7 +61,7 @@ def test_endless_draws_score_so_unless_limited() -> None:
 
 def test_intervals_are_central() -> None:
     draws = np.arange(101.0)
-    assert interval(draws, 0.9) == pytest.approx((5, 95))
+    assert central_interval(draws, 0.9) == pytest.approx((5, 95))
     assert half_width(draws, 0.5) == pytest.approx(25)
     assert covered(draws[:, None], np.array([4.9, 5.0, 95.0, 95.1]), 0.9).tolist() == [
         False, True, True, False,

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 
-class _Later(ModuleType):
+class _LazyModule(ModuleType):
     """A module that is imported when something of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
@@ -18,16 +18,16 @@ class _Later(ModuleType):
 
 
 @contextmanager
-def put_off(*names: str) -> Iterator[None]:
+def lazy_imports(*names: str) -> Iterator[None]:
     """Modules that imports within the block do not wait for; nobody else sees a difference."""
     waiting = [name for name in names if name not in sys.modules]
     packages = {name.rpartition(".")[0] for name in waiting} - sys.modules.keys()
-    sys.modules.update({name: _Later(name) for name in waiting})
+    sys.modules.update({name: _LazyModule(name) for name in waiting})
     try:
         yield
     finally:
         for name in waiting:
-            if isinstance(sys.modules.get(name), _Later):
+            if isinstance(sys.modules.get(name), _LazyModule):
                 del sys.modules[name]
         for name in waiting:  # a package that came meanwhile takes its modules for imported
             if name.rpartition(".")[0] in packages & sys.modules.keys():

@@ -30,9 +30,9 @@ import pandas as pd
 import platformdirs
 
 from bayescale.inference.compiled.digamma import use_for_numba
-from bayescale.inference.compiled.lazy_imports import put_off
+from bayescale.inference.compiled.lazy_imports import lazy_imports
 from bayescale.inference.compiled.memory import LONG, keep_freed
-from bayescale.inference.compiled.preconditioning import APART, OFF, TOPS, kinds, top_from
+from bayescale.inference.compiled.preconditioning import APART, MODES, OFF, find_mode, kinds
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ density_inner = stored_inner = start_inner = None  # what is compiled knows them
 def point_at(z, x, data):
     for i in range({n_dim}):
         x[i] = z[i]
-    m = data[{linear} + 1]  # turned coordinates: root, centre and which they are, a row each
+    m = data[{linear} + 1]  # turned coordinates: root, center and which they are, a row each
     by = carray(pointer(data[{linear}]), (m, m + 2), np.float64)
     for i in range(m):
         at = int(by[i, m + 1])
@@ -151,7 +151,8 @@ class Machine(CompiledPyMCModel):
     """What nutpie samples from: functions by their addresses, and the data that they read.
 
     ``user_data`` holds, for each array of ``shared_data`` in turn, its address and its shape, and
-    those of ``linear`` last: of coordinates, see :meth:`at_ease`. ``places`` are those of variables
+    those of ``linear`` last: of coordinates, see :meth:`preconditioned`. ``places`` are those of
+    variables
     among the model's own coordinates.
     """
 
@@ -178,7 +179,7 @@ class Machine(CompiledPyMCModel):
             data[name] = new
         return replace(self, shared_data=data)._in(np.zeros((0, 2)))
 
-    def at_ease(self) -> "Machine":
+    def preconditioned(self) -> "Machine":
         """The same, in coordinates in which chains find their way soonest, and started in them.
 
         Tops are climbed to from several places, and each chain starts about one of those that
@@ -187,14 +188,14 @@ class Machine(CompiledPyMCModel):
         """
         plain = self.initial_point_func
         free, off, steps = kinds(self.places, self.n_dim)
-        places = (self.prior_centre(), *map(plain, range(TOPS)))
+        places = (self.prior_center(), *map(plain, range(MODES)))
         starts = (np.where(off, OFF, np.where(steps, 0.0, place)) for place in places)
-        found = (top_from(self.density, start, free) for start in starts)
-        tops = [top for top in found if top is not None]
-        if not tops:
+        found = (find_mode(self.density, start, free) for start in starts)
+        modes = [top for top in found if top is not None]
+        if not modes:
             return self
-        highest = max(tops, key=lambda top: top.log_mass)
-        kept = [top for top in tops if not top.is_lost_beside(highest)]
+        highest = max(modes, key=lambda top: top.log_mass)
+        kept = [top for top in modes if not top.is_negligible_beside(highest)]
         about = kept[0]
 
         def begin(seed: Any) -> np.ndarray:
@@ -208,7 +209,7 @@ class Machine(CompiledPyMCModel):
         return replace(turned, initial_point_func=begin)
 
     def _in(self, linear: np.ndarray) -> "Machine":
-        """The same in linear coordinates: root, centre and place of each that is turned, by row."""
+        """The same in linear coordinates: root, center and place of each that is turned, by row."""
         arrays = (*self.shared_data.values(), linear)
         if max(array.size for array in arrays) >= LONG:
             keep_freed()
@@ -233,17 +234,17 @@ class Machine(CompiledPyMCModel):
         number, anything = ctypes.c_uint64, ctypes.c_void_p
         return ctypes.CFUNCTYPE(ctypes.c_int64, number, *[anything] * 4)(code.address)
 
-    def prior_centre(self) -> np.ndarray:
-        """The prior's centre for these data, in the model's own coordinates."""
+    def prior_center(self) -> np.ndarray:
+        """The prior's center for these data, in the model's own coordinates."""
         point = np.empty(self.n_dim)
         call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
         if call(self.start_func.address)(point.ctypes.data, self.user_data.ctypes.data) != 0:
-            raise FloatingPointError("the prior's centre could not be computed")
+            raise FloatingPointError("the prior's center could not be computed")
         return point
 
     def _begin(self, seed: Any) -> np.ndarray:
-        """Where a chain starts: the prior's centre, moved by up to one in every coordinate."""
-        return self.prior_centre() + np.random.default_rng(seed).uniform(-1, 1, self.n_dim)
+        """Where a chain starts: the prior's center, moved by up to one in every coordinate."""
+        return self.prior_center() + np.random.default_rng(seed).uniform(-1, 1, self.n_dim)
 
 
 def machine(
@@ -458,7 +459,7 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
     try:
         with (
             warnings.catch_warnings(),
-            put_off(*(f"pytensor.link.{name}" for name in _OF_PYTENSOR)),
+            lazy_imports(*(f"pytensor.link.{name}" for name in _OF_PYTENSOR)),
         ):
             warnings.filterwarnings("ignore", "Cannot cache compiled", NumbaWarning)
             return module.compiled(_alone() if inner else None)

@@ -18,8 +18,8 @@ Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
 MOST_CLIMBS, MOST_TURNED = 8, 100
 """Climbs, each from where the last one ended, and coordinates whose curvature is asked for."""
 
-TOPS, LEAST_SHARE = 6, 0.01
-"""Places from which the highest top is looked for besides the prior's centre, and the share of its
+MODES, LEAST_SHARE = 6, 0.01
+"""Places from which the highest top is looked for besides the prior's center, and the share of its
 mass, by height and curvature, below which no chain starts at another."""
 
 WIDEST = 3.0
@@ -35,7 +35,7 @@ _STEP, _FLAT = 1e-5, 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Top:
+class Mode:
     """A top of a density, and coordinates z about it of points x: x = point + root z where free.
 
     Attributes
@@ -59,7 +59,7 @@ class Top:
         away = point[self.free] - self.point[self.free]
         return _with(point, self.free, np.linalg.solve(self.root, away))
 
-    def is_lost_beside(self, other: "Top") -> bool:
+    def is_negligible_beside(self, other: "Mode") -> bool:
         """Whether it holds too little for a chain to start there: a chain may stay for good."""
         return bool(self.log_mass < other.log_mass + np.log(LEAST_SHARE))
 
@@ -69,7 +69,7 @@ def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, 
 
     Drift is switched off, so that the top is the law's own: law and drift can stand in for each
     other, and between them the way is long. Its steps and those of families are nearly standard
-    normal as they are sampled, wherever the rest is, so they stay at their centre, zero: the
+    normal as they are sampled, wherever the rest is, so they stay at their center, zero: the
     density there is nearly that of the rest alone. Where families' terms are climbed along
     themselves, their spreads would climb to nothing, and stay.
 
@@ -87,7 +87,7 @@ def kinds(places: Mapping[str, slice], n: int) -> tuple[np.ndarray, np.ndarray, 
     return free, off, steps
 
 
-def top_from(density: Density, point: np.ndarray, free: np.ndarray) -> Top | None:
+def find_mode(density: Density, point: np.ndarray, free: np.ndarray) -> Mode | None:
     """The top that is climbed to from a point, and its curvature.
 
     Parameters
@@ -104,17 +104,17 @@ def top_from(density: Density, point: np.ndarray, free: np.ndarray) -> Top | Non
     """
     if free.sum() > MOST_TURNED:
         return None
-    top = climbed(density, point, free)
+    top = optimized(density, point, free)
     curvature = _curvature(density, top, free)
     if not np.isfinite(curvature).all():
         return None
     values, vectors = np.linalg.eigh(curvature)
     values = np.maximum(values, WIDEST**-2)
     log_mass = density(top)[0] - np.log(values).sum() / 2
-    return Top(top, np.flatnonzero(free), vectors / np.sqrt(values), float(log_mass))
+    return Mode(top, np.flatnonzero(free), vectors / np.sqrt(values), float(log_mass))
 
 
-def climbed(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:
+def optimized(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Where some coordinates of a point come to when the density is climbed along them.
 
     The point itself where that cannot be computed.

@@ -24,8 +24,8 @@ from bayescale.drift import STEPS
 from bayescale.inference.model.data import are_few, families, model_data, scaled_inputs
 from bayescale.inference.model.families import Pooled, sums_by
 from bayescale.inference.model.transforms import (
-    FromWhatIsLeft,
-    FromWhatIsLeftApart,
+    ConditionalWhitening,
+    DiagonalConditionalWhitening,
     LevelAndShares,
     rooted_normal,
     standard_steps,
@@ -99,10 +99,10 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     """
     card = card_for(runs, card)
     law, names = card.law, families(runs, card, pool)
-    centred = _centred_terms(card)
+    centerd = _centerd_terms(card)
     floor = any(isinstance(term, Constant) for term in law.terms.values())
-    whole = (law.sum_of_terms or floor) and len(centred) == len(law.terms) > 1
-    parts = [name for name in centred if not isinstance(law.terms[name], Balance)]
+    whole = (law.sum_of_terms or floor) and len(centerd) == len(law.terms) > 1
+    parts = [name for name in centerd if not isinstance(law.terms[name], Balance)]
     coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
     if card.noise.shared is not None:
         coords["training_run"] = np.unique(runs["run"]).tolist()
@@ -124,32 +124,32 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             for name in law.coefficients
             if name not in law.terms
         }
-        if centred:
-            log_terms = _log_terms(card, centred, values, data, whole and not names)
-            values |= _coefficients(card, dict(zip(centred, log_terms, strict=True)), values, data)
+        if centerd:
+            log_terms = _log_terms(card, centerd, values, data, whole and not names)
+            values |= _coefficients(card, dict(zip(centerd, log_terms, strict=True)), values, data)
         values |= {
             name: _stated_term(name, card, values, data)
             for name in law.terms
-            if name not in centred
+            if name not in centerd
         }
         inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
         known = _noise(card, data)
         integrated, by_run, drift = card.integrates_drift(runs), dict(values), None
         if names:
-            population = dict(zip(centred, log_terms, strict=True))
+            population = dict(zip(centerd, log_terms, strict=True))
             spreads = [_variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
-            centre: Any = pt.stack([population[name] for name in card.family])
+            center: Any = pt.stack([population[name] for name in card.family])
             dims_of_own = ("family", "pooled_term")
             if are_few(names):
-                how = LevelAndShares() if whole and len(card.family) == len(centred) else None
+                how = LevelAndShares() if whole and len(card.family) == len(centerd) else None
                 own: Any = pm.Normal(
-                    "log_terms_by_family", centre, pt.stack(spreads), dims=dims_of_own,
+                    "log_terms_by_family", center, pt.stack(spreads), dims=dims_of_own,
                     default_transform=how,
                 )  # fmt: skip
             else:
                 pooled = _pooled(card, population, spreads, inputs, values, known, data)
                 drift = 0.0 if integrated else _drift(card, pooled.left, known, data, pooled)
-                own = centre + pt.stack(spreads) * pooled.steps(drift)
+                own = center + pt.stack(spreads) * pooled.steps(drift)
                 pm.Deterministic("log_terms_by_family", own, dims=dims_of_own)
             terms = {name: own[:, i] for i, name in enumerate(card.family)}
             by_family = _coefficients(card, terms, values, data, suffix="_by_family", dims="family")
@@ -166,22 +166,22 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     return model
 
 
-def _centred_terms(card: ModelCard) -> list[str]:
-    """Terms whose prior is log-normal: those can be sampled by their size at the centre."""
+def _centerd_terms(card: ModelCard) -> list[str]:
+    """Terms whose prior is log-normal: those can be sampled by their size at the center."""
     return [name for name in card.law.terms if card.coefficients[name].prior.log_normal]
 
 
 def _log_terms(
     card: ModelCard,
-    centred: list[str],
+    centerd: list[str],
     exponents: dict[str, Any],
     data: dict[str, Any],
     whole: bool,
 ) -> list[Any]:
-    """Logs of the terms' sizes at the runs' centre, under the card's prior."""
-    beliefs = {name: _belief_at_centre(name, card, exponents, data) for name in centred}
-    balances = {n: t for n, t in card.law.terms.items() if n in centred and isinstance(t, Balance)}
-    parts = [name for name in centred if name not in balances]
+    """Logs of the terms' sizes at the runs' center, under the card's prior."""
+    beliefs = {name: _belief_at_center(name, card, exponents, data) for name in centerd}
+    balances = {n: t for n, t in card.law.terms.items() if n in centerd and isinstance(t, Balance)}
+    parts = [name for name in centerd if name not in balances]
     logs: dict[str, Any] = {
         name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
     }
@@ -191,7 +191,7 @@ def _log_terms(
         seen[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
     for name in parts:
         if isinstance(term := card.law.terms[name], Onset):
-            seen[name] += term.log_bend(exponents, _log_centres(card, data))
+            seen[name] += term.log_bend(exponents, _log_centers(card, data))
     mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + seen[name]) for name in parts])
     sigma: Any = pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts])
     if whole and card.law.root is not None:
@@ -200,22 +200,22 @@ def _log_terms(
         how = LevelAndShares() if whole else None
         sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)
     logs |= {name: sampled[i] - seen[name] for i, name in enumerate(parts)}
-    return [logs[name] for name in centred]
+    return [logs[name] for name in centerd]
 
 
-def _belief_at_centre(
+def _belief_at_center(
     name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """Mean and standard deviation of the log of a term at the runs' centre, in the prior."""
+    """Mean and standard deviation of the log of a term at the runs' center, in the prior."""
     term, described = card.law.terms[name], card.coefficients[name]
-    prior, log_x = described.prior, _log_centres(card, data)
+    prior, log_x = described.prior, _log_centers(card, data)
     mean, sigma = prior.log_normal or (np.nan, np.nan)
     if prior.at == "runs":
-        return mean + (0.0 if isinstance(term, Balance) else data["log_loss_centre"]), sigma
+        return mean + (0.0 if isinstance(term, Balance) else data["log_loss_center"]), sigma
     if prior.at is None:
         log_coefficient = mean + np.log(described.unit_factor)
         return term.log_value(log_coefficient, exponents, log_x), sigma * term.slope(exponents)
-    # from the scale of the belief to the runs' centre; what else the term needs cancels out
+    # from the scale of the belief to the runs' center; what else the term needs cancels out
     known = {**dict.fromkeys(term.needs, 1.0), **exponents}
     there = term.log_coefficient(mean, known, prior.log_at(term))
     return term.log_value(there, known, log_x), sigma
@@ -263,7 +263,7 @@ def _coefficients(
     suffix: str = "",
     dims: str | None = None,
 ) -> dict[str, Any]:
-    """Terms at the runs' centre, as the coefficients that the field names."""
+    """Terms at the runs' center, as the coefficients that the field names."""
     found = _values(card, log_terms, exponents, data)
     return {name: pm.Deterministic(f"{name}{suffix}", x, dims=dims) for name, x in found.items()}
 
@@ -272,7 +272,7 @@ def _values(
     card: ModelCard, log_terms: dict[str, Any], exponents: dict[str, Any], data: dict[str, Any]
 ) -> dict[str, Any]:
     coefficients: dict[str, Any] = {}
-    log_x = _log_centres(card, data)
+    log_x = _log_centers(card, data)
     for name, log_term in log_terms.items():
         term = card.law.terms[name]
         log_coefficient = term.log_coefficient(log_term, {**exponents, **coefficients}, log_x)
@@ -280,8 +280,8 @@ def _values(
     return coefficients
 
 
-def _log_centres(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
-    return {name: data[f"log_centre_{name}"] for name in scaled_inputs(card)}
+def _log_centers(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[f"log_center_{name}"] for name in scaled_inputs(card)}
 
 
 def _stated_term(
@@ -352,7 +352,7 @@ def _drift(
         overlap, pull = overlap - absorbed[0], pull - absorbed[1]
     precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / scatter
     steps = standard_steps(
-        "drift_steps", FromWhatIsLeft(), cholesky(precision), each * pull / scatter,
+        "drift_steps", ConditionalWhitening(), cholesky(precision), each * pull / scatter,
         signature="(k,k),(k)->(k)", dims="any_step",
     )  # fmt: skip
     for i, (axis, q) in enumerate(sizes.items()):
@@ -375,7 +375,7 @@ def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str,
     pull = q * (basis * left[:, None]).sum(0)
     root = pt.sqrt(1 + q**2 * data["drift_overlap"] / scatter)
     turned = standard_steps(
-        "drift_steps", FromWhatIsLeftApart(), root, pull,
+        "drift_steps", DiagonalConditionalWhitening(), root, pull,
         signature="(k),(k)->(k)", dims="any_step",
     )  # fmt: skip
     walk = (data["drift_turn"] * (q * turned)).sum(1)

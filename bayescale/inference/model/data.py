@@ -20,14 +20,14 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     Returns
     -------
     dict
-        The law's inputs and ``log_<input>`` (run,), ``log_centre_<input>`` scalars of those
+        The law's inputs and ``log_<input>`` (run,), ``log_center_<input>`` scalars of those
         that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,);
         ``drift_basis_<axis>`` (run, step) where the card has drift, and the products
         ``drift_overlap`` (step, step) of all their columns, or, along one axis and without
         many families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
         where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
         and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
-        ``log_range_<input>`` and ``log_loss_centre`` scalars where priors are relative to the
+        ``log_range_<input>`` and ``log_loss_center`` scalars where priors are relative to the
         runs; ``family_index`` (run,) where families are pooled; ``log_relative_size`` (run,)
         where the scatter shrinks, ``step_below`` and ``step_above`` (run,) where losses are
         known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
@@ -38,13 +38,13 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
     data = inputs | {f"log_{name}": np.log(x) for name, x in inputs.items()}
     data |= {"log_loss_observed": log_loss, "relative_se": np.array(se)}
-    data |= {f"log_centre_{name}": data[f"log_{name}"].mean() for name in scaled_inputs(card)}
+    data |= {f"log_center_{name}": data[f"log_{name}"].mean() for name in scaled_inputs(card)}
     priors = [described.prior for described in card.coefficients.values()]
     for name in {prior.across for prior in priors if prior.across is not None}:
         data[f"log_first_{name}"] = data[f"log_{name}"].min()
         data[f"log_range_{name}"] = np.ptp(data[f"log_{name}"])
     if any(prior.at == "runs" for prior in priors):
-        data["log_loss_centre"] = log_loss.mean()
+        data["log_loss_center"] = log_loss.mean()
     bases = drift_bases(card, runs)
     if card.integrates_drift(runs):
         data["drift_directions"], data["drift_variance"] = rotation(*bases.values())

@@ -13,7 +13,7 @@ from typing import Any
 import pytensor.tensor as pt
 
 from bayescale.inference.model.transforms import (
-    FromWhatIsLeftOfEach,
+    GroupedConditionalWhitening,
     Roots,
     solved,
     solved_back,
@@ -70,7 +70,7 @@ class Pooled:
         """The steps, dims (family, pooled_step), given the drift at the runs."""
         n = self.seen.type.shape[1]
         return standard_steps(
-            "family_steps", FromWhatIsLeftOfEach(n), *self.roots.values(),
+            "family_steps", GroupedConditionalWhitening(n), *self.roots.values(),
             self._pull(self.left - drift),
             signature="(f)," * len(self.roots) + "(f,k)->(f,k)", dims=("family", "pooled_step"),
         )  # fmt: skip

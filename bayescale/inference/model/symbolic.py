@@ -89,10 +89,10 @@ def prior_mismatch(card: ModelCard, runs: Runs, *, points: int = 3, seed: int = 
         return float(logp), np.array([float(value) for value in values])
 
     rng, worst, step = np.random.default_rng(seed), 0.0, 1e-5
-    centre = np.concatenate([np.ravel(start[value.name]) for value in free])
+    center = np.concatenate([np.ravel(start[value.name]) for value in free])
     stated = card.anchored(runs)
     for _ in range(points):
-        u = centre + 0.3 * rng.standard_normal(len(centre))
+        u = center + 0.3 * rng.standard_normal(len(center))
         logp, values = at(u)
         # the Jacobian of the logs is better scaled than that of the values
         sides = [(at(u + step * e)[1], at(u - step * e)[1]) for e in np.eye(len(u))]

@@ -57,7 +57,7 @@ class RootedLevelAndShares(LevelAndShares):
         return inputs[-1] * super().backward(value / inputs[-1])
 
 
-class FromWhatIsLeft(Transform):
+class ConditionalWhitening(Transform):
     """Standard normal steps of a walk, seen from what normal scatter about the law leaves of them.
 
     Given everything else their precision is P = L L' and their mean P^-1 b. The map is
@@ -86,7 +86,7 @@ class FromWhatIsLeft(Transform):
         return -logs.sum()
 
 
-class FromWhatIsLeftApart(Transform):
+class DiagonalConditionalWhitening(Transform):
     """The same of steps whose precision P is diagonal: r and b are given by element, r = sqrt P."""
 
     name = "fromwhatisleftapart"
@@ -108,7 +108,7 @@ class FromWhatIsLeftApart(Transform):
         return -logs.sum()
 
 
-class FromWhatIsLeftOfEach(Transform):
+class GroupedConditionalWhitening(Transform):
     """The same of a few steps for each family, whose precisions are matrices of their own.
 
     Roots are given by element, each of shape (family,), row by row of the lower triangle.

@@ -17,7 +17,7 @@ from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws import find_law
 from bayescale.laws.law import splits
-from bayescale.posterior import Fit, PoolSummary, Posterior, Summary, summarise
+from bayescale.posterior import Fit, ModelAverageSummary, Posterior, Summary, summarize
 from bayescale.reporting.blocks import Answer
 from bayescale.validation.design import design_checks
 from bayescale.validation.horizon import Trust, trust
@@ -33,7 +33,7 @@ MOST_FAMILIES = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Questions:
     """A fit, what is asked of it, and the answers, each found when first needed.
 
     Attributes
@@ -138,16 +138,16 @@ class Asked:
         return ("--tolerance", self.tolerance)
 
     @cached_property
-    def summary(self) -> tuple[Summary | PoolSummary, Answer]:
+    def summary(self) -> tuple[Summary | ModelAverageSummary, Answer]:
         """``bayescale summary``."""
-        result = summarise(self.fit)
+        result = summarize(self.fit)
         return result, self.answered("summary", "summary", result.to_json())
 
     @property
     def summaries(self) -> tuple[tuple[Summary, tuple[str, ...]], ...]:
         """Each law's summary, and where in the answer it stands."""
         result, _ = self.summary
-        if isinstance(result, PoolSummary):
+        if isinstance(result, ModelAverageSummary):
             return tuple((law, ("laws", law.law)) for law in result.laws)
         return ((result, ()),)
 
@@ -196,8 +196,8 @@ class Asked:
         for i, value in enumerate(self.around):
             at_next = value == self.next
             key = "forecast" if at_next else f"forecast_{i}"
-            asked = self.forecast if at_next else self.forecast_at(key, {self.scale: value})
-            found.append(asked[1])
+            questions = self.forecast if at_next else self.forecast_at(key, {self.scale: value})
+            found.append(questions[1])
         return tuple(found)
 
     @cached_property
