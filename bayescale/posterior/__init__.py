@@ -4,17 +4,15 @@ from bayescale.posterior.average import Fit, ModelAverage, model_weights, worst_
 from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.posterior import DRIFTING, FLOOR, MEAN, Posterior, point
 from bayescale.posterior.summary import (
-    DEFAULT_CI_PROB,
     ModelAverageSummary,
     Summary,
     contraction,
     diagnosis,
     finite,
     outliers,
-    quantiles,
-    quantiles_by_rank,
     summarize,
 )
+from bayescale.results import DEFAULT_CI_PROB, quantiles, quantiles_by_rank
 
 __all__ = [
     "DEFAULT_CI_PROB",

@@ -9,8 +9,8 @@ import pandas as pd
 
 from bayescale.posterior.average import Fit, ModelAverage
 from bayescale.posterior.posterior import DRIFTING, Posterior
+from bayescale.results import DEFAULT_CI_PROB, quantiles
 
-DEFAULT_CI_PROB = 0.9
 _DRIFT = "drift_"
 
 
@@ -129,24 +129,6 @@ def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> s
             + ("" if without["passed"] else " (That refit missed its convergence gate.)")
         )
     return "\n".join(lines)
-
-
-def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
-    """Median and central interval of draws, reduced over everything."""
-    flat = np.asarray(values, dtype=float).ravel()
-    lower, median, upper = np.quantile(flat, [(1 - ci_prob) / 2, 0.5, (1 + ci_prob) / 2])
-    return {"median": float(median), "lower": float(lower), "upper": float(upper)}
-
-
-def quantiles_by_rank(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
-    """The same of draws some of which may be infinite; undefined ones are left out."""
-    flat = np.asarray(values, dtype=float).ravel()
-    flat = flat[~np.isnan(flat)]
-    if not flat.size:
-        return dict.fromkeys(("median", "lower", "upper"), np.nan)
-    at = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
-    found = np.quantile(flat, at, method="inverted_cdf")  # between neighbors there is no mean
-    return dict(zip(("median", "lower", "upper"), map(float, found), strict=True))
 
 
 def finite(value: float) -> float | None:

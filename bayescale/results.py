@@ -1,0 +1,204 @@
+"""What every result can do: a table, JSON, text and HTML, all made from the result's own fields.
+
+A result is a frozen dataclass that derives from :class:`Result`. It says what its JSON holds
+(:meth:`Result._json`, by default its fields) and what it shows (:meth:`Result._content`, lines and
+tables). Terminal and notebook then show the same content, and JSON reduces draws to quantiles.
+"""
+
+import dataclasses
+import html
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+DEFAULT_CI_PROB = 0.9
+"""Mass of central intervals where no other is asked for."""
+
+LONGEST_REPR = 160
+
+
+def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
+    """Reduce draws to their median and central interval, over all dims."""
+    flat = np.asarray(values, dtype=float).ravel()
+    lower, median, upper = np.quantile(flat, [(1 - ci_prob) / 2, 0.5, (1 + ci_prob) / 2])
+    return {"median": float(median), "lower": float(lower), "upper": float(upper)}
+
+
+def quantiles_by_rank(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
+    """Reduce draws that may be infinite; undefined ones are left out.
+
+    Quantiles are taken by rank: there is no mean between a finite draw and an infinite one.
+    """
+    flat = np.asarray(values, dtype=float).ravel()
+    flat = flat[~np.isnan(flat)]
+    if not flat.size:
+        return dict.fromkeys(("median", "lower", "upper"), math.nan)
+    at = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
+    found = np.quantile(flat, at, method="inverted_cdf")
+    return dict(zip(("median", "lower", "upper"), map(float, found), strict=True))
+
+
+def plain(value: Any, ci_prob: float = DEFAULT_CI_PROB) -> Any:
+    """Turn a value into what JSON has.
+
+    Draws become their quantiles, tables lists of rows, results their JSON, and numbers that are
+    not finite null.
+    """
+    if isinstance(value, Result):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, ci_prob) for key, item in value.items()}
+    if isinstance(value, xr.DataArray):
+        return plain(quantiles(value, ci_prob))
+    if isinstance(value, pd.DataFrame):
+        return plain(value.to_dict(orient="records"))
+    if isinstance(value, np.ndarray) and value.ndim:
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, ci_prob) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text: right-aligned columns in a terminal, HTML in a notebook.
+
+    Attributes
+    ----------
+    head : tuple of str
+        Column titles.
+    rows : tuple of tuple of str
+    indent : str
+        What each line begins with in a terminal.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    indent: str = ""
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, str]], indent: str = "") -> "TextTable":
+        """Make a table from mappings of column title to cell."""
+        rows = list(rows)
+        head = tuple(rows[0]) if rows else ()
+        return cls(head, tuple(tuple(row[name] for name in head) for row in rows), indent)
+
+    def __str__(self) -> str:
+        lines = (self.head, *self.rows)
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.head))]
+        return "\n".join(
+            (
+                self.indent + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+    def to_html(self) -> str:
+        """Write the table as an HTML element."""
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+Content = Iterable[str | TextTable]
+"""Lines and tables, from top to bottom."""
+
+
+class Result:
+    """The base of all results.
+
+    Subclasses are frozen dataclasses. Override :meth:`_content`; override :meth:`_json` and
+    :meth:`_table` where the fields alone do not say what JSON and the table hold.
+    """
+
+    ci_prob: Any = DEFAULT_CI_PROB
+
+    def _content(self) -> Content:
+        """Yield what the result shows, lines and tables; the first line is its headline."""
+        raise TypeError(f"{type(self).__name__} does not say what it shows")
+
+    def _json(self) -> Mapping[str, Any]:
+        """Give the values under their JSON keys; draws and tables may stand as they are."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        found = {field.name: getattr(self, field.name) for field in fields}
+        found["interval"] = found.pop("ci_prob", None)
+        return found
+
+    def _table(self) -> pd.DataFrame:
+        """Give the result's table."""
+        return pd.DataFrame([self.to_json()])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the result's table."""
+        return self._table().copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values under the keys of the command line."""
+        return plain(self._json(), self.ci_prob)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._content()))
+
+    def __repr__(self) -> str:
+        headline = str(next(iter(self._content()), "")).strip().rstrip(":")
+        text = f"<{type(self).__name__}: {headline}>"
+        return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 4]}...>"
+
+    def _repr_html_(self) -> str:
+        parts: list[str] = []
+        lines: list[str] = []
+        for part in [*self._content(), None]:
+            if isinstance(part, str):
+                lines.append(html.escape(part))
+                continue
+            if lines:
+                parts.append(f'<div style="white-space: pre-wrap">{"\n".join(lines)}</div>')
+                lines = []
+            if part is not None:
+                parts.append(part.to_html())
+        return "".join(parts)
+
+
+def with_each_law[P, R](fit: Any, parts: Sequence[P], make: Callable[..., R]) -> R:
+    """Make the answer of a fit, and of each of its laws where it averages several.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    parts : sequence
+        What each member found, in the order of ``fit.members``.
+    make : callable
+        ``make(fit, parts, **more)`` makes the result of a fit from its members' parts. For an
+        average of laws it is called once a member, and then with ``by_law`` and ``weights``.
+    """
+    if len(fit.members) == 1:
+        return make(fit, list(parts))
+    by_law = tuple(make(member, [part]) for member, part in zip(fit.members, parts, strict=True))
+    return make(fit, list(parts), by_law=by_law, weights=fit.weights)
+
+
+def laws_json(result: Any, keys: Callable[[Any], Mapping[str, Any]]) -> dict[str, Any]:
+    """Give each law's weight and values by the law's name; empty for a single law."""
+    return {
+        law.law: {"weight": weight, **keys(law)}
+        for law, weight in zip(result.by_law, result.weights, strict=True)
+    }
+
+
+def interval_text(
+    values: Mapping[str, float], form: Callable[[float], str], ci_prob: float | None = None
+) -> str:
+    """Write a median with its interval: ``1.92 (90% interval 1.82 to 1.99)``."""
+    mass = "" if ci_prob is None else f"{ci_prob:.0%} interval "
+    lower, upper = form(values["lower"]), form(values["upper"])
+    return f"{form(values['median'])} ({mass}{lower} to {upper})"
