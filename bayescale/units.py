@@ -8,8 +8,9 @@ Units are converted once, at the door.
 import math
 import re
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -85,14 +86,87 @@ def parse_size(text: str | float, what: str = "value") -> float:
             "after it if you like, for example 70B, 1.4T or 5.76e23"
         )
     value = float(match["number"]) * _SUFFIXES[match["suffix"].lower()]
+    return _checked_size(value, f"{what} is {str(text)!r}")
+
+
+def _checked_size(value: float, found: str) -> float:
     if not (value > 0 and math.isfinite(value)):
-        raise UnitError(f"{what} is {str(text)!r}, but it must be finite and greater than zero")
+        raise UnitError(f"{found}, but it must be finite and greater than zero")
     if not SMALLEST_SIZE <= value <= LARGEST_SIZE:
         raise UnitError(
-            f"{what} is {str(text)!r}, but it must be from {SMALLEST_SIZE:g} to {LARGEST_SIZE:g}: "
-            "nothing is so small or so large"
+            f"{found}, but it must be from {SMALLEST_SIZE:g} to {LARGEST_SIZE:g}: nothing is so "
+            "small or so large"
         )
     return value
+
+
+@overload
+def as_size(value: None, what: str = ...) -> None: ...
+@overload
+def as_size(value: str | float, what: str = ...) -> float: ...
+@overload
+def as_size(value: Any, what: str = ...) -> Any: ...
+def as_size(value: Any, what: str = "value") -> Any:
+    """Convert a size, or several, to raw counts.
+
+    Parameters
+    ----------
+    value : float, str, array_like of these, or None
+        Numbers, or text as :func:`parse_size` reads it.
+    what : str
+        The name of the quantity, for the message.
+
+    Returns
+    -------
+    float, numpy.ndarray or None
+        A float for a single size, an array of the same shape for several, None for None.
+
+    Raises
+    ------
+    UnitError
+        If a size cannot be read, or is not positive, finite and of a size that things have.
+
+    Examples
+    --------
+    >>> as_size("70B"), as_size(["1B", 2e9])
+    (70000000000.0, array([1.e+09, 2.e+09]))
+    """
+    if value is None:
+        return None
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return _checked_size(float(value), f"{what} is {value}")
+    if isinstance(value, str) or not np.ndim(value):
+        return parse_size(value, what)
+    values = np.asarray(value, dtype=None if hasattr(value, "dtype") else object)
+    if values.dtype.kind in "fiu" and _are_sizes(values):
+        return values.astype(float)
+    sizes = [as_size(size, f"{what}[{i}]") for i, size in enumerate(values.ravel())]
+    return np.array(sizes, dtype=float).reshape(values.shape)
+
+
+def _are_sizes(values: np.ndarray) -> bool:
+    return bool(((values >= SMALLEST_SIZE) & (values <= LARGEST_SIZE)).all())
+
+
+def checked_ci_prob(value: Any) -> float:
+    """Return the probability of an interval, if it is one.
+
+    Raises
+    ------
+    UnitError
+        If it is not a number above 0 and below 1.
+
+    Examples
+    --------
+    >>> checked_ci_prob(0.9)
+    0.9
+    """
+    if isinstance(value, float | np.floating) and 0 < value < 1:
+        return float(value)
+    raise UnitError(
+        f"ci_prob is {value!r}, but must be a number above 0 and below 1: write `ci_prob=0.9` for "
+        "intervals that hold 90 %"
+    )
 
 
 def format_size(value: float) -> str:

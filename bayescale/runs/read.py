@@ -175,6 +175,24 @@ def read_runs(
     )
 
 
+def as_runs(source: Runs | pd.DataFrame | str | Path) -> Runs:
+    """Return runs as they are, and read them where a frame or a path is given.
+
+    Raises
+    ------
+    RunLogError, UnitError
+        If the log cannot be read as it stands; :func:`read_runs` has the options for that.
+    """
+    if isinstance(source, Runs):
+        return source
+    if isinstance(source, pd.DataFrame | str | Path):
+        return read_runs(source)
+    raise RunLogError(
+        f"runs are given as {type(source).__name__}: give Runs, a pandas.DataFrame, or the path "
+        "of a .csv, .parquet or .jsonl file"
+    )
+
+
 def _exclude(
     raw: pd.DataFrame, mapping: dict[str, str], exclude: dict[str, str], ids: list[str], name: str
 ) -> tuple[np.ndarray, list[LeftOut]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bayescale.errors import BayescaleError, RunLogError
 from bayescale.laws import CHINCHILLA, LAWS
-from bayescale.runs import Runs, read_runs, require_runs_for
+from bayescale.runs import Runs, as_runs, read_runs, require_runs_for
 
 GOOD = pd.DataFrame(
     {
@@ -441,3 +441,13 @@ def test_a_schedule_is_never_guessed() -> None:
     assert "schedule_complete is missing in row 3 (c)" in wrong(
         GOOD.assign(schedule_complete=["yes", "no", None])
     )
+
+
+def test_runs_are_taken_as_runs_frame_or_path(tmp_path: Path) -> None:
+    runs = read_runs(GOOD)
+    assert as_runs(runs) is runs
+    GOOD.to_csv(tmp_path / "log.csv", index=False)
+    for source in (GOOD, tmp_path / "log.csv", str(tmp_path / "log.csv")):
+        assert as_runs(source).digest == runs.digest
+    with pytest.raises(RunLogError, match="runs are given as list: give Runs"):
+        as_runs([GOOD])  # type: ignore[arg-type]

@@ -1,9 +1,20 @@
+import math
+
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bayescale.errors import UnitError
-from bayescale.units import FLOP_PER_PF_DAY, format_size, parse_size, unit_factor
+from bayescale.units import (
+    FLOP_PER_PF_DAY,
+    as_size,
+    checked_ci_prob,
+    format_size,
+    parse_size,
+    unit_factor,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +58,27 @@ def test_unknown_unit_lists_the_known_ones() -> None:
         "unit 'bananas' of column 'loss' is unknown: use nats, bits, bits_per_byte or perplexity, "
         "or a positive number such as 1e9"
     )
+
+
+def test_as_size_takes_numbers_text_and_arrays_of_both() -> None:
+    assert as_size(None) is None
+    assert as_size("1.4T") == as_size(1.4e12) == as_size(np.float64(1.4e12)) == 1.4e12
+    assert isinstance(as_size(np.array(7e9)), float)
+    for several in (["7B", 7e10], ("7B", "70B"), np.array([7e9, 7e10]), pd.Series([7e9, 7e10])):
+        np.testing.assert_array_equal(as_size(several), [7e9, 7e10])
+    assert as_size([["7B", "70B"]]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("wrong", ["7 Q", 0.0, -1, math.inf, math.nan, 1e70, True, object()])
+def test_as_size_names_the_value_and_its_place(wrong: object) -> None:
+    with pytest.raises(UnitError, match="params is"):
+        as_size(wrong, "params")
+    with pytest.raises(UnitError, match=r"params\[1\] is"):
+        as_size([1e9, wrong], "params")
+
+
+def test_ci_prob_is_checked_in_one_place() -> None:
+    assert checked_ci_prob(np.float64(0.5)) == 0.5
+    for wrong in (0, 1, 2, 90, -0.1, math.nan, True, "0.9", None, [0.9]):
+        with pytest.raises(ValueError, match=r"ci_prob is .*`ci_prob=0.9`"):
+            checked_ci_prob(wrong)
