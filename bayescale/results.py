@@ -123,6 +123,10 @@ class Result:
 
     ci_prob: Any = DEFAULT_CI_PROB
 
+    def __init_subclass__(cls) -> None:
+        """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
+        cls.__repr__ = Result.__repr__
+
     def _content(self) -> Content:
         """Yield what the result shows, lines and tables; the first line is its headline."""
         raise TypeError(f"{type(self).__name__} does not say what it shows")
