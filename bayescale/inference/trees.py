@@ -11,6 +11,7 @@ from bayescale.inference.diagnostics import leave_one_out
 from bayescale.likelihood import loss_steps, memberships
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import error_variance, log_mean_of_runs, scatter_of_runs
+from bayescale.random import Purpose
 from bayescale.runs import Runs
 from bayescale.runs.log import ERRORS
 
@@ -56,8 +57,8 @@ def complete(posterior: Posterior) -> Posterior:
     log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
     groups = {
         "prior": prior.draws,
-        "prior_predictive": _predictive(prior.by_run(), runs, purpose=4),
-        "posterior_predictive": _predictive(posterior.by_run(), runs, purpose=3),
+        "prior_predictive": _predictive(prior.by_run(), runs, Purpose.PRIOR_PREDICTIVE),
+        "posterior_predictive": _predictive(posterior.by_run(), runs, Purpose.POSTERIOR_PREDICTIVE),
         "log_prior": xr.Dataset(
             {name: (("chain", "draw"), np.asarray(value)) for name, value in log_prior.items()},
             coords={name: posterior.draws[name] for name in ("chain", "draw")},
@@ -90,15 +91,17 @@ def _prior_posterior(posterior: Posterior) -> Posterior:
     return replace(posterior, tree=xr.DataTree.from_dict({"posterior": dataset}))
 
 
-def _predictive(source: Posterior, runs: Runs, purpose: int) -> xr.Dataset:
+def _predictive(source: Posterior, runs: Runs, purpose: Purpose) -> xr.Dataset:
     """Log losses as new runs at the observed places would give them."""
     log_mean = log_mean_of_runs(source)
     predicted = log_mean + source.noise(log_mean, purpose, source.run_inputs())
     error = xr.ufuncs.sqrt(error_variance(source)).broadcast_like(predicted)
     if bool((error > 0).any()):
-        standard = source.rng(purpose + 10).standard_normal(predicted.shape)
+        standard = source.rng(Purpose[f"{purpose.name}_ERROR"]).standard_normal(predicted.shape)
         predicted = predicted + standard * error.transpose(*predicted.dims).values
     if (steps := loss_steps(source.card, runs)) is not None:
         low, high = steps  # a rounded loss is off by anything within its step
-        predicted = predicted + source.rng(purpose + 20).uniform(low, high, predicted.shape)
+        predicted = predicted + source.rng(Purpose[f"{purpose.name}_ROUNDING"]).uniform(
+            low, high, predicted.shape
+        )
     return xr.Dataset({"log_loss": predicted.astype("float32")})

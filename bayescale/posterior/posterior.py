@@ -20,6 +20,7 @@ from bayescale.laws import Law
 from bayescale.laws.law import all_unique
 from bayescale.likelihood import log_size
 from bayescale.posterior import scatter
+from bayescale.random import Purpose, generator
 from bayescale.runs import Runs
 
 DRIFTING = "posterior_drifting"
@@ -120,9 +121,9 @@ class Posterior:
         assert self.runs is not None
         return {name: float(np.log(self.runs[name]).mean()) for name in self.inputs}
 
-    def rng(self, purpose: int, place: int = 0) -> np.random.Generator:
-        """A generator for predictive draws: the same purpose and place give the same numbers."""
-        return np.random.default_rng([self._rng_seed, purpose, place])
+    def rng(self, purpose: Purpose, place: int = 0) -> np.random.Generator:
+        """Return a generator: the same seed, purpose and place give the same numbers."""
+        return generator(self._rng_seed, purpose, place)
 
     def coefficients(self, family: str | None = None) -> dict[str, xr.DataArray]:
         """Draws of every coefficient, dims (chain, draw), in raw units.
@@ -155,7 +156,7 @@ class Posterior:
                 f"family {family!r} is not among those of this fit: "
                 f"{', '.join(self.families) or 'it does not tell families apart'}"
             )
-        rng, population = self.rng(purpose=1), dict(values)
+        rng, population = self.rng(Purpose.NEW_FAMILY), dict(values)
         for name in self.card.family if self.families else ():
             if family is not None:
                 values[name] = draws[f"{name}_by_family"].sel(family=family, drop=True)
@@ -204,7 +205,7 @@ class Posterior:
                 if integrated:
                     fresh += size**2 * (reach**2).sum("step")
                     continue
-                standard = self.rng(20 + 2 * i + (way > 0)).standard_normal(
+                standard = self.rng(Purpose.drift(i, up=way > 0)).standard_normal(
                     (len(past.gap), *size.shape)
                 )
                 fresh += _total(size.values * standard, reach)
@@ -276,7 +277,7 @@ class Posterior:
     def noise(
         self,
         template: xr.DataArray,
-        purpose: int = 2,
+        purpose: Purpose = Purpose.NEW_RUN,
         inputs: Mapping[str, xr.DataArray] | None = None,
         first: int = 0,
     ) -> xr.DataArray:
@@ -288,7 +289,7 @@ class Posterior:
         ----------
         template : xarray.DataArray
             Dims (chain, draw, ...).
-        purpose : int
+        purpose : Purpose
             The same purpose gives the same numbers.
         inputs : mapping of str to xarray.DataArray, optional
             Where the runs are, for scatter that shrinks with scale.

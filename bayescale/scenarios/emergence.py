@@ -23,6 +23,7 @@ from bayescale.posterior import (
     quantiles,
     quantiles_by_rank,
 )
+from bayescale.random import Purpose
 from bayescale.scenarios.answers import Answers, Decoding, Dispersion, scored
 from bayescale.units import format_size
 from bayescale.verdict import size_scale
@@ -387,7 +388,7 @@ def _downstream(posterior: Posterior, path: Forecast, family: str | None) -> lis
             continue
         # the two posteriors are independent: any draw of one goes with any of the other
         flat = losses.transpose(..., "point").values.reshape(-1, losses.sizes["point"])
-        which = posterior.rng(5).choice(
+        which = posterior.rng(Purpose.DOWNSTREAM).choice(
             len(flat), size=shape, replace=bool(np.prod(shape) > len(flat))
         )
         lm_loss = xr.DataArray(flat[which], dims=("chain", "draw", "point"))

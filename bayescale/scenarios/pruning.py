@@ -27,6 +27,7 @@ from bayescale.posterior import (
     quantiles,
     quantiles_by_rank,
 )
+from bayescale.random import Purpose
 from bayescale.units import format_size
 
 FRACTIONS = tuple(np.geomspace(0.02, 1.0, 40).tolist())
@@ -388,14 +389,16 @@ def _values(
     if shape == (1, 1):  # a point estimate, about which what is assumed still varies
         shape = (1, _OF_A_POINT)
     card, told = load_card("pruned"), {}
-    for i, name in enumerate(_ASSUMED):
+    for name in _ASSUMED:
         pair = stated[name]
         if name in values:
             source = "learnt from the runs"
         else:
             described: Described = card.coefficients[name]
             prior = described.prior if pair is None else Prior(low=pair[0], high=pair[1])
-            values[name] = prior.frozen.rvs(size=shape, random_state=member.rng(40 + i))
+            values[name] = prior.frozen.rvs(
+                size=shape, random_state=member.rng(Purpose[f"PRUNING_{name.upper()}"])
+            )
             source = "prior of the card pruned" if pair is None else "prior as given"
         told[name] = quantiles(xr.DataArray(values[name], dims=("chain", "draw")), ci_prob)
         told[name]["source"] = source

@@ -17,6 +17,7 @@ from bayescale.errors import TrustError, collected, listed
 from bayescale.laws import compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, finite, quantiles
+from bayescale.random import Purpose
 from bayescale.runs import LeftOut, Note, Runs
 from bayescale.units import format_size
 from bayescale.validation.approaches import (
@@ -43,7 +44,6 @@ EXPECTED = ("a", "params", "tokens")
 MOST_BIAS = 0.02
 """Expected error of a best size, as a share, from which on approach 2 is warned of."""
 
-_PURPOSE = 71  # of the random numbers
 _BIAS_DRAWS = 400
 _OWN_COUNT = 0.02
 _FEW = 0.01  # of the draws, which no interval of 90 % feels
@@ -273,7 +273,7 @@ def cross_check(
     if not 0 < budget < np.inf:
         raise TrustError(f"flops is {budget:g}, but must be finite and above zero")
 
-    rng = fit.members[0].rng(_PURPOSE)
+    rng = fit.members[0].rng(Purpose.CROSS_CHECK)
     groups, refused = isoflop_groups(runs, tolerance)
     fitted, led = _parabolas(runs, groups, rng), envelope(runs, rng)
     found = {ISOFLOP: fitted, ENVELOPE: led}

@@ -15,6 +15,7 @@ from bayescale.errors import listed
 from bayescale.findings import Check
 from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
+from bayescale.random import Purpose
 from bayescale.runs import Note, Runs
 from bayescale.runs.log import SCALES
 
@@ -309,7 +310,7 @@ def _seed_repeats(posterior: Posterior) -> Check | None:
     pure = float(np.sqrt((((log_loss - mean[index]) ** 2).sum()) / repeated))
     posterior = posterior.by_run()
     log_mean = xr.ufuncs.log(posterior.loss_of_runs().transpose("chain", "draw", "run"))
-    drawn = log_mean + posterior.noise(log_mean, 8, posterior.run_inputs())
+    drawn = log_mean + posterior.noise(log_mean, Purpose.LACK_OF_FIT, posterior.run_inputs())
     misfit = len(n) - len(posterior.law.coefficients)
     sigma = quantiles(posterior.sigma(posterior.run_inputs()))
     table = pd.DataFrame({"sd": [pure, sigma["median"]]}, index=["pure error", "fitted scatter"])

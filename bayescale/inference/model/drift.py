@@ -12,6 +12,7 @@ import xarray as xr
 
 from bayescale.cards import ModelCard, drift_bases
 from bayescale.posterior import Posterior
+from bayescale.random import Purpose
 from bayescale.runs import Runs
 
 
@@ -42,7 +43,7 @@ def with_walk(tree: xr.DataTree, runs: Runs, card: ModelCard, seed: int) -> xr.D
     log_mean = np.log(exact.loss_of_runs().transpose("chain", "draw", "run").values)
     residual = np.log(runs["loss"]) - log_mean
     q, sigma = draws[f"drift_{axis}"].values[..., None], draws["sigma"].values[..., None]
-    walk = _conditional_walk(residual, basis, q, sigma, exact.rng(purpose=6))
+    walk = _conditional_walk(residual, basis, q, sigma, exact.rng(Purpose.INTEGRATED_DRIFT))
     tree["posterior"] = xr.DataTree(
         draws.assign({f"drift_walk_{axis}": (("chain", "draw", "step"), walk)})
     )

@@ -1,0 +1,52 @@
+"""Randomness after sampling: each use has a number of its own, so that no two share their draws."""
+
+import enum
+
+import numpy as np
+
+
+class Purpose(enum.IntEnum):
+    """What random numbers are drawn for. The values are part of every reproducible result.
+
+    ``posterior.rng(Purpose.X)`` gives the generator of one use. Give a new use a number that no
+    other has, and never change one.
+    """
+
+    NEW_FAMILY = 1
+    """Coefficients of a family that no run belongs to."""
+    NEW_RUN = 2
+    """Residual noise of a single new run."""
+    POSTERIOR_PREDICTIVE = 3
+    PRIOR_PREDICTIVE = 4
+    DOWNSTREAM = 5
+    """The pairing of draws of a loss with draws of the law of a downstream error."""
+    INTEGRATED_DRIFT = 6
+    """Drift that was integrated out while sampling."""
+    LACK_OF_FIT = 8
+    """Replicates of runs, for the test of lack of fit."""
+    POSTERIOR_PREDICTIVE_ERROR = 13
+    PRIOR_PREDICTIVE_ERROR = 14
+    DRIFT_1_DOWN = 20
+    """Drift beyond the runs, by the axis' position on the card and the direction."""
+    DRIFT_1_UP = 21
+    DRIFT_2_DOWN = 22
+    DRIFT_2_UP = 23
+    DRIFT_3_DOWN = 24
+    DRIFT_3_UP = 25
+    POSTERIOR_PREDICTIVE_ROUNDING = 33
+    PRIOR_PREDICTIVE_ROUNDING = 34
+    PRUNING_QUALITY = 40
+    """Coefficients of the pruning scenario that no run tells."""
+    PRUNING_FLOOR = 41
+    PRUNING_R_D = 42
+    CROSS_CHECK = 71
+
+    @classmethod
+    def drift(cls, position: int, *, up: bool) -> "Purpose":
+        """Return the use for drift beyond the runs, along the axis at this position."""
+        return cls(cls.DRIFT_1_DOWN + 2 * position + up)
+
+
+def generator(seed: int, purpose: Purpose, place: int = 0) -> np.random.Generator:
+    """Return the generator of one use: the same seed, purpose and place give the same numbers."""
+    return np.random.default_rng([seed, purpose, place])
