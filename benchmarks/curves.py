@@ -35,11 +35,10 @@ import pandas as pd
 import typer
 import xarray as xr
 
-from bayescale.cards import ModelCard, Prior, load_card
+from bayescale.cards import ModelCard, Prior, card_for, load_card
 from bayescale.forecasting import forecast
 from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import compiled_model, sample
-from bayescale.likelihood import card_for
 from bayescale.posterior import Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs

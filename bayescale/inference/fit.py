@@ -16,14 +16,13 @@ import numpy as np
 import xarray as xr
 
 import bayescale
-from bayescale.cards import ModelCard, cards_for_laws, choose_card, default_laws
+from bayescale.cards import ModelCard, card_for, cards_for_laws, choose_card, default_laws
 from bayescale.errors import PosteriorError
 from bayescale.inference.diagnostics import REFIT_LIMITS, check_convergence
 from bayescale.inference.model.data import families, model_data, with_runs
 from bayescale.inference.model.drift import with_walk
 from bayescale.inference.trees import complete, with_leave_one_out
 from bayescale.laws import LAWS, Law
-from bayescale.likelihood import card_for
 from bayescale.posterior import (
     DRIFTING,
     ModelAverage,
@@ -266,8 +265,8 @@ def _model(runs: Runs, card: ModelCard, pool: bool) -> Any:
 def _made_of() -> dict[str, str]:
     """What turns a card into machine code: versions, and the sources that write the model."""
     package = Path(bayescale.__file__).parent
-    files = (package / f"{name}.py" for name in ("cards", "drift", "likelihood", "noise"))
-    rooms = (package / "laws", package / "inference", *files)
+    files = (package / f"{name}.py" for name in ("drift", "noise"))
+    rooms = (package / "laws", package / "cards", package / "inference", *files)
     files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
     versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.cards import has_checkpoints
+from bayescale.cards import loss_steps, memberships
 from bayescale.inference.diagnostics import leave_one_out
-from bayescale.likelihood import loss_steps, memberships
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import error_variance, log_mean_of_runs, scatter_of_runs
 from bayescale.random import Purpose
@@ -33,7 +32,7 @@ def with_leave_one_out(posterior: Posterior) -> Posterior:
     left_out = leave_one_out(
         xr.DataTree.from_dict({"posterior": some.draws} | groups),
         log_loss, log_mean.values, below.values, list(card.law.coefficients),
-        memberships(runs) if has_checkpoints(runs) else None,
+        memberships(runs) if runs.has_checkpoints else None,
     )  # fmt: skip
     return replace(posterior, tree=_with(tree, groups | {"leave_one_out": left_out}))
 

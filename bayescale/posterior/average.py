@@ -53,7 +53,7 @@ class ModelAverage:
             problems.append(f"its laws are for different inputs: {'; '.join(of)}")
         if len({m.runs.digest if m.runs is not None else None for m in self.members}) > 1:
             problems.append("its posteriors were fitted to different run logs")
-        if len({member.card.of_floor for member in self.members}) > 1:
+        if len({member.card.is_floor for member in self.members}) > 1:
             problems.append(
                 "some of its laws are floors and others the mean of runs: give all cards "
                 "[noise.excess], or none"

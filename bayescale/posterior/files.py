@@ -10,12 +10,11 @@ import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from bayescale.cards import drift_frames, has_checkpoints, parse_card
+from bayescale.cards import card_for, drift_frames, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
 from bayescale.laws import LAWS, Law
-from bayescale.likelihood import card_for
 from bayescale.posterior.average import Fit, ModelAverage
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.runs import LeftOut, Note, Runs, require_runs_for
@@ -223,7 +222,7 @@ def _damages(posterior: Posterior) -> Iterator[str]:
             if dataset[name].dtype.kind in "fiu" and not (dataset[name] > 0).all():
                 yield f"{name} of {group} is not above zero throughout"
         rows = 0 if runs is None else len(runs)
-        if runs is not None and group == "log_likelihood" and has_checkpoints(runs):
+        if runs is not None and group == "log_likelihood" and runs.has_checkpoints:
             rows = len(np.unique(runs["run"]))  # rows that share a run have one density
         if runs is not None and dataset.sizes.get("run", rows) != rows:
             yield f"{group} is of {dataset.sizes['run']} runs, not of {rows}"

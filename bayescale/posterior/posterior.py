@@ -13,12 +13,11 @@ import numpy as np
 import xarray as xr
 
 from bayescale import noise
-from bayescale.cards import ModelCard, drift_frames
+from bayescale.cards import ModelCard, drift_frames, log_size
 from bayescale.drift import coordinate
 from bayescale.errors import PosteriorError, UnconvergedError
 from bayescale.laws import Law
 from bayescale.laws.law import all_unique
-from bayescale.likelihood import log_size
 from bayescale.posterior import scatter
 from bayescale.random import Purpose, generator
 from bayescale.runs import Runs
@@ -342,7 +341,7 @@ class Posterior:
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known
         # fresh drift is integrated out: few draws of it come near any one loss
-        if self.card.of_floor:
+        if self.card.is_floor:
             found = scatter.log_density(self.draws, deviation, self.sigma(inputs), blurred=variance)
             return found - log_loss
         if "nu" not in self.draws or not self._drifts:
@@ -371,7 +370,7 @@ class Posterior:
         from scipy import special
 
         scale = xr.ufuncs.sqrt(self.sigma(inputs) ** 2 + se**2)
-        if self.card.of_floor:
+        if self.card.is_floor:
             density = scatter.log_density(self.draws, deviation, scale)
             return density, scatter.cdf(self.draws, deviation, scale)
         standard = deviation / scale
@@ -399,7 +398,7 @@ class Posterior:
     @property
     def meaning(self) -> str:
         """What the law's loss is: the mean of runs, or a floor."""
-        return FLOOR if self.card.of_floor else MEAN
+        return FLOOR if self.card.is_floor else MEAN
 
     def drifting(self) -> "Posterior":
         """The draws that allow for the law's drift, which every forecast starts from.

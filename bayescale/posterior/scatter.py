@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale import noise
-from bayescale.likelihood import input_errors, loss_steps, memberships
+from bayescale.cards import input_errors, loss_steps, memberships
 
 if TYPE_CHECKING:
     from bayescale.posterior.posterior import Posterior

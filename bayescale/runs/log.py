@@ -112,6 +112,11 @@ class Runs:
         }
         return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether several rows belong to one training run."""
+        return "run" in self and len(np.unique(self["run"])) < len(self)
+
     def to_frame(self) -> pd.DataFrame:
         """A copy of the runs, for the caller to do with as they like."""
         return self.frame.copy()

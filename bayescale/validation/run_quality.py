@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.cards import REPEATED, ModelCard, has_checkpoints
+from bayescale.cards import REPEATED, ModelCard
 from bayescale.errors import listed
 from bayescale.findings import Check
 from bayescale.noise import NumPy
@@ -297,7 +297,7 @@ def _above_law(posterior: Posterior) -> Check | None:
 
 def _seed_repeats(posterior: Posterior) -> Check | None:
     runs = posterior.runs
-    if runs is None or "sigma" not in posterior.draws or has_checkpoints(runs):
+    if runs is None or "sigma" not in posterior.draws or runs.has_checkpoints:
         return None
     alike = [*posterior.inputs, *(["family"] if "family" in runs else [])]
     index = runs.frame.groupby(alike, sort=False).ngroup().to_numpy()

@@ -19,10 +19,9 @@ import xarray as xr
 from scipy import stats
 
 from bayescale import noise
-from bayescale.cards import ModelCard, drift_bases
+from bayescale.cards import ModelCard, card_for, drift_bases, input_errors, log_size
 from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import compiled_model, sample
-from bayescale.likelihood import card_for, input_errors, log_size
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import scatter_of_runs
 from bayescale.runs import Runs

@@ -287,7 +287,7 @@ def test_an_unknown_card_lists_those_that_exist() -> None:
 def test_opening_a_card_never_runs_code(tmp_path) -> None:
     spy = tmp_path / "spy.py"
     spy.write_text("raise SystemExit('ran')")
-    with pytest.raises(CardError, match=r"--law file\.py:NAME"):
+    with pytest.raises(CardError, match=r"`law=`: .* file\.py:NAME"):
         parse_card(CARD.replace('law = "chinchilla"', f'law = "{spy}:LAW"'))
 
 

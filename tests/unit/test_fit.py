@@ -6,12 +6,11 @@ import pandas as pd
 import pymc as pm
 import pytest
 
-from bayescale.cards import load_card
+from bayescale.cards import card_for, load_card
 from bayescale.errors import CardError, RunLogError
 from bayescale.inference.fit import compiled_model, fit, sample
 from bayescale.inference.model.build import build_model
 from bayescale.laws import CHINCHILLA, LAWS
-from bayescale.likelihood import card_for
 from bayescale.posterior import Posterior, outliers, summarize
 from bayescale.runs import Runs, read_runs
 from bayescale.simulation import simulate

@@ -10,12 +10,11 @@ from scipy import stats
 from support.imperfect import CHECKPOINTS, card_with, some_runs
 from support.refits import built, even_normal
 
-from bayescale.cards import load_card, parse_card
+from bayescale.cards import card_for, input_errors, load_card, loss_steps, parse_card
 from bayescale.decisions.next_run import next_run
 from bayescale.errors import CardError, PosteriorError, RunLogError
 from bayescale.forecasting import forecast
 from bayescale.inference.fit import fit, refit
-from bayescale.likelihood import card_for, input_errors, loss_steps
 from bayescale.posterior import MEAN, ModelAverage, Posterior, open_posterior, save
 from bayescale.tasks import Serial
 from bayescale.validation.backtest import backtest

@@ -14,7 +14,7 @@ from scipy import stats
 from support.imperfect import CHECKPOINTS, SECTIONS, card_with
 from support.imperfect import some_runs as imperfect_runs
 
-from bayescale.cards import ModelCard, card_names, drift_bases, load_card, parse_card
+from bayescale.cards import ModelCard, card_for, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
 from bayescale.inference.model.build import build_model
 from bayescale.inference.model.data import are_few, families, model_data
@@ -28,7 +28,6 @@ from bayescale.inference.model.transforms import (
     RootedLevelAndShares,
 )
 from bayescale.laws import LAWS
-from bayescale.likelihood import card_for
 from bayescale.posterior import Posterior
 from bayescale.posterior.scatter import scatter_of_runs
 from bayescale.runs import Runs, read_runs

@@ -19,7 +19,7 @@ from pytensor.tensor.linalg import cholesky
 from pytensor.tensor.variable import TensorVariable
 
 from bayescale import noise
-from bayescale.cards import Described, ModelCard
+from bayescale.cards import Described, ModelCard, card_for, input_errors
 from bayescale.drift import STEPS
 from bayescale.inference.model.data import are_few, families, model_data, scaled_inputs
 from bayescale.inference.model.families import Pooled, sums_by
@@ -31,7 +31,6 @@ from bayescale.inference.model.transforms import (
     standard_steps,
 )
 from bayescale.laws import Balance, Constant, Onset
-from bayescale.likelihood import card_for, input_errors
 from bayescale.runs import Runs
 
 _NOT_OF_RUNS = (
@@ -95,7 +94,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
     Raises
     ------
     RunLogError
-        If the card's likelihood does not suit the log: see :func:`bayescale.likelihood.card_for`.
+        If the card's likelihood does not suit the log: see :func:`bayescale.cards.card_for`.
     """
     card = card_for(runs, card)
     law, names = card.law, families(runs, card, pool)

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from bayescale.cards import ModelCard, drift_bases, has_checkpoints
+from bayescale.cards import ModelCard, drift_bases, input_errors, log_size, loss_steps, memberships
 from bayescale.inference.model.drift import rotation
-from bayescale.likelihood import input_errors, log_size, loss_steps, memberships
 from bayescale.runs import Runs
 
 FEW_FAMILIES = 5
@@ -67,7 +66,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         data["step_below"], data["step_above"] = steps
     errors = input_errors(card, runs)
     data |= {f"log_error_{scale}": error for scale, error in errors.items()}
-    if card.noise.shared is not None and has_checkpoints(runs):
+    if card.noise.shared is not None and runs.has_checkpoints:
         data["members"] = memberships(runs)
     if families(runs, card, pool):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]

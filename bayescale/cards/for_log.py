@@ -1,7 +1,7 @@
-"""What a run log says of its own imperfections, as a card's likelihood takes it up.
+"""The noise model and the drift that a run log calls for.
 
 Losses known to a step, errors of scales, checkpoints of one training run: the log's columns
-say it run by run, or the card for all runs; never both.
+state them run by run, or the card states them for all runs, but never both.
 """
 
 from collections.abc import Mapping
@@ -9,30 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from bayescale.cards import ModelCard, Rounding, has_checkpoints
-from bayescale.drift import coordinate
+from bayescale.cards.card import ModelCard
+from bayescale.cards.parts import Rounding
+from bayescale.drift import Frame, coordinate
 from bayescale.errors import RunLogError, collected, listed
 from bayescale.runs import Runs
 from bayescale.runs.log import SCALES
 
 
 def card_for(runs: Runs, card: ModelCard) -> ModelCard:
-    """The card without what this log has no use for.
+    """Return the card without the noise parameters that this log does not need.
 
     Raises
     ------
     RunLogError
-        If card and log say the same thing twice, or what they say does not go together.
+        If card and log both state something, or if what they state cannot be combined.
     """
     noise, problems = card.noise, []
-    together = has_checkpoints(runs)
+    together = runs.has_checkpoints
     if together and noise.shared is None:
         problems.append(
             "several of its rows are of one run, and the card does not say what these share: add "
             "[noise.shared] (bayescale models show chinchilla has one), or keep one row a run"
         )
     rounded = noise.rounding is not None or "loss_step" in runs
-    for what, there in (("an excess", card.of_floor), ("losses known to a step", rounded)):
+    for what, there in (("an excess", card.is_floor), ("losses known to a step", rounded)):
         if together and there:
             problems.append(
                 f"{what} cannot be combined with several rows of one run: keep one row a run"
@@ -71,10 +72,10 @@ def _rounding_problems(runs: Runs, rounding: Rounding | None) -> list[str]:
 def _input_error_problems(card: ModelCard, runs: Runs) -> list[str]:
     inputs = set(card.law.inputs) & set(SCALES)
     columns = {scale for scale in SCALES if f"{scale}_se" in runs}
-    of_card = card.noise.input_errors
-    stated = set() if of_card is None else set(of_card.values)
+    from_card = card.noise.input_errors
+    stated = set() if from_card is None else set(from_card.values)
     problems = []
-    if columns and of_card is not None:
+    if columns and from_card is not None:
         problems.append(
             "errors of scales are stated twice, by its column "
             f"{' and '.join(f'{scale}_se' for scale in SCALES if scale in columns)} and by the "
@@ -97,16 +98,16 @@ def _input_error_problems(card: ModelCard, runs: Runs) -> list[str]:
 
 
 def input_errors(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
-    """Standard errors of logs of scales that bear on the law, (run,), by scale."""
-    inputs, of_card = card.law.inputs, card.noise.input_errors
+    """Standard errors of the logs of scales that the law depends on, (run,), by scale."""
+    inputs, from_card = card.law.inputs, card.noise.input_errors
     usable = [*inputs, *(["flops"] if {"params", "tokens"} <= set(inputs) else [])]
     found = {s: np.array(runs[f"{s}_se"]) for s in SCALES if f"{s}_se" in runs and s in usable}
-    stated = {} if of_card is None else of_card.values
+    stated = {} if from_card is None else from_card.values
     return found | {s: np.full(len(runs), v) for s, v in stated.items() if s in usable}
 
 
 def loss_steps(card: ModelCard, runs: Runs) -> tuple[np.ndarray, np.ndarray] | None:
-    """Ends of the steps that log losses are known to, relative to them, (run,) each."""
+    """Lower and upper ends of each log loss's step, relative to it, (run,) each."""
     loss, rounding = runs["loss"], card.noise.rounding
     if "loss_step" not in runs and rounding is None:
         return None
@@ -118,11 +119,31 @@ def loss_steps(card: ModelCard, runs: Runs) -> tuple[np.ndarray, np.ndarray] | N
 
 
 def log_size(inputs: Mapping[str, Any]) -> Any:
-    """Log of a run's size, which its scatter may shrink with: compute, or the law's only scale."""
+    """Log of a run's size, with which its noise may shrink: compute, or the law's only scale."""
     both = {"params", "tokens"} <= set(inputs)
     return coordinate(inputs, "flops" if both else next(s for s in SCALES if s in inputs))
 
 
 def memberships(runs: Runs) -> np.ndarray:
-    """Which training run each row is of, (row,), counted in the order of their names."""
+    """Index of each row's training run, (row,), in the order of their names."""
     return np.unique(runs["run"], return_inverse=True)[1]
+
+
+def drift_frames(card: ModelCard, runs: Runs) -> dict[str, Frame]:
+    """Steps of the drift's random walk among these runs, by axis."""
+    if card.drift is None:
+        return {}
+    inputs = {name: runs[name] for name in card.law.inputs}
+    each_run = card.integrates_drift(runs)
+    walk, fades_over = card.drift.walk, card.drift.fades_over
+    return {
+        axis: Frame.of(coordinate(inputs, axis), walk, fades_over, each_run=each_run)
+        for axis in card.drift.along
+    }
+
+
+def drift_bases(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
+    """Contribution of each unit step of the drift at each run, (run, step), by axis."""
+    inputs = {name: runs[name] for name in card.law.inputs}
+    frames = drift_frames(card, runs)
+    return {axis: frame.basis(coordinate(inputs, axis)) for axis, frame in frames.items()}

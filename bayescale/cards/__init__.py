@@ -1,0 +1,57 @@
+"""Model cards: a law's priors and likelihood, with what they mean and why.
+
+A card is a TOML file in ``models/`` that people read, copy, edit and compare. Its text is
+kept inside every posterior that was made with it.
+"""
+
+from bayescale.cards.card import ModelCard
+from bayescale.cards.choose import (
+    REPEATED,
+    cards_for_laws,
+    choose_card,
+    default_laws,
+    laws_with_cards,
+)
+from bayescale.cards.for_log import (
+    card_for,
+    drift_bases,
+    drift_frames,
+    input_errors,
+    log_size,
+    loss_steps,
+    memberships,
+)
+from bayescale.cards.load import card_names, cards_folder, load_card, parse_card
+from bayescale.cards.parts import Described, Drift, InputErrors, Noise, Published, Rounding
+from bayescale.cards.prior import DISTRIBUTIONS, PRIOR_MASS, LogNormal, NearOne, Prior
+
+__all__ = [
+    "DISTRIBUTIONS",
+    "PRIOR_MASS",
+    "REPEATED",
+    "Described",
+    "Drift",
+    "InputErrors",
+    "LogNormal",
+    "ModelCard",
+    "NearOne",
+    "Noise",
+    "Prior",
+    "Published",
+    "Rounding",
+    "card_for",
+    "card_names",
+    "cards_folder",
+    "cards_for_laws",
+    "choose_card",
+    "default_laws",
+    "drift_bases",
+    "drift_frames",
+    "input_errors",
+    "laws_with_cards",
+    "load_card",
+    "log_size",
+    "loss_steps",
+    "memberships",
+    "parse_card",
+]

@@ -1,0 +1,109 @@
+"""Cards from TOML files and from their text."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bayescale.cards.card import ModelCard
+from bayescale.errors import CardError, collected
+from bayescale.laws import LAWS, Law
+
+
+def cards_folder() -> Path:
+    """Folder of the package's own cards: in the wheel, or beside the package in a checkout."""
+    installed = Path(str(resources.files("bayescale"))) / "models"
+    return installed if installed.is_dir() else installed.parents[1] / "models"
+
+
+def card_names() -> list[str]:
+    """Names of the cards that come with the package, in alphabetical order."""
+    return sorted(path.stem for path in cards_folder().glob("*.toml"))
+
+
+def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> ModelCard:
+    """Read a model card.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of one of the package's cards, or a path to a TOML file.
+    law : Law or sequence of Law, optional
+        The caller's own law, or several of which the card may name one. Without, the card
+        names one of the package's laws.
+
+    Raises
+    ------
+    CardError
+        If there is no such card, it is not TOML, or it does not fit its law. The message lists
+        all problems of a card.
+
+    Examples
+    --------
+    >>> load_card("chinchilla").law.inputs
+    ('params', 'tokens')
+    """
+    path = Path(source)
+    if path.suffix != ".toml":
+        if str(source) not in card_names():
+            raise CardError(
+                f"model card {str(source)!r} is unknown: use one of {', '.join(card_names())}, or "
+                "a path ending in .toml"
+            )
+        path = cards_folder() / f"{source}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CardError(f"model card {str(path)!r} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError(f"model card {str(path)!r} cannot be read: {error}") from error
+    return parse_card(text, law=law, place=str(path))
+
+
+def parse_card(
+    text: str, *, law: Law | Sequence[Law] | None = None, place: str = "model card"
+) -> ModelCard:
+    """Make a card from its TOML text. See :func:`load_card`."""
+    try:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also for numbers and nesting that are too long
+        raise CardError(f"{place} is not valid TOML: {error}") from error
+    if "text" in content:
+        raise CardError(f"{place} has an unknown key 'text'")
+    content |= {"text": text, "law": _law_of(content.get("law"), law, place)}
+    try:
+        return ModelCard.model_validate(content)
+    except ValidationError as error:
+        problems = [line for item in error.errors() for line in _problem(item).splitlines()]
+        raise CardError(collected(f"{place} cannot be used:", problems)) from None
+
+
+def _law_of(name: Any, own: Law | Sequence[Law] | None, place: str) -> Law:
+    # a card names its law and never a file: opening a card runs no code
+    for law in (own,) if isinstance(own, Law) else own or ():
+        if law.name == name:
+            return law
+    if isinstance(own, Law):
+        raise CardError(f"{place} is for law {name!r}, not for law {own.name!r}")
+    if name not in LAWS:
+        raise CardError(
+            f"{place} is for law {name!r}, which is not one of {', '.join(LAWS)}; if it is your "
+            "own, give it too, with `law=`: the law itself, or file.py:NAME on the command line"
+        )
+    return LAWS[name]
+
+
+def _problem(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    match item["type"]:
+        case "extra_forbidden":
+            return f"{place} is an unknown key"
+        case "missing":
+            return f"{place} is missing"
+        case "value_error":
+            return f"{place}: {item['ctx']['error']}" if place else str(item["ctx"]["error"])
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{place} is {item['input']!r}: {message}"

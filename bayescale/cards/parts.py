@@ -1,0 +1,135 @@
+"""Parts of a card: described quantities, residual noise, drift and published estimates."""
+
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+
+from bayescale.cards.prior import Prior, Strict
+from bayescale.drift import Walk
+from bayescale.units import FLOP_PER_PF_DAY
+
+_UNIT_FACTORS = MappingProxyType({"PF-day": FLOP_PER_PF_DAY})
+
+
+class Described(Strict):
+    """A quantity of the model: its prior, its unit, what it means and why this prior."""
+
+    prior: Prior
+    unit: str
+    meaning: str
+    why: str
+
+    @property
+    def unit_factor(self) -> float:
+        """Raw units in one unit of the card."""
+        return _UNIT_FACTORS.get(self.unit, 1.0)
+
+
+class Rounding(Strict):
+    """What losses are rounded to: a ``step`` of the loss in nats, or of its logarithm."""
+
+    step: PositiveFloat
+    of: Literal["loss", "log loss"]
+    why: str
+
+
+class InputErrors(Strict):
+    """Standard errors of the logs of scales, the same for all runs.
+
+    With ``flops``, a law of params and tokens takes tokens as flops / (6 params).
+    """
+
+    params: PositiveFloat | None = None
+    tokens: PositiveFloat | None = None
+    flops: PositiveFloat | None = None
+    why: str
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Those that are stated, by scale."""
+        return {name: v for name, v in self.model_dump(exclude={"why"}).items() if v is not None}
+
+
+NOISE_PARAMETERS = ("sigma", "nu", "excess", "shrink", "shared")
+
+
+class Noise(Strict):
+    """Residual noise: how one run's log loss departs from the law. See :mod:`bayescale.noise`.
+
+    ``sigma`` is the noise's scale, ``nu`` a Student-t's degrees of freedom. With ``excess``,
+    runs lie above the law by this much: the law is then the floor that a well-tuned run reaches,
+    not the mean over seeds. With ``shrink``, k, the scale is proportional to size^-k, and equals
+    ``sigma`` at the runs' geometric mean. ``shared`` is the share of the noise's variance that
+    rows of one training run have in common; it is used where the log's column ``run`` says which
+    rows these are. ``rounding`` and ``input_errors`` state what the log knows only roughly; its
+    columns ``loss_step``, ``params_se``, ``tokens_se`` and ``flops_se`` say so run by run.
+    """
+
+    dist: Literal["StudentT", "Normal"]
+    sigma: Described
+    nu: Described | None = None
+    excess: Described | None = None
+    shrink: Described | None = None
+    shared: Described | None = None
+    rounding: Rounding | None = None
+    input_errors: InputErrors | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.dist == "StudentT") != (self.nu is not None):
+            raise ValueError("StudentT needs a prior on nu, and Normal takes none")
+        if self.shared is not None and not _lies_within_one(self.shared.prior):
+            raise ValueError(
+                "shared is a share of variance, so its prior must lie between 0 and 1: use "
+                'dist = "Beta", or "Uniform"'
+            )
+        return self
+
+    @property
+    def parameters(self) -> dict[str, Described]:
+        """The noise's own parameters by name."""
+        named = {name: getattr(self, name) for name in NOISE_PARAMETERS}
+        return {name: described for name, described in named.items() if described is not None}
+
+
+def _lies_within_one(prior: Prior) -> bool:
+    return prior.dist == "Beta" or (prior.dist == "Uniform" and prior.kwargs["upper"] <= 1)
+
+
+class Drift(Strict):
+    """Model discrepancy: how far the truth departs from the law, away from the center of the runs.
+
+    ``along`` names the scales: inputs of the law, or ``flops`` for a law of params and
+    tokens. ``walk`` says what walks at random, per e-fold of scale: the ``level`` of the law's
+    error on log loss, or its local ``slope``, whose changes last unless they fade over
+    ``fades_over`` e-folds. ``size`` is the walk's scale q. See :mod:`bayescale.drift`.
+    """
+
+    along: tuple[str, ...] = Field(min_length=1)
+    walk: Walk
+    fades_over: float | None = Field(default=None, gt=0)
+    size: Described
+
+    @model_validator(mode="after")
+    def _only_a_slope_fades(self) -> Self:
+        if self.fades_over is not None and self.walk != "slope":
+            raise ValueError('fades_over is for a slope: say walk = "slope", or leave it out')
+        return self
+
+    @property
+    def parameters(self) -> dict[str, Described]:
+        """The walks' scales by name, one for each axis."""
+        return {f"drift_{axis}": self.size for axis in self.along}
+
+
+class Published(BaseModel):
+    """A published point estimate of the coefficients, in the card's units."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    source: str
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The coefficients by name, in the card's units."""
+        return dict(self.model_extra or {})
