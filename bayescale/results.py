@@ -121,8 +121,6 @@ class Result:
     :meth:`_table` where the fields alone do not say what JSON and the table hold.
     """
 
-    ci_prob: Any = DEFAULT_CI_PROB
-
     def __init_subclass__(cls) -> None:
         """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
         cls.__repr__ = Result.__repr__
@@ -148,7 +146,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values under the keys of the command line."""
-        return plain(self._json(), self.ci_prob)
+        return plain(self._json(), getattr(self, "ci_prob", DEFAULT_CI_PROB))
 
     def __str__(self) -> str:
         return "\n".join(map(str, self._content()))

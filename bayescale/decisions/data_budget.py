@@ -1,10 +1,10 @@
-"""How much data a model needs, how large a model data can carry, and what a target loss takes.
+"""How much data a model needs, how large a model the data support, and what a target loss takes.
 
-Tokens needed may be endless: where the loss with endless data is above a target, no amount of
-them reaches it. That is an answer, and comes with its probability.
+The tokens needed may be infinite: where the loss with unlimited data is above a target, no amount
+of data reaches it. That is an answer, and comes with its probability.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,42 +13,46 @@ import xarray as xr
 
 from bayescale.errors import DecisionError, LawError
 from bayescale.laws.law import require_split
-from bayescale.posterior import (
+from bayescale.posterior import Fit, Posterior
+from bayescale.results import (
     DEFAULT_CI_PROB,
-    Fit,
-    Posterior,
-    finite,
+    Result,
+    interval_text,
+    laws_json,
     quantiles,
     quantiles_by_rank,
+    with_each_law,
 )
-from bayescale.units import format_size
+from bayescale.units import as_size, checked_ci_prob, format_size
 
 OVERFIT = 0.02
-"""L(N, D) / L(N, endless) - 1 up to which a model does not overfit: about what seeds scatter."""
+"""L(N, D) / L(N, infinite) - 1 up to which a model does not overfit: about the noise of seeds."""
 
 UNLIMITED = 1e30
-"""Tokens or params beyond which an answer is taken as endless, where the law holds exactly."""
+"""Tokens or params beyond which an answer counts as infinite, where the law holds exactly."""
 
 UNLIMITED_DATA = 1e100
-"""Tokens that leave nothing to be learnt; finite, so that ratios of them are numbers."""
+"""Tokens that stand for unlimited data; finite, so that ratios of them are numbers."""
 
 FURTHEST = 1000.0
-"""Times the largest run's tokens or params up to which a target is looked for under drift."""
+"""Multiple of the largest run's tokens or params up to which a target is searched under drift."""
+
+EXACT_LAW = "The laws are taken to hold exactly: runs cannot show drift at unlimited data."
 
 _GRID, _HALVINGS = 241, 40
 _OTHER = {"params": "tokens", "tokens": "params"}
 
 
 @dataclass(frozen=True, eq=False)
-class DataBudget:
+class DataBudget(Result):
     """Tokens that a model needs, or params that data can carry or need.
 
     Attributes
     ----------
-    given, asked : str
+    given, wanted : str
         ``params`` and ``tokens``, or the other way round.
     value : float
-        Of what is given, as a raw count.
+        The raw count that is given.
     overfit, target : float or None
         The bound on overfit, or the loss to be reached, in nats per token.
     needed : xarray.DataArray
@@ -56,17 +60,18 @@ class DataBudget:
         params for which the data are enough. Infinite where nothing does, or where any size
         is fine.
     exponent : xarray.DataArray or None
-        Dims (chain, draw): how what is asked grows with what is given, d log / d log; for a
-        bound on overfit only.
+        Dims (chain, draw): d log wanted / d log given; for a bound on overfit only.
     least : xarray.DataArray or None
         Dims (chain, draw): the lowest loss within reach, for a target.
     within : float or None
-        How far was looked, as a raw count; None where without end.
+        The largest raw count that was searched; None where the search has no limit.
+    largest : float or None
+        The largest count of the wanted quantity among the runs.
     """
 
     law: str
     given: str
-    asked: str
+    wanted: str
     value: float
     overfit: float | None
     target: float | None
@@ -83,97 +88,90 @@ class DataBudget:
 
     @property
     def p_reachable(self) -> float:
-        """Chance that a finite amount is enough; for most params, that there is a most."""
+        """Probability that a finite amount is enough; for most params, that there is a most."""
         return float(np.isfinite(self.needed).mean())
 
-    def _q(self) -> dict[str, float]:
-        """Quantiles, of draws some of which may be infinite."""
+    @property
+    def quantiles(self) -> dict[str, float]:
+        """Median and interval of ``needed``, by rank because draws may be infinite."""
         return quantiles_by_rank(self.needed, self.ci_prob)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line; what is endless is None."""
-        what = "params_allowed" if self._most else f"{self.asked}_needed"
-        q = {k: finite(v) for k, v in self._q().items()}
-        exponent = None if self.exponent is None else quantiles(self.exponent, self.ci_prob)
+    @property
+    def _bounds_params(self) -> bool:
+        return self.overfit is not None and self.wanted == "params"
+
+    def _answer(self) -> dict[str, Any]:
+        key = "params_allowed" if self._bounds_params else f"{self.wanted}_needed"
+        return {key: self.quantiles, "p_reachable": self.p_reachable, "exponent": self.exponent}
+
+    def _json(self) -> dict[str, Any]:
         return {
             "law": self.law,
             "interval": self.ci_prob,
             self.given: self.value,
             "overfit": self.overfit,
             "target": self.target,
-            what: q,
-            "p_reachable": self.p_reachable,
-            "exponent": exponent,
-            "least_loss": None if self.least is None else quantiles(self.least, self.ci_prob),
+            **self._answer(),
+            "least_loss": self.least,
             "within": self.within,
             "drift": self.drift,
-            "laws": {
-                law.law: {"weight": weight}
-                | {key: law.to_json()[key] for key in (what, "p_reachable", "exponent")}
-                for law, weight in zip(self.by_law, self.weights, strict=True)
-            },
-            "provenance": dict(self.provenance),
+            "laws": laws_json(self, DataBudget._answer),
+            "provenance": self.provenance,
         }
 
-    @property
-    def _most(self) -> bool:
-        return self.overfit is not None and self.asked == "params"
-
-    def __str__(self) -> str:
-        given = f"{format_size(self.value)} {self.given}"
+    def _content(self) -> Iterator[str]:
         bound = (
             f"overfit of at most {self.overfit:.3g}"
             if self.overfit is not None
             else f"a loss of {self.target:.4g} nats/token"
         )
-        verb = "carry at most" if self._most else "need"
-        lines = [f"{self.law}: for {bound}, {given} {verb}"]
-        lines.append(f"  {self._told()}")
-        lines += [f"    {law.law:<20} {law._told()}" for law in self.by_law]
+        verb = "support at most" if self._bounds_params else "need"
+        yield f"{self.law}: for {bound}, {format_size(self.value)} {self.given} {verb}"
+        yield f"  {self._amount_text()}"
+        for law in self.by_law:
+            yield f"    {law.law:<20} {law._amount_text()}"
         if self.exponent is not None:
-            a = quantiles(self.exponent, self.ci_prob)
-            lines.append(
-                f"  {self.asked} grow as {self.given}^{a['median']:.3f} ({self.ci_prob:.0%} "
-                f"interval {a['lower']:.3f} to {a['upper']:.3f}) about there"
-                + ("; Kaplan et al.: 0.74." if self.asked == "tokens" else ".")
+            exponent = interval_text(
+                quantiles(self.exponent, self.ci_prob), lambda x: f"{x:.3f}", self.ci_prob
             )
-            lines.append("  The laws are taken to hold exactly: drift has no say on endless data.")
+            published = "; Kaplan et al.: 0.74." if self.wanted == "tokens" else "."
+            yield f"  {self.wanted} grow there as {self.given}^{exponent}{published}"
+            yield f"  {EXACT_LAW}"
         if self.least is not None and self.p_reachable < 1:
-            low = quantiles(self.least, self.ci_prob)
-            far = f"up to {format_size(self.within)} {self.asked}" if self.within else "at all"
-            lines.append(
+            far = f"up to {format_size(self.within)} {self.wanted}" if self.within else "at all"
+            lowest = interval_text(quantiles(self.least, self.ci_prob), lambda x: f"{x:.4f}")
+            yield (
                 f"  Not reachable {far} with probability {1 - self.p_reachable:.1%}: the lowest "
-                f"loss there is {low['median']:.4f} ({low['lower']:.4f} to {low['upper']:.4f})."
+                f"loss there is {lowest}."
             )
-        median = self._q()["median"]
+        median = self.quantiles["median"]
         if self.largest is not None and np.isfinite(median):
-            lines.append(
-                f"  The median is {median / self.largest:.3g} times the most {self.asked} of any "
-                "run fitted."
+            yield (
+                f"  The median is {median / self.largest:.3g} times the most {self.wanted} of any "
+                "fitted run."
             )
         if self.target is not None and not self.drift:
-            lines.append("  Without drift: these intervals take the law to hold exactly.")
-        return "\n".join(lines)
+            yield "  Without drift: these intervals take the law to hold exactly."
 
-    def _told(self) -> str:
-        q = {name: _size_told(value, self._most) for name, value in self._q().items()}
+    def _amount_text(self) -> str:
+        infinite = "any number of" if self._bounds_params else "out of reach"
+        q = {name: size_text(value, infinite) for name, value in self.quantiles.items()}
         return (
-            f"{q['median']} {self.asked}  ({self.ci_prob:.0%} interval {q['lower']} to "
+            f"{q['median']} {self.wanted}  ({self.ci_prob:.0%} interval {q['lower']} to "
             f"{q['upper']})"
         )
 
 
-def _size_told(value: float, most: bool) -> str:
-    if np.isfinite(value):
-        return format_size(value)
-    return "any number of" if most else "out of reach"
+def size_text(value: float, infinite: str = "out of reach") -> str:
+    """Write a raw count, or the words for an infinite one."""
+    return format_size(value) if np.isfinite(value) else infinite
 
 
 def data_budget(
     fit: Fit,
     *,
-    params: float | None = None,
-    tokens: float | None = None,
+    params: float | str | None = None,
+    tokens: float | str | None = None,
     overfit: float | None = None,
     target: float | None = None,
     ci_prob: float = DEFAULT_CI_PROB,
@@ -181,27 +179,28 @@ def data_budget(
     drift: bool = True,
     allow_unconverged: bool = False,
 ) -> DataBudget:
-    """Tokens that a model needs, or the model that tokens can carry.
+    """Find the tokens that a model needs, or the model that tokens support.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of laws of params and tokens.
-    params, tokens : float
-        One of them, as a raw count; the other is asked for.
+        A fit of laws of params and tokens.
+    params, tokens : float or str
+        One of them, as a raw count or as people write it (``"7B"``); the other is the answer.
     overfit : float, optional
-        Bound on L(N, D) / L(N, endless data) - 1; 0.02 where no target is given. With params,
-        the least tokens that keep to it; with tokens, the most params.
+        Bound on L(N, D) / L(N, infinite data) - 1; 0.02 where no target is given. With params,
+        the answer is the least tokens that keep to it; with tokens, the most params.
     target : float, optional
-        A loss in nats per token to be reached instead: the least tokens, or params, that do.
+        A loss in nats per token to be reached instead: the answer is the least tokens, or
+        params, that reach it.
     ci_prob : float
         Mass of the central intervals.
     family : str, optional
-        A family of the fit; a new family where not given and families are pooled.
+        A family of the fit; a new family where not given and families are partially pooled.
     drift : bool
         Whether to allow for the laws' drift on the way to a target.
     allow_unconverged : bool
-        Answer although the convergence gate was missed.
+        Answer although the fit failed its convergence checks.
 
     Returns
     -------
@@ -213,15 +212,15 @@ def data_budget(
         If not exactly one of params and tokens is given, a value makes no sense, both bounds
         are given, or no draw comes near the target.
     LawError
-        If the law is not of params and tokens, or has no value for endless data.
+        If the law is not a function of params and tokens, or has no value for unlimited data.
     UnconvergedError
-        If the fit failed its convergence gate.
+        If the fit failed its convergence checks.
 
     Notes
     -----
-    Overfit after Kaplan et al. 2020, section 4.2. It compares with endless data, on which no
-    run can show how the law drifts, so the law is taken to hold exactly. A target under drift
-    is looked for up to 1,000 times the largest run's count.
+    Overfit as in Kaplan et al. 2020, section 4.2. It compares with unlimited data, where no run
+    can show how the law drifts, so the law is taken to hold exactly. A target under drift is
+    searched up to 1,000 times the largest run's count.
 
     Examples
     --------
@@ -237,29 +236,30 @@ def data_budget(
     for member in fit.members:
         require_split(member.law)
     fit.require_converged(allow_unconverged)
-    given, value = _given(params, tokens)
+    given, value = _given(as_size(params, "params"), as_size(tokens, "tokens"))
     if overfit is not None and target is not None:
-        raise DecisionError("give a bound on overfit or a target loss, not both")
+        raise DecisionError("give `overfit=` or `target=`, not both")
     if target is None:
         overfit = checked_overfit(OVERFIT if overfit is None else overfit)
     elif not 0 < target < np.inf:
         raise DecisionError(f"target is {target:g}, but a loss must be greater than zero")
-    asked = _OTHER[given]
+    question = _Question(given, value, family, overfit, target)
     drifts = drift and target is not None and fit.runs is not None
-    largest = None if fit.runs is None else float(fit.runs[asked].max())
+    largest = None if fit.runs is None else float(fit.runs[question.wanted].max())
     within = None if largest is None or not drifts else FURTHEST * largest
+    parts = [_solve(member, question, drifts, within) for member in fit.members]
 
-    def told(fit: Fit, parts: list[_Solved], **more: Any) -> DataBudget:
+    def result(fit: Fit, parts: list[_Part], **more: Any) -> DataBudget:
         exponents = [part.exponent for part in parts if part.exponent is not None]
         lowest = [part.least for part in parts if part.least is not None]
         return DataBudget(
             law=fit.name,
             given=given,
-            asked=asked,
+            wanted=question.wanted,
             value=value,
             overfit=overfit,
             target=target,
-            ci_prob=ci_prob,
+            ci_prob=checked_ci_prob(ci_prob),
             needed=fit.mix([part.needed for part in parts]),
             exponent=fit.mix(exponents) if len(exponents) == len(parts) else None,
             least=fit.mix(lowest) if lowest else None,
@@ -270,33 +270,25 @@ def data_budget(
             **more,
         )
 
-    solved = []
-    for member in fit.members:
-        if target is None:
-            assert overfit is not None
-            solved.append(_overfit(member, given, value, overfit, family))
-        else:
-            source = member.drifting() if drifts else member
-            solved.append(_target(source, given, value, target, family, within or UNLIMITED))
-    by_law = ()
-    if len(fit.members) > 1:
-        by_law = tuple(told(m, [part]) for m, part in zip(fit.members, solved, strict=True))
-    answer = told(fit, solved, by_law=by_law, weights=fit.weights if by_law else ())
+    answer = with_each_law(fit, parts, result)
     if target is not None and answer.p_reachable == 0:
-        assert answer.least is not None
-        low = quantiles(answer.least, ci_prob)
-        far = "endless" if within is None else f"up to {format_size(within)}"
-        raise DecisionError(
-            f"a loss of {target:g} nats per token is out of reach of {format_size(value)} {given} "
-            f"in every draw: {far} {asked} leave {low['median']:.4f} ({ci_prob:.0%} interval "
-            f"{low['lower']:.4f} to {low['upper']:.4f}). Ask for more than that, or for more "
-            f"{given}"
-        )
+        raise DecisionError(_unreachable_text(answer))
     return answer
 
 
+def _unreachable_text(answer: DataBudget) -> str:
+    far = "unlimited" if answer.within is None else f"up to {format_size(answer.within)}"
+    lowest = quantiles(answer.least, answer.ci_prob)
+    return (
+        f"a loss of {answer.target:g} nats per token is out of reach of "
+        f"{format_size(answer.value)} {answer.given} in every draw: {far} {answer.wanted} leave "
+        f"{interval_text(lowest, lambda x: f'{x:.4f}', answer.ci_prob)}. Ask for more than that, "
+        f"or for more {answer.given}"
+    )
+
+
 def checked_overfit(overfit: float) -> float:
-    """A bound on overfit.
+    """Return a bound on overfit, if it is one.
 
     Raises
     ------
@@ -310,20 +302,34 @@ def checked_overfit(overfit: float) -> float:
 
 def _given(params: float | None, tokens: float | None) -> tuple[str, float]:
     values = {"params": params, "tokens": tokens}
-    known = {name: float(value) for name, value in values.items() if value is not None}
+    known = {name: value for name, value in values.items() if value is not None}
     if len(known) != 1:
         raise DecisionError(
-            "give either params, to ask for tokens, or tokens, to ask for params; given "
+            "give either `params=`, to ask for tokens, or `tokens=`, to ask for params; given "
             f"{' and '.join(known) or 'neither'}"
         )
-    ((name, value),) = known.items()
-    if not 0 < value < np.inf:
-        raise DecisionError(f"{name} is {value:g}, but must be finite and above zero")
-    return name, value
+    return next(iter(known.items()))
+
+
+@dataclass(frozen=True)
+class _Question:
+    given: str
+    value: float
+    family: str | None
+    overfit: float | None = None
+    target: float | None = None
+
+    @property
+    def wanted(self) -> str:
+        return _OTHER[self.given]
+
+    def loss(self, posterior: Posterior, value: float, x: xr.DataArray) -> xr.DataArray:
+        """Loss at a value of what is given, and x of what is wanted."""
+        return posterior.loss({self.given: xr.full_like(x, value), self.wanted: x}, self.family)
 
 
 @dataclass(frozen=True, eq=False)
-class _Solved:
+class _Part:
     """One law's answer, each dims (chain, draw)."""
 
     needed: xr.DataArray
@@ -331,17 +337,24 @@ class _Solved:
     least: xr.DataArray | None = None
 
 
+def _solve(posterior: Posterior, question: _Question, drift: bool, within: float | None) -> _Part:
+    if question.target is None:
+        return _solve_overfit(posterior, question)
+    source = posterior.drifting() if drift else posterior
+    return _solve_target(source, question, within or UNLIMITED)
+
+
 def overfit_bound(
     posterior: Posterior, given: str, bound: float, family: str | None
 ) -> Callable[[float], xr.DataArray]:
-    """What keeps to a bound on overfit, draw by draw, as a function of the count that is given.
+    """Make the function from a raw count to the other count that keeps to a bound on overfit.
 
     Parameters
     ----------
     posterior : Posterior
     given : {"params", "tokens"}
     bound : float
-        On L(N, D) / L(N, endless data) - 1.
+        Bound on L(N, D) / L(N, infinite data) - 1.
     family : str or None
 
     Returns
@@ -352,69 +365,49 @@ def overfit_bound(
     Raises
     ------
     LawError
-        By the callable, if the law has no value for endless data.
+        By the callable, if the law has no value for unlimited data.
     """
-    asked = _OTHER[given]
+    question = _Question(given, np.nan, family)
+    wants_tokens = question.wanted == "tokens"
 
     def unlimited(params: xr.DataArray) -> xr.DataArray:
-        loss = posterior.loss(
-            {"params": params, "tokens": xr.full_like(params, UNLIMITED_DATA)}, family
-        )
+        tokens = xr.full_like(params, UNLIMITED_DATA)
+        loss = posterior.loss({"params": params, "tokens": tokens}, family)
         if not np.isfinite(loss).all():
-            raise LawError(f"law {posterior.name!r} has no value for endless tokens")
+            raise LawError(f"law {posterior.name!r} has no value for unlimited tokens")
         return loss
 
-    def needed(at: float) -> xr.DataArray:
-        fixed = unlimited(xr.DataArray(at)) if asked == "tokens" else None  # whatever the tokens
+    def needed(value: float) -> xr.DataArray:
+        floor = unlimited(xr.DataArray(value)) if wants_tokens else None
 
         def excess(x: xr.DataArray) -> xr.DataArray:
-            loss = _loss(posterior, given, at, asked, x, family)
-            least = unlimited(x) if fixed is None else fixed
-            over = xr.ufuncs.log(loss / least) - np.log1p(bound)
-            return over if asked == "tokens" else -over
+            loss = question.loss(posterior, value, x)
+            over = xr.ufuncs.log(loss / (unlimited(x) if floor is None else floor))
+            over = over - np.log1p(bound)
+            return over if wants_tokens else -over
 
         return _first(posterior, excess, 1.0, UNLIMITED)
 
     return needed
 
 
-def _overfit(
-    posterior: Posterior, given: str, value: float, bound: float, family: str | None
-) -> _Solved:
-    needed, half_step = overfit_bound(posterior, given, bound, family), 0.5
-    less, more = (needed(value * np.exp(side)) for side in (-half_step, half_step))
+def _solve_overfit(posterior: Posterior, question: _Question) -> _Part:
+    assert question.overfit is not None
+    half_step = 0.5
+    needed = overfit_bound(posterior, question.given, question.overfit, question.family)
+    less, more = (needed(question.value * np.exp(side)) for side in (-half_step, half_step))
     known = bool(np.isfinite(more).all())
     exponent = xr.ufuncs.log(more / less) / (2 * half_step) if known else None
-    return _Solved(needed(value), exponent)
+    return _Part(needed(question.value), exponent)
 
 
-def _target(
-    posterior: Posterior,
-    given: str,
-    value: float,
-    target: float,
-    family: str | None,
-    furthest: float,
-) -> _Solved:
-    asked = _OTHER[given]
-
+def _solve_target(posterior: Posterior, question: _Question, furthest: float) -> _Part:
     def excess(x: xr.DataArray) -> xr.DataArray:
-        return xr.ufuncs.log(_loss(posterior, given, value, asked, x, family) / target)
+        return xr.ufuncs.log(question.loss(posterior, question.value, x) / question.target)
 
     grid = xr.DataArray(np.geomspace(1.0, furthest, _GRID), dims="point")
-    least = _loss(posterior, given, value, asked, grid, family).min("point")
-    return _Solved(_first(posterior, excess, 1.0, furthest), least=least)
-
-
-def _loss(
-    posterior: Posterior,
-    given: str,
-    value: float,
-    asked: str,
-    x: xr.DataArray,
-    family: str | None,
-) -> xr.DataArray:
-    return posterior.loss({given: xr.full_like(x, value), asked: x}, family)
+    least = question.loss(posterior, question.value, grid).min("point")
+    return _Part(_first(posterior, excess, 1.0, furthest), least=least)
 
 
 def _first(
@@ -423,7 +416,7 @@ def _first(
     low: float,
     high: float,
 ) -> xr.DataArray:
-    """Draw by draw, the smallest x from low on at which the excess is gone; infinite if none."""
+    """Find, draw by draw, the smallest x at which the excess is gone; infinite if none."""
     grid = np.linspace(np.log(low), np.log(high), _GRID)
     each = ("chain", "draw")
     on_grid = excess(xr.DataArray(np.exp(grid), dims="point")).transpose(*each, "point")

@@ -1,6 +1,6 @@
 """The data that models need before they overfit, along a range of sizes: the line D(N)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,27 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.data_budget import OVERFIT, checked_overfit, overfit_bound
-from bayescale.errors import DecisionError, collected
+from bayescale.decisions.data_budget import (
+    EXACT_LAW,
+    OVERFIT,
+    checked_overfit,
+    overfit_bound,
+    size_text,
+)
+from bayescale.errors import DecisionError, UnitError, collected
 from bayescale.laws.law import require_split
-from bayescale.posterior import DEFAULT_CI_PROB, Fit, finite, quantiles, quantiles_by_rank
-from bayescale.units import format_size
+from bayescale.posterior import Fit
+from bayescale.results import (
+    DEFAULT_CI_PROB,
+    Result,
+    TextTable,
+    interval_text,
+    laws_json,
+    quantiles,
+    quantiles_by_rank,
+    with_each_law,
+)
+from bayescale.units import as_size, checked_ci_prob, format_size
 
 KAPLAN = (5e3, 0.74)
 """Kaplan et al. 2020, equation 4.4: tokens of at least 5e3 N^0.74, for overfit of 0.02.
@@ -22,7 +38,7 @@ Its params leave embeddings out, and its tokens are WebText2's.
 
 
 @dataclass(frozen=True, eq=False)
-class OverfitLine:
+class OverfitLine(Result):
     """Tokens that models of several sizes need to keep to a bound on overfit.
 
     Attributes
@@ -30,14 +46,21 @@ class OverfitLine:
     params : numpy.ndarray, shape (model,)
         Ascending, as raw counts.
     overfit : float
-        The bound on L(N, D) / L(N, endless data) - 1.
+        The bound on L(N, D) / L(N, infinite data) - 1.
     needed : xarray.DataArray
         Dims (chain, draw, model): the least tokens; infinite where none are enough.
     exponent : xarray.DataArray or None
         Dims (chain, draw): b in tokens ~ params^b between the ends of the line; None for one
-        size, or where some draw's tokens are endless.
+        size, or where some draw's tokens are infinite.
     by_law : tuple of OverfitLine
-        What each law of a pool says; empty for one law.
+        Each law's own line, for an average of laws; empty for one law.
+
+    Notes
+    -----
+    :meth:`to_frame` has one row a size: ``params``; ``tokens_median``, ``tokens_lower`` and
+    ``tokens_upper``, infinite where no amount is enough; ``p_reachable``; the median of each law
+    of an average as ``tokens_NAME``; and ``kaplan``, the published line, NaN for another bound
+    than its own.
     """
 
     law: str
@@ -50,16 +73,7 @@ class OverfitLine:
     by_law: tuple["OverfitLine", ...] = ()
     weights: tuple[float, ...] = ()
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a size.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``params``; ``tokens_median``, ``tokens_lower`` and ``tokens_upper``, infinite where
-            no amount is enough; ``p_reachable``; the median of each law of a pool as
-            ``tokens_NAME``; and ``kaplan``, the published line, NaN for another bound than its.
-        """
+    def _table(self) -> pd.DataFrame:
         rows = []
         for i, params in enumerate(self.params):
             draws = self.needed.isel(model=i)
@@ -75,58 +89,51 @@ class OverfitLine:
         line = factor * frame["params"] ** power
         return frame.assign(kaplan=line if self.overfit == OVERFIT else np.nan)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; what is endless or not known is None."""
-        rows = [
-            {"params": float(params), "p_reachable": row["p_reachable"],
-             "kaplan": finite(row["kaplan"]),
-             "tokens_needed": {
-                 name: finite(row[f"tokens_{name}"]) for name in ("median", "lower", "upper")
-             }}
-            for params, row in zip(self.params, self.to_frame().to_dict(orient="records"),
-                                   strict=True)
-        ]  # fmt: skip
+    def _models(self) -> dict[str, Any]:
+        rows = self.to_frame().to_dict(orient="records")
+        kept = ("params", "p_reachable", "kaplan")
+        return {
+            "models": [
+                {key: row[key] for key in kept}
+                | {"tokens_needed": {q: row[f"tokens_{q}"] for q in ("median", "lower", "upper")}}
+                for row in rows
+            ]
+        }
+
+    def _json(self) -> dict[str, Any]:
         return {
             "law": self.law,
             "interval": self.ci_prob,
             "overfit": self.overfit,
-            "models": rows,
-            "exponent": None if self.exponent is None else quantiles(self.exponent, self.ci_prob),
-            "laws": {
-                law.law: {"weight": weight, "models": law.to_json()["models"]}
-                for law, weight in zip(self.by_law, self.weights, strict=True)
-            },
-            "provenance": dict(self.provenance),
+            **self._models(),
+            "exponent": self.exponent,
+            "laws": laws_json(self, OverfitLine._models),
+            "provenance": self.provenance,
         }
 
-    def __str__(self) -> str:
+    def _content(self) -> Iterator[str | TextTable]:
+        yield f"{self.law}: tokens needed for overfit of at most {self.overfit:.3g}"
         frame = self.to_frame()
-        lines = [
-            f"{self.law}: tokens needed for overfit of at most {self.overfit:.3g}",
-            f"{'params':>8}  {'tokens':>13}  {f'{self.ci_prob:.0%} interval':>30}"
-            + ("  Kaplan et al." if frame["kaplan"].notna().any() else ""),
-        ]
+        published = frame["kaplan"].notna().any()
+        rows = []
         for row in frame.to_dict(orient="records"):
             lower, median, upper = (
-                _told(row[f"tokens_{name}"]) for name in ("lower", "median", "upper")
+                size_text(row[f"tokens_{name}"]) for name in ("lower", "median", "upper")
             )
-            published = "" if np.isnan(row["kaplan"]) else format_size(row["kaplan"])
-            lines.append(
-                f"{format_size(row['params']):>8}  {median:>13}  {f'{lower} to {upper}':>30}  "
-                f"{published:>13}".rstrip()
-            )
+            cells = {
+                "params": format_size(row["params"]),
+                "tokens": median,
+                f"{self.ci_prob:.0%} interval": f"{lower} to {upper}",
+            }
+            if published:
+                cells["Kaplan et al."] = format_size(row["kaplan"])
+            rows.append(cells)
+        yield TextTable.of(rows)
         if self.exponent is not None:
-            b = quantiles(self.exponent, self.ci_prob)
-            lines.append(
-                f"Tokens grow as params^{b['median']:.3f} ({self.ci_prob:.0%} interval "
-                f"{b['lower']:.3f} to {b['upper']:.3f})."
-            )
-        lines.append("The laws are taken to hold exactly: drift has no say on endless data.")
-        return "\n".join(lines)
-
-
-def _told(tokens: float) -> str:
-    return format_size(tokens) if np.isfinite(tokens) else "out of reach"
+            exponent = quantiles(self.exponent, self.ci_prob)
+            text = interval_text(exponent, lambda x: f"{x:.3f}", self.ci_prob)
+            yield f"Tokens grow as params^{text}."
+        yield EXACT_LAW
 
 
 def overfit_line(
@@ -138,17 +145,17 @@ def overfit_line(
     family: str | None = None,
     allow_unconverged: bool = False,
 ) -> OverfitLine:
-    """Tokens that models along a range of sizes need before they overfit.
+    """Find the tokens that models along a range of sizes need before they overfit.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of laws of params and tokens.
+        A fit of laws of params and tokens.
     params : array_like, shape (model,)
         Sizes, as raw counts.
     overfit : float
-        Bound on L(N, D) / L(N, endless data) - 1.
-    interval, family, allow_unconverged
+        Bound on L(N, D) / L(N, infinite data) - 1.
+    ci_prob, family, allow_unconverged
         As for :func:`bayescale.data_budget`, which answers for one size.
 
     Returns
@@ -160,9 +167,9 @@ def overfit_line(
     DecisionError
         If a size or the bound is not finite and above zero, or there is no size.
     LawError
-        If the law is not of params and tokens, or has no value for endless data.
+        If the law is not a function of params and tokens, or has no value for unlimited data.
     UnconvergedError
-        If the fit failed its convergence gate.
+        If the fit failed its convergence checks.
 
     Notes
     -----
@@ -184,14 +191,14 @@ def overfit_line(
     checked_overfit(overfit)
     sizes = _sizes(params)
 
-    def told(fit: Fit, needed: list[xr.DataArray], **more: Any) -> OverfitLine:
+    def result(fit: Fit, needed: list[xr.DataArray], **more: Any) -> OverfitLine:
         return OverfitLine(
             law=fit.name,
             params=sizes,
             overfit=overfit,
             needed=fit.mix(needed),
             exponent=_exponent(fit, needed, sizes),
-            ci_prob=ci_prob,
+            ci_prob=checked_ci_prob(ci_prob),
             provenance=fit.record["provenance"],
             **more,
         )
@@ -200,10 +207,7 @@ def overfit_line(
     for member in fit.members:
         needed = overfit_bound(member, "params", overfit, family)
         each.append(xr.concat([needed(float(size)) for size in sizes], dim="model"))
-    if len(each) == 1:
-        return told(fit, each)
-    own = zip(fit.members, each, strict=True)
-    return told(fit, each, by_law=tuple(told(m, [line]) for m, line in own), weights=fit.weights)
+    return with_each_law(fit, each, result)
 
 
 def _exponent(fit: Fit, needed: list[xr.DataArray], sizes: np.ndarray) -> xr.DataArray | None:
@@ -213,12 +217,16 @@ def _exponent(fit: Fit, needed: list[xr.DataArray], sizes: np.ndarray) -> xr.Dat
     return fit.mix([np.log(line.isel(model=-1) / line.isel(model=0)) / span for line in needed])
 
 
-def _sizes(params: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Distinct sizes, ascending."""
-    sizes = np.unique(np.atleast_1d(np.asarray(params, dtype=float)))
-    wrong = [f"{size:g}" for size in sizes if not 0 < size < np.inf]
-    if not len(sizes):
-        raise DecisionError("an overfit line needs one size or more, in params, and none is given")
-    if wrong:
-        raise DecisionError(collected("these sizes are not finite and above zero:", wrong))
-    return sizes
+def _sizes(params: Sequence[float | str] | np.ndarray) -> np.ndarray:
+    """Return distinct sizes, ascending."""
+    sizes, problems = [], []
+    for i, size in enumerate(np.atleast_1d(np.asarray(params)).tolist()):
+        try:
+            sizes.append(as_size(size, f"params[{i}]"))
+        except UnitError as error:
+            problems.append(str(error))
+    if problems:
+        raise DecisionError(collected("these sizes cannot be used:", problems))
+    if not sizes:
+        raise DecisionError("an overfit line needs at least one size in `params=`, and has none")
+    return np.unique(sizes)

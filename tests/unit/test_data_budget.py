@@ -7,7 +7,7 @@ from support.published import BESIROGLU, ONE, several
 
 from bayescale.cards import load_card
 from bayescale.decisions.data_budget import DataBudget, data_budget
-from bayescale.errors import DecisionError, LawError
+from bayescale.errors import BayescaleError, LawError
 from bayescale.laws import CHINCHILLA, KAPLAN
 from bayescale.posterior import ModelAverage, Posterior, point
 
@@ -15,8 +15,8 @@ CARD = load_card("kaplan")
 KAPLAN_2020 = point(CARD, CARD.published_values("kaplan_2020"))
 
 
-def needed(fit: Posterior | ModelAverage, **asked: float) -> float:
-    return data_budget(fit, **asked).needed.item()
+def needed(fit: Posterior | ModelAverage, **question: float) -> float:
+    return data_budget(fit, **question).needed.item()
 
 
 def test_kaplans_rule_from_the_published_table() -> None:
@@ -38,7 +38,7 @@ def test_the_reverse_asks_for_the_largest_model() -> None:
     answer = result.to_json()
     assert answer["params_allowed"]["median"] == pytest.approx(1e9, rel=1e-6)
     assert answer["exponent"]["median"] == pytest.approx(0.103 / 0.076, abs=1e-4)
-    assert "carry at most" in str(result)
+    assert "support at most" in str(result)
 
 
 def test_a_stricter_bound_asks_for_more() -> None:
@@ -115,35 +115,36 @@ def test_real_runs_have_an_exponent_with_an_interval(chinchilla_posterior: Poste
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("question", "message"),
     [
         (
             {},
-            "give either params, to ask for tokens, or tokens, to ask for params; given neither",
+            "give either `params=`, to ask for tokens, or `tokens=`, to ask for params; given "
+            "neither",
         ),
         (
             {"params": 1e9, "tokens": 1e9},
-            "give either params, to ask for tokens, or tokens, to ask for params; given params and "
-            "tokens",
+            "give either `params=`, to ask for tokens, or `tokens=`, to ask for params; given "
+            "params and tokens",
         ),
-        ({"params": -1.0}, "params is -1, but must be finite and above zero"),
+        ({"params": -1.0}, "params is -1.0, but it must be finite and greater than zero"),
         ({"params": 1e9, "overfit": 0.0}, "overfit is 0, but must be finite and above zero"),
         ({"params": 1e9, "target": -2.0}, "target is -2, but a loss must be greater than zero"),
         (
             {"params": 1e9, "target": 2.0, "overfit": 0.02},
-            "give a bound on overfit or a target loss, not both",
+            "give `overfit=` or `target=`, not both",
         ),
         (
             {"params": 7e9, "target": 1.7},
-            "a loss of 1.7 nats per token is out of reach of 7B params in every draw: endless "
+            "a loss of 1.7 nats per token is out of reach of 7B params in every draw: unlimited "
             "tokens leave 1.9987 (90% interval 1.9987 to 1.9987). Ask for more than that, or for "
             "more params",
         ),
     ],
 )
-def test_questions_without_an_answer(asked: dict, message: str) -> None:
-    with pytest.raises(DecisionError) as caught:
-        data_budget(ONE, **asked)
+def test_questions_without_an_answer(question: dict, message: str) -> None:
+    with pytest.raises(BayescaleError) as caught:
+        data_budget(ONE, **question)
     assert str(caught.value) == message
 
 

@@ -47,11 +47,11 @@ def test_it_is_told_in_words_and_numbers() -> None:
     result = overfit_line(KAPLAN_2020, [1e9, 1e10])
     assert str(result) == (
         "kaplan: tokens needed for overfit of at most 0.02\n"
-        "  params         tokens                    90% interval  Kaplan et al.\n"
-        "      1B          24.1B                  24.1B to 24.1B          22.9B\n"
-        "     10B           132B                    132B to 132B           126B\n"
+        "params  tokens    90% interval  Kaplan et al.\n"
+        "    1B   24.1B  24.1B to 24.1B          22.9B\n"
+        "   10B    132B    132B to 132B           126B\n"
         "Tokens grow as params^0.738 (90% interval 0.738 to 0.738).\n"
-        "The laws are taken to hold exactly: drift has no say on endless data."
+        "The laws are taken to hold exactly: runs cannot show drift at unlimited data."
     )
     answer = json.loads(json.dumps(result.to_json()))
     assert [row["params"] for row in answer["models"]] == [1e9, 1e10]
@@ -72,8 +72,14 @@ def test_out_of_reach_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("params", "overfit", "message"),
     [
-        ([], 0.02, "an overfit line needs one size or more, in params, and none is given"),
-        ([1e9, -1.0, np.nan], 0.02, "these sizes are not finite and above zero:\n  - -1\n  - nan"),
+        ([], 0.02, "an overfit line needs at least one size in `params=`, and has none"),
+        (
+            [1e9, -1.0, np.nan],
+            0.02,
+            "these sizes cannot be used:\n"
+            "  - params[1] is -1.0, but it must be finite and greater than zero\n"
+            "  - params[2] is nan, but it must be finite and greater than zero",
+        ),
         ([1e9], 0.0, "overfit is 0, but must be finite and above zero"),
     ],
 )

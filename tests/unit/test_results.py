@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pytest
 import xarray as xr
 
 from bayescale.results import Result, TextTable, interval_text, plain, quantiles_by_rank
@@ -70,4 +69,3 @@ def test_quantiles_of_infinite_draws_are_taken_by_rank() -> None:
 def test_an_interval_is_labeled_with_its_mass() -> None:
     text = interval_text({"median": 2, "lower": 1, "upper": 3}, lambda x: f"{x:.1f}", 0.9)
     assert text == "2.0 (90% interval 1.0 to 3.0)"
-    assert pytest.approx(0.9) == Result.ci_prob
