@@ -1,9 +1,12 @@
 """What can go wrong, by meaning.
 
 Every error says which value is wrong, where it stands, what is needed and what to do.
-The command line turns any :class:`BayescaleError` into its message and exit code 2.
+Messages name arguments as Python does, in backticks: ``units={'loss': 'bits'}``. The command
+line turns any :class:`BayescaleError` into its message, with options in place of arguments
+(``--unit loss=bits``), and exit code 2.
 """
 
+import re
 from collections.abc import Iterable
 
 MOST_LISTED = 5
@@ -18,7 +21,7 @@ class UnitError(BayescaleError, ValueError):
 
 
 class RunLogError(BayescaleError, ValueError):
-    """A run log that cannot be read, or runs that cannot carry the analysis asked for."""
+    """A run log that cannot be read, or runs that cannot support the analysis asked for."""
 
 
 class TrackerError(BayescaleError, ValueError):
@@ -38,7 +41,7 @@ class PosteriorError(BayescaleError, ValueError):
 
 
 class UnconvergedError(PosteriorError):
-    """A posterior that failed the convergence gate and was not explicitly allowed."""
+    """A posterior that failed the convergence checks and was not explicitly allowed."""
 
 
 class TrustError(BayescaleError, ValueError):
@@ -75,3 +78,37 @@ def listed(offenders: Iterable[object], most: int = MOST_LISTED) -> str:
 def collected(headline: str, problems: Iterable[str]) -> str:
     """One message for all problems of one input, one bullet each."""
     return "\n".join([headline, *(f"  - {problem}" for problem in problems)])
+
+
+_ARGUMENT = re.compile(r"`(\w+)=([^`]*)`")
+_PAIR = re.compile(r"'([^']*)':\s*'([^']*)'")
+_OPTION_OF = {"columns": "column", "units": "unit", "conventions": "convention"}
+
+
+def argument(name: str, **items: object) -> str:
+    """Write an argument that is a dictionary, for a message.
+
+    Examples
+    --------
+    >>> argument("units", loss="bits")
+    "`units={'loss': 'bits'}`"
+    """
+    return f"`{name}={ {key: str(value) for key, value in items.items()} }`"
+
+
+def as_options(text: str) -> str:
+    """Rewrite the arguments that a message names as options of the command line.
+
+    Examples
+    --------
+    >>> as_options("say `units={'loss': 'bits'}`, `missing='drop'` or `allow_unconverged=True`")
+    'say --unit loss=bits, --missing drop or --allow-unconverged'
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        pairs = [f"{key}={item}" for key, item in _PAIR.findall(value)]
+        value = " ".join(pairs) or ("" if value == "True" else value.strip("'\""))
+        return f"--{_OPTION_OF.get(name, name).replace('_', '-')} {value}".rstrip()
+
+    return _ARGUMENT.sub(option, text)

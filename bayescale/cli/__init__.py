@@ -26,7 +26,7 @@ from bayescale.cli import (
     trusting,
 )
 from bayescale.cli.writing import BAD_INPUT
-from bayescale.errors import BayescaleError
+from bayescale.errors import BayescaleError, as_options
 
 __all__ = ["app", "main"]
 
@@ -69,7 +69,7 @@ def main() -> None:
     try:
         app()
     except BayescaleError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_options(str(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,5 +80,5 @@ def main() -> None:
         told = own_fault(error)
         if told is None:
             raise
-        print(f"error: {told}; see bayescale models check", file=sys.stderr)
+        print(f"error: {as_options(told)}; see bayescale models check", file=sys.stderr)
         sys.exit(BAD_INPUT)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bayescale.errors import as_options
+
 if TYPE_CHECKING:
     from bayescale.findings import Check
     from bayescale.runs import Note, Runs
@@ -18,7 +20,7 @@ BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 
 def tell(answer: Mapping[str, Any], text: str, as_json: bool) -> None:
     """Print a result: one JSON object, or its text."""
-    print(json.dumps(_plain(answer), indent=2, allow_nan=False) if as_json else text)
+    print(as_options(json.dumps(_plain(answer), indent=2, allow_nan=False) if as_json else text))
 
 
 def _plain(value: Any) -> Any:
