@@ -19,7 +19,7 @@ import xarray as xr
 
 from bayescale.cards import ModelCard, load_card
 from bayescale.errors import CardError, LawError
-from bayescale.findings import Check
+from bayescale.findings import Finding
 from bayescale.laws import LAWS, Law, compute_optimal
 from bayescale.laws.law import INPUTS, all_unique, splits, sum_of_parts
 from bayescale.runs import Runs
@@ -47,7 +47,7 @@ class Contract:
 
     law: str
     card: str | None
-    checks: tuple[Check, ...]
+    checks: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
@@ -56,13 +56,12 @@ class Contract:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a check: ``name``, ``passed``, ``text``."""
-        return pd.DataFrame(
-            [check[:3] for check in self.checks], columns=["name", "passed", "text"]
-        )
+        columns = ["name", "passed", "text"]
+        return pd.DataFrame([check.check_json() for check in self.checks], columns=columns)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the keys of the command line."""
-        checks = [{"name": c.name, "passed": c.passed, "text": c.text} for c in self.checks]
+        checks = [check.check_json() for check in self.checks]
         return {"law": self.law, "card": self.card, "passed": self.passed, "checks": checks}
 
     def __str__(self) -> str:
@@ -71,7 +70,7 @@ class Contract:
         words = {True: "pass", False: "FAIL", None: "info"}
         lines = [f"Contract of law {self.law}" + (f", card {self.card}" if self.card else "")]
         for check in self.checks:
-            lead = f"  {words[check.passed]}  {check.name:<11}  "
+            lead = f"  {words[check.passed]}  {check.code:<11}  "
             lines.append(
                 fill(check.text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
             )
@@ -119,12 +118,12 @@ def check_law(
         except CardError as error:
             card, problem = None, str(error)
     subject = _Subject(law, card, _language_models() if runs is None else runs, problem)
-    found: dict[str, Check] = {}
+    found: dict[str, Finding] = {}
     for name, (ask, needs) in CHECKS.items():
         if all(other in found and found[other].passed is not False for other in needs):
             answer = _answer(ask, subject)
             if answer is not None:
-                found[name] = Check(name, *answer)
+                found[name] = Finding.check(name, *answer)
     return Contract(law.name, card.name if card is not None else None, tuple(found.values()))
 
 

@@ -18,10 +18,11 @@ from bayescale.cards import ModelCard, cards_folder, load_card
 from bayescale.conventions import UNKNOWN, Conventions
 from bayescale.conventions.stated import given
 from bayescale.errors import CardError, LawError, collected
+from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
 from bayescale.laws.law import all_unique, splits
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, point, quantiles
-from bayescale.runs import Note, Runs
+from bayescale.runs import Runs
 from bayescale.units import format_size
 
 Ends = tuple[PositiveFloat, PositiveFloat]
@@ -203,7 +204,7 @@ class PublishedComparison:
         runs about it, as shares of the loss it says, and ``n_runs`` it could be asked of.
     runs : pandas.DataFrame
         The fit's runs: the scale and ``loss``.
-    warnings : tuple of Note
+    warnings : tuple of Finding
         Codes ``conventions_differ``, ``conventions_unknown``, ``outside_range``.
     """
 
@@ -213,7 +214,7 @@ class PublishedComparison:
     laws: pd.DataFrame
     runs: pd.DataFrame
     ci_prob: float
-    warnings: tuple[Note, ...]
+    warnings: tuple[Finding, ...]
 
     def to_frame(self) -> pd.DataFrame:
         """The curves."""
@@ -228,7 +229,7 @@ class PublishedComparison:
             "interval": self.ci_prob,
             "laws": laws.to_dict(orient="records"),
             "curves": self.curves.to_dict(orient="records"),
-            "warnings": [note._asdict() for note in self.warnings],
+            "warnings": [note.to_json() for note in self.warnings],
         }
 
     def __str__(self) -> str:
@@ -242,7 +243,7 @@ class PublishedComparison:
             losses = np.interp(np.log(at), np.log(curve[self.scale]), curve["loss_median"])
             cells = "  ".join(f"{loss:>10.4f}" for loss in losses)
             lines.append(f"  {name:<{width}}  {cells}   {self._runs_about(str(name))}".rstrip())
-        return "\n".join([*lines, *(f"Note ({note.code}): {note.text}" for note in self.warnings)])
+        return "\n".join([*lines, *note_lines(self.warnings)])
 
     def _runs_about(self, name: str) -> str:
         row = self.laws[self.laws["law"] == name]
@@ -356,7 +357,7 @@ def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
     return {"law": law.name, **{f"error_{end}": v for end, v in told.items()}, "n_runs": n}
 
 
-def _notes(law: PublishedLaw, runs: Runs) -> list[Note]:
+def _notes(law: PublishedLaw, runs: Runs) -> list[Finding]:
     """Where the log and the law count otherwise, or may."""
     differ, unknown = [], []
     theirs, ours = law.counts.to_json(), runs.conventions.to_json()
@@ -370,7 +371,7 @@ def _notes(law: PublishedLaw, runs: Runs) -> list[Note]:
     notes = []
     if differ:
         notes.append(
-            Note(
+            note(
                 "conventions_differ",
                 f"{law.name} counts otherwise ({'; '.join(differ)}): its losses and sizes are not "
                 "this log's, and only exponents can be held side by side",
@@ -378,7 +379,7 @@ def _notes(law: PublishedLaw, runs: Runs) -> list[Note]:
         )
     if unknown:
         notes.append(
-            Note(
+            note(
                 "conventions_unknown",
                 f"the log does not state what {law.name} does: {', '.join(unknown)}. State it with "
                 "--convention when fitting, or take the comparison as a rough one",

@@ -109,7 +109,7 @@ plt.show()
 # %%
 for check in bayescale.design_checks(up_to(5), bayescale.LAWS["chinchilla"]):
     print(
-        f"{ {True: 'ok', False: 'WEAK', None: 'info'}[check.passed] }  {check.name}: {check.text}"
+        f"{ {True: 'ok', False: 'WEAK', None: 'info'}[check.passed] }  {check.code}: {check.text}"
     )
 both = bayescale.fit(up_to(5), "chinchilla", seed=1, **FIT)
 print(bayescale.allocate(both, 1e23, allow_unconverged=True))

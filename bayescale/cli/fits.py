@@ -96,7 +96,7 @@ def fit(
     notes = fit_notes(fitted)
     result = summarize(fitted)
     answer = result.to_json() | {
-        "warnings": [note._asdict() for note in notes],
+        "warnings": [note.to_json() for note in notes],
         "dropped": [item._asdict() for item in log.dropped],
         "output": str(target),
     }
@@ -131,7 +131,7 @@ def summary(
     if fitted.runs is not None:
         lines += told_of(fitted.runs, notes)
     answer = result.to_json() | {
-        "warnings": [note._asdict() for note in notes],
+        "warnings": [note.to_json() for note in notes],
         "provenance": fitted.record["provenance"],
         "robust": robust,
         "output": str(fit_file),

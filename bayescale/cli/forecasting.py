@@ -21,8 +21,8 @@ from bayescale.cli.writing import exit_untrusted, tell, told_note
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
+    from bayescale.findings import Finding
     from bayescale.posterior import Fit
-    from bayescale.runs import Note
 
 Target = Annotated[
     float | None, typer.Option("--target", help="A loss: how likely is one below it?")
@@ -85,7 +85,7 @@ def forecast(
     )
     answer = result.to_json() | {
         "robust": robust,
-        "warnings": [note._asdict() for note in notes],
+        "warnings": [note.to_json() for note in notes],
     }
     tell(answer, "\n".join([str(result), *map(told_note, notes)]), json_)
     exit_untrusted(fitted.diagnostics["passed"])
@@ -143,7 +143,7 @@ def forecast_many(
         "drift": drift,
         "robust": robust,
         "verdicts": verdicts.to_dict(),
-        "warnings": [note._asdict() for note in notes],
+        "warnings": [note.to_json() for note in notes],
         "provenance": fitted.record["provenance"],
         "output": str(output),
     }
@@ -157,7 +157,7 @@ def forecast_many(
 
 def _fit_to_ask(
     path: Path, law: list[str] | None, no_drift: bool, robust: bool
-) -> "tuple[Fit, bool, tuple[Note, ...]]":
+) -> "tuple[Fit, bool, tuple[Finding, ...]]":
     """The fit, widened where asked for; whether it drifts; what is to be told where it does not."""
     from bayescale.validation.resampling import resampling_notes, widen
 

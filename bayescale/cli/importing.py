@@ -119,7 +119,7 @@ def import_(
         "step": choice.step,
         "smooth": smooth,
         "dropped": [item._asdict() for item in log.dropped],
-        "warnings": [note._asdict() for note in log.notes],
+        "warnings": [note.to_json() for note in log.notes],
         "runs": log.records(),
         "output": output and str(output),
     }

@@ -20,7 +20,7 @@ from bayescale.cli.options import (
     Units,
 )
 from bayescale.cli.reading import law_for, name_values, number, read_log, sizes_of
-from bayescale.cli.writing import check_json, exit_untrusted, tell, told_check, told_of
+from bayescale.cli.writing import exit_untrusted, tell, told_check, told_of
 from bayescale.errors import LawError
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def check(
             if name in log
         },
         "dropped": [item._asdict() for item in log.dropped],
-        "warnings": [note._asdict() for note in notes],
-        "checks": [check_json(check) for check in (*checks, *of_runs)],
+        "warnings": [note.to_json() for note in notes],
+        "checks": [check.check_json() for check in (*checks, *of_runs)],
         "conventions": log.conventions.to_json(),
         "compute": compute and compute._asdict(),
         "sensitivity": refitted and refitted.to_json(),

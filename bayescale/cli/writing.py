@@ -11,8 +11,8 @@ import typer
 from bayescale.errors import as_options
 
 if TYPE_CHECKING:
-    from bayescale.findings import Check
-    from bayescale.runs import Note, Runs
+    from bayescale.findings import Finding
+    from bayescale.runs import Runs
     from bayescale.trackers import TrackerLog
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
@@ -45,28 +45,23 @@ def left_out(log: "Runs | TrackerLog") -> list[str]:
     return [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
 
 
-def told_of(log: "Runs", notes: "Sequence[Note]") -> list[str]:
+def told_of(log: "Runs", notes: "Sequence[Finding]") -> list[str]:
     """What is to be told of a log: rows left out, and notes."""
     return left_out(log) + ([told_note(note) for note in notes] or ["No warnings."])
 
 
-def told_note(note: "Note") -> str:
+def told_note(note: "Finding") -> str:
     """A note as one line."""
     return f"Note ({note.code}): {note.text}"
 
 
-def told_check(check: "Check") -> str:
+def told_check(check: "Finding") -> str:
     """A check as lines: its verdict, its name, its text."""
     from textwrap import fill
 
     verdict = {True: "ok", False: "WEAK", None: "info"}[check.passed]
-    lead = f"  {verdict:<4}  {check.name.replace('_', ' '):<17}  "
+    lead = f"  {verdict:<4}  {check.code.replace('_', ' '):<17}  "
     return fill(check.text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
-
-
-def check_json(check: "Check") -> dict[str, Any]:
-    """A check as JSON has it."""
-    return {"name": check.name, "passed": check.passed, "text": check.text}
 
 
 def draw(plot: str, result: Any, figure: Path | None) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from bayescale.errors import DataUnavailableError, listed
-from bayescale.runs import Note, Runs, read_runs
+from bayescale.findings import note
+from bayescale.runs import Runs, read_runs
 
 CHINCHILLA_FILE = "svg_extracted_data.csv"
 CHINCHILLA_SHA256 = "193478df4e90f040016431996c45682659306840ecdadf83cfb9cd5ca0aa1b30"
@@ -59,10 +60,10 @@ def _pile() -> Runs:
     table = pd.read_csv(Path(__file__).parent / "pile_2023.csv", comment="#")
     runs = read_runs(table.drop(columns="suspect"), missing="keep")
     suspect = listed(table.loc[table["suspect"] == 1, "run_id"])
-    note = Note(
+    warning = note(
         "suspect", f"{suspect}: the published loss looks like a typo; exclude it to be safe"
     )
-    return replace(runs, source="data set pile_2023", warnings=(*runs.warnings, note))
+    return replace(runs, source="data set pile_2023", warnings=(*runs.warnings, warning))
 
 
 def _chinchilla() -> Runs:

@@ -14,10 +14,11 @@ from bayescale.cards import card_for, drift_frames, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
+from bayescale.findings import note
 from bayescale.laws import LAWS, Law
 from bayescale.posterior.average import Fit, ModelAverage
 from bayescale.posterior.posterior import DRIFTING, Posterior
-from bayescale.runs import LeftOut, Note, Runs, require_runs_for
+from bayescale.runs import LeftOut, Runs, require_runs_for
 from bayescale.runs.log import NUMBERS, SCALES
 
 FORMAT = 1
@@ -49,7 +50,7 @@ class _About(BaseModel):
 
     columns: dict[str, str]
     dropped: tuple[LeftOut, ...]
-    warnings: tuple[Note, ...]
+    warnings: tuple[tuple[str, str], ...]
     source: str
     conventions: Conventions = Conventions()
 
@@ -265,7 +266,7 @@ def _runs_dataset(runs: Runs) -> xr.Dataset:
     about = {
         "columns": dict(runs.columns),
         "dropped": [list(item) for item in runs.dropped],
-        "warnings": [list(item) for item in runs.warnings],
+        "warnings": [[found.code, found.text] for found in runs.warnings],
         "source": runs.source,
         "conventions": runs.conventions.to_json(),
     }
@@ -287,7 +288,7 @@ def _runs_from(dataset: xr.Dataset) -> Runs:
         frame=pd.DataFrame(values),
         columns=about.columns,
         dropped=about.dropped,
-        warnings=about.warnings,
+        warnings=tuple(note(*item) for item in about.warnings),
         source=about.source,
         conventions=about.conventions,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bayescale.findings import Check
+from bayescale.findings import Finding
 from bayescale.plotting import plot_coefficients, plot_coverage, plot_trust
 from bayescale.posterior import Summary, diagnosis
 from bayescale.reporting.blocks import (
@@ -30,7 +30,7 @@ from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.notes import fit_notes
 from bayescale.verdict import BREAK
 
-_OF_TRUST = ("converged", "precision", "coverage", "held-out runs", "laws agree", "surprising runs")
+_OF_TRUST = ("converged", "precision", "coverage", "held_out_runs", "laws_agree", "outliers")
 STATES = {True: "pass", False: "fail", None: "information"}
 MOST_OUTLIERS = 20
 _LIMITS = {
@@ -180,9 +180,9 @@ def _spelt(name: str) -> str:
     return f"{law}{dot}{check.replace('_', ' ')}"
 
 
-def parted(checks: tuple[Check, ...]) -> tuple[list[int], list[int]]:
+def parted(checks: tuple[Finding, ...]) -> tuple[list[int], list[int]]:
     """Places of checks of extrapolation, and of those of what the runs can tell."""
-    own = [i for i, check in enumerate(checks) if check.name in _OF_TRUST]
+    own = [i for i, check in enumerate(checks) if check.code in _OF_TRUST]
     return own, [i for i in range(len(checks)) if i not in own]
 
 
@@ -206,7 +206,7 @@ def told_limits(questions: Questions) -> Iterator[Block]:
     if fit.runs is None:
         checks = identifiability_checks(fit)
         yield Checks(
-            tuple(Checked(c.name.replace("_", " "), STATES[c.passed], (c.text,)) for c in checks)
+            tuple(Checked(c.code.replace("_", " "), STATES[c.passed], (c.text,)) for c in checks)
         )
         return
     result, answer = questions.trust

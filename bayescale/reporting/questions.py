@@ -265,16 +265,12 @@ class Questions:
         found = []
         for i, member in enumerate(self.fit.members):
             checks = design_checks(runs, member.law, member.card)
-            json = {"law": member.name, "checks": [_slim(check.to_json()) for check in checks]}
+            json = {"law": member.name, "checks": [check.check_json() for check in checks]}
             words = ["bayescale", "check", runs.source, "--law", self._named(member)]
             answer = Answer(f"check_{i}", shlex.join(words), json)
             self.answers[answer.key] = answer
             found.append((member.name, answer))
         return tuple(found)
-
-
-def _slim(check: dict[str, Any]) -> dict[str, Any]:
-    return {name: check[name] for name in ("name", "passed", "text")}
 
 
 def _rounded(value: float) -> float:

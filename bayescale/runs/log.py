@@ -12,6 +12,7 @@ import pandas as pd
 from bayescale.conventions import Conventions
 from bayescale.conventions.configuration import SIZES, SWITCHES
 from bayescale.errors import RunLogError, collected, listed
+from bayescale.findings import Finding, Severity
 from bayescale.laws import Law
 
 SCALES = ("params", "tokens", "flops")
@@ -30,11 +31,11 @@ NOTHING_STATED = Conventions()
 LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
 
 
-class Note(NamedTuple):
+class Note(Finding):
     """Something the user should know: a stable code and a sentence."""
 
-    code: str
-    text: str
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(code, Severity.WARNS, text)
 
 
 class LeftOut(NamedTuple):
@@ -64,7 +65,7 @@ class Runs:
         For each column, where its values come from.
     dropped : tuple of LeftOut
         Rows left out on request.
-    warnings : tuple of Note
+    warnings : tuple of Finding
         What was noticed while reading.
     source : str
         The file's name, or ``DataFrame``.
@@ -75,7 +76,7 @@ class Runs:
     frame: pd.DataFrame
     columns: Mapping[str, str]
     dropped: tuple[LeftOut, ...] = ()
-    warnings: tuple[Note, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     source: str = "DataFrame"
     conventions: Conventions = NOTHING_STATED
     _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)

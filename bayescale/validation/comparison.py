@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import TrustError
+from bayescale.findings import Finding, note, note_lines
 from bayescale.posterior import Posterior
-from bayescale.runs import Note
 from bayescale.validation import scores
 from bayescale.validation.backtest import POOL, Backtest, aggregate, problems_told
 
@@ -33,7 +33,7 @@ class Comparison:
         ``lpd`` (log predictive density of held-out larger runs, mean in nats), ``lpd_se``,
         ``rmsle``, ``coverage50``, ``coverage90``, ``elpd_loo`` (sum over all runs), ``se``,
         ``weight``, ``weight_loo``. Each cutoff counts equally.
-    warnings : tuple of Note
+    warnings : tuple of Finding
         Codes ``few_held_out``, ``undecided``, ``keep_equal_weights``, ``loo_unreliable``,
         ``missing_refits``.
     """
@@ -43,7 +43,7 @@ class Comparison:
     table: pd.DataFrame
     n_held_out: int
     n_cutoffs: int
-    warnings: tuple[Note, ...]
+    warnings: tuple[Finding, ...]
 
     def to_frame(self) -> pd.DataFrame:
         """The table."""
@@ -58,7 +58,7 @@ class Comparison:
             "rows": plain.to_dict(orient="records"),
             "n_held_out": self.n_held_out,
             "n_cutoffs": self.n_cutoffs,
-            "warnings": [note._asdict() for note in self.warnings],
+            "warnings": [note.to_json() for note in self.warnings],
         }
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class Comparison:
             "were chosen",
             "on these very runs, so their rows flatter them.",
         ]
-        lines += ["", *(f"Note ({note.code}): {note.text}" for note in self.warnings)]
+        lines += ["", *note_lines(self.warnings)]
         return "\n".join(lines).rstrip()
 
 
@@ -164,11 +164,11 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
         *_undecided(laws, lpd, share),
     ]
     if warnings:
-        warnings.append(Note("keep_equal_weights", EQUAL_CAME_CLOSER))
+        warnings.append(note("keep_equal_weights", EQUAL_CAME_CLOSER))
     warnings += _unreliable(fits)
     if backtest.missing:
         told = problems_told(backtest.missing, 0, len(backtest.samples))[-1]
-        warnings.append(Note("missing_refits", told))
+        warnings.append(note("missing_refits", told))
     return Comparison(
         weights=dict(zip(laws, map(float, weights), strict=True)),
         weights_loo=None
@@ -294,11 +294,11 @@ EQUAL_CAME_CLOSER = (
 )
 
 
-def _few(n: int, cutoffs: int) -> list[Note]:
+def _few(n: int, cutoffs: int) -> list[Finding]:
     if n >= FEWEST_HELD_OUT and cutoffs >= FEWEST_CUTOFFS:
         return []
     return [
-        Note(
+        note(
             "few_held_out",
             f"{n} forecasts from {cutoffs} cutoff{'' if cutoffs == 1 else 's'} cannot choose among "
             f"laws ({FEWEST_HELD_OUT} from {FEWEST_CUTOFFS} might): these weights mean little",
@@ -306,7 +306,7 @@ def _few(n: int, cutoffs: int) -> list[Note]:
     ]
 
 
-def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> list[Note]:
+def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> list[Finding]:
     """The best law against the next one, run by run."""
     order = np.argsort(share @ lpd)[::-1]
     difference = lpd[:, order[0]] - lpd[:, order[1]]
@@ -316,7 +316,7 @@ def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> list[
         return []
     first, second = laws[order[0]], laws[order[1]]
     return [
-        Note(
+        note(
             "undecided",
             f"{first} is ahead of {second} by {mean:.2f} nats a run, within two standard errors "
             f"({se:.2f}, and more, because held-out runs repeat between cutoffs): the runs do not "
@@ -325,7 +325,7 @@ def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> list[
     ]
 
 
-def _unreliable(fits: Sequence[Posterior]) -> list[Note]:
+def _unreliable(fits: Sequence[Posterior]) -> list[Finding]:
     found = []
     for fit in fits:
         k = fit.tree["leave_one_out"].to_dataset()["pareto_k"].values
@@ -334,7 +334,7 @@ def _unreliable(fits: Sequence[Posterior]) -> list[Note]:
     if not found:
         return []
     return [
-        Note(
+        note(
             "loo_unreliable",
             f"leave-one-out is a rough guess (Pareto k above {HIGH_PARETO_K}) of "
             f"{', '.join(found)}",

@@ -14,11 +14,12 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import TrustError, collected, listed
+from bayescale.findings import Finding, note, note_lines
 from bayescale.laws import compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, finite, quantiles
 from bayescale.random import Purpose
-from bayescale.runs import LeftOut, Note, Runs
+from bayescale.runs import LeftOut, Runs
 from bayescale.units import format_size
 from bayescale.validation.approaches import (
     TOLERANCE,
@@ -77,7 +78,7 @@ class CrossCheck:
         Budgets without a parabola, and why.
     missing : mapping of str to str
         Approaches that this log cannot show, and why.
-    warnings : tuple of Note
+    warnings : tuple of Finding
         Codes ``parabola_bias``, ``minimum_outside``, ``no_minimum``, ``no_scatter``,
         ``disagrees``, ``flops_convention``.
     """
@@ -91,7 +92,7 @@ class CrossCheck:
     bias: Mapping[str, Mapping[str, float]] | None
     refused: tuple[LeftOut, ...]
     missing: Mapping[str, str]
-    warnings: tuple[Note, ...]
+    warnings: tuple[Finding, ...]
     provenance: Mapping[str, Any]
 
     def to_frame(self) -> pd.DataFrame:
@@ -130,7 +131,7 @@ class CrossCheck:
             else {name: plain(values) for name, values in self.bias.items()},
             "refused": [item._asdict() for item in self.refused],
             "missing": dict(self.missing),
-            "warnings": [note._asdict() for note in self.warnings],
+            "warnings": [note.to_json() for note in self.warnings],
             "provenance": dict(self.provenance),
         }
 
@@ -157,7 +158,7 @@ class CrossCheck:
         lines += [f"No parabola for {item.id}: {item.reason}" for item in self.refused[:5]]
         if len(self.refused) > 5:
             lines.append(f"No parabola for {len(self.refused) - 5} more such budgets")
-        lines += [f"Note ({note.code}): {note.text}" for note in self.warnings]
+        lines += note_lines(self.warnings)
         return "\n".join(lines).rstrip()
 
     def _group_lines(self) -> list[str]:
@@ -503,13 +504,13 @@ def _points(runs: Runs, groups: tuple[Group, ...]) -> pd.DataFrame:
 
 def _grid_notes(
     groups: pd.DataFrame, expected: Mapping[str, Mapping[str, float]] | None, budget: float
-) -> Iterator[Note]:
+) -> Iterator[Finding]:
     if expected is None:
         return
     worst = max(abs(expected[name]["median"]) for name in ("params", "tokens"))
     if worst > MOST_BIAS:
         used = groups[groups["used"]]
-        yield Note(
+        yield note(
             "parabola_bias",
             f"a loss is no parabola in log size: with sizes that span {used['width'].min():.3g} "
             f"to {used['width'].max():.3g} times, and not about the minimum alike, approach 2 is "
@@ -518,7 +519,7 @@ def _grid_notes(
         )
     outside = groups.loc[~groups["used"], "flops"]
     if len(outside):
-        yield Note(
+        yield note(
             "minimum_outside",
             f"the parabola has no minimum between the sizes tried at "
             f"{listed(f'{flops:.3g}' for flops in outside)} FLOP, so these budgets are left out of "
@@ -528,9 +529,9 @@ def _grid_notes(
 
 def _draw_notes(
     drawn: Mapping[str, Mapping[str, np.ndarray]], fitted: Parabolas | str
-) -> Iterator[Note]:
+) -> Iterator[Finding]:
     if isinstance(fitted, Parabolas) and not np.isfinite(fitted.scatter):
-        yield Note(
+        yield note(
             "no_scatter",
             "each parabola goes through three runs exactly, which say nothing of scatter, so "
             "approach 2 has no intervals: add a fourth size at some budget",
@@ -538,7 +539,7 @@ def _draw_notes(
     for name in (name for name in drawn if name != POSTERIOR):
         without = float(np.isnan(drawn[name]["a"][1:]).mean())
         if _FEW < without < 1:
-            yield Note(
+            yield note(
                 "no_minimum",
                 f"in {without:.1%} of its draws {TOLD[name]} finds no best size: its intervals "
                 "are of the others, and too narrow",
@@ -550,7 +551,7 @@ def _disagreements(
     expected: Mapping[str, Mapping[str, float]] | None,
     ci_prob: float,
     rng: np.random.Generator,
-) -> Iterator[Note]:
+) -> Iterator[Finding]:
     law = np.log(drawn[POSTERIOR]["params"])
     for name in (name for name in drawn if name != POSTERIOR):
         own = np.log(drawn[name]["params"][1:])
@@ -560,7 +561,7 @@ def _disagreements(
         ratio = _some(np.exp(own - error - rng.choice(law, len(own))), ci_prob)
         if not ratio["lower"] <= 1 <= ratio["upper"]:
             beside = ", its expected error taken off," if error else ""
-            yield Note(
+            yield note(
                 "disagrees",
                 f"{TOLD[name]}{beside} puts the best params at {ratio['median']:.2f} times the "
                 f"posterior's ({ci_prob:.0%} interval {ratio['lower']:.2f} to "
@@ -569,10 +570,10 @@ def _disagreements(
             )
 
 
-def _count_notes(runs: Runs, count: np.ndarray) -> Iterator[Note]:
+def _count_notes(runs: Runs, count: np.ndarray) -> Iterator[Finding]:
     ratio = float(np.median(runs["flops"] / count))
     if abs(np.log(ratio)) > _OWN_COUNT:
-        yield Note(
+        yield note(
             "flops_convention",
             f"the log counts {ratio:.3g} times 6 N D (median); budgets here are 6 N D",
         )

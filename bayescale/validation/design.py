@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale.cards import ModelCard, load_card
-from bayescale.findings import Check
+from bayescale.findings import Finding, note
 from bayescale.laws import LAWS, Balance, Law
-from bayescale.runs import Note, Runs
+from bayescale.runs import Runs
 
 LEAST_RATIO_SPREAD = 2.0
 """Tokens per parameter must differ by this factor at equal compute."""
@@ -35,7 +35,7 @@ _CODES = {
 """The note that a failed check becomes."""
 
 
-def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Check, ...]:
+def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
     """What the design of these runs can tell, whatever their losses.
 
     Parameters
@@ -49,7 +49,7 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
 
     Returns
     -------
-    tuple of Check
+    tuple of Finding
         Those of :func:`layout_checks`, and ``expected_contraction``: how much of the prior's
         spread the runs can be expected to remove, from each coefficient and from the
         combination that they would tell least of.
@@ -69,12 +69,12 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
     return (*layout_checks(runs, law), _expected_contraction(runs, law, card))
 
 
-def layout_checks(runs: Runs, law: Law) -> tuple[Check, ...]:
+def layout_checks(runs: Runs, law: Law) -> tuple[Finding, ...]:
     """Where the runs lie: the part of :func:`design_checks` that needs no priors.
 
     Returns
     -------
-    tuple of Check
+    tuple of Finding
         ``runs`` (how many, for how many coefficients), ``ranges`` (of each input) and, for laws
         of both params and tokens, ``tokens_per_param``.
     """
@@ -83,20 +83,20 @@ def layout_checks(runs: Runs, law: Law) -> tuple[Check, ...]:
     return (*checks, _tokens_per_param(runs)) if both else checks
 
 
-def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Note, ...]:
+def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
     """What :func:`design_checks` warns of.
 
     Returns
     -------
-    tuple of Note
+    tuple of Finding
         Codes ``few_runs``, ``narrow_range``, ``collinear_design`` and ``weak_design``.
     """
     return notes_of(design_checks(runs, law, card))
 
 
-def notes_of(checks: Iterable[Check]) -> tuple[Note, ...]:
+def notes_of(checks: Iterable[Finding]) -> tuple[Finding, ...]:
     """The checks that failed, as notes."""
-    return tuple(Note(_CODES[c.name], c.text) for c in checks if c.passed is False)
+    return tuple(note(_CODES[c.code], c.text) for c in checks if c.passed is False)
 
 
 def centerd(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,19 +191,21 @@ def _large(direction: np.ndarray) -> np.ndarray:
     return order[abs(direction[order]) > 1 / 3]
 
 
-def _runs(runs: Runs, law: Law) -> Check:
+def _runs(runs: Runs, law: Law) -> Finding:
     n, k = len(runs), len(law.coefficients)
     text = f"{n} runs for the {k} coefficients of {law.name} and their scatter"
     if n <= k + 1:
-        return Check("runs", False, f"{text}: the priors in the card decide much of the answer")
-    return Check("runs", True, text)
+        return Finding.check(
+            "runs", False, f"{text}: the priors in the card decide much of the answer"
+        )
+    return Finding.check("runs", True, text)
 
 
 POWERED = ("params", "tokens", "flops", "unique_tokens")
 """Inputs that laws take powers of, which only a wide range shows."""
 
 
-def _ranges(runs: Runs, law: Law) -> Check:
+def _ranges(runs: Runs, law: Law) -> Finding:
     rows, problems, spans = {}, [], []
     for name in law.inputs:
         x = np.sort(runs[name])
@@ -220,14 +222,14 @@ def _ranges(runs: Runs, law: Law) -> Check:
                 "prior more than from the runs"
             )
     table = pd.DataFrame.from_dict(rows, orient="index")
-    return Check("ranges", not problems, "; ".join(problems or spans), table)
+    return Finding.check("ranges", not problems, "; ".join(problems or spans), table)
 
 
 def _times(factor: float) -> str:
     return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
 
 
-def _tokens_per_param(runs: Runs) -> Check:
+def _tokens_per_param(runs: Runs) -> Finding:
     n, d = np.log(runs["params"]), np.log(runs["tokens"])
     log_ratio, log_compute = d - n, d + n
     beside_trend = log_ratio - _line(log_compute, log_ratio)
@@ -242,13 +244,13 @@ def _tokens_per_param(runs: Runs) -> Check:
     between = f"from {low:.3g} to {high:.3g}"
     if spread >= LEAST_RATIO_SPREAD and len(runs) > 2:
         text = f"{between}, over a factor of {_times(spread)} at equal compute"
-        return Check("tokens_per_param", True, text, table)
+        return Finding.check("tokens_per_param", True, text, table)
     if high / low < LEAST_RATIO_SPREAD:
         line = f"tokens are {middle:.3g} times params in every run ({between})"
     else:
         slope = np.polyfit(n, d, 1)[0] if np.ptp(n) > 0 else 0.0
         line = f"tokens follow params^{slope:.2f} within a factor of {spread:.2g}"
-    return Check(
+    return Finding.check(
         "tokens_per_param",
         False,
         f"{line}, so size and data grow together and these runs cannot separate alpha from "
@@ -266,10 +268,10 @@ def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.polyval(np.polyfit(x, y, 1), x)
 
 
-def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Check:
+def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Finding:
     name = "expected_contraction"
     if card is None:
-        return Check(
+        return Finding.check(
             name,
             None,
             f"law {law.name!r} is your own: name a card of its priors (--card) to be told what "
@@ -281,7 +283,7 @@ def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Check
     logs = np.stack(list(centerd(law, runs, drawn).values()))
     slopes = _derivatives(runs, law, np.median(logs, axis=1))
     if not np.isfinite(slopes).all():
-        return Check(
+        return Finding.check(
             name,
             None,
             f"law {law.name!r} has no positive, finite loss at the medians of the priors in card "
@@ -303,7 +305,9 @@ def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Check
     scaled = np.linalg.svd(slopes * sd, compute_uv=False)
     table.attrs["condition"] = float(scaled[0] / scaled[-1]) if scaled[-1] else float("inf")
     passed = contraction >= LITTLE_CONTRACTED
-    return Check(name, passed, combination(law, contraction, direction, "should remove"), table)
+    return Finding.check(
+        name, passed, combination(law, contraction, direction, "should remove"), table
+    )
 
 
 def combination(law: Law, contraction: float, direction: np.ndarray, verb: str) -> str:

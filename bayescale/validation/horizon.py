@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import PosteriorError, TrustError
-from bayescale.findings import Check
+from bayescale.findings import Finding
 from bayescale.forecasting import forecast
 from bayescale.posterior import Fit, Posterior, outliers
 from bayescale.units import format_size
@@ -53,7 +53,7 @@ class Trust:
         The largest ratio that a backtest inside the training runs could test; 1 if none.
     limited_by : str
         ``precision``, ``backtest`` (it failed beyond) or ``untested``.
-    checks : tuple of Check
+    checks : tuple of Finding
     path : pandas.DataFrame
         By ``ratio`` along the runs' own tokens per parameter: the scales, ``half_width`` of
         the 90 % interval of log mean loss, and ``disagreement``, the largest difference of
@@ -68,7 +68,7 @@ class Trust:
     horizon_ratio: float
     tested_ratio: float
     limited_by: str
-    checks: tuple[Check, ...]
+    checks: tuple[Finding, ...]
     path: pd.DataFrame
     bins: tuple[Mapping[str, Any], ...]
 
@@ -94,19 +94,19 @@ class Trust:
             "tested_ratio": self.tested_ratio,
             "limited_by": self.limited_by,
             "tokens_per_param": self.tokens_per_param,
-            "checks": [check.to_json() for check in self.checks],
+            "checks": [check.check_json(figures=True) for check in self.checks],
             "bins": [dict(item) for item in self.bins],
             "caveat": BREAK,
         }
 
     def __str__(self) -> str:
         lines = [self._headline(), _LIMITS[self.limited_by].format(self=self)]
-        few = [c.text for c in self.checks if c.name == "held-out runs" and c.passed is False]
+        few = [c.text for c in self.checks if c.code == "held_out_runs" and c.passed is False]
         lines += [f"It rests on little: {text}" for text in few if self.horizon_ratio > 1]
         lines += [BREAK, ""]
         for check in self.checks:
             lines.append(str(check))
-            if check.name == "coverage" and check.table is not None:
+            if check.code == "coverage" and check.table is not None:
                 lines += ["", *_bin_lines(self.bins), ""]
         return "\n".join(lines)
 
@@ -373,14 +373,14 @@ def _first_crossing(ratio: Any, values: Any, limit: float) -> float:
 # checks
 
 
-def _converged(fit: Fit) -> Check:
+def _converged(fit: Fit) -> Finding:
     passed = bool(fit.diagnostics["passed"])
     reasons = "; ".join(fit.diagnostics["reasons"])
     text = "the sampler passed its gate" if passed else f"the sampler missed its gate: {reasons}"
-    return Check("converged", passed, f"{text}.")
+    return Finding.check("converged", passed, f"{text}.")
 
 
-def _precision(path: pd.DataFrame, precise: float, tolerance: float) -> Check:
+def _precision(path: pd.DataFrame, precise: float, tolerance: float) -> Finding:
     far = float(path["ratio"].iloc[-1])
     marks = (1, 3, 10, 100) if far > 100 else (1, 1.2, 1.5, 2)
     at = ", ".join(f"{_width_at(path, mark):.1%} at {mark:g} times" for mark in marks)
@@ -397,16 +397,16 @@ def _precision(path: pd.DataFrame, precise: float, tolerance: float) -> Check:
         text = f"half the {INTERVAL:.0%} interval of the mean loss stays within {tolerance:.1%} up"
         text += f" to {precise:.3g} times the largest run ({at})."
     table = path[["ratio", "half_width"]].iloc[:: (STEPS - 1) // 12].reset_index(drop=True)
-    return Check("precision", bool(start <= tolerance), text, table)
+    return Finding.check("precision", bool(start <= tolerance), text, table)
 
 
 def _width_at(path: pd.DataFrame, ratio: float) -> float:
     return float(np.interp(np.log(ratio), np.log(path["ratio"]), path["half_width"]))
 
 
-def _coverage(bins_: Sequence[Mapping[str, Any]], to: Reach) -> Check:
+def _coverage(bins_: Sequence[Mapping[str, Any]], to: Reach) -> Finding:
     if not bins_:
-        return Check(
+        return Finding.check(
             "coverage",
             None,
             "no backtest was made, so nothing beyond the runs is tested: make one with bayescale "
@@ -415,19 +415,19 @@ def _coverage(bins_: Sequence[Mapping[str, Any]], to: Reach) -> Check:
     table = pd.DataFrame(bins_)
     if to.failed is not None:
         supports = f" Smaller steps did, up to {to.covered:.3g} times." if to.covered > 1 else ""
-        return Check("coverage", False, failure(to.failed) + supports, table)
+        return Finding.check("coverage", False, failure(to.failed) + supports, table)
     if to.covered <= 1:
         text = f"the smallest step tested is {bins_[0]['lower']:.3g} times or more: train runs of"
-        return Check("coverage", None, f"{text} sizes between.", table)
+        return Finding.check("coverage", None, f"{text} sizes between.", table)
     text = f"90% intervals of one new run covered as they should up to {to.covered:.3g} times"
     if to.covered < to.tested * 0.999:
         text += f"; up to {to.tested:.3g} times was tested, with a gap between"
-    return Check("coverage", True, f"{text}.", table)
+    return Finding.check("coverage", True, f"{text}.", table)
 
 
-def _held_out(record: Mapping[str, Any] | None) -> Check:
+def _held_out(record: Mapping[str, Any] | None) -> Finding:
     if record is None:
-        return Check("held-out runs", None, "none.")
+        return Finding.check("held_out_runs", None, "none.")
     n, cutoffs = record["n"], len(record["cutoffs"])
     enough = n >= FEWEST_FORECASTS and cutoffs >= FEWEST_CUTOFFS
     text = f"{n} forecasts of held-out runs from {cutoffs} cutoff{'' if cutoffs == 1 else 's'}"
@@ -437,44 +437,44 @@ def _held_out(record: Mapping[str, Any] | None) -> Check:
         )
     missing = [Missing(*item) for item in record["missing"]]
     told = problems_told(missing, record["unconverged"], record["refits"])
-    return Check("held-out runs", enough, " ".join([f"{text}.", *filter(None, told)]))
+    return Finding.check("held_out_runs", enough, " ".join([f"{text}.", *filter(None, told)]))
 
 
-def _agreement(fit: Fit, path: pd.DataFrame, tolerance: float) -> Check:
-    name = "laws agree"
+def _agreement(fit: Fit, path: pd.DataFrame, tolerance: float) -> Finding:
+    name = "laws_agree"
     if len(fit.members) == 1:
-        return Check(name, None, f"{fit.name} alone: another law might say otherwise.")
+        return Finding.check(name, None, f"{fit.name} alone: another law might say otherwise.")
     to = _first_crossing(path["ratio"], path["disagreement"], tolerance)
     table = path[["ratio", "disagreement"]].iloc[:: (STEPS - 1) // 12].reset_index(drop=True)
     far = f"up to {to:.3g} times the largest run" if to > 1 else "not even at the largest run"
     if to >= path["ratio"].iloc[-1] * 0.999:
         far += " and perhaps beyond"
-    return Check(name, None, f"medians of the laws within {tolerance:.1%} {far}.", table)
+    return Finding.check(name, None, f"medians of the laws within {tolerance:.1%} {far}.", table)
 
 
-def _surprises(fit: Fit) -> Check:
+def _surprises(fit: Fit) -> Finding:
     frames = [outliers(member).assign(law=member.name) for member in fit.members]
     found = [frame for frame in frames if len(frame)]
     if not found:
         known = any("leave_one_out" in member.tree.children for member in fit.members)
         text = "none stands out." if known else "not looked for in this fit."
-        return Check("surprising runs", None, text)
+        return Finding.check("outliers", None, text)
     table = pd.concat(found, ignore_index=True)
     runs = list(dict.fromkeys(table["run_id"].astype(str)))
     shown = f"{', '.join(runs[:5])}{f' and {len(runs) - 5} more' if len(runs) > 5 else ''}"
-    return Check("surprising runs", None, f"by leave-one-out: {shown}.", table)
+    return Finding.check("outliers", None, f"by leave-one-out: {shown}.", table)
 
 
 @lru_cache(1)  # with the path: asked again of the same fit, for another tolerance
-def _of_any_tolerance(fit: Fit) -> tuple[Check, ...]:
+def _of_any_tolerance(fit: Fit) -> tuple[Finding, ...]:
     return _surprises(fit), *identifiability_checks(fit), *_resampling(fit)
 
 
-def _resampling(fit: Fit) -> list[Check]:
+def _resampling(fit: Fit) -> list[Finding]:
     """Whether coefficients would scatter more over fresh logs than their posterior says."""
     if not all("log_likelihood" in member.tree.children for member in fit.members):
         return []
-    return [Check(note.code, None, note.text) for note in resampling_notes(fit)]
+    return [Finding.check(note.code, None, note.text) for note in resampling_notes(fit)]
 
 
 def _bin_lines(bins_: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,14 +1,14 @@
 """What the runs could not tell apart, as a posterior shows it."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.findings import Check
+from bayescale.findings import Finding
 from bayescale.posterior import Fit, Posterior, contraction
-from bayescale.runs import Note
 from bayescale.validation.design import (
     LITTLE_CONTRACTED,
     centerd,
@@ -32,7 +32,7 @@ UNRELIABLE_K = 0.7
 CONFLICT = "prior and runs disagree"
 
 
-def identifiability_checks(fit: Fit) -> tuple[Check, ...]:
+def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
     """What the runs could not tell apart.
 
     Parameters
@@ -41,7 +41,7 @@ def identifiability_checks(fit: Fit) -> tuple[Check, ...]:
 
     Returns
     -------
-    tuple of Check
+    tuple of Finding
         Those of :func:`bayescale.validation.design.layout_checks`; ``contraction``, of each
         prior to its posterior; ``ridges``, combinations that are known less well than their parts;
         ``prior_sensitivity``; and ``influential_runs``. For a pool those of each law, the name
@@ -56,23 +56,23 @@ def identifiability_checks(fit: Fit) -> tuple[Check, ...]:
     are taken on the log scale, where raising a log-normal leaves its median in place.
     """
     return tuple(
-        check._replace(name=_of(fit, member, check.name, "."))
+        replace(check, code=_of(fit, member, check.code, "."))
         for member in fit.members
         for check in (*_quick_checks(member), _sensitivity(member), _influence(member))
     )
 
 
-def posterior_notes(fit: Fit) -> tuple[Note, ...]:
+def posterior_notes(fit: Fit) -> tuple[Finding, ...]:
     """The checks that failed, as notes: all but those that take seconds.
 
     Returns
     -------
-    tuple of Note
+    tuple of Finding
         Codes ``few_runs``, ``narrow_range``, ``collinear_design``, ``prior_decides`` (the runs
         said next to nothing of a coefficient) and ``ridge`` (or of a combination of them).
     """
     return tuple(
-        note._replace(text=_of(fit, member, note.text, ": "))
+        replace(note, text=_of(fit, member, note.text, ": "))
         for member in fit.members
         for note in notes_of(_quick_checks(member))
     )
@@ -82,23 +82,23 @@ def _of(fit: Fit, member: Posterior, text: str, separator: str) -> str:
     return text if len(fit.members) == 1 else f"{member.name}{separator}{text}"
 
 
-def _quick_checks(posterior: Posterior) -> tuple[Check, ...]:
+def _quick_checks(posterior: Posterior) -> tuple[Finding, ...]:
     layout = () if posterior.runs is None else layout_checks(posterior.runs, posterior.law)
     return (*layout, _contraction(posterior), _ridges(posterior))
 
 
-def _lacking(posterior: Posterior, name: str, *groups: str) -> Check | None:
+def _lacking(posterior: Posterior, name: str, *groups: str) -> Finding | None:
     """What to say where the draws that a check needs were never made."""
     if posterior.runs is None:
-        return Check(name, None, "a point estimate: there are no draws to tell this from")
+        return Finding.check(name, None, "a point estimate: there are no draws to tell this from")
     missing = [group for group in groups if group not in posterior.tree.children]
     if not missing:
         return None
     text = f"this posterior holds no {' and no '.join(missing)}: fit again to be told"
-    return Check(name, None, text)
+    return Finding.check(name, None, text)
 
 
-def _contraction(posterior: Posterior) -> Check:
+def _contraction(posterior: Posterior) -> Finding:
     if lacking := _lacking(posterior, "contraction", "prior"):
         return lacking
     prior, names = posterior.tree["prior"].to_dataset(), list(posterior.law.coefficients)
@@ -119,13 +119,13 @@ def _contraction(posterior: Posterior) -> Check:
             f"{_joined(weak.index)} {comes} from the prior: the runs removed {shares} of {its} "
             "spread. Give priors that you would defend, or buy runs that tell"
         )
-        return Check("contraction", False, text, table)
+        return Finding.check("contraction", False, text, table)
     least = table["contraction"].idxmin()
     text = (
         f"the runs removed at least {table['contraction'].min():.0%} of the prior's spread of "
         f"every coefficient (least of {least}'s)"
     )
-    return Check("contraction", True, text, table)
+    return Finding.check("contraction", True, text, table)
 
 
 def _moved(posterior: Posterior, name: str) -> float:
@@ -134,7 +134,7 @@ def _moved(posterior: Posterior, name: str) -> float:
     return float((np.log(posterior.draws[name].values).mean() - prior.mean()) / prior.std())
 
 
-def _ridges(posterior: Posterior) -> Check:
+def _ridges(posterior: Posterior) -> Finding:
     if lacking := _lacking(posterior, "ridges", "prior"):
         return lacking
     law, names = posterior.law, posterior.law.coefficients
@@ -167,7 +167,7 @@ def _ridges(posterior: Posterior) -> Check:
     ]
     sentences.append(combination(law, least, direction, "removed"))
     passed = not len(ridges) and least >= LITTLE_CONTRACTED
-    return Check("ridges", passed, "; ".join(sentences), table)
+    return Finding.check("ridges", passed, "; ".join(sentences), table)
 
 
 def _logs(posterior: Posterior, draws: xr.Dataset) -> np.ndarray:
@@ -183,7 +183,7 @@ def _correlations(cov: np.ndarray) -> np.ndarray:
     return cov / np.outer(sd, sd)
 
 
-def _sensitivity(posterior: Posterior) -> Check:
+def _sensitivity(posterior: Posterior) -> Finding:
     groups = ("prior", "log_prior", "log_likelihood")
     if lacking := _lacking(posterior, "prior_sensitivity", *groups):
         return lacking
@@ -216,7 +216,7 @@ def _sensitivity(posterior: Posterior) -> Check:
             f"no coefficient leans on its prior (sensitivity {table['prior'].max():.3f} of "
             f"{most}, less of others; {SENSITIVE} would matter)"
         )
-        return Check("prior_sensitivity", True, text, table)
+        return Finding.check("prior_sensitivity", True, text, table)
     shown = [f"{name} {value:.2f}" for name, value in leaning["prior"].items()]
     text = (
         f"the priors move the answer (sensitivity: {', '.join(shown)}; {SENSITIVE} matters): fit "
@@ -228,7 +228,7 @@ def _sensitivity(posterior: Posterior) -> Check:
             f". The runs pull {_joined(against)} out of the prior's 90% interval: check the "
             "log's units and tokenizer, or widen that prior"
         )
-    return Check("prior_sensitivity", False, text, table)
+    return Finding.check("prior_sensitivity", False, text, table)
 
 
 def _diagnosis(prior: float, likelihood: float, moved: float) -> str:
@@ -256,7 +256,7 @@ def _log_prior_of_logs(posterior: Posterior) -> xr.Dataset:
     return density
 
 
-def _influence(posterior: Posterior) -> Check:
+def _influence(posterior: Posterior) -> Finding:
     name = "influential_runs"
     if lacking := _lacking(posterior, name, "leave_one_out"):
         return lacking
@@ -275,7 +275,7 @@ def _influence(posterior: Posterior) -> Check:
             f"no run decides: leaving one out moves coefficients by at most {abs(by).max():.1f} "
             f"sd ({ids[order[0]]} moves {moves[order[0]]})"
         )
-        return Check(name, True, text, table)
+        return Finding.check(name, True, text, table)
     shown = [
         f"{ids[i]} ({moves[i]} by {by[i]:+.1f} sd"
         + (f", or more: Pareto k {k[i]:.1f})" if k[i] > UNRELIABLE_K else ")")
@@ -288,7 +288,7 @@ def _influence(posterior: Posterior) -> Check:
         f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and see what a fit without "
         "them says (--exclude)"
     )
-    return Check(name, False, text, table)
+    return Finding.check(name, False, text, table)
 
 
 def _joined(names: "pd.Index | list[str]") -> str:

@@ -1,7 +1,7 @@
 """What a fit warns of, in one list."""
 
+from bayescale.findings import Finding
 from bayescale.posterior import Fit
-from bayescale.runs import Note
 from bayescale.validation.design import layout_checks
 from bayescale.validation.identifiability import posterior_notes
 from bayescale.validation.resampling import resampling_notes
@@ -9,12 +9,12 @@ from bayescale.validation.run_quality import imperfect_notes
 from bayescale.validation.sensitivity import counting_notes
 
 
-def fit_notes(fit: Fit) -> tuple[Note, ...]:
+def fit_notes(fit: Fit) -> tuple[Finding, ...]:
     """What the log, its design and the posterior warn of.
 
     Returns
     -------
-    tuple of Note
+    tuple of Finding
         Those of the log as it was read, of :func:`counting_notes`, of :func:`imperfect_notes`,
         of :func:`posterior_notes` and, where the fit holds the draws for them, of
         :func:`resampling_notes`.
@@ -26,7 +26,7 @@ def fit_notes(fit: Fit) -> tuple[Note, ...]:
     return (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
 
 
-def _counting_notes(fit: Fit) -> tuple[Note, ...]:
+def _counting_notes(fit: Fit) -> tuple[Finding, ...]:
     runs = fit.runs
     if runs is None:
         return ()

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import PosteriorError
+from bayescale.findings import Finding, note
 from bayescale.posterior import Fit, ModelAverage, Posterior
-from bayescale.runs import Note
 
 FEWEST_RUNS = 30
 """With fewer runs the jackknife is itself too uncertain to say anything."""
@@ -86,12 +86,12 @@ def widen[F: Fit](fit: F) -> F:
     return replace(posterior, tree=tree)
 
 
-def resampling_notes(fit: Fit) -> tuple[Note, ...]:
+def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
     """A note where coefficients are less certain than their posterior says.
 
     Returns
     -------
-    tuple of Note
+    tuple of Finding
         Code ``too_narrow`` for each such law; nothing where there are too few runs to tell.
     """
     if fit.runs is None or len(fit.runs) < FEWEST_RUNS or fit.families:
@@ -102,7 +102,7 @@ def resampling_notes(fit: Fit) -> tuple[Note, ...]:
         times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
         if ratios:
             notes.append(
-                Note(
+                note(
                     "too_narrow",
                     "over fresh logs the coefficients would scatter more than their intervals "
                     f"say (times {times}): the runs do not scatter about {member.name} alike and "

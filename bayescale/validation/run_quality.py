@@ -5,6 +5,7 @@ alone; the others hold a fit beside its runs.
 """
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,11 @@ import xarray as xr
 
 from bayescale.cards import REPEATED, ModelCard
 from bayescale.errors import listed
-from bayescale.findings import Check
+from bayescale.findings import Finding, note
 from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
 from bayescale.random import Purpose
-from bayescale.runs import Note, Runs
+from bayescale.runs import Runs
 from bayescale.runs.log import SCALES
 
 COARSE = 1e-3
@@ -60,7 +61,7 @@ CODES = {
 _COUNTERS = re.compile(r"[-_ /.]*(step|iter|ckpt|checkpoint)s?[-_ ]*\d+[kmb]?$", re.IGNORECASE)
 
 
-def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Check, ...]:
+def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Finding, ...]:
     """What the log shows of its own imperfections.
 
     Parameters
@@ -71,7 +72,7 @@ def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Check, ...]:
 
     Returns
     -------
-    tuple of Check
+    tuple of Finding
         ``loss_steps``: whether losses look rounded without saying so; ``checkpoints``: rows that
         look like checkpoints of one run, without a column ``run``; ``divergence``: losses above
         those of smaller runs; ``warm_up``: runs of few steps, or of few tokens where the log
@@ -81,7 +82,7 @@ def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Check, ...]:
     return (*checks, _schedules(runs)) if "schedule_complete" in runs else checks
 
 
-def run_checks(fit: Fit) -> tuple[Check, ...]:
+def run_checks(fit: Fit) -> tuple[Finding, ...]:
     """What a fit shows of its runs.
 
     Parameters
@@ -90,7 +91,7 @@ def run_checks(fit: Fit) -> tuple[Check, ...]:
 
     Returns
     -------
-    tuple of Check
+    tuple of Finding
         For each law ``above_law``: surprising runs more than 5 % above it, where the fit holds
         ``leave_one_out``; and ``seed_repeats``, where runs repeat: the scatter of runs alike in
         every input beside the fitted one, and whether the law misses their means by more than
@@ -106,11 +107,11 @@ def run_checks(fit: Fit) -> tuple[Check, ...]:
     for member in fit.members:
         found = [check for check in (_above_law(member), _seed_repeats(member)) if check]
         prefix = "" if len(fit.members) == 1 else f"{member.name}."
-        checks += [check._replace(name=prefix + check.name) for check in found]
+        checks += [replace(check, code=prefix + check.code) for check in found]
     return tuple(checks)
 
 
-def imperfect_notes(fit: Fit) -> tuple[Note, ...]:
+def imperfect_notes(fit: Fit) -> tuple[Finding, ...]:
     """The checks of log and fit that failed, as notes."""
     if fit.runs is None:
         return ()
@@ -118,23 +119,23 @@ def imperfect_notes(fit: Fit) -> tuple[Note, ...]:
     return notes_of(checks)
 
 
-def notes_of(checks: tuple[Check, ...]) -> tuple[Note, ...]:
+def notes_of(checks: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """The checks that failed, as notes."""
     failed = [check for check in checks if check.passed is False]
     return tuple(
-        Note(CODES[name], f"{law}: {check.text}" if law else check.text)
+        note(CODES[name], f"{law}: {check.text}" if law else check.text)
         for check in failed
-        for law, _, name in (check.name.rpartition("."),)
+        for law, _, name in (check.code.rpartition("."),)
     )
 
 
 # of the log
 
 
-def _loss_steps(runs: Runs, card: ModelCard | None) -> Check:
+def _loss_steps(runs: Runs, card: ModelCard | None) -> Finding:
     name = "loss_steps"
     if "loss_step" in runs or (card is not None and card.noise.rounding is not None):
-        return Check(name, True, "the steps that losses are known to are stated")
+        return Finding.check(name, True, "the steps that losses are known to are stated")
     loss = runs["loss"]
     distinct, typical = np.unique(loss), float(np.median(loss))
     if len(loss) >= FEWEST_LOSSES and len(distinct) < FEW_VALUES * len(loss):
@@ -146,30 +147,34 @@ def _loss_steps(runs: Runs, card: ModelCard | None) -> Check:
         found = f"they have {decimals} decimals"
     table = pd.DataFrame({"step": [step], "values": [len(distinct)]}, index=["log loss"])
     if step < COARSE:
-        return Check(name, True, f"losses are finer than {COARSE:.1%} of their value", table)
+        return Finding.check(
+            name, True, f"losses are finer than {COARSE:.1%} of their value", table
+        )
     text = (
         f"losses look rounded: {found}, in steps of about {step:.2g} of the loss. Where runs "
         "scatter by hardly more, say so: the step in nats in a column loss_step, or in the card's "
         "[noise.rounding]"
     )
-    return Check(name, False, text, table)
+    return Finding.check(name, False, text, table)
 
 
-def _checkpoints(runs: Runs) -> Check:
+def _checkpoints(runs: Runs) -> Finding:
     name = "checkpoints"
     if "run" in runs:
         n = len(np.unique(runs["run"]))
         said = f"{len(runs)} rows are of {n} runs, as column run says"
-        return Check(name, True, said)
+        return Finding.check(name, True, said)
     if "params" not in runs or "tokens" not in runs:
-        return Check(name, None, "without params and tokens, checkpoints cannot be told from runs")
+        return Finding.check(
+            name, None, "without params and tokens, checkpoints cannot be told from runs"
+        )
     frame, suspects = runs.frame, []
     alike = [c for c in ("family", "params", "unique_tokens", "kept_fraction") if c in frame]
     for _, group in frame.groupby(alike, sort=False, dropna=False):
         if len(group) >= FEWEST_CHECKPOINTS and _of_one_run(group.sort_values("tokens")):
             suspects.append(group)
     if not suspects:
-        return Check(name, True, "no rows look like checkpoints of one run")
+        return Finding.check(name, True, "no rows look like checkpoints of one run")
     ids = [f"{group['run_id'].iloc[0]} to {group['run_id'].iloc[-1]}" for group in suspects]
     rows = sum(map(len, suspects))
     text = (
@@ -179,7 +184,7 @@ def _checkpoints(runs: Runs) -> Check:
         "run=HEADER), so that they do not count as many; or keep finished runs only"
     )
     table = pd.DataFrame({"rows": [len(g) for g in suspects]}, index=ids)
-    return Check(name, False, text, table)
+    return Finding.check(name, False, text, table)
 
 
 def _of_one_run(group: pd.DataFrame) -> bool:
@@ -196,7 +201,7 @@ def _of_one_run(group: pd.DataFrame) -> bool:
     return bool((gaps > 0).all() and np.ptp(gaps) <= EVEN * gaps.mean() and len(tokens) > 4)
 
 
-def _divergence(runs: Runs) -> Check:
+def _divergence(runs: Runs) -> Finding:
     scales = [c for c in SCALES if c in runs]
     lowest = _lowest_of_smaller(runs, scales)
     risen = runs["loss"] / lowest - 1
@@ -207,7 +212,7 @@ def _divergence(runs: Runs) -> Check:
     )
     if not len(out):
         text = f"no loss is more than {RISEN:.0%} above that of a run smaller in every scale"
-        return Check("divergence", True, text, table)
+        return Finding.check("divergence", True, text, table)
     worst = out[np.argsort(-risen[out])]
     text = (
         f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
@@ -216,7 +221,7 @@ def _divergence(runs: Runs) -> Check:
         "divergence, a wrong row or other data, and see what a fit without them says "
         "(--exclude)"
     )
-    return Check("divergence", False, text, table)
+    return Finding.check("divergence", False, text, table)
 
 
 def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
@@ -237,13 +242,13 @@ def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
     return lowest
 
 
-def _warm_up(runs: Runs) -> Check:
+def _warm_up(runs: Runs) -> Finding:
     column, least = ("steps", FEWEST_STEPS) if "steps" in runs else ("tokens", FEWEST_TOKENS)
     if column not in runs:
-        return Check("warm_up", None, "the log counts neither steps nor tokens")
+        return Finding.check("warm_up", None, "the log counts neither steps nor tokens")
     short = np.flatnonzero(runs[column] < least)
     if not len(short):
-        return Check("warm_up", True, f"every run had {least:,.0f} {column} or more")
+        return Finding.check("warm_up", True, f"every run had {least:,.0f} {column} or more")
     text = (
         f"{_count(short, 'run')} had fewer than {least:,.0f} {column}: "
         f"{listed(f'{runs["run_id"][i]} ({runs[column][i]:.3g})' for i in short)}. Most of that is "
@@ -251,13 +256,13 @@ def _warm_up(runs: Runs) -> Check:
         "without them says (--exclude)"
     )
     table = pd.DataFrame({column: runs[column][short]}, index=runs["run_id"][short])
-    return Check("warm_up", False, text, table)
+    return Finding.check("warm_up", False, text, table)
 
 
-def _schedules(runs: Runs) -> Check:
+def _schedules(runs: Runs) -> Finding:
     cut = np.flatnonzero(runs["schedule_complete"] == "no")
     if not len(cut):
-        return Check("schedules", True, "every run finished its learning-rate schedule")
+        return Finding.check("schedules", True, "every run finished its learning-rate schedule")
     text = (
         f"{_count(cut, 'run')} stopped before the end of the learning-rate schedule: "
         f"{listed(runs['run_id'][cut])}. Their losses lie above what finished runs reach: leave "
@@ -265,7 +270,7 @@ def _schedules(runs: Runs) -> Check:
         "chinchilla_floor)"
     )
     table = pd.DataFrame({"loss": runs["loss"][cut]}, index=runs["run_id"][cut])
-    return Check("schedules", False, text, table)
+    return Finding.check("schedules", False, text, table)
 
 
 def _count(found: np.ndarray, what: str) -> str:
@@ -275,14 +280,14 @@ def _count(found: np.ndarray, what: str) -> str:
 # of a fit
 
 
-def _above_law(posterior: Posterior) -> Check | None:
+def _above_law(posterior: Posterior) -> Finding | None:
     if posterior.runs is None or "leave_one_out" not in posterior.tree.children:
         return None
     loo = posterior.tree["leave_one_out"].to_dataset()
     above = posterior.runs["loss"] / loo["expected"].values - 1
     out = np.flatnonzero((loo["surprising"].values > 0) & (above > FAR_ABOVE))
     if not len(out):
-        return Check("above_law", True, f"no surprising run lies {FAR_ABOVE:.0%} above the law")
+        return Finding.check("above_law", True, f"no outlier lies {FAR_ABOVE:.0%} above the law")
     ids = posterior.runs["run_id"]
     worst = out[np.argsort(-above[out])]
     text = (
@@ -292,10 +297,10 @@ def _above_law(posterior: Posterior) -> Check | None:
         "floor (card chinchilla_floor)"
     )
     table = pd.DataFrame({"above": above[out]}, index=ids[out])
-    return Check("above_law", False, text, table)
+    return Finding.check("above_law", False, text, table)
 
 
-def _seed_repeats(posterior: Posterior) -> Check | None:
+def _seed_repeats(posterior: Posterior) -> Finding | None:
     runs = posterior.runs
     if runs is None or "sigma" not in posterior.draws or runs.has_checkpoints:
         return None
@@ -321,7 +326,7 @@ def _seed_repeats(posterior: Posterior) -> Check | None:
     )
     if misfit < 1:
         said += "; there are too few places to test the law"
-        return Check("seed_repeats", None, said, table)
+        return Finding.check("seed_repeats", None, said, table)
 
     def lack(values: np.ndarray) -> np.ndarray:
         """F of lack of fit, by draw."""
@@ -333,8 +338,8 @@ def _seed_repeats(posterior: Posterior) -> Check | None:
     share = float((lack(drawn.values) >= lack(log_loss + 0 * log_mean.values)).mean())
     told = f"{said}; {share:.1%} of replicated logs lie as far off the law"
     if share >= LACKING_FIT:
-        return Check("seed_repeats", True, told, table)
-    return Check(
+        return Finding.check("seed_repeats", True, told, table)
+    return Finding.check(
         "seed_repeats",
         False,
         f"{told}: the law does not fit the means of repeats within their scatter. Take another "

@@ -18,11 +18,11 @@ from bayescale.conventions.configuration import NEEDED_FOR
 from bayescale.conventions.recognize import Recognized, recognize
 from bayescale.conventions.stated import CHOICES
 from bayescale.errors import RunLogError, TrustError
-from bayescale.findings import Check
+from bayescale.findings import Finding, note
 from bayescale.laws import Law, compute_optimal
 from bayescale.posterior import Posterior
 from bayescale.posterior.summary import quantiles
-from bayescale.runs import Note, Runs
+from bayescale.runs import Runs
 from bayescale.runs.statements import convert
 
 INTERVAL = 0.9
@@ -210,19 +210,19 @@ def split_exponent(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> 
     return float(beta / (alpha + beta))
 
 
-def counting_notes(runs: Runs, law: Law, checks: Iterable[Check]) -> tuple[Note, ...]:
+def counting_notes(runs: Runs, law: Law, checks: Iterable[Finding]) -> tuple[Finding, ...]:
     """What another count of params would do to the law, where the log can tell.
 
     Parameters
     ----------
     runs : Runs
     law : Law
-    checks : iterable of Check
+    checks : iterable of Finding
         Those of the design: where size and data are not told apart, no exponent is estimated.
 
     Returns
     -------
-    tuple of Note
+    tuple of Finding
         Code ``params_counting``: one note for all other counts, or none.
     """
     if "params" not in law.inputs:
@@ -233,7 +233,7 @@ def counting_notes(runs: Runs, law: Law, checks: Iterable[Check]) -> tuple[Note,
     told = [f"{one.name}: {_ratio(runs, one.runs)}" for one in others]
     known = {"params", "tokens", "loss"} <= set(runs.frame.columns)
     known = known and len(runs) >= _FEWEST and np.isfinite(runs["tokens"]).all()
-    apart = all(check.passed for check in checks if check.name == "tokens_per_param")
+    apart = all(check.passed for check in checks if check.code == "tokens_per_param")
     if apart and known and "tokens" in law.inputs:
         now = split_exponent(runs["params"], runs["tokens"], runs["loss"])
         told = [
@@ -250,7 +250,7 @@ def counting_notes(runs: Runs, law: Law, checks: Iterable[Check]) -> tuple[Note,
         "check --sensitivity"
     )
     return (
-        Note(
+        note(
             "params_counting",
             f"the law depends on what params counts. From {others[0].known_from}. "
             f"With {'; with '.join(told)} (least squares). {say[0].upper()}{say[1:]}",

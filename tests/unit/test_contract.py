@@ -29,7 +29,7 @@ def test_every_law_of_the_package_keeps_its_contract(name: str) -> None:
     card = load_card(name)
     found = check_law(card.law, card)
     assert found.passed, str(found)
-    assert {check.name for check in found.checks} == set(CHECKS)
+    assert {check.code for check in found.checks} == set(CHECKS)
 
 
 def card_text(law: str, **priors: str) -> str:
@@ -82,7 +82,7 @@ def mine(tmp_path: Path) -> Mine:
 
 
 def only_failure(found: Contract) -> tuple[str, str]:
-    ((name, text),) = [(c.name, c.text) for c in found.checks if c.passed is False]
+    ((name, text),) = [(c.code, c.text) for c in found.checks if c.passed is False]
     return name, text
 
 
@@ -224,7 +224,7 @@ def test_coordinates_that_change_the_prior_are_seen(monkeypatch: pytest.MonkeyPa
 def test_a_sum_that_is_not_said_is_mentioned(mine: Mine) -> None:
     found = mine.check("    return E + A / params**alpha", more=f"terms={ONE_SCALE}")
     assert found.passed
-    assert [check.text for check in found.checks if check.name == "terms"] == [
+    assert [check.text for check in found.checks if check.code == "terms"] == [
         "the loss is the sum of the terms: sum_of_terms=True makes sampling faster"
     ]
 
@@ -303,7 +303,7 @@ def test_without_a_card_what_depends_on_beliefs_is_left_out(mine: Mine) -> None:
     law = find_law(mine.write("    return E + A / params**alpha"))
     found = check_law(law)
     assert found.passed
-    assert {check.name for check in found.checks} == {
+    assert {check.code for check in found.checks} == {
         "name", "card", "floats", "arrays", "labeled", "sampler", "terms", "processes",
     }  # fmt: skip
 

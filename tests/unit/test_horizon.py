@@ -162,7 +162,7 @@ def test_backtests_limit_where_they_failed_or_ended() -> None:
     assert (ended.horizon_ratio, ended.limited_by) == (4, "untested")
     failed = trust(fanning(), record(*WELL[:2], bin_of(4, covered=5)))
     assert (failed.horizon_ratio, failed.limited_by, failed.tested_ratio) == (4, "backtest", 8)
-    coverage = {check.name: check for check in failed.checks}["coverage"]
+    coverage = {check.code: check for check in failed.checks}["coverage"]
     assert coverage.passed is False
     assert coverage.text == (
         "Backtests inside the runs failed at 4 to 8 times: 90% intervals held 5 of 10 held-out "
@@ -177,7 +177,7 @@ def test_no_horizon_where_even_the_largest_run_is_not_known_well() -> None:
     values = {"C_c": LARGEST * np.exp(even_normal(0, 1.0)), "alpha_C": 0.05, "sigma": SIGMA}
     result = trust(built(CARD, LOG, values), record(*WELL))
     assert (result.horizon_ratio, result.limited_by) == (1, "precision")
-    assert {c.name: c.passed for c in result.checks}["precision"] is False
+    assert {c.code: c.passed for c in result.checks}["precision"] is False
     assert "not to be trusted beyond the largest run" in str(result)
 
 
@@ -194,7 +194,7 @@ def test_few_held_out_runs_are_told_first() -> None:
     text = str(trust(fanning(), few))
     assert "It rests on little: 5 forecasts of held-out runs from 1 cutoff: so few say" in text
     missing = record(*WELL) | {"missing": [["kaplan_compute", 1e20, "lost"]], "unconverged": 1}
-    check = {c.name: c for c in trust(fanning(), missing).checks}["held-out runs"]
+    check = {c.code: c for c in trust(fanning(), missing).checks}["held_out_runs"]
     assert check.passed is True
     assert "Missing: 1 of 4 refits: kaplan_compute at 1e+20 (lost)." in check.text
     assert "1 of 3 refits missed their convergence gate" in check.text
@@ -205,7 +205,7 @@ def test_laws_that_disagree_are_reported_beside_the_horizon() -> None:
     pool = ModelAverage((fanning(), fanning(shift=0.01, law="henighan_compute")), (0.5, 0.5))
     laws = ("kaplan_compute", "henighan_compute")
     result = trust(pool, record(*WELL, laws=laws))
-    agreement = {check.name: check for check in result.checks}["laws agree"]
+    agreement = {check.code: check for check in result.checks}["laws_agree"]
     assert agreement.passed is None
     assert "within 2.0% up to 7.39 times the largest run" in agreement.text
     # half the pool's interval exceeds each law's own
@@ -300,7 +300,7 @@ def test_point_estimates_and_unconverged_fits_are_refused() -> None:
     with pytest.raises(UnconvergedError, match="failed its convergence gate"):
         trust(bad)
     first = trust(bad, allow_unconverged=True).checks[0]
-    assert (first.name, first.passed) == ("converged", False)
+    assert (first.code, first.passed) == ("converged", False)
     assert str(first) == (
         "FAIL  converged: the sampler missed its gate: R-hat of E is 1.200, above 1.01."
     )
@@ -319,13 +319,13 @@ def test_notes_and_surprising_runs_are_information() -> None:
         coords={"coefficient": ["C_c"]},
     )
     fit = built(CARD, LOG, TRUTH | {"sigma": SIGMA}, groups={"leave_one_out": loo})
-    checks = {check.name: check for check in trust(fit).checks}
-    assert checks["surprising runs"].text == "by leave-one-out: r0."
-    assert checks["surprising runs"].table is not None
+    checks = {check.code: check for check in trust(fit).checks}
+    assert checks["outliers"].text == "by leave-one-out: r0."
+    assert checks["outliers"].table is not None
     few = replace(fit, runs=power_law_log([0.0] * 3))
-    noted = {check.name: check for check in trust(replace(few, tree=fanning().tree)).checks}
+    noted = {check.code: check for check in trust(replace(few, tree=fanning().tree)).checks}
     assert noted["runs"].passed is False
-    assert noted["surprising runs"].text == "not looked for in this fit."
+    assert noted["outliers"].text == "not looked for in this fit."
 
 
 def test_the_function_and_the_package_share_a_name() -> None:

@@ -10,21 +10,21 @@ from support.imperfect import card_with, some_runs
 from support.refits import SIGMA, TRUTH, built, even_normal
 
 from bayescale.cards import load_card, parse_card
-from bayescale.findings import Check
+from bayescale.findings import Finding
 from bayescale.inference.fit import refit
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
 from bayescale.validation.run_quality import imperfect_notes, log_checks, notes_of, run_checks
 
 
-def flag(name: str, runs: Runs, *more: Any) -> Check:
-    return {check.name: check for check in log_checks(runs, *more)}[name]
+def flag(name: str, runs: Runs, *more: Any) -> Finding:
+    return {check.code: check for check in log_checks(runs, *more)}[name]
 
 
 def test_sound_runs_are_not_flagged(all_chinchilla: Runs) -> None:
-    assert [c.name for c in log_checks(some_runs(20)) if c.passed is not True] == []
+    assert [c.code for c in log_checks(some_runs(20)) if c.passed is not True] == []
     # read off a figure's colors, and known to be so
-    assert [c.name for c in log_checks(all_chinchilla) if not c.passed] == ["loss_steps"]
+    assert [c.code for c in log_checks(all_chinchilla) if not c.passed] == ["loss_steps"]
 
 
 # of the log
@@ -100,7 +100,7 @@ def test_unfinished_schedules_are_named() -> None:
         "the law as a floor (card chinchilla_floor)"
     )
     assert flag("schedules", some_runs(schedule_complete=["yes"] * 6)).passed
-    assert "schedules" not in {check.name for check in log_checks(some_runs())}
+    assert "schedules" not in {check.code for check in log_checks(some_runs())}
 
 
 def test_a_run_that_ends_above_a_smaller_one_has_diverged() -> None:
