@@ -1,8 +1,7 @@
 """How to split a compute budget between parameters and tokens, and what a split gives up.
 
 The answer is the distribution of the decision, not the decision of the average: each draw
-has a best split of its own, and any one split, chosen now, is judged by what every draw says
-that it gives up.
+has a best split of its own, and any single split, chosen now, is evaluated under every draw.
 """
 
 from collections.abc import Sequence
@@ -28,27 +27,28 @@ from bayescale.decisions.optimum import (
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.law import require_split
-from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior
-from bayescale.units import format_size
+from bayescale.posterior import Fit, Posterior
+from bayescale.results import DEFAULT_CI_PROB
+from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
 
 MOST_DRAWS = 4000
 """Draws that are optimized, in all; evenly spaced ones where a fit has more."""
 
 MORE_DATA = (2.0, np.inf)
-"""Times the unique tokens there are, whose worth is told."""
+"""Multiples of the available unique tokens whose worth is reported."""
 
 _HALF_DECADE = np.sqrt(10.0)
 
 
 def allocate(
     fit: Fit,
-    flops: float | Sequence[float] | np.ndarray,
+    flops: float | str | Sequence[float | str] | np.ndarray,
     *,
-    max_tokens: float | None = None,
-    max_params: float | None = None,
-    sizes: Sequence[float] | None = None,
-    inference_tokens: float = 0.0,
+    max_tokens: float | str | None = None,
+    max_params: float | str | None = None,
+    sizes: Sequence[float | str] | None = None,
+    inference_tokens: float | str = 0.0,
     options: Sequence[tuple[float, float | None]] = (),
     price: float | None = None,
     ci_prob: float = DEFAULT_CI_PROB,
@@ -63,37 +63,37 @@ def allocate(
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of laws of params and tokens.
-    flops : float or array_like, shape (budget,)
+        A fit of laws of params and tokens.
+    flops : float, str or array_like, shape (budget,)
         Budgets in FLOP: training, 6 N D, and serving where ``inference_tokens`` are given.
-    max_tokens : float, optional
-        Most training tokens there are. Each is seen once, but by laws that ask how many tokens
-        are unique they are repeated as often as pays.
-    max_params : float, optional
+    max_tokens : float or str, optional
+        Most training tokens there are. Each is used once, but laws that ask how many tokens
+        are unique repeat them as often as pays.
+    max_params : float or str, optional
         Largest model.
-    sizes : sequence of float, optional
+    sizes : sequence of float or str, optional
         The models that can be built, in params.
-    inference_tokens : float
+    inference_tokens : float or str
         Tokens T to be served later; they cost 2 N T, which the budget pays for, so that the
         best model is smaller.
     options : sequence of (params, tokens)
-        Splits to be judged beside the choice. With tokens None, the option has what the
-        largest budget leaves it. Each is compared with the best split of what it costs.
+        Splits to be evaluated beside the choice. With tokens None, the option has what the
+        largest budget leaves it. Each is compared with the best split of its own cost.
     price : float, optional
-        Dollars per FLOP, to tell wasted compute in dollars as well.
+        Dollars per FLOP, to report wasted compute in dollars as well.
     ci_prob : float
         Mass of the central intervals.
     tolerance : float
         As for :func:`bayescale.forecast`, for the verdict.
     family : str, optional
-        A family of the fit; a new family where not given and families are pooled.
+        A family of the fit; a new family where not given and families are partially pooled.
     drift : bool
         Whether to allow for the laws' drift.
     losses : bool
         Whether to forecast the losses of the choice and of options, which takes half of the
-        time: else the answer is of splits and what they give up alone.
+        time. Without them the answer holds splits and their regret alone.
     allow_unconverged : bool
-        Answer although the convergence gate was missed.
+        Answer although the fit failed its convergence checks.
 
     Returns
     -------
@@ -104,20 +104,21 @@ def allocate(
     DecisionError
         If a budget, limit or option leaves nothing to choose.
     LawError
-        If the law is not of params and tokens.
+        If the law is not a function of params and tokens.
     UnconvergedError
-        If the fit failed its convergence gate.
+        If the fit failed its convergence checks.
 
     Notes
     -----
     The best split of each draw is searched for on the line of all splits that spend the
     budget, from 1e-4 to 1e7 tokens per parameter, under the draw's own law. Splits are
-    compared by laws as they stand, with coefficients inferred beside a drift along compute,
-    which moves all of them alike (:func:`bayescale.decisions.optimum.deciding`); the loss told of
-    the choice allows for any drift. The choice has the least loss averaged over draws, laws in
-    proportion to their weights.
-    Compute wasted is what remains of its cost beyond the least compute at which the same
-    draw's best split reaches the same loss (told up to a factor of 400).
+    compared by the laws without the drift walk, with coefficients inferred beside a drift along
+    compute, which moves all of them alike (see
+    :func:`bayescale.decisions.optimum.draws_for_splits`); the loss reported for the choice
+    allows for any drift. The choice has the least loss averaged over draws, laws in proportion
+    to their weights.
+    Wasted compute is the cost of a split less the least compute at which the same draw's best
+    split reaches the same loss (reported up to a factor of 400).
 
     Examples
     --------
@@ -132,94 +133,53 @@ def allocate(
     for member in fit.members:
         require_split(member.law)
     fit.require_converged(allow_unconverged)
-    if not 0 < ci_prob < 1:
-        raise DecisionError(f"ci_prob is {ci_prob:g}, but must lie between 0 and 1")
     if price is not None and not 0 < price <= 1:
         raise DecisionError(
             f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
         )
     budgets = checked_budgets(flops)
+    most_tokens = _count(max_tokens, "max_tokens")
     repeats = "unique_tokens" in fit.inputs
     limits = Constraints(
-        max_tokens=None if repeats else max_tokens,
-        unique_tokens=max_tokens if repeats else None,
-        max_params=max_params,
-        sizes=None if sizes is None else tuple(float(size) for size in sizes),
-        inference_tokens=float(inference_tokens),
+        max_tokens=None if repeats else most_tokens,
+        unique_tokens=most_tokens if repeats else None,
+        max_params=_count(max_params, "max_params"),
+        sizes=None if sizes is None else tuple(_count(size, "sizes") for size in sizes),
+        inference_tokens=_count(inference_tokens, "inference_tokens"),
     )
     named = _named(options, limits, budgets.max())
-    rungs = ladder(np.concatenate([budgets, named["flops"]]))
-    if limits.sizes is not None:
-        limits.buildable(np.concatenate([budgets, named["flops"]]))  # or say which cannot build any
-        rungs = rungs[limits.can_build(rungs)]
-    most = max(1, MOST_DRAWS // len(fit.members))
-    laws = [
-        _answering(draws_for_splits(m, drift).thinned(most), family, rungs, budgets, limits)
-        for m in fit.members
-    ]
-    at = laws[0].best.at(budgets)
-
-    def unique(points: pd.DataFrame) -> dict[str, Any]:
-        if limits.unique_tokens is None:
-            return {}
-        return {"unique_tokens": np.minimum(points["tokens"], limits.unique_tokens)}
-
-    def reached(fit: Fit, points: pd.DataFrame) -> Forecast | None:
-        if not losses:
-            return None
-        return forecast(
-            fit, params=points["params"], tokens=points["tokens"], **unique(points),
-            ci_prob=ci_prob, tolerance=tolerance, family=family, drift=drift,
-            allow_unconverged=True,
-        )  # fmt: skip
-
-    def told(of: Sequence[_Answering], points: pd.DataFrame, fit: Fit, **more: Any) -> Allocation:
-        at_choice = reached(fit, points)
-        return Allocation(
-            law=fit.name,
-            flops=budgets,
-            limits=limits,
-            ci_prob=ci_prob,
-            params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in of]),
-            tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in of]),
-            choice=_judged(of, points, budgets, fit, at_choice),
-            exponent=fit.mix([law.exponent for law in of]),
-            at_choice=at_choice,
-            more_data=_more_data(of, budgets, limits, family, fit),
-            at_end=float(np.mean([_at_end(law.best, at) for law in of])),
-            drift=drift,
-            price=price,
-            provenance=fit.record["provenance"],
-            meaning=fit.meaning,
-            **more,
-        )  # fmt: skip
-
-    def chosen(of: Sequence[_Answering], weights: tuple[float, ...]) -> pd.DataFrame:
-        choice = best_choice([law.losses for law in of], weights, budgets, limits)
-        return _points(*choice, limits)
-
-    judged_options = None
+    question = _Question(budgets, limits, family, drift, checked_ci_prob(ci_prob), price)
+    evaluation = _Evaluation(question, tolerance if losses else None)
+    laws = _solve_each(fit, question, named)
+    evaluated = None
     if len(named):
-        spent = named["flops"].to_numpy()
-        judged_options = _judged(laws, named, spent, fit, reached(fit, named))
-    choice = chosen(laws, fit.weights)
+        evaluated = evaluation.splits(laws, named, named["flops"].to_numpy(), fit)
+    choice = question.choose(laws, fit.weights)
     if len(laws) == 1:
-        return told(laws, choice, fit, options=judged_options)
-    own = [chosen([law], (1.0,)) for law in laws]
-    each = zip(laws, own, fit.members, strict=True)
-    return told(
+        return evaluation.allocation(fit, laws, choice, options=evaluated)
+    own = [question.choose([law], (1.0,)) for law in laws]
+    each = zip(fit.members, laws, own, strict=True)
+    return evaluation.allocation(
+        fit,
         laws,
         choice,
-        fit,
-        options=judged_options,
-        by_law=tuple(told([law], points, member, options=None) for law, points, member in each),
+        options=evaluated,
+        by_law=tuple(
+            evaluation.allocation(member, [law], points, options=None)
+            for member, law, points in each
+        ),
         weights=fit.weights,
         across=_across(fit, laws, own, budgets),
     )
 
 
+def _count(value: Any, name: str) -> Any:
+    """Read a limit given as text; :class:`Constraints` checks all limits together."""
+    return as_size(value, name) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True, eq=False)
-class _Answering:
+class _Solved:
     """One law's draws, and the best split in each of every budget on the ladder."""
 
     posterior: Posterior
@@ -228,8 +188,115 @@ class _Answering:
     exponent: xr.DataArray
 
     def as_draws(self, values: np.ndarray, dim: str) -> xr.DataArray:
-        """Values of shape (draw, ...) under their chain and draw."""
+        """Label values of shape (draw, ...) with their chain and draw."""
         return _as_draws(self.posterior, values, dim)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """Budgets and limits, and how their splits are compared."""
+
+    budgets: np.ndarray
+    limits: Constraints
+    family: str | None
+    drift: bool
+    ci_prob: float
+    price: float | None
+
+    def choose(self, laws: Sequence[_Solved], weights: tuple[float, ...]) -> pd.DataFrame:
+        """Find the split of least expected loss, one row a budget."""
+        losses = [law.losses for law in laws]
+        return _points(*best_choice(losses, weights, self.budgets, self.limits), self.limits)
+
+    def solve(self, posterior: Posterior, rungs: np.ndarray) -> _Solved:
+        """Find each draw's best splits under one law."""
+        limits, budgets = self.limits, self.budgets
+        losses = losses_of(posterior, self.family, limits.unique_tokens)
+        ends = np.array([budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE])
+        free = best_split(losses_of(posterior, self.family), ends, Constraints())
+        growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
+        exponent = _as_draws(posterior, growth, "budget").isel(budget=0, drop=True)
+        return _Solved(posterior, losses, best_split(losses, rungs, limits), exponent)
+
+
+@dataclass(frozen=True, eq=False)
+class _Evaluation:
+    """How splits become results; ``tolerance`` is None where losses are not asked for."""
+
+    question: _Question
+    tolerance: float | None
+
+    def forecast(self, fit: Fit, points: pd.DataFrame) -> Forecast | None:
+        """Forecast the loss of splits."""
+        if self.tolerance is None:
+            return None
+        question, unique = self.question, {}
+        if question.limits.unique_tokens is not None:
+            unique["unique_tokens"] = np.minimum(points["tokens"], question.limits.unique_tokens)
+        return forecast(
+            fit,
+            params=points["params"],
+            tokens=points["tokens"],
+            **unique,
+            ci_prob=question.ci_prob,
+            tolerance=self.tolerance,
+            family=question.family,
+            drift=question.drift,
+            allow_unconverged=True,
+        )
+
+    def splits(
+        self, laws: Sequence[_Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+    ) -> EvaluatedSplits:
+        """Say what splits reach, and what they give up beside the best of these budgets."""
+        reached = self.forecast(fit, points)
+        loss = None if reached is None else reached.loss
+        return EvaluatedSplits(points, loss=loss, **_given_up(laws, points, budgets, fit))
+
+    def allocation(
+        self, fit: Fit, laws: Sequence[_Solved], points: pd.DataFrame, **more: Any
+    ) -> Allocation:
+        """Make the result for a fit of these laws and their chosen splits."""
+        question = self.question
+        budgets, limits = question.budgets, question.limits
+        at_choice = self.forecast(fit, points)
+        at = laws[0].best.at(budgets)
+        choice = EvaluatedSplits(
+            points,
+            loss=None if at_choice is None else at_choice.loss,
+            **_given_up(laws, points, budgets, fit),
+        )
+        return Allocation(
+            law=fit.name,
+            flops=budgets,
+            limits=limits,
+            ci_prob=question.ci_prob,
+            params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in laws]),
+            tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in laws]),
+            choice=choice,
+            exponent=fit.mix([law.exponent for law in laws]),
+            at_choice=at_choice,
+            more_data=_more_data(laws, question, fit),
+            at_end=float(np.mean([_at_end(law.best, at) for law in laws])),
+            drift=question.drift,
+            price=question.price,
+            provenance=fit.record["provenance"],
+            meaning=fit.meaning,
+            **more,
+        )
+
+
+def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[_Solved]:
+    budgets = np.concatenate([question.budgets, named["flops"]])
+    rungs = ladder(budgets)
+    if question.limits.sizes is not None:
+        question.limits.buildable(budgets)  # raises where a budget cannot build any size
+        rungs = rungs[question.limits.can_build(rungs)]
+    most = max(1, MOST_DRAWS // len(fit.members))
+    return [
+        question.solve(draws_for_splits(member, question.drift).thinned(most), rungs)
+        for member in fit.members
+    ]
 
 
 def _as_draws(posterior: Posterior, values: np.ndarray, dim: str) -> xr.DataArray:
@@ -238,37 +305,10 @@ def _as_draws(posterior: Posterior, values: np.ndarray, dim: str) -> xr.DataArra
     return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", dim), coords=coords)
 
 
-def _answering(
-    posterior: Posterior,
-    family: str | None,
-    rungs: np.ndarray,
-    budgets: np.ndarray,
-    limits: Constraints,
-) -> _Answering:
-    losses = losses_of(posterior, family, limits.unique_tokens)
-    ends = np.array([budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE])
-    free = best_split(losses_of(posterior, family), ends, Constraints())
-    growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
-    exponent = _as_draws(posterior, growth, "budget").isel(budget=0, drop=True)
-    return _Answering(posterior, losses, best_split(losses, rungs, limits), exponent)
-
-
-def _judged(
-    laws: Sequence[_Answering],
-    points: pd.DataFrame,
-    budgets: np.ndarray,
-    fit: Fit,
-    reached: Forecast | None,
-) -> EvaluatedSplits:
-    """What splits reach, and what they give up."""
-    loss = None if reached is None else reached.loss
-    return EvaluatedSplits(points, loss=loss, **_given_up(laws, points, budgets, fit))
-
-
 def _given_up(
-    laws: Sequence[_Answering], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+    laws: Sequence[_Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
 ) -> dict[str, xr.DataArray]:
-    """Splits as each law's draws see them, against the best split of these budgets."""
+    """Compare splits, under each law's draws, with the best split of these budgets."""
     answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
     params, tokens, cost = (points[name].to_numpy() for name in ("params", "tokens", "flops"))
     for law in laws:
@@ -280,21 +320,16 @@ def _given_up(
     return {name: fit.mix(each) for name, each in answers.items()}
 
 
-def _more_data(
-    laws: Sequence[_Answering],
-    budgets: np.ndarray,
-    limits: Constraints,
-    family: str | None,
-    fit: Fit,
-) -> tuple[MoreData, ...]:
-    """What more unique tokens would be worth, where those there are are limited."""
+def _more_data(laws: Sequence[_Solved], question: _Question, fit: Fit) -> tuple[MoreData, ...]:
+    """Find what more unique tokens would be worth, where they are limited."""
+    limits, budgets = question.limits, question.budgets
     if limits.unique_tokens is None:
         return ()
     found = []
     for times in MORE_DATA:
         nats, flops = [], []
         for law in laws:
-            losses = losses_of(law.posterior, family, times * limits.unique_tokens)
+            losses = losses_of(law.posterior, question.family, times * limits.unique_tokens)
             best = best_split(losses, law.best.flops, limits)
             at = law.best.at(budgets)
             now = law.best.loss[:, at]
@@ -306,9 +341,9 @@ def _more_data(
 
 
 def _across(
-    fit: Fit, laws: Sequence[_Answering], own: Sequence[pd.DataFrame], budgets: np.ndarray
+    fit: Fit, laws: Sequence[_Solved], own: Sequence[pd.DataFrame], budgets: np.ndarray
 ) -> pd.DataFrame:
-    """What one law's choice gives up where another law holds."""
+    """Find what one law's choice gives up where another law holds."""
     rows = []
     for follow, points in zip(fit.members, own, strict=True):
         for holds, law in zip(fit.members, laws, strict=True):
@@ -331,7 +366,7 @@ def _points(params: np.ndarray, tokens: np.ndarray, limits: Constraints) -> pd.D
 def _named(
     options: Sequence[tuple[float, float | None]], limits: Constraints, budget: float
 ) -> pd.DataFrame:
-    """Named splits, checked, with tokens filled in where the rest of the budget is meant."""
+    """Check named splits, and fill in tokens where the rest of the budget is meant."""
     problems, splits = [], []
     for params, given in options:
         if not 0 < params < np.inf:
@@ -348,17 +383,17 @@ def _named(
             )
         elif limits.max_tokens is not None and tokens > limits.max_tokens:
             problems.append(
-                f"{format_size(tokens)} tokens: at most {format_size(limits.max_tokens)} are there"
+                f"{format_size(tokens)} tokens: at most {format_size(limits.max_tokens)} exist"
             )
         splits.append((params, tokens))
     if problems:
-        raise DecisionError(collected("these splits cannot be judged:", problems))
+        raise DecisionError(collected("these splits cannot be evaluated:", problems))
     params, tokens = np.array(splits, dtype=float).reshape(-1, 2).T
     return _points(params, tokens, limits)
 
 
 def _at_end(best: Best, at: np.ndarray) -> float:
-    """Share of best splits at an end of the tokens per parameter that are looked at."""
+    """Return the share of best splits at an end of the searched tokens per parameter."""
     log_ratio = np.log(best.tokens[:, at] / best.params[:, at])
     low, high = np.log(TOKENS_PER_PARAM)
     return float(((log_ratio < low + 0.01) | (log_ratio > high - 0.01)).mean())

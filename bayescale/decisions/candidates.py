@@ -9,14 +9,14 @@ from bayescale.posterior import Fit
 from bayescale.verdict import sizes
 
 GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
-"""Candidates where none are named: so many budgets, at these tokens per parameter."""
+"""The grid of candidates where none are named: its budgets, and tokens per parameter."""
 
 WITHOUT_RUNS = 1000.0
-"""Times by which the smallest candidate is below the budget, where no runs say how small."""
+"""Ratio of the budget to the smallest candidate, where there are no runs to compare with."""
 
 
 def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> pd.DataFrame:
-    """Candidates with the laws' inputs and ``flops``, their price: those given, or a grid.
+    """Return candidates with the laws' inputs and ``flops``, their price: those given, or a grid.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> p
             rows = listed(f"row {i + 1} ({table[name][i]})" for i in np.flatnonzero(wrong))
             problems.append(f"{name} must be finite and above zero: {rows}")
     if problems:
-        raise DecisionError(collected("these candidates cannot be judged:", problems))
+        raise DecisionError(collected("these candidates cannot be evaluated:", problems))
     table = table.astype(float)
     if not (table["flops"] <= budget).any():
         raise DecisionError(

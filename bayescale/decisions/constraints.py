@@ -4,7 +4,6 @@ A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T. What
 choose is one number, the training tokens per parameter.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 
 from bayescale.errors import DecisionError, collected
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
-from bayescale.units import format_size
+from bayescale.units import as_size, format_size
 
 FLOP_PER_PARAM_SERVED = 2.0
 """Compute of one parameter on one token that is served: a forward pass."""
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
-"""Between which training tokens per parameter are looked for."""
+"""Range of training tokens per parameter that is searched."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Constraints:
     inference_tokens : float
         Tokens to be served later, which the budget has to pay for too.
     unique_tokens : float, optional
-        Most unique tokens there are, to be seen again as often as pays: for laws that know what
+        Most unique tokens there are, repeated as often as pays: for laws that know what
         repetition is worth, in place of ``max_tokens``.
 
     Raises
@@ -77,20 +76,20 @@ class Constraints:
             raise DecisionError(collected("these constraints cannot be met:", problems))
 
     def cost(self, params: Any, tokens: Any) -> Any:
-        """FLOP that training on these tokens and serving take together."""
+        """Return the FLOP that training on these tokens and serving take together."""
         served = FLOP_PER_PARAM_SERVED * params * self.inference_tokens
         return FLOP_PER_PARAM_TOKEN * params * tokens + served
 
     def tokens_left(self, flops: Any, params: Any) -> Any:
-        """Training tokens that a budget leaves a model of this size; none or less: too large."""
+        """Return the training tokens that a budget leaves; zero or less for too large a model."""
         served = FLOP_PER_PARAM_SERVED * params * self.inference_tokens
         left = (flops - served) / (FLOP_PER_PARAM_TOKEN * params)
         return left if self.max_tokens is None else np.minimum(left, self.max_tokens)
 
     def split(self, flops: Any, log_ratio: Any) -> tuple[Any, Any]:
-        """Params and tokens that spend a budget at this log of tokens per parameter.
+        """Return params and tokens that spend a budget at this log of tokens per parameter.
 
-        Where limits leave part of the budget unspent, as much of it as they allow.
+        Limits may leave part of the budget unspent.
         """
         ratio, served = np.exp(log_ratio), self.inference_tokens * FLOP_PER_PARAM_SERVED / 2
         # the positive root of 6 r N^2 + 2 T N = C
@@ -103,7 +102,7 @@ class Constraints:
         return params, tokens
 
     def range(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest log of tokens per parameter, shape (budget,).
+        """Return the least and the largest log of tokens per parameter, shape (budget,).
 
         They are equal where both limits bind, and the budget cannot all be spent.
         """
@@ -118,11 +117,11 @@ class Constraints:
         return np.minimum(low, high), high
 
     def can_build(self, flops: np.ndarray) -> np.ndarray:
-        """Which budgets buy at least one of the sizes, and a token to train it on."""
+        """Mark the budgets that buy at least one of the sizes, and a token to train it on."""
         return ~np.isnan(self._options(flops)[1]).all(axis=1)
 
     def buildable(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Params and tokens of each size within the limits, each (budget, size).
+        """Return params and tokens of each size within the limits, each (budget, size).
 
         Tokens are NaN where a budget cannot build and serve the size.
 
@@ -154,17 +153,17 @@ class Constraints:
         return np.broadcast_to(params, tokens.shape), np.where(tokens >= 1, tokens, np.nan)
 
 
-def checked_budgets(flops: float | Sequence[float] | np.ndarray) -> np.ndarray:
-    """Budgets in FLOP, shape (budget,).
+def checked_budgets(flops: Any, name: str = "flops") -> np.ndarray:
+    """Return budgets in FLOP, shape (budget,), from numbers or as people write them.
 
     Raises
     ------
     DecisionError
-        If there are none, or one is not finite and above zero.
+        If there are none.
+    UnitError
+        If one is not finite and above zero.
     """
-    budgets = np.atleast_1d(np.asarray(flops, dtype=float))
-    wrong = budgets[~(np.isfinite(budgets) & (budgets > 0))]
-    if budgets.ndim != 1 or not len(budgets) or len(wrong):
-        given = f"{wrong[0]:g}" if len(wrong) else "none"
-        raise DecisionError(f"a budget is {given} FLOP, but must be finite and above zero")
+    budgets = np.atleast_1d(as_size(flops, name))
+    if budgets.ndim != 1 or not len(budgets):
+        raise DecisionError(f"`{name}=` holds no budget: give one number, or a list of them")
     return budgets

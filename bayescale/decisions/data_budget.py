@@ -402,8 +402,11 @@ def _solve_overfit(posterior: Posterior, question: _Question) -> _Part:
 
 
 def _solve_target(posterior: Posterior, question: _Question, furthest: float) -> _Part:
+    target = question.target
+    assert target is not None
+
     def excess(x: xr.DataArray) -> xr.DataArray:
-        return xr.ufuncs.log(question.loss(posterior, question.value, x) / question.target)
+        return xr.ufuncs.log(question.loss(posterior, question.value, x) / target)
 
     grid = xr.DataArray(np.geomspace(1.0, furthest, _GRID), dims="point")
     least = question.loss(posterior, question.value, grid).min("point")

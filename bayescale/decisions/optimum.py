@@ -1,6 +1,6 @@
 """The best split of a budget, draw by draw, and the compute that a worse one wastes.
 
-The best split is searched for on the line of all that a budget buys.
+The search goes along the line of all splits that a budget buys.
 """
 
 from collections.abc import Callable
@@ -15,19 +15,19 @@ from bayescale.laws.law import all_unique
 from bayescale.posterior import Posterior
 
 GRID = 33
-"""Splits of each budget at which every draw is looked at first."""
+"""Splits of each budget at which every draw is evaluated first."""
 
 REFINEMENTS = 6
-"""Parabolas through the three splits about the best one, each through the last one's."""
+"""Successive parabolas through the three splits around the best one."""
 
 LADDER, RUNG = 6.0, 0.5
-"""How far below the smallest budget, and how finely, in e-folds, wasted compute is told."""
+"""How far below the smallest budget, and how finely, wasted compute is resolved, in e-folds."""
 
 _DIGITS = 10  # of the logarithm of a budget
 _BLOCK = 4_000_000  # losses held at once
 
 Losses = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From params and tokens, (budget,) or (draw, budget), to losses of every draw, (draw, budget)."""
+"""Function of params and tokens, (budget,) or (draw, budget), to losses (draw, budget)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +46,19 @@ class Best:
     loss: np.ndarray
 
     def at(self, flops: np.ndarray) -> np.ndarray:
-        """Where in ``flops`` the budget nearest to each of these is."""
+        """Return the place in ``flops`` of the budget nearest to each of these."""
         return np.abs(np.log(self.flops)[:, None] - np.log(flops)).argmin(axis=0)
 
     @cached_property
     def log_curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Log budgets (step,), finer than these, and the log of the least loss (draw, step)."""
+        """Finer log budgets (step,), and the log of the least loss there (draw, step)."""
         rungs, log_loss = np.log(self.flops), np.log(self.loss)
         fine = np.linspace(rungs[0], rungs[-1], 8 * len(rungs))
         fine = np.unique(np.concatenate([rungs, fine]))
         below = np.searchsorted(rungs, fine, side="right").clip(1, len(rungs) - 1) - 1
         gap = np.diff(rungs)[below]
         share = (fine - rungs[below]) / gap
-        # a cubic by Hermite, of slopes by differences: to import scipy's takes a third of an answer
+        # A Hermite cubic: importing SciPy's takes a third of the time of an answer.
         slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
         step = log_loss[:, below + 1] - log_loss[:, below]
         ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap
@@ -68,13 +68,12 @@ class Best:
 
 
 def draws_for_splits(posterior: Posterior, drift: bool) -> Posterior:
-    """The draws by which splits of a budget are compared, each with its law as it stands.
+    """Return the draws by which splits of a budget are compared, without the drift walk.
 
     A drift along compute moves the losses of all splits of a budget alike: coefficients are
-    those inferred beside it, and the walk itself is left out. One along params or tokens does
-    not move them alike: beyond the runs the walk would choose in the law's place, and the best
-    of many walks is always one that went astray. There the coefficients are those of the law
-    that is taken to hold exactly.
+    those inferred beside it, and the walk itself is left out. A drift along params or tokens
+    does not: beyond the runs the walk would choose in the law's place, and the best of many
+    random walks is one with a large error. There the coefficients are those of the exact law.
     """
     card = posterior.card
     source = posterior.drifting() if drift and card.drifts_along_compute else posterior
@@ -84,9 +83,9 @@ def draws_for_splits(posterior: Posterior, drift: bool) -> Posterior:
 def losses_of(
     posterior: Posterior, family: str | None = None, unique_tokens: float | None = None
 ) -> Losses:
-    """The loss of a posterior's draws by its law as it stands, as a function of arrays.
+    """Make the loss of a posterior's draws, by its law without drift, a function of arrays.
 
-    Of the tokens at most ``unique_tokens`` are unique, where the law asks how many.
+    At most ``unique_tokens`` of the tokens are unique, where the law asks how many.
     """
     law = posterior.law
     values = {
@@ -103,7 +102,7 @@ def losses_of(
 
 
 def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
-    """The split of each budget that gives the least loss, in each draw.
+    """Find the split of each budget that gives the least loss, in each draw.
 
     Parameters
     ----------
@@ -139,7 +138,7 @@ def _best_of_block(
 def best_choice(
     losses: list[Losses], weights: tuple[float, ...], flops: np.ndarray, limits: Constraints
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The one split of each budget that has the least expected loss over all draws.
+    """Find the single split of each budget that has the least expected loss over all draws.
 
     Parameters
     ----------
@@ -174,12 +173,12 @@ def best_choice(
 
 
 def _on_grid(losses: Losses, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Losses (draw, budget, option) from params and tokens (budget, option)."""
+    """Return losses (draw, budget, option) from params and tokens (budget, option)."""
     return losses(params.ravel(), tokens.ravel()).reshape(-1, *params.shape)
 
 
 def _bracket(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of points along the last axis, in order, the lowest and those beside it: three."""
+    """Return the lowest of the ordered points along the last axis, with its two neighbors."""
     middle = y.argmin(axis=-1).clip(1, y.shape[-1] - 2)
     three = middle[..., None] + np.array([-1, 0, 1])
     x = np.broadcast_to(x, y.shape)
@@ -189,7 +188,7 @@ def _bracket(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _refined(
     f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where f is least between three points (..., 3), and what it is there."""
+    """Minimize f between three points (..., 3); return the place and the value."""
     for _ in range(REFINEMENTS):
         new = _vertex(x, y)
         x, y = (np.append(old, more[..., None], -1) for old, more in ((x, new), (y, f(new))))
@@ -200,7 +199,7 @@ def _refined(
 
 
 def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The lowest point of the parabola through three, or the middle of the wider gap."""
+    """Return the vertex of the parabola through three points, or the middle of the wider gap."""
     gap = np.diff(x, axis=-1)
     wider = gap[..., 1] > gap[..., 0]
     middle = np.where(wider, x[..., 1] + x[..., 2], x[..., 0] + x[..., 1]) / 2
@@ -212,13 +211,10 @@ def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(usable, vertex.clip(x[..., 0], x[..., 2]), middle)
 
 
-# compute wasted
-
-
 def ladder(flops: np.ndarray) -> np.ndarray:
-    """Budgets (rung,) from far below the smallest of these up to the largest, these included.
+    """Lay out budgets (rung,) from far below the smallest of these up to the largest.
 
-    Those that differ by rounding only are one.
+    These are included; those that differ by rounding only are one.
     """
     log = np.unique(np.log(flops).round(_DIGITS))
     ends = np.concatenate([[log[0] - LADDER], log])
@@ -230,18 +226,18 @@ def ladder(flops: np.ndarray) -> np.ndarray:
 
 
 def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:
-    """The least compute that reaches a loss where it is split best, (draw, budget), in FLOP.
+    """Find the least compute that reaches a loss when split best, (draw, budget), in FLOP.
 
     Parameters
     ----------
     best : Best
-        Along a :func:`ladder`, from small to large.
+        The best splits along a :func:`ladder`, from small to large.
     loss : numpy.ndarray, shape (draw, budget)
 
     Returns
     -------
     numpy.ndarray
-        Between the smallest and the largest budget of the ladder, at which it stops.
+        Clipped to the smallest and the largest budget of the ladder.
     """
     fine, curve = best.log_curve
     log_loss = np.log(loss)

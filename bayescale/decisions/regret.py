@@ -1,6 +1,8 @@
-"""What any split about a budget's best gives up, over a map of params and tokens."""
+"""What any split around a budget's best one gives up, over a map of params and tokens."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation, EvaluatedSplits
 from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
-from bayescale.posterior import DEFAULT_CI_PROB, Fit
-from bayescale.units import format_size
+from bayescale.posterior import Fit
+from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
+from bayescale.units import as_size, format_size
 
 DOUBLINGS = 3
 """How many times sizes are doubled and halved from the choice to the edges of a map."""
@@ -19,22 +22,29 @@ DOUBLINGS = 3
 PER_DOUBLING = 4
 """Splits of a map from one size to twice that."""
 
-_SIDES = ("max_params", "max_tokens", "unique_tokens")
+_LIMITS = ("max_params", "max_tokens", "unique_tokens")
 
 
 @dataclass(frozen=True, eq=False)
-class RegretMap:
-    """Expected regret of splits about the one of least expected loss.
+class RegretMap(Result):
+    """Expected regret of splits around the one of least expected loss.
 
     Attributes
     ----------
     allocation : Allocation
-        Of the budget, with the choice about which the map lies.
-    splits : Judged
-        Every split of the map that the limits allow. Each is held against the best split of
-        what it costs itself, as a named split of :func:`bayescale.allocate` is.
-    line : Judged
+        The allocation of the budget; its choice is the center of the map.
+    splits : EvaluatedSplits
+        Every split of the map that the limits allow. Each is compared with the best split of
+        its own cost, as a named split of :func:`bayescale.allocate` is.
+    line : EvaluatedSplits
         Splits that spend the budget, from small models to large ones; the choice is one of them.
+
+    Notes
+    -----
+    :meth:`to_frame` has one row a split: ``params``, ``tokens``, ``flops``; ``regret`` (nats per
+    token), ``wasted`` (FLOP) and ``wasted_share`` (of the split's own compute), each with its mean
+    over draws and its interval; ``on_budget``, whether the split spends the budget; ``choice``,
+    whether it is the split of least expected loss; and the limits.
     """
 
     allocation: Allocation
@@ -51,20 +61,14 @@ class RegretMap:
         """Mass of the central intervals."""
         return self.allocation.ci_prob
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a split.
+    def _limits(self) -> dict[str, float]:
+        limits = {name: getattr(self.allocation.limits, name) for name in _LIMITS}
+        return {name: value for name, value in limits.items() if value is not None}
 
-        Returns
-        -------
-        pandas.DataFrame
-            ``params``, ``tokens``, ``flops``; ``regret`` (nats per token), ``wasted`` (FLOP) and
-            ``wasted_share`` (of the split's own compute), each with its mean over draws and its
-            interval; ``on_budget``, whether the split is of those that spend the budget;
-            ``choice``, whether it is the split of least expected loss; and the limits.
-        """
+    def _table(self) -> pd.DataFrame:
         parts = []
-        for judged, on_budget in ((self.splits, False), (self.line, True)):
-            parts.append(judged.to_frame(self.ci_prob).assign(on_budget=on_budget))
+        for evaluated, on_budget in ((self.splits, False), (self.line, True)):
+            parts.append(evaluated.to_frame(self.ci_prob).assign(on_budget=on_budget))
         frame = pd.concat(parts, ignore_index=True)
         for name in ("mean", "lower", "median", "upper"):
             frame[f"wasted_share_{name}"] = frame[f"wasted_{name}"] / frame["flops"]
@@ -72,19 +76,9 @@ class RegretMap:
         frame["choice"] = frame["on_budget"] & np.isclose(frame["params"], chosen["params"])
         return frame.assign(**self._limits())
 
-    def _limits(self) -> dict[str, float]:
-        limits = {name: getattr(self.allocation.limits, name) for name in _SIDES}
-        return {name: value for name, value in limits.items() if value is not None}
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; a row of ``splits`` and ``line`` is a row of :meth:`to_frame`."""
-        frame, rows = self.to_frame(), {}
-        for name, of in (
-            ("splits", frame[~frame["on_budget"]]),
-            ("line", frame[frame["on_budget"]]),
-        ):
-            own = of.drop(columns=["on_budget", "choice", *self._limits()])
-            rows[name] = own.to_dict(orient="records")
+    def _json(self) -> dict[str, Any]:
+        frame = self.to_frame()
+        shown = frame.drop(columns=["on_budget", "choice", *self._limits()])
         return {
             "law": self.allocation.law,
             "interval": self.ci_prob,
@@ -92,66 +86,70 @@ class RegretMap:
             "choice": self.allocation.choice.split(0),
             "limits": asdict(self.allocation.limits),
             "drift": self.allocation.drift,
-            "provenance": dict(self.allocation.provenance),
-            **rows,
+            "provenance": self.allocation.provenance,
+            "splits": shown[~frame["on_budget"]],
+            "line": shown[frame["on_budget"]],
         }
 
-    def __str__(self) -> str:
-        share, mass = f"below, {(1 + self.ci_prob) / 2:.0%}", f"{self.ci_prob:.0%}"
-        lines = [
-            f"{self.allocation.law}: what splits of {self.flops:.4g} FLOP give up",
-            f"{'params':>8}  {'tokens':>8}  {'per param':>9}  {'regret, nats':>12}  {share:>10}  "
-            f"{'wasted':>7}  {share:>10}",
-        ]
+    def _content(self) -> Iterator[str | TextTable]:
+        yield f"{self.allocation.law}: what splits of {self.flops:.4g} FLOP give up"
         frame = self.to_frame()
         line = frame[frame["on_budget"]].reset_index(drop=True)
         at = int(line["choice"].to_numpy().argmax())
-        lines += [
-            f"{format_size(row['params']):>8}  {format_size(row['tokens']):>8}  "
-            f"{row['tokens'] / row['params']:>9.3g}  {row['regret_mean']:>12.2g}  "
-            f"{row['regret_upper']:>10.2g}  {row['wasted_share_mean']:>7.1%}  "
-            f"{row['wasted_share_upper']:>10.1%}" + ("  choice" if row["choice"] else "")
-            for row in line.iloc[at % PER_DOUBLING :: PER_DOUBLING].to_dict(orient="records")
-        ]
-        lines.append(
-            f"Regret and wasted compute are expected ones, with upper ends of {mass} intervals."
+        shown = line.iloc[at % PER_DOUBLING :: PER_DOUBLING]
+        upper = f"{(1 + self.ci_prob) / 2:.0%}"
+        yield TextTable.of(
+            {
+                "params": format_size(row["params"]),
+                "tokens": format_size(row["tokens"]),
+                "per param": f"{row['tokens'] / row['params']:.3g}",
+                "regret, nats": f"{row['regret_mean']:.2g}",
+                f"regret {upper}": f"{row['regret_upper']:.2g}",
+                "wasted": f"{row['wasted_share_mean']:.1%}",
+                f"wasted {upper}": f"{row['wasted_share_upper']:.1%}",
+                "": "choice" if row["choice"] else "",
+            }
+            for row in shown.to_dict(orient="records")
         )
-        map_of = frame[~frame["on_budget"]]
+        yield (
+            "Regret and wasted compute are means over draws, beside the upper ends of their "
+            f"{self.ci_prob:.0%} intervals."
+        )
+        grid = frame[~frame["on_budget"]]
         low, high = (
             f"{format_size(of['params'])} params on {format_size(of['tokens'])} tokens"
-            for of in (map_of.min(), map_of.max())
+            for of in (grid.min(), grid.max())
         )
-        lines.append(f"The map has {len(map_of)} splits, {low} to {high}.")
-        return "\n".join(lines)
+        yield f"The map has {len(grid)} splits, {low} to {high}."
 
 
 def regret_map(
     fit: Fit,
-    flops: float,
+    flops: float | str,
     *,
-    max_tokens: float | None = None,
-    max_params: float | None = None,
-    inference_tokens: float = 0.0,
+    max_tokens: float | str | None = None,
+    max_params: float | str | None = None,
+    inference_tokens: float | str = 0.0,
     doublings: int = DOUBLINGS,
     ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     drift: bool = True,
     allow_unconverged: bool = False,
 ) -> RegretMap:
-    """Say what any params and tokens about a budget's best split give up.
+    """Map what any params and tokens around a budget's best split give up.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of laws of params and tokens.
-    flops : float
+        A fit of laws of params and tokens.
+    flops : float or str
         The budget in FLOP, whose split of least expected loss is the middle of the map.
     max_tokens, max_params, inference_tokens
         As for :func:`bayescale.allocate`. The map ends at limits.
     doublings : int
-        From the choice, how many times params and tokens, those to be served included, are
-        doubled and halved to the edges.
-    interval, family, drift, allow_unconverged
+        How many times params and tokens, those to be served included, are doubled and halved
+        from the choice to the edges.
+    ci_prob, family, drift, allow_unconverged
         As for :func:`bayescale.allocate`.
 
     Returns
@@ -163,29 +161,37 @@ def regret_map(
     DecisionError
         If a budget or limit leaves nothing to choose, or ``doublings`` is less than one.
     LawError
-        If the law is not of params and tokens.
+        If the law is not a function of params and tokens.
     UnconvergedError
-        If the fit failed its convergence gate.
+        If the fit failed its convergence checks.
 
     Notes
     -----
-    A split is held against the best one of its own cost: regret tells how badly compute is
-    divided, and not that more of it would lower the loss. Each draw has its own best split, and
-    the mean is taken over what draws say. The map has four splits a doubling.
+    A split is compared with the best one of its own cost: regret measures how badly compute is
+    divided, not that more of it would lower the loss. Each draw has its own best split, and
+    means are taken over draws. The map has four splits a doubling.
     """
-    budget = np.asarray(flops, dtype=float)
-    if budget.ndim:
-        raise DecisionError(f"a regret map is of one budget, and {budget.size} are given")
+    if not isinstance(flops, str) and np.ndim(flops):
+        raise DecisionError(f"a regret map is for one budget, but {np.size(flops)} are given")
+    budget = as_size(flops, "flops")
     if doublings < 1:
         raise DecisionError(f"doublings is {doublings}, but must be one or more")
-    asked: dict[str, Any] = {
-        "max_tokens": max_tokens, "max_params": max_params, "inference_tokens": inference_tokens,
-        "ci_prob": ci_prob, "family": family, "drift": drift,
-        "losses": False, "allow_unconverged": allow_unconverged,
-    }  # fmt: skip
-    first = allocate(fit, float(budget), **asked)
+    split = partial(
+        allocate,
+        fit,
+        budget,
+        max_tokens=max_tokens,
+        max_params=max_params,
+        inference_tokens=inference_tokens,
+        ci_prob=ci_prob,
+        family=family,
+        drift=drift,
+        losses=False,
+        allow_unconverged=allow_unconverged,
+    )
+    first = split()
     grid, line = _splits(first, doublings)
-    found = allocate(fit, float(budget), options=[*grid, *line], **asked)
+    found = split(options=[*grid, *line])
     assert found.options is not None
     return RegretMap(
         allocation=first,
@@ -197,11 +203,11 @@ def regret_map(
 def _splits(
     about: Allocation, doublings: int
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Splits on a grid about the choice, and along the budget, both within the limits."""
+    """Lay out splits on a grid around the choice, and along the budget, within the limits."""
     limits, choice = about.limits, about.choice.split(0)
     steps = np.arange(-doublings * PER_DOUBLING, doublings * PER_DOUBLING + 1) / PER_DOUBLING
-    # what serving takes is as if so many more tokens were trained on: steps of both together make
-    # costs repeat, of which each needs a best split of its own
+    # Serving costs as much as training on so many more tokens. Steps of both together make costs
+    # repeat, and each distinct cost needs a best split of its own.
     served = limits.cost(1.0, 0.0) / FLOP_PER_PARAM_TOKEN
     params = choice["params"] * 2.0**steps
     tokens = (choice["tokens"] + served) * 2.0**steps - served
@@ -211,13 +217,13 @@ def _splits(
     budget = float(about.flops[0])
     left = limits.tokens_left(budget, params)
     spends = (left > 0) & np.isclose(limits.cost(params, left), budget, rtol=1e-9)
-    spends |= np.isclose(params, choice["params"])  # which limits may keep from spending all
+    spends |= np.isclose(params, choice["params"])  # limits may leave some unspent
     return grid, list(zip(params[spends].tolist(), left[spends].tolist(), strict=True))
 
 
 def _within(values: np.ndarray, limit: float | None) -> np.ndarray:
-    """Values up to a limit, itself the last where there are any beyond."""
+    """Cut values at a limit, which takes the place of those beyond it."""
     if limit is None or values[-1] <= limit:
         return values
-    below = values[values < limit * (1 - 1e-9)]  # as rounding may leave the choice at the limit
+    below = values[values < limit * (1 - 1e-9)]  # rounding may put the choice at it
     return np.append(below, limit)

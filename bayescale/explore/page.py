@@ -202,7 +202,7 @@ def _allocation(answers: Answers) -> None:
         column.metric(name.replace("_", " ").capitalize(), told(value))
         ends = f"{told(said[f'{name}_lower'])} to {told(said[f'{name}_upper'])}"
         column.markdown(plain(f"each draw's best, {mass}: {ends}"))
-    notes = [f"The choice gives up {allocation.choice.told(0, allocation.ci_prob, None)}."]
+    notes = [f"The choice gives up {allocation.choice.regret_text(0, allocation.ci_prob, None)}."]
     unique = allocation.limits.unique_tokens
     if unique is not None:
         notes.append(

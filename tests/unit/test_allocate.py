@@ -19,7 +19,7 @@ from support.published import (
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.optimum import Best, draws_for_splits, ladder, least_compute
-from bayescale.errors import DecisionError, LawError, UnconvergedError
+from bayescale.errors import BayescaleError, DecisionError, LawError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, point
@@ -255,9 +255,9 @@ def test_promised_keys(fit: Posterior) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"flops": 0.0}, "a budget is 0 FLOP, but must be finite and above zero"),
-        ({"flops": [1e20, -1.0]}, "a budget is -1 FLOP, but must be finite and above zero"),
-        ({"flops": []}, "a budget is none FLOP, but must be finite and above zero"),
+        ({"flops": 0.0}, "flops is 0.0, but it must be finite and greater than zero"),
+        ({"flops": [1e20, -1.0]}, "flops[1] is -1.0, but it must be finite and greater than zero"),
+        ({"flops": []}, "`flops=` holds no budget: give one number, or a list of them"),
         (
             {"max_tokens": 0.0, "inference_tokens": -1.0},
             "these constraints cannot be met:\n"
@@ -287,21 +287,25 @@ def test_promised_keys(fit: Posterior) -> None:
         ),
         (
             {"options": [(70e9, 20e12), (-1.0, None)], "max_tokens": 10e12},
-            "these splits cannot be judged:\n"
-            "  - 20T tokens: at most 10T are there\n"
+            "these splits cannot be evaluated:\n"
+            "  - 20T tokens: at most 10T exist\n"
             "  - -1 params: must be finite and above zero",
         ),
         (
             {"flops": 1e20, "options": [(7e9, None)], "inference_tokens": 1e12},
-            "these splits cannot be judged:\n"
+            "these splits cannot be evaluated:\n"
             "  - 7B params: serving 1T tokens takes 1.4e+22 FLOP, all of the budget of 1e+20",
         ),
-        ({"ci_prob": 1.0}, "ci_prob is 1, but must lie between 0 and 1"),
+        (
+            {"ci_prob": 1.0},
+            "ci_prob is 1.0, but must be a number above 0 and below 1: write `ci_prob=0.9` for "
+            "intervals that hold 90 %",
+        ),
         ({"price": 0.0}, "price is 0 dollars per FLOP, but must be above zero and at most 1"),
     ],
 )
 def test_what_leaves_nothing_to_choose(options: dict, message: str) -> None:
-    with pytest.raises(DecisionError) as caught:
+    with pytest.raises(BayescaleError) as caught:
         allocate(ONE, **{"flops": GOPHER, **options})
     assert str(caught.value) == message
 
@@ -318,7 +322,7 @@ def test_a_law_of_compute_alone_cannot_split_it(cerebras_posterior: Posterior) -
 def test_an_unconverged_fit_is_refused_unless_allowed() -> None:
     failed = {"passed": False, "reasons": ["R-hat of E is 1.200, above 1.01"]}
     fit = replace(ONE, record={**ONE.record, "diagnostics": failed})
-    with pytest.raises(UnconvergedError, match="failed its convergence gate"):
+    with pytest.raises(UnconvergedError, match="failed its convergence"):
         allocate(fit, GOPHER)
     assert allocate(fit, GOPHER, allow_unconverged=True).flops[0] == GOPHER
 
@@ -345,8 +349,6 @@ def test_without_losses_it_tells_splits_alone() -> None:
     assert lean.options.loss is None
     with pytest.raises(DecisionError) as caught:
         lean.to_json()
-    assert str(caught.value) == (
-        "this allocation does not tell losses: ask for them with losses=True"
-    )
+    assert str(caught.value) == ("this allocation holds no losses: allocate with `losses=True`")
     told = str(replace(lean, at_choice=whole.at_choice))
     assert told == re.sub(r"(?<=FLOP): loss \d\.\d+(?=\n      )", "", str(whole))

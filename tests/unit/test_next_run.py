@@ -13,9 +13,9 @@ from support.refits import SIGMA, TRUTH, built, even_normal, power_law_log
 
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
-from bayescale.decisions.information_value import Beliefs, greedy
+from bayescale.decisions.information_value import NormalBeliefs, greedy
 from bayescale.decisions.next_run import next_run
-from bayescale.errors import DecisionError, LawError
+from bayescale.errors import BayescaleError, DecisionError, LawError
 from bayescale.inference.fit import refit
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
@@ -72,7 +72,7 @@ def test_what_tells_nothing_is_not_bought() -> None:
     useless = pd.DataFrame({"flops": [TRUTH["C_c"]]})
     result = next_run(FIT, 1e25, flops=TARGET, candidates=useless)
     assert len(result.batch) == 0
-    assert "None of 1 candidates would take off 1% of that: buy none." in str(result)
+    assert "None of 1 candidates would remove 1% of that: buy none." in str(result)
     assert not result.candidates["worthwhile"].any()
 
 
@@ -173,7 +173,7 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"budget": 0.0}, "a budget is 0 FLOP, but must be finite and above zero"),
+        ({"budget": 0.0}, "budget is 0.0, but it must be finite and greater than zero"),
         (
             {"budget": 1e18},
             "the cheapest of 3 candidates costs 1e+19 FLOP, more than the budget of 1e+18: raise "
@@ -186,14 +186,14 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
         ({"candidates": FEW[:0]}, "there are no candidates: name at least one"),
         (
             {"candidates": pd.DataFrame({"flops": [1e19, -1.0, np.nan]})},
-            "these candidates cannot be judged:\n"
+            "these candidates cannot be evaluated:\n"
             "  - flops must be finite and above zero: row 2 (-1.0), row 3 (nan)",
         ),
         (
             {"flops": None},
             "the target is given by nothing, but law 'kaplan_compute' needs flops",
         ),
-        ({"flops": -1.0}, "flops is -1, but must be finite and above zero"),
+        ({"flops": -1.0}, "flops is -1.0, but it must be finite and greater than zero"),
         ({"target": "fame"}, "target is 'fame', but must be loss or regret"),
         (
             {"budget": 1e17, "candidates": None},
@@ -204,13 +204,13 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
 )
 def test_questions_without_an_answer(asked: dict, message: str) -> None:
     given = {"budget": 1e22, "flops": TARGET, "candidates": FEW, **asked}
-    with pytest.raises(DecisionError) as caught:
+    with pytest.raises(BayescaleError) as caught:
         next_run(FIT, given.pop("budget"), **given)
     assert str(caught.value) == message
 
 
 def test_a_point_estimate_has_nothing_left_to_learn() -> None:
-    with pytest.raises(DecisionError, match="has no uncertainty that a run could shrink"):
+    with pytest.raises(DecisionError, match="has no uncertainty that a run could reduce"):
         next_run(ONE, 1e22, flops=1e23)
 
 
@@ -222,7 +222,7 @@ def test_a_law_of_compute_has_no_split_to_regret() -> None:
 def test_a_run_that_costs_next_to_nothing_is_not_bought_for_that() -> None:
     """By price alone the first would win: it takes off 5e-5 for 1 FLOP, the other 0.56 for 1e5."""
     covariance = np.array([[1.0, 0.01, 0.9], [0.01, 1.0, 0.0], [0.9, 0.0, 0.9]])
-    beliefs = Beliefs(covariance, 0.1, np.empty((1, 0)), np.nan)
+    beliefs = NormalBeliefs(covariance, 0.1, np.empty((1, 0)), np.nan)
     table = pd.DataFrame({"flops": [1.0, 1e5]})
     left, batch = greedy(beliefs, table, "loss", 1e6, by_price=True)
     assert list(batch["flops"]) == [1e5]

@@ -9,7 +9,7 @@ from support.published import BESIROGLU, ONE, SPREAD
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.regret import regret_map
-from bayescale.errors import DecisionError, LawError
+from bayescale.errors import BayescaleError, LawError
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, point
 
@@ -109,13 +109,13 @@ def test_it_is_told_in_words_and_numbers() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"flops": [1e20, 1e21]}, "a regret map is of one budget, and 2 are given"),
-        ({"flops": -1.0}, "a budget is -1 FLOP, but must be finite and above zero"),
+        ({"flops": [1e20, 1e21]}, "a regret map is for one budget, but 2 are given"),
+        ({"flops": -1.0}, "flops is -1.0, but it must be finite and greater than zero"),
         ({"flops": 1e20, "doublings": 0}, "doublings is 0, but must be one or more"),
     ],
 )
 def test_what_cannot_be_mapped_is_named(asked: dict, message: str) -> None:
-    with pytest.raises(DecisionError) as error:
+    with pytest.raises(BayescaleError) as error:
         regret_map(ONE, **asked)
     assert str(error.value) == message
 
