@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from bayescale.cards import ModelCard, cards_folder, load_card
 from bayescale.conventions import UNKNOWN, Conventions
-from bayescale.conventions.stated import given
+from bayescale.conventions.stated import parse_conventions
 from bayescale.errors import CardError, LawError, collected
 from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
@@ -65,7 +65,7 @@ class PublishedLaw(BaseModel):
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         problems = []
-        _, wrong = given(self.conventions, "conventions")
+        _, wrong = parse_conventions(self.conventions)
         problems += wrong
         problems += [
             f"range.{name} goes from {low:g} to {high:g}: the smaller end first"
@@ -87,7 +87,7 @@ class PublishedLaw(BaseModel):
     @cached_property
     def counts(self) -> Conventions:
         """What its numbers count."""
-        return Conventions(**given(self.conventions, "conventions")[0])
+        return Conventions(**parse_conventions(self.conventions)[0])
 
     @cached_property
     def model_card(self) -> ModelCard:
@@ -129,7 +129,7 @@ class PublishedLaw(BaseModel):
         lines += ["", f"Runs: {self.data}; {', '.join(ends)}", "Its numbers:"]
         lines += [
             f"  {name.replace('_', ' '):<15}  {words}"
-            for name, words in self.counts.told().items()
+            for name, words in self.counts.in_words().items()
             if name != "tokens_per_byte"
         ]
         return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in self.caveats)])

@@ -48,7 +48,7 @@ def check(
 ) -> None:
     """What a run log holds, its units, and what it cannot identify."""
     from bayescale.runs import require_runs_for
-    from bayescale.runs.audit import audit_compute
+    from bayescale.runs.rules.compute import audit_compute
     from bayescale.validation import run_quality
     from bayescale.validation.design import design_checks, notes_of
     from bayescale.validation.sensitivity import counting_notes
@@ -102,7 +102,7 @@ def _counted(log: "Runs") -> list[str]:
     """What was stated, a line each, and all that was not in one."""
     from bayescale.conventions import UNKNOWN
 
-    told = log.conventions.told()
+    told = log.conventions.in_words()
     silent = [name for name, words in told.items() if words.startswith(UNKNOWN)]
     lines = [f"  {name:<15} {words}" for name, words in told.items() if name not in silent]
     return [*lines, *([f"  {UNKNOWN:<15} {', '.join(silent)}"] if silent else [])]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from bayescale.errors import listed
+from bayescale.errors import argument, listed
 
 UNKNOWN = "unknown"
-"""The value of every convention that nobody stated."""
+"""The value of every convention that was not stated."""
 
 CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -37,7 +37,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
-"""What the log's three numbers can be, by convention."""
+"""Values that a convention can take, with what each means."""
 
 _ALSO = MappingProxyType(
     {
@@ -51,7 +51,7 @@ _ALSO = MappingProxyType(
 
 @dataclass(frozen=True)
 class Conventions:
-    """What the numbers of one run log count: one answer for all of its runs.
+    """What the numbers of one run log count, the same for all of its runs.
 
     Attributes
     ----------
@@ -65,9 +65,9 @@ class Conventions:
         What losses were in before they were put in nats per token: ``nats``, ``bits``,
         ``bits_per_byte`` or ``perplexity``. Where unknown they were taken as nats.
     evaluation_set, tokenizer : str
-        By name.
+        Names.
     tokens_per_byte : float or None
-        Of the tokenizer on the evaluation set.
+        Tokens divided by bytes of the evaluation set.
 
     Notes
     -----
@@ -85,7 +85,7 @@ class Conventions:
         """Plain values under their names."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def told(self) -> dict[str, str]:
+    def in_words(self) -> dict[str, str]:
         """Each convention in words."""
         return {name: in_words(name, value) for name, value in self.to_json().items()}
 
@@ -101,12 +101,12 @@ def in_words(name: str, value: Any) -> str:
     return str(value) if meaning is None else f"{value}: {meaning}"
 
 
-def understood(name: str, value: Any) -> Any:
+def parse_convention(name: str, value: Any) -> Any:
     """The value as this package writes it, or None where it is not one of the choices.
 
     Examples
     --------
-    >>> understood("loss", "Bits per byte"), understood("flops", "6nd")
+    >>> parse_convention("loss", "Bits per byte"), parse_convention("flops", "6nd")
     ('bits_per_byte', '6ND')
     """
     text = str(value).strip()
@@ -119,27 +119,29 @@ def understood(name: str, value: Any) -> Any:
     return next((choice for choice in CHOICES[name] if _plain(choice) == plain), None)
 
 
-def needed(name: str) -> str:
-    """What a convention can be, for a message."""
+def choices_text(name: str) -> str:
+    """Write what a convention can be, for a message."""
     if name == "tokens_per_byte":
         return "a number above zero, tokens divided by bytes of the evaluation set, such as 0.29"
     return f"one of {', '.join(CHOICES[name])}" if name in CHOICES else "a name"
 
 
-def given(pairs: Mapping[str, Any], option: str) -> tuple[dict[str, Any], list[str]]:
-    """Conventions as options state them, and what is wrong with the others."""
+def parse_conventions(
+    stated: Mapping[str, Any], argument_name: str = "conventions"
+) -> tuple[dict[str, Any], list[str]]:
+    """Conventions by name as this package writes them, and problems with those it cannot read."""
     problems, known = [], {}
-    for name, value in pairs.items():
+    for name, value in stated.items():
+        place = argument(argument_name, **{name: value})
         if name not in NAMES:
-            problems.append(
-                f"{option} {name}={value}: {name!r} is not a convention; they are "
-                f"{listed(NAMES, 9)}"
-            )
+            problems.append(f"{place}: {name!r} is not a convention; they are {listed(NAMES, 9)}")
             continue
-        known[name] = understood(name, value)
-        if known[name] is None:
-            problems.append(f"{option} {name}={value}: {name} is {needed(name)}")
-    return {name: value for name, value in known.items() if value is not None}, problems
+        parsed = parse_convention(name, value)
+        if parsed is None:
+            problems.append(f"{place}: {name} is {choices_text(name)}")
+        else:
+            known[name] = parsed
+    return known, problems
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Cells of a run log, and their places in words."""
+"""Cells of a run log: what they say, and their places in words."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +28,41 @@ def is_missing(value: Any) -> bool:
 def yes_or_no(value: Any) -> str:
     """``yes`` or ``no``, or nothing where a cell says neither."""
     return TRUTHS.get(str(value).strip().lower().removesuffix(".0"), "")
+
+
+def equals(value: Any, wanted: str) -> bool:
+    """Whether a cell has a value: compared as numbers where both are numbers, else as text."""
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return str(value).strip() == str(wanted).strip()
+
+
+def read_numbers(cells: Sequence[Any], keep: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Read the numbers of a column.
+
+    Returns
+    -------
+    numbers : numpy.ndarray, shape (row,)
+        NaN where a cell is missing or its row is not kept, and 1 where it holds text.
+    texts : list of int
+        Kept rows that hold text in place of a number.
+    """
+    numbers, texts = np.full(len(cells), np.nan), []
+    for i in map(int, np.flatnonzero(keep)):
+        cell = cells[i]
+        if is_missing(cell):
+            continue
+        try:
+            if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
+                raise ValueError
+            numbers[i] = float(cell)
+        except (TypeError, ValueError):
+            texts.append(i)
+        except OverflowError:
+            numbers[i] = math.inf
+    numbers[texts] = 1.0  # reported once, as text, and not again as missing
+    return numbers, texts
 
 
 def where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:

@@ -1,12 +1,12 @@
-"""Which column of a file is which of ours."""
+"""The columns of a file, by our names: aliases are added here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import pandas as pd
 
-from bayescale.conventions.stated import understood
-from bayescale.errors import RunLogError, UnitError, collected, listed
+from bayescale.conventions.stated import parse_convention
+from bayescale.errors import RunLogError, UnitError, argument, collected, listed
 from bayescale.runs.log import LABELS, NUMBERS, SCALES, SHAPES
 from bayescale.runs.statements import COLUMN_OF
 from bayescale.units import unit_factor
@@ -60,7 +60,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "relative_positions": (),
     }
 )  # fmt: skip
-"""Column names understood beside the canonical ones; case, spaces and dashes do not matter."""
+"""Column names understood besides ours; case, spaces and dashes do not matter."""
+
+KNOWN = (*NUMBERS, *LABELS, *SHAPES, *STATEMENTS)
+"""All of our columns."""
 
 
 def canonical(header: str) -> str:
@@ -71,56 +74,87 @@ def canonical(header: str) -> str:
 def map_columns(
     raw: pd.DataFrame, chosen: dict[str, str], units: dict[str, str], name: str
 ) -> dict[str, str]:
-    """Our columns and the headers they stand under, by choice, by name or by alias.
+    """Find our columns in a file, as the caller names them, by our names or by aliases.
+
+    Parameters
+    ----------
+    raw : pandas.DataFrame
+        The cells of the file.
+    chosen : dict of str to str
+        Headers that the caller names, by our columns.
+    units : dict of str to str
+        Units that the caller states, by our columns.
+    name : str
+        The file's name.
+
+    Returns
+    -------
+    dict of str to str
+        From our columns to the file's headers.
 
     Raises
     ------
     RunLogError
         If a column is unknown, absent or could be several, or the log lacks a loss or any scale.
     """
-    known = (*NUMBERS, *LABELS, *SHAPES, *STATEMENTS)
     problems = [
-        f"column {column!r} is not one of {', '.join(known)}"
+        f"column {column!r} is not one of {', '.join(KNOWN)}"
         for column in {**chosen, **units}
-        if column not in known
+        if column not in KNOWN
     ]
     problems += [
         f"column {header!r}, named for {column}, is not there; it has {listed(raw.columns, 20)}"
         for column, header in chosen.items()
         if header not in raw.columns
     ]
-    mapping = {c: h for c, h in chosen.items() if c in known and h in raw.columns}
-    for column in known:
+    mapping = {c: h for c, h in chosen.items() if c in KNOWN and h in raw.columns}
+    ambiguous = _add_found(mapping, raw)
+    problems += ambiguous.values()
+    problems += _unit_problems(units, mapping)
+    if "loss" not in {*mapping, *chosen, *ambiguous}:
+        problems.append(
+            f"it has no loss among its columns {listed(raw.columns, 20)}: name it with "
+            f"{argument('columns', loss='HEADER')}"
+        )
+    if not any(column in mapping for column in (*SCALES, "layers")):
+        problems.append(
+            "it has none of params, tokens and flops: name at least one with, for example, "
+            f"{argument('columns', params='HEADER')}"
+        )
+    if problems:
+        raise RunLogError(collected(f"{name} cannot be used:", problems))
+    return mapping
+
+
+def _add_found(mapping: dict[str, str], raw: pd.DataFrame) -> dict[str, str]:
+    """Add columns that are found by name or alias, and return problems with ambiguous ones."""
+    problems = {}
+    for column in KNOWN:
         if column in mapping:
             continue
         exact = [h for h in raw.columns if canonical(h) == column]
         found = exact or [h for h in raw.columns if canonical(h) in ALIASES.get(column, ())]
         found = [h for h in found if h not in mapping.values()]
         if len(found) > 1:
-            problems.append(
+            problems[column] = (
                 f"columns {listed(map(repr, found))} could each be {column}: choose with "
-                f"--column {column}=HEADER"
+                f"{argument('columns', **{column: 'HEADER'})}"
             )
         elif found:
             mapping[column] = found[0]
+    return problems
+
+
+def _unit_problems(units: dict[str, str], mapping: dict[str, str]) -> list[str]:
+    problems = []
     for column, unit in units.items():
-        if column in known and column not in mapping:
-            problems.append(f"a unit is named for {column}, which the log does not have")
-        elif column in known and not (column == "loss" and understood("loss", unit)):
-            try:
-                unit_factor(column, unit)
-            except UnitError as error:
-                problems.append(str(error))
-    if "loss" not in mapping and not any("be loss" in p or "for loss" in p for p in problems):
-        problems.append(
-            f"it has no loss among its columns {listed(raw.columns, 20)}: name it with "
-            "--column loss=HEADER"
-        )
-    if not any(column in mapping for column in (*SCALES, "layers")):
-        problems.append(
-            "it has none of params, tokens and flops: name at least one with, for example, "
-            "--column params=HEADER"
-        )
-    if problems:
-        raise RunLogError(collected(f"{name} cannot be used:", problems))
-    return mapping
+        if column not in KNOWN or (column == "loss" and parse_convention("loss", unit)):
+            continue
+        if column not in mapping:
+            problems.append(f"a unit is stated for {column}, which the log does not have")
+            continue
+        try:
+            unit_factor(column, unit)
+        except UnitError as error:
+            problems.append(str(error))
+    return problems

@@ -11,31 +11,24 @@ import pandas as pd
 
 from bayescale.conventions import Conventions
 from bayescale.conventions.configuration import SIZES, SWITCHES
-from bayescale.errors import RunLogError, collected, listed
-from bayescale.findings import Finding, Severity
+from bayescale.errors import RunLogError, argument, collected, listed
+from bayescale.findings import Finding
 from bayescale.laws import Law
 
 SCALES = ("params", "tokens", "flops")
 ERRORS = ("loss_se", *(f"{scale}_se" for scale in SCALES))
-"""How well a number is known: the loss in nats, scales in e-folds; zero where it is exact."""
+"""Standard errors: of the loss in nats, of scales in e-folds; zero where a number is exact."""
 
 NUMBERS = (
     *SCALES, "loss", *ERRORS, "loss_step", "unique_tokens", "epochs", "kept_fraction", "lm_loss",
     "steps", "params_no_embed",
 )  # fmt: skip
 SHAPES = (*SIZES, *SWITCHES)
-"""The model's configuration, which a law does not need and rows may lack."""
+"""The model's configuration, which laws do not need and rows may lack."""
 
 NOTHING_STATED = Conventions()
 
 LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
-
-
-class Note(Finding):
-    """Something the user should know: a stable code and a sentence."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(code, Severity.WARNS, text)
 
 
 class LeftOut(NamedTuple):
@@ -47,20 +40,20 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Training runs in raw units, with the record of how they were read.
+    """Training runs in raw units, and how they were read.
 
     Attributes
     ----------
     frame : pandas.DataFrame
-        One row a run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
+        One row per run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
         ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``params_se``, ``tokens_se``,
         ``flops_se`` (standard errors, of scales those of their logs), ``loss_step`` (what losses
         are rounded to, nats), ``family``, ``isoflop`` (which runs share a budget; empty: none),
         ``run`` (which rows are checkpoints of one training run), ``schedule_complete`` (yes or no),
         ``steps``, ``unique_tokens``, ``epochs``, ``kept_fraction``, ``lm_loss``,
         ``params_no_embed`` (a second count, which leaves embeddings out) and a model's
-        configuration (see :class:`Configuration`) that the log has. Numbers are float64. Not to
-        be changed.
+        configuration (see :class:`Configuration`) that the log has. Numbers are float64. Do
+        not change it.
     columns : mapping of str to str
         For each column, where its values come from.
     dropped : tuple of LeftOut
@@ -119,13 +112,13 @@ class Runs:
         return "run" in self and len(np.unique(self["run"])) < len(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """A copy of the runs, for the caller to do with as they like."""
+        """Copy the runs into a frame that the caller may change."""
         return self.frame.copy()
 
     def take(
         self, keep: Callable[[pd.DataFrame], Any] | Sequence[bool] | np.ndarray, reason: str = ""
     ) -> "Runs":
-        """The runs for which ``keep`` is true; the others are listed as left out.
+        """Take the runs for which ``keep`` is true; the others are listed as left out.
 
         Parameters
         ----------
@@ -170,9 +163,9 @@ def require_runs_for(law: Law, runs: Runs) -> None:
     problems = []
     for name in law.inputs:
         if name not in runs:
+            column = argument("columns", **{name: "HEADER"})
             problems.append(
-                f"it has no {name}: name the column with --column {name}=HEADER, or choose a law "
-                "of what it has"
+                f"it has no {name}: name its column with {column}, or choose a law of what it has"
             )
             continue
         values = runs[name]
@@ -180,13 +173,13 @@ def require_runs_for(law: Law, runs: Runs) -> None:
         if lacking.any():
             rows = listed(runs["run_id"][lacking])
             problems.append(
-                f"{name} is missing for {rows}: leave such runs out with --missing drop, or "
+                f"{name} is missing for {rows}: leave such runs out with `missing='drop'`, or "
                 "choose a law that does not need it"
             )
         elif np.ptp(np.log(values)) < 1e-3:
             problems.append(
                 f"all {len(runs)} runs have one size, {name} = {values[0]:.6g}, so nothing can be "
-                f"learned of how loss depends on {name}: add runs of another size"
+                f"learned about how loss depends on {name}: add runs of another size"
                 + ("" if len(law.inputs) == 1 else ", or choose a law of what varies")
             )
     if problems:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayescale.errors import MOST_LISTED, RunLogError, UnitError, collected, listed
 from bayescale.laws.law import INPUTS
-from bayescale.runs.files import load_table
+from bayescale.runs.table import load_table
 from bayescale.units import parse_size
 
 

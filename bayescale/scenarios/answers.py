@@ -22,7 +22,7 @@ import pandas as pd
 
 from bayescale.cards import Prior
 from bayescale.errors import ScenarioError, collected, listed
-from bayescale.runs.files import load_table
+from bayescale.runs.table import load_table
 
 Decoding = Literal["sampled", "greedy"]
 

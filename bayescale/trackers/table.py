@@ -11,7 +11,8 @@ import pandas as pd
 
 from bayescale.errors import MOST_LISTED, TrackerError, collected, listed
 from bayescale.files import replacing
-from bayescale.runs import LeftOut, Note, Runs, read_runs
+from bayescale.findings import Finding, note
+from bayescale.runs import LeftOut, Runs, read_runs
 from bayescale.runs.log import NUMBERS
 from bayescale.trackers.choice import GROWING, NAMES, Choice, Picked, at_or_before, picked
 from bayescale.trackers.tracked import Tracked, TrackedRun
@@ -33,7 +34,7 @@ class TrackerLog:
         For the loss and each place, where its values come from.
     dropped : tuple of LeftOut
         Runs left out on request.
-    notes : tuple of Note
+    notes : tuple of Finding
         What was noticed while reading.
     source : str
         The tracker and its source: ``MLflow runs.db``.
@@ -42,7 +43,7 @@ class TrackerLog:
     frame: pd.DataFrame
     origins: Mapping[str, str]
     dropped: tuple[LeftOut, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[Finding, ...]
     source: str
 
     def __len__(self) -> int:
@@ -288,7 +289,7 @@ def _counted(items: Sequence[Any]) -> str:
     return "one run is" if len(items) == 1 else f"{len(items)} runs are"
 
 
-def _notes(kept: Sequence[_Facts], tracked: Tracked) -> tuple[Note, ...]:
+def _notes(kept: Sequence[_Facts], tracked: Tracked) -> tuple[Finding, ...]:
     unknown = sum(one.unknown for one in kept)
     if not unknown:
         return ()
@@ -296,7 +297,7 @@ def _notes(kept: Sequence[_Facts], tracked: Tracked) -> tuple[Note, ...]:
         f"{tracked.source} does not tell whether {unknown} of its runs finished: compare at_step "
         "with what each was to reach"
     )
-    return (Note("finished_unknown", text),)
+    return (note("finished_unknown", text),)
 
 
 def _origins(tracked: Tracked, choice: Choice) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from bayescale.errors import RunLogError, TrackerError, listed
-from bayescale.runs.files import load_table
+from bayescale.runs.table import load_table
 from bayescale.trackers.tracked import History, Tracked, TrackedRun, as_number, as_step
 
 KEEPS, SERIES = ("table.",), "history."

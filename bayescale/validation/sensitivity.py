@@ -22,8 +22,7 @@ from bayescale.findings import Finding, note
 from bayescale.laws import Law, compute_optimal
 from bayescale.posterior import Posterior
 from bayescale.posterior.summary import quantiles
-from bayescale.runs import Runs
-from bayescale.runs.statements import convert
+from bayescale.runs import Runs, convert
 
 INTERVAL = 0.9
 AS_IT_IS = "as it is"

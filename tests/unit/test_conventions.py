@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bayescale.conventions import Configuration, Conventions
 from bayescale.conventions.recognize import recognize
-from bayescale.errors import RunLogError, UnitError
+from bayescale.errors import RunLogError, UnitError, as_options
 from bayescale.runs import Runs, convert, read_runs
 from bayescale.units import LOSS_UNITS, from_nats, to_nats
 
@@ -109,13 +109,13 @@ def test_units_of_loss_by_hand() -> None:
 def test_bits_per_byte_need_tokens_per_byte() -> None:
     with pytest.raises(UnitError) as caught:
         to_nats(0.9, "bits_per_byte")
-    assert str(caught.value) == (
+    assert as_options(str(caught.value)) == (
         "bits per byte need tokens_per_byte, tokens divided by bytes of the evaluation set: give "
         "it, such as 0.29335 for the GPT-2 tokenizer on the Pile"
     )
     with pytest.raises(UnitError) as caught:
         from_nats(0.9, "decibels")
-    assert str(caught.value) == (
+    assert as_options(str(caught.value)) == (
         "unit 'decibels' of a loss is unknown: use nats, bits, bits_per_byte, perplexity"
     )
 
@@ -142,7 +142,7 @@ LOG = pd.DataFrame(
 def wrong(frame: pd.DataFrame, **options) -> str:
     with pytest.raises(RunLogError) as caught:
         read_runs(frame, **options)
-    head, *problems = str(caught.value).splitlines()
+    head, *problems = as_options(str(caught.value)).splitlines()
     assert head == "DataFrame cannot be used:"
     return "\n".join(problems)
 
@@ -174,7 +174,7 @@ def test_a_configuration_may_have_gaps_until_it_is_needed() -> None:
     runs = read_runs(LOG.assign(d_model=[768, None, 1600]), conventions={"params": "all"})
     with pytest.raises(RunLogError) as caught:
         convert(runs, params="non_embedding")
-    assert str(caught.value) == (
+    assert as_options(str(caught.value)) == (
         "DataFrame cannot be converted:\n"
         "  - --convert params=non_embedding lacks a part of the configuration in row 2 (b): add it"
     )
@@ -241,8 +241,8 @@ def test_losses_of_every_unit_are_put_in_nats(unit: str) -> None:
 def test_bits_per_byte_without_tokens_per_byte() -> None:
     assert wrong(LOG, units={"loss": "bpb"}) == (
         "  - losses in bits per byte need tokens_per_byte, the tokenizer's on the evaluation set, "
-        "to be put in nats per token, and it is not stated in row 1 (a), row 2 (b), row 3 (c): say "
-        "it with --convention tokens_per_byte=VALUE or a column of that name; with "
+        "to be put in nats per token, and it is not stated in row 1 (a), row 2 (b), row 3 (c): "
+        "state it with --convention tokens_per_byte=VALUE or a column of that name; with "
         "tokens_per_byte=1 the law is one of nats per byte"
     )
 
@@ -377,7 +377,7 @@ WRONG_OPTIONS = [
     (
         {"convert": {"params": "all"}},
         "  - --convert params=all needs to know what params counts, which is not stated in row 1 "
-        "(a), row 2 (b), row 3 (c): say it with --convention params=NAME or a column "
+        "(a), row 2 (b), row 3 (c): state it with --convention params=NAME or a column "
         "params_convention",
     ),
 ]  # fmt: skip
@@ -391,8 +391,8 @@ def test_statements_that_make_no_sense(options: dict, message: str) -> None:
 def test_a_column_and_an_option_that_contradict_each_other() -> None:
     frame = LOG.assign(params_convention=["all", "all", "non_embedding"])
     assert wrong(frame, conventions={"params": "all"}) == (
-        "  - params_convention says 'non_embedding' in row 3 (c), and the option says params=all: "
-        "leave the option out, or correct the column"
+        "  - params_convention says 'non_embedding' in row 3 (c), and --convention params=all "
+        "contradicts it: leave that out, or correct the column"
     )
     assert wrong(LOG.assign(params_convention="some")) == (
         "  - params_convention says 'some' in row 1 (a), 'some' in row 2 (b), 'some' in row 3 (c), "

@@ -144,7 +144,7 @@ def test_a_log_of_layers_alone(tmp_path: Path) -> None:
     assert says("log jsonl", b'{"layers": 4, "loss": 3.0, "vocabulary": 50257}', tmp_path) == (
         "runs.jsonl cannot be used:\n  - it has none of params, tokens and flops, and no width to "
         "count params from the models' configuration: add it, or name a scale with, for example, "
-        "--column params=HEADER"
+        "`columns={'params': 'HEADER'}`"
     )
 
 

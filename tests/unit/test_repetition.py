@@ -122,11 +122,11 @@ def test_epochs_say_how_many_tokens_are_unique() -> None:
         (
             {"epochs": [0.5, 1.0]},
             "epochs must be one or more: 0.5 in row 1; they count how often the unique tokens were "
-            "seen",
+            "used",
         ),
         (
             {"unique_tokens": [9e9, 2e10]},
-            "unique_tokens is above tokens, those seen: 9000000000.0 in row 1; count the tokens "
+            "unique_tokens is above tokens: 9000000000.0 in row 1; count the tokens "
             "that were trained on, each once",
         ),
     ],

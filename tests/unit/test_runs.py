@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayescale.errors import BayescaleError, RunLogError
+from bayescale.errors import BayescaleError, RunLogError, as_options
 from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.runs import Runs, as_runs, read_runs, require_runs_for
 
@@ -29,7 +29,7 @@ HEAD = "GOOD cannot be used:"
 def wrong(frame: pd.DataFrame, **options) -> str:
     with pytest.raises(RunLogError) as caught:
         read_runs(frame, **options)
-    return str(caught.value)
+    return as_options(str(caught.value))
 
 
 def changed(column: str, row: int, value: object) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def test_missing_scales_may_be_kept_for_laws_that_do_not_need_them() -> None:
     require_runs_for(LAWS["henighan_compute"], runs)
     with pytest.raises(RunLogError) as caught:
         require_runs_for(CHINCHILLA, runs)
-    assert str(caught.value) == (
+    assert as_options(str(caught.value)) == (
         "law 'chinchilla' cannot be fitted to DataFrame:\n"
         "  - tokens is missing for b: leave such runs out with --missing drop, or choose a law "
         "that does not need it"
@@ -242,7 +242,7 @@ def test_one_run_twice() -> None:
     assert wrong(frame) == (
         "DataFrame cannot be used:\n"
         "  - 1 runs repeat an earlier one in every value: z (the first is b); a run counted twice "
-        "makes the fit too sure, so remove the copies"
+        "makes the fit overconfident, so remove the copies"
     )
     assert "run_id 'b' stands for more than one run" in wrong(GOOD.assign(run_id=["a", "b", "b"]))
 
@@ -255,7 +255,7 @@ def test_seed_repeats_are_not_duplicates() -> None:
 def test_one_run_alone() -> None:
     with pytest.raises(RunLogError) as caught:
         require_runs_for(CHINCHILLA, read_runs(GOOD.iloc[[0]]))
-    assert str(caught.value) == (
+    assert as_options(str(caught.value)) == (
         "DataFrame holds 1 run, and a law of scale needs at least two of different size: add runs"
     )
 
@@ -264,9 +264,9 @@ def test_all_runs_at_one_size() -> None:
     runs = read_runs(GOOD.iloc[1:])
     with pytest.raises(RunLogError) as caught:
         require_runs_for(CHINCHILLA, runs)
-    assert str(caught.value) == (
+    assert as_options(str(caught.value)) == (
         "law 'chinchilla' cannot be fitted to DataFrame:\n"
-        "  - all 2 runs have one size, params = 1e+09, so nothing can be learned of how loss "
+        "  - all 2 runs have one size, params = 1e+09, so nothing can be learned about how loss "
         "depends on params: add runs of another size, or choose a law of what varies"
     )
     require_runs_for(LAWS["henighan_tokens"], runs)
@@ -279,7 +279,7 @@ def test_missing_columns() -> None:
         "loss=HEADER"
     )
     assert "it has none of params, tokens and flops" in wrong(GOOD[["run_id", "loss"]])
-    with pytest.raises(RunLogError, match="it has no tokens: name the column with --column tokens"):
+    with pytest.raises(RunLogError, match="it has no tokens: name its column with `columns="):
         require_runs_for(CHINCHILLA, read_runs(GOOD.drop(columns=["tokens"])))
 
 

@@ -1,0 +1,153 @@
+"""A run log while it is read."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.conventions import UNKNOWN, Conventions
+from bayescale.errors import RunLogError, collected, listed
+from bayescale.findings import Finding, Severity
+from bayescale.runs.cells import is_missing, named, where
+from bayescale.runs.log import NOTHING_STATED, LeftOut, Runs
+
+Stated = dict[str, np.ndarray]
+"""Each convention row by row, (run,); ``unknown``, or NaN, where a row does not state it."""
+
+
+@dataclass(eq=False)
+class Draft:
+    """A run log while it is read: cells, rows to keep, numbers, and findings.
+
+    The steps of :func:`bayescale.runs.read_runs` fill it in, and rules read it.
+
+    Attributes
+    ----------
+    raw : pandas.DataFrame
+        The cells of the file.
+    name : str
+        The file's name.
+    headers : dict of str to str
+        From our columns to the file's headers.
+    units : dict of str to str
+        Units that the caller states, by column.
+    ids : list of str
+        The id of each row in the file.
+    keep : numpy.ndarray, shape (row,)
+        Which rows are kept.
+    dropped : list of LeftOut
+        Rows left out on request.
+    numbers, shapes : dict of str to numpy.ndarray, shape (row,)
+        Numbers, and the models' configuration, NaN where a cell is empty.
+    labels : dict of str to list
+        The cells of columns that hold no numbers.
+    stated : dict of str to numpy.ndarray, shape (row,)
+        What each row states of its conventions.
+    frame : pandas.DataFrame
+        The kept rows in raw units, indexed by their place in the file.
+    conventions : Conventions
+        What all kept rows count.
+    sources : dict of str to str
+        For each column, where its values come from.
+    findings : list of Finding
+        What was found so far.
+    """
+
+    raw: pd.DataFrame
+    name: str
+    headers: dict[str, str]
+    units: dict[str, str]
+    ids: list[str] = field(init=False)
+    keep: np.ndarray = field(init=False)
+    dropped: list[LeftOut] = field(default_factory=list)
+    numbers: dict[str, np.ndarray] = field(default_factory=dict)
+    shapes: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, list[Any]] = field(default_factory=dict)
+    stated: Stated = field(default_factory=dict)
+    frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+    conventions: Conventions = NOTHING_STATED
+    sources: dict[str, str] = field(init=False)
+    findings: list[Finding] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ids = [f"row {i}" for i in range(1, len(self.raw) + 1)]
+        if "run_id" in self.headers:
+            cells = self.raw[self.headers["run_id"]]
+            self.ids = [
+                row if is_missing(cell) else str(cell).strip()
+                for row, cell in zip(self.ids, cells, strict=True)
+            ]
+        self.keep = np.ones(len(self.raw), dtype=bool)
+        self.sources = {column: self._source(column) for column in self.headers}
+
+    def _source(self, column: str) -> str:
+        stated = self.raw.get(f"{column}_from", pd.Series(dtype=object))
+        texts = [text for text in map(str.strip, map(str, stated.dropna().unique())) if text]
+        source = f"column {self.headers[column]!r}"
+        return f"{source} ({listed(texts)})" if texts else source
+
+    def where(
+        self, rows: Iterable[int], values: Sequence[Any] | Mapping[Any, Any] | None = None
+    ) -> str:
+        """Write the places of rows, with their values where given."""
+        return where(rows, self.ids, values)
+
+    def named(self, column: str) -> str:
+        """Write a column's name, and its header where that differs."""
+        return named(column, self.headers[column])
+
+    @property
+    def loss_unit_is_stated(self) -> bool:
+        """Whether the unit of the loss was stated for every run."""
+        return "loss" in self.units or bool((self.stated["loss"][self.keep] != UNKNOWN).all())
+
+    @property
+    def stated_units(self) -> set[str]:
+        """Columns whose units were stated."""
+        return {*self.units, *(["loss"] if self.loss_unit_is_stated else [])}
+
+    def leave_out(self, rows: np.ndarray, reason: str) -> None:
+        """Leave out the rows of a mask, as far as they are not left out already."""
+        self.dropped += [LeftOut(self.ids[i], reason) for i in np.flatnonzero(rows & self.keep)]
+        self.keep &= ~rows
+
+    def stop(self, code: str, text: str) -> None:
+        """Add a finding for which the log is refused."""
+        self.findings.append(stop(code, text))
+
+    def check(self, rules: "Iterable[Rule]") -> None:
+        """Apply rules, and refuse the log if anything found so far stops it.
+
+        Raises
+        ------
+        RunLogError
+            With every finding that stops the log.
+        """
+        for rule in rules:
+            self.findings += rule(self)
+        problems = [found.text for found in self.findings if found.severity is Severity.STOPS]
+        if problems:
+            raise RunLogError(collected(f"{self.name} cannot be used:", problems))
+
+    def runs(self) -> Runs:
+        """The runs that were read."""
+        return Runs(
+            frame=self.frame.reset_index(drop=True),
+            columns=MappingProxyType(self.sources),
+            dropped=tuple(self.dropped),
+            warnings=tuple(self.findings),
+            source=self.name,
+            conventions=self.conventions,
+        )
+
+
+Rule = Callable[[Draft], Iterable[Finding]]
+"""One kind of finding about a run log."""
+
+
+def stop(code: str, text: str) -> Finding:
+    """Make a finding for which a log is refused."""
+    return Finding(code, Severity.STOPS, text)

@@ -1,0 +1,231 @@
+"""One convention for all rows of a log.
+
+Rows that state different conventions do not mix: they are converted where that was asked for,
+and refused otherwise.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.conventions import UNKNOWN, Conventions
+from bayescale.conventions.convert import (
+    convert_flops,
+    convert_params,
+    convert_tokenizer,
+    names_of,
+)
+from bayescale.conventions.stated import CHOICES, parse_conventions
+from bayescale.errors import RunLogError, argument, collected, listed
+from bayescale.findings import Finding, note
+from bayescale.runs.cells import where
+from bayescale.runs.draft import Draft, Stated, stop
+from bayescale.runs.log import Runs
+from bayescale.runs.statements import COLUMN_OF, is_stated, unstated
+
+CONVERTIBLE = ("params", "flops", "loss", "tokenizer", "tokens_per_byte")
+
+
+def harmonize_draft(draft: Draft, convert: Mapping[str, Any]) -> None:
+    """Convert a log's kept rows as asked, and find what still differs between them."""
+    harmonized = _Harmonized(
+        draft.frame.loc[draft.keep],
+        {name: rows[draft.keep] for name, rows in draft.stated.items()},
+        lambda rows: draft.where(rows),
+    )
+    harmonized.convert(convert)
+    harmonized.refuse_mixtures(draft.headers)
+    draft.frame, draft.conventions = harmonized.frame, harmonized.conventions
+    draft.findings += harmonized.findings
+    harmonized.record(draft.sources)
+
+
+def convert(runs: Runs, **to: Any) -> Runs:
+    """Convert runs to other conventions.
+
+    Parameters
+    ----------
+    runs : Runs
+        Whose conventions are stated, as far as the conversion needs them.
+    **to
+        ``params``, ``flops``, ``tokens_per_byte``: what to convert to. Parameters change by
+        what differs outside the blocks, so that the log's own count of these stays; compute by
+        6 N D follows them.
+
+    Raises
+    ------
+    RunLogError
+        If the conventions or the configuration that it takes are not known.
+
+    Examples
+    --------
+    >>> from bayescale.runs import read_runs
+    >>> log = pd.DataFrame({"params": [8e8], "tokens": [1e10], "loss": [2.9], "layers": [24],
+    ...     "width": [1600], "vocab_size": [50257]})
+    >>> runs = read_runs(log, conventions={"params": "no_input_embedding"})
+    >>> convert(runs, params="non_embedding")["params"]
+    array([7.195888e+08])
+    """
+    stated = {}
+    for name, value in runs.conventions.to_json().items():
+        stated[name] = unstated(name, len(runs))
+        if value is not None:
+            stated[name][:] = value
+    ids = [str(one) for one in runs["run_id"]]
+    harmonized = _Harmonized(runs.to_frame(), stated, lambda rows: where(rows, ids))
+    harmonized.convert(to)
+    harmonized.refuse_mixtures({})
+    if harmonized.problems:
+        raise RunLogError(collected(f"{runs.source} cannot be converted:", harmonized.problems))
+    columns = dict(runs.columns)
+    harmonized.record(columns)
+    return replace(
+        runs,
+        frame=harmonized.frame,
+        columns=columns,
+        conventions=harmonized.conventions,
+        warnings=(*runs.warnings, *harmonized.findings),
+        _arrays={},
+    )
+
+
+@dataclass
+class _Harmonized:
+    """Rows on their way to one convention."""
+
+    frame: pd.DataFrame
+    stated: Stated
+    where: Callable[[Iterable[int]], str]
+    records: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def conventions(self) -> Conventions:
+        return Conventions(**{name: _first(rows) for name, rows in self.stated.items()})
+
+    @property
+    def problems(self) -> list[str]:
+        return [found.text for found in self.findings if found.severity == "stops"]
+
+    def record(self, sources: dict[str, str]) -> None:
+        """Add to each column's source what was done to it."""
+        for column, text in self.records.items():
+            sources[column] = f"{sources.get(column, 'nowhere')}, {text}"
+
+    def convert(self, to: Mapping[str, Any]) -> None:
+        aims, problems = _parse_aims(to)
+        self.findings += [stop("cannot_convert", problem) for problem in problems]
+        for name, conversion in (("params", convert_params), ("flops", convert_flops)):
+            if name not in aims:
+                continue
+            before = names_of(self.stated[name])
+            try:
+                self.frame, self.stated = conversion(
+                    self.frame, self.stated, aims[name], self.where
+                )
+            except RunLogError as error:
+                self.findings.append(stop("cannot_convert", str(error)))
+            else:
+                self.records[name] = f"converted from {before} to {aims[name]}"
+        if "loss" in aims:  # losses of every unit are in nats by now
+            self.stated["loss"] = np.full(len(self.frame), "nats", dtype=object)
+        if {"tokenizer", "tokens_per_byte"} & set(aims):
+            self._convert_tokenizer(aims)
+
+    def _convert_tokenizer(self, aims: Mapping[str, Any]) -> None:
+        try:
+            self.frame, self.stated, text = convert_tokenizer(
+                self.frame, self.stated, aims, self.where
+            )
+        except RunLogError as error:
+            self.findings.append(stop("cannot_convert", str(error)))
+            return
+        self.records["loss"] = text
+        self.findings.append(
+            note(
+                "tokens_as_counted",
+                f"losses are {text}; tokens stay as each run's own tokenizer counted them",
+            )
+        )
+
+    def refuse_mixtures(self, headers: Mapping[str, str]) -> None:
+        index = self.frame.index.to_numpy()
+        several = any(len(set(self.stated[n])) > 1 for n in ("tokenizer", "evaluation_set"))
+        for name, rows in self.stated.items():
+            labels = np.where(is_stated(rows), rows.astype(object), "nothing")
+            kinds = list(dict.fromkeys(labels.tolist()))
+            if len(kinds) < 2 or (name == "tokens_per_byte" and several):
+                continue
+            parts = [
+                f"{kind!r} in {int((labels == kind).sum())} ({self.where(index[labels == kind])})"
+                for kind in kinds
+            ]
+            column = headers.get(COLUMN_OF[name], COLUMN_OF[name])
+            self.findings.append(
+                stop(
+                    "mixed_conventions",
+                    f"{column} says {'; '.join(parts)}: {_way_out(name, column, kinds)}",
+                )
+            )
+
+
+def _first(rows: np.ndarray) -> Any:
+    value = rows[0] if len(rows) else UNKNOWN
+    if isinstance(value, float):
+        return None if np.isnan(value) else float(value)
+    return value
+
+
+def _parse_aims(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    problems = [
+        f"{argument('convert', **{name: value})}: {name!r} cannot be converted; "
+        f"{listed(CONVERTIBLE)} can"
+        for name, value in convert.items()
+        if name not in CONVERTIBLE
+    ]
+    pairs = {name: value for name, value in convert.items() if name in CONVERTIBLE}
+    aims, wrong = parse_conventions(pairs, "convert")
+    if aims.get("loss", "nats") != "nats":
+        wrong.append(
+            f"{argument('convert', loss=aims['loss'])}: laws are fitted to nats per token, so "
+            "losses are converted to nats only; state what they are in with "
+            f"{argument('units', loss=aims['loss'])}"
+        )
+    if {"tokenizer", "tokens_per_byte"} <= set(aims):
+        wrong.append("`convert=` takes one of tokenizer and tokens_per_byte: leave one out")
+        del aims["tokenizer"]
+    return aims, problems + wrong
+
+
+def _way_out(name: str, column: str, kinds: list[Any]) -> str:
+    if "nothing" in kinds:
+        return "runs that state different things do not mix; fill in the empty cells"
+    apart = f"fit them apart with {argument('exclude', **{column: 'VALUE'})}"
+    match name:
+        case "params" | "flops":
+            choice = next(kind for kind in CHOICES[name] if kind in kinds)
+            return (
+                "different counts do not mix in one law; convert them with "
+                f"{argument('convert', **{name: choice})}, which needs each model's "
+                f"configuration, or {apart}"
+            )
+        case "loss":
+            return (
+                "different units do not mix; convert them with "
+                f"{argument('convert', loss='nats')}, or {apart}"
+            )
+        case "tokenizer":
+            return (
+                "losses per token of different tokenizers do not compare; convert them with "
+                f"{argument('convert', tokenizer=kinds[0])}, which needs tokens_per_byte for "
+                f"each, or {apart}"
+            )
+        case "tokens_per_byte":
+            return (
+                "so there are several tokenizers, whose losses per token do not compare; convert "
+                f"them with {argument('convert', tokens_per_byte='VALUE')}, or {apart}"
+            )
+    return f"losses on different texts do not compare and cannot be converted; {apart}"

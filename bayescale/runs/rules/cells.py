@@ -1,0 +1,109 @@
+"""Rules on cells, before their units are converted."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bayescale.conventions import UNKNOWN, Configuration
+from bayescale.conventions.configuration import NEEDED_FOR, configuration_problems
+from bayescale.errors import argument, listed
+from bayescale.findings import Finding
+from bayescale.runs.cells import is_missing, yes_or_no
+from bayescale.runs.draft import Draft, stop
+from bayescale.runs.log import ERRORS, SCALES
+
+
+def configuration_is_a_transformer(draft: Draft) -> Iterator[Finding]:
+    """Sizes of models are whole numbers that transformers have."""
+    places = np.flatnonzero(draft.keep)
+    problems = configuration_problems(
+        {column: numbers[draft.keep] for column, numbers in draft.shapes.items()},
+        lambda rows, values: listed(
+            f"{values[i]:.12g} in {draft.where([int(places[i])])}" for i in rows
+        ),
+    )
+    for problem in problems:
+        yield stop("impossible_configuration", problem)
+
+
+def numbers_are_in_range(draft: Draft) -> Iterator[Finding]:
+    """Numbers are finite and above zero; errors may be zero."""
+    for column, numbers in draft.numbers.items():
+        infinite = np.flatnonzero(np.isinf(numbers) & draft.keep)
+        if infinite.size:
+            yield stop(
+                "infinite",
+                f"{draft.named(column)} is infinite: {draft.where(infinite, numbers.tolist())}; "
+                "correct it or leave such runs out of the log",
+            )
+        low = (numbers < 0) if column in ERRORS else (numbers <= 0)
+        wrong = np.flatnonzero(low & np.isfinite(numbers) & draft.keep)
+        if wrong.size:
+            needed = "must not be negative" if column in ERRORS else "must be greater than zero"
+            yield stop(
+                "not_positive",
+                f"{draft.named(column)} {needed}: {draft.where(wrong, numbers.tolist())}",
+            )
+
+
+def schedule_is_yes_or_no(draft: Draft) -> Iterator[Finding]:
+    """Each run was trained to the end of its schedule, or was not."""
+    cells = draft.labels.get("schedule_complete", [])
+    wrong = [
+        i
+        for i, cell in enumerate(cells)
+        if draft.keep[i] and not yes_or_no(cell) and not is_missing(cell)
+    ]
+    if wrong:
+        yield stop(
+            "not_yes_or_no",
+            f"{draft.named('schedule_complete')} is neither yes nor no: "
+            f"{draft.where(wrong, cells)}; write yes for runs that were trained to the end of "
+            "their learning-rate schedule, and no for the others",
+        )
+
+
+def tokens_per_byte_are_known(draft: Draft) -> Iterator[Finding]:
+    """Losses in bits per byte come with their tokenizer's tokens per byte."""
+    stated = draft.stated
+    lacking = draft.keep & (stated["loss"] == "bits_per_byte") & np.isnan(stated["tokens_per_byte"])
+    if lacking.any():
+        yield stop(
+            "tokens_per_byte_missing",
+            "losses in bits per byte need tokens_per_byte, the tokenizer's on the evaluation set, "
+            "to be put in nats per token, and it is not stated in "
+            f"{draft.where(np.flatnonzero(lacking))}: state it with "
+            f"{argument('conventions', tokens_per_byte='VALUE')} or a column of that name; with "
+            "tokens_per_byte=1 the law is one of nats per byte",
+        )
+
+
+def params_can_be_counted(draft: Draft) -> Iterator[Finding]:
+    """Params are in the log, or can be counted from the models' configuration."""
+    if "params" in draft.numbers:
+        return
+    models = Configuration.of(draft.shapes)
+    kinds = list(dict.fromkeys(draft.stated["params"][draft.keep]))
+    name_params = argument("columns", params="HEADER")
+    if models is None:
+        if not set(SCALES) & set(draft.numbers):
+            yield stop(
+                "no_scale",
+                "it has none of params, tokens and flops, and no width to count params from the "
+                "models' configuration: add it, or name a scale with, for example, "
+                f"{name_params}",
+            )
+    elif UNKNOWN in kinds:
+        yield stop(
+            "params_convention_missing",
+            "it has no params; to have them counted from the models' configuration, say what they "
+            f"are to count with {argument('conventions', params='NAME')}, one of all, "
+            "no_input_embedding and non_embedding",
+        )
+    elif lacking := {c for kind in kinds for c in models.lacks(*NEEDED_FOR.get(kind, ()))}:
+        yield stop(
+            "configuration_missing",
+            f"it has no params, and {', '.join(sorted(lacking))} are missing to count them from "
+            "the models' configuration: add such columns, or name the column of params with "
+            f"{name_params}",
+        )

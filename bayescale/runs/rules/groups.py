@@ -1,0 +1,144 @@
+"""Signs in losses as a smooth surface over the scales: unrelated rows, and two groups of runs."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from bayescale.findings import Finding, note
+from bayescale.runs.draft import Draft
+from bayescale.runs.rules.loss import BITS
+
+LEAST_RUNS, LEAST_RUNS_ANY = 20, 40
+"""Fewer runs show two groups by accident: a known step apart, and any step."""
+
+LEAST_STEP = 0.05
+"""Tokenizers and evaluation sets differ by more; a surface that fits badly may look like less."""
+
+
+def loss_is_one_smooth_surface(draft: Draft) -> Iterator[Finding]:
+    """Losses are related to scale, and do not fall into two groups."""
+    frame = draft.frame
+    log_loss = np.log(frame["loss"].to_numpy())
+    scales = _log_scales(frame)
+    if "lm_loss" in frame or not scales or len(frame) < 8:  # with lm_loss, an error rate
+        return
+    if not _are_related(np.column_stack([np.ones(len(frame)), *scales]), log_loss):
+        yield note(
+            "loss_unrelated",
+            "loss is no more related to scale than shuffled losses would be: check that each row "
+            "holds one run's own numbers",
+        )
+    elif len(frame) >= LEAST_RUNS:
+        yield from _group_findings(frame, scales, log_loss)
+
+
+def _log_scales(frame: pd.DataFrame) -> list[np.ndarray]:
+    """Centered logs of scales that vary; of compute where params and tokens are not both known."""
+    names = [n for n in ("params", "tokens", "unique_tokens") if _is_complete(frame, n)]
+    if not {"params", "tokens"} <= set(names):
+        names = ["flops"] if _is_complete(frame, "flops") else names
+    logs = [np.log(frame[name].to_numpy()) for name in names]
+    return [x - x.mean() for x in logs if np.ptp(x) > 0.1]
+
+
+def _is_complete(frame: pd.DataFrame, name: str) -> bool:
+    return name in frame and bool(frame[name].notna().all())
+
+
+def _are_related(design: np.ndarray, y: np.ndarray) -> bool:
+    """Whether an F test on ranks tells the losses from shuffled ones, at the 0.001 level."""
+    from scipy.special import fdtrc
+
+    y = pd.Series(y).rank().to_numpy()  # so that outliers do not hide the rest
+    n, k = design.shape
+    residuals = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    total, rest = float(((y - y.mean()) ** 2).sum()), float((residuals**2).sum())
+    if n - k < 2 or total <= 1e-12:
+        return True
+    f = (total - rest) / (k - 1) / max(rest / (n - k), 1e-300)
+    return bool(fdtrc(k - 1, n - k, f) < 1e-3)
+
+
+def _group_findings(
+    frame: pd.DataFrame, scales: list[np.ndarray], y: np.ndarray
+) -> Iterator[Finding]:
+    columns = [np.ones(len(y)), *scales]
+    columns += [a * b for i, a in enumerate(scales) for b in scales[i:]]
+    found = _two_groups(np.column_stack(columns), y, [*scales, np.arange(len(y))])
+    if found is None:
+        return
+    upper, step, gap, clear = found
+    in_bits = abs(step / np.log(BITS) - 1) < 0.15 and gap > 0.33 and clear > 5.5
+    apart = step > LEAST_STEP and gap > 0.5 and clear > 7 and len(y) >= LEAST_RUNS_ANY
+    if not (in_bits or apart):
+        return
+    cause = (
+        "as if they were in bits and the others in nats"
+        if in_bits
+        else "as with another unit, tokenizer or evaluation set"
+    )
+    if "family" in frame:
+        family = pd.Series(upper).groupby(frame["family"].to_numpy()).mean()
+        if family.between(0.05, 0.95).sum() == 0:
+            if not in_bits:
+                return  # families may differ; that is what they are for
+            cause += f" (families {', '.join(map(str, family.index[family > 0.5]))})"
+    yield note(
+        "loss_groups",
+        f"runs fall into two groups: in {int(upper.sum())} of {len(y)} the loss is "
+        f"{np.exp(step):.3g} times as high as in the others at the same scale, {cause}; convert "
+        "or leave out one group",
+    )
+
+
+def _two_groups(
+    design: np.ndarray, y: np.ndarray, orders: list[np.ndarray]
+) -> tuple[np.ndarray, float, float, float] | None:
+    """The split into two groups, a constant apart, that a smooth surface fits best.
+
+    Returns
+    -------
+    upper : (run,) of bool
+    step : float
+        Distance between the groups, on log loss.
+    gap : float
+        Distance between 95 % of each, in steps.
+    clear : float
+        The step in standard deviations within the groups, without a twentieth as outliers.
+    """
+    residuals = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    shares = np.linspace(0.15, 0.85, 8)
+    best = None
+    for start in (x > np.quantile(x, q) for x in (residuals, *orders) for q in shares):
+        split = _settle(design, y, start)
+        if split is None:
+            continue
+        group, height, step = split
+        if step < 0:
+            group, height, step = ~group, height - step, -step
+        if not 0.1 <= group.mean() <= 0.9:
+            continue
+        low, high = np.quantile(height[~group], 0.95), np.quantile(height[group], 0.05)
+        gap = float((high - low) / step)
+        within = np.sort((height - step * group) ** 2)[: int(np.ceil(0.95 * len(y)))]
+        if best is None or gap > best[2]:
+            best = group, float(step), gap, float(step / (np.sqrt(within.mean()) + 1e-12))
+    return best
+
+
+def _settle(
+    design: np.ndarray, y: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Alternate between the surface and the groups until neither changes."""
+    for _ in range(50):
+        with_group = np.column_stack([design, group.astype(float)])
+        *surface, step = np.linalg.lstsq(with_group, y, rcond=None)[0]
+        height = y - design @ np.array(surface)
+        new = np.abs(height - step) < np.abs(height)
+        if (new == group).all():
+            return (group, height, float(step)) if step else None
+        if not 0 < new.sum() < len(y):
+            return None
+        group = new
+    return group, height, float(step)

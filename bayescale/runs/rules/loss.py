@@ -1,0 +1,119 @@
+"""Signs that losses are in another unit than it seems, where none was stated."""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from bayescale.conventions import UNKNOWN
+from bayescale.errors import argument
+from bayescale.findings import Finding, note
+from bayescale.laws import CHINCHILLA, compute_optimal
+from bayescale.runs.draft import Draft
+
+WEB_TEXT: Mapping[str, float] = MappingProxyType(
+    {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
+)
+"""Besiroglu et al. (2024): what language models reach, in nats per token."""
+
+LEAST_LEVEL, MOST_LEVEL = 0.6, 1.27
+"""Best runs relative to :data:`WEB_TEXT`, in nats: 0.76 on the Pile to 1.11 on C4; bits are 1.44
+times, bits per byte about 0.42 times that."""
+
+BITS = 1 / np.log(2.0)
+EQUAL = 0.03
+"""Losses within this share have one ratio."""
+
+LOSS_LIKE = re.compile(r"loss|nll|cross_entropy|xent", re.IGNORECASE)
+"""Headers of columns that seem to hold losses."""
+
+
+def loss_is_at_the_level_of_nats(draft: Draft) -> Iterator[Finding]:
+    """The best losses are about what language models reach with that much compute."""
+    frame = draft.frame
+    if not _unit_is_unknown(draft) or "flops" not in frame:
+        return
+    known = frame.loc[frame["flops"].between(1e15, 1e27)]
+    if len(known) < 3:
+        return
+    params, tokens = compute_optimal(CHINCHILLA, known["flops"].to_numpy(), WEB_TEXT)
+    reached = CHINCHILLA.loss(params, tokens, **WEB_TEXT)
+    level = float(np.quantile(known["loss"] / reached, 0.1))
+    if LEAST_LEVEL <= level <= MOST_LEVEL:
+        return
+    unit, other = ("bits", "bits per token") if level > 1 else ("bits_per_byte", "bits per byte")
+    yield note(
+        "loss_level",
+        f"the best losses are {level:.3g} times what language models reach in nats per token with "
+        f"as much compute, as they would be in {other}: if they are, say "
+        f"{argument('units', loss=unit)}; if nats are meant, {argument('units', loss='nats')}",
+    )
+
+
+def loss_is_in_the_unit_of_others(draft: Draft) -> Iterator[Finding]:
+    """The loss is not ln 2 times another column of losses, or the reverse."""
+    if not _unit_is_unknown(draft):
+        return
+    loss = draft.frame["loss"].to_numpy()
+    for header, values in _other_losses(draft).items():
+        known = np.isfinite(values) & (values > 0)
+        if known.sum() < 3:
+            continue
+        log_ratio = np.log(loss[known] / values[known])
+        middle, spread = np.median(log_ratio), np.ptp(np.quantile(log_ratio, [0.1, 0.9]))
+        if abs(abs(middle) - np.log(BITS)) < EQUAL and spread < 2 * EQUAL:
+            ours, other = ("bits", "nats") if middle > 0 else ("nats", "bits")
+            yield note(
+                "loss_beside",
+                f"loss is {np.exp(middle):.4g} times column {header!r} throughout, as if it were "
+                f"in {ours} and that one in {other}: say which with "
+                f"{argument('units', loss=ours)}, or {argument('units', loss='nats')} if both are",
+            )
+            return
+
+
+def _other_losses(draft: Draft) -> dict[str, np.ndarray]:
+    taken = set(draft.headers.values())
+    raw = draft.raw.loc[draft.frame.index]
+    return {
+        header: pd.to_numeric(raw[header], errors="coerce").to_numpy(dtype=float)
+        for header in raw.columns
+        if header not in taken and LOSS_LIKE.search(header)
+    }
+
+
+def loss_was_not_converted_from_nats(draft: Draft) -> Iterator[Finding]:
+    """Losses are not round numbers of nats, written in bits."""
+    if not _unit_is_unknown(draft):
+        return
+    loss = draft.frame["loss"].to_numpy()
+    if len(loss) < 5 or _decimals(loss) is not None:
+        return
+    decimals = _decimals(loss / BITS)
+    if decimals is not None:
+        yield note(
+            "loss_rounded",
+            f"times ln 2, every loss has {decimals} decimals, and as they stand they have more: "
+            "they seem to have been converted from nats to bits; if so, say "
+            f"{argument('units', loss='bits')}; if nats are meant, "
+            f"{argument('units', loss='nats')}",
+        )
+
+
+def _unit_is_unknown(draft: Draft) -> bool:
+    """Whether losses may be in any unit; with ``lm_loss``, the loss is an error rate."""
+    return (
+        "lm_loss" not in draft.frame
+        and draft.conventions.loss == UNKNOWN
+        and not draft.loss_unit_is_stated
+    )
+
+
+def _decimals(values: np.ndarray) -> int | None:
+    """The fewest decimals, of at most four, that all values have."""
+    for digits in range(5):
+        if np.all(np.abs(values * 10.0**digits - np.round(values * 10.0**digits)) < 1e-6):
+            return digits
+    return None

@@ -1,0 +1,215 @@
+"""Rules on numbers in raw units: what cannot be."""
+
+import math
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import pandas as pd
+
+from bayescale.errors import argument, listed
+from bayescale.findings import Finding
+from bayescale.runs.draft import Draft, stop
+from bayescale.runs.log import SCALES
+
+MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
+ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
+WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention of counting
+LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
+LARGE_RUN_MOST_NATS = 4.5
+SMALLEST = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
+
+_RAW_UNITS = MappingProxyType(
+    {
+        "params": ("counts of parameters, such as 7e9; if they are in billions", "1e9"),
+        "tokens": ("counts of tokens, such as 1.4e12; if they are in billions", "1e9"),
+        "flops": ("FLOP, such as 5.76e23; if they are in PF-days", "PF-day"),
+    }
+)
+_OTHER_UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "flops": {
+            "GFLOP": 1e-9,
+            "TFLOP": 1e-12,
+            "PFLOP": 1e-15,
+            "EFLOP": 1e-18,
+            "ZFLOP": 1e-21,
+            "PF-days": 1 / 8.64e19,
+        },
+        "params or tokens": {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12},
+    }
+)
+
+
+def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
+    """No loss is above what nats per token can be."""
+    loss = draft.frame["loss"]
+    high = draft.frame.index[loss > MOST_NATS]
+    if len(high):
+        yield stop(
+            "loss_too_high",
+            f"loss is above {MOST_NATS:g} in {len(high)} of {len(loss)} runs, "
+            f"{draft.where(high, loss.to_dict())}: that is not nats per token; if it is "
+            f"perplexity, say {argument('units', loss='perplexity')}",
+        )
+
+
+def large_runs_reach_low_losses(draft: Draft) -> Iterator[Finding]:
+    """Large runs reach losses that language models reach."""
+    frame = draft.frame
+    if "loss" in draft.stated_units or (frame["loss"] > MOST_NATS).any():
+        return
+    column, large = next((c, v) for c, v in LARGE_RUN.items() if c in frame)
+    losses = frame.loc[frame[column] >= large, "loss"]
+    if len(losses) and losses.median() > LARGE_RUN_MOST_NATS:
+        yield stop(
+            "loss_too_high",
+            f"the median loss of the {len(losses)} runs with {column} of {large:g} or more is "
+            f"{losses.median():.3g}, where language models reach below 4 nats per token; if it is "
+            f"perplexity, say {argument('units', loss='perplexity')}; if nats are meant, "
+            f"{argument('units', loss='nats')}",
+        )
+
+
+def sizes_are_raw_counts(draft: Draft) -> Iterator[Finding]:
+    """Sizes are not smaller than those of any run, unless their unit was stated."""
+    frame = draft.frame
+    for column, smallest in SMALLEST.items():
+        if column not in frame or column in draft.stated_units:
+            continue
+        low = frame.index[frame[column] < smallest]
+        if len(low):
+            hint, unit = _RAW_UNITS[column]
+            yield stop(
+                "size_too_small",
+                f"{column} is below {smallest:g} in {len(low)} of {len(frame)} runs, "
+                f"{draft.where(low, frame[column].to_dict())}: raw {hint}, say "
+                f"{argument('units', **{column: unit})}; if they are meant, say "
+                f"{argument('units', **{column: 1})}",
+            )
+
+
+def compute_is_near_6nd(draft: Draft) -> Iterator[Finding]:
+    """Compute is of the order of 6 N D; where another rule has not refused its terms already."""
+    ratios = _ratios_to_6nd(draft)
+    if ratios is None or _near(ratio := float(ratios.median())):
+        return
+    yield stop(
+        "flops_in_another_unit",
+        f"flops is {ratio:.3g} times 6 * params * tokens (median), so one of the three is in "
+        f"another unit{_likely_unit(ratio)}: state it with `units=`, for example "
+        f"{argument('units', tokens='1e9')}",
+    )
+
+
+def compute_is_near_6nd_in_each_run(draft: Draft) -> Iterator[Finding]:
+    """Compute is of the order of 6 N D in each run, as it is in most."""
+    ratios = _ratios_to_6nd(draft)
+    if ratios is None or not _near(ratio := float(ratios.median())):
+        return
+    apart = ratios / ratio
+    odd = ratios.index[(apart > WRONG_UNIT_FACTOR) | (apart < 1 / WRONG_UNIT_FACTOR)]
+    if len(odd):
+        yield stop(
+            "rows_in_another_unit",
+            f"flops is {ratio:.3g} times 6 * params * tokens in most runs (median), but not in "
+            f"{len(odd)} of {len(ratios)}, {draft.where(odd, ratios.round(6).to_dict())} times: "
+            "these rows are in another unit or mixed up; correct them or leave them out",
+        )
+
+
+def _ratios_to_6nd(draft: Draft) -> pd.Series | None:
+    frame = draft.frame
+    terms_are_sound = not any(
+        True
+        for rule in (loss_is_in_nats, large_runs_reach_low_losses, sizes_are_raw_counts)
+        for _ in rule(draft)
+    )
+    if not terms_are_sound or not set(SCALES) <= set(frame.columns):
+        return None
+    return frame["flops"] / (6.0 * frame["params"] * frame["tokens"])
+
+
+def _near(ratio: float) -> bool:
+    return not (ratio > WRONG_UNIT_FACTOR or ratio < 1 / WRONG_UNIT_FACTOR)
+
+
+def _likely_unit(ratio: float) -> str:
+    """The unit that would bring compute within any convention of 6 N D, if there is one."""
+    apart = {
+        f"{quantity} in {unit}": abs(math.log(ratio / factor))
+        for quantity, units in _OTHER_UNITS.items()
+        for unit, factor in units.items()
+    }
+    nearest = min(apart, key=lambda words: (apart[words], words))
+    return f" ({nearest}, perhaps)" if apart[nearest] < math.log(4) else ""
+
+
+def epochs_are_at_least_one(draft: Draft) -> Iterator[Finding]:
+    """Epochs are one or more."""
+    if "epochs" not in draft.frame:
+        return
+    epochs = draft.frame["epochs"]
+    low = draft.frame.index[epochs < 1 - ROUNDED]
+    if len(low):
+        yield stop(
+            "epochs_below_one",
+            f"epochs must be one or more: {draft.where(low, epochs.to_dict())}; they count how "
+            "often the unique tokens were used",
+        )
+
+
+def unique_tokens_are_within_tokens(draft: Draft) -> Iterator[Finding]:
+    """Unique tokens are not more than tokens."""
+    frame = draft.frame
+    if not {"tokens", "unique_tokens"} <= set(frame.columns):
+        return
+    more = frame.index[frame["unique_tokens"] > frame["tokens"] * (1 + ROUNDED)]
+    if len(more):
+        yield stop(
+            "unique_tokens_above_tokens",
+            "unique_tokens is above tokens: "
+            f"{draft.where(more, frame['unique_tokens'].to_dict())}; count the tokens that were "
+            "trained on, each once",
+        )
+
+
+def kept_fraction_is_a_share(draft: Draft) -> Iterator[Finding]:
+    """The share of data that pruning kept is at most one."""
+    if "kept_fraction" not in draft.frame:
+        return
+    kept = draft.frame["kept_fraction"]
+    more = draft.frame.index[kept > 1]
+    if len(more):
+        yield stop(
+            "kept_fraction_above_one",
+            f"kept_fraction is above 1: {draft.where(more, kept.to_dict())}; it is the share of "
+            "the data that pruning kept, 1 for all of it",
+        )
+
+
+def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
+    """Each row has its own id."""
+    ids = draft.frame["run_id"]
+    repeated = ids[ids.duplicated()].unique()
+    if len(repeated):
+        yield stop(
+            "run_id_repeated",
+            f"run_id {listed(map(repr, repeated))} stands for more than one run: give each run "
+            "its own; rows that are checkpoints of one training run say which in another column, "
+            f"{argument('columns', run='HEADER')}",
+        )
+
+
+def runs_differ(draft: Draft) -> Iterator[Finding]:
+    """No run is in the log twice."""
+    frame = draft.frame
+    values = [column for column in frame.columns if column != "run_id"]
+    again = frame.duplicated(subset=values, keep="first")
+    if again.any():
+        first = frame.loc[frame.duplicated(subset=values, keep=False) & ~again, "run_id"]
+        yield stop(
+            "run_repeated",
+            f"{int(again.sum())} runs repeat an earlier one in every value: "
+            f"{listed(frame.loc[again, 'run_id'])} (the first is {first.iloc[0]}); a run counted "
+            "twice makes the fit overconfident, so remove the copies",
+        )

@@ -1,0 +1,39 @@
+"""Raw units: raw counts, FLOP and nats per token from what a log is in."""
+
+from bayescale.conventions import UNKNOWN, Configuration
+from bayescale.runs.draft import Draft
+from bayescale.units import PER_RUN_UNITS, to_nats, unit_factor
+
+
+def convert_units(draft: Draft) -> None:
+    """Put numbers in raw units, as the caller or the log's columns state them."""
+    numbers, units = draft.numbers, draft.units
+    loss_units = draft.stated["loss"]
+    for column, unit in units.items():
+        draft.sources[column] += f" in {unit}"
+        if column != "loss" or (loss_units == UNKNOWN).all():
+            numbers[column] = numbers[column] * unit_factor(column, unit)
+    in_loss_units = [c for c in PER_RUN_UNITS if c in numbers and c not in units]
+    if "loss" in units and (loss_units == UNKNOWN).all():
+        factor = unit_factor("loss", units["loss"])
+        numbers |= {column: numbers[column] * factor for column in in_loss_units}
+    loss = numbers["loss"].copy()
+    for unit in set(loss_units) - {UNKNOWN}:
+        rows = loss_units == unit
+        per_byte = draft.stated["tokens_per_byte"][rows]
+        numbers["loss"][rows] = to_nats(loss[rows], unit, tokens_per_byte=per_byte)
+        slope = 1 / loss[rows] if unit == "perplexity" else numbers["loss"][rows] / loss[rows]
+        for column in in_loss_units:
+            numbers[column][rows] *= slope
+        if unit != "nats" and "loss" not in units:
+            draft.sources["loss"] += f" in {unit}"
+
+
+def count_params(draft: Draft) -> None:
+    """Count params from the models' configuration, where the log has none."""
+    models, kinds = Configuration.of(draft.shapes), draft.stated["params"]
+    if "params" in draft.frame or models is None or UNKNOWN in set(kinds):
+        return
+    counts = {kind: models.params(kind) for kind in set(kinds)}
+    draft.frame["params"] = [counts[kind][i] for i, kind in enumerate(kinds)]
+    draft.sources["params"] = "the models' configuration"
