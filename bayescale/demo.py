@@ -28,7 +28,7 @@ class Demo:
     ----------
     table : pandas.DataFrame
         One row a held-out run: ``run_id``, ``flops``, ``extrapolation_ratio``, ``reached``
-        (nats per token), the interval of one new run, and whether it ``covered``.
+        (nats per token), the interval of a single new run, and whether it ``covered``.
     """
 
     summary: Summary
@@ -55,7 +55,7 @@ class Demo:
             "",
             str(self.summary),
             "",
-            f"Forecast of the two larger ones, one new run, {self.ci_prob:.0%} interval:",
+            f"Forecast of the two larger ones, a single new run, {self.ci_prob:.0%} interval:",
             "",
             f"{'':>17}  {'times larger':>12}  {'median':>7}  {'interval':>16}  {'reached':>7}",
         ]

@@ -1,7 +1,7 @@
-"""Whether one forecast is to be trusted: how far it reaches, and how far that was tested.
+"""Whether a forecast can be trusted: how far it reaches, and how far that was tested.
 
-Works on a few plain numbers, so that a forecast can say it at once from what is kept beside
-the draws: the bins of a backtest (see :mod:`bayescale.validation.backtest`).
+A verdict needs only a few numbers that a fit keeps beside its draws: the bins of a backtest (see
+:mod:`bayescale.validation.backtest`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,26 +14,26 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 
 STATES = ("inside", "trusted", "too_wide", "failed", "untested")
 TOLERANCE = 0.02
-"""Half the width of the interval of log mean loss that is taken as precise: 2 % of the loss."""
+"""Half-width of the interval of log mean loss that counts as precise: 2 % of the loss."""
 
 LEAST_COVERAGE = 0.8
-"""What intervals of 90 % must cover in backtests; the rest is room for few held-out runs."""
+"""Coverage that 90 % intervals need in backtests; the margin allows for few held-out runs."""
 
 MOST_EMPTY_BINS = 2
-"""Factors of two in a row that may go untested: sizes of runs often grow eightfold a step."""
+"""Consecutive factors of two that may be untested: sizes of runs often grow eightfold a step."""
 
 BREAK = "A break in the law outside the runs cannot be excluded."
 
 
 class Verdict(NamedTuple):
-    """What to think of a forecast.
+    """A judgment on a forecast: its state and the reason.
 
     Attributes
     ----------
     state : str
         One of :data:`STATES`.
     text : str
-        Why, and what to do.
+        The reason, and what to do.
     """
 
     state: str
@@ -41,17 +41,17 @@ class Verdict(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How far backtests support forecasts, as times the largest training run.
+    """The range in which backtests support forecasts, in multiples of the largest training run.
 
     Attributes
     ----------
     covered : float
-        Up to here intervals covered as they should, counting on from 1; 1 if nowhere.
+        Up to here intervals covered as they should, without a gap from 1; 1 if nowhere.
     tested : float
         The largest ratio that any backtest forecast; 1 if none did.
     failed : mapping or None
-        The bin that ended the count because too few were covered; None where it ended because
-        nothing larger was tested.
+        The bin that ended the range because its coverage was too low; None where the range
+        ended because nothing larger was tested.
     """
 
     covered: float
@@ -60,20 +60,20 @@ class Reach(NamedTuple):
 
 
 def size_scale(inputs: Sequence[str]) -> str:
-    """What the size of a run is counted in: a law's own input where it has one, else flops."""
+    """Name the scale in which runs are compared: a law's only input, else flops."""
     return inputs[0] if len(inputs) == 1 else "flops"
 
 
 def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
-    """Sizes of runs or points on the law's scale, shape (row,).
+    """Return the sizes of runs or points on the law's scale, shape (row,).
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        With the law's inputs, in raw units; for a law of several, ``flops`` where known for
-        all rows, else 6 x params x tokens. Of a law of the language model's loss, its inverse.
+        Holds the law's inputs, in raw units. A law of several inputs uses ``flops`` where known
+        for all rows, else 6 x params x tokens; a law of the language model's loss its inverse.
     inputs : sequence of str
-        What the law is a function of.
+        The inputs of the law.
     """
     scale = size_scale(inputs)
     if scale == "lm_loss":  # the larger the model, the lower its loss
@@ -86,36 +86,35 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
 
 
 def own_scale(size: Any, inputs: Sequence[str]) -> Any:
-    """What :func:`sizes` counts, back on the law's scale: a loss is the inverse of a size."""
+    """Convert what :func:`sizes` returns to the law's scale: a loss is the inverse of a size."""
     return 1.0 / size if size_scale(inputs) == "lm_loss" else size
 
 
 NEXT_TIMES, NEXT_LOWER_LOSS = 10.0, 0.95
-"""The next scale, where none is named: so many times the largest run, or so much of the lowest
-loss seen."""
+"""The next scale, where none is named: multiples of the largest run, or of the lowest loss."""
 
 
 def next_scale(frame: pd.DataFrame, inputs: Sequence[str]) -> float:
-    """Where people look first: a step beyond the runs on the law's scale, to three digits."""
+    """Return the default question: a step beyond the runs on the law's scale, to three digits."""
     largest = float(own_scale(sizes(frame, inputs).max(), inputs))
     times = NEXT_LOWER_LOSS if size_scale(inputs) == "lm_loss" else NEXT_TIMES
     return float(f"{times * largest:.3g}")
 
 
 def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
-    """How far a backtest's bins go, and how far they pass.
+    """Find how far a backtest's bins reach, and how far they pass.
 
     Parameters
     ----------
     bins : sequence of mapping
-        Of growing ratio, each with ``lower``, ``upper`` (a factor of two), ``n`` forecasts,
+        In order of ratio, each with ``lower``, ``upper`` (a factor of two), ``n`` forecasts,
         ``n_covered``, ``n_cutoffs``, ``coverage90`` (averaged over cutoffs) and ``largest``
         (the largest ratio in it).
 
     Notes
     -----
-    A bin passes with :data:`LEAST_COVERAGE`. The count goes on from 1 over at most
-    :data:`MOST_EMPTY_BINS` untested bins in a row, and never beyond the largest ratio tested.
+    A bin passes with :data:`LEAST_COVERAGE`. The range starts at 1, bridges at most
+    :data:`MOST_EMPTY_BINS` untested bins in a row, and ends at the largest ratio tested.
     """
     if not bins:
         return Reach(1.0, 1.0, None)
@@ -138,7 +137,7 @@ def verdict(
     tolerance: float = TOLERANCE,
     bins: Sequence[Mapping[str, Any]] | None = None,
 ) -> Verdict:
-    """What to think of a forecast.
+    """Judge a forecast.
 
     Parameters
     ----------
@@ -149,7 +148,7 @@ def verdict(
     half_width : float
         Half the width of the 90 % interval of log mean loss, drift included.
     tolerance : float
-        What ``half_width`` may be.
+        The largest ``half_width`` that counts as precise.
     bins : sequence of mapping, optional
         As for :func:`reach`; None where no backtest was made.
 
@@ -161,7 +160,7 @@ def verdict(
     if np.isnan(ratio):
         return Verdict(
             "untested",
-            "No runs stand behind this point estimate, so how far it extrapolates is unknown.",
+            "This point estimate comes without runs, so how far it extrapolates is unknown.",
         )
     if inside:
         return Verdict("inside", f"Inside the range of the runs ({ratio:.3g} times the largest).")
@@ -196,7 +195,7 @@ def verdict(
 
 
 def failure(item: Mapping[str, Any]) -> str:
-    """A sentence on a bin that did not cover."""
+    """Describe a bin whose coverage is too low."""
     return (
         f"Backtests inside the runs failed at {item['lower']:.3g} to {item['upper']:.3g} times: "
         f"90% intervals held {item['n_covered']} of {item['n']} held-out runs, "

@@ -57,7 +57,7 @@ def forecast(
     allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """The loss of a larger run: the mean of runs, one new run, and whether to trust it."""
+    """The loss of a larger run: the mean over seeds, a single new run, and whether to trust it."""
     scales = {
         name: parse_size(text, f"--{name}")
         for name, text in {

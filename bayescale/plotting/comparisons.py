@@ -34,7 +34,7 @@ def plot_laws(
     scale: str = "flops",
     runs: Runs | None = None,
 ) -> "Axes":
-    """Each law's own forecast of the mean of runs beside the pool's, along one scale.
+    """Each law's own forecast of the mean over seeds beside the pool's, along one scale.
 
     A colored line and band are the median and interval of one law, the black line and the thin
     black edges those of the pool. Where bands part, the choice of law matters more than what is

@@ -40,9 +40,9 @@ def plot_forecast(
 ) -> "Axes":
     """Loss against one scale: mean and new-run bands, with the runs and how far to trust it.
 
-    The dark band is where the mean of runs is, or the floor, the light one where a single new run
-    would end; the line is the median. Points are runs. Right of the dotted line nothing was
-    fitted, and what is shaded grey is not trusted.
+    The dark band holds the mean over seeds, or the floor, the light one a single new run; the
+    line is the median. Points are runs. Nothing was fitted to the right of the dotted line, and
+    what is shaded gray is not trusted.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def plot_slices(
     Along an isoFLOP curve the compute is the same, and its lowest place is the best size: bars
     are where each draw has it, diamonds the split of least expected loss. Along an iso-token
     curve the data are the same: where it is flat, a larger model gains nothing from them. Bands
-    are of the mean of runs.
+    are of the mean over seeds.
 
     Parameters
     ----------

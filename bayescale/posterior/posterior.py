@@ -26,7 +26,7 @@ DRIFTING = "posterior_drifting"
 """The group of draws that allow for drift."""
 
 
-MEAN, FLOOR = "mean of runs", "floor of tuned runs"
+MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
 """What a law's loss is: where the card has an excess, the floor that runs lie above."""
 
 MOST_VALUES = 10_000_000

@@ -73,7 +73,7 @@ def told_answer(questions: Questions) -> Iterator[Block]:
         chance = questions.forecast[1]
         facts.append(
             (
-                f"Chance that one new run is below {questions.target:g}",
+                f"Chance that a single new run is below {questions.target:g}",
                 (chance("p_below_target", form=as_share),),
             )
         )

@@ -101,7 +101,7 @@ def test_fit_summary_and_forecast_hold_their_promised_keys(
     assert width(plain["loss"]) < width(ran.json["loss"])
 
     text = bayescale("forecast", out, "--flops", "1e23").out
-    assert "one new run" in text
+    assert "a single new run" in text
     assert "90% interval" in text
 
 

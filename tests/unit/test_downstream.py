@@ -77,10 +77,10 @@ def test_its_forecasts_are_shares_and_not_nats(simulated: Posterior) -> None:
     assert answer.to_json()["unit"] == "error rate"
     assert answer.to_json()["lm_loss"] == 2.6
     text = str(answer)
-    assert text.startswith("downstream at a loss of 2.6 nats/token:\n  mean of runs  0.")
+    assert text.startswith("downstream at a loss of 2.6 nats/token:\n  mean over seeds   0.")
     assert text.count("error rate") == 2
     assert not [note for note in posterior_notes(simulated) if note.code == "narrow_range"]
-    with pytest.raises(LawError, match="but no scale is given: say --lm-loss"):
+    with pytest.raises(LawError, match="but no scale is given: give `lm_loss=`"):
         forecast(simulated)
 
 
@@ -94,7 +94,7 @@ def test_the_errors_of_a_chain_are_those_of_the_losses_it_is_given(simulated: Po
     spread = chained["upper"] - chained["lower"]
     assert spread > 1.2 * (alone["loss_upper"] - alone["loss_lower"])
     new = frame[frame["metric"] == "downstream_error_new"]
-    assert new.empty  # a point estimate without noise says nothing of one new run
+    assert new.empty  # a point estimate without noise says nothing of a single new run
     assert set(result.to_json()["metrics"]) == {*frame["metric"]}
 
 

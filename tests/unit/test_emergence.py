@@ -95,7 +95,7 @@ def test_a_result_prints_its_assumption_and_how_far_to_trust_it() -> None:
     assert f"exact_match_5: {start:.3g} to {end:.3g} (90% interval" in text
     assert "half way at no scale of this path" in text
     assert "Scenario: answers have the loss of the law; tokens all alike and independent" in text
-    assert "No runs stand behind this point estimate" in text
+    assert "This point estimate comes without runs" in text
 
 
 def test_a_path_that_makes_no_sense_is_told_at_once() -> None:

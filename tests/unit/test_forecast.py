@@ -18,7 +18,7 @@ from bayescale.forecasting import Forecast, forecast, forecast_table
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, open_posterior, point
 
-module = import_module("bayescale.forecasting")
+module = import_module("bayescale.forecasting.answer")
 CARD = load_card("chinchilla")
 BESIROGLU = point(CARD, CARD.published_values("besiroglu_2024"))
 
@@ -106,13 +106,13 @@ def test_chance_of_a_target_grows_with_the_target(cerebras_posterior: Posterior)
     [
         (
             {"params": 1e9},
-            "law 'chinchilla' is a function of params and tokens, but params is given: say "
-            "--params and --tokens, or --flops alone, for the compute-optimal split",
+            "law 'chinchilla' is a function of params and tokens, but params is given: give "
+            "`params=` and `tokens=`, or `flops=` alone, for the compute-optimal split",
         ),
         (
             {},
-            "law 'chinchilla' is a function of params and tokens, but no scale is given: say "
-            "--params and --tokens, or --flops alone, for the compute-optimal split",
+            "law 'chinchilla' is a function of params and tokens, but no scale is given: give "
+            "`params=` and `tokens=`, or `flops=` alone, for the compute-optimal split",
         ),
         (
             {"params": -1.0, "tokens": 1e9},

@@ -129,15 +129,15 @@ def test_a_floor_is_never_called_a_mean() -> None:
     answer = result.to_json()
     assert (answer["loss_is"], answer["loss_new_is"]) == (
         "floor of tuned runs",
-        "one new run, tuned as these were",
+        "a single new run, tuned as these were",
     )
     text = str(result)
     assert "  floor of tuned runs               " in text
-    assert "  one new run, tuned as these were  " in text
-    assert "mean of runs" not in text
+    assert "  a single new run, tuned as these were  " in text
+    assert "mean over seeds" not in text
     plain = forecast(built(card_with(), some_runs(), TRUTH | {"sigma": 0.01, "nu": 5.0}), **LARGE)
     assert plain.to_json()["loss_is"] == MEAN
-    assert "  mean of runs  " in str(plain)
+    assert "  mean over seeds  " in str(plain)
 
 
 def test_a_new_run_lies_above_the_floor_as_runs_do() -> None:
@@ -186,15 +186,15 @@ def test_scatter_of_a_new_run_goes_on_shrinking_and_that_is_said() -> None:
     result = forecast(posterior, **LARGE)
     spread = np.log(result.loss_new / result.loss).values.std()
     assert spread == pytest.approx(there, rel=0.03)
-    assert result.to_json()["scatter"] == pytest.approx(
-        {"scatter": there, "scatter_at_largest": largest}
+    assert result.to_json()["noise"] == pytest.approx(
+        {"noise_sd": there, "noise_sd_at_largest": largest}
     )
     assert (
-        f"A new run is taken to scatter by {there:.2%}, less than the {largest:.2%} at the largest "
-        "run: as if it went on shrinking."
+        f"The noise of a new run is taken as {there:.2%}, less than the {largest:.2%} at the "
+        "largest run: it is assumed to keep shrinking."
     ) in str(result)
     inside = forecast(posterior, params=1e9, tokens=2e10)
-    assert "went on shrinking" not in str(inside)
+    assert "keep shrinking" not in str(inside)
 
 
 def test_a_run_that_scatters_less_tells_more() -> None:

@@ -67,7 +67,7 @@ def test_a_forecast_is_drawn_as_its_table_says() -> None:
     ax = plot_forecast(result)
     median = line(ax, "chinchilla, median")
     np.testing.assert_allclose(median.get_ydata(), result.to_frame()["loss_median"])
-    assert "mean of runs, 90% interval" in labels(ax)
+    assert "mean over seeds, 90% interval" in labels(ax)
     assert ax.get_xscale() == "log"
 
 
@@ -103,7 +103,7 @@ def trusted(cerebras_posterior: Posterior) -> Trust:
 def test_bands_are_the_intervals_of_the_table(cerebras_posterior: Posterior) -> None:
     result = forecast(cerebras_posterior, flops=PATH)
     ax, frame = plot_forecast(result), result.to_frame()
-    for kind, label in (("loss", "mean of runs"), ("loss_new", "one new run")):
+    for kind, label in (("loss", "mean over seeds"), ("loss_new", "a single new run")):
         corners = band(ax, f"{label}, 90% interval")
         at = corners[corners[:, 0] == PATH[3], 1]
         ends = frame[[f"{kind}_lower", f"{kind}_upper"]].iloc[3]

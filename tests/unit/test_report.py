@@ -137,7 +137,7 @@ def test_the_answer_comes_first(page: str) -> None:
     assert "The answer At 1.97e23 FLOP, 10 times the largest run, spent on " in text
     said = [
         "The answer At ",
-        "Chance that one new run is below 1.95",
+        "Chance that a single new run is below 1.95",
         "Failed. Extrapolates to 10 times the largest training run",
         "Trust horizon: up to 4 times the largest run",
         "Beyond, intervals inside the runs did not cover.",

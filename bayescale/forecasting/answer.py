@@ -1,0 +1,381 @@
+"""Forecast the loss at unseen scale: the mean over seeds, and a single new run.
+
+The two are never mixed. ``loss`` is the mean over seeds, uncertain because the coefficients are
+and because the law is not exact; ``loss_new`` is a single new run, with the residual noise of the
+training runs. For a card with an excess, ``loss`` is the floor that a well-tuned run reaches, and
+a new run lies above it as the training runs do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.errors import LawError, PosteriorError
+from bayescale.forecasting.result import SCALES, Forecast
+from bayescale.laws import Law, compute_optimal
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, all_unique, splits
+from bayescale.posterior import Fit, Posterior
+from bayescale.progress import progress
+from bayescale.results import DEFAULT_CI_PROB, with_each_law
+from bayescale.units import as_size, checked_ci_prob
+from bayescale.verdict import TOLERANCE, sizes, verdict
+
+MOST_VALUES = 2**20
+"""Values by draw and point that :func:`forecast_table` holds of each quantity: 8 MB."""
+
+MOST_HELD = 2**27
+"""Values by draw and point that :func:`forecast` holds of each quantity: 1 GB."""
+
+
+def forecast(
+    fit: Fit,
+    *,
+    params: Any = None,
+    tokens: Any = None,
+    flops: Any = None,
+    unique_tokens: Any = None,
+    kept_fraction: Any = None,
+    lm_loss: Any = None,
+    target: float | None = None,
+    ci_prob: float = DEFAULT_CI_PROB,
+    tolerance: float = TOLERANCE,
+    family: str | None = None,
+    drift: bool = True,
+    allow_unconverged: bool = False,
+) -> Forecast:
+    """Forecast the loss at given scales, or at a budget on the compute-optimal path.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    params, tokens : float, str or array_like, shape (point,)
+        Raw counts, or as people write them (``"70B"``); for a law of both, give both.
+    flops : float, str or array_like, shape (point,)
+        FLOP. For a law of params and tokens the budget is split at the median over draws of
+        each draw's compute-optimal params, with C = 6 N D and the law taken to hold exactly:
+        one definite run, at which every draw is then evaluated.
+    unique_tokens : float, str or array_like, shape (point,)
+        For a law that asks how many of the tokens are unique; all of them where not given.
+    kept_fraction : float or array_like, shape (point,)
+        For a law of pruned data: the share of the data that was kept; all of it where not given.
+    lm_loss : float or array_like, shape (point,)
+        For a law of downstream error: the language model's loss in nats per token.
+    target : float, optional
+        A loss in nats per token, for the probability of ending below it.
+    ci_prob : float
+        Mass of the central intervals.
+    tolerance : float
+        Half the width of the 90 % interval of log mean loss up to which a forecast is precise
+        enough to be trusted.
+    family : str, optional
+        A family of the fit; a new family where not given and families are partially pooled.
+    drift : bool
+        Whether to allow for the law's drift; without it, the law is taken to hold exactly.
+    allow_unconverged : bool
+        Forecast although the fit failed its convergence checks.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    LawError
+        If the scales given are not what the law needs.
+    PosteriorError
+        If there are so many points that their draws would fill the memory.
+    UnconvergedError
+        If the posterior failed its convergence checks.
+
+    See Also
+    --------
+    forecast_table : for so many points that their draws would fill the memory.
+    """
+    fit.require_converged(allow_unconverged)
+    given = _given(
+        params=params,
+        tokens=tokens,
+        flops=flops,
+        unique_tokens=unique_tokens,
+        kept_fraction=kept_fraction,
+        lm_loss=lm_loss,
+    )
+    options = _Options(target, ci_prob, tolerance, family, drift)
+    n_points = _n_points(given)
+    n_values = n_points * _n_draws(fit)
+    if n_values > MOST_HELD:
+        raise PosteriorError(
+            f"a forecast of {n_points:,} points would hold {n_values:,} draws of the loss, and "
+            f"{MOST_HELD:,} are the most: bayescale.forecast_table gives their table, block by "
+            "block"
+        )
+    return _forecast(fit, given, options)
+
+
+def forecast_table(
+    fit: Fit,
+    *,
+    target: float | None = None,
+    ci_prob: float = DEFAULT_CI_PROB,
+    tolerance: float = TOLERANCE,
+    family: str | None = None,
+    drift: bool = True,
+    allow_unconverged: bool = False,
+    show_progress: bool = False,
+    **scales: Any,
+) -> pd.DataFrame:
+    """Tabulate a forecast of very many points, whose draws are never held all at once.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    target, ci_prob, tolerance, family, drift, allow_unconverged
+        As for :func:`forecast`.
+    show_progress : bool
+        Show progress on standard error.
+    **scales
+        ``params``, ``tokens`` and so on, as for :func:`forecast`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        What :meth:`Forecast.to_frame` gives, without the texts ``why``. Points are reduced block
+        by block, each from all of its draws: no number differs from that of a forecast of all
+        points by more than rounding.
+
+    Raises
+    ------
+    LawError, UnconvergedError
+        As :func:`forecast`.
+    """
+    fit.require_converged(allow_unconverged)
+    given = _same_length(_given(**scales))
+    options = _Options(target, ci_prob, tolerance, family, drift)
+    n_points = _n_points(given)
+    size, tables = max(1, MOST_VALUES // _n_draws(fit)), []
+    with progress(show_progress) as stage:
+        done = stage(f"{n_points:,} points", total=n_points)
+        for first in range(0, max(n_points, 1), size):
+            part = {name: values[first : first + size] for name, values in given.items()}
+            block = _forecast(fit, part, options, first=first, by_law=False)
+            tables.append(block.to_frame().drop(columns="why"))
+            done(min(first + size, n_points))
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of a forecast, alike for all points."""
+
+    target: float | None
+    ci_prob: float
+    tolerance: float
+    family: str | None
+    drift: bool
+
+    def __post_init__(self) -> None:
+        checked_ci_prob(self.ci_prob)
+        if not 0 < self.tolerance < np.inf:
+            raise PosteriorError(
+                f"tolerance is {self.tolerance:g}, but must be finite and above zero"
+            )
+        if self.target is not None and not self.target > 0:
+            raise PosteriorError(f"target is {self.target:g}, but a loss must be greater than zero")
+
+
+def _given(**scales: Any) -> dict[str, np.ndarray]:
+    """Return the scales that are given, each of shape (point,)."""
+    given = {name: _as_points(x, name) for name, x in scales.items() if x is not None}
+    for name, values in given.items():
+        wrong = values[~(np.isfinite(values) & (values > 0))].tolist()
+        if wrong:
+            more = f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
+            raise LawError(f"{name} is {wrong[:5]}{more}, but must be finite and above zero")
+    return given
+
+
+def _as_points(value: Any, name: str) -> np.ndarray:
+    values = np.asarray(value)
+    if values.dtype.kind in "OUS":
+        values = as_size(values.tolist(), name)
+    return np.atleast_1d(np.asarray(values, dtype=float))
+
+
+def _n_points(given: Mapping[str, np.ndarray]) -> int:
+    return max(map(len, given.values()), default=0)
+
+
+def _n_draws(fit: Fit) -> int:
+    return sum(m.draws.sizes["chain"] * m.draws.sizes["draw"] for m in fit.members)
+
+
+def _same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    try:
+        return dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
+    except ValueError:
+        lengths = {name: len(values) for name, values in given.items()}
+        raise LawError(f"the scales have different lengths: {lengths}") from None
+
+
+def _forecast(
+    fit: Fit,
+    given: Mapping[str, np.ndarray],
+    options: _Options,
+    *,
+    first: int = 0,
+    by_law: bool = True,
+) -> Forecast:
+    """Forecast points, of which ``first`` went before, for each law as well where asked for."""
+    family, drift = options.family, options.drift
+    sources = tuple(member.drifting() if drift else member for member in fit.members)
+    scales, optimum = _places(fit, sources, given, family)
+    inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
+    losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
+    news: list[xr.DataArray | None] = [None] * len(losses)
+    if all("sigma" in source.draws for source in sources):
+        each = zip(sources, losses, strict=True)
+        news = [source.new_run(loss, inputs, first) for source, loss in each]
+    points = _points(fit, scales, inputs)
+
+    def result(
+        fit: Fit, parts: Sequence[tuple[xr.DataArray, xr.DataArray | None]], **more: Any
+    ) -> Forecast:
+        loss = fit.mix([loss for loss, _ in parts])
+        new = [new for _, new in parts if new is not None]
+        return Forecast(
+            law=fit.name,
+            points=_with_verdicts(fit, points, loss, options.tolerance),
+            loss=loss,
+            loss_new=fit.mix(new) if new else None,
+            ci_prob=options.ci_prob,
+            target=options.target,
+            optimum=optimum if len(parts) == len(losses) else None,
+            family=family or ("a new family" if fit.families else None),
+            provenance=fit.record["provenance"],
+            drift=drift,
+            unit=fit.members[0].law.unit,
+            meaning=fit.meaning,
+            **more,
+        )
+
+    parts = list(zip(losses, news, strict=True))
+    return with_each_law(fit, parts, result) if by_law else result(fit, parts)
+
+
+def _points(
+    fit: Fit, scales: Mapping[str, np.ndarray], inputs: Mapping[str, xr.DataArray]
+) -> pd.DataFrame:
+    unknown = np.full(len(next(iter(inputs.values()))), np.nan)
+    columns = (*SCALES, *(name for name in fit.inputs if name not in SCALES))
+    points = pd.DataFrame({name: scales.get(name, unknown) for name in columns})
+    points["extrapolation_ratio"] = extrapolation_ratio(fit, points)
+    return points.assign(**_noise_scales(fit, inputs))
+
+
+def _with_verdicts(
+    fit: Fit, points: pd.DataFrame, loss: xr.DataArray, tolerance: float
+) -> pd.DataFrame:
+    """Add to the points whether a forecast there can be trusted."""
+    log_loss = np.log(loss.values)
+    lower, upper = np.quantile(log_loss, [0.05, 0.95], axis=(0, 1))
+    half_width = (upper - lower) / 2
+    bins = fit.record.get("backtest", {}).get("bins")
+    verdicts = [
+        verdict(within, ratio, width, tolerance, bins)
+        for within, ratio, width in zip(
+            _inside(fit, points), points["extrapolation_ratio"], half_width, strict=True
+        )
+    ]
+    return points.assign(
+        half_width=half_width,
+        verdict=[item.state for item in verdicts],
+        why=[item.text for item in verdicts],
+    )
+
+
+def _noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]:
+    """Return medians of the noise scale at the points and at the largest run, where it shrinks."""
+    if fit.runs is None or not all("shrink" in member.draws for member in fit.members):
+        return {}
+    largest = fit.runs.frame.iloc[[int(sizes(fit.runs.frame, fit.inputs).argmax())]]
+    at_largest = {name: xr.DataArray(largest[name].to_numpy(), dims="point") for name in inputs}
+
+    def median(at: Mapping[str, xr.DataArray]) -> np.ndarray:
+        order = ("chain", "draw", "point")
+        mixed = fit.mix([member.sigma(at).transpose(*order) for member in fit.members])
+        return np.median(mixed.transpose(*order).values, axis=(0, 1))
+
+    return {"noise_sd": median(inputs), "noise_sd_at_largest": median(at_largest)[0]}
+
+
+def _inside(fit: Fit, points: pd.DataFrame) -> np.ndarray:
+    """Mark the points that are no larger than the runs, in size and in every input."""
+    within = (points["extrapolation_ratio"] <= 1).to_numpy()
+    runs = fit.runs
+    for name in fit.inputs if runs is not None else ():
+        assert runs is not None
+        x = runs[name]
+        within = within & points[name].between(x.min() * 0.999, x.max() * 1.001).to_numpy()
+    return within
+
+
+def _places(
+    fit: Fit,
+    sources: Sequence[Posterior],
+    given: Mapping[str, np.ndarray],
+    family: str | None,
+) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
+    if set(given) == {"flops"} and splits(fit.inputs):
+        # The exact laws choose the split: where a walk goes along params or tokens, coefficients
+        # inferred beside it no longer say what the law would choose.
+        split = [_optimum(member, given["flops"], family) for member in fit.members]
+        params = fit.mix(split)
+        chosen = np.exp(np.median(np.log(params.values), axis=(0, 1)))
+        pairs = given["flops"] / FLOP_PER_PARAM_TOKEN
+        places = {"params": chosen, "tokens": pairs / chosen, "flops": given["flops"]}
+        places = dict(all_unique(fit.inputs, places))
+        tokens = xr.DataArray(pairs, dims="point") / params
+        return places, {"params": params, "tokens": tokens}
+    given = dict(all_unique(fit.inputs, given))
+    for source in sources:
+        _require_inputs(source.law, set(given))
+    places = _same_length(given)
+    if "flops" not in places and {"params", "tokens"} <= set(places):
+        places["flops"] = FLOP_PER_PARAM_TOKEN * places["params"] * places["tokens"]
+    return places, None
+
+
+def _optimum(posterior: Posterior, flops: np.ndarray, family: str | None) -> xr.DataArray:
+    """Return draws of the law's compute-optimal params, dims (chain, draw, point)."""
+    coefficients = {
+        name: values.values[..., None] for name, values in posterior.coefficients(family).items()
+    }
+    params, _ = compute_optimal(posterior.law, flops, coefficients)
+    coords = {name: posterior.draws[name] for name in ("chain", "draw")}
+    return xr.DataArray(params, dims=("chain", "draw", "point"), coords=coords)
+
+
+def _require_inputs(law: Law, given: set[str]) -> None:
+    if given == set(law.inputs):
+        return
+    options = [" and ".join(f"`{name}=`" for name in law.inputs)]
+    if splits(law.inputs):
+        options.append("`flops=` alone, for the compute-optimal split")
+    raise LawError(
+        f"law {law.name!r} is a function of {' and '.join(law.inputs)}, but "
+        f"{' and '.join(sorted(given)) or 'no scale'} is given: give {', or '.join(options)}"
+    )
+
+
+def extrapolation_ratio(fit: Fit, points: pd.DataFrame) -> np.ndarray:
+    """Return how many times larger points are than the largest training run, shape (point,).
+
+    The ratio is of compute, or of the law's only input; NaN without runs.
+    """
+    if fit.runs is None:
+        return np.full(len(points), np.nan)
+    return sizes(points, fit.inputs) / sizes(fit.runs.frame, fit.inputs).max()

@@ -1,0 +1,189 @@
+"""The result of a forecast: draws of the loss at one or more points."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.errors import PosteriorError
+from bayescale.laws.law import INPUTS
+from bayescale.posterior import MEAN
+from bayescale.results import Result, interval_text, laws_json, quantiles
+from bayescale.units import format_size
+
+SCALES = ("params", "tokens", "flops")
+OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast(Result):
+    """Draws of the loss at one or more points.
+
+    Attributes
+    ----------
+    loss, loss_new : xarray.DataArray
+        Dims (chain, draw, point), in ``unit``, nats per token but for the law ``downstream``:
+        the mean over seeds, or the floor as ``meaning`` says, and a single new run.
+        ``loss_new`` is None for a point estimate without noise.
+    points : pandas.DataFrame
+        One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
+        ``unique_tokens`` where the law asks for them,
+        ``extrapolation_ratio``: how many times larger than the largest training run,
+        ``half_width``: of the 90 % interval of log mean loss, ``verdict`` and ``why``: whether
+        to trust it (see :mod:`bayescale.verdict`). Where residual noise shrinks with scale,
+        ``noise_sd`` and ``noise_sd_at_largest``: medians of its scale there and at the largest
+        training run, on log loss.
+    meaning : str
+        What ``loss`` is: :data:`bayescale.posterior.MEAN` or :data:`bayescale.posterior.FLOOR`.
+    optimum : mapping or None
+        Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``.
+    drift : bool
+        Whether the law's drift is allowed for.
+    by_law : tuple of Forecast
+        What each law of an average says at the same points; empty for one law.
+
+    Notes
+    -----
+    :meth:`to_frame` has one row a point: the scales, intervals of both losses, and the
+    probabilities of ending below the target. :meth:`to_json` is for a forecast of one point.
+    """
+
+    law: str
+    points: pd.DataFrame
+    loss: xr.DataArray
+    loss_new: xr.DataArray | None
+    ci_prob: float
+    target: float | None
+    optimum: Mapping[str, xr.DataArray] | None
+    family: str | None
+    provenance: Mapping[str, Any]
+    drift: bool = True
+    unit: str = "nats/token"
+    by_law: tuple["Forecast", ...] = ()
+    weights: tuple[float, ...] = ()
+    meaning: str = MEAN
+
+    @property
+    def meaning_new(self) -> str:
+        """What ``loss_new`` is."""
+        tuned = "" if self.meaning == MEAN else ", tuned as these were"
+        return f"a single new run{tuned}"
+
+    @property
+    def _losses(self) -> dict[str, xr.DataArray]:
+        losses = {"loss": self.loss, "loss_new": self.loss_new}
+        return {name: draws for name, draws in losses.items() if draws is not None}
+
+    def _table(self) -> pd.DataFrame:
+        frame = self.points.reset_index(drop=True)
+        at = [0.5, (1 - self.ci_prob) / 2, (1 + self.ci_prob) / 2]
+        for kind, draws in self._losses.items():
+            found = np.quantile(draws.transpose("chain", "draw", "point"), at, axis=(0, 1))
+            for name, values in zip(("median", "lower", "upper"), found, strict=True):
+                frame[f"{kind}_{name}"] = values
+        return frame.assign(**self._p_below())
+
+    def _p_below(self) -> dict[str, np.ndarray | None]:
+        """Probabilities, by point, that a single new run, and the mean, are below the target."""
+        if self.target is None:
+            return {"p_below_target": None, "p_mean_below_target": None}
+        below = {
+            name: (draws < self.target).mean(("chain", "draw")).values
+            for name, draws in self._losses.items()
+        }
+        return {
+            "p_below_target": below.get("loss_new", below["loss"]),
+            "p_mean_below_target": below["loss"],
+        }
+
+    def _json(self) -> dict[str, Any]:
+        if len(self.points) != 1:
+            raise PosteriorError("a forecast of several points has a frame, not one JSON object")
+        point = self.points.iloc[0]
+        noise = {name: point[name] for name in ("noise_sd", "noise_sd_at_largest") if name in point}
+        return {
+            "law": self.law,
+            **{name: point[name] for name in SCALES},
+            **{name: point[name] for name in OTHER_INPUTS if name in point},
+            "interval": self.ci_prob,
+            "loss": self.loss,
+            "loss_new": self.loss_new,
+            "target": self.target,
+            **{key: None if p is None else p[0] for key, p in self._p_below().items()},
+            "extrapolation_ratio": point["extrapolation_ratio"],
+            "loss_is": self.meaning,
+            "loss_new_is": self.meaning_new,
+            "noise": noise or None,
+            "unit": self.unit,
+            "verdict": point["verdict"],
+            "why": point["why"],
+            "drift": self.drift,
+            "laws": laws_json(self, lambda law: {"loss": law.loss, "loss_new": law.loss_new}),
+            "optimum": self.optimum or None,
+            "family": self.family,
+            "provenance": self.provenance,
+        }
+
+    def _content(self) -> Iterator[str]:
+        tables = [(law.law, law.to_frame()) for law in self.by_law]
+        for i, (_, row) in enumerate(self.to_frame().iterrows()):
+            yield f"{self.law} at {', '.join(_size_texts(row))}:"
+            yield from self._loss_lines(row)
+            for name, table in tables:
+                yield f"    {name:<20} {_loss_text(table.iloc[i], 'loss')}  {self.meaning}"
+            if self.target is not None:
+                yield (
+                    f"  probability that a single new run is below {self.target:g}: "
+                    f"{row['p_below_target']:.0%}"
+                )
+            yield from _noise_lines(row)
+            yield f"  {row['why']}"
+        if self.optimum is not None:
+            split = quantiles(self.optimum["params"], self.ci_prob)
+            yield (
+                "  The split is the median compute-optimal one; the law leaves it at "
+                f"{format_size(split['lower'])} to {format_size(split['upper'])} params "
+                f"({self.ci_prob:.0%} interval)."
+            )
+        if self.family is not None:
+            yield f"  For {self.family}."
+        if not self.drift:
+            yield "  Without drift: these intervals take the law to hold exactly."
+
+    def _loss_lines(self, row: pd.Series) -> Iterator[str]:
+        meanings = {"loss": self.meaning, "loss_new": self.meaning_new}
+        width = max(map(len, meanings.values()))
+        for kind in self._losses:
+            loss = _loss_text(row, kind, self.ci_prob)
+            yield f"  {meanings[kind]:<{width}}  {loss}  {self.unit}"
+
+
+def _loss_text(row: pd.Series, kind: str, ci_prob: float | None = None) -> str:
+    values = {name: row[f"{kind}_{name}"] for name in ("median", "lower", "upper")}
+    return interval_text(values, lambda x: f"{x:.4f}", ci_prob)
+
+
+def _size_texts(row: pd.Series) -> Iterator[str]:
+    for name in ("params", "tokens"):
+        if np.isfinite(row[name]):
+            yield f"{format_size(row[name])} {name}"
+    if row.get("unique_tokens", row["tokens"]) < row["tokens"]:
+        yield f"{format_size(row['unique_tokens'])} of them unique"
+    if row.get("kept_fraction", 1.0) < 1:
+        yield f"{row['kept_fraction']:.0%} of the data kept"
+    if "lm_loss" in row:
+        yield f"a loss of {row['lm_loss']:.4g} nats/token"
+    if np.isfinite(row["flops"]):
+        yield f"{row['flops']:.3g} FLOP"
+
+
+def _noise_lines(row: pd.Series) -> Iterator[str]:
+    """Say what is assumed about residual noise beyond the runs, where it shrinks with scale."""
+    if row.get("noise_sd", np.inf) < row.get("noise_sd_at_largest", 0.0):
+        yield (
+            f"  The noise of a new run is taken as {row['noise_sd']:.2%}, less than the "
+            f"{row['noise_sd_at_largest']:.2%} at the largest run: it is assumed to keep shrinking."
+        )
