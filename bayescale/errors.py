@@ -82,7 +82,7 @@ def collected(headline: str, problems: Iterable[str]) -> str:
 
 _ARGUMENT = re.compile(r"`(\w+)=([^`]*)`")
 _PAIR = re.compile(r"'([^']*)':\s*'([^']*)'")
-_OPTION_OF = {"columns": "column", "units": "unit", "conventions": "convention"}
+_OPTION_OF = {"columns": "column", "units": "unit", "conventions": "convention", "tracker": "from"}
 
 
 def argument(name: str, **items: object) -> str:

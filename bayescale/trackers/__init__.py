@@ -1,4 +1,4 @@
-"""Runs as experiment trackers hold them, read into a run log."""
+"""Run logs read from experiment trackers."""
 
 from bayescale.trackers.choice import Choice
 from bayescale.trackers.read import (

@@ -1,4 +1,4 @@
-"""Which of a metric's points stands for a run: at which step, and averaged over how many."""
+"""What to read from each run: which points of its loss, and where the other columns are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bayescale.errors import TrackerError, collected
+from bayescale.errors import TrackerError, argument, collected
 from bayescale.runs.log import LABELS, NUMBERS, SCALES, SHAPES
 from bayescale.runs.statements import COLUMN_OF
 from bayescale.trackers.tracked import History
@@ -21,7 +21,7 @@ NAMES = tuple(
 )
 """Columns of a run log that a place in a tracker can fill."""
 GROWING = ("tokens", "flops", "unique_tokens", "epochs", "steps")
-"""Those that go on growing while a run trains."""
+"""Columns that grow while a run trains."""
 
 
 class Smoothing(NamedTuple):
@@ -33,7 +33,7 @@ class Smoothing(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is to be read from each run, and what is to become of runs that lack it.
+    """What to read from each run, and what to do with runs that lack it.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Choice:
         The step of the loss; None for the last.
     smooth : str or None
         None for the point as logged; ``"mean:K"`` for the mean of the last K points up to the
-        step; ``"ema:A"`` for the mean of all of them, a point weighing A times the next.
+        step; ``"ema:A"`` for the mean of all of them, each point weighing A times the next.
     unfinished : {"error", "drop", "keep"}
         Runs that have not finished, or whose files end within a record.
     repeated : {"error", "drop", "last"}
@@ -69,7 +69,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         problems = [
-            "the loss is named by --metric, and not among the columns"
+            "the loss is named by `metric=`, and not among the columns"
             if name == "loss"
             else f"column {name!r} is not one of {', '.join(NAMES)}"
             for name in self.columns
@@ -78,7 +78,7 @@ class Choice:
         if not {*SCALES, "layers"} & set(self.columns):
             problems.append(
                 "none of params, tokens and flops has a place: name at least one, for example "
-                "--column params=config.n_params"
+                f"{argument('columns', params='config.n_params')}"
             )
         try:
             _ = self.smoothing
@@ -124,8 +124,8 @@ class Choice:
         return tuple(dict.fromkeys([self.metric, *(p.removeprefix(prefix) for p in places)]))
 
 
-class Picked(NamedTuple):
-    """The value that stands for a run, or why there is none."""
+class Selected(NamedTuple):
+    """The value chosen for a run, or why there is none."""
 
     value: float
     step: int
@@ -134,12 +134,12 @@ class Picked(NamedTuple):
     repeats: str = ""
 
 
-def picked(history: History, step: int | None, smoothing: Smoothing | None) -> Picked:
-    """The value at a step, averaged as asked.
+def select(history: History, step: int | None, smoothing: Smoothing | None) -> Selected:
+    """Select the value at a step, averaged as asked.
 
     Returns
     -------
-    Picked
+    Selected
         With ``lacking`` where there is no finite value, and ``repeats`` where a step that is
         used has more than one value; the later of them is taken.
     """
@@ -148,19 +148,21 @@ def picked(history: History, step: int | None, smoothing: Smoothing | None) -> P
     end = len(steps) if step is None else int(np.searchsorted(steps, step, side="right"))
     if step is not None and (end == 0 or steps[end - 1] != step):
         near = [f"{steps[i]}" for i in (end - 1, end) if 0 <= i < len(steps)]
-        return Picked(np.nan, step, last, f"no step {step}, but {' and '.join(near)}")
+        return Selected(np.nan, step, last, f"no step {step}, but {' and '.join(near)}")
     at = int(steps[end - 1])
     count = 1 if smoothing is None else end
     if smoothing is not None and smoothing.kind == "mean":
         count = int(smoothing.constant)
         if count > end:
             points = f"{end} point{'' if end == 1 else 's'}"
-            return Picked(np.nan, at, last, f"{points} up to step {at}, but the mean is of {count}")
+            return Selected(
+                np.nan, at, last, f"{points} up to step {at}, but the mean is of {count}"
+            )
     used = slice(end - count, end)
     wrong = np.flatnonzero(~np.isfinite(values[used]))
     if wrong.size:
         where = end - count + wrong[-1]
-        return Picked(np.nan, at, last, f"{values[where]} at step {steps[where]}")
+        return Selected(np.nan, at, last, f"{values[where]} at step {steps[where]}")
     again = np.flatnonzero(differs[used])
     repeats = f"step {steps[end - count + again[-1]]}" if again.size else ""
     if smoothing is None:
@@ -168,18 +170,18 @@ def picked(history: History, step: int | None, smoothing: Smoothing | None) -> P
     else:
         ratio = smoothing.constant if smoothing.kind == "ema" else 1.0
         value = np.average(values[used], weights=ratio ** np.arange(count - 1, -1, -1.0))
-    return Picked(float(value), at, last, "", repeats)
+    return Selected(float(value), at, last, "", repeats)
 
 
 def at_or_before(history: History, step: int) -> float:
-    """The last value logged up to a step; NaN where there is none."""
+    """Return the last value logged up to a step; NaN where there is none."""
     steps, values, _ = _by_step(history)
     end = int(np.searchsorted(steps, step, side="right"))
     return float(values[end - 1]) if end else np.nan
 
 
 def _by_step(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps that rise, the last value logged at each, and whether another was before it."""
+    """Increasing steps, the last value logged at each, and whether another preceded it."""
     order = np.argsort(history.steps, kind="stable")
     steps, values = history.steps[order], history.values[order]
     same = steps[1:] == steps[:-1]

@@ -1,4 +1,4 @@
-"""What the Hugging Face Trainer leaves beside its checkpoints: ``trainer_state.json``."""
+"""States that the Hugging Face Trainer writes beside checkpoints: ``trainer_state.json``."""
 
 import json
 import re
@@ -34,10 +34,10 @@ def state_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def trainer_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """The runs below a folder in which the Hugging Face Trainer wrote.
+    """Read the runs below a folder in which the Hugging Face Trainer wrote.
 
-    Of a run's state files the one that got furthest is read: it holds the whole history. A run
-    has finished when it got as far as its ``max_steps``.
+    The latest of a run's state files is read, because it holds the whole history. A run has
+    finished when it reached its ``max_steps``.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
 
 
 def _candidates(files: Sequence[Path]) -> list[Path]:
-    """The last checkpoint's, and the one beside the checkpoints: either may be further."""
+    """The last checkpoint's, and the one beside the checkpoints: either may be later."""
     inside = [path for path in files if _CHECKPOINT.fullmatch(path.parent.name)]
     beside = [path for path in files if path not in inside]
     last = sorted(inside, key=lambda path: int(path.parent.name.removeprefix("checkpoint-")))
@@ -94,27 +94,27 @@ class _State(NamedTuple):
 
 
 def _state(path: Path, metrics: Sequence[str]) -> _State:
-    """A state, of whose history nothing is kept but the points asked for while it is parsed."""
+    """Read a state; of its history, only the points asked for are kept while it is parsed."""
     points = Points(metrics)
-    seen: set[str] = set()
+    names: set[str] = set()
 
-    def passed(record: dict[str, Any]) -> dict[str, Any] | None:
+    def take(record: dict[str, Any]) -> dict[str, Any] | None:
         if "log_history" in record or "step" not in record:
             return record
-        seen.update(record)
+        names.update(record)
         for metric in metrics:
             points.add(metric, _step(path, record["step"]), as_number(record.get(metric)))
         return None
 
-    state = _json(path, passed)
+    state = _json(path, take)
     if not (isinstance(state, dict) and {"log_history", "global_step"} <= set(state)):
         raise TrackerError(
             f"{path} is not a state of the Hugging Face Trainer: it lacks log_history or "
             "global_step; take it out of the folder"
         )
     single = {key: value for key, value in state.items() if isinstance(value, str | int | float)}
-    names = tuple(sorted(seen - {"step", "epoch"}))
-    return _State(_step(path, state["global_step"]), single, names, points.histories())
+    logged = tuple(sorted(names - {"step", "epoch"}))
+    return _State(_step(path, state["global_step"]), single, logged, points.histories())
 
 
 def _step(path: Path, value: Any) -> int:

@@ -1,19 +1,20 @@
 """An MLflow tracking server, read page by page through MLflow's own client."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from bayescale.errors import TrackerError
 from bayescale.trackers.mlflow_store import KEEPS, SERIES, chosen_experiment, unbounded
 from bayescale.trackers.tracked import History, Tracked, TrackedRun, require_package
 
-PAGE = 1000  # runs a request
-POINTS = 25_000  # a request: as many as a server answers at once
+PAGE = 1000  # runs per request
+POINTS = 25_000  # per request: as many as a server answers at once
 _SECONDS = 10.0
 
 
 def served_runs(address: str, experiment: str | None, metrics: Sequence[str]) -> Tracked:
-    """The runs of one experiment on an MLflow tracking server.
+    """Read the runs of one experiment on an MLflow tracking server.
 
     Credentials are found as MLflow's client finds them, in its environment variables.
 
@@ -24,7 +25,7 @@ def served_runs(address: str, experiment: str | None, metrics: Sequence[str]) ->
     experiment : str, optional
         Its name; not needed where only one experiment has runs.
     metrics : sequence of str
-        Whose histories to read.
+        Metrics whose histories to read.
 
     Raises
     ------
@@ -72,10 +73,10 @@ def _refused(address: str, error: Exception) -> TrackerError:
     return TrackerError(f"MLflow server {address} answers with an error: {error}")
 
 
-def _pages(search: Any, **options: Any) -> Iterator[Any]:
+def _pages(search: Any, *args: Any, max_results: int = PAGE, **options: Any) -> Iterator[Any]:
     token = None
     while True:
-        page = search(max_results=PAGE, page_token=token, **options)
+        page = search(*args, max_results=max_results, page_token=token, **options)
         yield from page
         token = page.token
         if not token:
@@ -86,9 +87,11 @@ def _runs(
     client: Any, address: str, experiment: str, metrics: Sequence[str]
 ) -> Iterator[TrackedRun]:
     from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.rest_store import RestStore
+    from mlflow.utils.credentials import get_default_host_creds
 
-    # the public get_metric_history holds all points as objects, some hundred bytes each
-    store = client._tracking_client.store
+    # the client's get_metric_history holds all points as objects, some hundred bytes each
+    store = RestStore(partial(get_default_host_creds, address))
     search = _pages(
         client.search_runs, experiment_ids=[experiment], order_by=["attributes.start_time ASC"]
     )
@@ -112,10 +115,5 @@ def _runs(
 
 
 def _points(store: Any, run: str, metric: str) -> Iterator[tuple[int, float]]:
-    token = None
-    while True:
-        page = store.get_metric_history(run, metric, max_results=POINTS, page_token=token)
-        yield from ((point.step, unbounded(point.value)) for point in page)
-        token = page.token
-        if not token:
-            return
+    for point in _pages(store.get_metric_history, run, metric, max_results=POINTS):
+        yield point.step, unbounded(point.value)

@@ -1,4 +1,4 @@
-"""MLflow's SQLite store, read as it lies on disk: neither MLflow nor any writing is needed."""
+"""MLflow's SQLite store, read from disk without MLflow and without writing to it."""
 
 import math
 import sqlite3
@@ -24,7 +24,7 @@ _INFINITE = 1.7976931348623157e308  # what MLflow stores for infinity
 
 
 def stored_runs(path: str | Path, experiment: str | None, metrics: Sequence[str]) -> Tracked:
-    """The runs of one experiment of an MLflow store.
+    """Read the runs of one experiment of an MLflow store.
 
     Runs that were deleted in MLflow are not listed, as MLflow does not list them.
 
@@ -35,12 +35,12 @@ def stored_runs(path: str | Path, experiment: str | None, metrics: Sequence[str]
     experiment : str, optional
         Its name; not needed where only one experiment has runs.
     metrics : sequence of str
-        Whose histories to read.
+        Metrics whose histories to read.
 
     Raises
     ------
     TrackerError
-        If the file is absent, not an MLflow store, or of a schema that lacks what is read; if
+        If the file is absent, not an MLflow store, or has a schema that lacks what is read; if
         the experiment is unknown, or not named where several have runs.
     """
     path = Path(path)
@@ -75,7 +75,15 @@ def _experiment(path: Path, name: str | None) -> tuple[int, str]:
 def chosen_experiment(
     source: str, found: Sequence[tuple[int, str, int]], name: str | None
 ) -> tuple[int, str]:
-    """The experiment named, or the only one that has runs; of ids, names and numbers of runs.
+    """Choose the named experiment, or the only one that has runs.
+
+    Parameters
+    ----------
+    source : str
+        Its name in messages.
+    found : sequence of tuple
+        The id, the name and the number of runs of each experiment.
+    name : str, optional
 
     Raises
     ------
@@ -91,12 +99,13 @@ def chosen_experiment(
     if name is not None:
         raise TrackerError(f"{source} has no experiment {name!r}; it has {names}")
     raise TrackerError(
-        f"{source} has runs in {len(named)} experiments, {names}: choose one with --experiment NAME"
+        f"{source} has runs in {len(named)} experiments, {names}: choose one with "
+        "`experiment='NAME'`"
     )
 
 
 def _require_schema(store: sqlite3.Connection, path: Path) -> None:
-    # a view could be endless
+    # a view could be infinite
     rows = store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     tables = {name for (name,) in rows}
     if not {"experiments", "runs"} <= tables:
@@ -177,5 +186,5 @@ def _point(what: str, step: Any, value: Any, is_nan: Any) -> tuple[int, float]:
 
 
 def unbounded(value: float) -> float:
-    """A value as it was logged: MLflow stores the largest number in place of infinity."""
+    """Return a value as it was logged: MLflow stores the largest number in place of infinity."""
     return math.copysign(math.inf, value) if abs(value) >= _INFINITE else value

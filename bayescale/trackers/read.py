@@ -1,4 +1,4 @@
-"""Find which tracker a source is of, and read a run log from it."""
+"""Find which tracker a source belongs to, and read a run log from it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,9 +55,9 @@ def import_runs(
     choice : Choice
         What to read of each run.
     tracker : {"mlflow", "wandb", "tensorboard", "huggingface"}, optional
-        Needed where the source does not tell.
+        Needed where the source alone does not show it.
     experiment : str, optional
-        MLflow's, where several have runs.
+        The name of an MLflow experiment, where several have runs.
     history : path, optional
         Weights & Biases histories beside an exported table.
 
@@ -68,10 +68,10 @@ def import_runs(
     """
     which = tracker or _tracker_of(source)
     if experiment is not None and which != "mlflow":
-        raise TrackerError("--experiment is MLflow's: leave it out")
+        raise TrackerError("`experiment=` is for MLflow only: leave it out")
     table = which == "wandb" and Path(source).suffix.lower() in _TABLES
     if history is not None and not table:
-        raise TrackerError("--history goes with a table exported from Weights & Biases")
+        raise TrackerError("`history=` goes with a table exported from Weights & Biases")
     metrics = choice.series(_SERIES[which])
     return collect(_tracked(str(source), which, metrics, choice, experiment, history), choice)
 
@@ -107,7 +107,7 @@ def read_mlflow(
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the tracker cannot be read, lacks what is asked for, or holds what no run log may.
+        If the tracker cannot be read, lacks what is asked for, or its runs make no run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     log = import_runs(source, choice, tracker="mlflow", experiment=experiment)
@@ -144,7 +144,7 @@ def read_wandb(
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the tracker cannot be read, lacks what is asked for, or holds what no run log may.
+        If the tracker cannot be read, lacks what is asked for, or its runs make no run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     return import_runs(source, choice, tracker="wandb", history=history).runs(units=units)
@@ -177,7 +177,7 @@ def read_tensorboard(
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the files cannot be read, lack what is asked for, or hold what no run log may.
+        If the files cannot be read, lack what is asked for, or their runs make no run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     return import_runs(source, choice, tracker="tensorboard").runs(units=units)
@@ -209,7 +209,7 @@ def read_huggingface(
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the files cannot be read, lack what is asked for, or hold what no run log may.
+        If the files cannot be read, lack what is asked for, or their runs make no run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     return import_runs(source, choice, tracker="huggingface").runs(units=units)
@@ -246,7 +246,7 @@ def _tracker_of(source: str | Path) -> Tracker:
         if found:
             raise TrackerError(
                 f"folder {str(source)!r} holds files of more than one tracker, {listed(found)}: "
-                "choose with --from"
+                "choose with `tracker=`"
             )
         if any(path.glob("*/meta.yaml")):
             raise TrackerError(
@@ -259,7 +259,7 @@ def _tracker_of(source: str | Path) -> Tracker:
         )
     raise TrackerError(
         f"{str(source)!r} is not there: name a file, a folder or an address, or a Weights & Biases "
-        "project with --from wandb"
+        "project with `tracker='wandb'`"
     )
 
 

@@ -1,4 +1,4 @@
-"""Files of records, one after the other, read without holding them; a cut record is told."""
+"""Files of records, read one record at a time; a file may end within a record."""
 
 import os
 import struct
@@ -13,13 +13,13 @@ from bayescale.errors import TrackerError
 
 @dataclass
 class Records:
-    """The whole records of a file, in order.
+    """The complete records of a file, in order.
 
     Attributes
     ----------
     path : path
     frames : callable
-        From an open file to its records; raises EOFError within one.
+        Yields the records of an open file; raises EOFError within one.
     cut : str
         Set once the records are read: where the file ends within one.
     """
@@ -44,7 +44,7 @@ class Records:
 
 
 def message(kind: Any, data: bytes) -> Any:
-    """A protocol buffer, or a ValueError in its library's words."""
+    """Parse a protocol buffer, or raise a ValueError with its library's message."""
     from google.protobuf.message import DecodeError
 
     try:

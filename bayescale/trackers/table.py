@@ -1,4 +1,4 @@
-"""From runs in a tracker to a run log that people can read, check and edit."""
+"""A run log from the runs of a tracker, for people to read, check and edit."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,7 +14,7 @@ from bayescale.files import replacing
 from bayescale.findings import Finding, note
 from bayescale.runs import LeftOut, Runs, read_runs
 from bayescale.runs.log import NUMBERS
-from bayescale.trackers.choice import GROWING, NAMES, Choice, Picked, at_or_before, picked
+from bayescale.trackers.choice import GROWING, NAMES, Choice, Selected, at_or_before, select
 from bayescale.trackers.tracked import Tracked, TrackedRun
 
 MOST_NAMES = 12
@@ -22,14 +22,14 @@ MOST_NAMES = 12
 
 @dataclass(frozen=True, eq=False)
 class TrackerLog:
-    """A run log that came from a tracker, before its values are judged by :func:`read_runs`.
+    """A run log from a tracker, before its values are checked by :func:`read_runs`.
 
     Attributes
     ----------
     frame : pandas.DataFrame
-        One row a run: ``run_id``, the columns that places fill, ``loss``, ``at_step``, ``state``
+        One row per run: ``run_id``, the columns that places fill, ``loss``, ``at_step``, ``state``
         and ``tracker_id``; ``finished`` (1 or 0) where unfinished runs were kept; and for each
-        number ``NAME_from``, where it came from. Not to be changed.
+        number ``NAME_from``, where it came from. Do not change it.
     origins : mapping of str to str
         For the loss and each place, where its values come from.
     dropped : tuple of LeftOut
@@ -50,16 +50,16 @@ class TrackerLog:
         return len(self.frame)
 
     def to_frame(self) -> pd.DataFrame:
-        """A copy of the log, for the caller to do with as they like."""
+        """Copy the log into a frame that the caller may change."""
         return self.frame.copy()
 
     def records(self) -> list[dict[Hashable, Any]]:
-        """The rows as JSON has them: null for what lacks."""
+        """Return the rows as JSON does: null for missing values."""
         plain = self.frame.astype(object)
         return plain.where(plain.notna(), None).to_dict(orient="records")
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the log, whole or not at all; numbers in full, empty cells for what lacks.
+        """Write the log, whole or not at all; numbers in full, empty cells for missing values.
 
         Raises
         ------
@@ -71,12 +71,12 @@ class TrackerLog:
         return Path(path)
 
     def runs(self, *, units: Mapping[str, str] | None = None) -> Runs:
-        """The log, judged and in raw units.
+        """Check the log and put it in raw units.
 
         Raises
         ------
         RunLogError, UnitError
-            As :func:`read_runs` does.
+            See :func:`read_runs`.
         """
         runs = read_runs(self.frame, units=units, missing="keep")
         return replace(
@@ -93,8 +93,8 @@ class TrackerLog:
         return f"{len(self)} run{'s'[: len(self) - 1]} from {self.source}{span}"
 
 
-class _Facts(NamedTuple):
-    """What one run holds of what was chosen, before it is decided what becomes of it."""
+class _Reading(NamedTuple):
+    """What was read from one run, before it is decided whether the run is kept."""
 
     name: str
     id: str
@@ -112,16 +112,16 @@ def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
     Raises
     ------
     TrackerError
-        With every problem of the runs at once: those unfinished, without the metric, the step
-        or a value, called alike, or all left out.
+        With all problems of the runs: unfinished, without the metric, the step or a value,
+        with the same name, or all left out.
     """
     _require_places(tracked, choice)
-    facts = [_facts(run, tracked, choice) for run in tracked.runs]
-    if not facts:
+    readings = [_read(run, tracked, choice) for run in tracked.runs]
+    if not readings:
         raise TrackerError(f"{tracked.source} holds no runs: name what holds some")
-    reasons = [_why_left_out(one, choice) for one in facts]
-    dropped = [LeftOut(one.name, why) for one, why in zip(facts, reasons, strict=True) if why]
-    kept = [one for one, why in zip(facts, reasons, strict=True) if not why]
+    reasons = [_why_left_out(one, choice) for one in readings]
+    dropped = [LeftOut(one.name, why) for one, why in zip(readings, reasons, strict=True) if why]
+    kept = [one for one, why in zip(readings, reasons, strict=True) if not why]
     if not kept:
         raise TrackerError(
             f"{tracked.source} has no runs left, all are left out: "
@@ -151,7 +151,7 @@ def _require_places(tracked: Tracked, choice: Choice) -> None:
         raise TrackerError(collected(f"{tracked.source} cannot be imported:", problems))
 
 
-def _facts(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Facts:
+def _read(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Reading:
     name = run.id if choice.run_id == "id" else run.name
     unfinished = run.cut or (f"is {run.state}" if run.finished is False else "")
     unknown = run.finished is None and not run.cut
@@ -161,7 +161,7 @@ def _facts(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Facts:
         among = listed(map(repr, run.metrics), MOST_NAMES)
         lacks = f"no metric {choice.metric!r}" + (f" among {among}" if among else "")
     else:
-        point = picked(history, choice.step, choice.smoothing)
+        point = select(history, choice.step, choice.smoothing)
         lacks = point.lacking and f"{choice.metric} has {point.lacking}"
     cells = {
         column: _cell(run, name, column, place, tracked, point)
@@ -175,7 +175,7 @@ def _facts(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Facts:
         "state": run.state or None,
         "tracker_id": run.id,
     }
-    return _Facts(
+    return _Reading(
         name=name,
         id=run.id,
         row=row,
@@ -194,16 +194,16 @@ class _Cell(NamedTuple):
 
 
 def _cell(
-    run: TrackedRun, name: str, column: str, place: str, tracked: Tracked, point: Picked | None
+    run: TrackedRun, name: str, column: str, place: str, tracked: Tracked, point: Selected | None
 ) -> _Cell:
-    """What stands at a place: of a metric, the last value up to the step of the loss."""
+    """Read a place: of a metric, the last value up to the step of the loss."""
     absent = _Cell(lacks=f"no {column} at {place}")
     if place.startswith(tracked.series):
         history = run.history(place.removeprefix(tracked.series))
         if history is None:
             return absent
         if point is None:
-            return _Cell()  # the loss itself lacks, and that is told
+            return _Cell()  # the loss itself is missing, which is reported
         value = at_or_before(history, point.step)
         return absent if math.isnan(value) else _Cell(value)
     given: Any = run.places.get(place)
@@ -211,7 +211,7 @@ def _cell(
         return absent
     if column in GROWING and point is not None and point.step < point.last:
         return _Cell(
-            wrong=f"{column} at {place} is one value a run, but the loss of {name} is of step "
+            wrong=f"{column} at {place} is one value per run, but the loss of {name} is of step "
             f"{point.step}, and it went on to {point.last}: name a place that grows with it, "
             f"{column}={tracked.series}NAME"
         )
@@ -230,37 +230,38 @@ def _is_missing(value: Any) -> bool:
     return value is None or str(value).strip() == "" or value != value
 
 
-def _why_left_out(facts: _Facts, choice: Choice) -> str:
+def _why_left_out(reading: _Reading, choice: Choice) -> str:
     """Why a run is left out on request; empty where it is not."""
-    if facts.unfinished and choice.unfinished == "drop":
-        return f"unfinished: it {facts.unfinished}"
-    if facts.lacks and choice.missing == "drop":
-        return "; ".join(facts.lacks)
-    if facts.repeats and choice.repeated == "drop":
-        return f"{choice.metric} has more than one value at {facts.repeats}"
+    if reading.unfinished and choice.unfinished == "drop":
+        return f"unfinished: it {reading.unfinished}"
+    if reading.lacks and choice.missing == "drop":
+        return "; ".join(reading.lacks)
+    if reading.repeats and choice.repeated == "drop":
+        return f"{choice.metric} has more than one value at {reading.repeats}"
     return ""
 
 
-def _alike(kept: Sequence[_Facts]) -> list[str]:
+def _alike(kept: Sequence[_Reading]) -> list[str]:
     ids: dict[str, list[str]] = {}
     for one in kept:
         ids.setdefault(one.name, []).append(one.id)
     alike = {name: of for name, of in ids.items() if len(of) > 1}
     if not alike:
         return []
-    told = listed(f"{name!r} (ids {listed(of)})" for name, of in alike.items())
+    names = listed(f"{name!r} (ids {listed(of)})" for name, of in alike.items())
     apart = all(len(set(of)) == len(of) for of in alike.values())
-    by_id = ", or call runs by their ids with --run-id id" if apart else ""
-    return [f"more than one run is called {told}: rename all but one{by_id}"]
+    by_id = ", or call runs by their ids with `run_id='id'`" if apart else ""
+    return [f"more than one run is called {names}: rename all but one{by_id}"]
 
 
-def _problems(kept: Sequence[_Facts], choice: Choice) -> list[str]:
+def _problems(kept: Sequence[_Reading], choice: Choice) -> list[str]:
     problems = []
     unfinished = [f"{one.name} {one.unfinished}" for one in kept if one.unfinished]
     if unfinished and choice.unfinished == "error":
         problems.append(
             f"{_counted(unfinished)} unfinished: {listed(unfinished)}; leave such runs out with "
-            "--unfinished drop, or keep them, marked in a column finished, with --unfinished keep"
+            "`unfinished='drop'`, or keep them, marked in a column finished, with "
+            "`unfinished='keep'`"
         )
     lacking = [one for one in kept if one.lacks]
     if lacking and choice.missing == "error":
@@ -268,17 +269,17 @@ def _problems(kept: Sequence[_Facts], choice: Choice) -> list[str]:
         for one in lacking:
             for reason in one.lacks:
                 names.setdefault(reason, []).append(one.name)
-        told = listed(f"{reason} ({listed(of)})" for reason, of in names.items())
+        reasons = listed(f"{reason} ({listed(of)})" for reason, of in names.items())
         problems.append(
-            f"{_counted(lacking)} without a value: {told}; name what they have, leave "
-            "such runs out with --missing drop, or keep them with empty cells, to be filled in, "
-            "with --missing keep"
+            f"{_counted(lacking)} without a value: {reasons}; name what they have, leave "
+            "such runs out with `missing='drop'`, or keep them with empty cells, to be filled in, "
+            "with `missing='keep'`"
         )
     repeats = [f"{one.repeats} of {one.name}" for one in kept if one.repeats]
     if repeats and choice.repeated == "error":
         problems.append(
             f"{choice.metric} has more than one value at {listed(repeats)}: take the one logged "
-            "last with --repeated last, or leave such runs out with --repeated drop"
+            "last with `repeated='last'`, or leave such runs out with `repeated='drop'`"
         )
     wrong = [text for one in kept for text in one.wrong]
     more = len(wrong) - MOST_LISTED
@@ -289,12 +290,12 @@ def _counted(items: Sequence[Any]) -> str:
     return "one run is" if len(items) == 1 else f"{len(items)} runs are"
 
 
-def _notes(kept: Sequence[_Facts], tracked: Tracked) -> tuple[Finding, ...]:
+def _notes(kept: Sequence[_Reading], tracked: Tracked) -> tuple[Finding, ...]:
     unknown = sum(one.unknown for one in kept)
     if not unknown:
         return ()
     text = (
-        f"{tracked.source} does not tell whether {unknown} of its runs finished: compare at_step "
+        f"{tracked.source} does not say whether {unknown} of its runs finished: compare at_step "
         "with what each was to reach"
     )
     return (note("finished_unknown", text),)

@@ -1,4 +1,4 @@
-"""TensorBoard event files: a folder a run, read record by record, other tags passed over."""
+"""TensorBoard event files: one folder per run, read record by record."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +23,9 @@ def event_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def event_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """The runs below a folder of TensorBoard event files.
+    """Read the runs below a folder of TensorBoard event files.
 
-    Event files hold scalars as float32, and do not tell whether a run finished.
+    Event files hold scalars as float32, and do not say whether a run finished.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
 
 
 def _scalar(value: Any) -> float | None:
-    """A scalar, written as such or as a tensor of one number; None for what is neither."""
+    """A scalar, or a tensor of one number; None for anything else."""
     kind = value.WhichOneof("value")
     if kind == "simple_value":
         return value.simple_value
@@ -92,7 +92,7 @@ def _scalar(value: Any) -> float | None:
 
     try:
         number = make_ndarray(value.tensor)
-    except (TypeError, KeyError) as error:  # of a type that it does not know
+    except (TypeError, KeyError) as error:  # of an unknown type
         raise ValueError(f"a tensor of type {value.tensor.dtype}: {error}") from error
     return float(number) if number.size == 1 and number.dtype.kind in "fiu" else None
 

@@ -1,4 +1,4 @@
-"""A run as its tracker holds it, whichever tracker that is."""
+"""Runs of any tracker, and how to read their values."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ class History(NamedTuple):
 
     @classmethod
     def of(cls, points: Iterable[tuple[int, float]]) -> "History":
-        """Points as a reader yields them, held as 16 bytes each."""
+        """Collect points as a reader yields them, in 16 bytes each."""
         table = np.fromiter(points, dtype=_POINT)
         return cls(table["step"], table["value"])
 
 
 class Points:
-    """Histories of several metrics as they come in, 16 bytes a point."""
+    """Histories of several metrics as they arrive, 16 bytes per point."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._points = {metric: (array("q"), array("d")) for metric in metrics}
@@ -43,7 +43,7 @@ class Points:
             values.append(value)
 
     def histories(self) -> dict[str, History]:
-        """What came in, of those metrics that did."""
+        """Return the histories of metrics that have points."""
         return {
             metric: History(np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64))
             for metric, (steps, values) in self._points.items()
@@ -53,22 +53,22 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """One run, with the histories that were asked for and no others.
+    """One run, with the histories that were asked for.
 
     Attributes
     ----------
     id, name : str
-        The tracker's own identifier, and what people call the run.
+        The tracker's identifier, and the run's name.
     state : str
-        The tracker's word for how it stands; empty where it has none.
+        The tracker's word for the run's state; empty where it has none.
     finished : bool or None
-        None where the tracker does not tell.
+        None where the tracker does not say.
     cut : str
-        Where its files end within a record, and empty where they do not.
+        Where its files end within a record; empty where they do not.
     places : mapping
-        What the tracker holds once for the run, by place: ``config.n_params``.
+        Values that the tracker holds once per run, by place: ``config.n_params``.
     metrics : tuple of str
-        Names of metrics, to choose from where the one asked for is absent.
+        Names of its metrics, for the message where the one asked for is absent.
     histories : mapping of str to History
     """
 
@@ -89,17 +89,17 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class Tracked:
-    """The runs of one source, read one at a time as they are asked for.
+    """The runs of one source, read one at a time.
 
     Attributes
     ----------
     source : str
         Its name in messages, with its tracker: ``MLflow runs.db``.
     runs : iterator of TrackedRun
-    keeps : str
-        What it holds of a run once, as places begin: ``params., tags.``.
+    keeps : tuple of str
+        Prefixes of places that hold one value per run: ``params.``, ``tags.``.
     series : str
-        How the place of a metric begins: ``metrics.``.
+        Prefix of the places of metrics: ``metrics.``.
     """
 
     source: str
@@ -109,34 +109,32 @@ class Tracked:
 
 
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Nested values by their path, with dots: ``config.model.width``.
+    """Flatten nested values, by their path with dots: ``config.model.width``.
 
     Raises
     ------
     TrackerError
-        If they hold themselves, and so have no end.
+        If they contain themselves.
     """
     flat: dict[str, Any] = {}
-    seen: set[int] = set()
+    visited: set[int] = set()
     left: list[tuple[str, Any, Any]] = [(prefix, values, None)]  # by recursion, files go too deep
     while left:
         before, inside, above = left.pop()
         here = (inside, above)
-        seen.add(id(inside))
+        visited.add(id(inside))
         for key, value in inside.items():
             if not isinstance(value, Mapping):
                 flat[f"{before}{key}"] = value
-            elif id(value) in seen and _is_within(value, here):
-                raise TrackerError(
-                    f"{before}{key} holds itself, so it has no end: take it out of the settings"
-                )
+            elif id(value) in visited and _is_within(value, here):
+                raise TrackerError(f"{before}{key} contains itself: take it out of the settings")
             else:
                 left.append((f"{before}{key}.", value, here))
     return flat
 
 
 def _is_within(value: Any, here: Any) -> bool:
-    """Whether a value is one of those that lead here: each with the one that holds it."""
+    """Whether a value is one of those that contain this place."""
     while here is not None:
         if here[0] is value:
             return True
@@ -145,7 +143,7 @@ def _is_within(value: Any, here: Any) -> bool:
 
 
 def as_number(value: Any) -> float | None:
-    """A number, NaN and infinity in words included; None for what is no number."""
+    """Return a number, NaN and infinity in words included; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -155,7 +153,7 @@ def as_number(value: Any) -> float | None:
 
 
 def as_step(value: Any) -> int | None:
-    """A whole number that fits 64 bits; None for what is none."""
+    """Return a whole number that fits 64 bits; None for anything else."""
     number = as_number(value)
     if number is None or not -(2.0**63) <= number < 2.0**63 or number != int(number):
         return None
@@ -163,7 +161,7 @@ def as_step(value: Any) -> int | None:
 
 
 def require_package(module: str, extra: str, what: str) -> None:
-    """Ask for what a tracker is read with.
+    """Require the package that a tracker is read with.
 
     Raises
     ------

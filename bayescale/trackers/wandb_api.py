@@ -15,11 +15,11 @@ from bayescale.trackers.tracked import (
 from bayescale.trackers.wandb_offline import KEEPS, SERIES
 
 SECONDS = 60
-ROWS = 10_000  # of history a request
+ROWS = 10_000  # of history per request
 
 
 def project_runs(project: str, metrics: Sequence[str]) -> Tracked:
-    """The runs of a Weights & Biases project, oldest first.
+    """Read the runs of a Weights & Biases project, oldest first.
 
     Credentials are found as wandb finds them: after ``wandb login``, or in its environment
     variables.
@@ -29,7 +29,7 @@ def project_runs(project: str, metrics: Sequence[str]) -> Tracked:
     project : str
         ``ENTITY/PROJECT``.
     metrics : sequence of str
-        Whose histories to read, every point of them.
+        Metrics whose histories to read, with every point.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the Weights & Biases page exports: the table of runs, and histories beside it."""
+"""Tables of runs exported from the Weights & Biases page, with histories beside them."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ _ENDINGS = (".csv", ".jsonl", ".parquet")
 def exported_runs(
     table: str | Path, history: str | Path | None, metrics: Sequence[str], *, last_only: bool
 ) -> Tracked:
-    """The runs of an exported table; without histories it holds the last values alone.
+    """Read the runs of an exported table; without histories it holds only the last values.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def exported_runs(
         CSV, Parquet or JSON lines, with a column ``Name``, and ``ID`` and ``State`` where
         they were shown.
     history : path, optional
-        A folder with a file a run (CSV, Parquet or JSON lines, called by the run's name or id,
+        A folder with one file per run (CSV, Parquet or JSON lines, called by the run's name or id,
         with a column ``_step``), or a chart exported as CSV, with a column ``Step`` and one
         called ``NAME - METRIC`` for each run.
     metrics : sequence of str
@@ -58,7 +58,7 @@ def exported_runs(
     if history is None and not last_only:
         raise TrackerError(
             f"{source} holds last values alone, not those of a step or those that a mean is of: "
-            "export the histories and name them with --history"
+            "export the histories and name them with `history=`"
         )
     beside = None if history is None else Path(history)
     return Tracked(source, _runs(cells, beside, metrics), KEEPS, SERIES)
@@ -76,7 +76,7 @@ def _runs(
         if history is None:
             histories, names = _last_values(row, metrics), tuple(map(str, cells.columns))
         elif history.is_file():
-            histories, names = _from_chart(history, name, metrics), headers
+            histories, names = _from_file(history, metrics, f"{name} - "), headers
         else:
             file = found.get(run_id) or found.get(name)
             histories = {} if file is None else _from_file(file, metrics)
@@ -119,10 +119,10 @@ def _files(folder: Path, cells: pd.DataFrame) -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
-def _from_file(path: Path, metrics: Sequence[str]) -> dict[str, History]:
+def _from_file(path: Path, metrics: Sequence[str], prefix: str = "") -> dict[str, History]:
     histories = {}
     for metric in metrics:
-        history = History.of(_points(path, metric))
+        history = History.of(_points(path, f"{prefix}{metric}"))
         if len(history.steps):
             histories[metric] = history
     return histories
@@ -144,7 +144,7 @@ def _points(path: Path, metric: str) -> Iterator[tuple[int, float]]:
 
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
-    """A file of text, with what is no text told."""
+    """Open a file of text, and refuse it where it is not text."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             yield stream
@@ -194,12 +194,3 @@ def _parquet_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
 def _chart_headers(path: Path) -> tuple[str, ...]:
     with _text(path) as stream:
         return tuple(next(csv.reader(stream), ()))
-
-
-def _from_chart(path: Path, name: str, metrics: Sequence[str]) -> dict[str, History]:
-    histories = {}
-    for metric in metrics:
-        history = History.of(_points(path, f"{name} - {metric}"))
-        if len(history.steps):
-            histories[metric] = history
-    return histories

@@ -20,19 +20,19 @@ KEEPS, SERIES = ("config.", "summary."), "history."
 
 
 def run_files(folder: Path) -> list[Path]:
-    """Run files below a folder; links to the latest run are passed over."""
+    """Run files below a folder; links to the latest run are skipped."""
     paths = sorted(folder.rglob("run-*.wandb"))
     return [p for p in paths if not (p.is_symlink() or p.parent.is_symlink())]
 
 
 def offline_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """The runs below a folder in which Weights & Biases wrote, offline or not.
+    """Read the runs below a folder in which Weights & Biases wrote, offline or not.
 
     Parameters
     ----------
     folder : path
     metrics : sequence of str
-        Whose histories to read.
+        Metrics whose histories to read.
 
     Raises
     ------

@@ -14,7 +14,7 @@ import pytest
 from support import tracked as written
 from support.tracked import LOSS, SMALL, TOKENS, Run
 
-from bayescale.errors import TrackerError
+from bayescale.errors import TrackerError, as_options
 from bayescale.runs import LeftOut, Runs, read_runs
 from bayescale.trackers import (
     Choice,
@@ -107,7 +107,7 @@ every_tracker = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def wrong(call: Callable[..., object], *arguments, **options) -> str:
     with pytest.raises(TrackerError) as caught:
         call(*arguments, **options)
-    return str(caught.value)
+    return as_options(str(caught.value))
 
 
 # what every tracker tells
@@ -203,7 +203,7 @@ def test_a_source_that_does_not_tell_of_ends_is_noted(tmp_path: Path) -> None:
     (note, _) = from_events(tmp_path, SMALL).warnings
     assert note.code == "finished_unknown"
     assert note.text == (
-        "TensorBoard events does not tell whether 5 of its runs finished: compare at_step with "
+        "TensorBoard events does not say whether 5 of its runs finished: compare at_step with "
         "what each was to reach"
     )
 
@@ -338,7 +338,7 @@ def test_tokens_of_the_end_do_not_go_with_an_earlier_loss(tmp_path: Path) -> Non
     choice = Choice(metric=LOSS, columns=columns, step=200)
     assert wrong(import_runs, tmp_path / "wandb", choice) == (
         "Weights & Biases wandb cannot be imported:\n"
-        "  - tokens at summary.train/tokens is one value a run, but the loss of run0 is of step "
+        "  - tokens at summary.train/tokens is one value per run, but the loss of run0 is of step "
         "200, and it went on to 400: name a place that grows with it, tokens=history.NAME"
     )
 
@@ -483,7 +483,7 @@ def test_options_of_another_tracker(tmp_path: Path) -> None:
     )
     written.event_file(tmp_path / "events", SMALL[0])
     assert wrong(import_runs, tmp_path / "events", CHOICE, experiment="scaling") == (
-        "--experiment is MLflow's: leave it out"
+        "--experiment is for MLflow only: leave it out"
     )
 
 
@@ -586,7 +586,7 @@ def test_settings_that_hold_themselves() -> None:
     with pytest.raises(TrackerError) as caught:
         flattened(twice, "config.")
     assert str(caught.value) == (
-        "config.other.same.all holds itself, so it has no end: take it out of the settings"
+        "config.other.same.all contains itself: take it out of the settings"
     )
 
 
