@@ -31,7 +31,7 @@ from scipy import special, stats
 from bayescale import refit
 from bayescale.cards import PRIOR_MASS, Prior, load_card
 from bayescale.runs import Runs
-from bayescale.validation.backtest import choose_cutoffs, training_mask
+from bayescale.validation.cutoffs import choose_cutoffs, training_mask
 from bayescale.verdict import sizes
 
 RESULTS = Path(__file__).parent / "results"

@@ -34,16 +34,9 @@ from bayescale.posterior import ModelAverage, Posterior
 from bayescale.runs import Runs
 from bayescale.tasks import Serial
 from bayescale.validation import scores
-from bayescale.validation.backtest import (
-    MOST_DRAWS,
-    RATIO_BINS,
-    Backtest,
-    Sample,
-    aggregate,
-    backtest,
-    scored,
-    training_mask,
-)
+from bayescale.validation.backtest import RATIO_BINS, Backtest, backtest
+from bayescale.validation.cutoffs import training_mask
+from bayescale.validation.held_out import AVERAGE, MOST_DRAWS, Sample, aggregate, scored
 from bayescale.validation.horizon import trust
 from bayescale.verdict import TOLERANCE, reach, sizes
 
@@ -247,9 +240,11 @@ def sampled(
 
     tested = backtest(runs, laws, refit=keeping, cutoffs=cutoffs, executor=Serial(), seed=seed)
     ending = " + drift" if drift else ""
-    rows = tested.forecasts.assign(method=tested.forecasts["law"] + ending)
+    rows = tested.forecasts.assign(method=tested.forecasts["law"].replace(AVERAGE, "pool") + ending)
     answer = tested if drift else _alone(tested, tested.laws[0])
-    checked = horizons(answer, posteriors).assign(method=answer.answer + ending)
+    checked = horizons(answer, posteriors).assign(
+        method=answer.answer.replace(AVERAGE, "pool") + ending
+    )
     return rows.merge(checked, on=["method", "cutoff"], how="left"), tested
 
 

@@ -118,7 +118,8 @@ def trust(
     """
     from bayescale.files import require_folder
     from bayescale.posterior import save
-    from bayescale.validation.horizon import keep, require_answerable
+    from bayescale.validation.backtest_record import keep
+    from bayescale.validation.horizon import require_answerable
     from bayescale.validation.horizon import trust as trust_fit
 
     posterior = open_fit(fit_file, law)

@@ -16,7 +16,8 @@ from bayescale.plotting.style import (
     log_ratios,
 )
 from bayescale.validation.backtest import Backtest
-from bayescale.validation.horizon import INTERVAL, Trust, bins
+from bayescale.validation.backtest_record import bins
+from bayescale.validation.horizon import INTERVAL, Trust
 from bayescale.verdict import LEAST_COVERAGE
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Laws side by side: how each forecasts the largest runs, and what weights that suggests."""
+"""Comparison of laws: how each forecasts the largest runs, and the weights that follow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import pandas as pd
 from bayescale.errors import TrustError
 from bayescale.findings import Finding, note, note_lines
 from bayescale.posterior import Posterior
+from bayescale.results import Result, TextTable
 from bayescale.validation import scores
-from bayescale.validation.backtest import POOL, Backtest, aggregate, problems_told
+from bayescale.validation.backtest import Backtest, refit_problems
+from bayescale.validation.held_out import AVERAGE, aggregate
 
 FEWEST_HELD_OUT, FEWEST_CUTOFFS = 30, 3
 STACKED, LOO = "stacked", "loo"
@@ -19,8 +21,8 @@ HIGH_PARETO_K = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """Weights over laws, and what they rest on.
+class Comparison(Result):
+    """Weights over laws, and the scores behind them.
 
     Attributes
     ----------
@@ -29,7 +31,8 @@ class Comparison:
     weights_loo : mapping of str to float or None
         By stacking leave-one-out densities of all runs; None without full fits.
     table : pandas.DataFrame
-        One row a law, and one a pool of all with equal, stacked and leave-one-out weights:
+        One row per law, and one per average of all laws with equal, stacked and
+        leave-one-out weights:
         ``lpd`` (log predictive density of held-out larger runs, mean in nats), ``lpd_se``,
         ``rmsle``, ``coverage50``, ``coverage90``, ``elpd_loo`` (sum over all runs), ``se``,
         ``weight``, ``weight_loo``. Each cutoff counts equally.
@@ -45,54 +48,55 @@ class Comparison:
     n_cutoffs: int
     warnings: tuple[Finding, ...]
 
-    def to_frame(self) -> pd.DataFrame:
-        """The table."""
-        return self.table.copy()
+    def _table(self) -> pd.DataFrame:
+        return self.table
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
-        plain = self.table.astype(object).where(self.table.notna(), None)
+    def _json(self) -> dict[str, Any]:
         return {
-            "weights": dict(self.weights),
-            "weights_loo": None if self.weights_loo is None else dict(self.weights_loo),
-            "rows": plain.to_dict(orient="records"),
+            "weights": self.weights,
+            "weights_loo": self.weights_loo,
+            "rows": self.table,
             "n_held_out": self.n_held_out,
             "n_cutoffs": self.n_cutoffs,
-            "warnings": [note.to_json() for note in self.warnings],
+            "warnings": [warning.to_json() for warning in self.warnings],
         }
 
-    def __str__(self) -> str:
-        laws = [str(law) for law in self.table["law"]]
-        width = max(map(len, laws))
-        lines = [
+    def _content(self) -> Iterator[str | TextTable]:
+        yield (
             f"{len(self.weights)} laws by how they forecast larger runs from smaller ones: "
-            f"{self.n_held_out} forecasts, {self.n_cutoffs} cutoffs",
-            "",
-            f"{'':<{width}}  log density    +-   RMSLE   50%   90%   elpd-loo     +-   weight  "
-            "by loo",
-        ]
-        for row in self.table.to_dict(orient="records"):
-            loo = f"{row['elpd_loo']:>9.1f}  {row['se']:>5.1f}"
-            loo = loo if np.isfinite(row["elpd_loo"]) else " " * 16
-            shares = [
-                "" if np.isnan(row[name]) else f"{row[name]:.2f}"
-                for name in ("weight", "weight_loo")
-            ]
-            lines.append(
-                f"{row['law']:<{width}}  {row['lpd']:>11.2f}  {row['lpd_se']:>4.2f}  "
-                f"{row['rmsle']:>6.4f}  {row['coverage50']:>4.0%}  {row['coverage90']:>4.0%}  "
-                f"{loo}  {shares[0]:>7}  {shares[1]:>6}".rstrip()
-            )
-        lines += [
-            "",
-            "log density: of held-out larger runs, mean in nats. elpd-loo: leave-one-out over all "
-            "runs, sum.",
-            "50%, 90%: share of held-out runs that these intervals held. Weights other than equal "
-            "were chosen",
-            "on these very runs, so their rows flatter them.",
-        ]
-        lines += ["", *note_lines(self.warnings)]
-        return "\n".join(lines).rstrip()
+            f"{self.n_held_out} forecasts, {self.n_cutoffs} cutoffs"
+        )
+        yield ""
+        yield TextTable.of(
+            {
+                "": row["law"],
+                "log density": f"{row['lpd']:.2f}",
+                "+-": f"{row['lpd_se']:.2f}",
+                "RMSLE": f"{row['rmsle']:.4f}",
+                "50%": f"{row['coverage50']:.0%}",
+                "90%": f"{row['coverage90']:.0%}",
+                "elpd-loo": _number(row["elpd_loo"], 1),
+                "loo +-": _number(row["se"], 1),
+                "weight": _number(row["weight"], 2),
+                "by loo": _number(row["weight_loo"], 2),
+            }
+            for row in self.table.to_dict(orient="records")
+        )
+        yield ""
+        yield _LEGEND
+        if self.warnings:
+            yield ""
+            yield from note_lines(self.warnings)
+
+
+_LEGEND = """\
+log density: of held-out larger runs, mean in nats. elpd-loo: leave-one-out over all runs, sum.
+50%, 90%: share of held-out runs inside these intervals. Weights other than equal were chosen on
+these same runs, so the scores of their averages are too good."""
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
@@ -101,9 +105,9 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     Parameters
     ----------
     backtest : Backtest
-        Of two or more laws.
+        A backtest of two or more laws.
     fits : sequence of Posterior, optional
-        Each law's fit to all of the runs, with ``leave_one_out``: for PSIS-LOO beside it.
+        Each law's fit to all of the runs, with ``leave_one_out``: adds PSIS-LOO.
 
     Returns
     -------
@@ -112,15 +116,15 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     Raises
     ------
     TrustError
-        If there are fewer than two laws, no cutoff at which all came back, or the fits are of
-        other laws or runs.
+        If there are fewer than two laws, no cutoff at which all refits succeeded, or the fits
+        are of other laws or runs.
 
     Notes
     -----
     Stacking maximizes the mean log density of the weighted mixture over held-out runs, each
-    cutoff counting equally. Leave-one-out asks a different question, how well a law fills in
-    between runs, and its weights or those by evidence did not repair coverage of forecasts
-    beyond the runs; equal weights came closer.
+    cutoff counting equally. Leave-one-out answers a different question, how well a law
+    interpolates between runs. On public runs its weights, and those by evidence, did not repair
+    coverage of forecasts beyond the runs; equal weights came closer.
 
     References
     ----------
@@ -129,60 +133,48 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     laws = backtest.laws
     require_two(laws)
     frame = backtest.forecasts
-    shared = set(frame.loc[frame["law"] == POOL, "cutoff"])
+    shared = set(frame.loc[frame["law"] == AVERAGE, "cutoff"])
     if not shared:
-        told = problems_told(backtest.missing, 0, len(backtest.samples))
-        raise TrustError(
-            "\n".join(
-                [f"there is no cutoff at which all of {', '.join(laws)} came back", *told[1:]]
-            )
-        )
+        problems = refit_problems(backtest.missing, 0, len(backtest.samples))
+        message = f"there is no cutoff at which the refits of all of {', '.join(laws)} succeeded"
+        raise TrustError("\n".join([message, *problems]))
     frame = frame[frame["cutoff"].isin(shared)]
     by_law = {law: frame[frame["law"] == law] for law in laws}
     lpd = np.column_stack([part["lpd"].to_numpy() for part in by_law.values()])
-    cutoff = by_law[laws[0]]["cutoff"].to_numpy()
-    share = share_of_each(cutoff)
+    share = share_of_each(by_law[laws[0]]["cutoff"].to_numpy())
     weights = stacking_weights(lpd, share)
     loo = _leave_one_out(fits, backtest)
     weights_loo = None if loo is None else stacking_weights(np.column_stack(list(loo.values())))
 
     rows = [
-        _row(law, part)
+        _row(law, part, None if loo is None else loo[law])
         | {"weight": weights[i], "weight_loo": np.nan if weights_loo is None else weights_loo[i]}
-        | _elpd(None if loo is None else loo[law])
         for i, (law, part) in enumerate(by_law.items())
     ]
-    pools = {"equal": np.full(len(laws), 1 / len(laws)), STACKED: weights, LOO: weights_loo}
-    for name, given in pools.items():
+    averages = {"equal": np.full(len(laws), 1 / len(laws)), STACKED: weights, LOO: weights_loo}
+    for name, given in averages.items():
         if given is not None:
-            together = _elpd(None if loo is None else _mixture(loo, given))
-            mixed = backtest.pooled(given)
-            blank = {"weight": np.nan, "weight_loo": np.nan}
-            rows.append(_row(f"pool, {name}", mixed) | blank | together)
-    warnings = [
-        *_few(len(cutoff), len(shared)),
-        *_undecided(laws, lpd, share),
-    ]
-    if warnings:
-        warnings.append(note("keep_equal_weights", EQUAL_CAME_CLOSER))
-    warnings += _unreliable(fits)
-    if backtest.missing:
-        told = problems_told(backtest.missing, 0, len(backtest.samples))[-1]
-        warnings.append(note("missing_refits", told))
+            mixture = None
+            if loo is not None:
+                mixture = scores.log_mixture(np.stack(list(loo.values())), given)
+            row = _row(f"{AVERAGE}, {name}", backtest.averaged(given), mixture)
+            rows.append(row | {"weight": np.nan, "weight_loo": np.nan})
     return Comparison(
-        weights=dict(zip(laws, map(float, weights), strict=True)),
-        weights_loo=None
-        if weights_loo is None
-        else dict(zip(laws, map(float, weights_loo), strict=True)),
+        weights=_by_law(laws, weights),
+        weights_loo=None if weights_loo is None else _by_law(laws, weights_loo),
         table=pd.DataFrame(rows),
-        n_held_out=len(cutoff),
+        n_held_out=len(share),
         n_cutoffs=len(shared),
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(backtest, fits, lpd, share, len(shared))),
     )
 
 
+def _by_law(laws: Sequence[str], weights: np.ndarray) -> dict[str, float]:
+    return dict(zip(laws, map(float, weights), strict=True))
+
+
 def require_two(laws: Sequence[str]) -> None:
-    """Refuse to compare fewer than two laws; asked before long work, not after.
+    """Refuse to compare fewer than two laws, before long work.
 
     Raises
     ------
@@ -190,28 +182,28 @@ def require_two(laws: Sequence[str]) -> None:
     """
     if len(laws) < 2:
         raise TrustError(
-            f"a comparison needs two laws or more, and {', '.join(laws) or 'none'} is given: add "
-            "another with --law NAME"
+            f"a comparison needs two laws or more, and {', '.join(laws) or 'none'} is given: name "
+            "another with `law=`"
         )
 
 
 def stacking_weights(
     log_densities: Any, shares: Any = None, *, tolerance: float = 1e-6
 ) -> np.ndarray:
-    """Weights of the mixture with the highest mean log density, shape (law,).
+    """Find the weights of the mixture with the highest mean log density, shape (law,).
 
     Parameters
     ----------
     log_densities : array_like, shape (run, law)
     shares : array_like, shape (run,), optional
-        How much each run counts, with sum one; all alike where not given.
+        Weight of each run, with sum one; equal where not given.
     tolerance : float
-        In nats: the mean log density is within this of the best, which the problem's being
-        concave proves.
+        Nats by which the mean log density may fall short of the best; the problem is concave,
+        so this is known.
 
     Examples
     --------
-    A law that is never the better one gets nothing.
+    A law that is never better gets nothing.
 
     >>> stacking_weights([[0.0, -1.0], [0.0, -2.0]]).round(3).tolist()
     [1.0, 0.0]
@@ -233,12 +225,13 @@ def stacking_weights(
 
 
 def share_of_each(cutoff: np.ndarray) -> np.ndarray:
-    """How much each forecast counts: each cutoff alike, and each of its runs; sum one."""
+    """Return the weight of each forecast: equal by cutoff and within it, with sum one."""
     _, which, counts = np.unique(cutoff, return_inverse=True, return_counts=True)
     return 1 / (counts[which] * len(counts))
 
 
-def _row(law: str, part: pd.DataFrame) -> dict[str, Any]:
+def _row(law: str, part: pd.DataFrame, loo: np.ndarray | None) -> dict[str, Any]:
+    """Score one law, or one average: each cutoff counts equally."""
     by_cutoff = pd.DataFrame([aggregate(of) for _, of in part.groupby("cutoff")])
     mean = by_cutoff.mean()
     se = part["lpd"].std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan
@@ -249,11 +242,13 @@ def _row(law: str, part: pd.DataFrame) -> dict[str, Any]:
         "rmsle": float(np.sqrt((by_cutoff["rmsle"] ** 2).mean())),
         "coverage50": float(mean["coverage50"]),
         "coverage90": float(mean["coverage90"]),
+        "elpd_loo": np.nan if loo is None else float(loo.sum()),
+        "se": np.nan if loo is None else float(np.sqrt(len(loo)) * loo.std(ddof=1)),
     }
 
 
 def _leave_one_out(fits: Sequence[Posterior], backtest: Backtest) -> dict[str, np.ndarray] | None:
-    """Of each law, the leave-one-out log density of each run's loss, per nat."""
+    """Return each law's leave-one-out log density of each run's loss, per nat."""
     if not fits:
         return None
     of = {fit.name: fit for fit in fits}
@@ -275,68 +270,62 @@ def _leave_one_out(fits: Sequence[Posterior], backtest: Backtest) -> dict[str, n
     return found
 
 
-def _mixture(loo: Mapping[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-    return scores.log_mixture(np.stack(list(loo.values())), weights)
-
-
-def _elpd(by_run: np.ndarray | None) -> dict[str, float]:
-    if by_run is None:
-        return {"elpd_loo": np.nan, "se": np.nan}
-    spread = float(np.sqrt(len(by_run)) * by_run.std(ddof=1))
-    return {"elpd_loo": float(by_run.sum()), "se": spread}
-
-
-# what weights cannot say
-
 EQUAL_CAME_CLOSER = (
     "On public runs, weights by evidence or leave-one-out did not repair coverage, and equal "
     "weights came closer: keep equal ones unless there is a reason"
 )
 
 
-def _few(n: int, cutoffs: int) -> list[Finding]:
-    if n >= FEWEST_HELD_OUT and cutoffs >= FEWEST_CUTOFFS:
-        return []
-    return [
-        note(
+def _warnings(
+    backtest: Backtest,
+    fits: Sequence[Posterior],
+    lpd: np.ndarray,
+    share: np.ndarray,
+    cutoffs: int,
+) -> Iterator[Finding]:
+    """Yield what the weights cannot say."""
+    doubts = [*_few(len(share), cutoffs), *_undecided(backtest.laws, lpd, share)]
+    yield from doubts
+    if doubts:
+        yield note("keep_equal_weights", EQUAL_CAME_CLOSER)
+    yield from _unreliable(fits)
+    for problem in refit_problems(backtest.missing, 0, len(backtest.samples)):
+        yield note("missing_refits", problem)
+
+
+def _few(n: int, cutoffs: int) -> Iterator[Finding]:
+    if n < FEWEST_HELD_OUT or cutoffs < FEWEST_CUTOFFS:
+        yield note(
             "few_held_out",
             f"{n} forecasts from {cutoffs} cutoff{'' if cutoffs == 1 else 's'} cannot choose among "
             f"laws ({FEWEST_HELD_OUT} from {FEWEST_CUTOFFS} might): these weights mean little",
         )
-    ]
 
 
-def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> list[Finding]:
-    """The best law against the next one, run by run."""
+def _undecided(laws: Sequence[str], lpd: np.ndarray, share: np.ndarray) -> Iterator[Finding]:
+    """Compare the best law with the next one, run by run."""
     order = np.argsort(share @ lpd)[::-1]
     difference = lpd[:, order[0]] - lpd[:, order[1]]
     mean = float(share @ difference)
     se = float(np.sqrt(share @ (difference - mean) ** 2 * (share**2).sum()))
-    if mean > 2 * se:
-        return []
-    first, second = laws[order[0]], laws[order[1]]
-    return [
-        note(
+    if mean <= 2 * se:
+        yield note(
             "undecided",
-            f"{first} is ahead of {second} by {mean:.2f} nats a run, within two standard errors "
-            f"({se:.2f}, and more, because held-out runs repeat between cutoffs): the runs do not "
-            "tell these laws apart",
+            f"{laws[order[0]]} is ahead of {laws[order[1]]} by {mean:.2f} nats a run, within two "
+            f"standard errors ({se:.2f}, and more, because held-out runs repeat between cutoffs): "
+            "the runs do not tell these laws apart",
         )
-    ]
 
 
-def _unreliable(fits: Sequence[Posterior]) -> list[Finding]:
+def _unreliable(fits: Sequence[Posterior]) -> Iterator[Finding]:
     found = []
     for fit in fits:
         k = fit.tree["leave_one_out"].to_dataset()["pareto_k"].values
         if (bad := int((k > HIGH_PARETO_K).sum())) > 0:
             found.append(f"{fit.name} for {bad} of {len(k)} runs")
-    if not found:
-        return []
-    return [
-        note(
+    if found:
+        yield note(
             "loo_unreliable",
             f"leave-one-out is a rough guess (Pareto k above {HIGH_PARETO_K}) of "
             f"{', '.join(found)}",
         )
-    ]

@@ -24,7 +24,8 @@ from bayescale import fit, fit_many, open_posterior
 from bayescale.cards import load_card
 from bayescale.laws import find_law
 from bayescale.tasks import Outcome, Serial, outcomes
-from bayescale.validation.backtest import Task, backtest
+from bayescale.validation.backtest import backtest
+from bayescale.validation.held_out import Task
 
 distributed = pytest.importorskip(
     "distributed", reason="Dask is not installed: uv sync --extra cluster"

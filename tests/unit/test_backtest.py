@@ -1,4 +1,4 @@
-"""Backtests on posteriors built by hand, scored with answers worked out by hand."""
+"""Backtests on constructed posteriors, scored against known answers."""
 
 import multiprocessing
 import pickle
@@ -31,7 +31,8 @@ from bayescale.laws import LAWS, find_law
 from bayescale.runs import Runs, read_runs
 from bayescale.simulation import simulate
 from bayescale.tasks import Serial
-from bayescale.validation.backtest import Task, backtest
+from bayescale.validation.backtest import backtest
+from bayescale.validation.held_out import Task
 
 LAW = "kaplan_compute"
 BOTH = ("kaplan_compute", "henighan_compute")
@@ -40,7 +41,7 @@ LOG = power_law_log(OFF)
 
 
 def test_scores_are_those_of_the_normal_that_was_built() -> None:
-    """Mean right, scatter 1 %: a run 0.5, 1 or -3 of it off, at 4, 16 and 64 times."""
+    """Mean right, residual noise 1 %: a run 0.5, 1 or -3 of it off, at 4, 16 and 64 times."""
     result = backtest(LOG, [LAW], refit=known, cutoffs=[LOG["flops"][4]], executor=Serial())
     frame = result.to_frame()
     off = np.array([0.5, 1.0, -3.0])
@@ -50,8 +51,8 @@ def test_scores_are_those_of_the_normal_that_was_built() -> None:
     expected = stats.norm.logpdf(off, scale=1) - np.log(SIGMA) - np.log(frame["loss"])
     np.testing.assert_allclose(frame["lpd"], expected)
     np.testing.assert_allclose(frame["log_error"], -SIGMA * off, atol=3 * SIGMA * 1.25 / 31)
-    by_hand = off * (2 * stats.norm.cdf(off) - 1) + 2 * stats.norm.pdf(off) - np.pi**-0.5
-    np.testing.assert_allclose(frame["crps"], SIGMA * by_hand, rtol=0.1)
+    expected_crps = off * (2 * stats.norm.cdf(off) - 1) + 2 * stats.norm.pdf(off) - np.pi**-0.5
+    np.testing.assert_allclose(frame["crps"], SIGMA * expected_crps, rtol=0.1)
     np.testing.assert_allclose(frame["pit"], stats.norm.cdf(off), atol=0.06)
     assert list(frame["covered50"]) == [True, False, False]
     assert list(frame["covered90"]) == [True, True, False]
@@ -99,26 +100,26 @@ def test_sizes_within_one_per_cent_are_one_size() -> None:
 
 
 def test_several_laws_are_scored_as_one_more() -> None:
-    """The pool's density is the mean of a normal of 1 % and one of 3 %."""
+    """The average's density is the mean of a normal of 1 % and one of 3 %."""
     at = [LOG["flops"][4]]
     result = backtest(LOG, BOTH, refit=known, cutoffs=at, executor=Serial())
-    assert result.answer == "pool"
+    assert result.answer == "average"
     by_law = {law: part.reset_index() for law, part in result.forecasts.groupby("law")}
-    off, loss = np.array([0.5, 1.0, -3.0]), by_law["pool"]["loss"]
+    off, loss = np.array([0.5, 1.0, -3.0]), by_law["average"]["loss"]
     density = (stats.norm.pdf(off) / SIGMA + stats.norm.pdf(off / 3) / (3 * SIGMA)) / 2
-    np.testing.assert_allclose(by_law["pool"]["lpd"], np.log(density / loss), rtol=1e-6)
+    np.testing.assert_allclose(by_law["average"]["lpd"], np.log(density / loss), rtol=1e-6)
     assert list(by_law["henighan_compute"]["covered90"]) == [True, True, True]
     given = backtest(LOG, BOTH, refit=known, cutoffs=at, weights=[0, 1], executor=Serial())
-    alone = given.forecasts[given.forecasts["law"] == "pool"].reset_index()
+    alone = given.forecasts[given.forecasts["law"] == "average"].reset_index()
     np.testing.assert_allclose(alone["lpd"], by_law["henighan_compute"]["lpd"])
     np.testing.assert_allclose(alone["upper90"], by_law["henighan_compute"]["upper90"])
-    pd.testing.assert_frame_equal(result.pooled([0, 1]), given.pooled([0, 1]), check_exact=True)
+    pd.testing.assert_frame_equal(result.averaged([0, 1]), given.averaged([0, 1]), check_exact=True)
 
 
-def test_intervals_that_are_too_narrow_show_in_coverage() -> None:
+def test_overconfident_intervals_show_in_coverage() -> None:
     result = backtest(LOG, [LAW], refit=too_sure, executor=Serial())
     assert result.summary().iloc[-1]["coverage90"] == 0
-    assert "   0%    0%" in str(result)
+    assert "0%   0%" in str(result)
 
 
 def test_families_have_their_own_forecast_where_they_were_fitted() -> None:
@@ -162,17 +163,17 @@ def test_no_refit_at_all_is_an_error() -> None:
     with pytest.raises(TrustError) as caught:
         backtest(LOG, [LAW], refit=always_failing, cutoffs=[1e21, 5e21], executor=Serial())
     assert str(caught.value) == (
-        "none of the 2 refits came back:\n"
+        "all of the 2 refits failed:\n"
         "  - kaplan_compute at 1e+21: ValueError: no\n"
         "  - kaplan_compute at 5e+21: ValueError: no"
     )
 
 
-def test_a_refit_that_missed_its_gate_is_scored_and_counted() -> None:
+def test_a_refit_that_failed_its_checks_is_scored_and_counted() -> None:
     result = backtest(LOG, [LAW], refit=unconverged, executor=Serial())
     assert list(result.forecasts["converged"]) == [False] * 3 + [True] * 3
     assert result.unconverged() == [{"law": LAW, "cutoff": LOG["flops"][4]}]
-    assert "1 of 3 refits missed their convergence gate; they are scored all the same." in str(
+    assert "1 of 3 refits failed their convergence checks; they are scored all the same." in str(
         result
     )
 
@@ -189,7 +190,7 @@ def test_a_lost_worker_costs_its_own_refit_alone() -> None:
     for key in kept:
         np.testing.assert_array_equal(result.samples[key].new, here.samples[key].new)
     assert "Missing: 1 of 6 refits" in str(result)
-    pool = result.forecasts.query("law == 'pool'")
+    pool = result.forecasts.query("law == 'average'")
     assert set(pool["cutoff"]) == {LOG["flops"][4], LOG["flops"][6]}
 
 

@@ -31,8 +31,8 @@ def test_backtest_holds_its_promised_keys_and_prints_a_table(bayescale, log: Pat
     keys = {"law", "cutoff_flops", "ratio", "n_train", "n_test"}
     keys |= {"rmsle", "crps", "lpd", "coverage50", "coverage90"}
     assert all(keys <= set(row) for row in ran.json["rows"])
-    assert set(ran.json["summary"]) == {"kaplan_compute", "henighan_compute", "pool"}
-    assert [row["n"] for row in ran.json["summary"]["pool"]] == [2, 1, 3]
+    assert set(ran.json["summary"]) == {"kaplan_compute", "henighan_compute", "average"}
+    assert [row["n"] for row in ran.json["summary"]["average"]] == [2, 1, 3]
     assert ran.json["cutoffs"] == [1.1e21, 6.3e21]
     text = bayescale("backtest", log, "--law", "kaplan_compute", "--cutoff", "1.1e21", *HERE).out
     assert "2 forecasts of larger runs from the smaller ones, at 1 cutoff in flops" in text
@@ -125,13 +125,13 @@ def test_bad_input_ends_with_its_message_and_code_2(
         ),
         (
             ("backtest", log, *one, "--law", "kaplan"),
-            "laws of different inputs cannot be compared or pooled: kaplan_compute is of flops; "
+            "laws of different inputs cannot be compared or averaged: kaplan_compute is of flops; "
             "kaplan is of params and tokens. Choose laws of the same inputs",
         ),
         (
             ("compare", log, *one),
-            "a comparison needs two laws or more, and kaplan_compute is given: add another with "
-            "--law NAME",
+            "a comparison needs two laws or more, and kaplan_compute is given: name another with "
+            "--law",
         ),
         (
             ("trust", fit_file, "--tolerance", "0"),

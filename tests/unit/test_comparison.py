@@ -1,4 +1,4 @@
-"""Weights over laws, against optima worked out by hand."""
+"""Weights over laws, against known optima."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def test_cutoffs_count_alike_and_the_better_law_wins() -> None:
     assert result.weights["kaplan_compute"] == pytest.approx(1, abs=1e-3)
     assert result.weights_loo is None
     table = result.to_frame().set_index("law")
-    assert list(table.index) == [*BOTH, "pool, equal", "pool, stacked"]
+    assert list(table.index) == [*BOTH, "average, equal", "average, stacked"]
     difference = table["lpd"]["kaplan_compute"] - table["lpd"]["henighan_compute"]
     assert difference == pytest.approx(np.log(3))
     by_cutoff = [
@@ -63,7 +63,7 @@ def test_cutoffs_count_alike_and_the_better_law_wins() -> None:
         for k in range(5, 12)
     ]
     assert table["lpd"]["kaplan_compute"] == pytest.approx(np.mean(by_cutoff))
-    assert table["lpd"]["pool, equal"] == pytest.approx(
+    assert table["lpd"]["average, equal"] == pytest.approx(
         np.mean(by_cutoff) + np.log((1 + 1 / 3) / 2)
     )
     assert [note.code for note in result.warnings] == ["few_held_out", "keep_equal_weights"]
@@ -100,7 +100,7 @@ def test_leave_one_out_stands_beside() -> None:
     elpd = np.log([0.9] * 6 + [0.1] * 2) - np.log(log["loss"])
     assert table["elpd_loo"][BOTH[0]] == pytest.approx(elpd.sum())
     assert table["se"][BOTH[0]] == pytest.approx(np.sqrt(8) * elpd.std(ddof=1))
-    assert list(table.index)[2:] == ["pool, equal", "pool, stacked", "pool, loo"]
+    assert list(table.index)[2:] == ["average, equal", "average, stacked", "average, loo"]
     answer = made.to_json()
     assert set(answer["weights"]) == set(BOTH)
     keys = {"law", "lpd", "rmsle", "coverage50", "coverage90", "elpd_loo", "se", "weight"}
@@ -127,12 +127,12 @@ def test_what_cannot_be_compared() -> None:
     fits = [with_loo(log, law, [0.0] * 8) for law in BOTH]
     other = replace(fits[1], runs=power_law_log([0.1] * 8))
     bare = known(log, load_card(BOTH[1]))
-    lost = replace(two, forecasts=two.forecasts.query("law != 'pool'"), missing=())
+    lost = replace(two, forecasts=two.forecasts.query("law != 'average'"), missing=())
     cases = [
         (
             (one,),
-            "a comparison needs two laws or more, and kaplan_compute is given: add another with "
-            "--law NAME",
+            "a comparison needs two laws or more, and kaplan_compute is given: name another "
+            "with `law=`",
         ),
         (
             (two, fits[:1]),
@@ -150,7 +150,8 @@ def test_what_cannot_be_compared() -> None:
         ),
         (
             (lost,),
-            "there is no cutoff at which all of kaplan_compute, henighan_compute came back",
+            "there is no cutoff at which the refits of all of kaplan_compute, henighan_compute "
+            "succeeded",
         ),
     ]
     for arguments, message in cases:

@@ -16,7 +16,8 @@ from bayescale.posterior import ModelAverage, Posterior, open_posterior, point, 
 from bayescale.runs import Runs, read_runs
 from bayescale.tasks import Serial
 from bayescale.validation.backtest import Backtest, backtest
-from bayescale.validation.horizon import bins, keep, record_of, trust
+from bayescale.validation.backtest_record import bins, keep, record_of
+from bayescale.validation.horizon import trust
 from bayescale.verdict import BREAK, STATES, reach, size_scale, sizes, verdict
 
 CARD = load_card("kaplan_compute")
@@ -192,12 +193,12 @@ def test_every_answer_says_that_a_break_cannot_be_excluded() -> None:
 def test_few_held_out_runs_are_told_first() -> None:
     few = record(*WELL) | {"n": 5, "cutoffs": [1e20]}
     text = str(trust(fanning(), few))
-    assert "It rests on little: 5 forecasts of held-out runs from 1 cutoff: so few say" in text
+    assert "The evidence is thin: 5 forecasts of held-out runs from 1 cutoff: so few say" in text
     missing = record(*WELL) | {"missing": [["kaplan_compute", 1e20, "lost"]], "unconverged": 1}
     check = {c.code: c for c in trust(fanning(), missing).checks}["held_out_runs"]
     assert check.passed is True
     assert "Missing: 1 of 4 refits: kaplan_compute at 1e+20 (lost)." in check.text
-    assert "1 of 3 refits missed their convergence gate" in check.text
+    assert "1 of 3 refits failed their convergence checks" in check.text
 
 
 def test_laws_that_disagree_are_reported_beside_the_horizon() -> None:
@@ -257,7 +258,7 @@ def test_a_kept_backtest_answers_again_from_the_file(tmp_path: Path) -> None:
     assert again.horizon_ratio == pytest.approx(10**0.5, rel=2e-3)
     pool = ModelAverage((fanning(), fanning(law="henighan_compute")), (0.5, 0.5))
     both = backtest(LOG, ("kaplan_compute", "henighan_compute"), refit=known, executor=Serial())
-    assert trust(keep(pool, both)).bins == tuple(bins(both, "pool"))
+    assert trust(keep(pool, both)).bins == tuple(bins(both, "average"))
 
 
 def test_too_sure_intervals_fail_from_the_first_step() -> None:
@@ -302,11 +303,12 @@ def test_point_estimates_and_unconverged_fits_are_refused() -> None:
     first = trust(bad, allow_unconverged=True).checks[0]
     assert (first.code, first.passed) == ("converged", False)
     assert str(first) == (
-        "FAIL  converged: the sampler missed its gate: R-hat of E is 1.200, above 1.01."
+        "FAIL  converged: the sampler failed its convergence checks: R-hat of E is 1.200, above "
+        "1.01."
     )
 
 
-def test_notes_and_surprising_runs_are_information() -> None:
+def test_notes_and_outliers_are_information() -> None:
     loo = xr.Dataset(
         {
             "p_value": ("run", [0.001] + [0.5] * 7),

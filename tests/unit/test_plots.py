@@ -39,8 +39,9 @@ from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
 from bayescale.validation.backtest import Backtest
+from bayescale.validation.backtest_record import bins
 from bayescale.validation.comparison import Comparison
-from bayescale.validation.horizon import Trust, bins, trust
+from bayescale.validation.horizon import Trust, trust
 
 PATH = np.geomspace(1e20, 1e24, 9)
 

@@ -1,0 +1,100 @@
+"""What a fit keeps of its backtest: coverage by ratio, which is enough for every verdict."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from bayescale.errors import TrustError
+from bayescale.posterior import Fit, Posterior
+from bayescale.validation.backtest import Backtest
+
+
+def bins(backtest: Backtest, law: str | None = None) -> list[dict[str, Any]]:
+    """Compute the coverage of 90 % intervals of a single new run, by factors of two in ratio.
+
+    Parameters
+    ----------
+    backtest : Backtest
+    law : str, optional
+        One of its laws; the model average, or the only law, where not given.
+
+    Returns
+    -------
+    list of dict
+        Plain values, for bins with any forecast: ``lower`` (excluded), ``upper`` (included),
+        ``n`` forecasts, ``n_covered``, ``n_cutoffs``, ``coverage90`` (of each cutoff, then
+        averaged) and ``largest``, the largest ratio in the bin.
+    """
+    frame = backtest.forecasts
+    frame = frame[frame["law"] == (law or backtest.answer)]
+    power = np.maximum(np.ceil(np.log2(frame["ratio"].to_numpy()) - 1e-9), 1).astype(int)
+    found = []
+    for k, part in frame.groupby(power):
+        by_cutoff = part.groupby("cutoff")["covered90"].mean()
+        found.append(
+            {
+                "lower": 2.0 ** (cast(int, k) - 1),
+                "upper": 2.0 ** cast(int, k),
+                "n": len(part),
+                "n_covered": int(part["covered90"].sum()),
+                "n_cutoffs": len(by_cutoff),
+                "coverage90": float(by_cutoff.mean()),
+                "largest": float(part["ratio"].max()),
+            }
+        )
+    return found
+
+
+def record_of(backtest: Backtest) -> dict[str, Any]:
+    """Return what is kept of a backtest with a fit, as plain values."""
+    return {
+        "bins": bins(backtest),
+        "laws": list(backtest.laws),
+        "weights": list(backtest.weights),
+        "scale": backtest.scale,
+        "cutoffs": list(backtest.cutoffs),
+        "n": int((backtest.forecasts["law"] == backtest.answer).sum()),
+        "refits": len(backtest.samples),
+        "unconverged": len(backtest.unconverged()),
+        "missing": [list(item) for item in backtest.missing],
+        "runs_sha256": backtest.runs.digest,
+        "seed": backtest.seed,
+    }
+
+
+def keep(fit: Fit, backtest: Backtest) -> Fit:
+    """Return the fit with the backtest in its record, so that it need not run again.
+
+    Raises
+    ------
+    TrustError
+        If the backtest is of other laws or runs.
+    """
+    record = record_of(backtest)
+    require_same(fit, record)
+    first, *rest = fit.members
+    first = replace(first, record={**first.record, "backtest": record})
+    if isinstance(fit, Posterior):
+        return first
+    return replace(fit, members=(first, *rest))
+
+
+def require_same(fit: Fit, record: Mapping[str, Any]) -> None:
+    """Refuse a backtest of other laws or runs than the fit's.
+
+    Raises
+    ------
+    TrustError
+    """
+    laws = {member.name for member in fit.members}
+    if set(record["laws"]) != laws:
+        raise TrustError(
+            f"the backtest is of {' and '.join(sorted(record['laws']))}, but the fit is of "
+            f"{' and '.join(sorted(laws))}: backtest the fit's own laws"
+        )
+    if fit.runs is None or record["runs_sha256"] != fit.runs.digest:
+        raise TrustError(
+            "the backtest is of another run log than the fit: backtest the fit's own runs"
+        )

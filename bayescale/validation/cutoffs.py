@@ -1,0 +1,79 @@
+"""Cutoffs of a backtest: sizes up to which runs are fitted, so that larger ones can be forecast."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from bayescale.cards import ModelCard
+from bayescale.errors import TrustError, collected
+from bayescale.runs import Runs
+from bayescale.verdict import size_scale, sizes
+
+FEWEST_TRAINING = 5
+MOST_CUTOFFS = 8
+SAME_SIZE = 0.01
+"""Relative difference below which sizes count as one: digitized logs are inexact."""
+
+
+def training_mask(size: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return which runs are fitted at a cutoff: those up to it, or within 1 % of it."""
+    return size <= cutoff * (1 + SAME_SIZE)
+
+
+def choose_cutoffs(
+    runs: Runs, cards: Sequence[ModelCard], given: Iterable[float] | None = None
+) -> tuple[float, ...]:
+    """Return the cutoffs of a backtest, from small to large: see :func:`bayescale.backtest`.
+
+    Raises
+    ------
+    TrustError
+        If a cutoff leaves too little to fit or nothing to forecast, or none is left.
+    """
+    inputs = cards[0].law.inputs
+    size = sizes(runs.frame, inputs)
+    least = max(FEWEST_TRAINING, *(len(card.law.coefficients) for card in cards))
+    if given is not None:
+        chosen = tuple(sorted({float(cutoff) for cutoff in given}))
+        problems = [_problem(runs, inputs, size, cutoff, least) for cutoff in chosen]
+        problems = list(filter(None, problems)) if chosen else ["no cutoff is given"]
+        if problems:
+            raise TrustError(collected(f"{runs.source} cannot be backtested so:", problems))
+        return chosen
+    ordered = np.sort(size)
+    ends = ordered[np.append(ordered[1:] > ordered[:-1] * (1 + SAME_SIZE), True)]
+    usable = [c for c in ends if _problem(runs, inputs, size, c, least) is None]
+    if not usable:
+        raise TrustError(
+            f"{runs.source} cannot be backtested: its {len(runs)} runs have {len(ends)} size"
+            f"{'' if len(ends) == 1 else 's'} in {size_scale(inputs)}, and holding out the largest "
+            f"must leave at least {least} runs to fit, of two sizes of {' and of '.join(inputs)}: "
+            "add runs"
+        )
+    targets = np.linspace(np.log(usable[0]), np.log(usable[-1]), MOST_CUTOFFS)
+    nearest = {int(np.abs(np.log(usable) - target).argmin()) for target in targets}
+    return tuple(float(usable[i]) for i in sorted(nearest))
+
+
+def _problem(
+    runs: Runs, inputs: Sequence[str], size: np.ndarray, cutoff: float, least: int
+) -> str | None:
+    """Say why a cutoff cannot be used."""
+    if not (np.isfinite(cutoff) and cutoff > 0):
+        return f"cutoff {cutoff:g} must be finite and above zero"
+    training = training_mask(size, cutoff)
+    n = int(training.sum())
+    if n == len(runs):
+        return (
+            f"cutoff {cutoff:.4g} leaves no larger run to forecast: the largest is {size.max():.4g}"
+        )
+    if n < least:
+        return f"cutoff {cutoff:.4g} leaves {n} of {len(runs)} runs to fit, and {least} are needed"
+    for name in inputs:
+        values = runs[name][training]
+        if values.max() <= values.min() * (1 + SAME_SIZE):
+            return (
+                f"cutoff {cutoff:.4g} leaves {n} runs of one size to fit, {name} = "
+                f"{values[0]:.4g}, and two are needed"
+            )
+    return None

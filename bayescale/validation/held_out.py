@@ -1,0 +1,196 @@
+"""Forecasts of held-out runs by one refit, and their scores."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.cards import ModelCard
+from bayescale.forecasting import forecast
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs
+from bayescale.validation import scores
+from bayescale.validation.cutoffs import training_mask
+from bayescale.verdict import sizes
+
+Refit = Callable[[Runs, ModelCard, int], Posterior]
+"""``refit(runs, card, seed)`` makes a posterior, as :func:`bayescale.refit` does."""
+
+AVERAGE = "average"
+"""Name under which the model average of several laws is scored."""
+
+MOST_DRAWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Forecasts by one refit of the runs larger than its cutoff.
+
+    Attributes
+    ----------
+    new, mean : numpy.ndarray
+        Draws of the log loss of a single new run and of the mean over seeds, shape (draw, run),
+        at most 1,000 evenly spaced ones.
+    lpd : numpy.ndarray
+        Log predictive density of the observed loss, per nat per token, shape (run,).
+    converged : bool
+        Whether the refit passed its convergence checks.
+    """
+
+    new: np.ndarray
+    mean: np.ndarray
+    lpd: np.ndarray
+    converged: bool
+
+
+Samples = Mapping[tuple[str, float], Sample]
+"""Samples by law and cutoff."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One refit, as it is sent to a worker; called there, it returns a :class:`Sample`."""
+
+    refit: Refit
+    card: ModelCard
+    runs: Runs
+    size: np.ndarray
+    cutoff: float
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Law and cutoff."""
+        return self.card.law.name, self.cutoff
+
+    def __call__(self) -> Sample:
+        """Fit the runs up to the cutoff and forecast the others."""
+        training = training_mask(self.size, self.cutoff)
+        posterior = self.refit(self.runs.take(training), self.card, self.seed)
+        return _forecast_held_out(posterior, self.runs.frame.loc[~training])
+
+
+def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
+    n, known = len(held_out), posterior.families
+    family = np.full(n, "", dtype=object)
+    if known and "family" in held_out:
+        family[:] = [name if name in known else "" for name in held_out["family"].astype(str)]
+    new, mean, lpd = [np.empty(0)] * n, [np.empty(0)] * n, np.empty(n)
+    for name in np.unique(family):
+        which = np.flatnonzero(family == name)
+        rows = held_out.iloc[which]
+        scales: dict[str, Any] = {i: rows[i].to_numpy(dtype=float) for i in posterior.inputs}
+        of: dict[str, Any] = {"family": name or None}
+        result = forecast(posterior, **scales, **of, allow_unconverged=True)
+        assert result.loss_new is not None
+        points = {i: xr.DataArray(x, dims="point") for i, x in scales.items()}
+        density = by_draw(posterior.log_density(rows["loss"], points, **of))
+        lpd[which] = scores.log_predictive(density)
+        for into, draws in ((new, result.loss_new), (mean, result.loss)):
+            kept = scores.thinned(by_draw(draws), MOST_DRAWS)
+            with np.errstate(divide="ignore"):  # few degrees of freedom can reach a loss of zero
+                log = np.log(kept)
+            for i, column in zip(which, log.T, strict=True):
+                into[i] = column
+    return Sample(
+        np.stack(new, axis=1).astype("float32"),
+        np.stack(mean, axis=1).astype("float32"),
+        lpd,
+        bool(posterior.diagnostics["passed"]),
+    )
+
+
+def by_draw(draws: xr.DataArray) -> np.ndarray:
+    """Return draws at points in the shape (draw, point)."""
+    values = draws.transpose("chain", "draw", "point").values
+    return values.reshape(-1, values.shape[-1])
+
+
+def scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sample) -> pd.DataFrame:
+    """Score forecasts of the runs larger than a cutoff, one row per run.
+
+    Parameters
+    ----------
+    law : str
+        The name to give them.
+    cutoff : float
+    runs : Runs
+        All of the runs, those up to the cutoff included.
+    size : numpy.ndarray, shape (run,)
+        Their sizes, on the cutoff's scale.
+    sample : Sample
+        Forecasts of the larger runs, in their order, by a refit or by other means.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows as :class:`bayescale.Backtest` has them.
+    """
+    training = training_mask(size, cutoff)
+    loss = runs["loss"][~training]
+    log_loss = np.log(loss)
+    lower50, upper50 = scores.central_interval(sample.new, 0.5)
+    lower90, upper90 = scores.central_interval(sample.new, 0.9)
+    median = np.median(sample.new.astype(float), axis=0)
+    return pd.DataFrame(
+        {
+            "law": law,
+            "cutoff": cutoff,
+            "run_id": runs["run_id"][~training],
+            "ratio": size[~training] / size[training].max(),
+            "n_train": int(training.sum()),
+            "loss": loss,
+            "median": np.exp(median),
+            "lower50": np.exp(lower50),
+            "upper50": np.exp(upper50),
+            "lower90": np.exp(lower90),
+            "upper90": np.exp(upper90),
+            "log_error": median - log_loss,
+            "lpd": sample.lpd,
+            "crps": scores.crps(scores.limited(sample.new), log_loss),
+            "pit": scores.pit(sample.new, log_loss),
+            "half_width90": scores.half_width(sample.mean, 0.9),
+            "covered50": (lower50 <= log_loss) & (log_loss <= upper50),
+            "covered90": (lower90 <= log_loss) & (log_loss <= upper90),
+            "converged": sample.converged,
+        }
+    )
+
+
+def scored_average(
+    runs: Runs,
+    samples: Samples,
+    laws: Sequence[str],
+    weights: Sequence[float],
+    cutoffs: Sequence[float],
+    scale: str,
+) -> pd.DataFrame:
+    """Score the model average at the cutoffs where every law's refit succeeded."""
+    size = sizes(runs.frame, (scale,) if scale != "flops" else ("params", "tokens"))
+    parts = []
+    for cutoff in cutoffs:
+        found = [samples[law, cutoff] for law in laws if (law, cutoff) in samples]
+        if len(found) < len(laws):
+            continue
+        mixture = Sample(
+            scores.mixed([sample.new for sample in found], weights),
+            scores.mixed([sample.mean for sample in found], weights),
+            scores.log_mixture([sample.lpd for sample in found], weights),
+            all(sample.converged for sample in found),
+        )
+        parts.append(scored(AVERAGE, cutoff, runs, size, mixture))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def aggregate(part: pd.DataFrame) -> dict[str, float]:
+    """Average the scores of some forecasts."""
+    return {
+        "rmsle": scores.rmsle(part["median"], part["loss"]),
+        "crps": float(part["crps"].mean()),
+        "lpd": float(part["lpd"].mean()),
+        "coverage50": float(part["covered50"].mean()),
+        "coverage90": float(part["covered90"].mean()),
+    }
