@@ -1,9 +1,8 @@
 """Approaches 1 and 2 of Hoffmann et al. (2022), arXiv 2203.15556: the best size without a law.
 
-Approach 2 lays a parabola in the logarithm of size through the runs of one budget; approach 1
-looks which of the sizes trained leads at each budget. Either then fits a power law through the
-sizes it found. Both are told draw by draw, as everything here is: their draws are of minima under
-the runs' own scatter, and of sizes resampled.
+Approach 2 fits a parabola in the logarithm of size to the runs of one budget; approach 1 finds the
+trained size with the lowest loss at each budget. Either then fits a power law through the sizes it
+found. Both give draws: of minima under residual noise, and of resampled sizes.
 """
 
 from collections.abc import Iterator
@@ -16,20 +15,20 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.runs import LeftOut, Runs
 
 TOLERANCE = 0.1
-"""How far the compute of runs of one budget may spread, as a share."""
+"""Largest spread of compute within one budget, as a share."""
 
 FEWEST_SIZES = 3
-"""Distinct sizes that a parabola needs, and that an envelope needs at a budget."""
+"""Fewest distinct sizes for a parabola, and for an envelope."""
 
 DRAWS = 1000
-SAME_SIZE = 0.02  # as a share: sizes of one model as logs write them
+SAME_SIZE = 0.02  # relative difference of sizes of one model as logs write them
 _WIDEST_GAP = 5.0  # times in compute, across which a size's losses are interpolated
-_GRID = 400  # budgets at which approach 1 looks who leads
+_GRID = 400  # budgets at which approach 1 compares sizes
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that share a budget: their places in the log, and the budget's name."""
+    """Runs that share a budget: their positions in the log, and the budget's name."""
 
     name: str
     runs: np.ndarray
@@ -42,9 +41,9 @@ class Frontier:
     Attributes
     ----------
     log_params, log_tokens : numpy.ndarray, shape (draw, budget)
-        Where the best sizes lie; the first draw is the estimate itself. NaN where none is.
+        The best sizes; the first draw is the estimate itself. NaN where there is none.
     weights : numpy.ndarray, shape (budget,) or (draw, budget)
-        What each counts in the power law.
+        Weights in the power law.
     """
 
     log_params: np.ndarray
@@ -53,15 +52,15 @@ class Frontier:
 
     @property
     def log_flops(self) -> np.ndarray:
-        """Of C = 6 N D, shape (draw, budget)."""
+        """Log of C = 6 N D, shape (draw, budget)."""
         return np.log(FLOP_PER_PARAM_TOKEN) + self.log_params + self.log_tokens
 
     def exponent(self) -> np.ndarray:
-        """The power of compute with which the best size grows, shape (draw,)."""
+        """Return the power of compute with which the best size grows, shape (draw,)."""
         return self._line()[0]
 
     def log_params_at(self, flops: float) -> np.ndarray:
-        """The power law's best size at a budget, shape (draw,)."""
+        """Return the log of the power law's best size at a budget, shape (draw,)."""
         slope, x, y = self._line()
         return y + slope * (np.log(flops) - x)
 
@@ -81,18 +80,18 @@ class Frontier:
 def isoflop_groups(
     runs: Runs, tolerance: float = TOLERANCE
 ) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
-    """Which runs share a budget, from small to large.
+    """Group runs that share a budget, from small to large.
 
-    By the column ``isoflop`` where the log has it. Otherwise runs whose compute spreads by no
-    more than the tolerance: the window that holds most runs first, then the next of what is
-    left.
+    The column ``isoflop`` says so where the log has it. Otherwise runs whose compute spreads by
+    no more than the tolerance share a budget: the window with most runs first, then the next
+    among the rest.
 
     Returns
     -------
     groups : tuple of Group
     refused : tuple of LeftOut
-        Budgets with fewer than three distinct sizes, through which no parabola is determined.
-        Runs that share their compute with no other are not told of one by one.
+        Budgets with fewer than three distinct sizes, which do not determine a parabola. Runs that
+        share their compute with no other are not listed.
     """
     labeled = "isoflop" in runs
     found = _labeled(runs) if labeled else _windows(np.log(runs["flops"]), np.log1p(tolerance))
@@ -104,11 +103,11 @@ def isoflop_groups(
         if sizes >= FEWEST_SIZES:
             groups.append((flops, Group(name, members)))
         elif len(members) > 1 or labeled:
-            told = (
+            reason = (
                 f"{sizes} distinct size{'s' if sizes > 1 else ''} "
                 f"({listed(runs['run_id'][members])}), and a parabola needs {FEWEST_SIZES}"
             )
-            refused.append(LeftOut(name, told))
+            refused.append(LeftOut(name, reason))
     ordered = sorted(groups, key=lambda item: item[0])
     return tuple(group for _, group in ordered), tuple(refused)
 
@@ -119,11 +118,11 @@ def _labeled(runs: Runs) -> list[np.ndarray]:
 
 
 def _windows(log_flops: np.ndarray, width: float) -> Iterator[np.ndarray]:
-    """Groups of places whose values lie within a width, the fullest first."""
+    """Yield positions whose values lie within a width, the fullest group first."""
     order = np.argsort(log_flops, kind="stable")
     while len(order):
         x = log_flops[order]
-        # a budget written to a few digits is on the edge, not beyond it
+        # tolerates the rounding of a budget written to a few digits
         ends = np.searchsorted(x, x + width * (1 + 1e-9), side="right")
         first = int(np.argmax(ends - np.arange(len(x))))
         inside = np.arange(first, ends[first])
@@ -132,12 +131,12 @@ def _windows(log_flops: np.ndarray, width: float) -> Iterator[np.ndarray]:
 
 
 def n_sizes(params: np.ndarray) -> int:
-    """How many distinct sizes there are."""
+    """Count the distinct sizes."""
     return len(np.unique(size_labels(params)))
 
 
 def size_labels(params: np.ndarray) -> np.ndarray:
-    """Which of the distinct sizes each run has, from small to large."""
+    """Number the distinct sizes from small to large; return each run's number."""
     order = np.argsort(params, kind="stable")
     steps = np.diff(np.log(params[order]), prepend=np.log(params[order[0]])) > SAME_SIZE
     labels = np.empty(len(params), dtype=int)
@@ -147,28 +146,29 @@ def size_labels(params: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Parabolas:
-    """Parabolas of the loss in the log of size, one a budget, by least squares.
+    """Least-squares parabolas of the loss in the log of size, one per budget.
 
     Attributes
     ----------
     coefficients : numpy.ndarray, shape (budget, 3)
-        Of the square, of the log size about ``center``, and the constant.
+        Coefficients of the square and of the log size about ``center``, and the constant.
     center : numpy.ndarray, shape (budget,)
     inside : numpy.ndarray of bool, shape (budget,)
-        Whether there is a minimum, between the smallest and the largest size.
+        Whether there is a minimum between the smallest and the largest size.
     width : numpy.ndarray, shape (budget,)
         The largest size over the smallest.
-    scatter : float
-        Of the runs about the parabolas, in nats; NaN where parabolas go through every run.
+    residual_sd : float
+        Standard deviation of the runs about the parabolas, in nats; NaN where parabolas go
+        through every run.
     frontier : Frontier
-        The minima, which scatter by the covariance of their parabola (delta method).
+        The minima; their draws come from the covariance of their parabola (delta method).
     """
 
     coefficients: np.ndarray
     center: np.ndarray
     inside: np.ndarray
     width: np.ndarray
-    scatter: float
+    residual_sd: float
     frontier: Frontier
 
 
@@ -183,12 +183,12 @@ def parabolas(
     groups : tuple of Group
     rng : numpy.random.Generator
     draws : int
-        Of where the minima may lie, beside the fit itself.
+        Number of draws of the minima, in addition to the estimate.
 
     Notes
     -----
-    Scatter is normal and alike for all runs. In the power law each minimum counts by the inverse
-    of its variance, so that budgets that pin their minimum down decide.
+    Residual noise is normal and the same for all runs. In the power law each minimum is weighted
+    by the inverse of its variance.
     """
     designs = [_Design.of(runs, group) for group in groups]
     coefficients = _solved(designs, groups, runs["loss"][None])[0]
@@ -199,13 +199,13 @@ def parabolas(
         ]
     )
     free = len(rest) - coefficients.size
-    scatter = np.sqrt((rest**2).sum() / free) if free else np.nan
+    residual_sd = np.sqrt((rest**2).sum() / free) if free else np.nan
     away = _minima(coefficients)
     se = np.array([d.se_of_minimum(own) for d, own in zip(designs, coefficients, strict=True)])
-    # how large the scatter is, is itself known from so many runs only
-    spread = (
-        scatter * np.sqrt(free / rng.chisquare(free, draws)) if free else np.full(draws, np.nan)
-    )
+    # the residual noise is itself uncertain
+    spread = np.full(draws, np.nan)
+    if free:
+        spread = residual_sd * np.sqrt(free / rng.chisquare(free, draws))
     errors = spread[:, None] * se * rng.standard_normal((draws, len(groups)))
     reach = np.array([design.powers[:, 1].max() for design in designs])
     low = np.array([design.powers[:, 1].min() for design in designs])
@@ -216,7 +216,7 @@ def parabolas(
         center=np.array([design.center for design in designs]),
         inside=inside,
         width=np.exp(reach - low),
-        scatter=float(scatter),
+        residual_sd=float(residual_sd),
         frontier=_frontier(designs, np.vstack([away, away + errors]), se**-2.0),
     )
 
@@ -224,7 +224,7 @@ def parabolas(
 def noiseless(
     runs: Runs, groups: tuple[Group, ...], losses: np.ndarray, weights: np.ndarray
 ) -> Frontier:
-    """What parabolas through losses (draw, run) without any scatter find, at these weights."""
+    """Fit parabolas to losses (draw, run) without residual noise, at given weights."""
     designs = [_Design.of(runs, group) for group in groups]
     return _frontier(designs, _minima(_solved(designs, groups, losses)), weights)
 
@@ -247,34 +247,34 @@ class _Design:
         return cls(center, powers, np.linalg.pinv(powers), tokens)
 
     def se_of_minimum(self, coefficients: np.ndarray) -> float:
-        """Standard error of the log size of the minimum, at unit scatter."""
+        """Return the standard error of the log size of the minimum, at unit residual noise."""
         square, slope, _ = coefficients
         gradient = np.array([slope / (2 * square**2), -1 / (2 * square), 0.0])
         return float(np.linalg.norm(gradient @ self.solve))
 
 
 def _solved(designs: list[_Design], groups: tuple[Group, ...], losses: np.ndarray) -> np.ndarray:
-    """Coefficients (draw, budget, 3) of the parabolas through losses (draw, run)."""
+    """Solve for coefficients (draw, budget, 3) of the parabolas through losses (draw, run)."""
     pairs = zip(designs, groups, strict=True)
     return np.stack([losses[:, group.runs] @ design.solve.T for design, group in pairs], axis=1)
 
 
 def _minima(coefficients: np.ndarray) -> np.ndarray:
-    """Log sizes of minima about the center, NaN where there is none."""
+    """Return log sizes of minima about the center, NaN where there is none."""
     square, slope, _ = np.moveaxis(coefficients, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(square > 0, -slope / (2 * square), np.nan)
 
 
 def _frontier(designs: list[_Design], away: np.ndarray, weights: np.ndarray) -> Frontier:
-    """From minima (draw, budget) about the centers."""
+    """Make a frontier from minima (draw, budget) about the centers."""
     log_tokens = [np.polyval(d.tokens, away[:, i]) for i, d in enumerate(designs)]
     center = np.array([design.center for design in designs])
     return Frontier(away + center, np.stack(log_tokens, axis=1), weights)
 
 
 def take(frontier: Frontier, keep: np.ndarray) -> Frontier:
-    """Some of the budgets only."""
+    """Keep some of the budgets."""
     return Frontier(
         frontier.log_params[:, keep], frontier.log_tokens[:, keep], frontier.weights[..., keep]
     )
@@ -285,17 +285,17 @@ def take(frontier: Frontier, keep: np.ndarray) -> Frontier:
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """Which of the sizes trained leads at each budget.
+    """The trained size with the lowest loss at each budget.
 
     Attributes
     ----------
     sizes : numpy.ndarray, shape (size,)
-        Those trained to two or more budgets, in params.
+        Sizes trained to two or more budgets, in params.
     leaders : int
-        How many of them lead somewhere.
+        Number of sizes that have the lowest loss somewhere.
     frontier : Frontier
-        A step of the compute grid a budget, where the leader has a smaller and a larger size
-        beside it; draws are resamplings of the sizes.
+        One point per step of the compute grid where the leader has a smaller and a larger size to
+        compare with; draws are resamplings of the sizes.
     """
 
     sizes: np.ndarray
@@ -304,19 +304,19 @@ class Envelope:
 
 
 def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelope | str:
-    """The size that leads at each compute, between runs of one size by interpolation.
+    """Find the size with the lowest loss at each compute; losses of one size are interpolated.
 
     Parameters
     ----------
     runs : Runs
     rng : numpy.random.Generator
     draws : int
-        Resamplings of the sizes, each with all of its runs.
+        Number of resamplings of the sizes, each with all of its runs.
 
     Returns
     -------
     Envelope or str
-        A sentence on what the log lacks, where it does not show an envelope.
+        A sentence on what the log lacks for an envelope.
     """
     log_flops = np.log(FLOP_PER_PARAM_TOKEN) + np.log(runs["params"]) + np.log(runs["tokens"])
     grid = np.linspace(log_flops.min(), log_flops.max(), _GRID)
@@ -324,28 +324,28 @@ def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelo
     if len(log_sizes) < FEWEST_SIZES:
         return (
             f"{len(log_sizes)} sizes are trained to two or more budgets, and approach 1 needs "
-            f"{FEWEST_SIZES}: it compares sizes as training goes on"
+            f"{FEWEST_SIZES}: it compares sizes in the course of training"
         )
     all_sizes = np.arange(len(log_sizes))
     leader = _leaders(heights, all_sizes)
-    seen = leader >= 0
-    leaders = len(np.unique(leader[seen]))
+    led = leader >= 0
+    leaders = len(np.unique(leader[led]))
     if leaders < FEWEST_SIZES:
         return (
             f"{leaders} of {len(log_sizes)} sizes lead anywhere with a smaller and a larger one "
             f"beside them, and approach 1 needs {FEWEST_SIZES}"
         )
     resampled = [np.unique(rng.choice(all_sizes, len(all_sizes))) for _ in range(draws)]
-    found = np.array([leader, *(_leaders(heights[some], some) for some in resampled)])[:, seen]
+    found = np.array([leader, *(_leaders(heights[some], some) for some in resampled)])[:, led]
     enough = np.array([len(np.unique(row[row >= 0])) >= FEWEST_SIZES for row in found])
     log_params = np.where(enough[:, None], log_sizes[found], np.nan)
-    log_tokens = grid[seen] - np.log(FLOP_PER_PARAM_TOKEN) - log_params
+    log_tokens = grid[led] - np.log(FLOP_PER_PARAM_TOKEN) - log_params
     frontier = Frontier(log_params, log_tokens, (found >= 0).astype(float))
     return Envelope(np.exp(log_sizes), leaders, frontier)
 
 
 def _curves(runs: Runs, log_flops: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log sizes (size,) trained to two budgets or more, and their log loss (size, grid)."""
+    """Return log sizes (size,) trained to two budgets or more, and their log loss (size, grid)."""
     from scipy.interpolate import PchipInterpolator
 
     labels = size_labels(runs["params"])
@@ -363,7 +363,7 @@ def _curves(runs: Runs, log_flops: np.ndarray, grid: np.ndarray) -> tuple[np.nda
 
 
 def _leaders(heights: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Who is lowest at each step, -1 where no larger and no smaller size is there to compare."""
+    """Name the lowest at each step, -1 where it has no larger or no smaller size beside it."""
     there = np.isfinite(heights)
     lowest = np.where(there, heights, np.inf).argmin(axis=0)
     place = np.arange(len(heights))[:, None]

@@ -12,7 +12,7 @@ from conftest import Ran
 from support.published import BESIROGLU, CARD, HOFFMANN, ONE, SPREAD
 
 from bayescale.cards import load_card
-from bayescale.errors import LawError, TrustError, UnconvergedError
+from bayescale.errors import BayescaleError, LawError, TrustError, UnconvergedError
 from bayescale.laws import CHINCHILLA, compute_optimal
 from bayescale.posterior import ModelAverage, Posterior, point, save
 from bayescale.runs import Runs, read_runs
@@ -106,10 +106,10 @@ def test_a_grid_that_drifts_off_the_minimum_is_warned_of() -> None:
     (note,) = result.warnings
     assert note.code == "parabola_bias"
     assert note.text == (
-        "a loss is no parabola in log size: with sizes that span 16 to 16 times, and not about the "
-        "minimum alike, approach 2 is expected to miss the best split of 1e+24 FLOP by "
-        f"{off:.1%}, however little runs scatter; narrower grids centerd on the minimum miss it by "
-        "less"
+        "a loss is no parabola in log size: with sizes that span 16 to 16 times, and not centered "
+        "on the minimum alike, approach 2 is expected to miss the best split of 1e+24 FLOP by "
+        f"{off:.1%}, however small the residual noise; narrower grids centered on the minimum miss "
+        "it by less"
     )
 
 
@@ -159,7 +159,7 @@ def test_a_log_without_curves_or_budgets_is_told_what_it_lacks() -> None:
         "needs two: runs of one budget are those of like compute, or of one value in a column "
         "isoflop\n"
         "  - approach 1, envelope: 0 sizes are trained to two or more budgets, and approach 1 "
-        "needs 3: it compares sizes as training goes on"
+        "needs 3: it compares sizes in the course of training"
     )
 
 
@@ -212,10 +212,10 @@ def test_a_minimum_outside_the_sizes_is_told_and_not_used() -> None:
         cross_check(fitted(far))
 
 
-def test_three_sizes_a_budget_leave_no_scatter_to_tell_intervals_by() -> None:
+def test_three_sizes_a_budget_leave_no_residuals_and_no_intervals() -> None:
     result = cross_check(fitted(isoflop_log(2, 3), HOFFMANNS))
     assert np.isnan(result.of("isoflop", "a")["lower"])
-    assert [note.code for note in result.warnings] == ["no_scatter"]
+    assert [note.code for note in result.warnings] == ["no_residuals"]
     assert "(no interval)" in str(result)
     assert result.to_json()["approaches"]["isoflop"]["a"]["lower"] is None
 
@@ -261,17 +261,17 @@ def test_questions_that_make_no_sense_are_refused() -> None:
     one_scale = point(card, card.published_values("kaplan_2020"))
     with pytest.raises(LawError, match="cannot split a budget"):
         cross_check(replace(one_scale, runs=isoflop_log(4)))
-    for told, asked in {
+    for message, options in {
         "a point estimate was not fitted to any runs: there is nothing to check": {},
-        "flops is -1, but must be finite and above zero": {"flops": -1.0},
+        "flops is -1.0, but it must be finite and greater than zero": {"flops": -1.0},
         "tolerance is 2, but must lie between 0 and 1": {"tolerance": 2.0},
         "family 'x' is not among those of this fit: it does not tell families apart": {
             "family": "x"
         },
     }.items():
-        with pytest.raises(TrustError) as caught:
-            cross_check(fitted(isoflop_log(4)) if asked else ONE, **asked)
-        assert str(caught.value) == told
+        with pytest.raises(BayescaleError) as caught:
+            cross_check(fitted(isoflop_log(4)) if options else ONE, **options)
+        assert str(caught.value) == message
     failed = {**ONE.record, "diagnostics": {"passed": False, "reasons": ["few draws"]}}
     with pytest.raises(UnconvergedError):
         cross_check(replace(fitted(isoflop_log(4)), record=failed))
@@ -319,7 +319,7 @@ def test_the_command_tells_all_in_words_json_and_a_figure(
     assert figure.stat().st_size > 10_000
     text = bayescale("cross-check", file, "--flops", "1e24").out
     assert "approach 2, isoFLOP parabolas" in text
-    assert "On this grid, were chinchilla right" in text
+    assert "On this grid, if chinchilla is right" in text
     assert bayescale("cross-check", file, "--tolerance", "3").err == (
         "error: tolerance is 3, but must lie between 0 and 1\n"
     )

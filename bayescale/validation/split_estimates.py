@@ -1,0 +1,206 @@
+"""Estimates of the compute-optimal split: by a law, by parabolas, by an envelope.
+
+Draws are of the exponents ``a`` and ``b`` and of ``params`` and ``tokens`` at a budget. The first
+draw of an approach without a law is its estimate.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.laws import compute_optimal
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.posterior import Fit, Posterior
+from bayescale.results import quantiles
+from bayescale.runs import Runs
+from bayescale.validation.approaches import (
+    Envelope,
+    Frontier,
+    Group,
+    Parabolas,
+    noiseless,
+    parabolas,
+    take,
+)
+
+POSTERIOR, ISOFLOP, ENVELOPE = "posterior", "isoflop", "envelope"
+TITLES = {
+    POSTERIOR: "posterior",
+    ISOFLOP: "approach 2, isoFLOP parabolas",
+    ENVELOPE: "approach 1, envelope",
+}
+QUANTITIES = ("a", "b", "params", "tokens")
+BIASES = ("a", "params", "tokens")
+ENDS = {"estimate": "", "lower": "_lower", "upper": "_upper"}
+
+_BIAS_DRAWS = 400
+
+Draws = Mapping[str, np.ndarray]
+"""Draws by quantity."""
+
+
+def fit_parabolas(
+    runs: Runs, groups: tuple[Group, ...], rng: np.random.Generator
+) -> Parabolas | str:
+    """Fit the parabolas of approach 2, or say why the log does not allow it."""
+    if len(groups) < 2:
+        return (
+            f"{len(groups)} budget{'' if len(groups) == 1 else 's'} with three sizes or more, and "
+            "a power law needs two: runs of one budget are those of like compute, or of one "
+            "value in a column isoflop"
+        )
+    fitted = parabolas(runs, groups, rng)
+    inside = int(fitted.inside.sum())
+    if inside < 2:
+        return (
+            f"of {len(groups)} budgets {inside} ha{'s' if inside == 1 else 've'} a minimum between "
+            "the sizes tried, and a power law needs two: try smaller and larger models"
+        )
+    return fitted
+
+
+def frontier_of(found: Parabolas | Envelope) -> Frontier:
+    """Return the points of the power law; of parabolas, only minima between sizes tried."""
+    return take(found.frontier, found.inside) if isinstance(found, Parabolas) else found.frontier
+
+
+def _over_laws(fit: Fit, compute: Callable[[Posterior], np.ndarray]) -> np.ndarray:
+    """Average each law's values (chain, draw, ...) over laws, into (draw, ...)."""
+    values = []
+    for member in fit.members:
+        found = compute(member)
+        coords = {name: np.arange(found.shape[i]) for i, name in enumerate(("chain", "draw"))}
+        dims = ("chain", "draw", *(f"dim_{i}" for i in range(found.ndim - 2)))
+        values.append(xr.DataArray(found, dims=dims, coords=coords))
+    mixed = fit.mix(values).values
+    return mixed.reshape(-1, *mixed.shape[2:])
+
+
+def _log_optima(member: Posterior, budgets: np.ndarray, family: str | None) -> np.ndarray:
+    """Compute the log of the law's best params, (chain, draw, budget)."""
+    values = {n: draws.values[..., None] for n, draws in member.coefficients(family).items()}
+    return np.log(compute_optimal(member.law, budgets, values)[0])
+
+
+def law_draws(
+    fit: Fit, frontiers: Mapping[str, Frontier], budget: float, family: str | None
+) -> Draws:
+    """Return the law's draws; its exponents are over the budgets of the other approaches."""
+    log_flops = np.concatenate([frontier.log_flops[0] for frontier in frontiers.values()])
+    low, high = np.exp(np.nanmin(log_flops)), np.exp(np.nanmax(log_flops))
+    at = np.array([low, high, budget])
+    best = _over_laws(fit, lambda member: _log_optima(member, at, family))
+    return _draws((best[:, 1] - best[:, 0]) / np.log(high / low), best[:, 2], budget)
+
+
+def frontier_draws(frontier: Frontier, budget: float) -> Draws:
+    """Return the draws of an approach without a law."""
+    return _draws(frontier.exponent(), frontier.log_params_at(budget), budget)
+
+
+def _draws(a: np.ndarray, log_params: np.ndarray, budget: float) -> Draws:
+    params = np.exp(log_params)
+    return {
+        "a": a,
+        "b": 1 - a,
+        "params": params,
+        "tokens": budget / FLOP_PER_PARAM_TOKEN / params,
+    }
+
+
+def estimate(approach: str, values: np.ndarray, ci_prob: float) -> dict[str, float]:
+    """Reduce draws to an estimate and its interval; for the posterior the median."""
+    found = finite_quantiles(values if approach == POSTERIOR else values[1:], ci_prob)
+    middle = found["median"] if approach == POSTERIOR else float(values[0])
+    return {"estimate": middle, "lower": found["lower"], "upper": found["upper"]}
+
+
+def finite_quantiles(values: np.ndarray, ci_prob: float) -> dict[str, float]:
+    """Reduce the finite draws to their median and interval."""
+    found = values[np.isfinite(values)]
+    return quantiles(found if found.size else np.array([np.nan]), ci_prob)
+
+
+def parabola_bias(
+    fit: Fit,
+    runs: Runs,
+    groups: tuple[Group, ...],
+    fitted: Parabolas,
+    budget: float,
+    family: str | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare parabolas through each draw's own losses on this grid with that draw's optimum.
+
+    Returns
+    -------
+    bias : numpy.ndarray, shape (draw, 3 + budget)
+        Errors of a, and of params and tokens at the budget as shares; then of each minimum's
+        params.
+    optima : numpy.ndarray, shape (draw, budget)
+        The law's best params at the mean budget of each group's runs.
+    """
+    scales = {name: xr.DataArray(runs[name], dims="run") for name in ("params", "tokens")}
+    count = np.log(FLOP_PER_PARAM_TOKEN * runs["params"] * runs["tokens"])
+    centers = np.array([count[group.runs].mean() for group in groups])
+
+    def compute(member: Posterior) -> np.ndarray:
+        thin = member.thinned(_BIAS_DRAWS)
+        losses = thin.loss(scales, family).transpose("chain", "draw", "run").values
+        found = noiseless(runs, groups, losses.reshape(-1, len(runs)), fitted.frontier.weights)
+        used = take(found, fitted.inside)
+        ends = np.array([used.log_flops.min(), used.log_flops.max()])
+        fixed = np.exp([*ends, np.log(budget), *centers])
+        law = _log_optima(thin, fixed, family).reshape(-1, len(fixed))
+        here = np.exp(found.log_flops).reshape(*losses.shape[:2], -1)
+        minima = found.log_params - _log_optima(thin, here, family).reshape(-1, len(groups))
+        a = used.exponent() - (law[:, 1] - law[:, 0]) / np.diff(ends)
+        off = used.log_params_at(budget) - law[:, 2]
+        errors = [a, np.expm1(off), np.expm1(-off), np.expm1(minima), law[:, 3:]]
+        return np.column_stack(errors).reshape(*losses.shape[:2], -1)
+
+    found = _over_laws(fit, compute)
+    last = len(BIASES) + len(groups)
+    return found[:, :last], np.exp(found[:, last:])
+
+
+def group_frame(
+    runs: Runs,
+    groups: tuple[Group, ...],
+    fitted: Parabolas,
+    bias: np.ndarray,
+    optima: np.ndarray,
+    ci_prob: float,
+) -> pd.DataFrame:
+    """Make the table of isoFLOP budgets: see :class:`bayescale.CrossCheck`."""
+    frontier, rows = fitted.frontier, []
+    for i, group in enumerate(groups):
+        row: dict[str, Any] = {
+            "budget": group.name,
+            "flops": float(np.exp(np.log(runs["flops"][group.runs]).mean())),
+            "n_runs": len(group.runs),
+            "width": float(fitted.width[i]),
+            "used": bool(fitted.inside[i]),
+        }
+        quantities = {
+            "params": (ISOFLOP, np.exp(frontier.log_params[:, i])),
+            "tokens": (ISOFLOP, np.exp(frontier.log_tokens[:, i])),
+            "params_posterior": (POSTERIOR, optima[:, i]),
+            "bias": (POSTERIOR, bias[:, len(BIASES) + i]),
+        }
+        for name, (approach, draws) in quantities.items():
+            found = estimate(approach, draws, ci_prob)
+            row |= {f"{name}{suffix}": found[end] for end, suffix in ENDS.items()}
+        row["weight"] = frontier.weights[i] * fitted.inside[i]
+        row |= dict(zip(("square", "slope", "constant"), fitted.coefficients[i], strict=True))
+        rows.append(row | {"center": fitted.center[i]})
+    return pd.DataFrame(rows)
+
+
+def group_points(runs: Runs, groups: tuple[Group, ...]) -> pd.DataFrame:
+    """Return the runs of the isoFLOP budgets."""
+    columns = ["run_id", "params", "tokens", "loss"]
+    parts = [runs.frame.loc[group.runs, columns].assign(budget=group.name) for group in groups]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
