@@ -46,7 +46,8 @@ def alone(code: str, *arguments: object, cwd: Path) -> str:
 
 
 WRITE_MLFLOW = """
-import sys, tracked
+import sys
+from support import tracked
 address, count = sys.argv[1], int(sys.argv[2])
 tracked.mlflow_written(address, tracked.runs_of(tracked.log_of(count)))
 """
@@ -112,7 +113,8 @@ def test_a_tracking_server_gives_what_its_store_gives(
 
 
 WRITE_WANDB = """
-import sys, tracked, wandb
+import sys, wandb
+from support import tracked
 for run in tracked.runs_of(tracked.log_of(3)):
     started = wandb.init(
         project="scaling", name=run.name, mode="offline", config={"n_params": run.params},
@@ -133,7 +135,8 @@ def test_offline_runs_that_wandb_wrote(tmp_path: Path) -> None:
 
 
 WRITE_EVENTS = """
-import sys, tracked
+import sys
+from support import tracked
 from pathlib import Path
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
