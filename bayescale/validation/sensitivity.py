@@ -1,18 +1,19 @@
-"""How far a law moves when params, or compute, count something else.
+"""Sensitivity of a law to what params, or compute, count.
 
 Kaplan et al. (2020) left embeddings out of N, Hoffmann et al. (2022) did not, and much of the
 distance between their compute-optimal exponents comes from that (Porian et al. 2024, arXiv
-2406.19146: .864 to .699 by the output head alone).
+2406.19146: 0.864 to 0.699 by the output head alone).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bayescale.cards import ModelCard
+from bayescale.cards import ModelCard, choose_card
 from bayescale.conventions import UNKNOWN, Configuration
 from bayescale.conventions.configuration import NEEDED_FOR
 from bayescale.conventions.recognize import Recognized, recognize
@@ -21,18 +22,20 @@ from bayescale.errors import RunLogError, TrustError
 from bayescale.findings import Finding, note
 from bayescale.laws import Law, compute_optimal
 from bayescale.posterior import Posterior
-from bayescale.posterior.summary import quantiles
-from bayescale.runs import Runs, convert
+from bayescale.results import DEFAULT_CI_PROB, Result, TextTable, quantiles
+from bayescale.runs import Runs, as_runs, convert
+from bayescale.units import checked_ci_prob
+from bayescale.validation.backtest import default_refit
 
-INTERVAL = 0.9
 AS_IT_IS = "as it is"
-_SAME = 0.01  # counts that are one, differently rounded
+_SAME = 0.01  # relative difference of counts that differ by rounding only
+_STARTS = [(a, b) for a in (0.2, 0.5) for b in (0.2, 0.5)]
 _FEWEST = 8  # runs for an estimate by least squares
 
 
 @dataclass(frozen=True, eq=False)
 class Alternative:
-    """The same runs under another convention: a name, how it is known, and the runs."""
+    """Runs under another convention: its name, how it is known, and the runs."""
 
     name: str
     known_from: str
@@ -40,19 +43,19 @@ class Alternative:
 
 
 def alternatives(runs: Runs, law: Law) -> tuple[Alternative, ...]:
-    """The runs under each other convention that can be told from the log.
+    """Return the runs under each other convention that the log implies.
 
     Parameters
     ----------
     runs : Runs
     law : Law
-        Whose inputs decide which conventions matter.
+        Its inputs decide which conventions matter.
 
     Returns
     -------
     tuple of Alternative
-        By a second count in the log, by the models' configuration where it is known what params
-        counts, or by the counts themselves (see
+        From a second count in the log, from the models' configuration where it is known what
+        params counts, or from the counts themselves (see
         :func:`bayescale.conventions.recognize.recognize`).
     """
     found = []
@@ -76,7 +79,7 @@ def _second_count(runs: Runs) -> list[Alternative]:
 
 
 def _counting(runs: Runs, params: np.ndarray) -> Runs:
-    """With other params, which compute by 6 N D follows."""
+    """Replace params, and compute where it is 6 N D."""
     frame = runs.to_frame()
     if {"tokens", "flops"} <= set(frame.columns):
         by_params = 6.0 * frame["params"] * frame["tokens"]
@@ -104,7 +107,7 @@ def _by_configuration(runs: Runs) -> list[Alternative]:
     for kind in CHOICES["params"]:
         try:
             other = convert(runs, params=kind)
-        except RunLogError:  # what this one takes is not in the log
+        except RunLogError:  # the log lacks what this convention needs
             continue
         if not np.allclose(other["params"], runs["params"], rtol=_SAME):
             others.append(Alternative(f"params {kind}", known, other))
@@ -112,7 +115,7 @@ def _by_configuration(runs: Runs) -> list[Alternative]:
 
 
 def _fitting(shapes: Configuration, params: np.ndarray) -> str | None:
-    """The one convention by which the configuration gives these counts."""
+    """Find the one convention by which the configuration gives these counts."""
     near = [
         kind
         for kind in CHOICES["params"]
@@ -133,12 +136,12 @@ def _by_counts(runs: Runs) -> list[Alternative]:
     if found.matrices == 1:
         others["params all"] = found.shapes.params("all")
     return [
-        Alternative(name, _in_words(found), _counting(runs, params))
+        Alternative(name, _source_text(found), _counting(runs, params))
         for name, params in others.items()
     ]
 
 
-def _in_words(found: Recognized) -> str:
+def _source_text(found: Recognized) -> str:
     shapes = found.shapes
     matrix = "one matrix" if found.matrices == 1 else "two matrices"
     what = "an output head and no embedding of its own" if found.matrices == 1 else "embeddings too"
@@ -162,11 +165,11 @@ def _other_compute(runs: Runs) -> list[Alternative]:
     return others
 
 
-# cheaply
+# without refits
 
 
 def split_exponent(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> float:
-    """The exponent a of N ~ C^a at the best split, by robust least squares.
+    """Estimate the exponent a of N ~ C^a at the best split by robust least squares.
 
     Parameters
     ----------
@@ -175,8 +178,8 @@ def split_exponent(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> 
     Returns
     -------
     float
-        beta / (alpha + beta) of E + A / N^alpha + B / D^beta on log loss. An estimate to a tenth
-        or so, without priors and without an interval: for those fit the law.
+        beta / (alpha + beta) of E + A / N^alpha + B / D^beta on log loss. A rough estimate, to
+        about 0.1, without priors and without an interval.
 
     Examples
     --------
@@ -195,29 +198,25 @@ def split_exponent(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> 
         terms = np.stack([np.full_like(x, at[0]), at[1] - alpha * x, at[2] - beta * y])
         return np.logaddexp.reduce(terms) - z
 
-    start = [z.min() - 0.35, np.log(0.4), np.log(0.4)]
-    low, high = [-20.0] * 3 + [np.log(0.01)] * 2, [z.max() + 1.0] * 3 + [np.log(3.0)] * 2
+    bounds = ([-20.0] * 3 + [np.log(0.01)] * 2, [z.max() + 1.0] * 3 + [np.log(3.0)] * 2)
+    starts = [[z.min() - 0.35, np.log(0.4), np.log(0.4), *np.log(ab)] for ab in _STARTS]
     fits = [
-        least_squares(
-            residuals, [*start, np.log(a), np.log(b)], bounds=(low, high), loss="soft_l1",
-            f_scale=0.01,
-        )
-        for a in (0.2, 0.5)
-        for b in (0.2, 0.5)
-    ]  # fmt: skip
+        least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=0.01)
+        for start in starts
+    ]
     alpha, beta = np.exp(min(fits, key=lambda one: one.cost).x[3:])
     return float(beta / (alpha + beta))
 
 
 def counting_notes(runs: Runs, law: Law, checks: Iterable[Finding]) -> tuple[Finding, ...]:
-    """What another count of params would do to the law, where the log can tell.
+    """Warn where another count of params would change the law.
 
     Parameters
     ----------
     runs : Runs
     law : Law
     checks : iterable of Finding
-        Those of the design: where size and data are not told apart, no exponent is estimated.
+        The design checks: where they do not separate size from data, no exponent is estimated.
 
     Returns
     -------
@@ -229,30 +228,30 @@ def counting_notes(runs: Runs, law: Law, checks: Iterable[Finding]) -> tuple[Fin
     others = [one for one in alternatives(runs, law) if one.name.startswith("params")]
     if not others:
         return ()
-    told = [f"{one.name}: {_ratio(runs, one.runs)}" for one in others]
+    effects = [f"{one.name}: {_ratio(runs, one.runs)}" for one in others]
     known = {"params", "tokens", "loss"} <= set(runs.frame.columns)
     known = known and len(runs) >= _FEWEST and np.isfinite(runs["tokens"]).all()
     apart = all(check.passed for check in checks if check.code == "tokens_per_param")
     if apart and known and "tokens" in law.inputs:
         now = split_exponent(runs["params"], runs["tokens"], runs["loss"])
-        told = [
+        effects = [
             f"{text}, and the exponent a of the best N ~ C^a goes from about {now:.2f} to about "
             f"{split_exponent(one.runs['params'], one.runs['tokens'], one.runs['loss']):.2f}"
-            for text, one in zip(told, others, strict=True)
+            for text, one in zip(effects, others, strict=True)
         ]
     stated = runs.conventions.params
-    say = (
-        "say what params counts with --convention params=NAME, forecast in that count only, and "
-        "see bayescale check --sensitivity"
+    advice = (
+        "State what params counts with `convention=`, forecast in that count only, and see "
+        "bayescale check --sensitivity"
         if stated == UNKNOWN
-        else f"params are stated to be {stated}: forecast in that count only, and see bayescale "
+        else f"Params are stated to be {stated}: forecast in that count only, and see bayescale "
         "check --sensitivity"
     )
     return (
         note(
             "params_counting",
             f"the law depends on what params counts. From {others[0].known_from}. "
-            f"With {'; with '.join(told)} (least squares). {say[0].upper()}{say[1:]}",
+            f"With {'; with '.join(effects)} (least squares). {advice}",
         ),
     )
 
@@ -267,117 +266,108 @@ def _ratio(runs: Runs, other: Runs) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Sensitivity:
+class Sensitivity(Result):
     """A law's exponents and its best split under each convention.
 
     Attributes
     ----------
     law : str
-    table : pandas.DataFrame
-        One row a convention and quantity: ``convention``, ``quantity``, ``median``, ``lower``,
-        ``upper``. Quantities are the law's exponents, ``a`` (of the best N ~ C^a at the
-        largest budget in the log) and ``tokens_per_param`` there.
-    known_from : mapping of str to str
-        How each other convention is known.
     flops : float or None
-        That budget; under each convention it is spent as 6 N D of its own params.
+        The largest budget in the log; under each convention it is spent as 6 N D of its own
+        params.
     ci_prob : float
         Mass of the central interval.
+    known_from : mapping of str to str
+        How each other convention is known.
     passed : bool
-        Whether every refit passed the sampler's gate.
+        Whether every refit passed its convergence checks.
+    rows : pandas.DataFrame
+        One row per convention and quantity: ``convention``, ``quantity``, ``median``, ``lower``,
+        ``upper``. Quantities are the law's exponents, ``a`` (of the best N ~ C^a at ``flops``)
+        and ``tokens_per_param`` there.
     """
 
     law: str
-    table: pd.DataFrame
-    known_from: Mapping[str, str]
     flops: float | None
     ci_prob: float
+    known_from: Mapping[str, str]
     passed: bool
+    rows: pd.DataFrame
 
-    def to_frame(self) -> pd.DataFrame:
-        """The table."""
-        return self.table.copy()
+    def _table(self) -> pd.DataFrame:
+        return self.rows
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
-        return {
-            "law": self.law,
-            "interval": self.ci_prob,
-            "flops": self.flops,
-            "known_from": dict(self.known_from),
-            "passed": self.passed,
-            "rows": self.table.to_dict(orient="records"),
-        }
-
-    def __str__(self) -> str:
-        names = list(dict.fromkeys(self.table["convention"]))
-        width = max(map(len, names))
-        lines = [f"{self.law} refitted under each convention; median, {self.ci_prob:.0%} interval"]
-        for quantity, rows in self.table.groupby("quantity", sort=False):
-            words = {
+    def _content(self) -> Iterator[str | TextTable]:
+        yield f"{self.law} refitted under each convention; median, {self.ci_prob:.0%} interval"
+        for quantity, rows in self.rows.groupby("quantity", sort=False):
+            titles = {
                 "a": f"exponent a of the best N ~ C^a, at {self.flops:.3g} FLOP",
                 "tokens_per_param": "tokens per parameter of the best split there",
             }
-            lines += ["", words.get(str(quantity), f"exponent {quantity}")]
-            lines += [
-                f"  {row['convention']:<{width}}  {row['median']:>7.3g}  {row['lower']:.3g} to "
-                f"{row['upper']:.3g}"
-                for row in rows.to_dict(orient="records")
-            ]
-        lines.append("")
-        for words in dict.fromkeys(self.known_from.values()):
-            of = [name for name, known in self.known_from.items() if known == words]
-            lines.append(f"{', '.join(of)}: from {words}")
+            yield f"\n{titles.get(str(quantity), f'exponent {quantity}')}"
+            width = self.rows["convention"].str.len().max()
+            for row in rows.to_dict(orient="records"):
+                yield (
+                    f"  {row['convention']:<{width}}  {row['median']:>7.3g}  {row['lower']:.3g} to "
+                    f"{row['upper']:.3g}"
+                )
+        yield ""
+        for source in dict.fromkeys(self.known_from.values()):
+            names = [name for name, known in self.known_from.items() if known == source]
+            yield f"{', '.join(names)}: from {source}"
         if not self.passed:
-            lines += ["", "A refit missed the sampler's convergence gate: not to be trusted."]
-        return "\n".join(lines)
+            yield "\nA refit failed its convergence checks: not to be trusted."
 
 
 def sensitivity(
-    runs: Runs,
-    card: ModelCard,
-    refit: Callable[[Runs, ModelCard], Posterior],
+    runs: Runs | pd.DataFrame | str | Path,
+    law: str | Law | ModelCard | None = None,
+    refit: Callable[[Runs, ModelCard], Posterior] | None = None,
     *,
-    ci_prob: float = INTERVAL,
+    ci_prob: float = DEFAULT_CI_PROB,
 ) -> Sensitivity:
-    """Refit a law under every other convention that the log can tell.
+    """Refit a law under every other convention that the log implies.
 
     Parameters
     ----------
-    runs : Runs
-    card : ModelCard
-        Whose priors are taken as they stand under each convention.
-    refit : callable
-        From runs and card to a posterior that takes the law to hold exactly.
+    runs : Runs, pandas.DataFrame or path
+    law : str, Law or ModelCard, optional
+        A law or its card, whose priors are used unchanged under each convention; the default
+        law of these runs where not given.
+    refit : callable, optional
+        ``refit(runs, card)`` makes a posterior that takes the law to hold exactly;
+        :func:`bayescale.refit` without drift where not given.
     ci_prob : float
         Mass of the central interval.
 
     Raises
     ------
     TrustError
-        If the log tells of no other convention.
+        If the log implies no other convention.
     """
-    law = card.law
-    others = alternatives(runs, law)
+    ci_prob = checked_ci_prob(ci_prob)
+    runs = as_runs(runs)
+    card = law if isinstance(law, ModelCard) else choose_card(runs, law)
+    refit = refit or partial(default_refit(), drift=False)
+    others = alternatives(runs, card.law)
     if not others:
         raise TrustError(
-            f"{runs.source} tells of no other convention to refit {law.name} under: add a second "
-            "count of params as column params_no_embed, or the models' configuration (columns "
-            "layers, width, vocabulary) and say what params counts with --convention "
-            "params=NAME"
+            f"{runs.source} implies no other convention to refit {card.law.name} under: add a "
+            "second count of params as column params_no_embed, or the models' configuration "
+            "(columns layers, width, vocabulary) and state what params counts with `convention=`"
         )
-    split = {"params", "tokens"} <= set(law.inputs)
+    split = {"params", "tokens"} <= set(card.law.inputs)
     flops = float(np.nanmax(runs["flops"])) if split and "flops" in runs else None
     rows, passed = [], True
     for name, counted in ((AS_IT_IS, runs), *((one.name, one.runs) for one in others)):
         posterior = refit(counted, card)
         passed = passed and bool(posterior.diagnostics["passed"])
-        for quantity, draws in _quantities(law, posterior, flops).items():
+        for quantity, draws in _quantities(card.law, posterior, flops).items():
             q = quantiles(draws, ci_prob)
             rows.append({"convention": name, "quantity": quantity, **q})
     table = pd.DataFrame(rows)[["convention", "quantity", "median", "lower", "upper"]]
     known = {one.name: one.known_from for one in others}
-    return Sensitivity(law.name, table, known, flops, ci_prob, passed)
+    return Sensitivity(card.law.name, flops, ci_prob, known, passed, table)
 
 
 _STEP = 0.05  # of log compute, over which the split's slope is taken
@@ -386,10 +376,10 @@ _STEP = 0.05  # of log compute, over which the split's slope is taken
 def _quantities(law: Law, posterior: Posterior, flops: float | None) -> dict[str, np.ndarray]:
     values = {name: draws.values.ravel() for name, draws in posterior.coefficients().items()}
     exponents = [term.exponent for term in law.terms.values() if term.exponent in values]
-    told = {name: values[name] for name in dict.fromkeys(exponents)}
+    found = {name: values[name] for name in dict.fromkeys(exponents)}
     if flops is not None:
         budgets = flops * np.exp([-_STEP, 0.0, _STEP])
         params, tokens = zip(*(compute_optimal(law, c, values) for c in budgets), strict=True)
-        told["a"] = np.log(params[2] / params[0]) / (2 * _STEP)
-        told["tokens_per_param"] = tokens[1] / params[1]
-    return told
+        found["a"] = np.log(params[2] / params[0]) / (2 * _STEP)
+        found["tokens_per_param"] = tokens[1] / params[1]
+    return found

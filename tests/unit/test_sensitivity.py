@@ -85,8 +85,8 @@ def test_a_second_count_is_used(log: pd.DataFrame) -> None:
         "the law depends on what params counts. From column 'params_no_embed'. With params by "
         f"column params_no_embed: {smallest:.3g} times params for the smallest model, "
         f"{largest:.3g} for the largest, and the exponent a of the best N ~ C^a goes from about "
-        f"0.51 to about {moved:.2f} (least squares). Say what params counts with --convention "
-        "params=NAME, forecast in that count only, and see bayescale check --sensitivity"
+        f"0.51 to about {moved:.2f} (least squares). State what params counts with "
+        "`convention=`, forecast in that count only, and see bayescale check --sensitivity"
     )
 
 
@@ -142,9 +142,9 @@ def test_nothing_to_refit_under(log: pd.DataFrame) -> None:
     with pytest.raises(TrustError) as caught:
         sensitivity(read_runs(bare(log)), load_card("chinchilla"), least_squares)
     assert str(caught.value) == (
-        "DataFrame tells of no other convention to refit chinchilla under: add a second count of "
+        "DataFrame implies no other convention to refit chinchilla under: add a second count of "
         "params as column params_no_embed, or the models' configuration (columns layers, width, "
-        "vocabulary) and say what params counts with --convention params=NAME"
+        "vocabulary) and state what params counts with `convention=`"
     )
 
 
