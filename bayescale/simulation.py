@@ -1,4 +1,4 @@
-"""Run logs whose truth is known: simulated from a law with stated coefficients."""
+"""Run logs simulated from a law with stated coefficients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import LawError
-from bayescale.laws import Law
+from bayescale.laws import Law, find_law
+from bayescale.units import as_size
 
 
 def simulate(
-    law: Law,
+    law: str | Law,
     coefficients: Mapping[str, float],
     scales: Mapping[str, Any],
     *,
@@ -19,19 +20,19 @@ def simulate(
     nu: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A run log as this law would give it.
+    """Simulate a run log from a law.
 
     Parameters
     ----------
-    law : Law
+    law : str or Law
     coefficients : mapping of str to float
         Every coefficient of the law, in raw units.
     scales : mapping of str to array_like, shape (run,)
-        The law's inputs, in raw units.
+        The law's inputs, in raw units or as people write sizes.
     sigma : float
-        Scale of the scatter of a run's log loss.
+        Scale of the residual noise of a run's log loss.
     nu : float, optional
-        Degrees of freedom of the scatter; normal where not given.
+        Degrees of freedom of the noise; normal where not given.
     seed : int
 
     Returns
@@ -41,17 +42,17 @@ def simulate(
 
     Raises
     ------
-    LawError
+    LawError, UnitError
         If scales or coefficients are not the law's own, or a value is out of range.
 
     Examples
     --------
-    >>> from bayescale.laws import CHINCHILLA
     >>> besiroglu = dict(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
-    >>> log = simulate(CHINCHILLA, besiroglu, {"params": [70e9], "tokens": [1.4e12]}, sigma=0)
-    >>> round(log["loss"].item(), 4)
+    >>> scales = {"params": ["70B"], "tokens": ["1.4T"]}
+    >>> round(simulate("chinchilla", besiroglu, scales, sigma=0)["loss"].item(), 4)
     1.9739
     """
+    law = find_law(law) if isinstance(law, str) else law
     for what, needed, given in (
         ("coefficients", law.coefficients, coefficients),
         ("scales", law.inputs, scales),
@@ -61,14 +62,10 @@ def simulate(
                 f"law {law.name!r} has {what} {', '.join(needed)}; given "
                 f"{', '.join(given) or 'none'}"
             )
-    values = {name: np.asarray(scales[name], dtype=float) for name in law.inputs}
-    wrong = [name for name, x in values.items() if not ((x > 0) & np.isfinite(x)).all()]
-    if wrong or sigma < 0 or (nu is not None and nu <= 0):
-        raise LawError(
-            f"{', '.join(wrong) or 'sigma and nu'} must be finite and greater than zero "
-            "(sigma may be zero)"
-        )
-    with np.errstate(all="ignore"):  # what is no number is told below
+    if sigma < 0 or (nu is not None and nu <= 0):
+        raise LawError("sigma must be zero or greater, and nu greater than zero")
+    values = {name: np.atleast_1d(as_size(scales[name], name)) for name in law.inputs}
+    with np.errstate(all="ignore"):  # losses that are not finite are refused below
         mean = np.asarray(law.loss(**values, **coefficients), dtype=float)
     rng = np.random.default_rng(seed)
     standard = rng.standard_normal(mean.shape) if nu is None else rng.standard_t(nu, mean.shape)

@@ -22,23 +22,18 @@ from bayescale.cards.for_log import (
     memberships,
 )
 from bayescale.cards.load import card_names, cards_folder, load_card, parse_card
-from bayescale.cards.parts import Described, Drift, InputErrors, Noise, Published, Rounding
-from bayescale.cards.prior import DISTRIBUTIONS, PRIOR_MASS, LogNormal, NearOne, Prior
+from bayescale.cards.parts import Described, Published
+from bayescale.cards.prior import DISTRIBUTIONS, PRIOR_MASS, NearOne, Prior
 
 __all__ = [
     "DISTRIBUTIONS",
     "PRIOR_MASS",
     "REPEATED",
     "Described",
-    "Drift",
-    "InputErrors",
-    "LogNormal",
     "ModelCard",
     "NearOne",
-    "Noise",
     "Prior",
     "Published",
-    "Rounding",
     "card_for",
     "card_names",
     "cards_folder",

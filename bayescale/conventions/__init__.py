@@ -1,4 +1,4 @@
-"""What the numbers of a run log count, how to get from one count to another, and what gives away.
+"""What the numbers of a run log count, and conversions from one count to another.
 
 A log that counts embeddings and one that does not, losses in bits and in nats, compute by
 6 N D and by every matrix product: each pair gives another law. What is not stated is unknown.

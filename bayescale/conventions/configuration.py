@@ -50,7 +50,7 @@ class Configuration:
     Notes
     -----
     Biases and gains of normalization are left out; they are below one per cent from a width of
-    128. Heads that share keys and values (grouped queries) and experts are not known to it.
+    128. Heads that share keys and values (grouped queries) and experts are not modeled.
     """
 
     layers: Any
@@ -67,12 +67,12 @@ class Configuration:
 
     @classmethod
     def of(cls, columns: Mapping[str, Any]) -> "Configuration | None":
-        """From a run log's columns; None where they have no layers or no width."""
+        """Make it from a run log's columns; None where they have no layers or no width."""
         known = {name: columns[name] for name in (*SIZES, *SWITCHES) if name in columns}
         return cls(**known) if {"layers", "width"} <= set(known) else None
 
     def lacks(self, *names: str) -> tuple[str, ...]:
-        """Which of these were not given."""
+        """Names of those that were not given."""
         return tuple(name for name in names if getattr(self, name) is None)
 
     @property
@@ -160,20 +160,13 @@ NEEDED_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "hoffmann_blocks": ("heads", "feed_forward", "sequence_length"),
     }
 )
-"""What each count asks of a configuration beside layers and width."""
+"""What each count needs of a configuration besides layers and width."""
 
 
 def configuration_problems(
     columns: Mapping[str, np.ndarray], where: Callable[[np.ndarray, np.ndarray], str]
 ) -> list[str]:
-    """What cannot be a transformer.
-
-    Parameters
-    ----------
-    columns : mapping of str to array, shape (run,)
-    where : callable
-        From rows and a column's values to their places in words.
-    """
+    """Find what cannot be a transformer; ``where`` writes the places of rows with their values."""
     problems = []
     for name in SIZES:
         if name not in columns:
@@ -209,8 +202,8 @@ def configuration_problems(
             )
     if "head_size" in columns and "heads" not in columns:
         problems.append("head_size is there without heads: add column heads, or leave it out")
-    contraction = np.asarray(columns.get("learned_positions", 0.0)) == 1
-    if contraction.any() and "sequence_length" not in columns:
+    learned = np.asarray(columns.get("learned_positions", 0.0)) == 1
+    if learned.any() and "sequence_length" not in columns:
         problems.append(
             "learned_positions is 1, but there is no sequence_length to count them by: add it"
         )

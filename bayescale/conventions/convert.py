@@ -21,13 +21,7 @@ Where = Callable[[Iterable[int]], str]
 def convert_params(
     frame: pd.DataFrame, stated: Stated, to: str, where: Where
 ) -> tuple[pd.DataFrame, Stated]:
-    """Count params under another convention; compute by 6 N D follows them.
-
-    Raises
-    ------
-    RunLogError
-        If the conventions or the configuration that it takes are not known.
-    """
+    """Count params under another convention; compute by 6 N D follows them."""
     aim = argument("convert", params=to)
     if "params" not in frame:
         raise RunLogError(f"{aim}: the log has no params")
@@ -42,13 +36,7 @@ def convert_params(
 def convert_flops(
     frame: pd.DataFrame, stated: Stated, to: str, where: Where
 ) -> tuple[pd.DataFrame, Stated]:
-    """Count compute under another convention.
-
-    Raises
-    ------
-    RunLogError
-        If the conventions or the configuration that it takes are not known.
-    """
+    """Count compute under another convention."""
     aim = argument("convert", flops=to)
     absent = [name for name in ("params", "tokens") if name not in frame]
     if absent:

@@ -1,4 +1,4 @@
-"""Counts of parameters that give away what they count.
+"""Counts of parameters that reveal what they count.
 
 A count of whole matrices is a number with little freedom: 12 layers width^2, plus vocabulary
 times width for each embedding. Where every size in a log is exactly such a number for one
@@ -21,7 +21,7 @@ VOCABULARIES = (
     51200, 64000, 65024, 65536, 100256, 100277, 100352, 128000, 128256, 131072, 151936, 152064,
     250880, 256000, 256128, 262144,
 )  # fmt: skip
-"""In tokens, as language models have them, padding included."""
+"""Vocabulary sizes of language models, padding included."""
 
 _WIDTH_STEP = 32
 _MOST_WIDTH = 20_480
@@ -47,7 +47,7 @@ _FEED_FORWARD: Mapping[str, tuple[Block, float]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Recognized:
-    """What counts of parameters turn out to be.
+    """What a set of parameter counts turns out to count.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ class Recognized:
 
     @property
     def convention(self) -> str:
-        """As :class:`Conventions` names it."""
+        """The name of the convention, as in :class:`Conventions`."""
         return "no_input_embedding" if self.matrices == 1 else "all"
 
 
 def recognize(params: np.ndarray) -> Recognized | None:
-    """Shapes of which these are the exact parameter counts, if there is one way only.
+    """Find the shapes that have exactly these parameter counts, if there is only one solution.
 
     Parameters
     ----------

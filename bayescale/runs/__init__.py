@@ -1,6 +1,6 @@
 """Run logs: read, checked, and put in raw units."""
 
-from bayescale.runs.harmonize import convert
+from bayescale.runs.conversion import convert
 from bayescale.runs.log import LeftOut, Runs, require_runs_for
 from bayescale.runs.read import as_runs, read_runs
 

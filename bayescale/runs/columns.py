@@ -74,29 +74,7 @@ def canonical(header: str) -> str:
 def map_columns(
     raw: pd.DataFrame, chosen: dict[str, str], units: dict[str, str], name: str
 ) -> dict[str, str]:
-    """Find our columns in a file, as the caller names them, by our names or by aliases.
-
-    Parameters
-    ----------
-    raw : pandas.DataFrame
-        The cells of the file.
-    chosen : dict of str to str
-        Headers that the caller names, by our columns.
-    units : dict of str to str
-        Units that the caller states, by our columns.
-    name : str
-        The file's name.
-
-    Returns
-    -------
-    dict of str to str
-        From our columns to the file's headers.
-
-    Raises
-    ------
-    RunLogError
-        If a column is unknown, absent or could be several, or the log lacks a loss or any scale.
-    """
+    """Find our columns in a file, as the caller names them, by our names or by aliases."""
     problems = [
         f"column {column!r} is not one of {', '.join(KNOWN)}"
         for column in {**chosen, **units}

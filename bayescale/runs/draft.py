@@ -22,38 +22,10 @@ Stated = dict[str, np.ndarray]
 class Draft:
     """A run log while it is read: cells, rows to keep, numbers, and findings.
 
-    The steps of :func:`bayescale.runs.read_runs` fill it in, and rules read it.
-
-    Attributes
-    ----------
-    raw : pandas.DataFrame
-        The cells of the file.
-    name : str
-        The file's name.
-    headers : dict of str to str
-        From our columns to the file's headers.
-    units : dict of str to str
-        Units that the caller states, by column.
-    ids : list of str
-        The id of each row in the file.
-    keep : numpy.ndarray, shape (row,)
-        Which rows are kept.
-    dropped : list of LeftOut
-        Rows left out on request.
-    numbers, shapes : dict of str to numpy.ndarray, shape (row,)
-        Numbers, and the models' configuration, NaN where a cell is empty.
-    labels : dict of str to list
-        The cells of columns that hold no numbers.
-    stated : dict of str to numpy.ndarray, shape (row,)
-        What each row states of its conventions.
-    frame : pandas.DataFrame
-        The kept rows in raw units, indexed by their place in the file.
-    conventions : Conventions
-        What all kept rows count.
-    sources : dict of str to str
-        For each column, where its values come from.
-    findings : list of Finding
-        What was found so far.
+    The steps of :func:`bayescale.runs.read_runs` fill it in, and rules read it. Arrays have one
+    item for each row of the file; ``frame`` has the kept rows in raw units, indexed by their place
+    in the file. ``headers`` goes from our columns to the file's, ``sources`` to where their values
+    come from, and ``units`` has those that the caller states.
     """
 
     raw: pd.DataFrame

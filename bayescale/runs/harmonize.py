@@ -5,7 +5,7 @@ and refused otherwise.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,17 @@ from bayescale.conventions.convert import (
     names_of,
 )
 from bayescale.conventions.stated import CHOICES, parse_conventions
-from bayescale.errors import RunLogError, argument, collected, listed
+from bayescale.errors import RunLogError, argument, listed
 from bayescale.findings import Finding, note
-from bayescale.runs.cells import where
 from bayescale.runs.draft import Draft, Stated, stop
-from bayescale.runs.log import Runs
-from bayescale.runs.statements import COLUMN_OF, is_stated, unstated
+from bayescale.runs.statements import COLUMN_OF, is_stated
 
 CONVERTIBLE = ("params", "flops", "loss", "tokenizer", "tokens_per_byte")
 
 
 def harmonize_draft(draft: Draft, convert: Mapping[str, Any]) -> None:
     """Convert a log's kept rows as asked, and find what still differs between them."""
-    harmonized = _Harmonized(
+    harmonized = Harmonized(
         draft.frame.loc[draft.keep],
         {name: rows[draft.keep] for name, rows in draft.stated.items()},
         lambda rows: draft.where(rows),
@@ -43,57 +41,8 @@ def harmonize_draft(draft: Draft, convert: Mapping[str, Any]) -> None:
     harmonized.record(draft.sources)
 
 
-def convert(runs: Runs, **to: Any) -> Runs:
-    """Convert runs to other conventions.
-
-    Parameters
-    ----------
-    runs : Runs
-        Whose conventions are stated, as far as the conversion needs them.
-    **to
-        ``params``, ``flops``, ``tokens_per_byte``: what to convert to. Parameters change by
-        what differs outside the blocks, so that the log's own count of these stays; compute by
-        6 N D follows them.
-
-    Raises
-    ------
-    RunLogError
-        If the conventions or the configuration that it takes are not known.
-
-    Examples
-    --------
-    >>> from bayescale.runs import read_runs
-    >>> log = pd.DataFrame({"params": [8e8], "tokens": [1e10], "loss": [2.9], "layers": [24],
-    ...     "width": [1600], "vocab_size": [50257]})
-    >>> runs = read_runs(log, conventions={"params": "no_input_embedding"})
-    >>> convert(runs, params="non_embedding")["params"]
-    array([7.195888e+08])
-    """
-    stated = {}
-    for name, value in runs.conventions.to_json().items():
-        stated[name] = unstated(name, len(runs))
-        if value is not None:
-            stated[name][:] = value
-    ids = [str(one) for one in runs["run_id"]]
-    harmonized = _Harmonized(runs.to_frame(), stated, lambda rows: where(rows, ids))
-    harmonized.convert(to)
-    harmonized.refuse_mixtures({})
-    if harmonized.problems:
-        raise RunLogError(collected(f"{runs.source} cannot be converted:", harmonized.problems))
-    columns = dict(runs.columns)
-    harmonized.record(columns)
-    return replace(
-        runs,
-        frame=harmonized.frame,
-        columns=columns,
-        conventions=harmonized.conventions,
-        warnings=(*runs.warnings, *harmonized.findings),
-        _arrays={},
-    )
-
-
 @dataclass
-class _Harmonized:
+class Harmonized:
     """Rows on their way to one convention."""
 
     frame: pd.DataFrame
@@ -104,10 +53,12 @@ class _Harmonized:
 
     @property
     def conventions(self) -> Conventions:
+        """What the rows count."""
         return Conventions(**{name: _first(rows) for name, rows in self.stated.items()})
 
     @property
     def problems(self) -> list[str]:
+        """What refuses the rows."""
         return [found.text for found in self.findings if found.severity == "stops"]
 
     def record(self, sources: dict[str, str]) -> None:
@@ -116,6 +67,7 @@ class _Harmonized:
             sources[column] = f"{sources.get(column, 'nowhere')}, {text}"
 
     def convert(self, to: Mapping[str, Any]) -> None:
+        """Convert the rows, as far as what that takes is known."""
         aims, problems = _parse_aims(to)
         self.findings += [stop("cannot_convert", problem) for problem in problems]
         for name, conversion in (("params", convert_params), ("flops", convert_flops)):
@@ -152,6 +104,7 @@ class _Harmonized:
         )
 
     def refuse_mixtures(self, headers: Mapping[str, str]) -> None:
+        """Find conventions that differ between rows."""
         index = self.frame.index.to_numpy()
         several = any(len(set(self.stated[n])) > 1 for n in ("tokenizer", "evaluation_set"))
         for name, rows in self.stated.items():

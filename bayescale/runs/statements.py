@@ -26,15 +26,7 @@ COLUMN_OF: Mapping[str, str] = MappingProxyType(
 
 
 def read_statements(draft: Draft, conventions: Mapping[str, Any]) -> None:
-    """Read conventions as columns and arguments state them, and what contradicts itself.
-
-    Parameters
-    ----------
-    draft : Draft
-        Its ``stated`` is filled in.
-    conventions : mapping of str to object
-        What the caller states for all rows.
-    """
+    """Read conventions as columns and arguments state them, and what contradicts itself."""
     chosen, problems = parse_conventions(conventions)
     problems += _loss_unit_problems(draft, chosen)
     for problem in problems:

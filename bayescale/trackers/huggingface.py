@@ -38,17 +38,6 @@ def trainer_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
 
     The latest of a run's state files is read, because it holds the whole history. A run has
     finished when it reached its ``max_steps``.
-
-    Parameters
-    ----------
-    folder : path
-    metrics : sequence of str
-        Keys of ``log_history`` to read, such as ``eval_loss``.
-
-    Raises
-    ------
-    TrackerError
-        If the folder holds no state files, or one is not the Trainer's.
     """
     folder = Path(folder)
     runs = state_files(folder)

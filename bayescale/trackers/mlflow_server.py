@@ -17,21 +17,6 @@ def served_runs(address: str, experiment: str | None, metrics: Sequence[str]) ->
     """Read the runs of one experiment on an MLflow tracking server.
 
     Credentials are found as MLflow's client finds them, in its environment variables.
-
-    Parameters
-    ----------
-    address : str
-        ``http://host:port``.
-    experiment : str, optional
-        Its name; not needed where only one experiment has runs.
-    metrics : sequence of str
-        Metrics whose histories to read.
-
-    Raises
-    ------
-    TrackerError
-        If the client is not installed, the server cannot be reached or refuses, or the
-        experiment is unknown, or not named where several have runs.
     """
     require_package("mlflow", "mlflow", "an MLflow tracking server")
     _require_reached(address)

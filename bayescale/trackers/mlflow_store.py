@@ -27,21 +27,6 @@ def stored_runs(path: str | Path, experiment: str | None, metrics: Sequence[str]
     """Read the runs of one experiment of an MLflow store.
 
     Runs that were deleted in MLflow are not listed, as MLflow does not list them.
-
-    Parameters
-    ----------
-    path : path
-        The SQLite file.
-    experiment : str, optional
-        Its name; not needed where only one experiment has runs.
-    metrics : sequence of str
-        Metrics whose histories to read.
-
-    Raises
-    ------
-    TrackerError
-        If the file is absent, not an MLflow store, or has a schema that lacks what is read; if
-        the experiment is unknown, or not named where several have runs.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,21 +60,7 @@ def _experiment(path: Path, name: str | None) -> tuple[int, str]:
 def chosen_experiment(
     source: str, found: Sequence[tuple[int, str, int]], name: str | None
 ) -> tuple[int, str]:
-    """Choose the named experiment, or the only one that has runs.
-
-    Parameters
-    ----------
-    source : str
-        Its name in messages.
-    found : sequence of tuple
-        The id, the name and the number of runs of each experiment.
-    name : str, optional
-
-    Raises
-    ------
-    TrackerError
-        If there is none, or more than one.
-    """
+    """Choose the named experiment, or the only one that has runs."""
     named = [one for one in found if (one[2] > 0 if name is None else one[1] == name)]
     if len(named) == 1:
         return named[0][0], named[0][1]

@@ -59,25 +59,13 @@ class TrackerLog:
         return plain.where(plain.notna(), None).to_dict(orient="records")
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the log, whole or not at all; numbers in full, empty cells for missing values.
-
-        Raises
-        ------
-        OutputError
-            If the file cannot be written.
-        """
+        """Write the log, whole or not at all; numbers in full, empty cells for missing values."""
         with replacing(path) as temporary:
             self.frame.to_csv(temporary, index=False)
         return Path(path)
 
     def runs(self, *, units: Mapping[str, str] | None = None) -> Runs:
-        """Check the log and put it in raw units.
-
-        Raises
-        ------
-        RunLogError, UnitError
-            See :func:`read_runs`.
-        """
+        """Check the log and put it in raw units."""
         runs = read_runs(self.frame, units=units, missing="keep")
         return replace(
             runs,
@@ -107,14 +95,7 @@ class _Reading(NamedTuple):
 
 
 def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
-    """Make a run log of the runs that a tracker holds, one at a time.
-
-    Raises
-    ------
-    TrackerError
-        With all problems of the runs: unfinished, without the metric, the step or a value,
-        with the same name, or all left out.
-    """
+    """Make a run log of the runs that a tracker holds, one at a time."""
     _require_places(tracked, choice)
     readings = [_read(run, tracked, choice) for run in tracked.runs]
     if not readings:

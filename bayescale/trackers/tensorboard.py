@@ -26,17 +26,6 @@ def event_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
     """Read the runs below a folder of TensorBoard event files.
 
     Event files hold scalars as float32, and do not say whether a run finished.
-
-    Parameters
-    ----------
-    folder : path
-    metrics : sequence of str
-        Tags whose scalars to read.
-
-    Raises
-    ------
-    TrackerError
-        If TensorBoard is not installed, the folder holds no event files, or one is damaged.
     """
     require_package("tensorboard", "tensorboard", "reading TensorBoard event files")
     require_package("google_crc32c", "tensorboard", "reading TensorBoard event files")

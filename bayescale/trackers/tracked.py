@@ -109,13 +109,7 @@ class Tracked:
 
 
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Flatten nested values, by their path with dots: ``config.model.width``.
-
-    Raises
-    ------
-    TrackerError
-        If they contain themselves.
-    """
+    """Flatten nested values, by their path with dots: ``config.model.width``."""
     flat: dict[str, Any] = {}
     visited: set[int] = set()
     left: list[tuple[str, Any, Any]] = [(prefix, values, None)]  # by recursion, files go too deep
@@ -161,13 +155,7 @@ def as_step(value: Any) -> int | None:
 
 
 def require_package(module: str, extra: str, what: str) -> None:
-    """Require the package that a tracker is read with.
-
-    Raises
-    ------
-    TrackerError
-        If it is not installed, with the command that installs it.
-    """
+    """Require the package that a tracker is read with."""
     if find_spec(module) is None:
         raise TrackerError(
             f"{what} needs the package {module}, which is not installed: "

@@ -23,18 +23,6 @@ def project_runs(project: str, metrics: Sequence[str]) -> Tracked:
 
     Credentials are found as wandb finds them: after ``wandb login``, or in its environment
     variables.
-
-    Parameters
-    ----------
-    project : str
-        ``ENTITY/PROJECT``.
-    metrics : sequence of str
-        Metrics whose histories to read, with every point.
-
-    Raises
-    ------
-    TrackerError
-        If wandb is not installed, the service cannot be reached, or the project is unknown.
     """
     require_package("wandb", "wandb", "the Weights & Biases service")
     return Tracked(f"Weights & Biases {project}", _runs(project, metrics), KEEPS, SERIES)

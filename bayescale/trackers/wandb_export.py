@@ -22,28 +22,7 @@ _ENDINGS = (".csv", ".jsonl", ".parquet")
 def exported_runs(
     table: str | Path, history: str | Path | None, metrics: Sequence[str], *, last_only: bool
 ) -> Tracked:
-    """Read the runs of an exported table; without histories it holds only the last values.
-
-    Parameters
-    ----------
-    table : path
-        CSV, Parquet or JSON lines, with a column ``Name``, and ``ID`` and ``State`` where
-        they were shown.
-    history : path, optional
-        A folder with one file per run (CSV, Parquet or JSON lines, called by the run's name or id,
-        with a column ``_step``), or a chart exported as CSV, with a column ``Step`` and one
-        called ``NAME - METRIC`` for each run.
-    metrics : sequence of str
-        Columns of the histories, or of the table where there are none.
-    last_only : bool
-        Whether the last value, as logged, is what is asked for.
-
-    Raises
-    ------
-    TrackerError
-        If a file cannot be read, the table has no names, a step or a mean is asked of a table
-        alone, or a history belongs to no run.
-    """
+    """Read the runs of an exported table; without histories it holds only the last values."""
     path = Path(table)
     try:
         cells, name = load_table(path)

@@ -26,19 +26,7 @@ def run_files(folder: Path) -> list[Path]:
 
 
 def offline_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """Read the runs below a folder in which Weights & Biases wrote, offline or not.
-
-    Parameters
-    ----------
-    folder : path
-    metrics : sequence of str
-        Metrics whose histories to read.
-
-    Raises
-    ------
-    TrackerError
-        If wandb is not installed, the folder holds no run files, or one is damaged.
-    """
+    """Read the runs below a folder in which Weights & Biases wrote, offline or not."""
     require_package("wandb", "wandb", "reading Weights & Biases run files")
     folder = Path(folder)
     files = run_files(folder)

@@ -107,3 +107,12 @@ def params_can_be_counted(draft: Draft) -> Iterator[Finding]:
             "the models' configuration: add such columns, or name the column of params with "
             f"{name_params}",
         )
+
+
+RULES = (
+    configuration_is_a_transformer,
+    numbers_are_in_range,
+    schedule_is_yes_or_no,
+    tokens_per_byte_are_known,
+    params_can_be_counted,
+)

@@ -51,13 +51,7 @@ class Audit(NamedTuple):
 
 
 def audit_compute(frame: pd.DataFrame) -> Audit | None:
-    """Compare compute with 6 N D, and name the likely cause where they differ.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        With ``params``, ``tokens`` and ``flops`` in raw units; else the answer is None.
-    """
+    """Compare compute with 6 N D, and name the likely cause where they differ."""
     if not set(SCALES) <= set(frame.columns):
         return None
     known = frame.dropna(subset=list(SCALES))
@@ -233,3 +227,10 @@ def configuration_matches_params(draft: Draft) -> Iterator[Finding]:
             f"params are {np.expm1(apart[nearest]):.0%} from what the configuration gives under "
             "any convention (median): check both",
         )
+
+
+RULES = (
+    compute_is_6nd,
+    tokens_are_above_params,
+    configuration_matches_params,
+)

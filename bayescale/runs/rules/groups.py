@@ -142,3 +142,6 @@ def _settle(
             return None
         group = new
     return group, height, float(step)
+
+
+RULES = (loss_is_one_smooth_surface,)

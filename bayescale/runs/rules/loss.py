@@ -117,3 +117,10 @@ def _decimals(values: np.ndarray) -> int | None:
         if np.all(np.abs(values * 10.0**digits - np.round(values * 10.0**digits)) < 1e-6):
             return digits
     return None
+
+
+RULES = (
+    loss_is_at_the_level_of_nats,
+    loss_is_in_the_unit_of_others,
+    loss_was_not_converted_from_nats,
+)

@@ -213,3 +213,17 @@ def runs_differ(draft: Draft) -> Iterator[Finding]:
             f"{listed(frame.loc[again, 'run_id'])} (the first is {first.iloc[0]}); a run counted "
             "twice makes the fit overconfident, so remove the copies",
         )
+
+
+RULES = (
+    loss_is_in_nats,
+    large_runs_reach_low_losses,
+    sizes_are_raw_counts,
+    compute_is_near_6nd,
+    compute_is_near_6nd_in_each_run,
+    epochs_are_at_least_one,
+    unique_tokens_are_within_tokens,
+    kept_fraction_is_a_share,
+    run_ids_are_unique,
+    runs_differ,
+)
