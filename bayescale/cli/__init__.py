@@ -36,7 +36,7 @@ COMMANDS = {
     "Forecasts": (forecasting.forecast, forecasting.forecast_many),
     "Trust": (trusting.trust, trusting.backtest, trusting.compare, trusting.cross_check),
     "Decisions": (deciding.allocate, deciding.data, deciding.next_run),
-    "Scenarios": (scenarios.prune, scenarios.perceptron, scenarios.emerge),
+    "Scenarios": (scenarios.prune, scenarios.emerge),
     "Pages": (pages.report, pages.explore),
 }
 
@@ -52,6 +52,11 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.strip("_").replace("_", "-")
         app.command(name, rich_help_panel=panel)(command)
+app.command(
+    "perceptron",
+    hidden=True,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(scenarios.perceptron)
 app.add_typer(cards.models_app, name="models", rich_help_panel="Fits")
 
 

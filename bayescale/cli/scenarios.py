@@ -8,16 +8,21 @@ import typer
 from bayescale.cli.options import Allow, Family, Figure, FitFile, Json, NoDrift, OwnLaws
 from bayescale.cli.reading import low_high, name_values, open_fit, path_between, size_of, sizes_of
 from bayescale.cli.writing import draw, exit_untrusted, tell
+from bayescale.errors import ScenarioError, collected
 from bayescale.units import parse_size
 
 
 def prune(
-    fit_file: FitFile,
-    params: Annotated[str, typer.Option("--params", help="The model: 7B.")],
-    tokens: Annotated[str, typer.Option("--tokens", help="Unique tokens before pruning: 140B.")],
+    fit_file: Annotated[
+        Path | None, typer.Argument(metavar="FIT.nc", help="What bayescale fit wrote.")
+    ] = None,
+    params: Annotated[str | None, typer.Option("--params", help="The model: 7B.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Unique tokens before pruning: 140B.")
+    ] = None,
     keep: Annotated[
-        list[float] | None,
-        typer.Option("--keep", help="A share to keep: 0.5; may be repeated, else many."),
+        list[str] | None,
+        typer.Option("--keep", help="Shares to keep: 0.3,0.5; may be repeated, else many."),
     ] = None,
     train_tokens: Annotated[
         str | None,
@@ -39,21 +44,50 @@ def prune(
         str | None,
         typer.Option("--repeat-worth", metavar="LOW,HIGH", help="R_D: what repeats are worth."),
     ] = None,
+    theory: Annotated[
+        bool,
+        typer.Option("--theory", help="Prune a perceptron in theory, without a fit."),
+    ] = False,
+    examples: Annotated[
+        str | None,
+        typer.Option("--examples-per-param", help="With --theory, before pruning: 1,3,10,30."),
+    ] = None,
+    probe_angle: Annotated[
+        float | None,
+        typer.Option("--probe-angle", help="With --theory: degrees by which the metric is off."),
+    ] = None,
     figure: Figure = None,
     family: Family = None,
     law: OwnLaws = None,
     allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """What keeping only the best part of the data would do: a scenario, unless runs were pruned."""
+    """What keeping only the best part of the data would do: a scenario, unless runs were pruned.
+
+    With --theory, the test error of a perceptron trained on the data it keeps, which the
+    scenario builds on.
+    """
+    fractions = [share for text in keep or () for share in sizes_of(text, "--keep")]
+    of_fit = {"FIT.nc": fit_file, "--params": params, "--tokens": tokens}
+    of_theory = {"--examples-per-param": examples, "--probe-angle": probe_angle}
+    if theory:
+        optional = {"--train-tokens": train_tokens, "--quality": quality, "--floor": floor}
+        optional |= {"--repeat-worth": repeat_worth, "--family": family, "--law": law}
+        needed = {"--examples-per-param": examples, "--keep": keep}
+        _require("prune --theory", needed, foreign={**of_fit, **optional})
+        result: Any = _in_theory(str(examples), fractions, probe_angle or 0.0)
+        drawn = draw("plot_perceptron", result, figure)
+        tell(result.to_json() | {"figure": drawn}, str(result), json_)
+        return
+    _require("prune", of_fit, foreign=of_theory, hint=", or --theory")
     from bayescale.scenarios.pruning import prune as prune_data
 
-    fitted = open_fit(fit_file, law)
+    fitted = open_fit(Path(str(fit_file)), law)
     result = prune_data(
         fitted,
-        params=parse_size(params, "--params"),
-        tokens=parse_size(tokens, "--tokens"),
-        keep=keep,
+        params=parse_size(str(params), "--params"),
+        tokens=parse_size(str(tokens), "--tokens"),
+        keep=fractions or None,
         trained=size_of(train_tokens, "--train-tokens"),
         quality=low_high(quality, "--quality"),
         floor=low_high(floor, "--floor"),
@@ -66,22 +100,32 @@ def prune(
     exit_untrusted(fitted.diagnostics["passed"])
 
 
-def perceptron(
-    examples: Annotated[str, typer.Option("--examples-per-param", help="In the pool: 1,3,10,30.")],
-    keep: Annotated[str, typer.Option("--keep", help="Shares to keep: 0.1,0.3,1.")],
-    probe_angle: Annotated[
-        float, typer.Option("--probe-angle", help="Degrees by which the metric is off.")
-    ] = 0.0,
-    figure: Figure = None,
-    json_: Json = False,
+def _require(
+    command: str, needed: dict[str, Any], *, foreign: dict[str, Any], hint: str = ""
 ) -> None:
-    """What pruning does in theory: the test error of a perceptron on the data it keeps."""
+    """Refuse a command without what it needs, or with what belongs to its other form."""
+    problems = []
+    if missing := [name for name, value in needed.items() if not value]:
+        problems.append(f"it needs {', '.join(missing)}{hint}")
+    if given := [name for name, value in foreign.items() if value is not None]:
+        problems.append(f"it takes no {', '.join(given)}")
+    if problems:
+        raise ScenarioError(collected(f"bayescale {command} cannot run:", problems))
+
+
+def _in_theory(examples: str, keep: list[float], probe_angle: float) -> Any:
     from bayescale.scenarios.perceptron import prune_perceptron
 
     sizes = sizes_of(examples, "--examples-per-param")
-    result = prune_perceptron(sizes, sizes_of(keep, "--keep"), probe_angle=probe_angle)
-    drawn = draw("plot_perceptron", result, figure)
-    tell(result.to_json() | {"figure": drawn}, str(result), json_)
+    return prune_perceptron(sizes, keep, probe_angle=probe_angle)
+
+
+def perceptron(context: typer.Context) -> None:
+    """Replaced by prune --theory."""
+    options = " ".join(context.args) or "--examples-per-param 1,3,10,30 --keep 0.1,0.3,1"
+    raise ScenarioError(
+        f"the command perceptron is part of prune now: bayescale prune --theory {options}"
+    )
 
 
 def emerge(
@@ -106,12 +150,12 @@ def emerge(
     ] = None,
     dispersion: Annotated[
         float | None,
-        typer.Option("--dispersion", help="How much answers differ; else 0, tokens all alike."),
+        typer.Option("--dispersion", help="How much answers differ; else 0: identical tokens."),
     ] = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate", metavar="CSV", help="Models' loss and score, to learn it from."
+            "--calibrate", metavar="CSV", help="Models' loss and score, to calibrate it from."
         ),
     ] = None,
     column: Annotated[
@@ -149,7 +193,7 @@ def emerge(
     spread: Any = dispersion or 0.0
     if calibrate is not None:
         if dispersion is not None:
-            raise typer.BadParameter("it is learnt by --calibrate", param_hint="--dispersion")
+            raise typer.BadParameter("it is calibrated by --calibrate", param_hint="--dispersion")
         scores = read_scores(calibrate, name_values(column, "--column"))
         spread = calibrate_dispersion(
             scores["loss"], scores["score"], tokens=lengths[0], decoding=how

@@ -395,7 +395,6 @@ ASKED = {
     "prune": ["{fit}", "--allow-unconverged"],
     "emerge": ["{fit}", "--allow-unconverged"],
     "simulate": [],
-    "perceptron": [],
     "import": ["{table}", "--metric", LOSS],
 }
 OPTIONS = frozenset(  # those that neither write files, nor read them, nor sample
@@ -405,8 +404,8 @@ OPTIONS = frozenset(  # those that neither write files, nor read them, nor sampl
     --robust --json --max-tokens --max-params --sizes --inference-tokens --option --price --overfit
     --budget --target-flops --target-params --target-tokens --regret --keep --train-tokens
     --quality --floor --repeat-worth --answer-tokens --choices --wrong-loss --dispersion --greedy
-    --published --set --tokens-per-param --sigma --nu --seed --examples-per-param --probe-angle
-    --step --smooth --unfinished --repeated --run-id --from --experiment
+    --published --set --tokens-per-param --sigma --nu --seed --theory --examples-per-param
+    --probe-angle --step --smooth --unfinished --repeated --run-id --from --experiment
     """.split()  # noqa: SIM905
 )
 TYPED = (
@@ -432,7 +431,7 @@ TYPED = (
      "--tokens", "10B", "--sigma", "0.01", "--seed", "1"),
     ("simulate", "--law", "kaplan_compute", "--set", "C_c=1e24", "--set", "alpha_C=0.05",
      "--flops", "1e20,1e21", "--nu", "3"),
-    ("perceptron", "--examples-per-param", "3", "--keep", "0.3,1", "--probe-angle", "10"),
+    ("prune", "--theory", "--examples-per-param", "3", "--keep", "0.3,1", "--probe-angle", "10"),
     ("import", "--column", "params=table.n_params", "--step", "last", "--json"),
     ("import", "--column", "params=table.n_params", "--repeated", "last", "--from", "wandb"),
 )  # fmt: skip
@@ -456,7 +455,8 @@ def _command(data: bytes, folder: Path) -> None:
     given = [w for w in words if w in OPTIONS or not w.startswith("-") or w[1:2].isdigit()]
     if any(".py" in word for word in given):
         return  # a law of the user's own is code, and is run
-    arguments = [command, *(part.format(**files) for part in ASKED[command]), *given]
+    needed = [] if "--theory" in given else ASKED[command]  # which needs no fit
+    arguments = [command, *(part.format(**files) for part in needed), *given]
     quiet = io.StringIO()
     with (
         contextlib.redirect_stdout(quiet),

@@ -1,4 +1,4 @@
-"""The commands prune, perceptron and emerge: keys, figures, exit codes, and every bad input."""
+"""The commands prune and emerge: keys, figures, exit codes, and every bad input."""
 
 import subprocess
 import sys
@@ -54,12 +54,21 @@ def test_prune_takes_ones_own_beliefs(bayescale, published: Path) -> None:
     assert answer["assumed"]["quality"]["source"] == "prior as given"
 
 
-def test_perceptron_tells_the_theory(bayescale) -> None:
-    sizes = ("--examples-per-param", "1,100", "--keep", "0.1,1", "--probe-angle", "5")
-    answer = bayescale("perceptron", *sizes, "--json").json
+def test_prune_has_its_theory(bayescale) -> None:
+    sizes = ("--theory", "--examples-per-param", "1,100", "--keep", "0.1,1", "--probe-angle", "5")
+    answer = bayescale("prune", *sizes, "--json").json
     assert len(answer["points"]) == 2 * 2 * 3
     assert {"examples_per_param", "kept_fraction", "kept", "error"} <= set(answer["points"][0])
-    assert "100 examples per param" in bayescale("perceptron", *sizes).out
+    assert "100 examples per param" in bayescale("prune", *sizes).out
+
+
+def test_the_old_command_says_what_replaced_it(bayescale) -> None:
+    ran = bayescale("perceptron", "--examples-per-param", "1,100", "--keep", "0.1,1")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: the command perceptron is part of prune now: bayescale prune --theory "
+        "--examples-per-param 1,100 --keep 0.1,1\n"
+    )
 
 
 def test_emerge_holds_its_promised_keys(bayescale, spread: Path) -> None:
@@ -100,7 +109,7 @@ def test_emerge_learns_how_answers_differ(bayescale, spread: Path, tmp_path: Pat
     [
         ("prune", "FIT", "--params", "7B", "--tokens", "140B"),
         ("emerge", "FIT", "--flops", "1e20,1e24"),
-        ("perceptron", "--examples-per-param", "1,10,100", "--keep", "0.2,1"),
+        ("prune", "--theory", "--examples-per-param", "1,10,100", "--keep", "0.2,1"),
     ],
 )
 def test_each_can_be_drawn(bayescale, spread: Path, tmp_path: Path, command: tuple) -> None:
@@ -130,8 +139,20 @@ BAD = [
         "  - dispersion is 40, but must lie between 0, for tokens that are all alike, and 12\n",
     ),
     (
-        ("perceptron", "--examples-per-param", "10", "--keep", "1.2"),
+        ("prune", "--theory", "--examples-per-param", "10", "--keep", "1.2"),
         "error: keep[0] is 1.2, but must lie above 0, from 1e-9 on, and be at most 1\n",
+    ),
+    (
+        ("prune", "FIT", "--params", "7B", "--probe-angle", "5"),
+        "error: bayescale prune cannot run:\n"
+        "  - it needs --tokens, or --theory\n"
+        "  - it takes no --probe-angle\n",
+    ),
+    (
+        ("prune", "--theory", "FIT", "--keep", "0.5"),
+        "error: bayescale prune --theory cannot run:\n"
+        "  - it needs --examples-per-param\n"
+        "  - it takes no FIT.nc\n",
     ),
 ]
 
