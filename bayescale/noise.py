@@ -1,14 +1,15 @@
-"""How one run scatters about the law: densities that NumPy and PyTensor share.
+"""Residual noise: how a single run deviates from the law, written once for NumPy and PyTensor.
 
-A run's log loss is the law's plus scatter of scale ``sigma``, normal or Student-t. Beyond
-that it may lie above the law by an ``excess``, which is then exponential of that scale and as
-heavy-tailed as the scatter: the law is the floor that well-tuned runs reach. It may be known
-to a step only, and rows that are checkpoints of one run may share part of their scatter.
+A run's log loss is the law's plus residual noise of scale ``sigma``, normal or Student-t. On top
+of that it may lie above the law by an ``excess``: exponential of that scale, and as heavy-tailed
+as the residual noise. The law is then the floor that well-tuned runs reach. The loss may be known
+only to a step (a rounded value), and rows that are checkpoints of one run may share part of their
+residual noise.
 
-A Student-t is a normal of unknown width; with excess or steps that width is summed over a few
-nodes (:data:`PLACES`). That is itself a density, within about 1 % of the exact one for two or more
-degrees of freedom: as far out as fifty scales at two of them and fifteen at thirty, whence it
-falls faster.
+A Student-t is a normal of unknown precision. With excess, steps or a further normal variance, that
+precision is summed over a few nodes (:func:`precision_nodes`). The sum is itself a density, within
+about 1 % of the exact one for two or more degrees of freedom, up to fifty scales from the law at
+two degrees of freedom and fifteen scales at thirty; farther out it falls faster.
 """
 
 from collections.abc import Mapping
@@ -18,60 +19,67 @@ import numpy as np
 
 from bayescale.laws import Law
 
-PLACES = np.linspace(-9.0, 3.6, 11)
+NODES = np.linspace(-9.0, 3.6, 11)
 """Logs of the precisions that make up a Student-t, in units of sqrt(2 / nu)."""
+
+FINE_NODES = 24
 
 SQRT_2 = 2.0**0.5
 _LOWEST = -35.0
 
 
 class NumPy:
-    """The functions that NumPy spells otherwise than PyTensor does."""
+    """The functions that NumPy spells differently from PyTensor."""
 
     where: Any = staticmethod(np.where)
     maximum: Any = staticmethod(np.maximum)
 
     @staticmethod
     def erfcx(x: Any) -> Any:
-        """The complementary error function times exp(x^2)."""
+        """Return the complementary error function times exp(x^2)."""
         from scipy import special
 
         return special.erfcx(x)
 
     @staticmethod
     def gammaln(x: Any) -> Any:
-        """The logarithm of the gamma function."""
+        """Return the logarithm of the gamma function."""
         from scipy import special
 
         return special.gammaln(x)
 
     @staticmethod
     def sum_by(x: Any, index: Any) -> Any:
-        """Sums along the last axis over those of equal index, which counts from zero."""
+        """Sum along the last axis over elements of equal index, which counts from zero."""
         order = np.argsort(index, kind="stable")
         starts = np.flatnonzero(np.diff(index[order], prepend=-1))
         return np.add.reduceat(x[..., order], starts, axis=-1)
 
 
-def widths(nu: Any) -> tuple[Any, Any]:
-    """Precisions of the normals that make up a Student-t, and logs of their weights.
+Nodes = tuple[Any, Any]
+"""Precisions of the normals that make up a Student-t, and logs of their weights, which sum to one:
+arrays of shape (node, 1) or (node, run)."""
 
-    Parameters
-    ----------
-    nu : scalar, or array of shape (run,)
 
-    Returns
-    -------
-    precision, log_weight : array, shape (node, 1) or (node, run)
-        The weights have sum one.
-    """
-    log_precision = PLACES[:, None] * np.sqrt(2.0 / nu)
+def precision_nodes(nu: Any) -> Nodes:
+    """Return the nodes that the sampler uses, for nu a scalar or of shape (run,)."""
+    log_precision = NODES[:, None] * np.sqrt(2.0 / nu)
     log_weight = nu / 2 * (log_precision - np.exp(log_precision))
     return np.exp(log_precision), log_weight - log_sum(log_weight)
 
 
+def fine_precision_nodes(nu: np.ndarray) -> Nodes:
+    """Return more nodes, by quantiles of the precision: slower, for NumPy and nu of any shape."""
+    from scipy import stats
+
+    places, weights = np.polynomial.legendre.leggauss(FINE_NODES)
+    shape = (-1, *[1] * np.ndim(nu))
+    precision = stats.gamma.ppf(((places + 1) / 2).reshape(shape), nu / 2) / (nu / 2)
+    return precision, np.log(weights / 2).reshape(shape) + 0 * precision
+
+
 def log_sum(logs: Any) -> Any:
-    """The logarithm of the sum of exponentials over the first axis."""
+    """Return the logarithm of the sum of exponentials over the first axis."""
     top = logs.max(axis=0)
     return top + np.log(np.exp(logs - top).sum(axis=0))
 
@@ -83,65 +91,77 @@ def log_density(
     nu: Any = None,
     excess: Any = None,
     step: tuple[Any, Any] | None = None,
-    blurred: Any = 0.0,
+    variance: Any = None,
+    nodes: Nodes | None = None,
     xp: Any = NumPy,
 ) -> Any:
-    """Log density of a run's deviation from the law, or log probability of its step.
+    """Return the log density of a run's deviation from the law, or log probability of its step.
 
     Parameters
     ----------
     deviation : array, shape (run,)
         Log loss minus the law's.
     scale : array or scalar
-        Of the scatter.
+        Scale of the residual noise.
     nu : scalar or array, optional
         Degrees of freedom; normal where not given.
     excess : scalar or array, optional
         Scale of what lies above the law; none where not given.
     step : pair of arrays, optional
-        Where the loss is known to a step only: its ends, relative to the deviation. The
-        probability of the step is given in place of a density.
-    blurred : array or scalar
-        Variance of normal deviations beside the scatter.
+        Ends of the step that the loss is known to, relative to the deviation. The result is then
+        the probability of the step in place of a density.
+    variance : array or scalar, optional
+        Variance of a further normal deviation.
+    nodes : pair of arrays, optional
+        Nodes in place of those of :func:`precision_nodes`.
     xp
-        Where ``erfcx``, ``where`` and ``maximum`` come from.
+        Where ``erfcx``, ``gammaln``, ``where`` and ``maximum`` come from.
 
     Notes
     -----
     Normal plus exponential is the exponentially modified normal (Grushka 1972).
     """
+    beside = 0.0 if variance is None else variance
     if nu is None:
-        return _log_of_width(deviation, np.sqrt(scale**2 + blurred), excess, step, xp)
-    precision, log_weight = widths(nu)
-    sd = np.sqrt(scale**2 / precision + blurred)
+        return _log_density_of_normal(deviation, np.sqrt(scale**2 + beside), excess, step, xp)
+    if excess is None and step is None and variance is None:
+        return log_student_t((deviation / scale) ** 2, nu, xp=xp) - np.log(scale)
+    precision, log_weight = nodes or precision_nodes(nu)
+    sd = np.sqrt(scale**2 / precision + beside)
     excess = None if excess is None else excess / np.sqrt(precision)
-    return log_sum(_log_of_width(deviation, sd, excess, step, xp) + log_weight)
+    return log_sum(_log_density_of_normal(deviation, sd, excess, step, xp) + log_weight)
 
 
-def cdf(deviation: Any, scale: Any, *, nu: Any = None, excess: Any) -> Any:
-    """Probability of a smaller deviation, where there is an excess; as :func:`log_density`."""
+def cdf(deviation: Any, scale: Any, *, nu: Any = None, excess: Any = None) -> Any:
+    """Return the probability of a smaller deviation; arguments as for :func:`log_density`."""
+    from scipy import special
+
+    if excess is None:
+        standard = deviation / scale
+        return special.ndtr(standard) if nu is None else special.stdtr(nu, standard)
     if nu is None:
-        return _below(deviation, scale, excess)
-    precision, log_weight = widths(nu)
+        return _cdf_with_excess(deviation, scale, excess)
+    precision, log_weight = precision_nodes(nu)
     root = np.sqrt(precision)
-    return (np.exp(log_weight) * _below(deviation, scale / root, excess / root)).sum(axis=0)
+    below = _cdf_with_excess(deviation, scale / root, excess / root)
+    return (np.exp(log_weight) * below).sum(axis=0)
 
 
-def _below(deviation: Any, sd: Any, excess: Any) -> Any:
+def _cdf_with_excess(deviation: Any, sd: Any, excess: Any) -> Any:
     from scipy import special
 
     above = np.exp(np.log(excess) + _log_modified_normal(deviation, sd, excess, NumPy))
     return np.clip(special.ndtr(deviation / sd) - above, 0.0, 1.0)
 
 
-def _log_of_width(
+def _log_density_of_normal(
     deviation: Any, sd: Any, excess: Any, step: tuple[Any, Any] | None, xp: Any
 ) -> Any:
-    """The same for normal scatter of known width."""
+    """Return what :func:`log_density` does, for normal noise of known standard deviation."""
     if step is None:
         if excess is not None:
             return _log_modified_normal(deviation, sd, excess, xp)
-        return -0.5 * (deviation / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+        return -0.5 * (deviation / sd) ** 2 - 0.5 * np.log(2 * np.pi) - np.log(sd)
     low, high = deviation + step[0], deviation + step[1]
     normal = _log_normal_between(low / sd, high / sd, xp)
     if excess is None:
@@ -155,40 +175,40 @@ def _log_of_width(
 
 
 def _log_modified_normal(x: Any, sd: Any, excess: Any, xp: Any) -> Any:
-    """Log density of a centerd normal plus an exponential."""
+    """Return the log density of a centered normal plus an exponential."""
     return -np.log(excess) - 0.5 * (x / sd) ** 2 + _log_scaled_tail(sd / excess - x / sd, xp)
 
 
 def _log_scaled_tail(z: Any, xp: Any) -> Any:
-    """Log of a standard normal's upper tail times exp(z^2 / 2)."""
+    """Return the log of a standard normal's upper tail times exp(z^2 / 2)."""
     # where erfcx would overflow the tail is one; neither branch may see what the other is for
     shown = xp.maximum(z, _LOWEST)
     return xp.where(z > _LOWEST, np.log(xp.erfcx(shown / SQRT_2) / 2), z**2 / 2)
 
 
 def _log_normal_between(low: Any, high: Any, xp: Any) -> Any:
-    """Log probability of a standard normal between two places."""
-    # the same by symmetry, in the upper half, where the tail is small and exact
+    """Return the log probability of a standard normal between two places."""
+    # by symmetry in the upper half, where the tail is small and exact
     turned = low + high < 0
     low, high = xp.where(turned, -high, low), xp.where(turned, -low, high)
     above_low, above_high = (_log_scaled_tail(z, xp) - z**2 / 2 for z in (low, high))
     return above_low + np.log(-np.expm1(above_high - above_low))
 
 
-def log_density_together(
+def log_density_of_checkpoints(
     deviation: Any, own: Any, shared: Any, members: Any, *, nu: Any = None, xp: Any = NumPy
 ) -> Any:
-    """Log density of all rows of each training run, which share part of their scatter.
+    """Return the log density of all rows of each training run, which share part of their noise.
 
     Parameters
     ----------
     deviation : array, shape (..., row)
     own, shared : array, shape (..., row)
-        Standard deviations of what is a row's own, and of what its run's rows have in common.
+        Standard deviations of a row's own noise, and of the noise that its run's rows share.
     members : array of int, shape (row,)
-        Which training run a row is of, counted from zero.
+        The training run of a row, counted from zero.
     nu : scalar or array, optional
-        Degrees of freedom, broadcast to (..., run): the rows of a run are then off together.
+        Degrees of freedom, broadcast to (..., run): one width for all rows of a run.
 
     Returns
     -------
@@ -206,7 +226,7 @@ def log_density_together(
 
 
 def log_student_t(squares: Any, nu: Any, n: Any = 1, xp: Any = NumPy) -> Any:
-    """Log density of n deviations that are Student-t together, by the sum of their squares."""
+    """Return the log density of n deviations that share a Student-t, by their sum of squares."""
     half = (nu + n) / 2
     constant = xp.gammaln(half) - xp.gammaln(nu / 2) - n / 2 * np.log(np.pi * nu)
     return constant - half * np.log1p(squares / nu)
@@ -215,7 +235,7 @@ def log_student_t(squares: Any, nu: Any, n: Any = 1, xp: Any = NumPy) -> Any:
 def draw(
     rng: np.random.Generator, shape: tuple[int, ...], nu: Any = None, excess: Any = None
 ) -> np.ndarray:
-    """Scatter in units of its scale, with an excess in the same units.
+    """Draw residual noise in units of its scale, with an excess in the same units.
 
     Parameters
     ----------
@@ -226,22 +246,31 @@ def draw(
     """
     if excess is None:
         return rng.standard_normal(shape) if nu is None else rng.standard_t(nu, shape)
-    scatter = rng.standard_normal(shape) + excess * rng.standard_exponential(shape)
-    return scatter if nu is None else scatter / np.sqrt(rng.chisquare(nu, shape) / nu)
+    noise = rng.standard_normal(shape) + excess * rng.standard_exponential(shape)
+    return noise if nu is None else noise / np.sqrt(rng.chisquare(nu, shape) / nu)
 
 
-def input_spread(
+def draw_checkpoints(
+    rng: np.random.Generator, own: Any, shared: Any, members: Any, nu: Any = None
+) -> np.ndarray:
+    """Draw the noise of all rows; arguments as for :func:`log_density_of_checkpoints`."""
+    n = members.max() + 1
+    noise = own * rng.standard_normal(np.shape(own)) + shared * rng.standard_normal(n)[members]
+    return noise if nu is None else noise / np.sqrt(rng.chisquare(nu, n)[members] / nu)
+
+
+def input_error_variance(
     law: Law,
     inputs: Mapping[str, Any],
     log_errors: Mapping[str, Any],
     coefficients: Mapping[str, Any],
 ) -> Any:
-    """Variance of the law's log loss for errors of its inputs, to first order.
+    """Return the variance of the law's log loss due to errors of its inputs, to first order.
 
-    Half the way from the law one standard error below to the law one above, squared and
-    summed over independent errors. Good where the law is nearly straight over two standard
-    errors and these are small beside the range of the runs; the error of an input is taken to
-    scatter as the run does, and to move no drift.
+    Half the difference between the law one standard error above and one below, squared and summed
+    over independent errors. This holds where the law is nearly straight over two standard errors
+    and these are small beside the range of the runs. The error of an input is taken to have the
+    distribution of the residual noise and to move no drift.
 
     Parameters
     ----------
@@ -249,7 +278,7 @@ def input_spread(
     inputs : mapping of str to array
     log_errors : mapping of str to array
         Standard errors of logs of scales: of inputs, or of ``flops`` for a law of params and
-        tokens, which were then found as flops / (6 params).
+        tokens, where tokens are flops / (6 params).
     coefficients : mapping of str to array
     """
     variance: Any = 0.0

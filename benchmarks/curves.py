@@ -39,7 +39,7 @@ from bayescale.cards import ModelCard, Prior, card_for, load_card
 from bayescale.forecasting import forecast
 from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import compiled_model, sample
-from bayescale.posterior import Posterior
+from bayescale.posterior import DRIFTING, EXACT, Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs
 from bayescale.validation import scores
@@ -206,10 +206,12 @@ def sample_curve(curve: Curve, how: Pass) -> Sampled:
     seconds = time.perf_counter() - started
     diagnostics = check_convergence(tree)
     record = {"diagnostics": diagnostics, "provenance": {"seed": SEED}, "seconds": {}}
-    posterior = Posterior(tree, card, runs, record)
+    group = EXACT if card.drift is None else DRIFTING
+    draws = xr.DataTree.from_dict({group: tree["posterior"].to_dataset()})
+    posterior = Posterior(draws, card, runs, record)
     new = forecast(posterior, tokens=curve.x_test, allow_unconverged=True).loss_new
     assert new is not None
-    density = posterior.log_density(
+    density = posterior.drifting.log_density(
         curve.loss_test, {"tokens": xr.DataArray(curve.x_test, dims="point")}
     )
     with np.errstate(divide="ignore"):

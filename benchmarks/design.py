@@ -73,7 +73,7 @@ def by_next_run(target: pd.Series) -> Choose:
 def d_optimal(fit: Posterior, left: pd.DataFrame) -> int:
     """Where the law is least known, against the scatter of one run."""
     places = {name: xr.DataArray(left[name].to_numpy(), dims="point") for name in fit.inputs}
-    return int(np.log(fit.loss(places)).var(("chain", "draw")).values.argmax())
+    return int(np.log(fit.drifting.loss(places)).var(("chain", "draw")).values.argmax())
 
 
 def cheapest(fit: Posterior, left: pd.DataFrame) -> int:

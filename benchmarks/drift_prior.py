@@ -82,7 +82,9 @@ def cells(chosen: RunSet, runs: Runs, law: str, fades_over: float | None) -> lis
         fitted = refit(runs.take(training), card, draws=DRAWS, tune=TUNE)
         rows = runs.frame.loc[~training]
         places = {n: xr.DataArray(rows[n].to_numpy(), dims="point") for n in card.law.inputs}
-        density = fitted.log_density(rows["loss"], places).transpose("chain", "draw", "point")
+        density = fitted.drifting.log_density(rows["loss"], places).transpose(
+            "chain", "draw", "point"
+        )
         drift = np.array([fitted.draws[name].values.ravel() for name in card.drift.parameters])
         found.append(Cell(chosen.family, law, drift, density.values.reshape(-1, len(rows))))
     return found

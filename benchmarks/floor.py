@@ -59,7 +59,7 @@ def scored(seed: int) -> list[dict[str, float | str | bool]]:
         seconds = time.perf_counter() - started
         for place, (params, tokens) in PLACES.items():
             at = {"params": xr.DataArray(params), "tokens": xr.DataArray(tokens)}
-            found = quantiles(posterior.loss(at))
+            found = quantiles(posterior.drifting.loss(at))
             truth = float(CHINCHILLA.loss(params, tokens, **TRUTH))
             rows.append(
                 {

@@ -103,7 +103,7 @@ residuals = {
     name: np.log(runs["loss"] / card.law.loss(runs["params"], runs["tokens"], **values))
     for name, values in papers.items()
 }
-law = fit.loss_of_runs().median(("chain", "draw")).values
+law = fit.exact.loss_of_runs().median(("chain", "draw")).values
 residuals["posterior median"] = np.log(runs["loss"] / law)
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for (name, r), color in zip(

@@ -89,7 +89,7 @@ def fit(
 
     more: dict[str, Any] = to_fit(law, card) | {"weights": shares_of(weight)}
     fitted = sample_posterior(
-        log, seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        log, seed=seed, draws=draws, tune=tune, chains=chains, families=pool,
         show_progress=sys.stderr.isatty(), **more,
     )  # fmt: skip
     save(fitted, target)
@@ -180,7 +180,7 @@ def fit_many(
 
     results = fit_logs(
         logs, **to_fit(law, card), weights=shares_of(weight), folder=folder, workers=workers,
-        seed=seed, draws=draws, tune=tune, chains=chains, pool=pool,
+        seed=seed, draws=draws, tune=tune, chains=chains, families=pool,
         show_progress=sys.stderr.isatty(),
     )  # fmt: skip
     rows, passed = [], []

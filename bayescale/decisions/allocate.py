@@ -27,7 +27,7 @@ from bayescale.decisions.optimum import (
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.law import require_split
-from bayescale.posterior import Fit, Posterior
+from bayescale.posterior import Fit, View
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
@@ -182,14 +182,14 @@ def _count(value: Any, name: str) -> Any:
 class _Solved:
     """One law's draws, and the best split in each of every budget on the ladder."""
 
-    posterior: Posterior
+    view: View
     losses: Losses
     best: Best
     exponent: xr.DataArray
 
     def as_draws(self, values: np.ndarray, dim: str) -> xr.DataArray:
         """Label values of shape (draw, ...) with their chain and draw."""
-        return _as_draws(self.posterior, values, dim)
+        return _as_draws(self.view, values, dim)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,15 +208,15 @@ class _Question:
         losses = [law.losses for law in laws]
         return _points(*best_choice(losses, weights, self.budgets, self.limits), self.limits)
 
-    def solve(self, posterior: Posterior, rungs: np.ndarray) -> _Solved:
+    def solve(self, view: View, rungs: np.ndarray) -> _Solved:
         """Find each draw's best splits under one law."""
         limits, budgets = self.limits, self.budgets
-        losses = losses_of(posterior, self.family, limits.unique_tokens)
+        losses = losses_of(view, self.family, limits.unique_tokens)
         ends = np.array([budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE])
-        free = best_split(losses_of(posterior, self.family), ends, Constraints())
+        free = best_split(losses_of(view, self.family), ends, Constraints())
         growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
-        exponent = _as_draws(posterior, growth, "budget").isel(budget=0, drop=True)
-        return _Solved(posterior, losses, best_split(losses, rungs, limits), exponent)
+        exponent = _as_draws(view, growth, "budget").isel(budget=0, drop=True)
+        return _Solved(view, losses, best_split(losses, rungs, limits), exponent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,8 +299,8 @@ def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[_Sol
     ]
 
 
-def _as_draws(posterior: Posterior, values: np.ndarray, dim: str) -> xr.DataArray:
-    coords = {name: posterior.draws[name] for name in ("chain", "draw")}
+def _as_draws(view: View, values: np.ndarray, dim: str) -> xr.DataArray:
+    coords = view.coords
     shape = tuple(len(c) for c in coords.values())
     return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", dim), coords=coords)
 
@@ -329,7 +329,7 @@ def _more_data(laws: Sequence[_Solved], question: _Question, fit: Fit) -> tuple[
     for times in MORE_DATA:
         nats, flops = [], []
         for law in laws:
-            losses = losses_of(law.posterior, question.family, times * limits.unique_tokens)
+            losses = losses_of(law.view, question.family, times * limits.unique_tokens)
             best = best_split(losses, law.best.flops, limits)
             at = law.best.at(budgets)
             now = law.best.loss[:, at]

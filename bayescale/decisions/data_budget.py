@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayescale.errors import DecisionError, LawError
 from bayescale.laws.law import require_split
-from bayescale.posterior import Fit, Posterior
+from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import (
     DEFAULT_CI_PROB,
     Result,
@@ -323,9 +323,9 @@ class _Question:
     def wanted(self) -> str:
         return _OTHER[self.given]
 
-    def loss(self, posterior: Posterior, value: float, x: xr.DataArray) -> xr.DataArray:
+    def loss(self, view: View, value: float, x: xr.DataArray) -> xr.DataArray:
         """Loss at a value of what is given, and x of what is wanted."""
-        return posterior.loss({self.given: xr.full_like(x, value), self.wanted: x}, self.family)
+        return view.loss({self.given: xr.full_like(x, value), self.wanted: x}, self.family)
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,8 +340,7 @@ class _Part:
 def _solve(posterior: Posterior, question: _Question, drift: bool, within: float | None) -> _Part:
     if question.target is None:
         return _solve_overfit(posterior, question)
-    source = posterior.drifting() if drift else posterior
-    return _solve_target(source, question, within or UNLIMITED)
+    return _solve_target(posterior.view(drift), question, within or UNLIMITED)
 
 
 def overfit_bound(
@@ -367,12 +366,12 @@ def overfit_bound(
     LawError
         By the callable, if the law has no value for unlimited data.
     """
-    question = _Question(given, np.nan, family)
+    question, view = _Question(given, np.nan, family), posterior.exact
     wants_tokens = question.wanted == "tokens"
 
     def unlimited(params: xr.DataArray) -> xr.DataArray:
         tokens = xr.full_like(params, UNLIMITED_DATA)
-        loss = posterior.loss({"params": params, "tokens": tokens}, family)
+        loss = view.loss({"params": params, "tokens": tokens}, family)
         if not np.isfinite(loss).all():
             raise LawError(f"law {posterior.name!r} has no value for unlimited tokens")
         return loss
@@ -381,12 +380,12 @@ def overfit_bound(
         floor = unlimited(xr.DataArray(value)) if wants_tokens else None
 
         def excess(x: xr.DataArray) -> xr.DataArray:
-            loss = question.loss(posterior, value, x)
+            loss = question.loss(view, value, x)
             over = xr.ufuncs.log(loss / (unlimited(x) if floor is None else floor))
             over = over - np.log1p(bound)
             return over if wants_tokens else -over
 
-        return _first(posterior, excess, 1.0, UNLIMITED)
+        return _first(view, excess, 1.0, UNLIMITED)
 
     return needed
 
@@ -401,31 +400,30 @@ def _solve_overfit(posterior: Posterior, question: _Question) -> _Part:
     return _Part(needed(question.value), exponent)
 
 
-def _solve_target(posterior: Posterior, question: _Question, furthest: float) -> _Part:
+def _solve_target(view: View, question: _Question, furthest: float) -> _Part:
     target = question.target
     assert target is not None
 
     def excess(x: xr.DataArray) -> xr.DataArray:
-        return xr.ufuncs.log(question.loss(posterior, question.value, x) / target)
+        return xr.ufuncs.log(question.loss(view, question.value, x) / target)
 
     grid = xr.DataArray(np.geomspace(1.0, furthest, _GRID), dims="point")
-    least = question.loss(posterior, question.value, grid).min("point")
-    return _Part(_first(posterior, excess, 1.0, furthest), least=least)
+    least = question.loss(view, question.value, grid).min("point")
+    return _Part(_first(view, excess, 1.0, furthest), least=least)
 
 
 def _first(
-    posterior: Posterior,
+    view: View,
     excess: Callable[[xr.DataArray], xr.DataArray],
     low: float,
     high: float,
 ) -> xr.DataArray:
     """Find, draw by draw, the smallest x at which the excess is gone; infinite if none."""
     grid = np.linspace(np.log(low), np.log(high), _GRID)
-    each = ("chain", "draw")
+    each, coords = ("chain", "draw"), view.coords
     on_grid = excess(xr.DataArray(np.exp(grid), dims="point")).transpose(*each, "point")
     gone = on_grid.values <= 0
     first = gone.argmax(axis=-1)
-    coords = {name: posterior.draws[name] for name in each}
     left, right = (grid[(first - back).clip(0)] for back in (1, 0))
     for _ in range(_HALVINGS):
         middle = (left + right) / 2

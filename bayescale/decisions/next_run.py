@@ -25,7 +25,7 @@ from bayescale.decisions.information_value import (
 from bayescale.decisions.optimum import best_choice, best_split, draws_for_splits, losses_of
 from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, require_split, splits
-from bayescale.posterior import Fit, Posterior
+from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import Result, TextTable
 from bayescale.units import as_size, format_size
 
@@ -240,7 +240,7 @@ def next_run(
 
 
 def _target_scales(
-    fit: Fit, sources: list[Posterior], given: Mapping[str, float | str | None], target: Target
+    fit: Fit, sources: list[View], given: Mapping[str, float | str | None], target: Target
 ) -> dict[str, float]:
     known = {name: as_size(value, name) for name, value in given.items() if value is not None}
     if target == "regret":
@@ -265,7 +265,7 @@ def _target_scales(
     return known
 
 
-def _splits(sources: list[Posterior], flops: float) -> dict[str, np.ndarray]:
+def _splits(sources: list[View], flops: float) -> dict[str, np.ndarray]:
     """Lay out splits of a budget that span the draws' own best ones."""
     best = [best_split(losses_of(source), np.array([flops]), Constraints()) for source in sources]
     log_ratio = np.concatenate([np.log(b.tokens / b.params).ravel() for b in best])
@@ -274,17 +274,17 @@ def _splits(sources: list[Posterior], flops: float) -> dict[str, np.ndarray]:
     return {"params": params, "tokens": tokens}
 
 
-def draws_for_candidates(posterior: Posterior, drift: bool, target: Target) -> Posterior:
+def draws_for_candidates(posterior: Posterior, drift: bool, target: Target) -> View:
     """Return the draws that candidates are evaluated with.
 
     They include drift, which blurs what a run can show. Where splits are compared by the exact
     law's draws, because the drift does not go along compute, candidates use the same draws.
     """
     exact = target == "regret" and not posterior.card.drifts_along_compute
-    return posterior.drifting() if drift and not exact else posterior
+    return posterior.view(drift and not exact)
 
 
-def _log_losses(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray]) -> np.ndarray:
+def _log_losses(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> np.ndarray:
     """Return logs of mean losses (draw, place), laws mixed draw by draw."""
     inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
     each = [source.loss(inputs).transpose("chain", "draw", "point") for source in sources]
@@ -292,7 +292,7 @@ def _log_losses(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray
     return np.log(mixed.reshape(-1, mixed.shape[-1]))
 
 
-def _noise(fit: Fit, sources: list[Posterior], places: dict[str, np.ndarray]) -> np.ndarray:
+def _noise(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> np.ndarray:
     """Return the inverse information of one run about its mean, by place."""
     inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
     total = np.zeros(len(next(iter(places.values()))))

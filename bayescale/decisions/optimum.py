@@ -4,7 +4,7 @@ The search goes along the line of all splits that a budget buys.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from bayescale.decisions.constraints import Constraints
 from bayescale.laws.law import all_unique
-from bayescale.posterior import Posterior
+from bayescale.posterior import Posterior, View
 
 GRID = 33
 """Splits of each budget at which every draw is evaluated first."""
@@ -67,7 +67,7 @@ class Best:
         return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
 
 
-def draws_for_splits(posterior: Posterior, drift: bool) -> Posterior:
+def draws_for_splits(posterior: Posterior, drift: bool) -> View:
     """Return the draws by which splits of a budget are compared, without the drift walk.
 
     A drift along compute moves the losses of all splits of a budget alike: coefficients are
@@ -75,21 +75,17 @@ def draws_for_splits(posterior: Posterior, drift: bool) -> Posterior:
     does not: beyond the runs the walk would choose in the law's place, and the best of many
     random walks is one with a large error. There the coefficients are those of the exact law.
     """
-    card = posterior.card
-    source = posterior.drifting() if drift and card.drifts_along_compute else posterior
-    return replace(source, card=card.without_drift())
+    return posterior.view(drift and posterior.card.drifts_along_compute).without_walk()
 
 
-def losses_of(
-    posterior: Posterior, family: str | None = None, unique_tokens: float | None = None
-) -> Losses:
+def losses_of(view: View, family: str | None = None, unique_tokens: float | None = None) -> Losses:
     """Make the loss of a posterior's draws, by its law without drift, a function of arrays.
 
     At most ``unique_tokens`` of the tokens are unique, where the law asks how many.
     """
-    law = posterior.law
+    law = view.law
     values = {
-        name: draws.values.reshape(-1, 1) for name, draws in posterior.coefficients(family).items()
+        name: draws.values.reshape(-1, 1) for name, draws in view.coefficients(family).items()
     }
 
     def losses(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:

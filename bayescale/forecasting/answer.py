@@ -18,7 +18,7 @@ from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law, compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, all_unique, splits
-from bayescale.posterior import Fit, Posterior
+from bayescale.posterior import Fit, Posterior, View
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
 from bayescale.units import as_size, checked_ci_prob
@@ -231,7 +231,7 @@ def _forecast(
 ) -> Forecast:
     """Forecast points, of which ``first`` went before, for each law as well where asked for."""
     family, drift = options.family, options.drift
-    sources = tuple(member.drifting() if drift else member for member in fit.members)
+    sources = tuple(member.view(drift) for member in fit.members)
     scales, optimum = _places(fit, sources, given, family)
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
     losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
@@ -306,7 +306,7 @@ def _noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any
 
     def median(at: Mapping[str, xr.DataArray]) -> np.ndarray:
         order = ("chain", "draw", "point")
-        mixed = fit.mix([member.sigma(at).transpose(*order) for member in fit.members])
+        mixed = fit.mix([member.exact.sigma(at).transpose(*order) for member in fit.members])
         return np.median(mixed.transpose(*order).values, axis=(0, 1))
 
     return {"noise_sd": median(inputs), "noise_sd_at_largest": median(at_largest)[0]}
@@ -325,7 +325,7 @@ def _inside(fit: Fit, points: pd.DataFrame) -> np.ndarray:
 
 def _places(
     fit: Fit,
-    sources: Sequence[Posterior],
+    sources: Sequence[View],
     given: Mapping[str, np.ndarray],
     family: str | None,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
@@ -352,7 +352,8 @@ def _places(
 def _optimum(posterior: Posterior, flops: np.ndarray, family: str | None) -> xr.DataArray:
     """Return draws of the law's compute-optimal params, dims (chain, draw, point)."""
     coefficients = {
-        name: values.values[..., None] for name, values in posterior.coefficients(family).items()
+        name: values.values[..., None]
+        for name, values in posterior.exact.coefficients(family).items()
     }
     params, _ = compute_optimal(posterior.law, flops, coefficients)
     coords = {name: posterior.draws[name] for name in ("chain", "draw")}

@@ -121,12 +121,12 @@ def leave_one_out(
     -------
     xarray.Dataset
         ``elpd``, ``pareto_k``, ``p_value`` (two-sided), ``expected`` (median loss in nats),
-        ``surprising``, ``influential`` (run,), and ``shift`` (run, coefficient): the change of
+        ``outlier``, ``influential`` (run,), and ``shift`` (run, coefficient): the change of
         a coefficient's mean on leaving the run out, in posterior standard deviations.
 
     Notes
     -----
-    A run is surprising if its leave-one-out p-value is below 1 % and below two over the number
+    A run is an outlier if its leave-one-out p-value is below 1 % and below two over the number
     of runs, so that at most two such runs are expected by chance. It is influential if it
     moves some coefficient's mean by more than half a standard deviation. Vehtari, Gelman and
     Gabry 2017, arXiv 1507.04544.
@@ -151,7 +151,7 @@ def leave_one_out(
         "pareto_k": np.asarray(left_out.pareto_k)[part],
         "p_value": p_value,
         "expected": np.exp(np.median(log_mean, axis=(0, 1))),
-        "surprising": (p_value < min(OUTLIER_P, 2 / n_runs)).astype("int8"),
+        "outlier": (p_value < min(OUTLIER_P, 2 / n_runs)).astype("int8"),
         "influential": (np.abs(shift).max(-1) > INFLUENTIAL_SHIFT).astype("int8"),
     }
     group = "log_likelihood" if unit is None else "observed_data"  # which has rows

@@ -19,12 +19,13 @@ import bayescale
 from bayescale.cards import ModelCard, card_for, cards_for_laws, choose_card, default_laws
 from bayescale.errors import PosteriorError
 from bayescale.inference.diagnostics import REFIT_LIMITS, check_convergence
-from bayescale.inference.model.data import families, model_data, with_runs
+from bayescale.inference.model.data import family_names, model_data, with_runs
 from bayescale.inference.model.drift import with_walk
 from bayescale.inference.trees import complete, with_leave_one_out
 from bayescale.laws import LAWS, Law
 from bayescale.posterior import (
     DRIFTING,
+    EXACT,
     ModelAverage,
     Posterior,
     model_weights,
@@ -68,20 +69,20 @@ _compiled: dict[tuple[Any, ...], Any] = {}
 def fit(
     runs: Runs, law: str | Law, *, card: str | Path | ModelCard | None = ...,
     seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
-    cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
+    cores: int | None = ..., families: bool = ..., show_progress: bool = ...,
 ) -> Posterior: ...
 @overload
 def fit(
     runs: Runs, law: None = ..., *, card: str | Path | ModelCard,
     seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
-    cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
+    cores: int | None = ..., families: bool = ..., show_progress: bool = ...,
 ) -> Posterior: ...
 @overload
 def fit(
     runs: Runs, law: Sequence[str | Law | ModelCard] | None = ..., *,
     weights: Mapping[str, float] | None = ...,
     seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
-    cores: int | None = ..., pool: bool = ..., show_progress: bool = ...,
+    cores: int | None = ..., families: bool = ..., show_progress: bool = ...,
 ) -> ModelAverage: ...
 # fmt: on
 
@@ -97,7 +98,7 @@ def fit(
     tune: int = 500,
     chains: int = 4,
     cores: int | None = None,
-    pool: bool = True,
+    families: bool = True,
     show_progress: bool = False,
 ) -> Posterior | ModelAverage:
     """Sample the posterior of a scaling law's coefficients, or of several laws'.
@@ -121,7 +122,7 @@ def fit(
         Draws kept and tuning steps a chain, and chains.
     cores : int, optional
         Threads to sample on; all of this computer's where not given.
-    pool : bool
+    families : bool
         Whether families in the log get partially pooled terms of their own.
     show_progress : bool
         Show progress on standard error.
@@ -140,7 +141,7 @@ def fit(
     """
     cards, alone = cards_of(runs, law, card)
     if alone and weights is not None:
-        raise PosteriorError("weights are for a pool of laws, and only one is fitted")
+        raise PosteriorError("`weights=` are for several laws, and only one is fitted")
     for chosen in cards:
         require_runs_for(chosen.law, runs)
     cards = tuple(card_for(runs, chosen) for chosen in cards)
@@ -155,7 +156,7 @@ def fit(
     shares = model_weights([chosen.law.name for chosen in cards], weights)
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     with progress(show_progress) as stage:
-        fitted = tuple(_fit_one(runs, chosen, pool, settings, stage) for chosen in cards)
+        fitted = tuple(_fit_one(runs, chosen, families, settings, stage) for chosen in cards)
     return fitted[0] if alone else ModelAverage(fitted, shares)
 
 
@@ -204,20 +205,25 @@ def refit(
     sampler, _ = Sampler.of(runs, card, settings, tries)
     tree, diagnostics = sampler.until_good(**REFIT_LIMITS)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
+    group = EXACT if card.drift is None else DRIFTING
+    tree = xr.DataTree.from_dict({group: tree["posterior"].to_dataset()})
     return Posterior(tree, card, runs, record)
 
 
 def _fit_one(
-    runs: Runs, card: ModelCard, pool: bool, settings: Mapping[str, Any], stage: Stage
+    runs: Runs, card: ModelCard, families: bool, settings: Mapping[str, Any], stage: Stage
 ) -> Posterior:
     started = time.perf_counter()
     exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
-    record: dict[str, Any] = {"provenance": _provenance(runs, card, pool, settings), "pool": pool}
-    of_law, compiling = Sampler.of(runs, exact, settings, EXACT_TRIES, pool, stage)
+    record: dict[str, Any] = {
+        "provenance": _provenance(runs, card, families, settings),
+        "families": families,
+    }
+    of_law, compiling = Sampler.of(runs, exact, settings, EXACT_TRIES, families, stage)
     of_drift = None
     with of_law.begun() as wait:
         if card.drift is not None:  # meanwhile
-            of_drift, more = Sampler.of(runs, card, settings, TRIES, pool, stage)
+            of_drift, more = Sampler.of(runs, card, settings, TRIES, families, stage)
             compiling += more
         first = wait()
     with nullcontext() if of_drift is None else of_drift.begun() as wait:
@@ -231,19 +237,19 @@ def _fit_one(
     with nullcontext() if of_rest is None else of_rest.begun() as wait:
         posterior = complete(posterior)
         without = None if of_rest is None else _moved(posterior, of_rest, wait)
-    record |= {"diagnostics": worst_diagnostics(checked), "without_flagged": without}
+    record |= {"diagnostics": worst_diagnostics(checked), "without_outliers": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
     return replace(posterior, record=record)
 
 
 def compiled_model(
-    runs: Runs, card: ModelCard, pool: bool = True, stage: Stage = quiet
+    runs: Runs, card: ModelCard, families: bool = True, stage: Stage = quiet
 ) -> tuple[Any, float]:
     """The nutpie model of a card, compiled once a process, and the seconds that took now."""
     # the function itself, because two own laws can share a card's text
-    parts = (card.model_dump_json(exclude={"law"}), families(runs, card, pool))
-    parts += (card.integrates_drift(runs), sorted(model_data(runs, card, pool)))
+    parts = (card.model_dump_json(exclude={"law"}), family_names(runs, card, families))
+    parts += (card.integrates_drift(runs), sorted(model_data(runs, card, families)))
     key = (json.dumps(parts), card.law.loss)
     started = time.perf_counter()
     if key not in _compiled:
@@ -252,14 +258,14 @@ def compiled_model(
         stage(f"compiling {card.law.name}")
         own = LAWS.get(card.law.name) is not card.law
         kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
-        _compiled[key] = machine(partial(_model, runs, card, pool), kept_as)
+        _compiled[key] = machine(partial(_model, runs, card, families), kept_as)
     return _compiled[key], time.perf_counter() - started
 
 
-def _model(runs: Runs, card: ModelCard, pool: bool) -> Any:
+def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
     from bayescale.inference.model.build import build_model  # and PyMC: only where nothing is kept
 
-    return build_model(runs, card, pool=pool)
+    return build_model(runs, card, families=families)
 
 
 def _made_of() -> dict[str, str]:
@@ -273,9 +279,9 @@ def _made_of() -> dict[str, str]:
     return versions | {"python": platform.python_version(), "sources": sources}
 
 
-def ready(compiled: Any, runs: Runs, card: ModelCard, pool: bool = True) -> Any:
+def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
     """A card's compiled model with the data of these runs, where chains find their way."""
-    model = with_runs(compiled, runs, card, pool)
+    model = with_runs(compiled, runs, card, families)
     return (
         model.preconditioned() if hasattr(model, "preconditioned") else model
     )  # nutpie's own has not
@@ -328,10 +334,10 @@ def sampling(
 
 
 def sample(
-    compiled: Any, runs: Runs, card: ModelCard, pool: bool = True, **how: Any
+    compiled: Any, runs: Runs, card: ModelCard, families: bool = True, **how: Any
 ) -> xr.DataTree:
     """The draws alone, of a compiled model: as :func:`sampling`."""
-    with sampling(ready(compiled, runs, card, pool), runs, card, **how) as wait:
+    with sampling(ready(compiled, runs, card, families), runs, card, **how) as wait:
         return wait()
 
 
@@ -344,18 +350,18 @@ class Sampler:
     card: ModelCard
     settings: Mapping[str, Any]
     tries: Tries
-    pool: bool = True
+    families: bool = True
     stage: Stage = quiet
 
     @classmethod
     def of(
         cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], tries: Tries,
-        pool: bool = True, stage: Stage = quiet,
+        families: bool = True, stage: Stage = quiet,
     ) -> "tuple[Sampler, float]":  # fmt: skip
         """Of these runs, and the seconds that compiling took now."""
-        compiled, seconds = compiled_model(runs, card, pool, stage)
-        model = ready(compiled, runs, card, pool)
-        return cls(model, runs, card, settings, tries, pool, stage), seconds
+        compiled, seconds = compiled_model(runs, card, families, stage)
+        model = ready(compiled, runs, card, families)
+        return cls(model, runs, card, settings, tries, families, stage), seconds
 
     def once(
         self, times_tune: int, target_accept: float, thin: int
@@ -395,20 +401,23 @@ class Sampler:
 
 def _without_surprising(posterior: Posterior, sampler: Sampler) -> Sampler | None:
     """The same of the runs that leave-one-out finds nothing surprising about, if not of all."""
-    runs, card, pool = sampler.runs, sampler.card, sampler.pool
+    runs, card, families = sampler.runs, sampler.card, sampler.families
     surprising = _surprising(posterior)
     rest = runs.take(~surprising)
     if not surprising.any() or len(rest) <= len(card.law.coefficients):
         return None
-    if families(rest, card, pool) != families(runs, card, pool) or card_for(rest, card) != card:
+    if (
+        family_names(rest, card, families) != family_names(runs, card, families)
+        or card_for(rest, card) != card
+    ):
         return None  # a family, or all but one checkpoint of every run, would vanish
     fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
     settings = {**sampler.settings, **fewer}
-    return Sampler.of(rest, card, settings, sampler.tries, pool, sampler.stage)[0]
+    return Sampler.of(rest, card, settings, sampler.tries, families, sampler.stage)[0]
 
 
 def _surprising(posterior: Posterior) -> np.ndarray:
-    return posterior.tree["leave_one_out"].to_dataset()["surprising"].values.astype(bool)
+    return posterior.tree["leave_one_out"].to_dataset()["outlier"].values.astype(bool)
 
 
 def _moved(
@@ -432,7 +441,7 @@ def _moved(
 
 
 def _provenance(
-    runs: Runs, card: ModelCard, pool: bool, settings: Mapping[str, Any]
+    runs: Runs, card: ModelCard, families: bool, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     how = {name: settings[name] for name in ("seed", "draws", "tune", "chains")}
     return {
@@ -440,12 +449,12 @@ def _provenance(
         "runs_sha256": runs.digest,
         "card": card.name,
         "card_sha256": hashlib.sha256(card.text.encode()).hexdigest(),
-        **made_with(**how, pool=pool),
+        **made_with(**how, families=families),
     }
 
 
 def made_with(
-    seed: int = 0, draws: int = 1000, tune: int = 500, chains: int = 4, pool: bool = True
+    seed: int = 0, draws: int = 1000, tune: int = 500, chains: int = 4, families: bool = True
 ) -> dict[str, Any]:
     """Settings of :func:`fit` and versions, which make draws what they are beside runs and card."""
     return {
@@ -453,7 +462,7 @@ def made_with(
         "draws": draws,
         "tune": tune,
         "chains": chains,
-        "pool": pool,
+        "families": families,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in VERSIONS_OF},
     }

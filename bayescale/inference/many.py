@@ -107,7 +107,7 @@ def fit_many(
     show_progress : bool
         Show progress on standard error.
     **settings
-        ``seed``, ``draws``, ``tune``, ``chains``, ``pool`` and ``weights`` of
+        ``seed``, ``draws``, ``tune``, ``chains``, ``families`` and ``weights`` of
         :func:`bayescale.fit`, alike for all logs.
 
     Returns

@@ -94,7 +94,9 @@ def reproduce(fitted: Fit, *, show_progress: bool = False) -> Reproduction:
         If the posterior holds no runs or does not say how it was made.
     """
     made = fitted.members[0].record.get("provenance", {})
-    how = {name: made[name] for name in ("seed", "draws", "tune", "chains", "pool") if name in made}
+    how = {
+        name: made[name] for name in ("seed", "draws", "tune", "chains", "families") if name in made
+    }
     if fitted.runs is None or len(how) < 5:
         raise PosteriorError(
             "it does not hold its runs and all settings of its sampler, so it cannot be made "

@@ -8,8 +8,7 @@ import xarray as xr
 
 from bayescale.cards import loss_steps, memberships
 from bayescale.inference.diagnostics import leave_one_out
-from bayescale.posterior import Posterior
-from bayescale.posterior.scatter import error_variance, log_mean_of_runs, scatter_of_runs
+from bayescale.posterior import Posterior, View
 from bayescale.random import Purpose
 from bayescale.runs import Runs
 from bayescale.runs.log import ERRORS
@@ -21,8 +20,8 @@ def with_leave_one_out(posterior: Posterior) -> Posterior:
     """Add how each run fares: ``log_likelihood``, ``observed_data`` and ``leave_one_out``."""
     card, runs, tree = posterior.card, posterior.runs, posterior.tree
     assert runs is not None
-    some = posterior.by_run()
-    pointwise, below, log_mean = scatter_of_runs(some)
+    some = posterior.exact.by_run()
+    pointwise, below, log_mean = some.densities_of_runs()
     log_loss = np.log(runs["loss"])
     run = {"run": runs["run_id"]}
     groups = {
@@ -40,7 +39,7 @@ def with_leave_one_out(posterior: Posterior) -> Posterior:
 def complete(posterior: Posterior) -> Posterior:
     """Add what else ArviZ expects beside the draws.
 
-    Groups by draw and run hold fewer draws where runs are many: see :meth:`Posterior.by_run`.
+    Groups by draw and run hold fewer draws where runs are many: see :meth:`View.by_run`.
 
     Returns
     -------
@@ -50,14 +49,16 @@ def complete(posterior: Posterior) -> Posterior:
     """
     card, runs = posterior.card, posterior.runs
     assert runs is not None
-    prior = _prior_posterior(posterior)
+    prior = _prior_view(posterior)
     known = (*card.law.inputs, *ERRORS, "loss_step")
     stated = [*card.law.coefficients, *card.noise.parameters]
     log_prior = card.anchored(runs).log_prior({n: posterior.draws[n] for n in stated})
     groups = {
         "prior": prior.draws,
         "prior_predictive": _predictive(prior.by_run(), runs, Purpose.PRIOR_PREDICTIVE),
-        "posterior_predictive": _predictive(posterior.by_run(), runs, Purpose.POSTERIOR_PREDICTIVE),
+        "posterior_predictive": _predictive(
+            posterior.exact.by_run(), runs, Purpose.POSTERIOR_PREDICTIVE
+        ),
         "log_prior": xr.Dataset(
             {name: (("chain", "draw"), np.asarray(value)) for name, value in log_prior.items()},
             coords={name: posterior.draws[name] for name in ("chain", "draw")},
@@ -74,27 +75,25 @@ def _with(tree: xr.DataTree, groups: dict[str, xr.Dataset]) -> xr.DataTree:
     return xr.DataTree.from_dict(there | groups)
 
 
-def _prior_posterior(posterior: Posterior) -> Posterior:
-    """The prior, seen as a posterior of the same card, so that it predicts by the same code."""
-    card = posterior.card
-    seed = posterior.record["provenance"]["seed"]
+def _prior_view(posterior: Posterior) -> View:
+    """Return draws of the prior as a view, so that they predict by the code of the posterior."""
     assert posterior.runs is not None
-    anchored = card.without_drift().anchored(posterior.runs)
-    drawn = anchored.draw_prior(PRIOR_DRAWS, seed, spreads=bool(posterior.families))
+    anchored = posterior.card.without_drift().anchored(posterior.runs)
+    drawn = anchored.draw_prior(PRIOR_DRAWS, posterior.seed, spreads=bool(posterior.families))
     coords: dict[str, Any] = {"chain": [0], "draw": np.arange(PRIOR_DRAWS)}
     if posterior.families:
         coords["family"] = list(posterior.families)
     dataset = xr.Dataset(
         {name: (("chain", "draw"), values[None]) for name, values in drawn.items()}, coords=coords
     )
-    return replace(posterior, tree=xr.DataTree.from_dict({"posterior": dataset}))
+    return replace(posterior.exact, draws=dataset)
 
 
-def _predictive(source: Posterior, runs: Runs, purpose: Purpose) -> xr.Dataset:
+def _predictive(source: View, runs: Runs, purpose: Purpose) -> xr.Dataset:
     """Log losses as new runs at the observed places would give them."""
-    log_mean = log_mean_of_runs(source)
+    log_mean = source.log_mean_of_runs()
     predicted = log_mean + source.noise(log_mean, purpose, source.run_inputs())
-    error = xr.ufuncs.sqrt(error_variance(source)).broadcast_like(predicted)
+    error = xr.ufuncs.sqrt(source.error_variance()).broadcast_like(predicted)
     if bool((error > 0).any()):
         standard = source.rng(Purpose[f"{purpose.name}_ERROR"]).standard_normal(predicted.shape)
         predicted = predicted + standard * error.transpose(*predicted.dims).values

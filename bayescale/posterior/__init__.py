@@ -1,13 +1,16 @@
 """Draws of a law's coefficients, with all they came from: keep, open, summarize."""
 
-from bayescale.posterior.average import Fit, ModelAverage, model_weights, worst_diagnostics
+from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights
 from bayescale.posterior.files import open_posterior, save
-from bayescale.posterior.posterior import DRIFTING, FLOOR, MEAN, Posterior, point
+from bayescale.posterior.fit import Fit
+from bayescale.posterior.methods import FLOOR, MEAN
+from bayescale.posterior.posterior import DRIFTING, EXACT, Posterior, point
+from bayescale.posterior.predict import View
+from bayescale.posterior.record import diagnosis, worst_diagnostics
 from bayescale.posterior.summary import (
     ModelAverageSummary,
     Summary,
     contraction,
-    diagnosis,
     finite,
     outliers,
     summarize,
@@ -17,16 +20,20 @@ from bayescale.results import DEFAULT_CI_PROB, quantiles, quantiles_by_rank
 __all__ = [
     "DEFAULT_CI_PROB",
     "DRIFTING",
+    "EXACT",
     "FLOOR",
     "MEAN",
+    "AverageView",
     "Fit",
     "ModelAverage",
     "ModelAverageSummary",
     "Posterior",
     "Summary",
+    "View",
     "contraction",
     "diagnosis",
     "finite",
+    "mix",
     "model_weights",
     "open_posterior",
     "outliers",

@@ -1,10 +1,10 @@
-"""Several laws fitted to the same runs, answering as one.
+"""Several laws fitted to the same runs, averaged.
 
 Few runs cannot choose among laws, and the law that fits best is often not the one that
-extrapolates best. A pool keeps a posterior for each and mixes their draws.
+extrapolates best. A model average keeps a posterior for each law and mixes their draws.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,23 +13,80 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import PosteriorError, collected
+from bayescale.posterior.methods import FitMethods
 from bayescale.posterior.posterior import Posterior
+from bayescale.posterior.predict import View
+from bayescale.posterior.record import worst_diagnostics
 from bayescale.runs import Runs
 
 
-@dataclass(frozen=True, eq=False)
-class ModelAverage:
-    """One posterior a law, with the share of the pooled answer that each gives.
+def mix(answers: Sequence[xr.DataArray], weights: Sequence[float]) -> xr.DataArray:
+    """Mix draws of several laws' answers in proportion to the laws' weights.
 
-    Answers to the same calls as a :class:`Posterior` where a question has one answer for all
-    laws; functions ask each of ``members`` and ``mix`` what they say.
+    Every answer of several laws is made here, from each law's answer.
+
+    Parameters
+    ----------
+    answers : sequence of xarray.DataArray
+        One for each law, dims (chain, draw, ...).
+    weights : sequence of float
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (chain, draw, ...), all in one chain: each law gives evenly spaced draws.
+    """
+    flat = [answer.stack(sample=("chain", "draw")) for answer in answers]
+    # as many draws in all as keep the most heavily weighted law's draws nearly whole
+    total = min(x.sizes["sample"] / w for x, w in zip(flat, weights, strict=True) if w)
+    taken = []
+    for x, weight in zip(flat, weights, strict=True):
+        n = round(total * weight)
+        every = np.linspace(0, x.sizes["sample"] - 1, n).round().astype(int)
+        taken.append(x.isel(sample=every).drop_vars(["sample", "chain", "draw"]))
+    mixed = xr.concat(taken, dim="sample").rename(sample="draw").expand_dims("chain")
+    return mixed.transpose("chain", "draw", ...)
+
+
+@dataclass(frozen=True, eq=False)
+class AverageView:
+    """The views of several laws, as one.
+
+    Attributes
+    ----------
+    views : tuple of View
+    weights : tuple of float
+    """
+
+    views: tuple[View, ...]
+    weights: tuple[float, ...]
+
+    def combine(self, answer: Callable[[View], xr.DataArray]) -> xr.DataArray:
+        """Mix the answers of each law's view, dims (chain, draw, ...)."""
+        return mix([answer(view) for view in self.views], self.weights)
+
+    def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
+        """Return the mean loss over seeds: see :meth:`View.loss`."""
+        return self.combine(lambda view: view.loss(inputs, family))
+
+    def new_run(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> Any:
+        """Draw a single new run at these inputs: see :meth:`View.new_run`."""
+        return self.combine(lambda view: view.new_run(view.loss(inputs, family), inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelAverage(FitMethods):
+    """The posteriors of several laws, and each law's share of the answer.
+
+    Where a question has one answer for all laws, the interface is that of :class:`Posterior`; see
+    :class:`bayescale.posterior.Fit`.
 
     Parameters
     ----------
     members : tuple of Posterior
         Of different laws, of the same inputs, fitted to the same runs.
     weights : tuple of float
-        Shares, positive, with sum one.
+        Shares, zero or more, with sum one.
 
     Raises
     ------
@@ -55,7 +112,7 @@ class ModelAverage:
             problems.append("its posteriors were fitted to different run logs")
         if len({member.card.is_floor for member in self.members}) > 1:
             problems.append(
-                "some of its laws are floors and others the mean of runs: give all cards "
+                "some of its laws are floors and others means over seeds: give all cards "
                 "[noise.excess], or none"
             )
         if len(self.weights) != len(names):
@@ -63,7 +120,7 @@ class ModelAverage:
         elif not (min(self.weights) >= 0 and np.isclose(sum(self.weights), 1)):
             problems.append(f"its weights must be zero or more with sum one: {self.weights}")
         if problems:
-            raise PosteriorError(collected("these laws cannot be pooled:", problems))
+            raise PosteriorError(collected("these laws cannot be averaged:", problems))
 
     @property
     def name(self) -> str:
@@ -82,7 +139,7 @@ class ModelAverage:
 
     @property
     def meaning(self) -> str:
-        """What the laws' loss is: the mean of runs, or a floor."""
+        """What the laws' loss is: the mean over seeds, or a floor."""
         return self.members[0].meaning
 
     @property
@@ -98,48 +155,36 @@ class ModelAverage:
 
     @property
     def diagnostics(self) -> Mapping[str, Any]:
-        """Of all laws, the worst of each figure; passed only where every law passed."""
+        """The worst of each figure over all laws; passed only where every law passed."""
         return self.record["diagnostics"]
 
-    def require_converged(self, allow: bool = False) -> None:
-        """Refuse a pool with a law that failed the convergence gate: see Posterior's."""
-        for member in self.members:
-            member.require_converged(allow)
+    @property
+    def exact(self) -> AverageView:
+        """The view in which every law holds exactly."""
+        return self.view(drift=False)
+
+    @property
+    def drifting(self) -> AverageView:
+        """The view that allows for every law's drift."""
+        return self.view(drift=True)
+
+    def view(self, drift: bool) -> AverageView:
+        """Return the view that allows for drift, or the exact one."""
+        return AverageView(tuple(member.view(drift) for member in self.members), self.weights)
+
+    def combine(self, answer: Callable[[Posterior], xr.DataArray]) -> xr.DataArray:
+        """Make the answer of the average from each law's answer, dims (chain, draw, ...)."""
+        return self.mix([answer(member) for member in self.members])
 
     def mix(self, answers: Sequence[xr.DataArray]) -> xr.DataArray:
-        """Draws of the pooled answer from the draws of each law's, in proportion to weights.
-
-        Parameters
-        ----------
-        answers : sequence of xarray.DataArray
-            One a member, dims (chain, draw, ...).
-
-        Returns
-        -------
-        xarray.DataArray
-            Dims (chain, draw, ...), all in one chain: each law gives evenly spaced draws.
-        """
-        flat = [answer.stack(sample=("chain", "draw")) for answer in answers]
-        # as many draws in all as keep the most heavily weighted law's draws nearly whole
-        total = min(x.sizes["sample"] / w for x, w in zip(flat, self.weights, strict=True) if w)
-        taken = []
-        for x, weight in zip(flat, self.weights, strict=True):
-            n = round(total * weight)
-            every = np.linspace(0, x.sizes["sample"] - 1, n).round().astype(int)
-            taken.append(x.isel(sample=every).drop_vars(["sample", "chain", "draw"]))
-        mixed = xr.concat(taken, dim="sample").rename(sample="draw").expand_dims("chain")
-        return mixed.transpose("chain", "draw", ...)
-
-    def __str__(self) -> str:
-        from bayescale.posterior.summary import summarize
-
-        return str(summarize(self))
+        """Mix answers that each member gave already: see :func:`mix`."""
+        return mix(answers, self.weights)
 
 
 def model_weights(
     laws: Sequence[str], weights: Mapping[str, float] | None = None
 ) -> tuple[float, ...]:
-    """Shares with sum one, in the order of the laws: equal where none are given.
+    """Return shares with sum one, in the order of the laws: equal where none are given.
 
     Raises
     ------
@@ -152,32 +197,7 @@ def model_weights(
     if set(weights) != set(laws) or min(values) < 0 or not 0 < sum(values) < np.inf:
         given = ", ".join(f"{name}={value:g}" for name, value in weights.items())
         raise PosteriorError(
-            f"weights need one share of zero or more for each of {', '.join(laws)}, not all "
+            f"`weights=` need one share of zero or more for each of {', '.join(laws)}, not all "
             f"zero; given {given or 'none'}"
         )
     return tuple(weights[law] / sum(values) for law in laws)
-
-
-def worst_diagnostics(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The worst of each figure over several samplings, and every reason with its name."""
-    worst: dict[str, Any] = {}
-    for figure, pick in _WORST.items():
-        if all(figure in diagnostics for diagnostics in each.values()):
-            worst[figure] = pick(diagnostics[figure] for diagnostics in each.values())
-    reasons = [(name, why) for name, d in each.items() for why in d["reasons"]]
-    worst["reasons"] = [f"{name}: {why}" if len(each) > 1 else why for name, why in reasons]
-    return worst
-
-
-_WORST: Mapping[str, Any] = {
-    "rhat_max": max,
-    "ess_bulk_min": min,
-    "ess_tail_min": min,
-    "divergences": sum,
-    "n_draws": sum,
-    "attempts": max,
-    "passed": all,
-}
-
-Fit = Posterior | ModelAverage
-"""One law's posterior, or several laws': both have members, weights and mix."""

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bayescale.cards import card_for, drift_frames, parse_card
+from bayescale.cards import ModelCard, card_for, drift_frames, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
 from bayescale.findings import note
 from bayescale.laws import LAWS, Law
-from bayescale.posterior.average import Fit, ModelAverage
-from bayescale.posterior.posterior import DRIFTING, Posterior
+from bayescale.posterior.average import ModelAverage
+from bayescale.posterior.fit import Fit
+from bayescale.posterior.posterior import DRIFTING, EXACT, Posterior
+from bayescale.posterior.record import parse_record
 from bayescale.runs import LeftOut, Runs, require_runs_for
 from bayescale.runs.log import NUMBERS, SCALES
 
@@ -25,28 +27,8 @@ FORMAT = 1
 """Version of the posterior file. A file with a higher one was made by a later package."""
 
 
-class _Diagnostics(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    passed: bool
-    reasons: list[str]
-
-
-class _Provenance(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    seed: int
-
-
-class _Record(BaseModel):
-    """What a posterior's record must hold; the rest is as its makers left it."""
-
-    model_config = ConfigDict(extra="allow")
-    diagnostics: _Diagnostics
-    provenance: _Provenance
-    seconds: dict[str, float]
-
-
 class _About(BaseModel):
-    """What is kept of a run log beside its values."""
+    """Everything about a run log that is not a value of a run."""
 
     columns: dict[str, str]
     dropped: tuple[LeftOut, ...]
@@ -59,7 +41,7 @@ _WEIGHTS = TypeAdapter(tuple[float, ...])
 
 
 def save(fit: Fit, path: str | Path) -> Path:
-    """Write a posterior, or a pool of them, to a NetCDF file, whole or not at all.
+    """Write a fit to a NetCDF file, whole or not at all.
 
     Raises
     ------
@@ -72,7 +54,7 @@ def save(fit: Fit, path: str | Path) -> Path:
         tree = xr.DataTree(children=members)
         tree.attrs = {"weights": json.dumps(fit.weights)}
     else:
-        tree = _tree_of(fit)
+        tree = _tree_of(fit.members[0])
     if fit.runs is not None:
         tree["runs"] = xr.DataTree(_runs_dataset(fit.runs))
     tree.attrs["bayescale_format"] = FORMAT
@@ -106,17 +88,17 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
     path : path
         A file written by :func:`save` or ``bayescale fit``.
     law : Law or sequence of Law, optional
-        The laws that are the caller's own: a file holds no code.
+        The user's own laws: a file holds no code.
 
     Returns
     -------
     Posterior or ModelAverage
-        As it was saved.
+        The fit as it was saved, in today's spelling.
 
     Raises
     ------
     PosteriorError
-        If the file is absent, truncated, not a posterior of ours, or made by a later version.
+        If the file is absent, truncated, not a posterior file, or made by a later version.
     """
     path = Path(path)
     if not path.is_file():
@@ -137,9 +119,9 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
 
 
 def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
-    """The fit that a posterior file holds: see :func:`open_posterior`."""
+    """Make the fit that a posterior file holds: see :func:`open_posterior`."""
     found = tree.attrs.get("bayescale_format")
-    if found is None or not {"posterior", _member(0)} & set(tree.children):
+    if found is None or not {EXACT, DRIFTING, _member(0)} & set(tree.children):
         raise PosteriorError(f"{name} is a NetCDF file, but not a posterior that bayescale wrote")
     if not (isinstance(found, int | np.integer) and found >= 1):
         raise PosteriorError(
@@ -173,7 +155,7 @@ def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
 
 
 def _text(tree: xr.DataTree, attribute: str) -> str:
-    """An attribute, which must be there and be text."""
+    """Return an attribute, which must be there and be text."""
     value = tree.attrs[attribute]
     if not isinstance(value, str):
         raise ValueError(f"its {attribute} is {value!r}, not text")
@@ -186,42 +168,44 @@ def _posterior_from(
     law = _text(tree, "law")
     if law not in own and law not in LAWS:
         raise PosteriorError(
-            f"{name} was fitted with your own law {law!r}, whose equation is not in the file: name "
-            "it with --law file.py:NAME"
+            f"{name} was fitted with your own law {law!r}, whose equation is not in the file: give "
+            "it as `law=`, or by name as file.py:NAME"
         )
     card = parse_card(_text(tree, "card"), law=own.get(law), place=f"the card in {name}")
     if runs is not None:
         require_runs_for(card.law, runs)
         card = card_for(runs, card)
     groups = {n: group.to_dataset() for n, group in tree.children.items() if n != "runs"}
-    _Record.model_validate_json(_text(tree, "record"))
-    record = json.loads(_text(tree, "record"))
+    groups = _in_todays_spelling(groups, card)
+    record = parse_record(_text(tree, "record"))
     posterior = Posterior(xr.DataTree.from_dict(groups), card, runs, record)
     if problems := list(_damages(posterior)):
         raise PosteriorError(collected(f"{name} does not hold what fits hold:", problems))
     return posterior
 
 
+def _in_todays_spelling(groups: dict[str, xr.Dataset], card: ModelCard) -> dict[str, xr.Dataset]:
+    """Rename what earlier versions called otherwise."""
+    old = {"surprising": "outlier"}
+    if old.keys() & set(groups.get("leave_one_out", ())):
+        groups["leave_one_out"] = groups["leave_one_out"].rename(old)
+    drift = () if card.drift is None else card.drift.parameters
+    if EXACT in groups and drift and all(name in groups[EXACT] for name in drift):
+        groups[DRIFTING] = groups.pop(EXACT)  # draws of a refit with drift
+    return groups
+
+
 def _damages(posterior: Posterior) -> Iterator[str]:
-    """What is amiss with the values that answers are made of."""
+    """Say what is wrong with the values that answers are made of."""
     tree, runs = posterior.tree, posterior.runs
-    if "posterior" not in tree.children:
+    if not {EXACT, DRIFTING} & set(tree.children):
         yield "it has no group posterior"
         return
     for group, needed in _needed(posterior).items():
         if group not in tree.children:
             continue
         dataset = tree[group].to_dataset()
-        for name, dims in needed.items():
-            if name not in dataset:
-                yield f"{group} has no {name}"
-            elif set(dataset[name].dims) != set(dims) or not dataset[name].size:
-                yield f"{name} of {group} has dims {dict(dataset[name].sizes)}, not {dims}"
-            elif dataset[name].dtype.kind not in "fiub":
-                yield f"{name} of {group} is not numbers but {dataset[name].dtype}"
-        for name in {"sigma", "nu"} & set(dataset) if group in ("posterior", DRIFTING) else ():
-            if dataset[name].dtype.kind in "fiu" and not (dataset[name] > 0).all():
-                yield f"{name} of {group} is not above zero throughout"
+        yield from _damages_of_group(group, dataset, needed)
         rows = 0 if runs is None else len(runs)
         if runs is not None and group == "log_likelihood" and runs.has_checkpoints:
             rows = len(np.unique(runs["run"]))  # rows that share a run have one density
@@ -236,8 +220,21 @@ def _damages(posterior: Posterior) -> Iterator[str]:
             yield f"{name} of {DRIFTING} has {walks[name].sizes['step']} steps, not {count}"
 
 
+def _damages_of_group(group: str, dataset: xr.Dataset, needed: Mapping[str, Any]) -> Iterator[str]:
+    for name, dims in needed.items():
+        if name not in dataset:
+            yield f"{group} has no {name}"
+        elif set(dataset[name].dims) != set(dims) or not dataset[name].size:
+            yield f"{name} of {group} has dims {dict(dataset[name].sizes)}, not {dims}"
+        elif dataset[name].dtype.kind not in "fiub":
+            yield f"{name} of {group} is not numbers but {dataset[name].dtype}"
+    for name in {"sigma", "nu"} & set(dataset) if group in (EXACT, DRIFTING) else ():
+        if dataset[name].dtype.kind in "fiu" and not (dataset[name] > 0).all():
+            yield f"{name} of {group} is not above zero throughout"
+
+
 def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
-    """Variables by group, with their dims; groups beside ``posterior`` may lack."""
+    """List variables by group, with their dims; a file need not have all groups."""
     card, each = posterior.card, ("chain", "draw")
     draws: dict[str, Any] = dict.fromkeys(card.law.coefficients, each)
     if posterior.runs is not None:
@@ -250,9 +247,9 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
     draws |= {name: each for name in card.noise.parameters if name in posterior.draws}
     walks = {f"drift_{axis}": each for axis in axes}
     walks |= {f"drift_walk_{axis}": (*each, "step") for axis in axes}
-    of_runs = ("elpd", "pareto_k", "p_value", "expected", "surprising", "influential")
+    of_runs = ("elpd", "pareto_k", "p_value", "expected", "outlier", "influential")
     return {
-        "posterior": draws,
+        EXACT: draws,
         DRIFTING: draws | walks,
         "prior": dict.fromkeys((*card.law.coefficients, *card.noise.parameters), each),
         "log_likelihood": {"log_loss": (*each, "run")},

@@ -1,28 +1,30 @@
-"""What a posterior says in a table: medians, intervals, and which runs stand out."""
+"""What a posterior says in a table: medians, intervals, and which runs are outliers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
-from bayescale.posterior.average import Fit, ModelAverage
+from bayescale.posterior.average import ModelAverage
+from bayescale.posterior.fit import Fit
 from bayescale.posterior.posterior import DRIFTING, Posterior
-from bayescale.results import DEFAULT_CI_PROB, quantiles
+from bayescale.posterior.record import diagnosis
+from bayescale.results import DEFAULT_CI_PROB, Content, Result, TextTable, quantiles
 
 _DRIFT = "drift_"
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
-    """What a posterior says of its coefficients, and whether to believe the sampler.
+class Summary(Result):
+    """Coefficients of a posterior, and whether the sampler converged.
 
     Attributes
     ----------
     frame : pandas.DataFrame
         One row a coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
-        ``learned`` (share of the prior's spread on the log scale that the runs removed), and
+        ``contraction`` (share of the prior's spread on the log scale that the runs removed), and
         ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was drawn from.
     ci_prob : float
         Mass of the central interval between lower and upper.
@@ -35,16 +37,14 @@ class Summary:
     ci_prob: float
     diagnostics: Mapping[str, Any]
     seconds: Mapping[str, float]
-    surprising: pd.DataFrame
-    without_flagged: Mapping[str, Any] | None
+    outliers: pd.DataFrame
+    without_outliers: Mapping[str, Any] | None
     families: tuple[str, ...]
 
-    def to_frame(self) -> pd.DataFrame:
-        """The coefficients' table."""
-        return self.frame.copy()
+    def _table(self) -> pd.DataFrame:
+        return self.frame
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
+    def _json(self) -> Mapping[str, Any]:
         columns = ("median", "lower", "upper", "unit", "contraction")
         rows = {
             str(name): {c: row[c] for c in columns} | {"prior": _prior_json(row)}
@@ -57,37 +57,38 @@ class Summary:
             "interval": self.ci_prob,
             "coefficients": {n: q for n, q in rows.items() if not n.startswith(_DRIFT)},
             "drift": {n: q for n, q in rows.items() if n.startswith(_DRIFT)},
-            "diagnostics": dict(self.diagnostics),
-            "seconds": dict(self.seconds),
-            "families": list(self.families),
-            "outliers": self.surprising.to_dict(orient="records"),
-            "without_outliers": self.without_flagged,
+            "diagnostics": self.diagnostics,
+            "seconds": self.seconds,
+            "families": self.families,
+            "outliers": self.outliers,
+            "without_outliers": self.without_outliers,
         }
 
-    def __str__(self) -> str:
-        lines = [
-            f"{self.law} fitted to {self.n_runs} runs (card {self.card})",
-            "",
-            f"{'':>14}  {'median':>11}  {f'{self.ci_prob:.0%} interval':>25}  contraction  unit",
-        ]
-        for name, row in self.frame.iterrows():
-            between = f"{row['lower']:.5g} to {row['upper']:.5g}"
-            contraction = "" if np.isnan(row["contraction"]) else f"{row['contraction']:.0%}"
-            lines.append(
-                f"{name:>14}  {row['median']:>11.5g}  {between:>25}  {contraction:>11}  "
-                f"{row['unit']}"
-            )
-        lines += ["", "contraction: the share of the prior's spread that the runs removed"]
+    def _content(self) -> Content:
+        yield f"{self.law} fitted to {self.n_runs} runs (card {self.card})"
+        yield ""
+        yield TextTable.of(
+            {
+                "": str(name),
+                "median": f"{row['median']:.5g}",
+                f"{self.ci_prob:.0%} interval": f"{row['lower']:.5g} to {row['upper']:.5g}",
+                "contraction": "" if np.isnan(row["contraction"]) else f"{row['contraction']:.0%}",
+                "unit": row["unit"],
+            }
+            for name, row in self.frame.iterrows()
+        )
+        yield ""
+        yield "contraction: the share of the prior's spread that the runs removed"
         if any(str(name).startswith(_DRIFT) for name in self.frame.index):
-            lines.append(
-                "drift: how far the truth wanders from the law; every forecast allows for it, "
+            yield (
+                "drift: how far real losses depart from the law; every forecast allows for it, "
                 "the other rows take the law to hold exactly"
             )
-        lines.append("")
-        lines.append(diagnosis(self.diagnostics))
-        if len(self.surprising):
-            lines += ["", _surprises(self.surprising, self.without_flagged)]
-        return "\n".join(lines)
+        yield ""
+        yield diagnosis(self.diagnostics)
+        if len(self.outliers):
+            yield ""
+            yield from _outlier_lines(self.outliers, self.without_outliers)
 
 
 def _prior_json(row: pd.Series) -> dict[str, float] | None:
@@ -95,56 +96,36 @@ def _prior_json(row: pd.Series) -> dict[str, float] | None:
     return None if np.isnan(prior["median"]) else prior
 
 
-def diagnosis(diagnostics: Mapping[str, Any]) -> str:
-    """A sentence on the sampler's convergence gate."""
-    if diagnostics.get("point"):
-        return "A point estimate: one draw, nothing sampled."
-    figures = (
-        f"R-hat at most {diagnostics['rhat_max']:.3f}, effective draws at least "
-        f"{min(diagnostics['ess_bulk_min'], diagnostics['ess_tail_min']):.0f}, "
-        f"{diagnostics['divergences']} divergences in {diagnostics['n_draws']} draws"
-    )
-    if diagnostics["passed"]:
-        return f"Sampler: passed ({figures})."
-    return f"Sampler: NOT TO BE TRUSTED. {'; '.join(diagnostics['reasons'])} ({figures})."
-
-
-def _surprises(surprising: pd.DataFrame, without: Mapping[str, Any] | None) -> str:
+def _outlier_lines(outliers: pd.DataFrame, without: Mapping[str, Any] | None) -> Iterator[str]:
     shown = [
         f"{row.run_id} (loss {row.loss:.3f}, law says {row.expected:.3f}; {row.why})"
-        for row in surprising.head(10).itertuples()
+        for row in outliers.head(10).itertuples()
     ]
-    more = f" and {len(surprising) - 10} more" if len(surprising) > 10 else ""
-    n = f"{len(surprising)} runs stand" if len(surprising) > 1 else "1 run stands"
-    lines = [f"{n} out by leave-one-out: {'; '.join(shown)}{more}."]
+    more = f" and {len(outliers) - 10} more" if len(outliers) > 10 else ""
+    n = f"{len(outliers)} outliers" if len(outliers) > 1 else "1 outlier"
+    yield f"{n} by leave-one-out: {'; '.join(shown)}{more}."
     if without is not None:
         moves = [
             f"{name} {move['with']['median']:.4g} -> {move['without']['median']:.4g} "
             f"({move['without']['lower']:.4g} to {move['without']['upper']:.4g})"
             for name, move in without["coefficients"].items()
         ]
-        lines.append(
-            f"Without the surprising ones (90 % intervals): {'; '.join(moves)}. "
-            "Keep them if they are sound runs."
-            + ("" if without["passed"] else " (That refit missed its convergence gate.)")
+        yield (
+            f"Without the outliers (90% intervals): {'; '.join(moves)}. Keep them if they are "
+            "sound runs."
+            + ("" if without["passed"] else " (That refit failed its convergence checks.)")
         )
-    return "\n".join(lines)
-
-
-def finite(value: float) -> float | None:
-    """The number for JSON, which has no infinity."""
-    return float(value) if np.isfinite(value) else None
 
 
 @dataclass(frozen=True, eq=False)
-class ModelAverageSummary:
-    """What each law of a pool says of its coefficients.
+class ModelAverageSummary(Result):
+    """Coefficients of each law of a model average.
 
     Attributes
     ----------
     laws : tuple of Summary
     weights : tuple of float
-        The laws' shares of the pooled answer.
+        The laws' shares of the answer.
     """
 
     laws: tuple[Summary, ...]
@@ -153,16 +134,14 @@ class ModelAverageSummary:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Of all laws together."""
+        """Seconds of all laws together."""
         names = {name for law in self.laws for name in law.seconds}
         return {name: sum(law.seconds.get(name, 0.0) for law in self.laws) for name in names}
 
-    def to_frame(self) -> pd.DataFrame:
-        """The coefficients' tables, one below the other, by law."""
+    def _table(self) -> pd.DataFrame:
         return pd.concat({law.law: law.to_frame() for law in self.laws}, names=["law"])
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
+    def _json(self) -> Mapping[str, Any]:
         answers = {law.law: law.to_json() for law in self.laws}
         shared = ("n_runs", "interval", "families")
         first = answers[self.laws[0].law]
@@ -177,10 +156,12 @@ class ModelAverageSummary:
             "seconds": self.seconds,
         }
 
-    def __str__(self) -> str:
+    def _content(self) -> Content:
         shares = [f"{law.law} {w:.0%}" for law, w in zip(self.laws, self.weights, strict=True)]
-        head = f"{len(self.laws)} laws pooled ({', '.join(shares)}); forecasts answer from all."
-        return "\n\n".join([head, *map(str, self.laws)])
+        yield f"{len(self.laws)} laws averaged ({', '.join(shares)}); forecasts use all of them."
+        for law in self.laws:
+            yield ""
+            yield from law._content()
 
 
 @overload
@@ -188,7 +169,7 @@ def summarize(fit: Posterior, ci_prob: float = ...) -> Summary: ...
 @overload
 def summarize(fit: Fit, ci_prob: float = ...) -> Summary | ModelAverageSummary: ...
 def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAverageSummary:
-    """Medians and central intervals of every coefficient, of the noise and of the drift.
+    """Summarize every coefficient, the noise and the drift by medians and central intervals.
 
     Parameters
     ----------
@@ -202,15 +183,18 @@ def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAver
         Coefficients and noise take the law to hold exactly, as published ones do.
     """
     if isinstance(fit, ModelAverage):
-        laws = tuple(summarize(member, ci_prob) for member in fit.members)
+        laws = tuple(_summary(member, ci_prob) for member in fit.members)
         return ModelAverageSummary(laws, fit.weights, fit.diagnostics)
-    posterior = fit
+    return _summary(fit.members[0], ci_prob)
+
+
+def _summary(posterior: Posterior, ci_prob: float) -> Summary:
     card, draws = posterior.card, posterior.draws
     described = card.coefficients | card.noise.parameters
     sources = {name: draws for name in described if name in draws}
     if card.drift is not None and DRIFTING in posterior.tree.children:
         described |= card.drift.parameters
-        sources |= dict.fromkeys(card.drift.parameters, posterior.drifting().draws)
+        sources |= dict.fromkeys(card.drift.parameters, posterior.drifting.draws)
     has_prior = "prior" in posterior.tree.children
     prior = posterior.tree["prior"].to_dataset() if has_prior else {}
     rows = {}
@@ -230,14 +214,26 @@ def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAver
         ci_prob=ci_prob,
         diagnostics=posterior.diagnostics,
         seconds=posterior.record.get("seconds", {}),
-        surprising=outliers(posterior),
-        without_flagged=posterior.record.get("without_flagged"),
+        outliers=outliers(posterior),
+        without_outliers=posterior.record.get("without_outliers"),
         families=posterior.families,
     )
 
 
+def _why(row: pd.Series) -> str:
+    reasons = [f"p = {row['p_value']:.2g}"] if row["outlier"] else []
+    if row["influential"]:
+        reasons.append(f"moves {row['moves_coefficient']} by {row['moves']:.1f} sd")
+    return " and ".join(reasons)
+
+
+def finite(value: float) -> float | None:
+    """Return the number for JSON, which has no infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
 def contraction(posterior: Posterior, name: str) -> float:
-    """The share of a coefficient's prior spread, on the log scale, that the runs removed.
+    """Return the share of a coefficient's prior spread, on the log scale, that the runs removed.
 
     NaN for a point estimate, which has no prior.
     """
@@ -248,7 +244,7 @@ def contraction(posterior: Posterior, name: str) -> float:
 
 
 def outliers(posterior: Posterior) -> pd.DataFrame:
-    """Runs that leave-one-out finds far off the law or moving it much, worst first.
+    """List runs that leave-one-out finds far off the law or moving it much, worst first.
 
     Returns
     -------
@@ -271,19 +267,10 @@ def outliers(posterior: Posterior) -> pd.DataFrame:
             "p_value": loo["p_value"].values,
             "moves": shift.max("coefficient").values,
             "moves_coefficient": loo["coefficient"].values[largest.values].astype(str),
-            "surprising": loo["surprising"].values.astype(bool),
+            "outlier": loo["outlier"].values.astype(bool),
             "influential": loo["influential"].values.astype(bool),
         }
     )
-    flagged = frame[frame["surprising"] | frame["influential"]].copy()
-    surprise = [f"p = {p:.2g}" for p in flagged["p_value"]]
-    influence = [
-        f"moves {name} by {moves:.1f} sd"
-        for name, moves in zip(flagged["moves_coefficient"], flagged["moves"], strict=True)
-    ]
-    reasons = zip(flagged["surprising"], surprise, flagged["influential"], influence, strict=True)
-    flagged["why"] = [
-        " and ".join([text for flag, text in ((a, why_a), (b, why_b)) if flag])
-        for a, why_a, b, why_b in reasons
-    ]
+    flagged = frame[frame["outlier"] | frame["influential"]].copy()
+    flagged["why"] = [_why(row) for _, row in flagged.iterrows()]
     return flagged.sort_values("p_value")[columns].reset_index(drop=True)

@@ -211,7 +211,7 @@ def _fitting(fit: Fit) -> list[Item]:
     if kept is not None:
         validated = f"{kept['n']} held-out larger runs from {len(kept['cutoffs'])} cutoffs"
     cards = ", ".join(m.card.name for m in fit.members)
-    without = [m.name for m in fit.members if m.record.get("without_flagged")]
+    without = [m.name for m in fit.members if m.record.get("without_outliers")]
     loo = any("leave_one_out" in m.tree.children for m in fit.members)
     return [
         Item(theme, "Which objective?",

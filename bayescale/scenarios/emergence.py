@@ -19,6 +19,7 @@ from bayescale.posterior import (
     DEFAULT_CI_PROB,
     Fit,
     Posterior,
+    View,
     finite,
     quantiles,
     quantiles_by_rank,
@@ -364,7 +365,7 @@ def emergence(
         metrics.append(Metric(f"multiple_choice_{choices}", chosen, 1.0 / choices, 1.0))
     if isinstance(downstream, Posterior):
         downstream.require_converged(allow_unconverged)
-        source = downstream.drifting() if drift else downstream
+        source = downstream.view(drift)
         metrics += _downstream(source, path, downstream_family)
     if isinstance(dispersion, Dispersion):
         told = dispersion.to_json(ci_prob) | {"source": "calibrated"}
@@ -378,7 +379,7 @@ def emergence(
     )
 
 
-def _downstream(posterior: Posterior, path: Forecast, family: str | None) -> list[Metric]:
+def _downstream(posterior: View, path: Forecast, family: str | None) -> list[Metric]:
     """The error that a loss means, for the mean of runs and for one new run."""
     shape = posterior.draws.sizes["chain"], posterior.draws.sizes["draw"]
     start = float(posterior.coefficients(family)["epsilon"].median())

@@ -485,7 +485,7 @@ def _growth(
     scales = {"params": n, "tokens": d, "unique_tokens": np.minimum(pool, d)}
     plain, pruned = [], []
     for member, losses in grown:
-        source = member.drifting()
+        source = member.drifting
         inputs = {
             name: xr.DataArray(x, dims="fraction")
             for name, x in scales.items()
@@ -519,7 +519,7 @@ def _plain_draws(member: Posterior, family: str | None) -> dict[str, np.ndarray]
     """Draws of the coefficients, (chain, draw)."""
     return {
         name: draws.transpose("chain", "draw").values
-        for name, draws in member.coefficients(family).items()
+        for name, draws in member.exact.coefficients(family).items()
     }
 
 

@@ -87,7 +87,7 @@ def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
         result = forecast(posterior, **scales, **of, allow_unconverged=True)
         assert result.loss_new is not None
         points = {i: xr.DataArray(x, dims="point") for i, x in scales.items()}
-        density = by_draw(posterior.log_density(rows["loss"], points, **of))
+        density = by_draw(posterior.drifting.log_density(rows["loss"], points, **of))
         lpd[which] = scores.log_predictive(density)
         for into, draws in ((new, result.loss_new), (mean, result.loss)):
             kept = scores.thinned(by_draw(draws), MOST_DRAWS)

@@ -285,7 +285,7 @@ def _above_law(posterior: Posterior) -> Finding | None:
         return None
     loo = posterior.tree["leave_one_out"].to_dataset()
     above = posterior.runs["loss"] / loo["expected"].values - 1
-    out = np.flatnonzero((loo["surprising"].values > 0) & (above > FAR_ABOVE))
+    out = np.flatnonzero((loo["outlier"].values > 0) & (above > FAR_ABOVE))
     if not len(out):
         return Finding.check("above_law", True, f"no outlier lies {FAR_ABOVE:.0%} above the law")
     ids = posterior.runs["run_id"]
@@ -313,11 +313,11 @@ def _seed_repeats(posterior: Posterior) -> Finding | None:
     log_loss = np.log(runs["loss"])
     mean = np.bincount(index, log_loss) / n
     pure = float(np.sqrt((((log_loss - mean[index]) ** 2).sum()) / repeated))
-    posterior = posterior.by_run()
-    log_mean = xr.ufuncs.log(posterior.loss_of_runs().transpose("chain", "draw", "run"))
-    drawn = log_mean + posterior.noise(log_mean, Purpose.LACK_OF_FIT, posterior.run_inputs())
+    view = posterior.exact.by_run()
+    log_mean = xr.ufuncs.log(view.loss_of_runs().transpose("chain", "draw", "run"))
+    drawn = log_mean + view.noise(log_mean, Purpose.LACK_OF_FIT, view.run_inputs())
     misfit = len(n) - len(posterior.law.coefficients)
-    sigma = quantiles(posterior.sigma(posterior.run_inputs()))
+    sigma = quantiles(view.sigma(view.run_inputs()))
     table = pd.DataFrame({"sd": [pure, sigma["median"]]}, index=["pure error", "fitted scatter"])
     said = (
         f"{len(runs)} runs at {len(n)} places: runs alike in every input scatter by {pure:.2%}, "

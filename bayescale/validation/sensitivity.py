@@ -374,7 +374,7 @@ _STEP = 0.05  # of log compute, over which the split's slope is taken
 
 
 def _quantities(law: Law, posterior: Posterior, flops: float | None) -> dict[str, np.ndarray]:
-    values = {name: draws.values.ravel() for name, draws in posterior.coefficients().items()}
+    values = {name: draws.values.ravel() for name, draws in posterior.exact.coefficients().items()}
     exponents = [term.exponent for term in law.terms.values() if term.exponent in values]
     found = {name: values[name] for name in dict.fromkeys(exponents)}
     if flops is not None:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayescale.laws import compute_optimal
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
-from bayescale.posterior import Fit, Posterior
+from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import quantiles
 from bayescale.runs import Runs
 from bayescale.validation.approaches import (
@@ -79,10 +79,10 @@ def _over_laws(fit: Fit, compute: Callable[[Posterior], np.ndarray]) -> np.ndarr
     return mixed.reshape(-1, *mixed.shape[2:])
 
 
-def _log_optima(member: Posterior, budgets: np.ndarray, family: str | None) -> np.ndarray:
+def _log_optima(view: View, budgets: np.ndarray, family: str | None) -> np.ndarray:
     """Compute the log of the law's best params, (chain, draw, budget)."""
-    values = {n: draws.values[..., None] for n, draws in member.coefficients(family).items()}
-    return np.log(compute_optimal(member.law, budgets, values)[0])
+    values = {n: draws.values[..., None] for n, draws in view.coefficients(family).items()}
+    return np.log(compute_optimal(view.law, budgets, values)[0])
 
 
 def law_draws(
@@ -92,7 +92,7 @@ def law_draws(
     log_flops = np.concatenate([frontier.log_flops[0] for frontier in frontiers.values()])
     low, high = np.exp(np.nanmin(log_flops)), np.exp(np.nanmax(log_flops))
     at = np.array([low, high, budget])
-    best = _over_laws(fit, lambda member: _log_optima(member, at, family))
+    best = _over_laws(fit, lambda member: _log_optima(member.exact, at, family))
     return _draws((best[:, 1] - best[:, 0]) / np.log(high / low), best[:, 2], budget)
 
 
@@ -147,7 +147,7 @@ def parabola_bias(
     centers = np.array([count[group.runs].mean() for group in groups])
 
     def compute(member: Posterior) -> np.ndarray:
-        thin = member.thinned(_BIAS_DRAWS)
+        thin = member.exact.thinned(_BIAS_DRAWS)
         losses = thin.loss(scales, family).transpose("chain", "draw", "run").values
         found = noiseless(runs, groups, losses.reshape(-1, len(runs)), fitted.frontier.weights)
         used = take(found, fitted.inside)

@@ -22,8 +22,7 @@ from bayescale import noise
 from bayescale.cards import ModelCard, card_for, drift_bases, input_errors, log_size
 from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import compiled_model, sample
-from bayescale.posterior import Posterior
-from bayescale.posterior.scatter import scatter_of_runs
+from bayescale.posterior import View
 from bayescale.runs import Runs
 from bayescale.simulation import simulate
 
@@ -113,8 +112,7 @@ def log_likelihood(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> np
     """Of all runs together, for parameters of any shape."""
     flat = {n: (("chain", "draw"), np.reshape(values[n], (1, -1))) for n in card.parameters}
     coords = {"chain": [0], "draw": np.arange(flat["sigma"][1].size)}
-    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(flat, coords=coords)})
-    by_run, *_ = scatter_of_runs(Posterior(tree, card, runs, {}))
+    by_run, *_ = View(xr.Dataset(flat, coords=coords), card, runs, seed=0).densities_of_runs()
     return by_run.sum("run").values.reshape(np.shape(values["sigma"]))
 
 

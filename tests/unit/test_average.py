@@ -107,14 +107,14 @@ def refused(members: tuple[Posterior, ...], weights: tuple[float, ...]) -> str:
 def test_all_that_is_wrong_with_a_pool_is_told_at_once() -> None:
     other_runs = replace(NO_FLOOR, runs=power_law_log([0.1] * 6))
     assert refused((NO_FLOOR, other_runs), (0.5, 0.6)) == (
-        "these laws cannot be pooled:\n"
+        "these laws cannot be averaged:\n"
         "  - its laws repeat: kaplan_compute, kaplan_compute\n"
         "  - its posteriors were fitted to different run logs\n"
         "  - its weights must be zero or more with sum one: (0.5, 0.6)"
     )
     of_params = built(load_card("kaplan_params"), LOG, {"N_c": 1e14, "alpha_N": 0.08})
     assert refused((NO_FLOOR, of_params), (1.0,)) == (
-        "these laws cannot be pooled:\n"
+        "these laws cannot be averaged:\n"
         "  - its laws are for different inputs: kaplan_compute is of flops; kaplan_params is of "
         "params\n"
         "  - 1 weights are given for 2 laws"
@@ -129,7 +129,8 @@ def test_weights_are_shares_of_every_law() -> None:
             model_weights(["a", "b"], wrong)
         given = ", ".join(f"{name}={value:g}" for name, value in wrong.items())
         assert str(caught.value) == (
-            "weights need one share of zero or more for each of a, b, not all zero; given " + given
+            "`weights=` need one share of zero or more for each of a, b, not all zero; given "
+            + given
         )
 
 
@@ -164,5 +165,5 @@ def test_several_laws_are_fitted_into_one_file(bayescale, tmp_path: Path) -> Non
     assert plain["drift"] is False
     alone = bayescale("fit", log, "--law", "kaplan_compute", "--weight", "kaplan_compute=1")
     assert (alone.code, alone.err) == (
-        2, "error: weights are for a pool of laws, and only one is fitted\n"
+        2, "error: --weights are for several laws, and only one is fitted\n"
     )  # fmt: skip

@@ -142,7 +142,7 @@ def test_an_untrustworthy_fit_is_written_and_refused_afterwards(
     refused = bayescale("forecast", out, "--flops", "1e23")
     assert refused.code == 2
     assert refused.out == ""
-    assert "failed its convergence gate" in refused.err
+    assert "failed its convergence checks" in refused.err
     allowed = bayescale("forecast", out, "--flops", "1e23", "--allow-unconverged", "--json")
     assert allowed.code == 3
     assert is_interval(allowed.json["loss"])
@@ -184,7 +184,7 @@ def test_an_own_law_goes_through_the_whole_path(bayescale, log: Path, tmp_path: 
     assert ours["loss"]["median"] == pytest.approx(expected["loss"]["median"], rel=0.01)
     without = bayescale("forecast", out, "--flops", "1e23")
     assert without.code == 2
-    assert "name it with --law file.py:NAME" in without.err
+    assert "give it as --law, or by name as file.py:NAME" in without.err
 
 
 def test_simulate_writes_every_combination(bayescale, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_fit_that_missed_its_gate_is_refused_or_marked(bayescale, tmp_path: Pa
     refused = bayescale("trust", path)
     assert refused.code == 2
     assert refused.out == ""
-    assert "failed its convergence gate" in refused.err
+    assert "failed its convergence checks" in refused.err
     allowed = bayescale("trust", path, "--allow-unconverged", "--json")
     assert allowed.code == 3
     assert allowed.json["checks"][0]["passed"] is False

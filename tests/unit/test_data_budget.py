@@ -97,7 +97,7 @@ def test_drift_blurs_what_a_target_takes(chinchilla_posterior: Posterior) -> Non
     widths = [np.log(r.needed.where(np.isfinite(r.needed))).std() for r in results]
     assert float(widths[0]) > float(widths[1])
     assert results[0].within == pytest.approx(1000 * chinchilla_posterior.runs["tokens"].max())
-    reached = chinchilla_posterior.loss(
+    reached = chinchilla_posterior.exact.loss(
         {
             "params": xr.full_like(results[1].needed, 7e9),
             "tokens": results[1].needed,

@@ -9,7 +9,8 @@ import xarray as xr
 
 from bayescale.cards import drift_frames, load_card
 from bayescale.drift import Frame
-from bayescale.posterior import Posterior
+from bayescale.posterior import View
+from bayescale.posterior.residuals import log_density
 from bayescale.runs import Runs
 
 LOG_X = np.log(np.geomspace(1e18, 1e21, 9))
@@ -65,7 +66,7 @@ def test_few_runs_leave_steps_of_no_length() -> None:
     assert frame.up.end == pytest.approx(LOG_X[2] - LOG_X[1])
 
 
-def drifting() -> Posterior:
+def drifting() -> View:
     """Chinchilla on nine runs, with q = 0.01 and no drift seen within the runs."""
     card, params = load_card("chinchilla"), np.geomspace(1e8, 3e9, 9)
     frame = {"run_id": list("abcdefghi"), "params": params, "tokens": 20 * params}
@@ -78,8 +79,7 @@ def drifting() -> Posterior:
         | {"drift_walk_flops": (("chain", "draw", "step"), np.zeros((1, n, 12)))},
         coords={"chain": [0], "draw": np.arange(n)},
     )
-    tree = xr.DataTree.from_dict({"posterior": draws})
-    return Posterior(tree, card, runs, {"provenance": {"seed": 3}})
+    return View(draws, card, runs, seed=3, drifts=True)
 
 
 def at(params: float, tokens: float) -> dict[str, xr.DataArray]:
@@ -90,11 +90,11 @@ def at(params: float, tokens: float) -> dict[str, xr.DataArray]:
 
 
 def test_forecasts_wander_as_far_as_the_walk_says() -> None:
-    posterior = drifting()
-    (frame,) = drift_frames(posterior.card, posterior.runs).values()
+    view = drifting()
+    (frame,) = drift_frames(view.card, view.runs).values()
     h = 4.0  # e-folds of compute past the largest run
     grow = np.exp(h / 2)
-    loss = posterior.loss(at(3e9 * grow, 6e10 * grow))
+    loss = view.loss(at(3e9 * grow, 6e10 * grow))
     spread = float(np.log(loss).std())
     fades_over = load_card("chinchilla").drift.fades_over
     expected = 0.01 * np.sqrt(VARIANCE["slope", fades_over](h))
@@ -103,27 +103,22 @@ def test_forecasts_wander_as_far_as_the_walk_says() -> None:
 
 
 def test_a_point_drifts_alike_in_every_call() -> None:
-    posterior, near, far = drifting(), at(1e10, 2e11), at(1e12, 2e13)
-    alone = posterior.loss(near)
+    view, near, far = drifting(), at(1e10, 2e11), at(1e12, 2e13)
+    alone = view.loss(near)
     both = {name: xr.concat([far[name], near[name]], "point") for name in near}
-    np.testing.assert_allclose(posterior.loss(both).isel(point=1), alone.isel(point=0))
+    np.testing.assert_allclose(view.loss(both).isel(point=1), alone.isel(point=0))
 
 
 def test_drift_is_one_where_draws_have_none() -> None:
-    posterior = drifting()
-    plain = posterior.draws.drop_vars(["drift_flops", "drift_walk_flops"])
-    exact = Posterior(
-        xr.DataTree.from_dict({"posterior": plain}), posterior.card, posterior.runs, {}
-    )
-    assert exact.drift(at(1e12, 2e13)) == 1.0
+    view = drifting()
+    assert view.without_walk().drift(at(1e12, 2e13)) == 1.0
 
 
 def test_without_drift_the_density_is_that_of_the_noise() -> None:
     """The widths that make up a Student-t, put together again, far into its tails."""
-    posterior = drifting()
-    small = posterior.draws.assign(drift_flops=0 * posterior.draws["drift_flops"] + 1e-9)
-    still = replace(posterior, tree=xr.DataTree.from_dict({"posterior": small}))
-    exact = Posterior(posterior.tree, posterior.card.without_drift(), posterior.runs, {})
+    view = drifting()
+    small = view.draws.assign(drift_flops=0 * view.draws["drift_flops"] + 1e-9)
+    still, exact = replace(view, draws=small), view.without_walk()
     mean = float(exact.loss(at(3e10, 6e11)).mean())
     for sigmas in (0.0, 1.0, 4.0, 8.0):
         loss = [mean * np.exp(0.004 * sigmas)]
@@ -133,12 +128,13 @@ def test_without_drift_the_density_is_that_of_the_noise() -> None:
 
 def test_density_of_a_new_run_allows_for_every_path_of_the_drift() -> None:
     """Against the average over many drawn paths, in Monte Carlo standard errors."""
-    posterior, place = drifting(), at(3e10, 6e11)
-    loss = float(posterior.law.loss(3e10, 6e11, **posterior.card.published_values(
+    view, place = drifting(), at(3e10, 6e11)
+    loss = float(view.law.loss(3e10, 6e11, **view.card.published_values(
         "besiroglu_2024"
     ))) * 1.01  # fmt: skip
-    ours = float(np.exp(posterior.log_density([loss], place)).mean())
-    paths = posterior.loss(place)
-    by_path = np.exp(posterior.scatter(np.log(loss) - np.log(paths))[0]).values.ravel() / loss
+    ours = float(np.exp(view.log_density([loss], place)).mean())
+    paths = view.loss(place)
+    deviation = np.log(loss) - np.log(paths)
+    by_path = np.exp(log_density(view.draws, deviation, view.sigma())).values.ravel() / loss
     error = by_path.std() / np.sqrt(by_path.size)
     assert abs(ours - by_path.mean()) < 4 * error

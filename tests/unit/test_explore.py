@@ -195,7 +195,7 @@ def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path)
     assert answer(fit, View(1e24), allow_unconverged=True).run["loss_median"] > 0
     ran = bayescale("explore", save(fit, tmp_path / "fit.nc"), "--no-browser")
     assert ran.code == 2
-    assert "failed its convergence gate" in ran.err
+    assert "failed its convergence checks" in ran.err
 
 
 # the page
@@ -280,7 +280,7 @@ def test_an_unconverged_fit_says_so_at_the_top(
 ) -> None:
     file = save(chinchilla(passed=False), tmp_path / "fit.nc")
     with opened(monkeypatch, file) as app:
-        assert page.plain("failed its convergence gate") in app.run().error[0].value
+        assert page.plain("failed its convergence checks") in app.run().error[0].value
         assert numbers(app) == {}
     with opened(monkeypatch, file, "--allow-unconverged") as app:
         assert app.run().error[0].value.startswith("Not to be trusted")

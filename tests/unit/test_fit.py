@@ -61,7 +61,7 @@ def test_the_five_far_off_runs_are_found_without_being_told(all_chinchilla: Runs
     far_off = set(frame.nlargest(5, "loss")["run_id"])
     assert far_off <= set(flagged["run_id"])
     assert len(flagged) <= 8  # and hardly anything else
-    moved = posterior.record["without_flagged"]["coefficients"]["beta"]
+    moved = posterior.record["without_outliers"]["coefficients"]["beta"]
     assert moved["with"]["median"] != moved["without"]["median"]
     assert "beta" in str(summarize(posterior)).split("Without the surprising ones")[1]
 
@@ -136,13 +136,13 @@ def test_families_share_exponents_and_differ_in_level() -> None:
     frame["run_id"] = [f"r{i}" for i in range(len(frame))]
     posterior = fit(read_runs(frame), "chinchilla")
     assert posterior.families == ("a", "b")
-    floors = {name: posterior.coefficients(name)["E"] for name in "ab"}
+    floors = {name: posterior.exact.coefficients(name)["E"] for name in "ab"}
     assert float((floors["b"] / floors["a"]).median()) == pytest.approx(1.2, abs=0.06)
     place = {"params": 1e11, "tokens": 2e12}
-    known, unknown = posterior.loss(place, "a"), posterior.loss(place)
+    known, unknown = posterior.exact.loss(place, "a"), posterior.exact.loss(place)
     assert float(unknown.std()) > 2 * float(known.std())
     assert posterior.tree["log_likelihood"]["log_loss"].sizes["run"] == len(frame)
-    one_population = fit(read_runs(frame), "chinchilla", pool=False)
+    one_population = fit(read_runs(frame), "chinchilla", families=False)
     assert one_population.families == ()
     assert one_population.draws["sigma"].mean() > 3 * posterior.draws["sigma"].mean()
 

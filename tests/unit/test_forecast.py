@@ -61,7 +61,7 @@ def test_intervals_come_from_draws_and_not_from_their_mean() -> None:
 def test_one_new_run_scatters_about_the_mean_as_runs_do(cerebras_posterior: Posterior) -> None:
     result = forecast(cerebras_posterior, flops=[6.3e21])
     ratio = np.log(result.loss_new / result.loss).values.ravel()
-    draws = cerebras_posterior.drifting().draws
+    draws = cerebras_posterior.drifting.draws
     standard = ratio / np.broadcast_to(draws["sigma"].values, result.loss.shape[:2]).ravel()
     nu = draws["nu"].values.ravel()
     from scipy import stats
@@ -144,9 +144,9 @@ def test_draws_that_failed_the_gate_are_refused_unless_allowed() -> None:
     with pytest.raises(UnconvergedError) as caught:
         forecast(failed, flops=1e22)
     assert str(caught.value) == (
-        "this posterior failed its convergence gate, so nothing is computed from it: R-hat of E is "
-        "1.200, above 1.01. Fit again with more --draws, or use it all the same with "
-        "--allow-unconverged"
+        "this posterior failed its convergence checks, so nothing is computed from it: R-hat of E "
+        "is 1.200, above 1.01. Fit again with more draws (`draws=`), or use it all the same with "
+        "`allow_unconverged=True`"
     )
     assert forecast(failed, flops=1e22, allow_unconverged=True).to_json()["loss"]["median"] > 0
 
@@ -224,10 +224,10 @@ def test_the_scatter_of_a_point_does_not_hang_on_other_points(kind: str) -> None
     dataset = one.draws.assign(values)
     one = replace(one, tree=xr.DataTree.from_dict({"posterior": dataset}))
     loss = xr.DataArray(np.ones((1, 2, 5)), dims=("chain", "draw", "point"))
-    whole = one.new_run(loss)
+    whole = one.exact.new_run(loss)
     assert len(np.unique(whole)) == 10
     for first, n in ((0, 2), (2, 3)):
-        part = one.new_run(loss.isel(point=slice(n)), first=first)
+        part = one.exact.new_run(loss.isel(point=slice(n)), first=first)
         np.testing.assert_array_equal(part, whole.isel(point=slice(first, first + n)))
 
 

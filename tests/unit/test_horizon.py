@@ -313,7 +313,7 @@ def test_notes_and_outliers_are_information() -> None:
         {
             "p_value": ("run", [0.001] + [0.5] * 7),
             "expected": ("run", LOG["loss"]),
-            "surprising": ("run", [1] + [0] * 7),
+            "outlier": ("run", [1] + [0] * 7),
             "influential": ("run", [0] * 8),
             "pareto_k": ("run", [0.1] * 8),
             "shift": (("run", "coefficient"), np.zeros((8, 1))),

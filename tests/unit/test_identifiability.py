@@ -14,6 +14,7 @@ from bayescale.findings import Finding
 from bayescale.inference.diagnostics import leave_one_out
 from bayescale.laws import CHINCHILLA, LAWS, Law
 from bayescale.posterior import ModelAverage, Posterior, point
+from bayescale.posterior.residuals import log_density
 from bayescale.runs import Runs, read_runs
 from bayescale.validation.design import design_checks, design_notes, least_informed_direction
 from bayescale.validation.identifiability import identifiability_checks, posterior_notes
@@ -69,7 +70,8 @@ def constructed(law: Law, runs: Runs, logs: dict[str, np.ndarray]) -> Posterior:
     record = {"diagnostics": {"passed": True, "reasons": []}, "provenance": {"seed": 0}}
     bare = Posterior(xr.DataTree.from_dict({"posterior": draws}), card, runs, record)
     log_loss = xr.DataArray(np.log(runs["loss"]), dims="run", coords={"run": runs["run_id"]})
-    density = bare.scatter(log_loss - xr.ufuncs.log(bare.loss_of_runs()))[0]
+    deviation = log_loss - xr.ufuncs.log(bare.exact.loss_of_runs())
+    density = log_density(bare.draws, deviation, bare.exact.sigma())
     groups = {
         "posterior": draws,
         "prior": xr.Dataset(prior),

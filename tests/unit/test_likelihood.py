@@ -152,9 +152,9 @@ def test_a_new_run_lies_above_the_floor_as_runs_do() -> None:
 def test_density_of_a_new_run_is_that_above_the_floor() -> None:
     posterior = floor(nu=1e4)
     at = {name: xr.DataArray([value], dims="point") for name, value in LARGE.items()}
-    mean = float(posterior.loss(at)[0, 0, 0])
+    mean = float(posterior.exact.loss(at)[0, 0, 0])
     loss = mean * np.exp(0.015)
-    density = posterior.log_density([loss], at)[0, 0, 0]
+    density = posterior.drifting.log_density([loss], at)[0, 0, 0]
     expected = stats.exponnorm.logpdf(0.015, 20, scale=0.001) - np.log(loss)
     assert float(density) == pytest.approx(expected, abs=1e-3)
 

@@ -17,7 +17,7 @@ from support.imperfect import some_runs as imperfect_runs
 from bayescale.cards import ModelCard, card_for, card_names, drift_bases, load_card, parse_card
 from bayescale.drift import STEPS
 from bayescale.inference.model.build import build_model
-from bayescale.inference.model.data import are_few, families, model_data
+from bayescale.inference.model.data import are_few, family_names, model_data
 from bayescale.inference.model.drift import _conditional_walk
 from bayescale.inference.model.symbolic import prior_mismatch
 from bayescale.inference.model.transforms import (
@@ -28,8 +28,7 @@ from bayescale.inference.model.transforms import (
     RootedLevelAndShares,
 )
 from bayescale.laws import LAWS
-from bayescale.posterior import Posterior
-from bayescale.posterior.scatter import scatter_of_runs
+from bayescale.posterior import View
 from bayescale.runs import Runs, read_runs
 
 PLAIN = Mode(linker="py", optimizer=None)
@@ -164,8 +163,9 @@ def test_the_likelihood_that_is_sampled_is_the_one_that_is_kept(what: str) -> No
         for name, value in zip(names, found, strict=True)
     }
     family = {"family": ["a", "b"]} if "family" in runs else {}
-    tree = {"posterior": xr.Dataset(draws, coords={"chain": [0], "draw": [0]} | family)}
-    likelihood, below, _ = scatter_of_runs(Posterior(xr.DataTree.from_dict(tree), card, runs, {}))
+    dataset = xr.Dataset(draws, coords={"chain": [0], "draw": [0]} | family)
+    view = View(dataset, card, runs, seed=0, drifts=card.drift is not None)
+    likelihood, below, _ = view.densities_of_runs()
     assert float(likelihood.sum()) == pytest.approx(float(logp), rel=1e-9)
     assert likelihood.sizes["run"] == (len(set(CHECKPOINTS)) if "run" in columns else 6)
     assert below.sizes["run"] == 6
@@ -182,11 +182,11 @@ def test_data_of_another_length_has_the_same_names_and_ranks() -> None:
 
 def test_families_are_pooled_only_where_there_are_several() -> None:
     card = load_card("chinchilla")
-    assert families(some_runs(), card) == ()
-    assert families(some_runs(family=["a"] * 6), card) == ()
-    assert families(some_runs(family=list("bbaabb")), card) == ("a", "b")
-    assert families(some_runs(family=list("bbaabb")), card, pool=False) == ()
-    assert families(some_runs(family=list("bbaabb")), replace_family(card)) == ()
+    assert family_names(some_runs(), card) == ()
+    assert family_names(some_runs(family=["a"] * 6), card) == ()
+    assert family_names(some_runs(family=list("bbaabb")), card) == ("a", "b")
+    assert family_names(some_runs(family=list("bbaabb")), card, families=False) == ()
+    assert family_names(some_runs(family=list("bbaabb")), replace_family(card)) == ()
 
 
 def replace_family(card: ModelCard) -> ModelCard:

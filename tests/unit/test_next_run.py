@@ -151,13 +151,13 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
     started, brute = time.perf_counter(), []
     for row in candidates.to_dict(orient="records"):
         places = {name: xr.DataArray([x], dims="point") for name, x in row.items()}
-        outcomes = fit.drifting().loss(places).quantile([0.16, 0.5, 0.84]).values
+        outcomes = fit.drifting.loss(places).quantile([0.16, 0.5, 0.84]).values
         variances = []
         for loss in outcomes:
             new = {**row, "loss": loss, "run_id": "new"}
             log = pd.concat([runs.frame[list(new)], pd.DataFrame([new])], ignore_index=True)
             again = refit(read_runs(log), card, draws=6000, tune=1000)
-            variances.append(float(np.log(again.loss(at)).var()))
+            variances.append(float(np.log(again.drifting.loss(at)).var()))
         brute.append(np.sqrt(np.mean(variances)))
     slow = time.perf_counter() - started
     ours = candidates.merge(result.candidates, on=["params", "tokens"])["sd_after"]

@@ -35,7 +35,7 @@ def test_normal_with_an_excess_is_the_exponentially_modified_one(excess: float) 
 
 
 def test_normal_variance_beside_the_scatter_adds_to_it() -> None:
-    ours = noise.log_density(FAR, 0.003, excess=0.02, blurred=0.004**2)
+    ours = noise.log_density(FAR, 0.003, excess=0.02, variance=0.004**2)
     np.testing.assert_allclose(ours, stats.exponnorm.logpdf(FAR, 4, scale=0.005), rtol=1e-9)
 
 
@@ -43,10 +43,10 @@ def test_normal_variance_beside_the_scatter_adds_to_it() -> None:
 @pytest.mark.parametrize("excess", [None, 0.5, 6.0])
 def test_heavy_tails_are_those_of_the_integral_over_widths(nu: float, excess: float | None) -> None:
     x = np.array([-6.0, -1.5, -0.2, 0.0, 0.6, 2.0, 5.0, 12.0])
-    ours = np.exp(noise.log_density(x, 1.0, nu=nu, excess=excess))
+    ours = np.exp(noise.log_density(x, 1.0, nu=nu, excess=excess, variance=0.0))
     np.testing.assert_allclose(ours, exact(x, nu, excess), rtol=0.012)
     line = np.sinh(np.linspace(-9, 9, 2001))
-    density = np.exp(noise.log_density(line, 1.0, nu=nu, excess=excess))
+    density = np.exp(noise.log_density(line, 1.0, nu=nu, excess=excess, variance=0.0))
     assert np.trapezoid(density, line) == pytest.approx(1, abs=1e-4)
     if excess is not None:
         left = line[line < 1.5]
@@ -115,8 +115,8 @@ def covariance(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
 def test_rows_of_one_run_are_jointly_normal_or_student_t() -> None:
     rng = np.random.default_rng(5)
     x, own, shared = rng.standard_normal(6), rng.uniform(0.5, 2, 6), rng.uniform(0.2, 2, 6)
-    normal = noise.log_density_together(x, own, shared, MEMBERS)
-    heavy = noise.log_density_together(x, own, shared, MEMBERS, nu=3.5)
+    normal = noise.log_density_of_checkpoints(x, own, shared, MEMBERS)
+    heavy = noise.log_density_of_checkpoints(x, own, shared, MEMBERS, nu=3.5)
     for i in range(3):
         of = i == MEMBERS
         spread = covariance(own[of], shared[of])
@@ -134,7 +134,8 @@ def test_many_checkpoints_of_one_run_say_as_little_as_one() -> None:
         """How much less likely a deviation of 0.7 is than one of 0, of n rows."""
         own, shared = np.full(n, 1e-3), np.ones(n)
         there, at_zero = (
-            noise.log_density_together(x[:n], own, shared, members[:n]) for x in (rows, 0 * rows)
+            noise.log_density_of_checkpoints(x[:n], own, shared, members[:n])
+            for x in (rows, 0 * rows)
         )
         return float((there - at_zero)[0])
 
@@ -149,7 +150,9 @@ def test_errors_of_scales_widen_by_the_law_s_slope() -> None:
     """A power law of exponent 0.05: an error of 0.1 in log compute is one of 0.005 in the loss."""
     law, flops = LAWS["kaplan_compute"], np.array([1e18, 1e20])
     known = {"C_c": 1e24, "alpha_C": 0.05}
-    spread = noise.input_spread(law, {"flops": flops}, {"flops": np.array([0.1, 0.0])}, known)
+    spread = noise.input_error_variance(
+        law, {"flops": flops}, {"flops": np.array([0.1, 0.0])}, known
+    )
     np.testing.assert_allclose(np.sqrt(spread), [0.005, 0.0], rtol=1e-9)
 
 
@@ -160,8 +163,8 @@ def test_tokens_found_from_compute_err_against_params() -> None:
     by_size, by_data = 480 * 1e9**-0.35, 2000 * 2e10**-0.37
     loss = 1.8 + by_size + by_data
     errors = {"params": np.array([1e-3])}
-    alone = noise.input_spread(law, inputs, errors, known)
-    with_flops = noise.input_spread(law, inputs, errors | {"flops": np.array([0.0])}, known)
+    alone = noise.input_error_variance(law, inputs, errors, known)
+    with_flops = noise.input_error_variance(law, inputs, errors | {"flops": np.array([0.0])}, known)
     assert np.sqrt(alone)[0] == pytest.approx(1e-3 * 0.35 * by_size / loss, rel=1e-5)
     opposed = 1e-3 * abs(0.35 * by_size - 0.37 * by_data) / loss
     assert np.sqrt(with_flops)[0] == pytest.approx(opposed, rel=1e-5)
@@ -178,7 +181,7 @@ def test_first_order_is_near_the_integral_over_true_scales(error: float, most: f
         known = {"E": E, "C_c": 3e20, "alpha_C": 0.25}
         moved = flops * np.exp(error * rng.standard_normal(7))
         log_loss = np.log(law.loss(moved, **known)) + sigma * rng.standard_normal(7)
-        spread = noise.input_spread(law, {"flops": flops}, {"flops": error}, known)
+        spread = noise.input_error_variance(law, {"flops": flops}, {"flops": error}, known)
         ours = stats.norm.logpdf(
             log_loss, np.log(law.loss(flops, **known)), np.sqrt(sigma**2 + spread)
         ).sum()

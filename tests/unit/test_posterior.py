@@ -129,8 +129,8 @@ def test_an_own_law_is_given_again_on_opening(
     text = cerebras_posterior.card.text.replace('law = "henighan_compute"', 'law = "mine"')
     path = save(replace(cerebras_posterior, card=parse_card(text, law=own)), tmp_path / "own.nc")
     assert refused(path) == (
-        "own.nc was fitted with your own law 'mine', whose equation is not in the file: name it "
-        "with --law file.py:NAME"
+        "own.nc was fitted with your own law 'mine', whose equation is not in the file: give it "
+        "as `law=`, or by name as file.py:NAME"
     )
     assert open_posterior(path, law=own).law is own
 

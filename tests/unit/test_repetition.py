@@ -153,9 +153,9 @@ def recovered() -> Posterior:
 
 def test_what_repetition_is_worth_is_recovered(recovered: Posterior) -> None:
     for name in ("R_D", "R_N", "E", "alpha", "beta"):
-        low, high = np.quantile(recovered.drifting().draws[name], [0.005, 0.995])
+        low, high = np.quantile(recovered.drifting.draws[name], [0.005, 0.995])
         assert low < PUBLISHED[name] < high
-    low, high = np.quantile(recovered.drifting().draws["R_D"], [0.05, 0.95])
+    low, high = np.quantile(recovered.drifting.draws["R_D"], [0.05, 0.95])
     assert high / low < 4
 
 

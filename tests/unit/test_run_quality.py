@@ -197,7 +197,7 @@ def test_a_run_far_above_the_law_is_named_and_noted() -> None:
     loo = xr.Dataset(
         {
             "expected": ("run", posterior.runs["loss"] / np.where(np.arange(n) < 2, 1.2, 1.0)),
-            "surprising": ("run", (np.arange(n) == 1).astype("int8")),
+            "outlier": ("run", (np.arange(n) == 1).astype("int8")),
         },
         coords={"run": ids},
     )

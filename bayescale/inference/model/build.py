@@ -21,7 +21,7 @@ from pytensor.tensor.variable import TensorVariable
 from bayescale import noise
 from bayescale.cards import Described, ModelCard, card_for, input_errors
 from bayescale.drift import STEPS
-from bayescale.inference.model.data import are_few, families, model_data, scaled_inputs
+from bayescale.inference.model.data import are_few, family_names, model_data, scaled_inputs
 from bayescale.inference.model.families import Pooled, sums_by
 from bayescale.inference.model.transforms import (
     ConditionalWhitening,
@@ -69,7 +69,7 @@ class _Power(TensorVariable):
         return other * pt.exp(-self.owner.inputs[0])
 
 
-def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
+def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Model:
     """The Bayesian model of a scaling law, ready for anything that PyMC does.
 
     Parameters
@@ -78,7 +78,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         With the columns that the card's law needs.
     card : ModelCard
         Priors and likelihood.
-    pool : bool
+    families : bool
         Whether families in the log get partially pooled terms of their own.
 
     Returns
@@ -97,7 +97,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         If the card's likelihood does not suit the log: see :func:`bayescale.cards.card_for`.
     """
     card = card_for(runs, card)
-    law, names = card.law, families(runs, card, pool)
+    law, names = card.law, family_names(runs, card, families)
     centerd = _centerd_terms(card)
     floor = any(isinstance(term, Constant) for term in law.terms.values())
     whole = (law.sum_of_terms or floor) and len(centerd) == len(law.terms) > 1
@@ -116,7 +116,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
         others: dict[str, Any] = dict.fromkeys(_NOT_OF_RUNS)
         data = {
             name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
-            for name, value in model_data(runs, card, pool).items()
+            for name, value in model_data(runs, card, families).items()
         }
         values: dict[str, Any] = {
             name: _variable(name, card.coefficients[name], data)
@@ -158,7 +158,7 @@ def build_model(runs: Runs, card: ModelCard, *, pool: bool = True) -> pm.Model:
             _collapsed_likelihood(card, log_loss, known["sigma"], data)
         else:
             errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
-            blur = noise.input_spread(law, inputs, errors, by_run)
+            blur = noise.input_error_variance(law, inputs, errors, by_run)
             if drift is None:
                 drift = _drift(card, data["log_loss_observed"] - log_loss, known, data)
             _likelihood(card, log_loss + drift, known, blur, data)
@@ -430,7 +430,7 @@ def _apart(mu: Any, scale: Any, nu: Any, excess: Any, steps: Any, about: dict[st
 
 
 class _PyTensor:
-    """What :func:`bayescale.noise.log_density_together` takes from a library."""
+    """The functions that :mod:`bayescale.noise` takes from a library."""
 
     gammaln: Any = staticmethod(pt.gammaln)
     sum_by: Any = staticmethod(sums_by)
@@ -442,16 +442,12 @@ def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict
     def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
         of_one = {"nu": nu[0]} if nu else {}
         given = (value - mu, own, shared, members)
-        return noise.log_density_together(*given, xp=_PyTensor, **of_one).sum()
+        return noise.log_density_of_checkpoints(*given, xp=_PyTensor, **of_one).sum()
 
     def random(
         mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
     ) -> Any:
-        n = members.max() + 1
-        scatter = own * rng.standard_normal(np.shape(mu)) + shared * rng.standard_normal(n)[members]
-        if nu:
-            scatter = scatter / np.sqrt(rng.chisquare(nu[0], n)[members] / nu[0])
-        return mu + scatter
+        return mu + noise.draw_checkpoints(rng, own, shared, members, *nu)
 
     signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
     more = (nu,) if nu is not None else ()

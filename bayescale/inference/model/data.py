@@ -13,7 +13,7 @@ FEW_FAMILIES = 5
 the model compiles in a third of the time."""
 
 
-def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]:
+def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, Any]:
     """The arrays of a model's ``pm.Data``, by name: all of them change between refits.
 
     Returns
@@ -50,7 +50,7 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
         del data["relative_se"]
     else:
-        if len(bases) == 1 and are_few(families(runs, card, pool)):
+        if len(bases) == 1 and are_few(family_names(runs, card, families)):
             ((axis, basis),) = bases.items()
             data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
             bases = {axis: basis @ data["drift_turn"]}
@@ -68,20 +68,20 @@ def model_data(runs: Runs, card: ModelCard, pool: bool = True) -> dict[str, Any]
     data |= {f"log_error_{scale}": error for scale, error in errors.items()}
     if card.noise.shared is not None and runs.has_checkpoints:
         data["members"] = memberships(runs)
-    if families(runs, card, pool):
+    if family_names(runs, card, families):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data
 
 
-def with_runs(compiled: Any, runs: Runs, card: ModelCard, pool: bool = True) -> Any:
+def with_runs(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
     """A card's compiled model with the data of these runs: a law may need scales or logs alone."""
-    data, used = model_data(runs, card, pool), compiled.shared_data
+    data, used = model_data(runs, card, families), compiled.shared_data
     return compiled.with_data(**{name: data[name] for name in data if name in used})
 
 
-def families(runs: Runs, card: ModelCard, pool: bool = True) -> tuple[str, ...]:
+def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[str, ...]:
     """Families that get coefficients of their own: none unless the log has two or more."""
-    if not (pool and card.family and "family" in runs):
+    if not (families and card.family and "family" in runs):
         return ()
     names = tuple(str(name) for name in np.unique(runs["family"]))
     return names if len(names) > 1 else ()

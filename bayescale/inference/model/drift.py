@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.cards import ModelCard, drift_bases
-from bayescale.posterior import Posterior
+from bayescale.posterior import View
 from bayescale.random import Purpose
 from bayescale.runs import Runs
 
@@ -38,8 +38,8 @@ def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def with_walk(tree: xr.DataTree, runs: Runs, card: ModelCard, seed: int) -> xr.DataTree:
     """The tree with the steps of the walk drawn given everything else: ``drift_walk_<axis>``."""
     ((axis, basis),) = drift_bases(card, runs).items()
-    exact = Posterior(tree, card.without_drift(), runs, {"provenance": {"seed": seed}})
-    draws = exact.draws
+    draws = tree["posterior"].to_dataset()
+    exact = View(draws, card.without_drift(), runs, seed)
     log_mean = np.log(exact.loss_of_runs().transpose("chain", "draw", "run").values)
     residual = np.log(runs["loss"]) - log_mean
     q, sigma = draws[f"drift_{axis}"].values[..., None], draws["sigma"].values[..., None]

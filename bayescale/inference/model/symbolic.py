@@ -72,7 +72,7 @@ def prior_mismatch(card: ModelCard, runs: Runs, *, points: int = 3, seed: int = 
         a number where either is not.
     """
     card = card.without_drift()
-    with build_model(runs, card, pool=False) as model:
+    with build_model(runs, card, families=False) as model:
         noise = (name for name in card.noise.parameters if name in model.named_vars)
         names = [*card.law.coefficients, *noise]
         free = model.value_vars

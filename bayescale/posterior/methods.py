@@ -1,0 +1,70 @@
+"""What fits of one law and of several share: identity checks, and questions as methods."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from bayescale.errors import UnconvergedError
+
+MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
+"""What a law's loss is: where the card has an excess, the floor that runs lie above."""
+
+
+class FitMethods:
+    """Methods of :class:`Posterior` and :class:`ModelAverage`.
+
+    Each question is a function of the package, which takes the same options; the methods are found
+    by name when they are called, because the functions stand above this room.
+    """
+
+    diagnostics: Mapping[str, Any]
+
+    def require_converged(self, allow: bool = False) -> None:
+        """Refuse draws that failed the convergence checks.
+
+        Raises
+        ------
+        UnconvergedError
+            Unless the checks passed or ``allow`` is true.
+        """
+        if not (allow or self.diagnostics["passed"]):
+            raise UnconvergedError(
+                "this posterior failed its convergence checks, so nothing is computed from it: "
+                f"{'; '.join(self.diagnostics['reasons'])}. Fit again with more draws (`draws=`), "
+                "or use it all the same with `allow_unconverged=True`"
+            )
+
+    def summary(self, ci_prob: float | None = None) -> Any:
+        """Summarize coefficients, noise and drift: see :func:`bayescale.summarize`."""
+        return _call("summarize", self, **({} if ci_prob is None else {"ci_prob": ci_prob}))
+
+    def forecast(self, **options: Any) -> Any:
+        """Forecast the loss of larger runs: see :func:`bayescale.forecast`."""
+        return _call("forecast", self, **options)
+
+    def allocate(self, flops: Any, **options: Any) -> Any:
+        """Split compute budgets between parameters and tokens: see :func:`bayescale.allocate`."""
+        return _call("allocate", self, flops, **options)
+
+    def data_budget(self, **options: Any) -> Any:
+        """Find the tokens that a model needs: see :func:`bayescale.data_budget`."""
+        return _call("data_budget", self, **options)
+
+    def next_run(self, budget: Any, **options: Any) -> Any:
+        """Rank runs to buy next: see :func:`bayescale.next_run`."""
+        return _call("next_run", self, budget, **options)
+
+    def trust(self, backtest: Any = None, **options: Any) -> Any:
+        """Say how far forecasts can be trusted: see :func:`bayescale.trust`."""
+        return _call("trust", self, backtest, **options)
+
+    def save(self, path: Any) -> Any:
+        """Write the fit to a file: see :func:`bayescale.save`."""
+        return _call("save", self, path)
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+
+def _call(name: str, *arguments: Any, **options: Any) -> Any:
+    return getattr(importlib.import_module("bayescale"), name)(*arguments, **options)

@@ -1,0 +1,434 @@
+"""A view: draws of one law that predict losses, either with the law exact or with its drift."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale import noise
+from bayescale.cards import (
+    ModelCard,
+    drift_frames,
+    input_errors,
+    log_size,
+    loss_steps,
+    memberships,
+)
+from bayescale.drift import coordinate
+from bayescale.errors import PosteriorError
+from bayescale.laws import Law
+from bayescale.laws.law import all_unique
+from bayescale.posterior import residuals
+from bayescale.random import Purpose, generator
+from bayescale.runs import Runs
+
+MOST_VALUES = 10_000_000
+"""Values by draw and run that are held at once: all of 4,000 draws up to 2,500 runs."""
+
+_ORDER = ("chain", "draw", "run")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Draws of one law, and what follows from them: losses, single runs and densities.
+
+    ``fit.exact`` and ``fit.drifting`` make views; :mod:`bayescale.posterior.fit` says which
+    question uses which.
+
+    Attributes
+    ----------
+    draws : xarray.Dataset
+        Dims chain and draw.
+    card : ModelCard
+    runs : Runs or None
+        The runs that were fitted.
+    seed : int
+        Seed of everything that is drawn from the view.
+    drifts : bool
+        Whether losses depart from the law by its drift.
+    """
+
+    draws: xr.Dataset
+    card: ModelCard
+    runs: Runs | None
+    seed: int
+    drifts: bool = False
+
+    @property
+    def law(self) -> Law:
+        """The law whose coefficients these are."""
+        return self.card.law
+
+    @property
+    def name(self) -> str:
+        """The law's name."""
+        return self.law.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the law is a function of."""
+        return self.law.inputs
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families with coefficients of their own; empty where there are none."""
+        return families_of(self.draws)
+
+    @property
+    def coords(self) -> dict[str, xr.DataArray]:
+        """The coordinates of the draws: chain and draw."""
+        return {name: self.draws[name] for name in ("chain", "draw")}
+
+    def combine(self, answer: "Callable[[View], xr.DataArray]") -> xr.DataArray:
+        """Return the answer of this view, as :meth:`AverageView.combine` does of several."""
+        return answer(self)
+
+    def rng(self, purpose: Purpose, place: int = 0) -> np.random.Generator:
+        """Return a generator: the same seed, purpose and place give the same numbers."""
+        return generator(self.seed, purpose, place)
+
+    def without_walk(self) -> "View":
+        """Return these draws with losses that follow the law exactly."""
+        return replace(self, drifts=False)
+
+    def thinned(self, most: int) -> "View":
+        """Return evenly spaced draws, at most this many in all."""
+        every = -(-self._n_draws // most)
+        return replace(self, draws=self.draws.isel(draw=slice(every // 2, None, every)))
+
+    def by_run(self) -> "View":
+        """Return fewer draws, evenly spaced, where values by draw and run would fill the memory."""
+        n_runs = 0 if self.runs is None else len(self.runs)
+        every = -(-self._n_draws * n_runs // MOST_VALUES)
+        if every <= 1:
+            return self
+        return replace(self, draws=self.draws.isel(draw=slice(None, None, every)))
+
+    @property
+    def _n_draws(self) -> int:
+        return self.draws.sizes["chain"] * self.draws.sizes["draw"]
+
+    # coefficients
+
+    def coefficients(self, family: str | None = None) -> dict[str, xr.DataArray]:
+        """Return draws of every coefficient, dims (chain, draw), in raw units.
+
+        Parameters
+        ----------
+        family : str, optional
+            One of :attr:`families`. Without it, where families have coefficients of their own, the
+            coefficients are those of a new family, drawn from the spread between the known ones.
+
+        Raises
+        ------
+        PosteriorError
+            If there is no such family.
+        """
+        if family not in self._coefficients:
+            self._coefficients[family] = self._coefficients_of(family)
+        return dict(self._coefficients[family])
+
+    @cached_property
+    def _coefficients(self) -> dict[str | None, dict[str, xr.DataArray]]:
+        """Coefficients by family, once found: searches ask for them hundreds of times."""
+        return {}
+
+    @cached_property
+    def _log_center(self) -> dict[str, float]:
+        """Logs of the runs' geometric means, at which families' terms spread."""
+        assert self.runs is not None
+        return {name: float(np.log(self.runs[name]).mean()) for name in self.inputs}
+
+    def _coefficients_of(self, family: str | None) -> dict[str, xr.DataArray]:
+        draws, law = self.draws, self.law
+        values = {name: draws[name] for name in law.coefficients}
+        if family is not None and family not in self.families:
+            raise PosteriorError(
+                f"family {family!r} is not among those of this fit: "
+                f"{', '.join(self.families) or 'it does not tell families apart'}"
+            )
+        rng, population = self.rng(Purpose.NEW_FAMILY), dict(values)
+        for name in self.card.family if self.families else ():
+            if family is not None:
+                values[name] = draws[f"{name}_by_family"].sel(family=family, drop=True)
+                continue
+            term = law.terms[name]
+            size = term.log_value(np.log(draws[name]), population, self._log_center)
+            size = size + draws[f"{name}_spread"] * rng.standard_normal(draws[name].shape)
+            values[name] = np.exp(term.log_coefficient(size, values, self._log_center))
+        return values
+
+    def run_coefficients(self) -> dict[str, xr.DataArray]:
+        """Return coefficients of the runs' families: with a dim run where these have their own."""
+        draws = self.draws
+        if not self.families or not all(f"{name}_by_family" in draws for name in self.card.family):
+            return self.coefficients()
+        assert self.runs is not None
+        family = xr.DataArray(self.runs["family"].astype(str), dims="run")
+        return {
+            name: draws[f"{name}_by_family"].sel(family=family).drop_vars("family")
+            if name in self.card.family
+            else draws[name]
+            for name in self.law.coefficients
+        }
+
+    # mean losses
+
+    def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
+        """Return the mean loss over seeds draw by draw, dims (chain, draw, ...), in nats per token.
+
+        A law of unique tokens takes each token as seen once where ``inputs`` does not say.
+        """
+        inputs = all_unique(self.inputs, inputs)
+        return self.law.loss(**inputs, **self.coefficients(family)) * self.drift(inputs)
+
+    def run_inputs(self) -> dict[str, xr.DataArray]:
+        """Return the law's inputs at the fitted runs, dims (run,)."""
+        if self.runs is None:
+            raise PosteriorError("a point estimate was not fitted to any runs")
+        return {name: xr.DataArray(self.runs[name], dims="run") for name in self.law.inputs}
+
+    def loss_of_runs(self) -> xr.DataArray:
+        """Return the mean loss at the fitted runs, dims (chain, draw, run).
+
+        Each run has the coefficients of its own family, where families have their own.
+        """
+        inputs = self.run_inputs()
+        return self.law.loss(**inputs, **self.run_coefficients()) * self.drift(inputs)
+
+    def log_mean_of_runs(self) -> xr.DataArray:
+        """Return the log of the mean loss at the fitted runs, with their ids."""
+        assert self.runs is not None
+        log_mean = xr.ufuncs.log(self.loss_of_runs()).transpose(*_ORDER)
+        return log_mean.assign_coords(run=self.runs["run_id"])
+
+    def drift(self, inputs: Mapping[str, xr.DataArray]) -> Any:
+        """Return the factor on the law's loss draw by draw, dims as for :meth:`loss`.
+
+        Among the runs it is as inferred with the law. Beyond them the walk goes on by random
+        steps, the same ones in every call. It is exactly 1 where the law is taken to hold.
+        """
+        known, fresh = self._log_drift(inputs)
+        return xr.ufuncs.exp(known + fresh) if self.drifts else 1.0
+
+    def _log_drift(
+        self, inputs: Mapping[str, xr.DataArray], *, integrated: bool = False
+    ) -> tuple[Any, Any]:
+        """Return the drift inferred from the runs, and that drawn beyond them or its variance."""
+        known, fresh = 0.0, 0.0
+        if self.runs is None or not self.drifts:
+            return known, fresh
+        for i, (axis, frame) in enumerate(drift_frames(self.card, self.runs).items()):
+            away = coordinate(inputs, axis) - frame.center
+            size = self.draws[f"drift_{axis}"]
+            walk = self.draws[f"drift_walk_{axis}"].transpose("step", "chain", "draw").values
+            down, up = np.split(walk, [len(frame.down.gap)])
+            beyond = frame.beyond((float(-away.min()), float(away.max())))
+            sides = zip((-1, 1), (frame.down, frame.up), (down, up), beyond, strict=True)
+            for way, inside, inferred, past in sides:
+                distance = (way * away).expand_dims(step=1, axis=-1)
+                known += _total(inferred, frame.reach(inside, distance))
+                reach = frame.reach(past, distance)
+                if integrated:
+                    fresh += size**2 * (reach**2).sum("step")
+                    continue
+                rng = self.rng(Purpose.drift(i, up=way > 0))
+                standard = rng.standard_normal((len(past.gap), *size.shape))
+                fresh += _total(size.values * standard, reach)
+        return known, fresh
+
+    # single runs
+
+    def sigma(self, inputs: Mapping[str, xr.DataArray] | None = None) -> xr.DataArray:
+        """Return the scale of the residual noise, dims (chain, draw, ...).
+
+        It is that at these inputs where it shrinks with size, and that at the runs' geometric
+        mean without inputs.
+
+        Raises
+        ------
+        PosteriorError
+            If the posterior is a point estimate that states no noise.
+        """
+        draws = self.draws
+        if "sigma" not in draws:
+            raise PosteriorError(
+                "this is a point estimate without a noise scale: it can give the mean loss over "
+                "seeds, not the loss of a single new run"
+            )
+        if "shrink" not in draws or inputs is None or self.runs is None:
+            return draws["sigma"]
+        of_runs = log_size({name: self.runs[name] for name in self.inputs})
+        return draws["sigma"] * xr.ufuncs.exp(
+            -draws["shrink"] * (log_size(inputs) - float(of_runs.mean()))
+        )
+
+    def noise(
+        self,
+        template: xr.DataArray,
+        purpose: Purpose = Purpose.NEW_RUN,
+        inputs: Mapping[str, xr.DataArray] | None = None,
+        first: int = 0,
+    ) -> xr.DataArray:
+        """Draw residual noise on log loss, one value for each element.
+
+        The numbers of a place do not depend on which other places are asked for.
+
+        Parameters
+        ----------
+        template : xarray.DataArray
+            Dims (chain, draw, ...).
+        purpose : Purpose
+            The same purpose gives the same numbers.
+        inputs : mapping of str to xarray.DataArray, optional
+            Where the runs are, for noise that shrinks with size.
+        first : int
+            The number of the template's first place, where others went before.
+
+        Raises
+        ------
+        PosteriorError
+            If the posterior is a point estimate that states no noise.
+        """
+        sigma, draws = self.sigma(inputs), self.draws
+        template = template.transpose("chain", "draw", ...)
+        shape = template.shape[:2]
+        nu = draws["nu"].values if "nu" in draws else None
+        excess = None
+        if "excess" in draws:
+            excess = (draws["excess"] / sigma).broadcast_like(template).transpose(*template.dims)
+            excess = excess.values.reshape(*shape, -1)
+        standard = np.empty((*shape, math.prod(template.shape[2:])))
+        for i in range(standard.shape[-1]):
+            at = None if excess is None else excess[..., i]
+            standard[..., i] = noise.draw(self.rng(purpose, first + i), shape, nu, at)
+        return sigma * template.copy(data=standard.reshape(template.shape))
+
+    def new_run(
+        self,
+        loss: xr.DataArray,
+        inputs: Mapping[str, xr.DataArray] | None = None,
+        first: int = 0,
+    ) -> xr.DataArray:
+        """Draw a single new run for each draw of the mean loss, in nats per token.
+
+        It has the residual noise of the fitted runs, without any error of measurement; where the
+        law is a floor, it lies above. ``inputs`` and ``first`` as for :meth:`noise`.
+        """
+        with np.errstate(over="ignore"):  # few degrees of freedom reach an infinite loss
+            return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs, first=first))
+
+    def log_density(
+        self,
+        loss: Any,
+        inputs: Mapping[str, xr.DataArray],
+        family: str | None = None,
+    ) -> xr.DataArray:
+        """Return the log density of a single new run's loss draw by draw, dims as :meth:`loss`.
+
+        Parameters
+        ----------
+        loss : array_like, shape (point,)
+            Observed losses in nats per token.
+        inputs : mapping of str to xarray.DataArray
+            The law's inputs, dims (point,).
+        family : str, optional
+            As in :meth:`loss`.
+
+        Returns
+        -------
+        xarray.DataArray
+            Per nat per token, not per unit of log loss.
+        """
+        mean = self.law.loss(**all_unique(self.inputs, inputs), **self.coefficients(family))
+        # drift beyond the runs is integrated out: few draws of it come near any one loss
+        known, variance = self._log_drift(inputs, integrated=True)
+        log_loss = np.log(np.asarray(loss, dtype=float))
+        deviation = log_loss - xr.ufuncs.log(mean) - known
+        density = residuals.log_density(
+            self.draws,
+            deviation,
+            self.sigma(inputs),
+            variance=variance if self.drifts else None,
+            fine=self.drifts,
+        )
+        return density - log_loss
+
+    # the fitted runs
+
+    def error_variance(self) -> xr.DataArray:
+        """Return the variance of the runs' log losses by known errors of loss and inputs."""
+        runs = self.runs
+        assert runs is not None
+        se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
+        errors = {
+            scale: xr.DataArray(error, dims="run")
+            for scale, error in input_errors(self.card, runs).items()
+        }
+        of_inputs = noise.input_error_variance(
+            self.law, self.run_inputs(), errors, self.run_coefficients()
+        )
+        return xr.DataArray(se**2, dims="run") + of_inputs
+
+    def densities_of_runs(self) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+        """Return the likelihood of each run under every draw, with all that the log says of errors.
+
+        Returns
+        -------
+        log_likelihood : xarray.DataArray
+            Dims (chain, draw, run). Rows that are checkpoints of one training run have one
+            likelihood: it is then by training run.
+        below : xarray.DataArray
+            Probability of a lower loss, dims (chain, draw, run), by row.
+        log_mean : xarray.DataArray
+            The law's log loss, dims (chain, draw, run), by row.
+        """
+        runs, draws = self.runs, self.draws
+        assert runs is not None
+        log_mean = self.log_mean_of_runs()
+        deviation = xr.DataArray(np.log(runs["loss"]), dims="run") - log_mean
+        deviation = deviation.transpose(*_ORDER)
+        variance, sigma = self.error_variance(), self.sigma(self.run_inputs())
+        scale = xr.ufuncs.sqrt(sigma**2 + variance)
+        below = residuals.cdf(draws, deviation, scale)
+        if "shared" in draws:
+            likelihood = self._density_of_checkpoints(deviation, sigma, variance)
+        else:
+            step = loss_steps(self.card, runs)
+            likelihood = residuals.log_density(draws, deviation, scale, step=step)
+        return likelihood.transpose(*_ORDER), below.transpose(*_ORDER), log_mean
+
+    def _density_of_checkpoints(
+        self, deviation: xr.DataArray, sigma: xr.DataArray, error: xr.DataArray
+    ) -> xr.DataArray:
+        draws, runs = self.draws, self.runs
+        assert runs is not None
+        share = draws["shared"]
+        own, shared = (
+            xr.ufuncs.sqrt(variance).broadcast_like(deviation).transpose(*_ORDER).values
+            for variance in ((1 - share) * sigma**2 + error, share * sigma**2)
+        )
+        nu = draws["nu"].transpose("chain", "draw").values[..., None] if "nu" in draws else None
+        density = noise.log_density_of_checkpoints(
+            deviation.values, own, shared, memberships(runs), nu=nu
+        )
+        return xr.DataArray(
+            density, dims=_ORDER, coords={**self.coords, "run": np.unique(runs["run"])}
+        )
+
+
+def families_of(draws: xr.Dataset) -> tuple[str, ...]:
+    """Return the families that have coefficients of their own."""
+    if "family" not in draws.coords:
+        return ()
+    return tuple(str(name) for name in draws["family"].values)
+
+
+def _total(steps: np.ndarray, reach: xr.DataArray) -> xr.DataArray:
+    """Add up steps of shape (step, chain, draw), each times its reach."""
+    each = xr.DataArray(steps, dims=("step", "chain", "draw"))
+    return xr.dot(each, reach, dim="step", optimize=True)
