@@ -1,4 +1,4 @@
-"""What can go wrong, by meaning.
+"""Errors, by their meaning.
 
 Every error says which value is wrong, where it stands, what is needed and what to do.
 Messages name arguments as Python does, in backticks: ``units={'loss': 'bits'}``. The command
@@ -7,7 +7,7 @@ line turns any :class:`BayescaleError` into its message, with options in place o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 5
 
@@ -29,7 +29,7 @@ class TrackerError(BayescaleError, ValueError):
 
 
 class LawError(BayescaleError, ValueError):
-    """A scaling law that is unknown, ill-defined, or asked for what it does not have."""
+    """A scaling law that is unknown, ill-defined, or lacks what a question needs."""
 
 
 class CardError(BayescaleError, ValueError):
@@ -45,7 +45,7 @@ class UnconvergedError(PosteriorError):
 
 
 class TrustError(BayescaleError, ValueError):
-    """A backtest with nothing to hold out, or a question of trust that makes no sense."""
+    """A backtest with nothing to hold out, or an invalid question about trust."""
 
 
 class DecisionError(BayescaleError, ValueError):
@@ -68,15 +68,21 @@ class DataUnavailableError(BayescaleError, OSError):
     """A named data set that is neither on this computer nor reachable."""
 
 
-def listed(offenders: Iterable[object], most: int = MOST_LISTED) -> str:
-    """Join offenders for a message: the first few by name, the rest counted."""
-    items = [str(offender) for offender in offenders]
+def listed(objects: Iterable[object], most: int = MOST_LISTED) -> str:
+    """Join items for a message: the first few by name, the rest counted."""
+    items = [str(item) for item in objects]
     shown = ", ".join(items[:most])
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
 
 
+def first_few(items: Sequence[str], more: str = "") -> list[str]:
+    """The first few items, and a line that counts the rest."""
+    rest = len(items) - MOST_LISTED
+    return [*items[:MOST_LISTED], *([f"and {rest} more{more}"] if rest > 0 else [])]
+
+
 def collected(headline: str, problems: Iterable[str]) -> str:
-    """One message for all problems of one input, one bullet each."""
+    """Write one message for all problems of one input, one bullet each."""
     return "\n".join([headline, *(f"  - {problem}" for problem in problems)])
 
 

@@ -1,4 +1,4 @@
-"""Results are written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from bayescale.errors import OutputError
 
 
 def require_folder(path: str | Path) -> Path:
-    """The path, if a file can be made there; asked before long work, not after.
+    """Return the path if a file can be made there; called before long work, not after.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def require_folder(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends well.
+    """Yield a temporary file beside ``path`` that replaces it when the block ends well.
 
     Raises
     ------

@@ -1,20 +1,20 @@
-"""Progress on standard error, for whatever takes longer than people like to wait."""
+"""Progress of long work, on standard error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Stage = Callable[..., Callable[[float], None]]
-"""``stage(text, total=None)`` starts a stage; what it returns sets how much of it is done."""
+"""``stage(text, total=None)`` starts a stage and returns a function that sets its progress."""
 
 
 def quiet(text: str, total: float | None = None) -> Callable[[float], None]:
-    """A stage that nobody is shown."""
+    """Start a stage without showing it."""
     return lambda done: None
 
 
 @contextmanager
 def progress(show: bool) -> Iterator[Stage]:
-    """Show stages one below the other while the block runs, or nothing at all."""
+    """Show stages while the block runs, or nothing."""
     if not show:
         yield quiet
         return

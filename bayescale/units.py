@@ -1,8 +1,8 @@
 """Quantities as people write them, and the raw units used inside.
 
 Inside the package there are only raw counts (parameters, tokens), floating-point
-operations (FLOP) and natural units of loss (nats per token), all as 64-bit floats.
-Units are converted once, at the door.
+operations (FLOP) and nats per token, all as 64-bit floats. Units are converted once, when a
+run log is read.
 """
 
 import math
@@ -20,7 +20,7 @@ FLOP_PER_PF_DAY = 1e15 * 86_400
 """One petaflop/s for a day, the compute unit of Kaplan et al. (2020)."""
 
 SMALLEST_SIZE, LARGEST_SIZE = 1e-6, 1e60
-"""Beyond these, products of sizes are no longer numbers."""
+"""Beyond these, products of sizes overflow."""
 
 _SUFFIXES: Mapping[str, float] = MappingProxyType(
     {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
@@ -47,10 +47,10 @@ _FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 _SHARED_FACTORS = {"unique_tokens": "tokens", "loss_se": "loss", "loss_step": "loss"}
 
 LOSS_UNITS = ("nats", "bits", "bits_per_byte", "perplexity")
-"""What a loss can be in; only the first two are multiples of each other."""
+"""Units of a loss; only the first two are multiples of each other."""
 
 PER_RUN_UNITS = ("loss_se", "loss_step")
-"""Columns in the unit of the loss, as long as nothing else is stated of them."""
+"""Columns in the unit of the loss, unless another unit is stated for them."""
 
 
 def parse_size(text: str | float, what: str = "value") -> float:
@@ -170,7 +170,7 @@ def checked_ci_prob(value: Any) -> float:
 
 
 def format_size(value: float) -> str:
-    """Write a count of parameters or tokens the way people do.
+    """Write a count of parameters or tokens as people write it.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def format_size(value: float) -> str:
 
 
 def unit_factor(column: str, unit: str) -> float:
-    """How many raw units one ``unit`` of ``column`` is.
+    """Return how many raw units one ``unit`` of ``column`` is.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def unit_factor(column: str, unit: str) -> float:
 
 
 def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
-    """A loss in nats per token.
+    """Convert a loss to nats per token.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
     unit : str
         One of ``nats``, ``bits``, ``bits_per_byte`` and ``perplexity``.
     tokens_per_byte : array_like, optional
-        Of the tokenizer on the evaluation set; needed for bits per byte.
+        Tokens divided by bytes of the evaluation set; needed for bits per byte.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
 
 
 def from_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
-    """A loss in nats per token in another unit: what :func:`to_nats` undoes.
+    """Convert a loss in nats per token to another unit, as :func:`to_nats` does in reverse.
 
     Examples
     --------

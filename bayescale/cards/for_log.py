@@ -30,13 +30,13 @@ def card_for(runs: Runs, card: ModelCard) -> ModelCard:
     if together and noise.shared is None:
         problems.append(
             "several of its rows are of one run, and the card does not say what these share: add "
-            "[noise.shared] (bayescale models show chinchilla has one), or keep one row a run"
+            "[noise.shared] (bayescale models show chinchilla has one), or keep one row per run"
         )
     rounded = noise.rounding is not None or "loss_step" in runs
     for what, there in (("an excess", card.is_floor), ("losses known to a step", rounded)):
         if together and there:
             problems.append(
-                f"{what} cannot be combined with several rows of one run: keep one row a run"
+                f"{what} cannot be combined with several rows of one run: keep one row per run"
             )
     problems += _rounding_problems(runs, noise.rounding)
     problems += _input_error_problems(card, runs)

@@ -174,49 +174,50 @@ def _log_width(sigma: Any) -> Any:
     return np.log(sigma) + math.log(2 * math.pi) / 2
 
 
+class _ExpOfNormal:
+    """The distribution of ``exp(g(z))`` for a standard normal z and an increasing g."""
+
+    def rvs(self, size: Any, random_state: np.random.Generator) -> np.ndarray:
+        """Draws."""
+        return np.exp(self._log(random_state.standard_normal(size)))
+
+    def ppf(self, q: Any) -> Any:
+        """Quantiles."""
+        from scipy.special import ndtri
+
+        return np.exp(self._log(ndtri(q)))
+
+    def _log(self, z: Any) -> Any:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormal(_ExpOfNormal):
     """The distribution of ``exp(mu + sigma z)`` for a standard normal z."""
 
     mu: float
     sigma: float
 
-    def rvs(self, size: Any, random_state: np.random.Generator) -> np.ndarray:
-        """Draws."""
-        return np.exp(self.mu + self.sigma * random_state.standard_normal(size))
+    def _log(self, z: Any) -> Any:
+        return self.mu + self.sigma * z
 
     def logpdf(self, x: Any) -> Any:
         """Log density."""
         log_x = np.log(np.asarray(x))
         return -(((log_x - self.mu) / self.sigma) ** 2) / 2 - log_x - _log_width(self.sigma)
 
-    def ppf(self, q: Any) -> Any:
-        """Quantiles."""
-        from scipy.special import ndtri
-
-        return np.exp(self.mu + self.sigma * ndtri(q))
-
 
 @dataclass(frozen=True)
-class NearOne:
+class NearOne(_ExpOfNormal):
     """The distribution of ``exp(scale z |z|)`` for a standard normal z."""
 
     scale: float
 
-    def rvs(self, size: Any, random_state: np.random.Generator) -> np.ndarray:
-        """Draws."""
-        z = random_state.standard_normal(size)
-        return np.exp(self.scale * z * np.abs(z))
+    def _log(self, z: Any) -> Any:
+        return self.scale * z * np.abs(z)
 
     def logpdf(self, x: Any) -> Any:
         """Log density; infinite at one."""
         root = np.sqrt(np.abs(np.log(x)) / self.scale)
         with np.errstate(divide="ignore"):
             return -(root**2) / 2 - _log_width(2 * self.scale * root) - np.log(x)
-
-    def ppf(self, q: Any) -> Any:
-        """Quantiles."""
-        from scipy.special import ndtri
-
-        z = ndtri(q)
-        return np.exp(self.scale * z * np.abs(z))

@@ -129,12 +129,12 @@ def forecast_many(
     }
     # of one first, so that names that clash are told before the long work
     one = {name: values[:1] for name, values in planned.scales.items()}
-    planned.require_apart(forecast_table(fitted, **one, **asked))
+    planned.require_distinct(forecast_table(fitted, **one, **asked))
     table = forecast_table(fitted, **planned.scales, **asked, show_progress=sys.stderr.isatty())
     verdicts = table["verdict"].value_counts()
     scales, others = list(planned.scales), [str(name) for name in planned.others]
     with replacing(output) as temporary:
-        planned.beside(table).to_csv(temporary, index=False)
+        planned.joined(table).to_csv(temporary, index=False)
     answer = {
         "n_points": len(table),
         "scales": scales,

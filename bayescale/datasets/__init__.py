@@ -1,4 +1,4 @@
-"""Named public run logs: a small table that ships here, larger ones by address and checksum."""
+"""Named public run logs: a small table that ships here, larger ones are fetched and checked."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""From a file or a frame to a table of cells as they stand, or a reason why not."""
+"""Tables of cells from files and frames."""
 
 import csv
 import json
@@ -11,12 +11,13 @@ from bayescale.errors import RunLogError, listed
 
 
 def load_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The cells of a run log and the name to call it by.
+    """Load the cells of a run log, and its name in messages.
 
     Raises
     ------
     RunLogError
-        If the file is absent, empty, not what its ending says, or its header repeats a name.
+        If the file is absent, empty or of another format than its ending, or its header repeats a
+        name.
     """
     if isinstance(source, pd.DataFrame):
         raw, name = source.reset_index(drop=True), "DataFrame"
@@ -29,7 +30,7 @@ def load_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
             what = "is a folder" if path.is_dir() else "does not exist"
             raise RunLogError(f"run log {str(path)!r} {what}: give a .csv, .parquet or .jsonl file")
         if path.stat().st_size == 0:
-            raise RunLogError(f"{name} is empty: a run log has a header and one row a run")
+            raise RunLogError(f"{name} is empty: a run log has a header and one row per run")
         readers = {".csv": _csv, ".parquet": _parquet, ".jsonl": _json_lines}
         reader = readers.get(path.suffix.lower())
         if reader is None:
@@ -39,7 +40,7 @@ def load_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
             )
         raw = reader(path)
     if raw.empty:
-        raise RunLogError(f"{name} has a header but no rows: a run log has one row a run")
+        raise RunLogError(f"{name} has a header but no rows: a run log has one row per run")
     return raw, name
 
 
@@ -58,7 +59,7 @@ def _text(path: Path, what: str) -> str:
     if "\0" in text:
         raise RunLogError(f"{path.name} is not {what}: it holds binary data")
     if not text.strip():
-        raise RunLogError(f"{path.name} is empty: a run log has a header and one row a run")
+        raise RunLogError(f"{path.name} is empty: a run log has a header and one row per run")
     return text
 
 
@@ -111,15 +112,18 @@ def _json_lines(path: Path) -> pd.DataFrame:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line, object_pairs_hook=list)
-        except (ValueError, RecursionError) as error:  # also of numbers and nesting too long
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # also for too much nesting
             raise RunLogError(
                 f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
-                "write one object a line"
+                "write one object per line"
             ) from None
         if not (isinstance(record, list) and line.lstrip().startswith("{")):
             raise RunLogError(
                 f"{path.name} is not JSON lines: row {number} is not a JSON object; write one "
-                "object a line"
+                "object per line"
             )
         _refuse_repeated([key for key, _ in record], f"{path.name} row {number}")
         records.append(dict(record))

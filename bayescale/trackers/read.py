@@ -220,7 +220,7 @@ def _is_address(source: str | Path) -> bool:
 
 
 def _tracker_of(source: str | Path) -> Tracker:
-    """Which tracker a source is of, where that can be seen and only one fits."""
+    """Find which tracker a source belongs to, if exactly one fits."""
     path = Path(source)
     if _is_address(source) or str(source).startswith("sqlite:"):
         return "mlflow"

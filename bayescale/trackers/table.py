@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bayescale.errors import MOST_LISTED, TrackerError, collected, listed
+from bayescale.errors import TrackerError, collected, first_few, listed
 from bayescale.files import replacing
 from bayescale.findings import Finding, note
 from bayescale.runs import LeftOut, Runs, read_runs
@@ -108,7 +108,7 @@ def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
             f"{tracked.source} has no runs left, all are left out: "
             f"{listed(f'{name} ({why})' for name, why in dropped)}"
         )
-    problems = _alike(kept) + _problems(kept, choice)
+    problems = _shared_name_problems(kept) + _problems(kept, choice)
     if problems:
         raise TrackerError(collected(f"{tracked.source} cannot be imported:", problems))
     origins = _origins(tracked, choice)
@@ -222,15 +222,15 @@ def _why_left_out(reading: _Reading, choice: Choice) -> str:
     return ""
 
 
-def _alike(kept: Sequence[_Reading]) -> list[str]:
+def _shared_name_problems(kept: Sequence[_Reading]) -> list[str]:
     ids: dict[str, list[str]] = {}
     for one in kept:
         ids.setdefault(one.name, []).append(one.id)
-    alike = {name: of for name, of in ids.items() if len(of) > 1}
-    if not alike:
+    shared = {name: of for name, of in ids.items() if len(of) > 1}
+    if not shared:
         return []
-    names = listed(f"{name!r} (ids {listed(of)})" for name, of in alike.items())
-    apart = all(len(set(of)) == len(of) for of in alike.values())
+    names = listed(f"{name!r} (ids {listed(of)})" for name, of in shared.items())
+    apart = all(len(set(of)) == len(of) for of in shared.values())
     by_id = ", or call runs by their ids with `run_id='id'`" if apart else ""
     return [f"more than one run is called {names}: rename all but one{by_id}"]
 
@@ -263,8 +263,7 @@ def _problems(kept: Sequence[_Reading], choice: Choice) -> list[str]:
             "last with `repeated='last'`, or leave such runs out with `repeated='drop'`"
         )
     wrong = [text for one in kept for text in one.wrong]
-    more = len(wrong) - MOST_LISTED
-    return problems + wrong[:MOST_LISTED] + ([f"and {more} more of this kind"] if more > 0 else [])
+    return problems + first_few(wrong, " of this kind")
 
 
 def _counted(items: Sequence[Any]) -> str:

@@ -111,29 +111,15 @@ class Tracked:
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Flatten nested values, by their path with dots: ``config.model.width``."""
     flat: dict[str, Any] = {}
-    visited: set[int] = set()
-    left: list[tuple[str, Any, Any]] = [(prefix, values, None)]  # by recursion, files go too deep
+    left = [(prefix, values)]  # not by recursion, for which files can be nested too deeply
     while left:
-        before, inside, above = left.pop()
-        here = (inside, above)
-        visited.add(id(inside))
+        before, inside = left.pop()
         for key, value in inside.items():
-            if not isinstance(value, Mapping):
-                flat[f"{before}{key}"] = value
-            elif id(value) in visited and _is_within(value, here):
-                raise TrackerError(f"{before}{key} contains itself: take it out of the settings")
+            if isinstance(value, Mapping):
+                left.append((f"{before}{key}.", value))
             else:
-                left.append((f"{before}{key}.", value, here))
+                flat[f"{before}{key}"] = value
     return flat
-
-
-def _is_within(value: Any, here: Any) -> bool:
-    """Whether a value is one of those that contain this place."""
-    while here is not None:
-        if here[0] is value:
-            return True
-        here = here[1]
-    return False
 
 
 def as_number(value: Any) -> float | None:

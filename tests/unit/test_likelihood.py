@@ -38,10 +38,10 @@ def test_what_is_said_twice_or_does_not_go_together_is_told_at_once() -> None:
     assert refused(card, runs) == (
         "card 'chinchilla' cannot be used with DataFrame:\n"
         "  - several of its rows are of one run, and the card does not say what these share: add "
-        "[noise.shared] (bayescale models show chinchilla has one), or keep one row a run\n"
-        "  - an excess cannot be combined with several rows of one run: keep one row a run\n"
+        "[noise.shared] (bayescale models show chinchilla has one), or keep one row per run\n"
+        "  - an excess cannot be combined with several rows of one run: keep one row per run\n"
         "  - losses known to a step cannot be combined with several rows of one run: keep one row "
-        "a run\n"
+        "per run\n"
         "  - the losses' steps are stated twice, by its column loss_step and by the card's "
         "[noise.rounding]: keep one of them\n"
         "  - errors of scales are stated twice, by its column params_se and tokens_se and by the "

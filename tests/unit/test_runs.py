@@ -310,8 +310,8 @@ def test_all_problems_are_told_at_once_and_the_many_are_counted() -> None:
 
 
 BAD_FILES = {
-    "empty.csv": (b"", "empty.csv is empty: a run log has a header and one row a run"),
-    "blank.csv": (b"\n \n", "blank.csv is empty: a run log has a header and one row a run"),
+    "empty.csv": (b"", "empty.csv is empty: a run log has a header and one row per run"),
+    "blank.csv": (b"\n \n", "blank.csv is empty: a run log has a header and one row per run"),
     "header.csv": (b"params,loss\n", "header.csv has a header but no rows"),
     "twice.csv": (b"params,loss,loss\n1e9,2,3\n", "has more than one column named 'loss'"),
     "tabs.csv": (b"params\tloss\n1e9\t2.5\n", "tabs.csv is separated by tabs: use commas"),
