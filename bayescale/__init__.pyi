@@ -170,10 +170,10 @@ from .published import (
 from .published import (
     published_names as published_names,
 )
-from .reporting import (
+from .reporting.sections import (
     Report as Report,
 )
-from .reporting import (
+from .reporting.sections import (
     report as report,
 )
 from .runs import (

@@ -37,8 +37,8 @@ def report(
     so that it can tell of backtests.
     """
     from bayescale.files import require_folder
-    from bayescale.reporting import report as make_report
-    from bayescale.reporting import write
+    from bayescale.reporting.page import write
+    from bayescale.reporting.sections import report as make_report
 
     page = require_folder(output or Path(f"{fit_file.stem}.html"))
     fitted = open_fit(fit_file, law)

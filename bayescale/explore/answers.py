@@ -1,11 +1,10 @@
-"""What the page asks of a fit and shows: views to and from an address, and their answers.
+"""What the page asks of a fit and shows: views, their addresses and their answers.
 
-Knows nothing of the page. Every number comes from the functions that the commands call;
-those of one fit are kept while its knobs are turned.
+This module does not know Streamlit. Every number comes from the functions that the commands call;
+the answers of one fit are cached while its controls change.
 """
 
 import math
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,33 +20,33 @@ from bayescale.errors import BayescaleError, UnitError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.law import splits
 from bayescale.posterior import Fit
-from bayescale.units import format_size, parse_size
+from bayescale.questions import command_line, word
+from bayescale.units import parse_size
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, sizes
 
 SPLITS, SPREAD = 15, 30.0
-"""Splits of a budget along its curve, and how many times their tokens per parameter range up
-and down from the best."""
+"""Number of splits of a budget, and the factor up and down that their tokens per parameter span."""
 
 CURVE_POINTS = 40
 KEPT = 32
-"""Answers of each kind that are kept."""
+"""Answers of each kind that are cached."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """One thing that can be asked for.
+    """A control of the page.
 
     Attributes
     ----------
     name : str
-        In the address, and with dashes the command line's option.
+        Its name in the address; with dashes, the option of the command line.
     read : callable
-        The value of its text; raises :class:`UnitError`.
+        Converts its text to a value; raises :class:`UnitError`.
     choices : tuple of str
-        What it can be; empty where it is written.
+        The possible values; empty for free text.
     needed : str
-        What to write where it is empty; empty where it may be.
+        An example to write where it may not be empty; empty where it may.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Control:
 
 @dataclass(frozen=True)
 class View:
-    """What is asked.
+    """The question that the controls state.
 
     Attributes
     ----------
@@ -73,9 +72,9 @@ class View:
     max_tokens : float or None
         Most unique tokens there are; None for no limit.
     inference_tokens : float or None
-        To be served, paid from the budget.
+        Tokens to be served, paid from the budget.
     family : str or None
-        A new one where None.
+        A new family where None.
     """
 
     size: float
@@ -88,12 +87,12 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the functions said to one view.
+    """The answers to one view.
 
     Attributes
     ----------
     forecast : Forecast
-        Of one run: at the allocation's choice, or on the law's own scale.
+        The forecast of one run: at the allocation's choice, or on the law's own scale.
     allocation : Allocation or None
         With :attr:`forecast` as the loss at its choice, and splits along the budget as options;
         None for laws of one scale.
@@ -125,7 +124,7 @@ class Curve:
     table : pandas.DataFrame
         Its rows, by size.
     by_law : mapping of str to pandas.DataFrame
-        The same of each law of a pool.
+        The rows of each law of an average.
     """
 
     forecast: Forecast
@@ -133,11 +132,8 @@ class Curve:
     by_law: Mapping[str, pd.DataFrame]
 
 
-# a view to and from its address
-
-
 def controls(fit: Fit) -> tuple[Control, ...]:
-    """What can be asked of a fit, in the order of the page."""
+    """List the controls of a fit, in the order of the page."""
     scale, budget = scale_of(fit), splits(fit.inputs)
     unit = fit.members[0].law.unit
     of_size = {
@@ -156,16 +152,16 @@ def controls(fit: Fit) -> tuple[Control, ...]:
             "2% or 0.02.", _named(_share, "Tolerance"), needed="2%",
         ),
         Control(
-            "target", f"Target loss ({unit})", "To see the chance of ending below it: 1.95.",
+            "target", f"Target loss ({unit})", "To see the probability of ending below it: 1.95.",
             _named(_loss, "Target loss"),
         ),
     ]  # fmt: skip
     if budget:
         repeats = "unique_tokens" in fit.inputs
-        seen = "repeated as often as pays" if repeats else "each seen once"
+        usage = "repeated as often as pays" if repeats else "each used once"
         found += [
             Control(
-                "max_tokens", "Tokens available", f"Most unique tokens there are, {seen}: 10T. "
+                "max_tokens", "Tokens available", f"Most unique tokens there are, {usage}: 10T. "
                 "Empty: no limit.", _named(parse_size, "Tokens available"),
             ),
             Control(
@@ -176,27 +172,27 @@ def controls(fit: Fit) -> tuple[Control, ...]:
         ]  # fmt: skip
     if fit.families:
         found.append(
-            Control("family", "Family", "One of the fit's, or one it has not seen.",
+            Control("family", "Family", "A family of the fit, or a new one.",
                  _family_of(fit), choices=fit.families)
         )  # fmt: skip
     return tuple(found)
 
 
 def first_texts(fit: Fit) -> dict[str, str]:
-    """What stands in the knobs at first: the next scale, and nothing that need not be said."""
+    """Return the initial texts: the next scale, and nothing that is optional."""
     texts = {control.name: "" for control in controls(fit)} | {"tolerance": f"{TOLERANCE:.0%}"}
     if fit.runs is not None:
-        texts[scale_of(fit)] = written(next_scale(fit.runs.frame, fit.inputs))
+        texts[scale_of(fit)] = word(next_scale(fit.runs.frame, fit.inputs))
     return texts
 
 
 def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str, str]]:
-    """The view that texts ask for, or what is wrong with each of them.
+    """Read the view that texts state, or what is wrong with each of them.
 
     Parameters
     ----------
     texts : mapping of str to str
-        By knob; empty or absent where nothing is asked.
+        Texts by control; empty or absent where nothing is stated.
     fit : Posterior or ModelAverage
 
     Returns
@@ -222,7 +218,7 @@ def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str
 
 
 def to_query(view: View, fit: Fit) -> dict[str, str]:
-    """The address of a view, which :func:`read_view` reads back to the last bit."""
+    """Write the address of a view, which :func:`read_view` reads back to the last bit."""
     values = {
         scale_of(fit): view.size,
         "tolerance": view.tolerance,
@@ -232,22 +228,14 @@ def to_query(view: View, fit: Fit) -> dict[str, str]:
         "family": view.family,
     }
     return {
-        name: value if isinstance(value, str) else written(value)
+        name: value if isinstance(value, str) else word(value)
         for name, value in values.items()
         if value is not None
     }
 
 
-def written(value: float) -> str:
-    """A size as people write it, where that loses nothing; else all its digits."""
-    text = format_size(value)
-    if parse_size(text) != value:
-        text = repr(float(value))
-    return text.replace("e+", "e")
-
-
 def scale_of(fit: Fit) -> str:
-    """What the knob of size is: flops, or the law's only input."""
+    """Name the scale of the size control: flops, or the law's only input."""
     return size_scale(fit.inputs)
 
 
@@ -289,23 +277,20 @@ def _number(text: str, what: str, example: str) -> float:
 
 
 def _sizes(fit: Fit) -> np.ndarray:
-    """The runs' sizes, on the law's scale."""
+    """Return the runs' sizes, on the law's scale."""
     assert fit.runs is not None
     return own_scale(sizes(fit.runs.frame, fit.inputs), fit.inputs)
 
 
-# answers
-
-
 def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
-    """Ask a fit what a view asks.
+    """Answer the question of a view.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     view : View
     allow_unconverged : bool
-        Answer although the convergence gate was missed.
+        Answer although the fit failed its convergence checks.
 
     Returns
     -------
@@ -314,12 +299,12 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
     Raises
     ------
     BayescaleError
-        As the functions asked do.
+        As the functions that answer do.
     """
     fit.require_converged(allow_unconverged)
     far = view.size
     if scale_of(fit) != "lm_loss":
-        far = 10.0 ** math.ceil(math.log10(view.size * 1.5))  # a curve for many budgets
+        far = 10.0 ** math.ceil(math.log10(view.size * 1.5))  # one curve serves many budgets
     curve = _curve(fit, far, view.family)
     allocation, table = None, None
     places: dict[str, Any] = {scale_of(fit): view.size}
@@ -334,7 +319,7 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
         allow_unconverged=True,
     )  # fmt: skip
     if allocation is not None:
-        # the choice depends on neither tolerance nor target: it is kept without its loss
+        # The choice depends on neither tolerance nor target, so it is cached without its loss.
         allocation = replace(allocation, at_choice=run)
     return Answers(
         view=view,
@@ -356,12 +341,12 @@ def _split(
     served: float,
     family: str | None,
 ) -> tuple[Allocation, pd.DataFrame]:
-    """The allocation, with splits about the best as options, and the rows of those."""
+    """Allocate a budget, with splits around the best as options, and tabulate those."""
     repeats = "unique_tokens" in fit.inputs
     limits = Constraints(max_tokens=None if repeats else max_tokens, inference_tokens=served)
     path = np.log(curve.table[["flops", "params", "tokens"]].to_numpy()).T
     params, tokens = (np.interp(np.log(flops), path[0], log) for log in path[1:])
-    # tokens to be served call for smaller models: look as much further as they are more
+    # Tokens to be served call for smaller models: the search goes further in proportion.
     up = np.log(SPREAD * (1.0 + served / np.exp(tokens)))
     middle = tokens - params
     _, most = (float(end[0]) for end in limits.range(np.array([flops])))
@@ -396,24 +381,27 @@ def _trust(fit: Fit, tolerance: float) -> Trust:
     return trust(fit, tolerance=tolerance, allow_unconverged=True)
 
 
-# the same on the command line
-
-
 def commands(
     fit: Fit, answers: Answers, file: str, laws: tuple[str, ...] = (), allow: bool = False
 ) -> list[str]:
-    """The commands that give the same numbers."""
-    view, found = answers.view, []
-    shared = [word for law in laws for word in ("--law", law)]
-    shared += ["--family", view.family] if view.family is not None else []
-    shared += ["--allow-unconverged"] if allow else []
-    tolerance = ["--tolerance", repr(view.tolerance)]
+    """Write the commands that give the same numbers."""
+    view, words = answers.view, [word for law in laws for word in ("--law", law)]
+    shared = {
+        "tolerance": view.tolerance,
+        "family": view.family,
+        "allow_unconverged": allow,
+    }
+    lines = []
     if answers.allocation is not None:
-        limits = {"--max-tokens": view.max_tokens, "--inference-tokens": view.inference_tokens}
-        said = [w for name, x in limits.items() if x is not None for w in (name, written(x))]
-        found.append(["allocate", file, "--flops", written(view.size), *said, *tolerance, *shared])
+        budget = {
+            "flops": view.size,
+            "max_tokens": view.max_tokens,
+            "inference_tokens": view.inference_tokens,
+        }
+        lines.append(command_line("allocate", file, {**budget, **shared}, *words))
     point = answers.forecast.points.iloc[0]
-    places = [w for n in fit.inputs for w in (f"--{n.replace('_', '-')}", written(point[n]))]
-    target = [] if view.target is None else ["--target", repr(view.target)]
-    found.append(["forecast", file, *places, *target, *tolerance, *shared])
-    return [shlex.join(["bayescale", *words]) for words in found]
+    places = {name: float(point[name]) for name in fit.inputs}
+    lines.append(
+        command_line("forecast", file, {**places, "target": view.target, **shared}, *words)
+    )
+    return lines

@@ -1,6 +1,6 @@
-"""The page's figures as Vega-Lite, made of its answers' tables, and what they show in words.
+"""The page's figures as Vega-Lite, made from its answers' tables, with a description in words.
 
-The browser draws them, in its own colors and width: Matplotlib takes longer than all answers.
+The browser draws them in its own colors and width: Matplotlib takes longer than all answers.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _SIZES = "replace(format(datum.value, '~s'), 'G', 'B')"  # Vega would write 70G
 
 
 class _Layers:
-    """Marks drawn over each other, each named in one legend."""
+    """Layered marks, each named in one legend."""
 
     def __init__(self, x: dict[str, Any], y: dict[str, Any]) -> None:
         self.x, self.y = x, y
@@ -32,7 +32,7 @@ class _Layers:
     def add(
         self, table: pd.DataFrame, mark: dict[str, Any], label: str, color: str, **places: str
     ) -> None:
-        """Draw the rows whose places are all finite."""
+        """Draw the rows whose coordinates are all finite."""
         rows = table[list(dict.fromkeys(places.values()))]
         rows = rows.astype(float)
         rows = rows[np.isfinite(rows).all(axis=1)]
@@ -49,8 +49,8 @@ class _Layers:
             }
         )
 
-    def spec(self, told: str) -> dict[str, Any]:
-        """The figure, with its text alternative."""
+    def spec(self, alt: str) -> dict[str, Any]:
+        """Return the figure, with its text alternative."""
         scale = {"domain": list(self.colors), "range": list(self.colors.values())}
         legend = {
             "orient": "bottom", "direction": "vertical", "labelLimit": 400, "title": None,
@@ -58,13 +58,13 @@ class _Layers:
         }  # fmt: skip
         for layer in self.layers:
             layer["encoding"]["color"] |= {"scale": scale, "legend": legend}
-        # the legend takes its part of the height
+        # the legend takes part of the height
         height = HEIGHT + LEGEND_ROW * len(self.colors)
-        return {"height": height, "description": told, "layer": self.layers}
+        return {"height": height, "description": alt, "layer": self.layers}
 
 
 def splits_chart(answers: Answers) -> dict[str, Any]:
-    """Regret against the size of the model, along one budget."""
+    """Draw regret against the size of the model, along one budget."""
     allocation = answers.allocation
     assert allocation is not None
     assert answers.splits is not None
@@ -85,11 +85,11 @@ def splits_chart(answers: Answers) -> dict[str, Any]:
     layers.add(
         best, _POINT, "choice: least expected loss", ORANGE, x="choice_params", y="regret_mean"
     )
-    return layers.spec(splits_told(answers))
+    return layers.spec(splits_text(answers))
 
 
 def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
-    """Loss against compute, or the law's own scale, with the runs and how far to trust it."""
+    """Draw loss against compute, or the law's own scale, with the runs and the trust horizon."""
     scale, run, curve = scale_of(fit), answers.forecast, answers.curve.forecast
     mass, frame = f"{curve.ci_prob:.0%}", answers.curve.table
     x = _axis(scale, log=scale != "lm_loss")
@@ -130,7 +130,7 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
     if fit.runs is not None and scale in fit.runs:
         seen = fit.runs.frame[[scale, "loss"]].nsmallest(MOST_RUNS, "loss")
         dots = {"type": "point", "filled": True, "size": 28, "opacity": 0.7}
-        layers.add(seen, dots, _runs_told(fit), GREY, x=scale, y="loss")
+        layers.add(seen, dots, _runs_text(fit), GREY, x=scale, y="loss")
     here = answers.run.to_frame().T
     label = f"the run asked for, {run.ci_prob:.0%} interval"
     layers.add(
@@ -141,7 +141,7 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
         level = pd.DataFrame({"target": [run.target]})
         dashes = {"type": "rule", "strokeDash": [8, 3, 2, 3], "size": 2}
         layers.add(level, dashes, f"target, {run.target:g}", GREEN, y="target")
-    return layers.spec(loss_told(fit, answers))
+    return layers.spec(loss_text(fit, answers))
 
 
 _SMOOTH = {"interpolate": "monotone"}
@@ -163,8 +163,8 @@ def _axis(what: str, *, log: bool = False, zero: bool = True) -> dict[str, Any]:
 # in words, for those who do not see the figures
 
 
-def splits_told(answers: Answers) -> str:
-    """What :func:`splits_chart` shows."""
+def splits_text(answers: Answers) -> str:
+    """Describe what :func:`splits_chart` shows."""
     allocation = answers.allocation
     assert allocation is not None
     assert answers.splits is not None
@@ -182,8 +182,8 @@ def splits_told(answers: Answers) -> str:
     )
 
 
-def loss_told(fit: Fit, answers: Answers) -> str:
-    """What :func:`loss_chart` shows."""
+def loss_text(fit: Fit, answers: Answers) -> str:
+    """Describe what :func:`loss_chart` shows."""
     scale, run, curve = scale_of(fit), answers.run, answers.curve
     ends = [
         f"{row['loss_median']:.3f} at {row[scale]:.3g}"
@@ -201,7 +201,7 @@ def loss_told(fit: Fit, answers: Answers) -> str:
     return f"{text} The largest run is at {answers.trust.largest:.3g}. {far}"
 
 
-def _runs_told(fit: Fit) -> str:
+def _runs_text(fit: Fit) -> str:
     assert fit.runs is not None
     n = len(fit.runs)
     return (

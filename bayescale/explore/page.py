@@ -1,7 +1,7 @@
-"""The page that Streamlit runs: knobs, and what the answers to them say. It computes nothing.
+"""The page that Streamlit runs: controls and their answers. It computes nothing.
 
 Started by :func:`bayescale.explore.explore`. Whatever comes from a run log, a card or a message
-is shown as text: :func:`plain` takes from Markdown what it would make of it.
+is shown as text: :func:`plain` escapes what Markdown would interpret.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from bayescale.explore.answers import (
     first_texts,
     read_view,
 )
-from bayescale.explore.charts import loss_chart, loss_told, splits_chart, splits_told
+from bayescale.explore.charts import loss_chart, loss_text, splits_chart, splits_text
 from bayescale.posterior import Fit
 from bayescale.units import format_size
 
 NEW_FAMILY = "a new family"
 FOLDED = (
-    "Turn a knob at the left, and every answer follows. Where they are folded, "
+    "Change a control at the left, and every answer follows. Where they are folded, "
     "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK} at the top opens them."
 )
 _KIND = {"inside": "success", "trusted": "success", "failed": "error"}
@@ -38,37 +38,37 @@ def main(arguments: Sequence[str]) -> None:
     """Show the page for these arguments."""
     import streamlit as st
 
-    asked = _arguments().parse_args(arguments)
-    path = Path(asked.file)
+    options = _arguments().parse_args(arguments)
+    path = Path(options.file)
     st.set_page_config(page_title=f"{path.name}: bayescale", layout="wide")
     try:
-        fit = _opened()(str(path), path.stat().st_mtime_ns, tuple(asked.law))
-        fit.require_converged(asked.allow_unconverged)
+        fit = _opened()(str(path), path.stat().st_mtime_ns, tuple(options.law))
+        fit.require_converged(options.allow_unconverged)
     except (BayescaleError, OSError) as error:
         st.error(plain(str(error)))
         return
     st.title(plain(fit.name))
-    behind = "a point estimate" if fit.runs is None else f"{len(fit.runs)} runs"
-    st.markdown(plain(f"{path.name}: {behind}. {FOLDED}"))
+    source = "a point estimate" if fit.runs is None else f"{len(fit.runs)} runs"
+    st.markdown(plain(f"{path.name}: {source}. {FOLDED}"))
     if not fit.diagnostics["passed"]:
         reasons = "; ".join(fit.diagnostics["reasons"])
         st.error(
-            plain(f"Not to be trusted: the sampler missed its convergence gate. {reasons}"),
+            plain(f"Not to be trusted: the sampler failed its convergence checks. {reasons}"),
             icon=":material/warning:",
         )
     texts, places, unknown = _controls(fit)
     if unknown:
         names = ", ".join(unknown)
-        st.warning(plain(f"The address also asks for {names}, which is not asked of this fit."))
+        st.warning(plain(f"The address also names {names}, which this fit does not have."))
     view, problems = read_view(texts, fit)
     for name, message in problems.items():
         places[name].error(plain(message))
     if view is None:
         labels = [control.label for control in controls(fit) if control.name in problems]
-        st.info(plain(f"Nothing is shown until this is put right: {', '.join(labels)}."))
+        st.info(plain(f"Nothing is shown until this is corrected: {', '.join(labels)}."))
         return
     try:
-        answers = answer(fit, view, allow_unconverged=asked.allow_unconverged)
+        answers = answer(fit, view, allow_unconverged=options.allow_unconverged)
     except BayescaleError as error:
         st.error(plain(str(error)))
         return
@@ -77,8 +77,8 @@ def main(arguments: Sequence[str]) -> None:
     _charts(fit, answers)
     _laws(answers)
     with st.expander("The same on the command line"):
-        said = commands(fit, answers, asked.file, tuple(asked.law), asked.allow_unconverged)
-        st.code("\n".join(said), language=None, wrap_lines=True)
+        lines = commands(fit, answers, options.file, tuple(options.law), options.allow_unconverged)
+        st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -90,14 +90,14 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    # links and icons are made of bare text too, unless something of no width stands in them
+    """Escape text so that Markdown shows it as it is."""
+    # Markdown also makes links and icons of bare text, unless a zero-width character breaks them.
     text = _LINKS.sub("\\g<0>\N{WORD JOINER}", text)
     return _MARKUP.sub(r"\\\1", text).replace("\n", "  \n")
 
 
 def _opened() -> Any:
-    """The fit, opened once for all views of it; again where the file has changed."""
+    """Return a function that opens a fit once, and again where the file has changed."""
     import streamlit as st
 
     from bayescale.laws import find_law
@@ -111,15 +111,15 @@ def _opened() -> Any:
 
 
 def _controls(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
-    """What stands in the knobs, places below them for messages, and what else is in the address."""
+    """Show the controls; return their texts, places for messages, and unknown names."""
     import streamlit as st
 
     state, given = st.session_state, st.query_params.to_dict()
     names = [control.name for control in controls(fit)]
     shown = {name: state.get(name, "") for name in names}
-    # an address that is behind the knobs is one that the browser has not been told of yet
-    turned = "shown" in state and shown != state["shown"]
-    if "address" not in state or (given != state["address"] and not turned):
+    # The address lags behind the controls until the browser receives the new one.
+    changed = "shown" in state and shown != state["shown"]
+    if "address" not in state or (given != state["address"] and not changed):
         shown = first_texts(fit) | {name: given[name] for name in names if name in given}
         state.update(shown)
         state["unknown"] = [name for name in given if name not in names]
@@ -173,10 +173,10 @@ def _forecast(fit: Fit, answers: Answers) -> None:
             column.markdown(plain(f"{mass}: {ends}"))
     if run.target is not None:
         what = run.meaning_new if run.loss_new is not None else f"the {run.meaning}"
-        columns[2].metric(f"Chance below {run.target:g}", f"{row['p_below_target']:.0%}")
+        columns[2].metric(f"Probability below {run.target:g}", f"{row['p_below_target']:.0%}")
         columns[2].markdown(f"of {what}; {row['p_mean_below_target']:.0%} of the {run.meaning}")
     else:
-        columns[2].metric("Chance below target", "\N{EM DASH}")
+        columns[2].metric("Probability below target", "\N{EM DASH}")
         columns[2].markdown("name a target loss")
     state = row["verdict"].replace("_", " ")
     box = getattr(st, _KIND.get(row["verdict"], "warning"))
@@ -189,8 +189,8 @@ def _allocation(answers: Answers) -> None:
     allocation = answers.allocation
     if allocation is None:
         return
-    said, mass = allocation.to_frame().iloc[0], f"{allocation.ci_prob:.0%} interval"
-    params, tokens = said["choice_params"], said["choice_tokens"]
+    row, mass = allocation.to_frame().iloc[0], f"{allocation.ci_prob:.0%} interval"
+    params, tokens = row["choice_params"], row["choice_tokens"]
     st.header("Allocation")
     columns = st.columns(3)
     for column, name, value in (
@@ -198,18 +198,18 @@ def _allocation(answers: Answers) -> None:
         (columns[1], "tokens", tokens),
         (columns[2], "tokens_per_param", tokens / params),
     ):
-        told = format_size if name != "tokens_per_param" else "{:.3g}".format
-        column.metric(name.replace("_", " ").capitalize(), told(value))
-        ends = f"{told(said[f'{name}_lower'])} to {told(said[f'{name}_upper'])}"
+        form = format_size if name != "tokens_per_param" else "{:.3g}".format
+        column.metric(name.replace("_", " ").capitalize(), form(value))
+        ends = f"{form(row[f'{name}_lower'])} to {form(row[f'{name}_upper'])}"
         column.markdown(plain(f"each draw's best, {mass}: {ends}"))
     notes = [f"The choice gives up {allocation.choice.regret_text(0, allocation.ci_prob, None)}."]
     unique = allocation.limits.unique_tokens
     if unique is not None:
         notes.append(
             f"Epochs: {max(tokens / unique, 1.0):.3g} over {format_size(unique)} unique "
-            f"tokens; each draw's best {said['epochs_lower']:.3g} to {said['epochs_upper']:.3g}."
+            f"tokens; each draw's best {row['epochs_lower']:.3g} to {row['epochs_upper']:.3g}."
         )
-    unspent = 1 - said["choice_flops"] / said["flops"]
+    unspent = 1 - row["choice_flops"] / row["flops"]
     if unspent > 0.01:
         notes.append(f"The limits leave {unspent:.0%} of the budget unspent.")
     for note in notes:
@@ -225,15 +225,15 @@ def _charts(fit: Fit, answers: Answers) -> None:
         with columns[0]:
             st.subheader("What other splits give up")
             st.vega_lite_chart(_inked(splits_chart(answers)), width="stretch")
-            st.markdown(plain(splits_told(answers)))
+            st.markdown(plain(splits_text(answers)))
     with columns[-1]:
         st.subheader("How far it reaches")
         st.vega_lite_chart(_inked(loss_chart(fit, answers)), width="stretch")
-        st.markdown(plain(loss_told(fit, answers)))
+        st.markdown(plain(loss_text(fit, answers)))
 
 
 def _inked(chart: dict[str, Any]) -> dict[str, Any]:
-    """The figure with letters as dark, or light, as the page's: Streamlit's own are too pale."""
+    """Give the figure the page's text color: Streamlit's own labels are too pale."""
     import streamlit as st
 
     ink = "#e6eaf1" if st.context.theme.type == "dark" else "#31333f"
@@ -242,7 +242,7 @@ def _inked(chart: dict[str, Any]) -> dict[str, Any]:
 
 
 def _laws(answers: Answers) -> None:
-    """Each law's own answer, where a pool gave it."""
+    """Show each law's own answer, where several are averaged."""
     import pandas as pd
     import streamlit as st
 
@@ -270,8 +270,8 @@ def _laws(answers: Answers) -> None:
     if allocation is not None and allocation.across is not None:
         for row in allocation.across.to_dict(orient="records"):
             wasted = f"{row['wasted']:.2g} FLOP, {row['wasted'] / row['flops']:.1%}"
-            said = f"If {row['holds']} holds, {row['follow']}'s choice wastes {wasted}."
-            st.markdown(plain(said))
+            text = f"If {row['holds']} holds, {row['follow']}'s choice wastes {wasted}."
+            st.markdown(plain(text))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a reader needs in order to judge a scaling law, as far as a fit's file knows it.
 
 The themes are those of (Mis)Fitting (Li, Kudugunta and Zettlemoyer 2025, arXiv 2502.18969), in
-our own words. What the file does not know is named, because silence reads as consent.
+our own words. What the file does not know is named, because silence would read as consent.
 """
 
 from typing import NamedTuple
@@ -18,27 +18,27 @@ REFERENCE = "Li, Kudugunta and Zettlemoyer 2025, (Mis)Fitting, arXiv 2502.18969"
 
 
 class Item(NamedTuple):
-    """One thing to be reported; ``answer`` is None where the file does not know."""
+    """One point to be reported; ``answer`` is None where the file does not know."""
 
     theme: str
     question: str
     answer: str | None
 
 
-def checklist(fit: Fit, *, questions: str) -> tuple[Item, ...]:
-    """The checklist, filled in as far as the fit knows.
+def checklist(fit: Fit, *, use: str) -> tuple[Item, ...]:
+    """Fill in the checklist as far as the fit knows.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-    asked : str
-        What the report asks of the law, in words.
+    use : str
+        What the report uses the law for, in words.
     """
-    return (*_form(fit, questions), *_training(fit.runs), *_counting(fit.runs), *_data(fit.runs),
+    return (*_form(fit, use), *_training(fit.runs), *_counting(fit.runs), *_data(fit.runs),
             *_fitting(fit))  # fmt: skip
 
 
-def _form(fit: Fit, questions: str) -> list[Item]:
+def _form(fit: Fit, use: str) -> list[Item]:
     theme = "Form of the law"
     laws = "; ".join(
         f"{m.name}: {m.card.title} ({m.law.reference or 'own law'})" for m in fit.members
@@ -49,13 +49,13 @@ def _form(fit: Fit, questions: str) -> list[Item]:
         Item(
             theme,
             "Why this form, and which others were tried?",
-            f"Pooled because runs cannot choose among them: {', '.join(pooled)}."
+            f"Averaged because runs cannot choose among them: {', '.join(pooled)}."
             if pooled[1:]
             else None,
         ),
         Item(theme, "What is it a function of, and what does it predict?", _predicts(fit)),
         Item(theme, "What is the hypothesis that it is to test?", None),
-        Item(theme, "What is it used for here?", questions),
+        Item(theme, "What is it used for here?", use),
         Item(
             theme,
             "Is the law taken to hold exactly?",
@@ -121,14 +121,14 @@ def _range(runs: Runs | None, name: str) -> str | None:
 def _repeated(runs: Runs | None) -> str | None:
     if runs is None:
         return None
-    told = []
+    parts = []
     if "unique_tokens" in runs and "tokens" in runs:
         epochs = runs["tokens"] / runs["unique_tokens"]
-        told.append(f"seen {np.nanmin(epochs):.3g} to {np.nanmax(epochs):.3g} times")
+        parts.append(f"repeated {np.nanmin(epochs):.3g} to {np.nanmax(epochs):.3g} times")
     if "kept_fraction" in runs:
         kept = runs["kept_fraction"]
-        told.append(f"{np.nanmin(kept):.0%} to {np.nanmax(kept):.0%} of the data kept")
-    return "; ".join(told) or None
+        parts.append(f"{np.nanmin(kept):.0%} to {np.nanmax(kept):.0%} of the data kept")
+    return "; ".join(parts) or None
 
 
 def _counting(runs: Runs | None) -> list[Item]:
@@ -226,7 +226,7 @@ def _fitting(fit: Fit) -> list[Item]:
         Item(theme, "Was it validated on runs that were not fitted?", validated),
         Item(theme, "How does it depend on single runs and on the priors?",
              "Leave-one-out and prior sensitivity (see What the runs cannot tell)"
-             + (f"; refitted without surprising runs: {', '.join(without)}" if without else "")
+             + (f"; refitted without outliers: {', '.join(without)}" if without else "")
              if loo else None),
         Item(theme, "Can it be made again?",
              f"Seed {provenance['seed']}, digests and versions (see Provenance)" if sampled

@@ -1,52 +1,34 @@
-"""How values are written."""
+"""How values are written on the page."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from bayescale.reporting.questions import Questions
 from bayescale.units import format_size
 
 
-def as_loss(value: float) -> str:
-    """A loss, to four places."""
-    return f"{value:.4f}"
+def _digits(n: int) -> Callable[[float], str]:
+    return lambda value: f"{value:.{n}g}".replace("e+", "e")
 
 
-def as_flop(value: float) -> str:
-    """Compute, to three digits."""
-    return f"{value:.3g}".replace("e+", "e")
+FORMATS: Mapping[str, Callable[[Any], str]] = {
+    "size_format": format_size,
+    "loss": lambda value: f"{value:.4f}",
+    "three_decimals": lambda value: f"{value:.3f}",
+    "two_digits": _digits(2),
+    "three_digits": _digits(3),
+    "four_digits": _digits(4),
+    "percent": lambda value: f"{value:.0%}",
+    "percent_tenths": lambda value: f"{value:.1%}",
+    "percent_hundredths": lambda value: f"{value:.2%}",
+    "per_1e18": lambda value: f"{1e18 * value:.2g}",
+    "spaced": lambda text: str(text).replace("_", " "),
+}
+"""Formats by the name under which templates know them."""
 
-
-def as_share(value: float) -> str:
-    """A whole percentage."""
-    return f"{value:.0%}"
-
-
-def as_tenths(value: float) -> str:
-    """A percentage with one place."""
-    return f"{value:.1%}"
-
-
-def three_digits(value: float) -> str:
-    """Three digits."""
-    return f"{value:.3g}"
-
-
-def four_digits(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
-
-
-def as_nats(value: float) -> str:
-    """Two digits of something small or large."""
-    return f"{value:.2g}".replace("e+", "e")
-
-
-SIZE: Mapping[str, Callable[[float], str]] = {
-    "params": format_size, "tokens": format_size, "flops": as_flop, "lm_loss": three_digits
-}  # fmt: skip
+SIZE = {
+    "params": format_size,
+    "tokens": format_size,
+    "flops": FORMATS["three_digits"],
+    "lm_loss": FORMATS["three_digits"],
+}
 UNIT = {"params": "params", "tokens": "tokens", "flops": "FLOP", "lm_loss": "nats per token"}
-
-
-def unit_of(questions: Questions) -> str:
-    """Of what the law predicts."""
-    return questions.fit.members[0].law.unit.replace("/", " per ")

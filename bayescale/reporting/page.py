@@ -1,36 +1,38 @@
 """A report as one HTML page that needs nothing else: no network, no script, no other file."""
 
-from importlib import resources
-from itertools import count
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bayescale.files import replacing
-from bayescale.reporting.blocks import Figure, Report, Told
-from bayescale.reporting.figures import inline
+from bayescale.posterior import diagnosis
+from bayescale.questions import Form, Questions, lowest_losses, words_list
+from bayescale.reporting import figures
+from bayescale.reporting.checklist import REFERENCE, checklist
+from bayescale.reporting.formatting import FORMATS, SIZE, UNIT
+from bayescale.validation.identifiability import identifiability_checks
+from bayescale.validation.notes import fit_notes
+from bayescale.verdict import BREAK, NEXT_LOWER_LOSS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from bayescale.questions import Answer
+    from bayescale.reporting.sections import Report
+
+TRUST_CHECKS = ("converged", "precision", "coverage", "held_out_runs", "laws_agree", "outliers")
+"""Findings that concern extrapolation; the others concern what the runs can identify."""
+
+TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
 
 
-def render(report: Report) -> str:
-    """The page's HTML. Whatever comes from a run log or a card is escaped."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    numbers = count(1)
-
-    def shown(figure: Figure) -> Markup:
-        return Markup(inline(figure, f"f{next(numbers)}"))
-
-    source = resources.files("bayescale.reporting").joinpath("report.html.j2").read_text("utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["inline"] = shown
-    environment.tests["told"] = _is_told
-    return environment.from_string(source).render(report=report)
+def render(report: "Report") -> str:
+    """Write the page's HTML. Whatever comes from a run log or a card is escaped."""
+    return _environment().get_template("page.html.j2").render(report=report)
 
 
-def write(report: Report, path: str | Path) -> Path:
-    """Render into a file, which is replaced only whole.
+def write(report: "Report", path: str | Path) -> Path:
+    """Write the page into a file, which is replaced only as a whole.
 
     Raises
     ------
@@ -43,5 +45,65 @@ def write(report: Report, path: str | Path) -> Path:
     return path
 
 
-def _is_told(value: Any) -> bool:
-    return isinstance(value, Told)
+def section_html(name: str, questions: Questions) -> tuple[str, Exception | None]:
+    """Write a section's HTML; where it fails, what was written before, and the error."""
+    template = _environment().get_template(f"{name}.html.j2")
+    written: list[str] = []
+    try:
+        written.extend(template.generate(q=questions, fit=questions.fit))
+    except Exception as error:  # whatever it is, the other sections stand
+        return "".join(written) if written else "", error
+    return "".join(written), None
+
+
+def _check_name(code: str) -> str:
+    """Write a finding's code in words; the law's name before it stays as it is."""
+    law, dot, check = code.rpartition(".")
+    return f"{law}{dot}{check.replace('_', ' ')}"
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def between(answer: "Answer", *path: str | int, form: Form, none: str = "unknown") -> Markup:
+        lower, upper = (answer(*path, end, form=form, none=none) for end in ("lower", "upper"))
+        return Markup(f"{lower.__html__()}{TO}{upper.__html__()}")
+
+    def middle(answer: "Answer", *path: str | int, form: Form, none: str = "unknown") -> Markup:
+        median = answer(*path, "median", form=form, none=none).__html__()
+        return Markup(f"{median} ({between(answer, *path, form=form)})")
+
+    def figure(name: str, questions: Questions, *more: Any) -> Markup:
+        return Markup(figures.html(name, questions, *more))
+
+    environment = Environment(
+        loader=PackageLoader("bayescale.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["check_name"] = _check_name
+    environment.filters["unit_name"] = UNIT.get
+    environment.globals.update(
+        FORMATS,
+        SIZE=SIZE,
+        UNIT=UNIT,
+        BREAK=BREAK,
+        LOWER_LOSS=1 - NEXT_LOWER_LOSS,
+        REFERENCE=REFERENCE,
+        TRUST_CHECKS=TRUST_CHECKS,
+        between=between,
+        middle=middle,
+        figure=figure,
+        checklist=checklist,
+        diagnosis=diagnosis,
+        fit_notes=fit_notes,
+        identifiability_checks=identifiability_checks,
+        lowest_losses=lowest_losses,
+        words_list=words_list,
+        zip=zip,
+    )
+    return environment

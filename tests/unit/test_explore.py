@@ -27,8 +27,9 @@ from support.published import ONE, SPREAD
 from bayescale import explore as room
 from bayescale.errors import UnconvergedError
 from bayescale.explore import answers, charts, page
-from bayescale.explore.answers import View, answer, first_texts, read_view, to_query, written
+from bayescale.explore.answers import View, answer, first_texts, read_view, to_query
 from bayescale.posterior import Fit, save
+from bayescale.questions import word
 
 # views and addresses
 
@@ -54,8 +55,8 @@ FAMILIES = of_families()
 
 
 def test_sizes_are_written_as_people_write_them() -> None:
-    assert [written(x) for x in (70e9, 1.4e12, 5.76e23, 2.2)] == ["70B", "1.4T", "5.76e23", "2.2"]
-    assert written(1.23456789e12) == "1234567890000.0"
+    assert [word(x) for x in (70e9, 1.4e12, 5.76e23, 2.2)] == ["70B", "1.4T", "5.76e23", "2.2"]
+    assert word(1.23456789e12) == "1234567890000"
     view = View(5.76e23, target=1.95, max_tokens=1.4e12, family="a")
     assert to_query(view, FAMILIES) == {
         "flops": "5.76e23", "tolerance": "0.02", "target": "1.95", "max_tokens": "1.4T",
@@ -146,7 +147,7 @@ def test_one_scale_has_nothing_to_split() -> None:
         assert found.splits is None
         assert found.run[answers.scale_of(fit)] == value
         spec = charts.loss_chart(fit, found)
-        assert spec["description"] == charts.loss_told(fit, found)
+        assert spec["description"] == charts.loss_text(fit, found)
         json.dumps(spec, allow_nan=False)
 
 
@@ -176,7 +177,7 @@ def test_figures_hold_what_the_tables_hold() -> None:
     assert "Trusted up to 4 times that." in spec["description"]
     assert (
         "not trusted beyond"
-        in charts.loss_told(chinchilla(), answer(chinchilla(), View(1e24))).lower()
+        in charts.loss_text(chinchilla(), answer(chinchilla(), View(1e24))).lower()
     )
 
 
@@ -224,13 +225,13 @@ def test_knobs_change_the_numbers_and_the_address(
     with opened(monkeypatch, save(pool(), tmp_path / "fit.nc")) as app:
         first = numbers(app.run())
         assert address_of(app) == {"flops": "1.97e23", "tolerance": "2%"}
-        assert first["Chance below target"] == "\N{EM DASH}"
+        assert first["Probability below target"] == "\N{EM DASH}"
         assert len(app.table[0].value) == 2
         app.text_input("flops").set_value("5.76e23").run()
         app.text_input("target").set_value("1.95").run()
         second = numbers(app)
-        assert second["Mean of runs (nats/token)"] < first["Mean of runs (nats/token)"]
-        assert second["Chance below 1.95"].endswith("%")
+        assert second["Mean over seeds (nats/token)"] < first["Mean over seeds (nats/token)"]
+        assert second["Probability below 1.95"].endswith("%")
         app.text_input("inference_tokens").set_value("10T").run()
         assert float(numbers(app)["Tokens per param"]) > float(second["Tokens per param"])
         address = address_of(app)
@@ -256,7 +257,7 @@ def test_bad_input_is_told_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert told.value == page.plain(
             "Compute budget (FLOP) is '1e400', but it must be finite and greater than zero"
         )
-        assert page.plain("The address also asks for nonsense") in app.warning[0].value
+        assert page.plain("The address also names nonsense") in app.warning[0].value
         app.text_input("flops").set_value("1e24").run()
         assert numbers(app)
         assert not app.error
@@ -300,7 +301,7 @@ def test_laws_of_every_kind_have_a_page(
             assert numbers(app)["Params"] == "72.2B"
         else:
             assert "Params" not in numbers(app)
-            assert "Mean of runs (error)" in numbers(app) or len(numbers(app)) == 3
+            assert "Mean over seeds (error)" in numbers(app) or len(numbers(app)) == 3
 
 
 # starting it

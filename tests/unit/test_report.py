@@ -24,9 +24,11 @@ from bayescale.conventions import Conventions
 from bayescale.errors import LawError, UnconvergedError
 from bayescale.laws import find_law
 from bayescale.posterior import ModelAverage, Posterior, save
-from bayescale.reporting import Report, decisions, render, report, write
+from bayescale.reporting import figures
 from bayescale.reporting.checklist import checklist
 from bayescale.reporting.figures import INKS
+from bayescale.reporting.page import render, write
+from bayescale.reporting.sections import Report, report
 from bayescale.runs import Runs, read_runs
 
 ALL = [
@@ -137,7 +139,7 @@ def test_the_answer_comes_first(page: str) -> None:
     assert "The answer At 1.97e23 FLOP, 10 times the largest run, spent on " in text
     said = [
         "The answer At ",
-        "Chance that a single new run is below 1.95",
+        "Probability that a single new run is below 1.95",
         "Failed. Extrapolates to 10 times the largest training run",
         "Trust horizon: up to 4 times the largest run",
         "Beyond, intervals inside the runs did not cover.",
@@ -253,7 +255,7 @@ def test_a_law_of_the_language_models_loss() -> None:
     values = {"epsilon": 0.88, "k": 2.0, "gamma": even_normal(0.7, 0.01), "sigma": 0.01}
     made = report(built(load_card("downstream"), read_runs(frame), values))
     assert failed(made) == {}
-    assert "5% less than the lowest seen" in render(made)
+    assert "5% less than the lowest among the runs" in render(made)
 
 
 def test_a_law_of_the_users_own_is_named_in_every_command(tmp_path: Path, bayescale) -> None:
@@ -278,12 +280,12 @@ def test_a_point_estimate_says_what_it_cannot(tmp_path: Path) -> None:
     with pytest.raises(LawError) as error:
         report(ONE)
     assert str(error.value) == (
-        "a point estimate has no largest run to go on from: name the next scale with --flops"
+        "a point estimate has no largest run to start from: name the next scale with `flops=`"
     )
     made = report(SPREAD, flops=5.76e23)
     assert failed(made) == {
         "trust": "a point estimate has no runs behind it, so nothing can be tested",
-        "next_run": "a point estimate has no uncertainty that a run could shrink: fit runs first",
+        "next_run": "a point estimate has no uncertainty that a run could reduce: fit runs first",
     }
     html = render(made)
     assert html.count("This part could not be made:") == 2
@@ -312,7 +314,7 @@ def test_the_checklist_says_what_was_stated_and_no_more() -> None:
     assert fit.runs is not None
     said = Conventions(params="non_embedding", tokenizer="gpt2", tokens_per_byte=0.25)
     stated = replace(fit, runs=replace(fit.runs, conventions=said))
-    answers = {item.question: item.answer for item in checklist(stated, questions="")}
+    answers = {item.question: item.answer for item in checklist(stated, use="")}
     assert answers["Do they include embeddings?"] == (
         "non_embedding: without input embedding and output head"
     )
@@ -324,7 +326,7 @@ def test_the_checklist_says_what_was_stated_and_no_more() -> None:
 
 
 def test_the_checklist_names_its_blanks() -> None:
-    items = checklist(chinchilla(), questions="the loss")
+    items = checklist(chinchilla(), use="the loss")
     blank = {item.question for item in items if item.answer is None}
     assert "Do they include embeddings?" in blank
     assert "Was it validated on runs that were not fitted?" in blank
@@ -333,7 +335,7 @@ def test_the_checklist_names_its_blanks() -> None:
     assert filled["At how many tokens per parameter?"] == "5 to 80"
     assert filled["Where does compute come from?"] == "computed: 6 * params * tokens"
     assert filled["Were runs left out when the log was read, and why?"] == "None was."
-    after = {i.question: i.answer for i in checklist(with_backtest(chinchilla()), questions="")}
+    after = {i.question: i.answer for i in checklist(with_backtest(chinchilla()), use="")}
     told = after["Was it validated on runs that were not fitted?"]
     assert told == "60 held-out larger runs from 3 cutoffs"
 
@@ -359,14 +361,14 @@ def test_a_section_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch)
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("out of <ink>")
 
-    monkeypatch.setattr(decisions, "plot_allocation", broken)
+    monkeypatch.setattr(figures, "plot_allocation", broken)
     made = report(chinchilla())
     assert failed(made) == {"allocation": "RuntimeError: out of <ink>"}
     html = render(made)
     assert "This part could not be made: RuntimeError: out of &lt;ink&gt;" in html
     assert "The frontier" in html  # what came before stands as well
     assert str(made) == (
-        "What 12 runs say of the next scale: 10 sections, 1 of them not whole:\n"
+        "What 12 runs say of the next scale: 10 sections, 1 of them incomplete:\n"
         "  Decision: how to split the budget: RuntimeError: out of <ink>"
     )
 
@@ -382,7 +384,9 @@ def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path)
     assert not page.exists()
     assert bayescale("report", path, "-o", page, "--allow-unconverged").code == 3
     text = page.read_text()
-    assert "Not to be trusted: the sampler missed its convergence gate. R-hat of E is 1.200" in text
+    assert (
+        "Not to be trusted: the sampler failed its convergence checks. R-hat of E is 1.200" in text
+    )
     assert text.index("Not to be trusted") < text.index("The answer")
 
 
@@ -518,7 +522,7 @@ def test_it_can_be_heard_and_reached(page: str) -> None:
     for link in parsed.of("a"):
         assert (link["href"] or "")[1:] in anchors
     for attrs in parsed.of("section"):
-        assert attrs["aria-labeledby"] in anchors
+        assert attrs["aria-labelledby"] in anchors
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])

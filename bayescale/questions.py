@@ -1,0 +1,399 @@
+"""The questions that report, explorer and documentation ask of a fit, with the command of each."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from bayescale.decisions.allocate import allocate
+from bayescale.decisions.allocation import Allocation
+from bayescale.decisions.data_budget import data_budget
+from bayescale.decisions.next_run import NextRun, next_run
+from bayescale.errors import DecisionError, LawError
+from bayescale.forecasting import Forecast, forecast
+from bayescale.laws import find_law
+from bayescale.laws.law import splits
+from bayescale.posterior import Fit, ModelAverageSummary, Posterior, Summary, summarize
+from bayescale.units import format_size, parse_size
+from bayescale.validation.design import design_checks
+from bayescale.validation.horizon import Trust, trust
+from bayescale.verdict import NEXT_LOWER_LOSS, next_scale, own_scale, size_scale, sizes
+
+AROUND = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Scales shown around the next one, as multiples of it."""
+
+_NEARBY = (1 / NEXT_LOWER_LOSS, 1.0, NEXT_LOWER_LOSS)
+
+CURVE_POINTS = 50
+MOST_FAMILIES = 20
+
+Form = Callable[[Any], str]
+
+
+def command_line(command: str, file: str, options: Mapping[str, Any], *words: str) -> str:
+    """Write the command line of a question, as one would type it.
+
+    Parameters
+    ----------
+    command, file : str
+    options : mapping of str to object
+        Values by argument name; those that are None are left out, and True stands for a flag.
+    words : str
+        Further words, as they are.
+    """
+    typed = ["bayescale", command, file]
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        typed += [option] if value is True else [option, word(value)]
+    return shlex.join([*typed, *words])
+
+
+def word(value: Any) -> str:
+    """Write a value as it would be typed, to the last bit."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(word, value))
+    if not isinstance(value, float):
+        return str(value)
+    text = format_size(value)
+    if value >= 1000 and parse_size(text) == value:
+        return text.replace("e+", "e")
+    whole = value.is_integer() and value < 1e15
+    return str(int(value)) if whole else repr(value).replace("e+", "e")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value as it is shown, and its place in an answer.
+
+    Attributes
+    ----------
+    text : str
+        What people read.
+    value : object
+        What the answer holds.
+    of, pointer : str
+        The answer's key, and the place in it as a JSON pointer (RFC 6901).
+    """
+
+    text: str
+    value: Any
+    of: str
+    pointer: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __html__(self) -> str:
+        """Write the value for a page: numbers as ``data`` elements, which machines read."""
+        is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        tag, value = ("data", f' value="{self.value}"') if is_number else ("span", "")
+        place = f'data-of="{escape(self.of)}" data-at="{escape(self.pointer)}"'
+        return f"<{tag}{value} {place}>{escape(self.text)}</{tag}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a command of the package answers.
+
+    Attributes
+    ----------
+    key : str
+        Short and unique among the answers.
+    command : str
+        The command line.
+    json : mapping
+        What the command prints with ``--json``, apart from the files it names.
+    place : tuple
+        The place in ``json`` from which values are taken.
+    """
+
+    key: str
+    command: str
+    json: Mapping[str, Any]
+    place: tuple[str | int, ...] = ()
+
+    def at(self, *path: str | int) -> "Answer":
+        """Return the part of the answer at a place."""
+        return replace(self, place=(*self.place, *path))
+
+    def __call__(self, *path: str | int, form: Form = str, none: str = "unknown") -> Value:
+        """Return the value at a place, written by ``form``; ``none`` where there is no number."""
+        value = self.raw(*path)
+        absent = value is None or value != value
+        steps = (str(step).replace("~", "~0").replace("/", "~1") for step in (*self.place, *path))
+        pointer = "".join(f"/{step}" for step in steps)
+        return Value(none if absent else form(value), None if absent else value, self.key, pointer)
+
+    def raw(self, *path: str | int) -> Any:
+        """Return the value itself."""
+        value: Any = self.json
+        for step in (*self.place, *path):
+            value = value[step]
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """The questions to a fit and their answers, each found when first needed.
+
+    Attributes
+    ----------
+    file : str
+        The fit's file, for the commands.
+    flops : float or None
+        The next scale; ten times the largest run's where None.
+    own : tuple of str
+        The caller's own laws, as the command line names them.
+    """
+
+    fit: Fit
+    file: str
+    flops: float | None
+    target: float | None
+    tolerance: float
+    family: str | None
+    own: tuple[str, ...]
+    allow: bool
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a scale that no question could use."""
+        self.fit.require_converged(self.allow)
+        if self.flops is not None and not (splits(self.fit.inputs) or self.scale == "flops"):
+            raise LawError(
+                f"law {self.fit.name!r} is a function of {' and '.join(self.fit.inputs)}, so "
+                "`flops=` does not say where to forecast: leave it out"
+            )
+        if self.flops is not None and not 0 < self.flops < np.inf:
+            raise LawError(f"flops is {self.flops:g}, but must be finite and above zero")
+        if self.flops is None and self.fit.runs is None:
+            if self.scale != "flops":
+                raise LawError(
+                    f"a point estimate of law {self.fit.name!r} has no largest run to start from: "
+                    "fit runs first"
+                )
+            raise LawError(
+                "a point estimate has no largest run to start from: name the next scale with "
+                "`flops=`"
+            )
+
+    @property
+    def scale(self) -> str:
+        """The scale that sizes are given in: flops, or the law's only input."""
+        return size_scale(self.fit.inputs)
+
+    @property
+    def file_name(self) -> str:
+        """The name of the fit's file, without its folder."""
+        return Path(self.file).name
+
+    @property
+    def unit(self) -> str:
+        """The unit of what the law predicts, in words."""
+        return self.fit.members[0].law.unit.replace("/", " per ")
+
+    @property
+    def split(self) -> bool:
+        """Whether a budget is split between params and tokens."""
+        return splits(self.fit.inputs)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest run, on the law's scale; the lowest loss, for a law of that."""
+        if self.fit.runs is None:
+            return float("nan")
+        size = float(sizes(self.fit.runs.frame, self.fit.inputs).max())
+        return own_scale(size, self.fit.inputs)
+
+    @cached_property
+    def next(self) -> float:
+        """The next scale."""
+        if self.flops is not None:
+            return self.flops
+        assert self.fit.runs is not None
+        return next_scale(self.fit.runs.frame, self.fit.inputs)
+
+    @cached_property
+    def around(self) -> tuple[float, ...]:
+        """The next scale and others around it, ascending."""
+        if self.scale == "lm_loss":
+            return tuple(_rounded(self.next * times) for times in _NEARBY)
+        return tuple(_rounded(self.next * t) if t != 1 else self.next for t in AROUND)
+
+    @property
+    def at(self) -> int:
+        """The place of the next scale in :attr:`around`."""
+        return self.around.index(self.next)
+
+    def _answer(self, key: str, command: str, json: Any, **options: Any) -> Answer:
+        """Keep an answer with the command that gives it."""
+        words = [word for law in self.own for word in ("--law", law)]
+        if self.allow and not self.fit.diagnostics["passed"] and command != "summary":
+            words.append("--allow-unconverged")
+        line = command_line(command, self.file, options, *words)
+        self.answers[key] = Answer(key, line, json)
+        return self.answers[key]
+
+    @cached_property
+    def summary(self) -> tuple[Summary | ModelAverageSummary, Answer]:
+        """``bayescale summary``."""
+        result = summarize(self.fit)
+        return result, self._answer("summary", "summary", result.to_json())
+
+    @property
+    def summaries(self) -> tuple[tuple[Summary, tuple[str, ...]], ...]:
+        """Each law's summary, and its place in the answer."""
+        result, _ = self.summary
+        if isinstance(result, ModelAverageSummary):
+            return tuple((law, ("laws", law.law)) for law in result.laws)
+        return ((result, ()),)
+
+    @cached_property
+    def allocation(self) -> tuple[Allocation, Answer]:
+        """``bayescale allocate``, for the next budget and those around it."""
+        result = allocate(
+            self.fit,
+            self.around,
+            tolerance=self.tolerance,
+            family=self.family,
+            allow_unconverged=self.allow,
+        )
+        options = {"flops": self.around, "tolerance": self.tolerance, "family": self.family}
+        return result, self._answer("allocate", "allocate", result.to_json(), **options)
+
+    @property
+    def places(self) -> dict[str, float]:
+        """The next run: params and tokens of least expected loss, or the law's own scale."""
+        if not self.split:
+            return {self.scale: self.next}
+        choice = self.allocation[1].raw("budgets", self.at, "choice")
+        return {name: float(round(choice[name])) for name in ("params", "tokens")}
+
+    @cached_property
+    def forecast(self) -> tuple[Forecast, Answer]:
+        """``bayescale forecast`` for the next run."""
+        return self.forecast_at("forecast", self.places)
+
+    def forecast_at(
+        self, key: str, places: dict[str, float], family: str | None = None
+    ) -> tuple[Forecast, Answer]:
+        """``bayescale forecast`` for a run."""
+        family = family or self.family
+        result = forecast(
+            self.fit,
+            **cast("dict[str, Any]", places),
+            target=self.target,
+            tolerance=self.tolerance,
+            family=family,
+            allow_unconverged=self.allow,
+        )
+        options = {"target": self.target, "tolerance": self.tolerance, "family": family}
+        return result, self._answer(key, "forecast", result.to_json(), **places, **options)
+
+    @cached_property
+    def scales(self) -> tuple[Answer, ...]:
+        """``bayescale forecast`` for each of :attr:`around`, for laws of one scale."""
+        found = []
+        for i, value in enumerate(self.around):
+            at_next = value == self.next
+            key = "forecast" if at_next else f"forecast_{i}"
+            _, answer = self.forecast if at_next else self.forecast_at(key, {self.scale: value})
+            found.append(answer)
+        return tuple(found)
+
+    @cached_property
+    def families(self) -> dict[str, Answer]:
+        """``bayescale forecast --family`` for the next run, for each family of the fit."""
+        known = self.fit.families[:MOST_FAMILIES] if self.family is None else ()
+        return {
+            name: self.forecast_at(f"family_{i}", self.places, name)[1]
+            for i, name in enumerate(known)
+        }
+
+    @cached_property
+    def curve(self) -> Forecast:
+        """The loss from the smallest run to well beyond the next scale."""
+        runs, ends = self.fit.runs, [self.next, *self.around]
+        if runs is not None:
+            ends += list(own_scale(sizes(runs.frame, self.fit.inputs), self.fit.inputs))
+        space = np.linspace if self.scale == "lm_loss" else np.geomspace
+        scales: dict[str, Any] = {self.scale: space(min(ends), max(ends), CURVE_POINTS)}
+        return forecast(self.fit, **scales, family=self.family, allow_unconverged=self.allow)
+
+    @cached_property
+    def trust(self) -> tuple[Trust, Answer]:
+        """``bayescale trust``, without a backtest that the file does not hold."""
+        result = trust(self.fit, tolerance=self.tolerance, allow_unconverged=self.allow)
+        return result, self._answer("trust", "trust", result.to_json(), tolerance=self.tolerance)
+
+    @property
+    def backtested(self) -> bool:
+        """Whether the file holds a backtest."""
+        return "backtest" in self.fit.record
+
+    @cached_property
+    def data(self) -> Answer:
+        """``bayescale data`` for the next run's model."""
+        params = self.places["params"]
+        result = data_budget(
+            self.fit, params=params, family=self.family, allow_unconverged=self.allow
+        )
+        options = {"params": params, "family": self.family}
+        return self._answer("data", "data", result.to_json(), **options)
+
+    @cached_property
+    def next_run(self) -> tuple[NextRun, Answer]:
+        """``bayescale next-run``: what to buy for as much as the largest run cost."""
+        if self.fit.runs is None:
+            raise DecisionError(
+                "a point estimate has no uncertainty that a run could reduce: fit runs first"
+            )
+        budget = _rounded(self.largest)
+        result = next_run(self.fit, budget, flops=self.next, allow_unconverged=self.allow)
+        options = {"target_flops": self.next, "budget": budget}
+        return result, self._answer("next_run", "next-run", result.to_json(), **options)
+
+    def _law_word(self, member: Posterior) -> str:
+        """Name a law as the command line does."""
+        own = [text for text in self.own if find_law(text).name == member.name]
+        return own[0] if own else member.name
+
+    @cached_property
+    def design(self) -> tuple[tuple[str, Answer], ...]:
+        """``bayescale check`` for the fitted runs, for each law."""
+        runs = self.fit.runs
+        if runs is None:
+            return ()
+        found = []
+        for i, member in enumerate(self.fit.members):
+            checks = design_checks(runs, member.law, member.card)
+            json = {"law": member.name, "checks": [check.check_json() for check in checks]}
+            line = command_line("check", runs.source, {"law": self._law_word(member)})
+            answer = Answer(f"check_{i}", line, json)
+            self.answers[answer.key] = answer
+            found.append((member.name, answer))
+        return tuple(found)
+
+
+def _rounded(value: float) -> float:
+    """Round to three digits, as people name a scale."""
+    return float(f"{value:.3g}")
+
+
+def lowest_losses(runs: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the runs of lowest loss, at most so many."""
+    return runs.nsmallest(most, "loss")
+
+
+def words_list(items: Sequence[str]) -> str:
+    """Join items with commas and a final "and"."""
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last

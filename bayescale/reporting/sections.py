@@ -1,0 +1,186 @@
+"""A report: what a fit says of the next scale, section by section.
+
+Each section is a template in ``templates/``, which holds its prose and takes values from the
+answers of :class:`bayescale.questions.Questions`. A section that fails leaves the others standing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bayescale.errors import BayescaleError
+from bayescale.posterior import Fit
+from bayescale.questions import Answer, Questions
+from bayescale.reporting.page import section_html
+from bayescale.results import Result
+from bayescale.verdict import TOLERANCE
+
+SECTIONS = {
+    "answer": "The answer",
+    "coefficients": "Coefficients: before and after the runs",
+    "forecast": "Forecast",
+    "trust": "How far to trust it",
+    "allocation": "Decision: how to split the budget",
+    "data": "Decision: how much data the model needs",
+    "next_run": "Decision: which run to buy next",
+    "limits": "What the runs cannot tell",
+    "checklist": "Checklist for readers",
+    "provenance": "Provenance",
+}
+"""Title of each section by the name of its template, in the order of the page."""
+
+NEEDS_SPLIT = ("allocation", "data")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes
+    ----------
+    name : str
+        Short and stable; the anchor in the page.
+    html : str
+        The section's content.
+    error : str or None
+        Why the section could not be made.
+    """
+
+    name: str
+    title: str
+    html: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Result):
+    """Everything that a report says, ready to be put on a page.
+
+    Attributes
+    ----------
+    title : str
+    reasons : tuple of str
+        Convergence checks that the sampler failed; empty where it passed.
+    answers : tuple of Answer
+        The answers of all commands that numbers come from.
+    """
+
+    title: str
+    file: str
+    date: str
+    law: str
+    n_runs: int
+    converged: bool
+    reasons: tuple[str, ...]
+    sections: tuple[Section, ...]
+    answers: tuple[Answer, ...]
+
+    def _json(self) -> dict[str, Any]:
+        return {
+            "law": self.law,
+            "n_runs": self.n_runs,
+            "converged": self.converged,
+            "sections": [
+                {"name": s.name, "ok": s.error is None, "error": s.error} for s in self.sections
+            ],
+            "commands": {answer.key: answer.command for answer in self.answers},
+        }
+
+    def _content(self) -> Iterator[str]:
+        failed = [section for section in self.sections if section.error is not None]
+        failures = f", {len(failed)} of them incomplete:" if failed else "."
+        yield f"{self.title}: {len(self.sections)} sections{failures}"
+        for section in failed:
+            yield f"  {section.title}: {section.error}"
+
+
+def report(
+    fit: Fit,
+    file: str | Path = "FIT.nc",
+    *,
+    flops: float | None = None,
+    target: float | None = None,
+    tolerance: float = TOLERANCE,
+    family: str | None = None,
+    laws: tuple[str, ...] = (),
+    allow_unconverged: bool = False,
+) -> Report:
+    """Collect everything that a fit says of the next scale, for a page that can be sent.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    file : path
+        The fit's file, as the commands in the report name it.
+    flops : float, optional
+        The next scale in FLOP. Ten times the largest run's where not given, or ten times the
+        law's only input; for a law of the language model's loss, 5 % less than the lowest.
+    target : float, optional
+        A loss in nats per token, for the probability of ending below it.
+    tolerance : float
+        As for :func:`bayescale.forecast` and :func:`bayescale.trust`.
+    family : str, optional
+        A family of the fit; a new family where not given and families are partially pooled.
+    laws : tuple of str
+        The caller's own laws, as the command line names them.
+    allow_unconverged : bool
+        Report although the fit failed its convergence checks.
+
+    Returns
+    -------
+    Report
+        Its sections hold what could be made, and errors in the place of what could not.
+
+    Raises
+    ------
+    LawError
+        If the next scale is not one of the law, or must be named.
+    UnconvergedError
+        If the fit failed its convergence checks.
+
+    Notes
+    -----
+    Nothing is sampled: the report shows the backtest that ``bayescale trust`` has kept with the
+    fit, or says that there is none.
+    """
+    questions = Questions(
+        fit=fit,
+        file=str(file),
+        flops=flops,
+        target=target,
+        tolerance=tolerance,
+        family=family,
+        own=laws,
+        allow=allow_unconverged,
+    )
+    sections = tuple(_section(name, questions) for name in SECTIONS if _applies(name, questions))
+    n = 0 if fit.runs is None else len(fit.runs)
+    subject = f"{n} runs say" if n else f"a point estimate of {fit.name} says"
+    return Report(
+        title=f"What {subject} of the next scale",
+        file=Path(file).name,
+        date=datetime.now(UTC).date().isoformat(),
+        law=fit.name,
+        n_runs=n,
+        converged=bool(fit.diagnostics["passed"]),
+        reasons=tuple(fit.diagnostics["reasons"]),
+        sections=sections,
+        answers=tuple(questions.answers.values()),
+    )
+
+
+def _applies(name: str, questions: Questions) -> bool:
+    if name == "next_run":
+        return questions.split or questions.scale == "flops"
+    return questions.split or name not in NEEDS_SPLIT
+
+
+def _section(name: str, questions: Questions) -> Section:
+    html, error = section_html(name, questions)
+    if error is None:
+        return Section(name, SECTIONS[name], html)
+    known = isinstance(error, BayescaleError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    return Section(name, SECTIONS[name], html, text)
