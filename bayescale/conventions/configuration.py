@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 SIZES = ("layers", "width", "heads", "head_size", "feed_forward", "vocabulary", "sequence_length")
 """Whole numbers of one or more."""
@@ -66,9 +67,9 @@ class Configuration:
     relative_positions: Any = 0.0
 
     @classmethod
-    def of(cls, columns: Mapping[str, Any]) -> "Configuration | None":
+    def of(cls, columns: Mapping[str, Any] | pd.DataFrame) -> "Configuration | None":
         """Make it from a run log's columns; None where they have no layers or no width."""
-        known = {name: columns[name] for name in (*SIZES, *SWITCHES) if name in columns}
+        known = {n: np.asarray(columns[n]) for n in (*SIZES, *SWITCHES) if n in columns}
         return cls(**known) if {"layers", "width"} <= set(known) else None
 
     def lacks(self, *names: str) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def _params_beside_blocks(
 
 
 def _configuration(frame: pd.DataFrame, needed: Iterable[str], aim: str) -> Configuration:
-    shapes = Configuration.of({str(c): frame[c].to_numpy() for c in frame})
+    shapes = Configuration.of(frame)
     lacking = ["layers", "width", *needed] if shapes is None else shapes.lacks(*needed)
     if shapes is None or lacking:
         raise RunLogError(f"{aim} needs {', '.join(lacking)} of each model: add such columns")

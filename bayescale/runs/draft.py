@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
@@ -67,6 +68,11 @@ class Draft:
         """Write the places of rows, with their values where given."""
         return where(rows, self.ids, values)
 
+    def places(self, rows: pd.Series, column: str) -> str:
+        """Write the places of a mask's rows with their values of a column; empty for none."""
+        chosen = self.frame.index[rows]
+        return self.where(chosen, self.frame[column].to_dict()) if len(chosen) else ""
+
     def named(self, column: str) -> str:
         """Write a column's name, and its header where that differs."""
         return named(column, self.headers[column])
@@ -118,6 +124,19 @@ class Draft:
 
 Rule = Callable[[Draft], Iterable[Finding]]
 """One kind of finding about a run log."""
+
+
+def needs(*columns: str) -> Callable[[Rule], Rule]:
+    """Apply a rule only to logs that have these columns."""
+
+    def applied(rule: Rule) -> Rule:
+        @wraps(rule)
+        def applied_rule(draft: Draft) -> Iterable[Finding]:
+            return rule(draft) if set(columns) <= set(draft.frame.columns) else ()
+
+        return applied_rule
+
+    return applied
 
 
 def stop(code: str, text: str) -> Finding:

@@ -95,11 +95,11 @@ def read_mlflow(
         The loss, by its name in MLflow.
     columns : mapping of str to str
         ``{"params": "params.n_params", "tokens": "metrics.tokens"}``: ``params.`` and ``tags.``
-        hold one value a run, ``metrics.`` the value logged up to the step of the loss.
+        hold one value per run, ``metrics.`` the value logged up to the step of the loss.
     experiment : str, optional
         Its name, where several have runs.
     units : mapping, optional
-        As :func:`bayescale.read_runs` takes them.
+        See :func:`bayescale.read_runs`.
     **options
         ``step``, ``smooth``, ``unfinished``, ``repeated``, ``missing``, ``run_id``: see
         :class:`bayescale.trackers.Choice`.
@@ -134,12 +134,12 @@ def read_wandb(
         The loss, by its name in Weights & Biases.
     columns : mapping of str to str
         ``{"params": "config.n_params", "tokens": "summary.tokens"}``: ``config.``, ``summary.``
-        and, of an exported table, ``table.`` hold one value a run, ``history.`` the value
+        and, of an exported table, ``table.`` hold one value per run, ``history.`` the value
         logged up to the step of the loss.
     history : path, optional
-        Histories beside an exported table: a folder with a file a run, or a chart's CSV.
+        Histories beside an exported table: a folder with one file per run, or a chart's CSV.
     units, **options
-        As for :func:`read_mlflow`.
+        See :func:`read_mlflow`.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def read_tensorboard(
     units: Mapping[str, str] | None = None,
     **options: Unpack[Options],
 ) -> Runs:
-    """Read runs from TensorBoard event files, a folder a run.
+    """Read runs from TensorBoard event files, one folder per run.
 
     Scalars are float32 in these files, exact to seven digits or so.
 
@@ -170,9 +170,9 @@ def read_tensorboard(
         The tag of the loss.
     columns : mapping of str to str
         ``{"params": "hparams.n_params", "tokens": "scalars.tokens"}``: ``hparams.`` hold one
-        value a run, ``scalars.`` the value logged up to the step of the loss.
+        value per run, ``scalars.`` the value logged up to the step of the loss.
     units, **options
-        As for :func:`read_mlflow`.
+        See :func:`read_mlflow`.
 
     Raises
     ------
@@ -199,12 +199,12 @@ def read_huggingface(
         The folder that holds the runs' output folders.
     columns : mapping of str to str
         ``{"flops": "state.total_flos", "tokens": "history.num_input_tokens_seen"}``: ``state.``
-        and ``config.`` (of a ``config.json`` beside) hold one value a run, ``history.`` the
+        and ``config.`` (of a ``config.json`` beside) hold one value per run, ``history.`` the
         value logged up to the step of the loss.
     metric : str
         A key of ``log_history``.
     units, **options
-        As for :func:`read_mlflow`.
+        See :func:`read_mlflow`.
 
     Raises
     ------

@@ -92,7 +92,7 @@ def _counting(runs: Runs, params: np.ndarray) -> Runs:
 
 
 def _by_configuration(runs: Runs) -> list[Alternative]:
-    shapes = Configuration.of({str(c): runs[str(c)] for c in runs.frame.columns})
+    shapes = Configuration.of(runs.frame)
     if shapes is None or "params" not in runs:
         return []
     known = f"the models' configuration; params stated to be {runs.conventions.params}"

@@ -116,7 +116,7 @@ def test_a_budget_alone_is_split(
         ),
         (
             "params,data,name",
-            "error: law 'chinchilla' is a function of params and tokens, but params is given: say "
+            "error: law 'chinchilla' is a function of params and tokens, but params is given: give "
             "--params and --tokens, or --flops alone, for the compute-optimal split\n",
         ),
     ],

@@ -10,7 +10,7 @@ from bayescale.conventions import Configuration
 from bayescale.conventions.configuration import NEEDED_FOR
 from bayescale.errors import argument
 from bayescale.findings import Finding, note
-from bayescale.runs.draft import Draft
+from bayescale.runs.draft import Draft, needs
 from bayescale.runs.log import SCALES
 
 FLOPS_TOLERANCE = 0.2
@@ -69,7 +69,7 @@ def audit_compute(frame: pd.DataFrame) -> Audit | None:
 
 
 def _counted_from_configuration(frame: pd.DataFrame, ratio: np.ndarray) -> tuple[str, str] | None:
-    shapes = Configuration.of({str(c): frame[c].to_numpy() for c in frame})
+    shapes = Configuration.of(frame)
     if shapes is None:
         return None
     for what, words in (
@@ -186,10 +186,9 @@ def compute_is_6nd(draft: Draft) -> Iterator[Finding]:
     )
 
 
+@needs("params", "tokens")
 def tokens_are_above_params(draft: Draft) -> Iterator[Finding]:
     """Models are trained on more tokens than they have parameters."""
-    if not {"params", "tokens"} <= set(draft.frame.columns):
-        return
     ratio = float((draft.frame["tokens"] / draft.frame["params"]).median())
     if ratio < 1:
         yield note(
@@ -199,11 +198,12 @@ def tokens_are_above_params(draft: Draft) -> Iterator[Finding]:
         )
 
 
+@needs("params", "layers", "width")
 def configuration_matches_params(draft: Draft) -> Iterator[Finding]:
     """Params are what the models' configuration gives, under the stated convention or any."""
     frame, stated = draft.frame, draft.conventions.params
-    shapes = Configuration.of({str(c): frame[c].to_numpy() for c in frame})
-    if shapes is None or "params" not in frame:
+    shapes = Configuration.of(frame)
+    if shapes is None:
         return
     params = frame["params"].to_numpy()
     apart = {

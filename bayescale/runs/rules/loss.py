@@ -11,7 +11,7 @@ from bayescale.conventions import UNKNOWN
 from bayescale.errors import argument
 from bayescale.findings import Finding, note
 from bayescale.laws import CHINCHILLA, compute_optimal
-from bayescale.runs.draft import Draft
+from bayescale.runs.draft import Draft, needs
 
 WEB_TEXT: Mapping[str, float] = MappingProxyType(
     {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
@@ -30,10 +30,11 @@ LOSS_LIKE = re.compile(r"loss|nll|cross_entropy|xent", re.IGNORECASE)
 """Headers of columns that seem to hold losses."""
 
 
+@needs("flops")
 def loss_is_at_the_level_of_nats(draft: Draft) -> Iterator[Finding]:
     """The best losses are about what language models reach with that much compute."""
     frame = draft.frame
-    if not _unit_is_unknown(draft) or "flops" not in frame:
+    if not _unit_is_unknown(draft):
         return
     known = frame.loc[frame["flops"].between(1e15, 1e27)]
     if len(known) < 3:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bayescale.errors import argument, listed
 from bayescale.findings import Finding
-from bayescale.runs.draft import Draft, stop
+from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
 
 MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
@@ -42,14 +42,12 @@ _OTHER_UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
     """No loss is above what nats per token can be."""
-    loss = draft.frame["loss"]
-    high = draft.frame.index[loss > MOST_NATS]
-    if len(high):
+    high = draft.frame["loss"] > MOST_NATS
+    if places := draft.places(high, "loss"):
         yield stop(
             "loss_too_high",
-            f"loss is above {MOST_NATS:g} in {len(high)} of {len(loss)} runs, "
-            f"{draft.where(high, loss.to_dict())}: that is not nats per token; if it is "
-            f"perplexity, say {argument('units', loss='perplexity')}",
+            f"loss is above {MOST_NATS:g} in {high.sum()} of {len(high)} runs, {places}: that is "
+            f"not nats per token; if it is perplexity, say {argument('units', loss='perplexity')}",
         )
 
 
@@ -76,13 +74,13 @@ def sizes_are_raw_counts(draft: Draft) -> Iterator[Finding]:
     for column, smallest in SMALLEST.items():
         if column not in frame or column in draft.stated_units:
             continue
-        low = frame.index[frame[column] < smallest]
-        if len(low):
+        low = frame[column] < smallest
+        if places := draft.places(low, column):
             hint, unit = _RAW_UNITS[column]
             yield stop(
                 "size_too_small",
-                f"{column} is below {smallest:g} in {len(low)} of {len(frame)} runs, "
-                f"{draft.where(low, frame[column].to_dict())}: raw {hint}, say "
+                f"{column} is below {smallest:g} in {low.sum()} of {len(frame)} runs, {places}: "
+                f"raw {hint}, say "
                 f"{argument('units', **{column: unit})}; if they are meant, say "
                 f"{argument('units', **{column: 1})}",
             )
@@ -119,12 +117,8 @@ def compute_is_near_6nd_in_each_run(draft: Draft) -> Iterator[Finding]:
 
 def _ratios_to_6nd(draft: Draft) -> pd.Series | None:
     frame = draft.frame
-    terms_are_sound = not any(
-        True
-        for rule in (loss_is_in_nats, large_runs_reach_low_losses, sizes_are_raw_counts)
-        for _ in rule(draft)
-    )
-    if not terms_are_sound or not set(SCALES) <= set(frame.columns):
+    checks_of_terms = (loss_is_in_nats, large_runs_reach_low_losses, sizes_are_raw_counts)
+    if not set(SCALES) <= set(frame.columns) or any(list(rule(draft)) for rule in checks_of_terms):
         return None
     return frame["flops"] / (6.0 * frame["params"] * frame["tokens"])
 
@@ -144,46 +138,37 @@ def _likely_unit(ratio: float) -> str:
     return f" ({nearest}, perhaps)" if apart[nearest] < math.log(4) else ""
 
 
+@needs("epochs")
 def epochs_are_at_least_one(draft: Draft) -> Iterator[Finding]:
     """Epochs are one or more."""
-    if "epochs" not in draft.frame:
-        return
-    epochs = draft.frame["epochs"]
-    low = draft.frame.index[epochs < 1 - ROUNDED]
-    if len(low):
+    if places := draft.places(draft.frame["epochs"] < 1 - ROUNDED, "epochs"):
         yield stop(
             "epochs_below_one",
-            f"epochs must be one or more: {draft.where(low, epochs.to_dict())}; they count how "
-            "often the unique tokens were used",
+            f"epochs must be one or more: {places}; they count how often the unique tokens were "
+            "used",
         )
 
 
+@needs("tokens", "unique_tokens")
 def unique_tokens_are_within_tokens(draft: Draft) -> Iterator[Finding]:
     """Unique tokens are not more than tokens."""
-    frame = draft.frame
-    if not {"tokens", "unique_tokens"} <= set(frame.columns):
-        return
-    more = frame.index[frame["unique_tokens"] > frame["tokens"] * (1 + ROUNDED)]
-    if len(more):
+    more = draft.frame["unique_tokens"] > draft.frame["tokens"] * (1 + ROUNDED)
+    if places := draft.places(more, "unique_tokens"):
         yield stop(
             "unique_tokens_above_tokens",
-            "unique_tokens is above tokens: "
-            f"{draft.where(more, frame['unique_tokens'].to_dict())}; count the tokens that were "
-            "trained on, each once",
+            f"unique_tokens is above tokens: {places}; count the tokens that were trained on, "
+            "each once",
         )
 
 
+@needs("kept_fraction")
 def kept_fraction_is_a_share(draft: Draft) -> Iterator[Finding]:
     """The share of data that pruning kept is at most one."""
-    if "kept_fraction" not in draft.frame:
-        return
-    kept = draft.frame["kept_fraction"]
-    more = draft.frame.index[kept > 1]
-    if len(more):
+    if places := draft.places(draft.frame["kept_fraction"] > 1, "kept_fraction"):
         yield stop(
             "kept_fraction_above_one",
-            f"kept_fraction is above 1: {draft.where(more, kept.to_dict())}; it is the share of "
-            "the data that pruning kept, 1 for all of it",
+            f"kept_fraction is above 1: {places}; it is the share of the data that pruning kept, "
+            "1 for all of it",
         )
 
 
