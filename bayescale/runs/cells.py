@@ -38,6 +38,13 @@ def equals(value: Any, wanted: str) -> bool:
         return str(value).strip() == str(wanted).strip()
 
 
+def parse_number(cell: Any) -> float:
+    """Read a plain number: not a yes or no, and without underscores."""
+    if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
+        raise ValueError(f"{cell!r} is not a number")
+    return float(cell)
+
+
 def read_numbers(cells: Sequence[Any], keep: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """Read the numbers of a column.
 
@@ -54,9 +61,7 @@ def read_numbers(cells: Sequence[Any], keep: np.ndarray) -> tuple[np.ndarray, li
         if is_missing(cell):
             continue
         try:
-            if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
-                raise ValueError
-            numbers[i] = float(cell)
+            numbers[i] = parse_number(cell)
         except (TypeError, ValueError):
             texts.append(i)
         except OverflowError:

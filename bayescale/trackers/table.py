@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ from bayescale.errors import TrackerError, collected, first_few, listed
 from bayescale.files import replacing
 from bayescale.findings import Finding, note
 from bayescale.runs import LeftOut, Runs, read_runs
+from bayescale.runs.cells import parse_number
 from bayescale.runs.log import NUMBERS
 from bayescale.trackers.choice import GROWING, NAMES, Choice, Selected, at_or_before, select
 from bayescale.trackers.tracked import Tracked, TrackedRun
@@ -81,17 +82,18 @@ class TrackerLog:
         return f"{len(self)} run{'s'[: len(self) - 1]} from {self.source}{span}"
 
 
-class _Reading(NamedTuple):
+@dataclass
+class _Reading:
     """What was read from one run, before it is decided whether the run is kept."""
 
     name: str
     id: str
-    row: dict[str, Any]
     unfinished: str
     unknown: bool
-    lacks: tuple[str, ...]
-    repeats: str
-    wrong: tuple[str, ...]
+    row: dict[str, Any] = field(default_factory=dict)
+    lacks: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    repeats: str = ""
 
 
 def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
@@ -133,78 +135,72 @@ def _require_places(tracked: Tracked, choice: Choice) -> None:
 
 
 def _read(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Reading:
-    name = run.id if choice.run_id == "id" else run.name
-    unfinished = run.cut or (f"is {run.state}" if run.finished is False else "")
-    unknown = run.finished is None and not run.cut
-    history = run.history(choice.metric)
+    reading = _Reading(
+        name=run.id if choice.run_id == "id" else run.name,
+        id=run.id,
+        unfinished=run.cut or (f"is {run.state}" if run.finished is False else ""),
+        unknown=run.finished is None and not run.cut,
+    )
+    history, point = run.history(choice.metric), None
     if history is None:
-        point = None
         among = listed(map(repr, run.metrics), MOST_NAMES)
-        lacks = f"no metric {choice.metric!r}" + (f" among {among}" if among else "")
+        reading.lacks.append(f"no metric {choice.metric!r}" + (f" among {among}" if among else ""))
     else:
         point = select(history, choice.step, choice.smoothing)
-        lacks = point.lacking and f"{choice.metric} has {point.lacking}"
-    cells = {
-        column: _cell(run, name, column, place, tracked, point)
-        for column, place in choice.columns.items()
-    }
-    row = {column: cell.value for column, cell in cells.items()} | {
-        "run_id": name,
+        reading.repeats = point.repeats
+        if point.lacking:
+            reading.lacks.append(f"{choice.metric} has {point.lacking}")
+    for column, place in choice.columns.items():
+        reading.row[column] = _read_place(reading, run, column, place, tracked, point)
+    reading.row |= {
+        "run_id": reading.name,
         "loss": math.nan if point is None else point.value,
         "at_step": None if point is None or point.step < 0 else point.step,
-        "finished": None if unknown else int(not unfinished),
+        "finished": None if reading.unknown else int(not reading.unfinished),
         "state": run.state or None,
         "tracker_id": run.id,
     }
-    return _Reading(
-        name=name,
-        id=run.id,
-        row=row,
-        unfinished=unfinished,
-        unknown=unknown,
-        lacks=tuple(filter(None, [lacks, *(cell.lacks for cell in cells.values())])),
-        repeats="" if point is None else point.repeats,
-        wrong=tuple(cell.wrong for cell in cells.values() if cell.wrong),
-    )
+    return reading
 
 
-class _Cell(NamedTuple):
-    value: Any = None
-    lacks: str = ""
-    wrong: str = ""
-
-
-def _cell(
-    run: TrackedRun, name: str, column: str, place: str, tracked: Tracked, point: Selected | None
-) -> _Cell:
+def _read_place(
+    reading: _Reading,
+    run: TrackedRun,
+    column: str,
+    place: str,
+    tracked: Tracked,
+    point: Selected | None,
+) -> Any:
     """Read a place: of a metric, the last value up to the step of the loss."""
-    absent = _Cell(lacks=f"no {column} at {place}")
     if place.startswith(tracked.series):
         history = run.history(place.removeprefix(tracked.series))
-        if history is None:
-            return absent
-        if point is None:
-            return _Cell()  # the loss itself is missing, which is reported
-        value = at_or_before(history, point.step)
-        return absent if math.isnan(value) else _Cell(value)
-    given: Any = run.places.get(place)
-    if _is_missing(given):
-        return absent
+        if history is not None and point is None:
+            return None  # the loss itself is missing, which is reported
+        value = math.nan if history is None or point is None else at_or_before(history, point.step)
+    else:
+        value = run.places.get(place)
+    if _is_missing(value):
+        reading.lacks.append(f"no {column} at {place}")
+        return None
+    if place.startswith(tracked.series):
+        return value
     if column in GROWING and point is not None and point.step < point.last:
-        return _Cell(
-            wrong=f"{column} at {place} is one value per run, but the loss of {name} is of step "
+        reading.wrong.append(
+            f"{column} at {place} is one value per run, but the loss of {reading.name} is of step "
             f"{point.step}, and it went on to {point.last}: name a place that grows with it, "
             f"{column}={tracked.series}NAME"
         )
-    if column in NUMBERS:
-        try:
-            if isinstance(given, bool) or "_" in str(given):
-                raise ValueError
-            return _Cell(float(given))
-        except (TypeError, ValueError, OverflowError):
-            plain = "write plain numbers such as 1.4e12"
-            return _Cell(wrong=f"{column} at {place} of {name} is {given!r}: {plain}")
-    return _Cell(given)
+        return None
+    if column not in NUMBERS:
+        return value
+    try:
+        return parse_number(value)
+    except (TypeError, ValueError, OverflowError):
+        reading.wrong.append(
+            f"{column} at {place} of {reading.name} is {value!r}: write plain numbers such as "
+            "1.4e12"
+        )
+    return None
 
 
 def _is_missing(value: Any) -> bool:
