@@ -197,7 +197,7 @@ def wrong(old: str, new: str) -> str:
     return str(caught.value)
 
 
-def test_all_problems_of_a_card_are_told_at_once() -> None:
+def test_all_problems_of_a_card_are_reported_together() -> None:
     text = CARD.replace("[coefficients.beta]", "[coefficients.betta]").replace("title =", "titel =")
     text = text.replace("low = 0.5, high = 2.5", "low = 2.5, high = 0.5")
     with pytest.raises(CardError) as caught:

@@ -99,7 +99,7 @@ def test_losses_come_back_from_every_unit(loss: float, unit: str, per_byte: floa
     assert abs(back - loss) <= 2 * np.spacing(max(loss, 1.0 if unit == "perplexity" else loss))
 
 
-def test_units_of_loss_by_hand() -> None:
+def test_units_of_loss_computed_manually() -> None:
     assert from_nats(np.log(2.0), "bits") == 1.0
     assert from_nats(np.log(8.0), "perplexity") == pytest.approx(8.0)
     # GPT-2 tokenizer on the Pile: Gao et al. 2020, arXiv 2101.00027, .29335 tokens a byte
@@ -438,7 +438,7 @@ def test_absurd_configurations(cells: dict, message: str) -> None:
     assert wrong(LOG.assign(**cells)) == message
 
 
-def test_two_absurdities_are_told_at_once() -> None:
+def test_two_absurdities_are_reported_together() -> None:
     message = wrong(LOG.assign(n_layer=-3, vocab_size=0))
     assert "layers must be" in message
     assert "vocabulary must be" in message

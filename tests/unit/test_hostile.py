@@ -347,7 +347,7 @@ def test_sizes_that_nothing_has(size: str, tmp_path: Path) -> None:
     )
 
 
-def test_scatter_that_leaves_no_losses(tmp_path: Path) -> None:
+def test_noise_that_leaves_no_losses(tmp_path: Path) -> None:
     typed = "simulate\n--law\nkaplan_compute\n--set\nC_c=1e24\n--set\nalpha_C=0.05\n--flops\n1e20"
     assert says("command line", f"{typed}\n--sigma\n1e308".encode(), tmp_path) == (
         "with these coefficients, scales, sigma and nu some losses are not finite and above zero: "

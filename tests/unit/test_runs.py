@@ -90,7 +90,7 @@ def test_large_counts_do_not_overflow() -> None:
     assert read_runs(frame)["flops"][1] == pytest.approx(1.2e26)
 
 
-def test_another_convention_of_compute_is_told_with_its_numbers() -> None:
+def test_another_convention_of_compute_is_reported_with_its_numbers() -> None:
     frame = GOOD.assign(flops=GOOD["flops"] * [1.0, 1.3, 1.5])
     (note,) = read_runs(frame).warnings
     assert note.code == "flops_convention"
@@ -299,7 +299,7 @@ def test_unknown_columns_and_units_in_options() -> None:
     assert "unit 'furlong' of column 'flops' is unknown: use FLOP" in message
 
 
-def test_all_problems_are_told_at_once_and_the_many_are_counted() -> None:
+def test_all_problems_are_reported_together_and_many_are_counted() -> None:
     frame = pd.concat([GOOD] * 4, ignore_index=True).astype(object)
     frame["run_id"] = [f"r{i}" for i in range(12)]
     frame["loss"] = "x"

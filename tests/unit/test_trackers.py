@@ -123,7 +123,7 @@ def test_a_table_alone_gives_last_values(tmp_path: Path) -> None:
 
 
 @every_tracker
-def test_an_earlier_step_takes_the_tokens_seen_by_then(read: Callable, tmp_path: Path) -> None:
+def test_an_earlier_step_takes_the_tokens_logged_by_then(read: Callable, tmp_path: Path) -> None:
     runs = read(tmp_path, SMALL, step=200)
     np.testing.assert_array_equal(runs["loss"], [run.points[1][1] for run in SMALL])
     np.testing.assert_array_equal(runs["tokens"], [run.points[1][2] for run in SMALL])
@@ -273,7 +273,7 @@ def test_runs_without_a_value_are_refused_dropped_or_left_empty(
     )
 
 
-def test_what_lacks_is_told_at_once(tmp_path: Path) -> None:
+def test_what_lacks_is_reported_together(tmp_path: Path) -> None:
     assert wrong(from_mlflow, tmp_path, LACKING) == (
         STORE + "  - 3 runs are without a value: no metric 'eval/loss' (run0), no "
         "tokens at metrics.train/tokens (run0), eval/loss has nan at step 500 (run1), eval/loss "
@@ -365,7 +365,7 @@ def test_two_values_at_a_step_that_is_not_used_do_not_matter(tmp_path: Path) -> 
     assert from_mlflow(tmp_path, runs).digest == read_runs(LOG).digest
 
 
-def test_runs_called_alike(tmp_path: Path) -> None:
+def test_runs_of_the_same_name(tmp_path: Path) -> None:
     alike = [SMALL[0], replace(SMALL[1], name="run0", id="other")]
     assert wrong(from_mlflow, tmp_path, alike) == (
         STORE + "  - more than one run is called 'run0' (ids id-run0, other): rename all but one, "
@@ -402,7 +402,7 @@ def test_nothing_left(tmp_path: Path) -> None:
 # choices that cannot be
 
 
-def test_every_problem_of_a_choice_is_told_at_once() -> None:
+def test_every_problem_of_a_choice_is_reported_together() -> None:
     assert wrong(
         Choice, metric=LOSS, columns={"token": "a.b", "loss": "c.d"}, smooth="mean:1.5"
     ) == (
@@ -814,7 +814,7 @@ def test_the_command_prints_the_log_or_one_object(bayescale: Callable, tmp_path:
     assert told["runs"][4]["loss"] == SMALL[4].points[-1][1]
 
 
-def test_what_was_left_out_is_told_beside_a_printed_log(
+def test_what_was_left_out_is_reported_beside_a_printed_log(
     bayescale: Callable, tmp_path: Path
 ) -> None:
     store = written.mlflow_tables(tmp_path / "runs.db", RUNNING)

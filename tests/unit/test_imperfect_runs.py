@@ -32,7 +32,7 @@ def refused(card: Any, runs: Any) -> str:
 # what card and log say
 
 
-def test_what_is_said_twice_or_does_not_go_together_is_told_at_once() -> None:
+def test_what_is_said_twice_or_does_not_go_together_is_reported_together() -> None:
     card = card_with("excess", "rounding", "input_errors")
     runs = some_runs(run=CHECKPOINTS, loss_step=0.01, params_se=0.1, tokens_se=0.1)
     assert refused(card, runs) == (
@@ -80,7 +80,7 @@ def test_a_share_lies_between_zero_and_one() -> None:
     )
 
 
-def test_scatter_shrinks_with_scale_only_where_there_is_one() -> None:
+def test_noise_shrinks_with_scale_only_where_there_is_one() -> None:
     text = load_card("downstream").text
     section = card_with("shrink").text
     section = section[section.index("[noise.shrink]") : section.index("[drift]")]
@@ -88,7 +88,7 @@ def test_scatter_shrinks_with_scale_only_where_there_is_one() -> None:
         parse_card(text.replace("[noise.shared]", section + "[noise.shared]"))
 
 
-def test_shared_scatter_is_taken_up_where_rows_share_a_run() -> None:
+def test_shared_noise_is_used_where_rows_share_a_run() -> None:
     card = load_card("chinchilla")
     assert "shared" not in card_for(some_runs(), card).parameters
     assert "shared" not in card_for(some_runs(run=list("abcdef")), card).parameters
@@ -176,7 +176,7 @@ def shrinking() -> Posterior:
     return built(card_with("shrink"), some_runs(), values)
 
 
-def test_scatter_of_a_new_run_goes_on_shrinking_and_that_is_said() -> None:
+def test_noise_of_a_new_run_goes_on_shrinking_and_the_text_says_so() -> None:
     posterior, runs = shrinking(), some_runs()
     log_size = np.log(6 * runs["params"] * runs["tokens"])
     there, largest = (
@@ -197,7 +197,7 @@ def test_scatter_of_a_new_run_goes_on_shrinking_and_that_is_said() -> None:
     assert "keep shrinking" not in str(inside)
 
 
-def test_a_run_that_scatters_less_tells_more() -> None:
+def test_a_less_noisy_run_is_worth_more() -> None:
     """Two candidates that tell alike of the target, where noise alone differs."""
     steady = shrinking()
     drawn = steady.draws.assign(E=(("chain", "draw"), even_normal(1.8, 0.02)[None]))
