@@ -37,8 +37,9 @@ import xarray as xr
 
 from bayescale.cards import ModelCard, Prior, card_for, load_card
 from bayescale.forecasting import forecast
+from bayescale.inference.compile import compiled_model
 from bayescale.inference.diagnostics import check_convergence
-from bayescale.inference.fit import compiled_model, sample
+from bayescale.inference.schedule import sample
 from bayescale.posterior import DRIFTING, EXACT, Posterior
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs

@@ -79,7 +79,7 @@ def _simulated(params: np.ndarray, tokens: np.ndarray) -> pd.DataFrame:
 def _fitted(log: pd.DataFrame) -> dict[str, Any]:
     from bayescale import fit, read_runs
     from bayescale.cards import card_for, load_card
-    from bayescale.inference.fit import compiled_model
+    from bayescale.inference.compile import compiled_model
 
     runs = read_runs(log)
     card = card_for(runs, load_card("chinchilla"))

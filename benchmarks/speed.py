@@ -78,7 +78,8 @@ class Engine:
 def with_bayescale(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
     """The package itself, by the functions that ``bayescale.fit`` calls."""
     from bayescale.cards import card_for
-    from bayescale.inference.fit import compiled_model, sample
+    from bayescale.inference.compile import compiled_model
+    from bayescale.inference.schedule import sample
 
     card = card_for(runs, card).without_drift()  # which the others have not either
     compiled, compile_seconds = compiled_model(runs, card)

@@ -1,28 +1,40 @@
-"""Sampling: one compiled model a card and process, refits by replacing its data."""
+"""From cards and runs to posteriors: fits of one law or several, and refits of one."""
 
 import hashlib
-import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-import bayescale
-from bayescale.cards import ModelCard, card_for, cards_for_laws, choose_card, default_laws
+from bayescale.cards import (
+    ModelCard,
+    card_for,
+    cards_for_laws,
+    choose_card,
+    default_laws,
+    load_card,
+)
 from bayescale.errors import PosteriorError
-from bayescale.inference.diagnostics import REFIT_LIMITS, check_convergence
-from bayescale.inference.model.data import family_names, model_data, with_runs
-from bayescale.inference.model.drift import with_walk
+from bayescale.inference.compile import VERSIONS_OF
+from bayescale.inference.diagnostics import REFIT_LIMITS
+from bayescale.inference.model.data import family_names
+from bayescale.inference.schedule import (
+    EXACT_REFIT_TRIES,
+    EXACT_TRIES,
+    REFIT_TRIES,
+    TRIES,
+    Sampler,
+)
 from bayescale.inference.trees import complete, with_leave_one_out
-from bayescale.laws import LAWS, Law
+from bayescale.laws import Law
 from bayescale.posterior import (
     DRIFTING,
     EXACT,
@@ -32,63 +44,66 @@ from bayescale.posterior import (
     quantiles,
     worst_diagnostics,
 )
-from bayescale.progress import Stage, progress, quiet
-from bayescale.runs import Runs, require_runs_for
+from bayescale.progress import Stage, progress
+from bayescale.runs import Runs, as_runs, require_runs_for
 
-Tries = Sequence[tuple[int, float, int]]
-
-TRIES: Tries = (
-    # times tuning, target acceptance, times draws (thinned back to those asked for)
-    (1, 0.9, 1),
-    (2, 0.9, 4),
-    (4, 0.99, 8),
-)
-EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
-"""Of a law without drift, where fewer steps serve."""
-
-REFIT_TRIES = ((1, 0.85, 1), (3, 0.95, 2))
-EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
-"""Of one refit among many: a short try, because hardly one in ten has to be made again."""
+Source = Runs | pd.DataFrame | str | Path
+"""Runs, or a table that is read as it stands."""
 
 FOR_COMPARISON = {"draws": 500, "tune": 300}
-"""Of a chain, at most: of coefficients without surprising runs only intervals are told."""
+"""Draws and tuning steps a chain, at most, of the refit without outliers: it gives intervals."""
 
 COMPARISON_LIMITS = {"most_rhat": 1.05}
-"""So few draws scatter R-hat more, and the largest of a thousand families' terms most of all."""
+"""Limits for so few draws, which make R-hat vary more, most of all over many families' terms."""
 
 FEWEST_DRAWS = 25
-"""Of all chains together: what leave-one-out needs."""
-
-VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
-
-_compiled: dict[tuple[Any, ...], Any] = {}
+"""Draws of all chains together that leave-one-out needs."""
 
 
-# fmt: off
 @overload
 def fit(
-    runs: Runs, law: str | Law, *, card: str | Path | ModelCard | None = ...,
-    seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
-    cores: int | None = ..., families: bool = ..., show_progress: bool = ...,
+    runs: Source,
+    law: str | Law,
+    *,
+    card: str | Path | ModelCard | None = ...,
+    seed: int = ...,
+    draws: int = ...,
+    tune: int = ...,
+    chains: int = ...,
+    cores: int | None = ...,
+    families: bool = ...,
+    show_progress: bool = ...,
 ) -> Posterior: ...
 @overload
 def fit(
-    runs: Runs, law: None = ..., *, card: str | Path | ModelCard,
-    seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
-    cores: int | None = ..., families: bool = ..., show_progress: bool = ...,
+    runs: Source,
+    law: None = ...,
+    *,
+    card: str | Path | ModelCard,
+    seed: int = ...,
+    draws: int = ...,
+    tune: int = ...,
+    chains: int = ...,
+    cores: int | None = ...,
+    families: bool = ...,
+    show_progress: bool = ...,
 ) -> Posterior: ...
 @overload
 def fit(
-    runs: Runs, law: Sequence[str | Law | ModelCard] | None = ..., *,
+    runs: Source,
+    law: Sequence[str | Law | ModelCard] | None = ...,
+    *,
     weights: Mapping[str, float] | None = ...,
-    seed: int = ..., draws: int = ..., tune: int = ..., chains: int = ...,
-    cores: int | None = ..., families: bool = ..., show_progress: bool = ...,
+    seed: int = ...,
+    draws: int = ...,
+    tune: int = ...,
+    chains: int = ...,
+    cores: int | None = ...,
+    families: bool = ...,
+    show_progress: bool = ...,
 ) -> ModelAverage: ...
-# fmt: on
-
-
 def fit(
-    runs: Runs,
+    runs: Source,
     law: str | Law | Sequence[str | Law | ModelCard] | None = None,
     *,
     card: str | Path | ModelCard | None = None,
@@ -105,16 +120,16 @@ def fit(
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, pandas.DataFrame or path
         At least two runs, with the columns that the laws need.
     law : str, Law, or a sequence of them or of cards, optional
-        A law's name, or your own law (then with a card), for its posterior. Several, for a
-        pool of them. Without it, the card's law; without either, a pool of the laws that the
+        A law's name, or your own law (then with a card), for its posterior. Several laws are
+        averaged. Without it, the card's law; without either, the average of the laws that the
         columns can carry: see :func:`bayescale.cards.default_laws`.
     card : str, path or ModelCard, optional
         Priors and likelihood of the one law; the card named like the law where not given.
     weights : mapping of str to float, optional
-        Shares of the laws in the pool; equal where not given, because few runs cannot tell
+        Shares of the laws in the average; equal where not given, because few runs cannot tell
         which law extrapolates best.
     seed : int
         The same runs, card, seed and versions give the same draws on one machine.
@@ -130,8 +145,8 @@ def fit(
     Returns
     -------
     Posterior or ModelAverage
-        Whether or not the convergence gate was passed: see :attr:`Posterior.diagnostics`.
-        Where it is missed, sampling is tried again with longer tuning and higher target
+        Whether or not it passed the convergence checks: see :attr:`Posterior.diagnostics`.
+        Where it fails them, sampling is tried again with longer tuning and higher target
         acceptance before giving up.
 
     Raises
@@ -139,6 +154,7 @@ def fit(
     LawError, CardError, RunLogError, PosteriorError
         If laws, card, weights and runs do not fit each other.
     """
+    runs = as_runs(runs)
     cards, alone = cards_of(runs, law, card)
     if alone and weights is not None:
         raise PosteriorError("`weights=` are for several laws, and only one is fitted")
@@ -165,7 +181,7 @@ def cards_of(
     law: str | Law | Sequence[str | Law | ModelCard] | None,
     card: str | Path | ModelCard | None = None,
 ) -> tuple[tuple[ModelCard, ...], bool]:
-    """The cards that :func:`fit` fits, and whether it is one law alone and no pool."""
+    """Return the cards that :func:`fit` fits, and whether they are of a single law."""
     if law is None and card is None:
         laws = default_laws(runs)
         law = laws if laws[1:] else laws[0]
@@ -175,15 +191,15 @@ def cards_of(
 
 
 def refit(
-    runs: Runs,
-    card: ModelCard,
+    runs: Source,
+    card: str | Path | ModelCard,
     seed: int = 0,
     *,
     drift: bool = True,
     draws: int = 300,
     tune: int = 120,
 ) -> Posterior:
-    """The draws alone, on one core, on a model compiled once a process: for many refits.
+    """Sample one law on one core, without prior, predictive or leave-one-out groups.
 
     Parameters
     ----------
@@ -197,13 +213,15 @@ def refit(
     Returns
     -------
     Posterior
-        Which forecasts, but has no prior, predictive or leave-one-out groups.
+        With the draws alone: with ``drift``, those of its view ``drifting``.
     """
+    runs = as_runs(runs)
+    card = card if isinstance(card, ModelCard) else load_card(card)
     card = card_for(runs, card if drift else card.without_drift())
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
     tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES
-    sampler, _ = Sampler.of(runs, card, settings, tries)
-    tree, diagnostics = sampler.until_good(**REFIT_LIMITS)
+    sampler, _ = Sampler.make(runs, card, settings, tries)
+    tree, diagnostics = sampler.until_converged(**REFIT_LIMITS)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     group = EXACT if card.drift is None else DRIFTING
     tree = xr.DataTree.from_dict({group: tree["posterior"].to_dataset()})
@@ -219,192 +237,36 @@ def _fit_one(
         "provenance": _provenance(runs, card, families, settings),
         "families": families,
     }
-    of_law, compiling = Sampler.of(runs, exact, settings, EXACT_TRIES, families, stage)
+    of_law, compiling = Sampler.make(runs, exact, settings, EXACT_TRIES, families, stage)
     of_drift = None
-    with of_law.begun() as wait:
-        if card.drift is not None:  # meanwhile
-            of_drift, more = Sampler.of(runs, card, settings, TRIES, families, stage)
+    with of_law.start() as wait:
+        if card.drift is not None:  # compiled while the exact law is sampled
+            of_drift, more = Sampler.make(runs, card, settings, TRIES, families, stage)
             compiling += more
         first = wait()
-    with nullcontext() if of_drift is None else of_drift.begun() as wait:
-        tree, reached = of_law.until_good(lambda: first)
+    with nullcontext() if of_drift is None else of_drift.start() as wait:
+        tree, reached = of_law.until_converged(lambda: first)
         checked = {card.law.name: reached}
         posterior = with_leave_one_out(Posterior(tree, card, runs, record))
         if of_drift is not None:
-            tree, checked[f"{card.law.name} with drift"] = of_drift.until_good(wait)
+            tree, checked[f"{card.law.name} with drift"] = of_drift.until_converged(wait)
             posterior.tree[DRIFTING] = tree["posterior"]
-    of_rest = _without_surprising(posterior, of_law)
-    with nullcontext() if of_rest is None else of_rest.begun() as wait:
+    of_rest = _sampler_without_outliers(posterior, of_law)
+    with nullcontext() if of_rest is None else of_rest.start() as wait:
         posterior = complete(posterior)
-        without = None if of_rest is None else _moved(posterior, of_rest, wait)
+        without = None if of_rest is None else _comparison(posterior, of_rest, wait)
     record |= {"diagnostics": worst_diagnostics(checked), "without_outliers": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
     return replace(posterior, record=record)
 
 
-def compiled_model(
-    runs: Runs, card: ModelCard, families: bool = True, stage: Stage = quiet
-) -> tuple[Any, float]:
-    """The nutpie model of a card, compiled once a process, and the seconds that took now."""
-    # the function itself, because two own laws can share a card's text
-    parts = (card.model_dump_json(exclude={"law"}), family_names(runs, card, families))
-    parts += (card.integrates_drift(runs), sorted(model_data(runs, card, families)))
-    key = (json.dumps(parts), card.law.loss)
-    started = time.perf_counter()
-    if key not in _compiled:
-        from bayescale.inference.compiled.machine import machine
-
-        stage(f"compiling {card.law.name}")
-        own = LAWS.get(card.law.name) is not card.law
-        kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
-        _compiled[key] = machine(partial(_model, runs, card, families), kept_as)
-    return _compiled[key], time.perf_counter() - started
-
-
-def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
-    from bayescale.inference.model.build import build_model  # and PyMC: only where nothing is kept
-
-    return build_model(runs, card, families=families)
-
-
-def _made_of() -> dict[str, str]:
-    """What turns a card into machine code: versions, and the sources that write the model."""
-    package = Path(bayescale.__file__).parent
-    files = (package / f"{name}.py" for name in ("drift", "noise"))
-    rooms = (package / "laws", package / "cards", package / "inference", *files)
-    files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
-    sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
-    versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}
-    return versions | {"python": platform.python_version(), "sources": sources}
-
-
-def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
-    """A card's compiled model with the data of these runs, where chains find their way."""
-    model = with_runs(compiled, runs, card, families)
-    return (
-        model.preconditioned() if hasattr(model, "preconditioned") else model
-    )  # nutpie's own has not
-
-
-@contextmanager
-def sampling(
-    model: Any,
-    runs: Runs,
-    card: ModelCard,
-    *,
-    draws: int,
-    tune: int,
-    chains: int,
-    cores: int | None,
-    seed: int,
-    target_accept: float = 0.9,
-    thin: int = 1,
-    stage: Stage = quiet,
-) -> Iterator[Callable[[], xr.DataTree]]:
-    """Sample a card's model that is ready for these runs while the block runs.
-
-    Yields
-    ------
-    callable
-        Waits for the draws and gives them, one in ``thin``: ``posterior``, ``sample_stats``.
-    """
-    from bayescale.inference import nuts  # and nutpie with it
-
-    done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
-    under_way = nuts.sampling(
-        model, draws=draws * thin, tune=tune,
-        chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
-    )  # fmt: skip
-
-    def thinned(tree: xr.DataTree) -> xr.DataTree:
-        each = slice(thin - 1, None, thin)
-        groups = {
-            name: group.to_dataset().isel(draw=each).assign_coords(draw=np.arange(draws))
-            for name, group in tree.children.items()
-        }
-        # walks and terms of families say the same in plain units
-        steps = ("any_step", "pooled_step")
-        groups["posterior"] = groups["posterior"].drop_dims(steps, errors="ignore")
-        tree = xr.DataTree.from_dict(groups)
-        return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
-
-    with under_way as wait:
-        yield lambda: thinned(wait())
-
-
-def sample(
-    compiled: Any, runs: Runs, card: ModelCard, families: bool = True, **how: Any
-) -> xr.DataTree:
-    """The draws alone, of a compiled model: as :func:`sampling`."""
-    with sampling(ready(compiled, runs, card, families), runs, card, **how) as wait:
-        return wait()
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A card's model, ready for the runs it is sampled for, and how: until it is good enough."""
-
-    model: Any
-    runs: Runs
-    card: ModelCard
-    settings: Mapping[str, Any]
-    tries: Tries
-    families: bool = True
-    stage: Stage = quiet
-
-    @classmethod
-    def of(
-        cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], tries: Tries,
-        families: bool = True, stage: Stage = quiet,
-    ) -> "tuple[Sampler, float]":  # fmt: skip
-        """Of these runs, and the seconds that compiling took now."""
-        compiled, seconds = compiled_model(runs, card, families, stage)
-        model = ready(compiled, runs, card, families)
-        return cls(model, runs, card, settings, tries, families, stage), seconds
-
-    def once(
-        self, times_tune: int, target_accept: float, thin: int
-    ) -> AbstractContextManager[Callable[[], xr.DataTree]]:
-        """One try: see :func:`sampling`."""
-        how = dict(self.settings) | {"tune": self.settings["tune"] * times_tune}
-        return sampling(
-            self.model, self.runs, self.card, stage=self.stage,
-            target_accept=target_accept, thin=thin, **how,
-        )  # fmt: skip
-
-    def begun(self) -> AbstractContextManager[Callable[[], xr.DataTree]]:
-        """The first try: see :func:`sampling`."""
-        return self.once(*self.tries[0])
-
-    def until_good(
-        self, first: Callable[[], xr.DataTree] | None = None, **limits: Any
-    ) -> tuple[xr.DataTree, dict[str, Any]]:
-        """The draws of the first try that passes the gate, or else of the last one.
-
-        ``first`` is the first try where that is under way already.
-        """
-        for attempt, how in enumerate(self.tries, 1):
-            if first is not None and attempt == 1:
-                tree = first()
-            else:
-                with self.once(*how) as wait:
-                    tree = wait()
-            diagnostics = check_convergence(tree, **limits) | {
-                "attempts": attempt,
-                "target_accept": how[1],
-            }
-            if diagnostics["passed"]:
-                break
-        return tree, diagnostics
-
-
-def _without_surprising(posterior: Posterior, sampler: Sampler) -> Sampler | None:
-    """The same of the runs that leave-one-out finds nothing surprising about, if not of all."""
+def _sampler_without_outliers(posterior: Posterior, sampler: Sampler) -> Sampler | None:
+    """Return the sampler for the runs that are no outliers, or None where there are none."""
     runs, card, families = sampler.runs, sampler.card, sampler.families
-    surprising = _surprising(posterior)
-    rest = runs.take(~surprising)
-    if not surprising.any() or len(rest) <= len(card.law.coefficients):
+    outliers = _outliers(posterior)
+    rest = runs.take(~outliers)
+    if not outliers.any() or len(rest) <= len(card.law.coefficients):
         return None
     if (
         family_names(rest, card, families) != family_names(runs, card, families)
@@ -413,18 +275,18 @@ def _without_surprising(posterior: Posterior, sampler: Sampler) -> Sampler | Non
         return None  # a family, or all but one checkpoint of every run, would vanish
     fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
     settings = {**sampler.settings, **fewer}
-    return Sampler.of(rest, card, settings, sampler.tries, families, sampler.stage)[0]
+    return Sampler.make(rest, card, settings, sampler.tries, families, sampler.stage)[0]
 
 
-def _surprising(posterior: Posterior) -> np.ndarray:
+def _outliers(posterior: Posterior) -> np.ndarray:
     return posterior.tree["leave_one_out"].to_dataset()["outlier"].values.astype(bool)
 
 
-def _moved(
+def _comparison(
     posterior: Posterior, of_rest: Sampler, first: Callable[[], xr.DataTree] | None
 ) -> dict[str, Any]:
-    """Coefficients with and without the runs that were surprising."""
-    card, (tree, diagnostics) = of_rest.card, of_rest.until_good(first, **COMPARISON_LIMITS)
+    """Compare coefficients with and without the outliers."""
+    card, (tree, diagnostics) = of_rest.card, of_rest.until_converged(first, **COMPARISON_LIMITS)
     moved, without = {}, tree["posterior"].to_dataset()
     for name in card.law.coefficients:
         factor = card.coefficients[name].unit_factor
@@ -434,7 +296,7 @@ def _moved(
         }
     left_out = posterior.tree["leave_one_out"].to_dataset()
     return {
-        "runs": [str(run) for run in left_out["run"].values[_surprising(posterior)]],
+        "runs": [str(run) for run in left_out["run"].values[_outliers(posterior)]],
         "coefficients": moved,
         "passed": diagnostics["passed"],
     }
@@ -456,7 +318,7 @@ def _provenance(
 def made_with(
     seed: int = 0, draws: int = 1000, tune: int = 500, chains: int = 4, families: bool = True
 ) -> dict[str, Any]:
-    """Settings of :func:`fit` and versions, which make draws what they are beside runs and card."""
+    """Return settings of :func:`fit` and versions: with runs and card, they determine the draws."""
     return {
         "seed": seed,
         "draws": draws,

@@ -20,8 +20,9 @@ from scipy import stats
 
 from bayescale import noise
 from bayescale.cards import ModelCard, card_for, drift_bases, input_errors, log_size
+from bayescale.inference.compile import compiled_model
 from bayescale.inference.diagnostics import check_convergence
-from bayescale.inference.fit import compiled_model, sample
+from bayescale.inference.schedule import sample
 from bayescale.posterior import View
 from bayescale.runs import Runs
 from bayescale.simulation import simulate

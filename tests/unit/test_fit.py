@@ -8,8 +8,10 @@ import pytest
 
 from bayescale.cards import card_for, load_card
 from bayescale.errors import CardError, RunLogError
-from bayescale.inference.fit import compiled_model, fit, sample
+from bayescale.inference.compile import compiled_model
+from bayescale.inference.fit import fit
 from bayescale.inference.model.build import build_model
+from bayescale.inference.schedule import sample
 from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.posterior import Posterior, outliers, summarize
 from bayescale.runs import Runs, read_runs

@@ -1,0 +1,66 @@
+"""One compiled model for each card and process; refits exchange its data."""
+
+import hashlib
+import json
+import platform
+import time
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import bayescale
+from bayescale.cards import ModelCard
+from bayescale.inference.model.data import family_names, model_data, with_runs
+from bayescale.laws import LAWS
+from bayescale.progress import Stage, quiet
+from bayescale.runs import Runs
+
+VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
+
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
+def compiled_model(
+    runs: Runs, card: ModelCard, families: bool = True, stage: Stage = quiet
+) -> tuple[Any, float]:
+    """Return the nutpie model of a card, compiled once a process, and the seconds it took now."""
+    # the function itself, because two own laws can share a card's text
+    parts = (card.model_dump_json(exclude={"law"}), family_names(runs, card, families))
+    parts += (card.integrates_drift(runs), sorted(model_data(runs, card, families)))
+    key = (json.dumps(parts), card.law.loss)
+    started = time.perf_counter()
+    if key not in _compiled:
+        from bayescale.inference.compiled.machine import machine
+
+        stage(f"compiling {card.law.name}")
+        own = LAWS.get(card.law.name) is not card.law
+        kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
+        _compiled[key] = machine(partial(_model, runs, card, families), kept_as)
+    return _compiled[key], time.perf_counter() - started
+
+
+def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
+    from bayescale.inference.model.build import (
+        build_model,  # imports PyMC: only where nothing is kept
+    )
+
+    return build_model(runs, card, families=families)
+
+
+def _made_of() -> dict[str, str]:
+    """Return what turns a card into machine code: versions, and sources that write the model."""
+    package = Path(bayescale.__file__).parent
+    files = (package / f"{name}.py" for name in ("drift", "noise"))
+    rooms = (package / "laws", package / "cards", package / "inference", *files)
+    files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
+    sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+    versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}
+    return versions | {"python": platform.python_version(), "sources": sources}
+
+
+def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
+    """Return a card's compiled model with the data of these runs, preconditioned."""
+    model = with_runs(compiled, runs, card, families)
+    # a model that nutpie compiled has no such method
+    return model.preconditioned() if hasattr(model, "preconditioned") else model

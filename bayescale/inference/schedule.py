@@ -1,0 +1,139 @@
+"""Sampling until the draws converge: what is tried, in which order, and how draws are thinned."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale.cards import ModelCard
+from bayescale.inference.compile import compiled_model, ready
+from bayescale.inference.diagnostics import check_convergence
+from bayescale.inference.model.drift import with_walk
+from bayescale.progress import Stage, quiet
+from bayescale.runs import Runs
+
+Tries = Sequence[tuple[int, float, int]]
+"""What is tried: factor on tuning, target acceptance, factor on draws (thinned back)."""
+
+TRIES: Tries = ((1, 0.9, 1), (2, 0.9, 4), (4, 0.99, 8))
+EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
+"""For a law without drift, where fewer steps serve."""
+
+REFIT_TRIES = ((1, 0.85, 1), (3, 0.95, 2))
+EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
+"""For one refit among many: a short try, because hardly one in ten has to be made again."""
+
+
+@contextmanager
+def sampling(
+    model: Any,
+    runs: Runs,
+    card: ModelCard,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    cores: int | None,
+    seed: int,
+    target_accept: float = 0.9,
+    thin: int = 1,
+    stage: Stage = quiet,
+) -> Iterator[Callable[[], xr.DataTree]]:
+    """Sample a card's model that is ready for these runs while the block runs.
+
+    Yields
+    ------
+    callable
+        Waits for the draws and returns them, one in ``thin``: ``posterior``, ``sample_stats``.
+    """
+    from bayescale.inference import nuts  # imports nutpie
+
+    done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
+    under_way = nuts.sampling(
+        model, draws=draws * thin, tune=tune,
+        chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
+    )  # fmt: skip
+
+    def thinned(tree: xr.DataTree) -> xr.DataTree:
+        each = slice(thin - 1, None, thin)
+        groups = {
+            name: group.to_dataset().isel(draw=each).assign_coords(draw=np.arange(draws))
+            for name, group in tree.children.items()
+        }
+        # drift walks and families' terms hold the same values in plain units
+        steps = ("any_step", "pooled_step")
+        groups["posterior"] = groups["posterior"].drop_dims(steps, errors="ignore")
+        tree = xr.DataTree.from_dict(groups)
+        return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
+
+    with under_way as wait:
+        yield lambda: thinned(wait())
+
+
+def sample(
+    compiled: Any, runs: Runs, card: ModelCard, families: bool = True, **how: Any
+) -> xr.DataTree:
+    """Sample a compiled model: see :func:`sampling`."""
+    with sampling(ready(compiled, runs, card, families), runs, card, **how) as wait:
+        return wait()
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A card's compiled model, with the runs and settings that it is sampled with."""
+
+    model: Any
+    runs: Runs
+    card: ModelCard
+    settings: Mapping[str, Any]
+    tries: Tries
+    families: bool = True
+    stage: Stage = quiet
+
+    @classmethod
+    def make(
+        cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], tries: Tries,
+        families: bool = True, stage: Stage = quiet,
+    ) -> "tuple[Sampler, float]":  # fmt: skip
+        """Make a sampler for these runs, and return the seconds that compiling took."""
+        compiled, seconds = compiled_model(runs, card, families, stage)
+        model = ready(compiled, runs, card, families)
+        return cls(model, runs, card, settings, tries, families, stage), seconds
+
+    def attempt(
+        self, times_tune: int, target_accept: float, thin: int
+    ) -> AbstractContextManager[Callable[[], xr.DataTree]]:
+        """Sample once: see :func:`sampling`."""
+        how = dict(self.settings) | {"tune": self.settings["tune"] * times_tune}
+        return sampling(
+            self.model, self.runs, self.card, stage=self.stage,
+            target_accept=target_accept, thin=thin, **how,
+        )  # fmt: skip
+
+    def start(self) -> AbstractContextManager[Callable[[], xr.DataTree]]:
+        """Start the first try: see :func:`sampling`."""
+        return self.attempt(*self.tries[0])
+
+    def until_converged(
+        self, first: Callable[[], xr.DataTree] | None = None, **limits: Any
+    ) -> tuple[xr.DataTree, dict[str, Any]]:
+        """Return draws of the first try that passes the convergence checks, or else of the last.
+
+        ``first`` waits for the first try where that is under way already.
+        """
+        for attempt, how in enumerate(self.tries, 1):
+            if first is not None and attempt == 1:
+                tree = first()
+            else:
+                with self.attempt(*how) as wait:
+                    tree = wait()
+            diagnostics = check_convergence(tree, **limits) | {
+                "attempts": attempt,
+                "target_accept": how[1],
+            }
+            if diagnostics["passed"]:
+                break
+        return tree, diagnostics
