@@ -1,4 +1,4 @@
-"""What the runs can tell apart, from their design alone: before anything is fitted."""
+"""Checks of the design of a run log: what its runs can identify, before anything is fitted."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ SAME_SIZE = 1.02
 """Sizes within this factor count as one."""
 
 LITTLE_CONTRACTED = 0.2
-"""Runs that remove less of the prior's spread have said next to nothing."""
+"""Contraction of the prior below which the runs carry next to no information."""
 
 _PRIOR_DRAWS = 4000
 _STEP = 1e-4
@@ -32,37 +32,36 @@ _CODES = {
     "contraction": "prior_decides",
     "ridges": "ridge",
 }
-"""The note that a failed check becomes."""
+"""Codes of warnings, by the check that failed."""
 
 
 def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
-    """What the design of these runs can tell, whatever their losses.
+    """Check what the design of these runs can identify, whatever their losses.
 
     Parameters
     ----------
     runs : Runs
-        With the columns that the law needs.
+        Runs with the columns that the law needs.
     law : Law
     card : ModelCard, optional
-        The law's priors; the package's own where None. For a law of the user's own without
-        it, ``expected_contraction`` only says so.
+        The law's priors; by default the package's own. For a user's own law without a card,
+        ``expected_contraction`` gives no figures.
 
     Returns
     -------
     tuple of Finding
-        Those of :func:`layout_checks`, and ``expected_contraction``: how much of the prior's
-        spread the runs can be expected to remove, from each coefficient and from the
-        combination that they would tell least of.
+        Those of :func:`layout_checks`, and ``expected_contraction``: the share of the prior's
+        spread that the runs can be expected to remove, for each coefficient and for the
+        combination that they inform least.
 
     Notes
     -----
-    ``expected_contraction`` takes the medians of the card's priors for the truth. With J (run,
+    ``expected_contraction`` takes the medians of the card's priors as the truth. With J (run,
     coefficient) the law's derivatives of log loss there and sigma the noise, the posterior's
     precision is about that of the prior plus J'J / sigma^2 (Chaloner and Verdinelli 1995,
-    Bayesian experimental design). That tells the order of magnitude, not the second digit:
-    the law is taken as straight about one point, and runs far off it are not foreseen. The
-    ``condition`` in the table's ``attrs`` is that of J with each column in standard deviations
-    of its prior.
+    Bayesian experimental design). That gives the order of magnitude, not the second digit,
+    because the law is linearized about one point. The ``condition`` in the table's ``attrs`` is
+    the condition number of J with each column in standard deviations of its prior.
     """
     if card is None and LAWS.get(law.name) is law:
         card = load_card(law.name)
@@ -70,7 +69,7 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
 
 
 def layout_checks(runs: Runs, law: Law) -> tuple[Finding, ...]:
-    """Where the runs lie: the part of :func:`design_checks` that needs no priors.
+    """Check where the runs lie: the part of :func:`design_checks` that needs no priors.
 
     Returns
     -------
@@ -84,7 +83,7 @@ def layout_checks(runs: Runs, law: Law) -> tuple[Finding, ...]:
 
 
 def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
-    """What :func:`design_checks` warns of.
+    """Return the warnings of :func:`design_checks`.
 
     Returns
     -------
@@ -95,15 +94,15 @@ def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[F
 
 
 def notes_of(checks: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The checks that failed, as notes."""
+    """Return the checks that failed, as warnings."""
     return tuple(note(_CODES[c.code], c.text) for c in checks if c.passed is False)
 
 
-def centerd(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Logs of coefficients; of a term's coefficient, the log of the term amid the runs.
+def centered(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return logs of coefficients; for a term's coefficient, the term at the center of the runs.
 
-    A and alpha of A / N^alpha are always known only together, because A is the term at one
-    parameter. The term's size at the runs' geometric mean says what the runs could see.
+    A and alpha of A / N^alpha are always correlated, because A is the term at one parameter.
+    The term's value at the runs' geometric mean is what the runs inform.
 
     Parameters
     ----------
@@ -113,7 +112,7 @@ def centerd(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict of str to array_like
-        By coefficient; terms in log nats per token.
+        Logs by coefficient; terms in log nats per token.
     """
     logs = {name: np.log(np.asarray(values[name])) for name in law.coefficients}
     log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
@@ -122,7 +121,7 @@ def centerd(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _uncenterd(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
+def _uncentered(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: np.exp(log) for name, log in logs.items()}
     log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
     for name, term in law.terms.items():  # in order: a balance needs what it is against
@@ -131,7 +130,7 @@ def _uncenterd(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.ndarray]:
-    """The joint change of the coefficients that the runs tell least of.
+    """Find the joint change of the coefficients that the runs inform least.
 
     Parameters
     ----------
@@ -140,10 +139,10 @@ def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[
 
     Returns
     -------
-    learned : float
-        The share of the prior's spread along it that is gone; zero where it grew.
+    contraction : float
+        The share of the prior's spread along it that the runs removed; zero where it grew.
     direction : (coefficient,)
-        In standard deviations of the prior, with a largest part of one.
+        In standard deviations of the prior, with a largest component of one.
     """
     root = np.linalg.cholesky(prior)
     inverse = np.linalg.inv(root)
@@ -153,19 +152,19 @@ def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[
     return max(float(contraction), 0.0), direction / direction[np.argmax(abs(direction))]
 
 
-def in_words(law: Law, direction: np.ndarray) -> str:
-    """Write a direction of :func:`least_informed_direction`, its small parts left out."""
+def direction_text(law: Law, direction: np.ndarray) -> str:
+    """Write the large components of a direction of :func:`least_informed_direction`."""
     return ", ".join(
-        f"{part(law, law.coefficients[i])} {'up' if direction[i] > 0 else 'down'}"
+        f"{component_name(law, law.coefficients[i])} {'up' if direction[i] > 0 else 'down'}"
         for i in _large(direction)
     )
 
 
-def what_would_tell(law: Law, direction: np.ndarray) -> str:
-    """Which runs move the loss along a direction of :func:`least_informed_direction`."""
+def informative_runs(law: Law, direction: np.ndarray) -> str:
+    """Say which runs would inform a direction of :func:`least_informed_direction`."""
     names = {law.coefficients[i] for i in _large(direction)}
     terms = {n: t for n, t in law.terms.items() if n in names or t.exponent in names}
-    # what is in no term may depend on anything
+    # a coefficient outside all terms may depend on any input
     known = names <= {*terms, *(t.exponent for t in terms.values())}
     inputs = [x for x in law.inputs if not known or any(x in t.inputs for t in terms.values())]
     match inputs:
@@ -173,11 +172,11 @@ def what_would_tell(law: Law, direction: np.ndarray) -> str:
             return "larger runs"
         case [one]:
             return f"runs over a wider range of {one}"
-    return f"runs that vary {' and '.join(inputs)} apart from each other"
+    return f"runs that vary {' and '.join(inputs)} independently"
 
 
-def part(law: Law, name: str) -> str:
-    """What a coefficient of :func:`centerd` stands for."""
+def component_name(law: Law, name: str) -> str:
+    """Name what a coefficient of :func:`centered` stands for."""
     term = law.terms.get(name)
     if term is None or not term.inputs:
         return name
@@ -193,16 +192,16 @@ def _large(direction: np.ndarray) -> np.ndarray:
 
 def _runs(runs: Runs, law: Law) -> Finding:
     n, k = len(runs), len(law.coefficients)
-    text = f"{n} runs for the {k} coefficients of {law.name} and their scatter"
+    text = f"{n} runs for the {k} coefficients of {law.name} and the residual noise"
     if n <= k + 1:
         return Finding.check(
-            "runs", False, f"{text}: the priors in the card decide much of the answer"
+            "runs", False, f"{text}: the priors in the card determine much of the answer"
         )
     return Finding.check("runs", True, text)
 
 
 POWERED = ("params", "tokens", "flops", "unique_tokens")
-"""Inputs that laws take powers of, which only a wide range shows."""
+"""Inputs of power laws, whose exponents need a wide range."""
 
 
 def _ranges(runs: Runs, law: Law) -> Finding:
@@ -218,7 +217,7 @@ def _ranges(runs: Runs, law: Law) -> Finding:
         spans.append(f"{name} over a factor of {_times(factor)} in {sizes} sizes")
         if name in POWERED and factor < LEAST_SCALE_SPREAD:
             problems.append(
-                f"{name} goes over a factor of {_times(factor)} only: its exponent comes from the "
+                f"{name} spans a factor of {_times(factor)} only: its exponent comes from the "
                 "prior more than from the runs"
             )
     table = pd.DataFrame.from_dict(rows, orient="index")
@@ -254,15 +253,15 @@ def _tokens_per_param(runs: Runs) -> Finding:
         "tokens_per_param",
         False,
         f"{line}, so size and data grow together and these runs cannot separate alpha from "
-        "beta, nor the loss due to size from that due to data: forecasts along this line "
-        "are supported, the split of a budget is not. Buy runs with at least twice and half "
-        "as many tokens per parameter",
+        "beta, nor the loss due to size from the loss due to data: they support forecasts along "
+        "this line, but not the split of a budget. Train runs with twice as many tokens per "
+        "parameter or more, and with half as many or fewer",
         table,
     )
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The least-squares line of y on x; level where x hardly varies."""
+    """Return the least-squares line of y on x; the mean where x hardly varies."""
     if np.ptp(x) < np.log(SAME_SIZE):
         return np.full_like(y, y.mean())
     return np.polyval(np.polyfit(x, y, 1), x)
@@ -274,23 +273,23 @@ def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Findi
         return Finding.check(
             name,
             None,
-            f"law {law.name!r} is your own: name a card of its priors (--card) to be told what "
-            "these runs can be expected to say of them",
+            f"law {law.name!r} is your own: name a card of its priors with `card=` for the "
+            "contraction to expect from these runs",
         )
-    alone = card.noise.model_copy(update={"shared": None})  # not needed here
-    believed = card.without_drift().model_copy(update={"noise": alone})
-    drawn = believed.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
-    logs = np.stack(list(centerd(law, runs, drawn).values()))
+    noise_alone = card.noise.model_copy(update={"shared": None})  # not needed here
+    priors = card.without_drift().model_copy(update={"noise": noise_alone})
+    draws = priors.anchored(runs).draw_prior(_PRIOR_DRAWS, seed=0)
+    logs = np.stack(list(centered(law, runs, draws).values()))
     slopes = _derivatives(runs, law, np.median(logs, axis=1))
     if not np.isfinite(slopes).all():
         return Finding.check(
             name,
             None,
             f"law {law.name!r} has no positive, finite loss at the medians of the priors in card "
-            f"{card.name!r}, so what the runs can be expected to say is not known",
+            f"{card.name!r}, so the contraction to expect is not known",
         )
     prior = np.atleast_2d(np.cov(logs))
-    noise = np.median(drawn["sigma"])
+    noise = np.median(draws["sigma"])
     posterior = np.linalg.inv(np.linalg.inv(prior) + slopes.T @ slopes / noise**2)
     contraction, direction = least_informed_direction(prior, posterior)
     sd = np.sqrt(np.diag(prior))
@@ -311,28 +310,27 @@ def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Findi
 
 
 def combination(law: Law, contraction: float, direction: np.ndarray, verb: str) -> str:
-    """The sentence on what :func:`least_informed_direction` found; the verb is for "remove"."""
-    words = in_words(law, direction)
+    """Write a sentence on a direction of :func:`least_informed_direction`; the verb: "remove"."""
+    words = direction_text(law, direction)
     if contraction >= LITTLE_CONTRACTED:
         return (
-            f"the runs {verb} at least {contraction:.0%} of the prior's spread, "
-            "whatever combination "
-            f"of coefficients is asked for (least along {words})"
+            f"the runs {verb} at least {contraction:.0%} of the prior's spread of every "
+            f"combination of coefficients (least along {words})"
         )
     share = f"only {contraction:.0%}" if contraction >= 0.005 else "nothing"
     return (
         f"the runs {verb} {share} of the prior's spread along one combination ({words}): there the "
-        f"answer is the prior's. Buy {what_would_tell(law, direction)}"
+        f"answer is the prior's. Train {informative_runs(law, direction)}"
     )
 
 
 def _derivatives(runs: Runs, law: Law, center: np.ndarray) -> np.ndarray:
-    """Of log loss with each coefficient of :func:`centerd`, (run, coefficient)."""
+    """Differentiate log loss by each coefficient of :func:`centered`, (run, coefficient)."""
     inputs = {name: runs[name] for name in law.inputs}
 
     def log_loss(logs: np.ndarray) -> np.ndarray:
-        values = _uncenterd(law, runs, dict(zip(law.coefficients, logs, strict=True)))
-        with np.errstate(all="ignore"):  # what is not finite is told
+        values = _uncentered(law, runs, dict(zip(law.coefficients, logs, strict=True)))
+        with np.errstate(all="ignore"):  # the caller checks for values that are not finite
             return np.log(law.loss(**inputs, **values)) + np.zeros(len(runs))
 
     steps = _STEP * np.eye(len(center))

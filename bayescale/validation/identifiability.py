@@ -1,4 +1,4 @@
-"""What the runs could not tell apart, as a posterior shows it."""
+"""Checks of what the runs could identify, from the posterior."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -11,18 +11,18 @@ from bayescale.findings import Finding
 from bayescale.posterior import Fit, Posterior, contraction
 from bayescale.validation.design import (
     LITTLE_CONTRACTED,
-    centerd,
+    centered,
     combination,
+    component_name,
     layout_checks,
     least_informed_direction,
     notes_of,
-    part,
 )
 
 STRONG_CORRELATION = 0.95
 HALF_CONTRACTED = 0.5
 SENSITIVE = 0.05
-"""Sensitivity from which a prior or the runs matter (Kallioinen et al. 2023)."""
+"""Sensitivity from which on a prior or the runs matter (Kallioinen et al. 2023)."""
 
 OUTSIDE = 1.645
 """Standard deviations from a normal's middle to the end of its 90 % interval."""
@@ -33,7 +33,7 @@ CONFLICT = "prior and runs disagree"
 
 
 def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
-    """What the runs could not tell apart.
+    """Check what the runs could identify.
 
     Parameters
     ----------
@@ -42,11 +42,10 @@ def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        Those of :func:`bayescale.validation.design.layout_checks`; ``contraction``, of each
-        prior to its posterior; ``ridges``, combinations that are known less well than their parts;
-        ``prior_sensitivity``; and ``influential_runs``. For a pool those of each law, the name
-        after the law's and a dot. What a fit lacks the draws for is said, and neither passes
-        nor fails.
+        Those of :func:`bayescale.validation.design.layout_checks`; ``contraction`` of each
+        prior; ``ridges``, strong correlations of coefficients; ``prior_sensitivity``; and
+        ``influential_runs``. For a model average the checks of each law, with codes such as
+        ``chinchilla.ridges``. Where a fit lacks the draws for a check, it is information.
 
     Notes
     -----
@@ -63,13 +62,13 @@ def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
 
 
 def posterior_notes(fit: Fit) -> tuple[Finding, ...]:
-    """The checks that failed, as notes: all but those that take seconds.
+    """Return the quick checks that failed, as warnings.
 
     Returns
     -------
     tuple of Finding
-        Codes ``few_runs``, ``narrow_range``, ``collinear_design``, ``prior_decides`` (the runs
-        said next to nothing of a coefficient) and ``ridge`` (or of a combination of them).
+        Codes ``few_runs``, ``narrow_range``, ``collinear_design``, ``prior_decides`` (next to no
+        contraction of a coefficient) and ``ridge`` (or of a combination of them).
     """
     return tuple(
         replace(note, text=_of(fit, member, note.text, ": "))
@@ -88,13 +87,13 @@ def _quick_checks(posterior: Posterior) -> tuple[Finding, ...]:
 
 
 def _lacking(posterior: Posterior, name: str, *groups: str) -> Finding | None:
-    """What to say where the draws that a check needs were never made."""
+    """Say so where the posterior lacks the draws that a check needs."""
     if posterior.runs is None:
-        return Finding.check(name, None, "a point estimate: there are no draws to tell this from")
+        return Finding.check(name, None, "a point estimate has no draws to check")
     missing = [group for group in groups if group not in posterior.tree.children]
     if not missing:
         return None
-    text = f"this posterior holds no {' and no '.join(missing)}: fit again to be told"
+    text = f"this posterior holds no {' and no '.join(missing)}: fit again for this check"
     return Finding.check(name, None, text)
 
 
@@ -117,7 +116,7 @@ def _contraction(posterior: Posterior) -> Finding:
         comes, its = ("come", "their") if len(weak) > 1 else ("comes", "its")
         text = (
             f"{_joined(weak.index)} {comes} from the prior: the runs removed {shares} of {its} "
-            "spread. Give priors that you would defend, or buy runs that tell"
+            "spread. Give priors that you would defend, or train runs that inform it"
         )
         return Finding.check("contraction", False, text, table)
     least = table["contraction"].idxmin()
@@ -129,7 +128,7 @@ def _contraction(posterior: Posterior) -> Finding:
 
 
 def _moved(posterior: Posterior, name: str) -> float:
-    """From prior to posterior mean of a coefficient's log, in standard deviations of the prior."""
+    """Return how far the mean log moved from the prior, in standard deviations of the prior."""
     prior = np.log(posterior.tree["prior"].to_dataset()[name].values)
     return float((np.log(posterior.draws[name].values).mean() - prior.mean()) / prior.std())
 
@@ -159,8 +158,8 @@ def _ridges(posterior: Posterior) -> Finding:
     ridges = table[strong & (table["contraction"] < HALF_CONTRACTED)].head(3)
     least, direction = least_informed_direction(prior, after)
     sentences = [
-        f"{part(law, str(first))} and {part(law, str(second))} are known only together "
-        f"(correlation {r:.2f} of their logs)"
+        f"{component_name(law, str(first))} and {component_name(law, str(second))} are known only "
+        f"jointly (correlation {r:.2f} of their logs)"
         for first, second, r in zip(
             ridges["first"], ridges["second"], ridges["amid_the_runs"], strict=True
         )
@@ -171,11 +170,11 @@ def _ridges(posterior: Posterior) -> Finding:
 
 
 def _logs(posterior: Posterior, draws: xr.Dataset) -> np.ndarray:
-    """What :func:`centerd` gives of draws, (coefficient, draws)."""
+    """Apply :func:`centered` to draws, (coefficient, draw)."""
     assert posterior.runs is not None
     law = posterior.law
     values = {name: draws[name].values.ravel() for name in law.coefficients}
-    return np.stack(list(centerd(law, posterior.runs, values).values()))
+    return np.stack(list(centered(law, posterior.runs, values).values()))
 
 
 def _correlations(cov: np.ndarray) -> np.ndarray:
@@ -191,7 +190,7 @@ def _sensitivity(posterior: Posterior) -> Finding:
 
     names = list(posterior.law.coefficients)
     likelihood = posterior.tree["log_likelihood"].to_dataset()
-    some = {"draw": likelihood["draw"].values}  # of long logs, not all
+    some = {"draw": likelihood["draw"].values}  # a subset for long logs
     tree = xr.DataTree.from_dict(
         {
             "posterior": xr.ufuncs.log(posterior.draws[names].sel(some)),
@@ -213,14 +212,14 @@ def _sensitivity(posterior: Posterior) -> Finding:
     if leaning.empty:
         most = names[int(table["prior"].argmax())]
         text = (
-            f"no coefficient leans on its prior (sensitivity {table['prior'].max():.3f} of "
-            f"{most}, less of others; {SENSITIVE} would matter)"
+            f"no coefficient depends on its prior (sensitivity {table['prior'].max():.3f} of "
+            f"{most}, less for others; {SENSITIVE} would matter)"
         )
         return Finding.check("prior_sensitivity", True, text, table)
     shown = [f"{name} {value:.2f}" for name, value in leaning["prior"].items()]
     text = (
         f"the priors move the answer (sensitivity: {', '.join(shown)}; {SENSITIVE} matters): fit "
-        "again with priors half and twice as wide (--card) to see how far"
+        "again with priors half and twice as wide (`card=`) to see how far"
     )
     against = list(leaning.index[leaning["diagnosis"] == CONFLICT])
     if against:
@@ -240,7 +239,7 @@ def _diagnosis(prior: float, likelihood: float, moved: float) -> str:
 
 
 def _log_prior_of_logs(posterior: Posterior) -> xr.Dataset:
-    """The stored log densities, of the logs of the quantities that the card speaks of."""
+    """Return the stored log prior densities as densities of the logs of the quantities."""
     card, draws = posterior.card, posterior.draws
     if posterior.runs is not None:
         card = card.anchored(posterior.runs)
@@ -272,8 +271,8 @@ def _influence(posterior: Posterior) -> Finding:
     flagged = (loo["influential"].values > 0) | (k > UNRELIABLE_K)
     if not flagged.any():
         text = (
-            f"no run decides: leaving one out moves coefficients by at most {abs(by).max():.1f} "
-            f"sd ({ids[order[0]]} moves {moves[order[0]]})"
+            f"no run is influential: leaving one out moves coefficients by at most "
+            f"{abs(by).max():.1f} sd ({ids[order[0]]} moves {moves[order[0]]})"
         )
         return Finding.check(name, True, text, table)
     shown = [
@@ -285,8 +284,8 @@ def _influence(posterior: Posterior) -> Finding:
     more = "; ..." if len(shown) > 3 else ""
     text = (
         f"{len(shown)} of {len(ids)} runs would move the answer if left out: "
-        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and see what a fit without "
-        "them says (--exclude)"
+        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and fit again without them "
+        "(`exclude=`)"
     )
     return Finding.check(name, False, text, table)
 

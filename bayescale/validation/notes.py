@@ -1,4 +1,4 @@
-"""What a fit warns of, in one list."""
+"""All warnings of a fit."""
 
 from bayescale.findings import Finding
 from bayescale.posterior import Fit
@@ -10,12 +10,12 @@ from bayescale.validation.sensitivity import counting_notes
 
 
 def fit_notes(fit: Fit) -> tuple[Finding, ...]:
-    """What the log, its design and the posterior warn of.
+    """Return the warnings of the log, its design and the posterior.
 
     Returns
     -------
     tuple of Finding
-        Those of the log as it was read, of :func:`counting_notes`, of :func:`imperfect_notes`,
+        Warnings of reading the log, of :func:`counting_notes`, of :func:`imperfect_notes`,
         of :func:`posterior_notes` and, where the fit holds the draws for them, of
         :func:`resampling_notes`.
     """

@@ -1,9 +1,8 @@
-"""Whether a posterior is as wide as fresh run logs would have it.
+"""The spread of coefficients over fresh run logs, by the infinitesimal jackknife.
 
-A posterior takes the runs to scatter about the law independently and alike. Where they do
-not, because neighbors err together or one corner scatters more, it is too narrow. How far
-each run moves the coefficients tells by how much, without a refit: the infinitesimal
-jackknife (Giordano and Broderick 2023).
+A posterior takes residual noise to be independent and identically distributed. Where it is not,
+because neighbors err together or one corner is noisier, the posterior is overconfident. How far
+each run moves the coefficients says by how much, without a refit (Giordano and Broderick 2023).
 """
 
 from dataclasses import replace
@@ -16,24 +15,24 @@ from bayescale.findings import Finding, note
 from bayescale.posterior import Fit, ModelAverage, Posterior
 
 FEWEST_RUNS = 30
-"""With fewer runs the jackknife is itself too uncertain to say anything."""
+"""With fewer runs the jackknife is itself too uncertain."""
 
 OVERCONFIDENT = 1.2
 
 
 def resampling_ratio(posterior: Posterior) -> dict[str, float]:
-    """Scatter of each coefficient over fresh logs, in posterior standard deviations.
+    """Estimate the spread of each coefficient over fresh logs, in posterior standard deviations.
 
     Parameters
     ----------
     posterior : Posterior
-        Of at least 30 runs, with its ``log_likelihood``.
+        A fit of at least 30 runs, with its ``log_likelihood``.
 
     Returns
     -------
     dict of str to float
         For the logarithm of each coefficient: near 1 where the model is right, above 1 where
-        its intervals are too narrow.
+        its intervals are overconfident.
 
     Raises
     ------
@@ -46,12 +45,12 @@ def resampling_ratio(posterior: Posterior) -> dict[str, float]:
 
 
 def widen[F: Fit](fit: F) -> F:
-    """The same posterior, spread as wide as fresh logs would scatter it, nowhere narrower.
+    """Widen a posterior to the spread over fresh logs, nowhere making it narrower.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of at least 30 runs, without pooled families.
+        A fit of at least 30 runs, without families.
 
     Returns
     -------
@@ -63,7 +62,7 @@ def widen[F: Fit](fit: F) -> F:
     Raises
     ------
     PosteriorError
-        If there are too few runs, or families are pooled.
+        If there are too few runs, or the fit has families.
     """
     if isinstance(fit, ModelAverage):
         return replace(fit, members=tuple(widen(member) for member in fit.members))
@@ -76,7 +75,7 @@ def widen[F: Fit](fit: F) -> F:
     stretch = root @ (vectors * np.sqrt(np.maximum(values, 1.0))) @ vectors.T @ inverse
 
     density = posterior.tree["log_likelihood"].to_dataset()["log_loss"]
-    draws = posterior.draws.sel(draw=density["draw"].values)  # of long logs, not all
+    draws = posterior.draws.sel(draw=density["draw"].values)  # a subset for long logs
     logs = np.stack([np.log(draws[name].values) for name in names], axis=-1)
     mean = logs.mean(axis=(0, 1))
     moved = np.exp(mean + (logs - mean) @ stretch.T)
@@ -87,12 +86,12 @@ def widen[F: Fit](fit: F) -> F:
 
 
 def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
-    """A note where coefficients are less certain than their posterior says.
+    """Warn where coefficients are less certain than their posterior says.
 
     Returns
     -------
     tuple of Finding
-        Code ``too_narrow`` for each such law; nothing where there are too few runs to tell.
+        Code ``overconfident`` for each such law; nothing where there are too few runs.
     """
     if fit.runs is None or len(fit.runs) < FEWEST_RUNS or fit.families:
         return ()
@@ -103,28 +102,28 @@ def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
         if ratios:
             notes.append(
                 note(
-                    "too_narrow",
-                    "over fresh logs the coefficients would scatter more than their intervals "
-                    f"say (times {times}): the runs do not scatter about {member.name} alike and "
-                    "independently. Forecasts allow for it by the law's drift; intervals of the "
-                    "coefficients that allow for it: --robust",
+                    "overconfident",
+                    "over fresh logs the coefficients would vary more than their intervals say "
+                    f"(times {times}): residual noise about {member.name} is not independent and "
+                    "identically distributed. Forecasts allow for it by the law's drift; "
+                    "`robust=True` gives intervals of the coefficients that allow for it",
                 )
             )
     return tuple(notes)
 
 
 def _covariances(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
-    """Of the logs of the coefficients: the posterior's and the jackknife's, (k, k) each."""
+    """Return the posterior's and the jackknife's covariance of the logs, (k, k) each."""
     if posterior.runs is None or len(posterior.runs) < FEWEST_RUNS:
         n = 0 if posterior.runs is None else len(posterior.runs)
         raise PosteriorError(
-            f"{n} runs are too few to tell how the coefficients would scatter over fresh logs: "
-            f"at least {FEWEST_RUNS} are needed"
+            f"{n} runs are too few to estimate the spread of the coefficients over fresh logs: at "
+            f"least {FEWEST_RUNS} are needed"
         )
     if posterior.families:
-        raise PosteriorError("intervals for fresh logs are not defined where families are pooled")
+        raise PosteriorError("intervals over fresh logs are not defined for a fit with families")
     density = posterior.tree["log_likelihood"].to_dataset()["log_loss"]
-    draws = posterior.draws.sel(draw=density["draw"].values)  # of long logs, not all
+    draws = posterior.draws.sel(draw=density["draw"].values)  # a subset for long logs
     logs = np.stack([np.log(draws[n].values).ravel() for n in posterior.law.coefficients])
     logs -= logs.mean(axis=1, keepdims=True)
     by_run = density.transpose("run", "chain", "draw").values.reshape(density.sizes["run"], -1)

@@ -1,7 +1,7 @@
-"""Runs that are not what a law takes them for: flagged with their ids, never left out.
+"""Checks for runs that violate a law's assumptions: flagged with their ids, never left out.
 
-A law is of finished, tuned runs that were measured one by one. The first checks look at the log
-alone; the others hold a fit beside its runs.
+A law describes finished, tuned runs, measured independently. The first checks use the log alone;
+the others compare a fit with its runs.
 """
 
 import re
@@ -16,28 +16,29 @@ from bayescale.errors import listed
 from bayescale.findings import Finding, note
 from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
+from bayescale.posterior.predict import View
 from bayescale.random import Purpose
 from bayescale.runs import Runs
 from bayescale.runs.log import SCALES
 
 COARSE = 1e-3
-"""Steps of the loss, as a share of it, from which on they bear on scatter of half a per cent."""
+"""Steps of the loss, as a share of it, from which on rounding affects residual noise of 0.5 %."""
 
 FEW_VALUES = 0.8
-"""Share of distinct losses below which a log has levels in place of losses."""
+"""Share of distinct losses below which losses look rounded."""
 
 FEWEST_LOSSES = 10
 FEWEST_CHECKPOINTS = 4
 EVEN = 0.02
-"""Relative difference of increments of tokens that counts as none: rows logged at even steps."""
+"""Relative difference of increments of tokens up to which rows are logged at even steps."""
 
 RISEN = 0.1
-"""A loss above that of a run smaller in every scale by this share has diverged, or is another's."""
+"""Share by which a loss above that of a run smaller in every scale suggests divergence."""
 
 ALIKE = ("family", "kept_fraction")
-"""Columns in which runs must agree for one to be the other's smaller sister."""
+"""Columns in which runs must agree to be compared by size."""
 
-BLOCK = 256  # rows held against all others at once: memory stays bounded in long logs
+BLOCK = 256  # rows compared with all others at once, which bounds memory
 
 FEWEST_STEPS = 1000
 FEWEST_TOKENS = 1e8
@@ -45,7 +46,7 @@ FEWEST_TOKENS = 1e8
 
 FAR_ABOVE = 0.05
 LACKING_FIT = 0.01
-"""Share of replicated logs that fit as badly, below which a law is said not to fit."""
+"""Share of replicated logs that fit as badly, below which a law does not fit."""
 
 CODES = {
     "loss_steps": "loss_steps",
@@ -56,19 +57,19 @@ CODES = {
     "seed_repeats": "lack_of_fit",
     "above_law": "above_law",
 }
-"""The note that a failed check becomes."""
+"""Codes of warnings, by the check that failed."""
 
 _COUNTERS = re.compile(r"[-_ /.]*(step|iter|ckpt|checkpoint)s?[-_ ]*\d+[kmb]?$", re.IGNORECASE)
 
 
 def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Finding, ...]:
-    """What the log shows of its own imperfections.
+    """Check a log for imperfections that it shows by itself.
 
     Parameters
     ----------
     runs : Runs
     card : ModelCard, optional
-        Whose noise may state steps of the loss.
+        Its noise may state steps of the loss.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Finding, ...]
 
 
 def run_checks(fit: Fit) -> tuple[Finding, ...]:
-    """What a fit shows of its runs.
+    """Check the runs of a fit.
 
     Parameters
     ----------
@@ -92,16 +93,17 @@ def run_checks(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        For each law ``above_law``: surprising runs more than 5 % above it, where the fit holds
-        ``leave_one_out``; and ``seed_repeats``, where runs repeat: the scatter of runs alike in
-        every input beside the fitted one, and whether the law misses their means by more than
-        that scatter explains. For a pool the name is after the law's and a dot.
+        For each law ``above_law``: outliers more than 5 % above it, where the fit holds
+        ``leave_one_out``; and ``seed_repeats``, where runs repeat: the residual noise of runs
+        with the same inputs, compared with the fitted one, and whether the law misses their
+        means by more than that noise explains. For a model average with codes such as
+        ``chinchilla.above_law``.
 
     Notes
     -----
     The lack-of-fit F, mean square of the repeats' means about the law over that of repeats about
     their means, is compared draw by draw with that of logs replicated from the same draw
-    (Gelman, Meng and Stern 1996). It is of the law as it stands, without drift.
+    (Gelman, Meng and Stern 1996), without drift.
     """
     checks = []
     for member in fit.members:
@@ -112,7 +114,7 @@ def run_checks(fit: Fit) -> tuple[Finding, ...]:
 
 
 def imperfect_notes(fit: Fit) -> tuple[Finding, ...]:
-    """The checks of log and fit that failed, as notes."""
+    """Return the checks of log and fit that failed, as warnings."""
     if fit.runs is None:
         return ()
     checks = (*log_checks(fit.runs, fit.members[0].card), *run_checks(fit))
@@ -120,7 +122,7 @@ def imperfect_notes(fit: Fit) -> tuple[Finding, ...]:
 
 
 def notes_of(checks: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The checks that failed, as notes."""
+    """Return the checks that failed, as warnings."""
     failed = [check for check in checks if check.passed is False]
     return tuple(
         note(CODES[name], f"{law}: {check.text}" if law else check.text)
@@ -135,7 +137,7 @@ def notes_of(checks: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def _loss_steps(runs: Runs, card: ModelCard | None) -> Finding:
     name = "loss_steps"
     if "loss_step" in runs or (card is not None and card.noise.rounding is not None):
-        return Finding.check(name, True, "the steps that losses are known to are stated")
+        return Finding.check(name, True, "the rounding of losses is stated")
     loss = runs["loss"]
     distinct, typical = np.unique(loss), float(np.median(loss))
     if len(loss) >= FEWEST_LOSSES and len(distinct) < FEW_VALUES * len(loss):
@@ -151,8 +153,8 @@ def _loss_steps(runs: Runs, card: ModelCard | None) -> Finding:
             name, True, f"losses are finer than {COARSE:.1%} of their value", table
         )
     text = (
-        f"losses look rounded: {found}, in steps of about {step:.2g} of the loss. Where runs "
-        "scatter by hardly more, say so: the step in nats in a column loss_step, or in the card's "
+        f"losses look rounded: {found}, in steps of about {step:.2g} of the loss. Where residual "
+        "noise is hardly larger, state the step in nats: in a column loss_step, or in the card's "
         "[noise.rounding]"
     )
     return Finding.check(name, False, text, table)
@@ -162,12 +164,10 @@ def _checkpoints(runs: Runs) -> Finding:
     name = "checkpoints"
     if "run" in runs:
         n = len(np.unique(runs["run"]))
-        said = f"{len(runs)} rows are of {n} runs, as column run says"
-        return Finding.check(name, True, said)
+        text = f"{len(runs)} rows are of {n} runs, as column run says"
+        return Finding.check(name, True, text)
     if "params" not in runs or "tokens" not in runs:
-        return Finding.check(
-            name, None, "without params and tokens, checkpoints cannot be told from runs"
-        )
+        return Finding.check(name, None, "without params and tokens, checkpoints look like runs")
     frame, suspects = runs.frame, []
     alike = [c for c in ("family", "params", "unique_tokens", "kept_fraction") if c in frame]
     for _, group in frame.groupby(alike, sort=False, dropna=False):
@@ -180,24 +180,25 @@ def _checkpoints(runs: Runs) -> Finding:
     text = (
         f"{rows} rows look like checkpoints of {len(suspects)} run"
         f"{'' if len(suspects) == 1 else 's'} ({listed(ids)}): one size, with tokens in even "
-        "steps or ids that count steps. Name the column that says which run a row is of (--column "
-        "run=HEADER), so that they do not count as many; or keep finished runs only"
+        "steps or ids that count steps. Name the column that says which run a row belongs to "
+        "(`columns={'run': 'HEADER'}`), so that they do not count as many; or keep finished runs "
+        "only"
     )
     table = pd.DataFrame({"rows": [len(g) for g in suspects]}, index=ids)
     return Finding.check(name, False, text, table)
 
 
 def _of_one_run(group: pd.DataFrame) -> bool:
-    """Whether rows of one size, by tokens, look like one run logged as it went."""
+    """Return whether rows of one size, by tokens, look like checkpoints of one run."""
     tokens = group["tokens"].to_numpy()
     stems = {_COUNTERS.sub("", run) for run in group["run_id"]}
     if len(stems) == 1 and stems != set(group["run_id"]):
         return True
     if "schedule_complete" in group:
-        said = group["schedule_complete"].to_numpy()
-        return bool(said[-1] == "yes" and (said[:-1] == "no").all())
+        complete = group["schedule_complete"].to_numpy()
+        return bool(complete[-1] == "yes" and (complete[:-1] == "no").all())
     gaps = np.diff(tokens)
-    # evenly logged from the start on: budgets that someone chose double or follow a grid
+    # evenly spaced from the start on, while chosen budgets double or follow a grid
     return bool((gaps > 0).all() and np.ptp(gaps) <= EVEN * gaps.mean() and len(tokens) > 4)
 
 
@@ -218,14 +219,13 @@ def _divergence(runs: Runs) -> Finding:
         f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
         f"{' and '.join(scales)}: "
         f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. Look for "
-        "divergence, a wrong row or other data, and see what a fit without them says "
-        "(--exclude)"
+        "divergence, a wrong row or other data, and fit again without them (`exclude=`)"
     )
     return Finding.check("divergence", False, text, table)
 
 
 def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
-    """Lowest loss among runs of the same kind that are no larger in any scale; else infinite."""
+    """Return the lowest loss among runs of the same kind that are no larger in any scale."""
     known = np.stack([runs[scale] for scale in scales], axis=1)
     alike = [np.unique(runs[c], return_inverse=True)[1] for c in ALIKE if c in runs]
     kinds = np.stack(alike, axis=1) if alike else np.zeros((len(runs), 1))
@@ -252,8 +252,8 @@ def _warm_up(runs: Runs) -> Finding:
     text = (
         f"{_count(short, 'run')} had fewer than {least:,.0f} {column}: "
         f"{listed(f'{runs["run_id"][i]} ({runs[column][i]:.3g})' for i in short)}. Most of that is "
-        "warm-up, which lifts small runs above the law and bends its exponents: see what a fit "
-        "without them says (--exclude)"
+        "warm-up, which lifts small runs above the law and biases its exponents: fit again without "
+        "them (`exclude=`)"
     )
     table = pd.DataFrame({column: runs[column][short]}, index=runs["run_id"][short])
     return Finding.check("warm_up", False, text, table)
@@ -266,7 +266,7 @@ def _schedules(runs: Runs) -> Finding:
     text = (
         f"{_count(cut, 'run')} stopped before the end of the learning-rate schedule: "
         f"{listed(runs['run_id'][cut])}. Their losses lie above what finished runs reach: leave "
-        "them out (--exclude schedule_complete=no), or take the law as a floor (card "
+        "them out (`exclude={'schedule_complete': 'no'}`), or take the law as a floor (card "
         "chinchilla_floor)"
     )
     table = pd.DataFrame({"loss": runs["loss"][cut]}, index=runs["run_id"][cut])
@@ -293,15 +293,15 @@ def _above_law(posterior: Posterior) -> Finding | None:
     text = (
         f"{_count(out, 'run')} lie{'s' if len(out) == 1 else ''} far above the law: "
         f"{listed(f'{ids[i]} ({above[i]:.0%} above)' for i in worst)}. Look for divergence, "
-        "unfinished schedules and untuned learning rates; if many runs are so, take the law as a "
-        "floor (card chinchilla_floor)"
+        "unfinished schedules and untuned learning rates; if many runs lie there, take the law as "
+        "a floor (card chinchilla_floor)"
     )
     table = pd.DataFrame({"above": above[out]}, index=ids[out])
     return Finding.check("above_law", False, text, table)
 
 
 def _seed_repeats(posterior: Posterior) -> Finding | None:
-    runs = posterior.runs
+    runs, code = posterior.runs, "seed_repeats"
     if runs is None or "sigma" not in posterior.draws or runs.has_checkpoints:
         return None
     alike = [*posterior.inputs, *(["family"] if "family" in runs else [])]
@@ -314,35 +314,39 @@ def _seed_repeats(posterior: Posterior) -> Finding | None:
     mean = np.bincount(index, log_loss) / n
     pure = float(np.sqrt((((log_loss - mean[index]) ** 2).sum()) / repeated))
     view = posterior.exact.by_run()
-    log_mean = xr.ufuncs.log(view.loss_of_runs().transpose("chain", "draw", "run"))
-    drawn = log_mean + view.noise(log_mean, Purpose.LACK_OF_FIT, view.run_inputs())
-    misfit = len(n) - len(posterior.law.coefficients)
     sigma = quantiles(view.sigma(view.run_inputs()))
-    table = pd.DataFrame({"sd": [pure, sigma["median"]]}, index=["pure error", "fitted scatter"])
-    said = (
-        f"{len(runs)} runs at {len(n)} places: runs alike in every input scatter by {pure:.2%}, "
-        f"and {sigma['median']:.2%} ({sigma['lower']:.2%} to {sigma['upper']:.2%}) is the scale of "
-        "the fitted scatter"
+    fitted = sigma["median"]
+    table = pd.DataFrame({"sd": [pure, fitted]}, index=["pure error", "fitted residual noise"])
+    text = (
+        f"{len(runs)} runs at {len(n)} sizes: the residual noise of runs with the same inputs is "
+        f"{pure:.2%}, and {fitted:.2%} ({sigma['lower']:.2%} to {sigma['upper']:.2%}) is fitted"
     )
+    misfit = len(n) - len(posterior.law.coefficients)
     if misfit < 1:
-        said += "; there are too few places to test the law"
-        return Finding.check("seed_repeats", None, said, table)
+        return Finding.check(code, None, f"{text}; there are too few sizes to test the law", table)
+    share = _share_as_far_off(view, log_loss, index, n, misfit)
+    text += f"; {share:.1%} of replicated logs lie as far off the law"
+    if share >= LACKING_FIT:
+        return Finding.check(code, True, text, table)
+    text += (
+        ": the law does not fit the means of repeats within their residual noise. Use another law "
+        "or a model average, and look which sizes are off"
+    )
+    return Finding.check(code, False, text, table)
 
-    def lack(values: np.ndarray) -> np.ndarray:
-        """F of lack of fit, by draw."""
+
+def _share_as_far_off(
+    view: View, log_loss: np.ndarray, index: np.ndarray, n: np.ndarray, misfit: int
+) -> float:
+    """Return the share of replicated logs whose lack-of-fit F is at least that of the runs."""
+    log_mean = xr.ufuncs.log(view.loss_of_runs().transpose("chain", "draw", "run"))
+    replicated = log_mean + view.noise(log_mean, Purpose.LACK_OF_FIT, view.run_inputs())
+
+    def lack_of_fit(values: np.ndarray) -> np.ndarray:
         off = values - log_mean.values
         means = NumPy.sum_by(off, index) / n
-        about = off - means[..., index]
-        return (n * means**2).sum(-1) / misfit / ((about**2).sum(-1) / repeated)
+        within = (off - means[..., index]) ** 2
+        return (n * means**2).sum(-1) / misfit / (within.sum(-1) / (len(index) - len(n)))
 
-    share = float((lack(drawn.values) >= lack(log_loss + 0 * log_mean.values)).mean())
-    told = f"{said}; {share:.1%} of replicated logs lie as far off the law"
-    if share >= LACKING_FIT:
-        return Finding.check("seed_repeats", True, told, table)
-    return Finding.check(
-        "seed_repeats",
-        False,
-        f"{told}: the law does not fit the means of repeats within their scatter. Take another "
-        "law or pool several, and look which places are off",
-        table,
-    )
+    observed = lack_of_fit(log_loss + 0 * log_mean.values)
+    return float((lack_of_fit(replicated.values) >= observed).mean())

@@ -1,12 +1,11 @@
-"""Scores of forecasts against what was reached, on plain arrays.
+"""Scores of forecasts against observations, on plain arrays.
 
-Draws go along the first axis, what is forecast along the others: ``draws`` has shape
-(draw, ...) and ``observed`` shape (...). Each score is returned for each forecast, unless
-it exists only for many. All work on any scale that both are given on; this package scores
-log loss, so that a score of 0.01 is about 1 % of the loss.
+``draws`` has shape (draw, ...) and ``observed`` shape (...). Scores are by forecast, unless they
+exist only for many. They work on any scale; this package scores log loss, so that a score of 0.01
+is about 1 % of the loss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ MSCE_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def crps(draws: Any, observed: Any) -> np.ndarray:
-    """Continuous ranked probability score, in the units of the draws; smaller is better.
+    """Compute the continuous ranked probability score, in units of the draws; smaller is better.
 
     The fair form, E|x - y| - E|x - x'| / 2 over pairs of different draws: unbiased for any
-    number of them. Takes O(n log n). It needs a forecast with a finite mean, which a loss with
-    Student-t scatter of its logarithm has not: score the logarithm. Infinite draws score so.
+    number of them, in O(n log n). It needs a forecast with a finite mean, which a loss with
+    Student-t noise on its logarithm does not have: score the logarithm. Infinite draws give an
+    infinite score.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def crps(draws: Any, observed: Any) -> np.ndarray:
 
 
 def limited(draws: Any, mass: float = 0.99) -> np.ndarray:
-    """Draws with those outside the central interval moved to its ends.
+    """Move draws outside the central interval to its ends.
 
-    Scatter with hardly more than one degree of freedom has a mean that a single draw decides.
+    Noise with hardly more than one degree of freedom has a mean that a single draw determines.
     """
     x = np.asarray(draws, dtype=float)
     ends = np.quantile(x, [(1 - mass) / 2, (1 + mass) / 2], axis=0, method="nearest")
@@ -61,7 +61,7 @@ def limited(draws: Any, mass: float = 0.99) -> np.ndarray:
 
 
 def rmsle(median: Any, observed: Any) -> float:
-    """Root mean square error of log medians, over all forecasts; inputs are positive.
+    """Compute the root mean square error of log medians over all forecasts; inputs are positive.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def rmsle(median: Any, observed: Any) -> float:
 
 
 def central_interval(draws: Any, mass: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the central interval that holds ``mass`` of the draws, shape (...) each."""
+    """Return the ends of the central interval with ``mass`` of the draws, shape (...) each."""
     lower, upper = np.quantile(
         np.asarray(draws, dtype=float), [(1 - mass) / 2, (1 + mass) / 2], axis=0
     )
@@ -80,29 +80,29 @@ def central_interval(draws: Any, mass: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def half_width(draws: Any, mass: float) -> np.ndarray:
-    """Half the width of the central interval, shape (...)."""
+    """Return half the width of the central interval, shape (...)."""
     lower, upper = central_interval(draws, mass)
     return (upper - lower) / 2
 
 
 def covered(draws: Any, observed: Any, mass: float) -> np.ndarray:
-    """Whether the central interval holds what was reached, its ends included, shape (...)."""
+    """Return whether the closed central interval holds the observation, shape (...)."""
     lower, upper = central_interval(draws, mass)
     return (lower <= observed) & (observed <= upper)
 
 
 def pit(draws: Any, observed: Any) -> np.ndarray:
-    """The share of draws at or below what was reached, shape (...): uniform if calibrated."""
+    """Return the share of draws at or below the observation, shape (...): uniform if calibrated."""
     return (np.asarray(draws, dtype=float) <= np.asarray(observed)).mean(axis=0)
 
 
 def msce(shares: Any) -> float:
-    """Mean squared error of coverage over the levels .5, .6, .7, .8, .9, .95 and .99.
+    """Compute the mean squared error of coverage at levels 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99.
 
     Parameters
     ----------
     shares : array_like, shape (forecast,)
-        Of each forecast's draws at or below what was reached: see :func:`pit`.
+        Share of each forecast's draws at or below the observation: see :func:`pit`.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def msce(shares: Any) -> float:
 
 
 def log_predictive(log_densities: Any) -> np.ndarray:
-    """Log of the mean over draws of the density of what was reached, shape (...).
+    """Compute the log of the mean density of the observation over draws, shape (...).
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def log_predictive(log_densities: Any) -> np.ndarray:
 
 
 def log_mixture(log_densities: Any, weights: Any) -> np.ndarray:
-    """Log density of a weighted mixture, shape (...).
+    """Compute the log density of a weighted mixture, shape (...).
 
     Parameters
     ----------
@@ -148,25 +148,23 @@ def log_mixture(log_densities: Any, weights: Any) -> np.ndarray:
         return base + np.log((weight * np.exp(density - base)).sum(axis=0))
 
 
-def mixed(draws: Mapping[str, np.ndarray] | Sequence[np.ndarray], weights: Any) -> np.ndarray:
-    """Draws of a mixture: each part gives evenly spaced ones in proportion to its weight.
+def mixed(draws: Sequence[np.ndarray], weights: Any) -> np.ndarray:
+    """Draw from a mixture: evenly spaced draws of each part, in proportion to its weight.
 
     Parameters
     ----------
     draws : sequence of array_like, shape (draw, ...)
-        One a part; their numbers of draws may differ.
+        One array per part; their numbers of draws may differ.
     weights : array_like, shape (part,)
         Zero or more, with sum one.
     """
-    parts = list(draws.values() if isinstance(draws, Mapping) else draws)
-    # as many draws in all as keep the most heavily weighted part's nearly whole
-    total = min(len(part) / w for part, w in zip(parts, weights, strict=True) if w > 0)
-    return np.concatenate(
-        [thinned(part, round(total * w)) for part, w in zip(parts, weights, strict=True)]
-    )
+    parts = list(zip(draws, weights, strict=True))
+    # as many draws in all as nearly use up the part with the largest weight
+    total = min(len(part) / w for part, w in parts if w > 0)
+    return np.concatenate([thinned(part, round(total * w)) for part, w in parts])
 
 
 def thinned(draws: np.ndarray, most: int) -> np.ndarray:
-    """Evenly spaced draws, at most so many."""
+    """Keep evenly spaced draws, at most so many."""
     n = len(draws)
     return draws if n <= most else draws[np.linspace(0, n - 1, most).round().astype(int)]

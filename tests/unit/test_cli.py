@@ -115,12 +115,12 @@ def test_sizes_are_written_as_people_write_them(bayescale, log: Path, tmp_path: 
     assert is_interval(budget["optimum"]["params"])
 
 
-def test_intervals_known_to_be_too_narrow_are_told_and_widened_on_request(
+def test_overconfident_intervals_are_noted_and_widened_on_request(
     bayescale, chinchilla_posterior: Posterior, tmp_path: Path
 ) -> None:
     path = save(chinchilla_posterior, tmp_path / "fit.nc")
     plain = bayescale("forecast", path, "--flops", "1e24", "--no-drift", "--json").json
-    assert [warning["code"] for warning in plain["warnings"]] == ["too_narrow"]
+    assert [warning["code"] for warning in plain["warnings"]] == ["overconfident"]
     assert plain["robust"] is False
     wide = bayescale("forecast", path, "--flops", "1e24", "--robust", "--json").json
     assert wide["warnings"] == []

@@ -99,8 +99,9 @@ def test_twenty_tokens_per_parameter_everywhere_cannot_tell_alpha_from_beta(
     assert note.text == (
         "tokens are 20 times params in every run (from 19.6 to 20.2), so size and data grow "
         "together and these runs cannot separate alpha from beta, nor the loss due to size from "
-        "that due to data: forecasts along this line are supported, the split of a budget is not. "
-        "Buy runs with at least twice and half as many tokens per parameter"
+        "the loss due to data: they support forecasts along this line, but not the split of a "
+        "budget. Train runs with twice as many tokens per parameter or more, and with half as "
+        "many or fewer"
     )
 
 

@@ -135,8 +135,7 @@ def test_a_constant_number_of_tokens_per_parameter_fails_in_one_sentence(cerebra
     assert "alpha" in text.split("(")[1]
     assert "beta" in text.split("(")[1]
     assert text.endswith(
-        "there the answer is the prior's. Buy runs that vary params and tokens apart from each "
-        "other"
+        "there the answer is the prior's. Train runs that vary params and tokens independently"
     )
     assert checks[3].table.attrs["condition"] > 1000
     assert [note.code for note in design_notes(cerebras, CHINCHILLA)] == [
@@ -157,12 +156,11 @@ def test_few_runs_over_a_narrow_range_fail() -> None:
     frame = pd.DataFrame({"params": [1e8, 2e8, 3e8], "loss": [3.0, 2.9, 2.8]})
     checks = design_checks(read_runs(frame), LAWS["kaplan_params"])
     assert checks[0].text == (
-        "3 runs for the 2 coefficients of kaplan_params and their scatter: the priors in the card "
-        "decide much of the answer"
+        "3 runs for the 2 coefficients of kaplan_params and the residual noise: the priors in the "
+        "card determine much of the answer"
     )
     assert checks[1].text == (
-        "params goes over a factor of 3 only: its exponent comes from the prior more than from "
-        "the runs"
+        "params spans a factor of 3 only: its exponent comes from the prior more than from the runs"
     )
     assert [check.passed for check in checks[:2]] == [False, False]
 
@@ -173,8 +171,8 @@ def test_expected_learning_of_a_mean_is_that_of_the_normal_model() -> None:
     assert check.table.loc["E", "contraction"] == pytest.approx(1 - 1 / 7, abs=0.005)
     assert check.table.attrs["condition"] == 1
     assert check.text == (
-        "the runs should remove at least 86% of the prior's spread, whatever combination of "
-        "coefficients is asked for (least along E up)"
+        "the runs should remove at least 86% of the prior's spread of every combination of "
+        "coefficients (least along E up)"
     )
 
 
@@ -190,8 +188,8 @@ def test_a_law_without_a_card_says_what_is_missing() -> None:
     check = named(design_checks(flat_runs(12), FLAT), "expected_contraction")
     assert check.passed is None
     assert check.text == (
-        "law 'flat' is your own: name a card of its priors (--card) to be told what these runs can "
-        "be expected to say of them"
+        "law 'flat' is your own: name a card of its priors with `card=` for the contraction to "
+        "expect from these runs"
     )
 
 
@@ -287,7 +285,7 @@ def test_runs_that_say_little_are_told_from_the_prior() -> None:
     assert named(checks, "prior_sensitivity").table.loc["E", "diagnosis"] == "the runs say little"
     assert named(checks, "contraction").text == (
         "E comes from the prior: the runs removed 0% of its spread. Give priors that you would "
-        "defend, or buy runs that tell"
+        "defend, or train runs that inform it"
     )
 
 
@@ -300,9 +298,9 @@ def test_a_ridge_is_named_with_its_direction(rng: np.random.Generator) -> None:
     check = named(identifiability_checks(posterior), "ridges")
     assert check.passed is False
     assert check.text == (
-        "a and b are known only together (correlation -1.00 of their logs); the runs removed only "
+        "a and b are known only jointly (correlation -1.00 of their logs); the runs removed only "
         "6% of the prior's spread along one combination (a up, b down): there the answer is the "
-        "prior's. Buy runs over a wider range of params"
+        "prior's. Train runs over a wider range of params"
     )  # sd along the ridge: 0.7 sqrt(1 + 0.81) = 0.94
     assert {note.code for note in posterior_notes(posterior)} == {"ridge"}
 
@@ -351,7 +349,7 @@ def test_a_run_that_pulls_the_law_is_found(rng: np.random.Generator) -> None:
     assert check.passed is False
     assert check.text == (
         f"1 of 10 runs would move the answer if left out: {runs['run_id'][9]} (E by {shift:+.1f} "
-        "sd). Look up how they were trained, and see what a fit without them says (--exclude)"
+        "sd). Look up how they were trained, and fit again without them (`exclude=`)"
     )
 
 
@@ -406,9 +404,7 @@ def test_a_point_estimate_has_nothing_to_tell() -> None:
         ("contraction", None), ("ridges", None), ("prior_sensitivity", None),
         ("influential_runs", None),
     ]  # fmt: skip
-    assert {check.text for check in checks} == {
-        "a point estimate: there are no draws to tell this from"
-    }
+    assert {check.text for check in checks} == {"a point estimate has no draws to check"}
 
 
 def test_a_missing_group_is_named() -> None:
@@ -416,10 +412,10 @@ def test_a_missing_group_is_named() -> None:
     del posterior.tree["log_prior"]
     checks = identifiability_checks(posterior)
     assert named(checks, "prior_sensitivity") == Finding.check(
-        "prior_sensitivity", None, "this posterior holds no log_prior: fit again to be told"
+        "prior_sensitivity", None, "this posterior holds no log_prior: fit again for this check"
     )
     assert named(checks, "influential_runs").text == (
-        "this posterior holds no leave_one_out: fit again to be told"
+        "this posterior holds no leave_one_out: fit again for this check"
     )
     assert named(checks, "contraction").passed
 

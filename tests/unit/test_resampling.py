@@ -56,7 +56,7 @@ def test_one_corner_that_scatters_more_is_seen_and_allowed_for() -> None:
     ratio = resampling_ratio(posterior)["alpha_C"]
     assert ratio > 1.2
     (note,) = resampling_notes(posterior)
-    assert note.code == "too_narrow"
+    assert note.code == "overconfident"
     assert f"alpha_C {ratio:.1f}" in note.text
     grown = (
         np.log(widen(posterior).draws["alpha_C"]).std() / np.log(posterior.draws["alpha_C"]).std()
@@ -75,7 +75,7 @@ def test_240_chinchilla_runs_are_less_certain_than_their_posterior(
 
     assert width(chinchilla_posterior) < 0.04
     assert 0.04 < width(widen(chinchilla_posterior)) < 0.09
-    assert {note.code for note in resampling_notes(chinchilla_posterior)} == {"too_narrow"}
+    assert {note.code for note in resampling_notes(chinchilla_posterior)} == {"overconfident"}
 
 
 def test_widening_keeps_the_middle_and_all_that_stands_beside(
@@ -95,7 +95,7 @@ def test_too_few_runs_cannot_tell(cerebras_posterior: Posterior) -> None:
     with pytest.raises(PosteriorError) as caught:
         widen(cerebras_posterior)
     assert str(caught.value) == (
-        "5 runs are too few to tell how the coefficients would scatter over fresh logs: at least "
+        "5 runs are too few to estimate the spread of the coefficients over fresh logs: at least "
         "30 are needed"
     )
     assert resampling_notes(cerebras_posterior) == ()
@@ -108,5 +108,5 @@ def test_pooled_families_are_refused(chinchilla_posterior: Posterior) -> None:
     draws = chinchilla_posterior.draws.assign_coords(family=["a", "b"])
     tree = chinchilla_posterior.tree.copy()
     tree["posterior"] = type(tree)(draws)
-    with pytest.raises(PosteriorError, match="not defined where families are pooled"):
+    with pytest.raises(PosteriorError, match="not defined for a fit with families"):
         widen(replace(chinchilla_posterior, tree=tree))

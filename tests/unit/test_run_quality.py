@@ -39,7 +39,7 @@ def test_losses_of_two_decimals_look_rounded() -> None:
     assert check.passed is False
     assert check.text == (
         f"losses look rounded: they have 2 decimals, in steps of about {step} of the "
-        "loss. Where runs scatter by hardly more, say so: the step in nats in a column "
+        "loss. Where residual noise is hardly larger, state the step in nats: in a column "
         "loss_step, or in the card's [noise.rounding]"
     )
     assert flag("loss_steps", read_runs(rounded.to_frame().assign(loss_step=0.01))).passed
@@ -69,8 +69,9 @@ def test_rows_logged_at_even_steps_look_like_checkpoints() -> None:
     assert check.passed is False
     assert check.text == (
         "6 rows look like checkpoints of 1 run (x0 to x5): one size, with tokens in even steps or "
-        "ids that count steps. Name the column that says which run a row is of (--column "
-        "run=HEADER), so that they do not count as many; or keep finished runs only"
+        "ids that count steps. Name the column that says which run a row belongs to "
+        "(`columns={'run': 'HEADER'}`), so that they do not count as many; or keep finished runs "
+        "only"
     )
     assert flag("checkpoints", ladder(even, run=[*"aaaaaa", "b"])).text == (
         "7 rows are of 2 runs, as column run says"
@@ -96,7 +97,8 @@ def test_unfinished_schedules_are_named() -> None:
     assert check.passed is False
     assert check.text == (
         "3 runs stopped before the end of the learning-rate schedule: r1, r3, r5. Their losses lie "
-        "above what finished runs reach: leave them out (--exclude schedule_complete=no), or take "
+        "above what finished runs reach: leave them out (`exclude={'schedule_complete': 'no'}`), "
+        "or take "
         "the law as a floor (card chinchilla_floor)"
     )
     assert flag("schedules", some_runs(schedule_complete=["yes"] * 6)).passed
@@ -114,8 +116,8 @@ def test_a_run_that_ends_above_a_smaller_one_has_diverged() -> None:
     above = 4.0 / frame["loss"][5] - 1
     assert check.text == (
         "1 run ended more than 10% above a run that is smaller in params and tokens and flops: r6 "
-        f"({above:.0%} above). Look for divergence, a wrong row or other data, and see what a fit "
-        "without them says (--exclude)"
+        f"({above:.0%} above). Look for divergence, a wrong row or other data, and fit again "
+        "without them (`exclude=`)"
     )
     other_data = read_runs(frame.assign(family=["a"] * 6 + ["b", "a"]))
     assert flag("divergence", other_data).passed
@@ -127,8 +129,8 @@ def test_runs_of_few_steps_or_tokens_are_mostly_warm_up() -> None:
     by_steps = flag("warm_up", some_runs(steps=[500, 999, 1000, 5000, 9000, 20000]))
     assert by_steps.text == (
         "2 runs had fewer than 1,000 steps: r0 (500), r1 (999). Most of that is warm-up, which "
-        "lifts small runs above the law and bends its exponents: see what a fit without them says "
-        "(--exclude)"
+        "lifts small runs above the law and biases its exponents: fit again without them "
+        "(`exclude=`)"
     )
     short = some_runs().to_frame()
     short["tokens"] = [5e7, *short["tokens"][1:]]
@@ -152,37 +154,38 @@ def repeats(off: Any, sigma: float, places: int = 8) -> Posterior:
 SCATTER = np.random.default_rng(3).standard_normal(32)
 
 
-def test_repeats_give_the_scatter_and_find_no_fault_with_the_true_law() -> None:
+def test_repeats_give_residual_noise_and_find_no_fault_with_the_true_law() -> None:
     (check,) = run_checks(repeats(SCATTER, SIGMA))
     assert check.passed is True
     by_place = SCATTER.reshape(8, 4)
     pure = SIGMA * np.sqrt(((by_place - by_place.mean(1, keepdims=True)) ** 2).sum() / 24)
     assert check.table is not None
     assert check.table["sd"].to_dict() == pytest.approx(
-        {"pure error": pure, "fitted scatter": SIGMA}
+        {"pure error": pure, "fitted residual noise": SIGMA}
     )
     assert check.text.startswith(
         f"32 runs at 8 places: runs alike in every input scatter by {pure:.2%}, and 1.00% (1.00% "
-        "to 1.00%) is the scale of the fitted scatter; "
+        "to 1.00%) is the scale of the fitted residual noise; "
     )
 
 
 def test_a_law_that_misses_the_means_of_repeats_is_found() -> None:
-    """Means off by one and a half pure errors; the fitted scatter has swallowed that."""
+    """Means off by one and a half pure errors; the fitted residual noise has swallowed that."""
     wave = np.repeat(1.5 * (-1.0) ** np.arange(8), 4)
     (check,) = run_checks(repeats(wave + SCATTER, 2 * SIGMA))
     assert check.passed is False
     assert check.text.endswith(
         "of replicated logs lie as far off the law: the law does not fit the means of repeats "
-        "within their scatter. Take another law or pool several, and look which places are off"
+        "within their residual noise. Use another law or a model average, and look which sizes "
+        "are off"
     )
     assert notes_of((check,))[0].code == "lack_of_fit"
 
 
-def test_repeats_at_too_few_places_test_no_law() -> None:
+def test_repeats_at_too_few_sizes_test_no_law() -> None:
     (check,) = run_checks(repeats(SCATTER[:8], SIGMA, places=2))
     assert check.passed is None
-    assert check.text.endswith("; there are too few places to test the law")
+    assert check.text.endswith("; there are too few sizes to test the law")
 
 
 def test_without_repeats_nothing_is_said_of_them() -> None:
@@ -206,7 +209,8 @@ def test_a_run_far_above_the_law_is_named_and_noted() -> None:
     above = run_checks(flagged)[0]
     assert above.text == (
         f"1 run lies far above the law: {ids[1]} (20% above). Look for divergence, unfinished "
-        "schedules and untuned learning rates; if many runs are so, take the law as a floor (card "
+        "schedules and untuned learning rates; if many runs lie there, take the law as a floor "
+        "(card "
         "chinchilla_floor)"
     )
     assert "above_law" in {note.code for note in imperfect_notes(flagged)}
