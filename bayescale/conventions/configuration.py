@@ -1,6 +1,6 @@
 """A transformer's parameters and training FLOP, counted from its configuration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,13 +14,13 @@ SIZES = ("layers", "width", "heads", "head_size", "feed_forward", "vocabulary", 
 SWITCHES = ("gated", "tied_head", "learned_positions", "relative_positions")
 """Yes or no."""
 
-_MOST: Mapping[str, float] = MappingProxyType(
+MOST: Mapping[str, float] = MappingProxyType(
     {
         "layers": 1e4, "width": 1e6, "heads": 1e4, "head_size": 1e5, "feed_forward": 1e7,
         "vocabulary": 1e8, "sequence_length": 1e9,
     }
 )  # fmt: skip
-"""Far above anything trained."""
+"""Sizes far above those of any trained model."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,50 +162,3 @@ NEEDED_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What each count needs of a configuration besides layers and width."""
-
-
-def configuration_problems(
-    columns: Mapping[str, np.ndarray], where: Callable[[np.ndarray, np.ndarray], str]
-) -> list[str]:
-    """Find what cannot be a transformer; ``where`` writes the places of rows with their values."""
-    problems = []
-    for name in SIZES:
-        if name not in columns:
-            continue
-        values = columns[name]
-        wrong = np.flatnonzero(~((values >= 1) & (values == np.round(values))) & ~np.isnan(values))
-        if wrong.size:
-            problems.append(
-                f"{name} must be a whole number of one or more: {where(wrong, values)}; a "
-                "transformer has no other"
-            )
-        huge = np.flatnonzero(np.isfinite(values) & (values > _MOST[name]))
-        if huge.size:
-            problems.append(
-                f"{name} is above {_MOST[name]:g}: {where(huge, values)}; no model has so many, so "
-                "correct it, or rename the column if it holds something else"
-            )
-    for name in SWITCHES:
-        if name in columns:
-            wrong = np.flatnonzero(~np.isin(columns[name], (0.0, 1.0)) & ~np.isnan(columns[name]))
-            if wrong.size:
-                problems.append(
-                    f"{name} must be 0 or 1: {where(wrong, columns[name])}; write 1 for yes"
-                )
-    if {"width", "heads"} <= set(columns) and "head_size" not in columns and not problems:
-        uneven = np.flatnonzero(columns["width"] % columns["heads"] > 0)  # not where one is missing
-        if uneven.size:
-            width, heads = columns["width"][uneven[0]], columns["heads"][uneven[0]]
-            problems.append(
-                f"width is not divisible by heads: {where(uneven, columns['width'])}, the first "
-                f"with {heads:g} heads of {width / heads:.5g}; correct them, or name the size of "
-                "one head in column head_size"
-            )
-    if "head_size" in columns and "heads" not in columns:
-        problems.append("head_size is there without heads: add column heads, or leave it out")
-    learned = np.asarray(columns.get("learned_positions", 0.0)) == 1
-    if learned.any() and "sequence_length" not in columns:
-        problems.append(
-            "learned_positions is 1, but there is no sequence_length to count them by: add it"
-        )
-    return problems

@@ -4,9 +4,9 @@ To add a finding, write a generator that takes the :class:`Draft` and yields ``s
 for what refuses the log or ``note(code, text)`` for a warning, and add it to the module's RULES.
 """
 
-from bayescale.runs.rules import cells, compute, groups, loss, numbers
+from bayescale.runs.rules import cells, compute, configuration, groups, loss, numbers
 
-CELL_RULES = cells.RULES
+CELL_RULES = (*configuration.RULES, *cells.RULES)
 """Rules on cells, before their units are converted."""
 
 NUMBER_RULES = numbers.RULES

@@ -5,25 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from bayescale.conventions import UNKNOWN, Configuration
-from bayescale.conventions.configuration import NEEDED_FOR, configuration_problems
-from bayescale.errors import argument, listed
+from bayescale.conventions.configuration import NEEDED_FOR
+from bayescale.errors import argument
 from bayescale.findings import Finding
 from bayescale.runs.cells import is_missing, yes_or_no
 from bayescale.runs.draft import Draft, stop
 from bayescale.runs.log import ERRORS, SCALES
-
-
-def configuration_is_a_transformer(draft: Draft) -> Iterator[Finding]:
-    """Sizes of models are whole numbers that transformers have."""
-    places = np.flatnonzero(draft.keep)
-    problems = configuration_problems(
-        {column: numbers[draft.keep] for column, numbers in draft.shapes.items()},
-        lambda rows, values: listed(
-            f"{values[i]:.12g} in {draft.where([int(places[i])])}" for i in rows
-        ),
-    )
-    for problem in problems:
-        yield stop("impossible_configuration", problem)
 
 
 def numbers_are_in_range(draft: Draft) -> Iterator[Finding]:
@@ -110,7 +97,6 @@ def params_can_be_counted(draft: Draft) -> Iterator[Finding]:
 
 
 RULES = (
-    configuration_is_a_transformer,
     numbers_are_in_range,
     schedule_is_yes_or_no,
     tokens_per_byte_are_known,
