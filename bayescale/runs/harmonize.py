@@ -68,29 +68,29 @@ class Harmonized:
 
     def convert(self, to: Mapping[str, Any]) -> None:
         """Convert the rows, as far as what that takes is known."""
-        aims, problems = _parse_aims(to)
+        targets, problems = _parse_targets(to)
         self.findings += [stop("cannot_convert", problem) for problem in problems]
         for name, conversion in (("params", convert_params), ("flops", convert_flops)):
-            if name not in aims:
+            if name not in targets:
                 continue
             before = names_of(self.stated[name])
             try:
                 self.frame, self.stated = conversion(
-                    self.frame, self.stated, aims[name], self.where
+                    self.frame, self.stated, targets[name], self.where
                 )
             except RunLogError as error:
                 self.findings.append(stop("cannot_convert", str(error)))
             else:
-                self.records[name] = f"converted from {before} to {aims[name]}"
-        if "loss" in aims:  # losses of every unit are in nats by now
+                self.records[name] = f"converted from {before} to {targets[name]}"
+        if "loss" in targets:  # losses of every unit are in nats by now
             self.stated["loss"] = np.full(len(self.frame), "nats", dtype=object)
-        if {"tokenizer", "tokens_per_byte"} & set(aims):
-            self._convert_tokenizer(aims)
+        if {"tokenizer", "tokens_per_byte"} & set(targets):
+            self._convert_tokenizer(targets)
 
-    def _convert_tokenizer(self, aims: Mapping[str, Any]) -> None:
+    def _convert_tokenizer(self, targets: Mapping[str, Any]) -> None:
         try:
             self.frame, self.stated, text = convert_tokenizer(
-                self.frame, self.stated, aims, self.where
+                self.frame, self.stated, targets, self.where
             )
         except RunLogError as error:
             self.findings.append(stop("cannot_convert", str(error)))
@@ -120,7 +120,7 @@ class Harmonized:
             self.findings.append(
                 stop(
                     "mixed_conventions",
-                    f"{column} says {'; '.join(parts)}: {_way_out(name, column, kinds)}",
+                    f"{column} says {'; '.join(parts)}: {_advice(name, column, kinds)}",
                 )
             )
 
@@ -132,7 +132,7 @@ def _first(rows: np.ndarray) -> Any:
     return value
 
 
-def _parse_aims(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _parse_targets(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     problems = [
         f"{argument('convert', **{name: value})}: {name!r} cannot be converted; "
         f"{listed(CONVERTIBLE)} can"
@@ -140,20 +140,20 @@ def _parse_aims(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if name not in CONVERTIBLE
     ]
     pairs = {name: value for name, value in convert.items() if name in CONVERTIBLE}
-    aims, wrong = parse_conventions(pairs, "convert")
-    if aims.get("loss", "nats") != "nats":
+    targets, wrong = parse_conventions(pairs, "convert")
+    if targets.get("loss", "nats") != "nats":
         wrong.append(
-            f"{argument('convert', loss=aims['loss'])}: laws are fitted to nats per token, so "
+            f"{argument('convert', loss=targets['loss'])}: laws are fitted to nats per token, so "
             "losses are converted to nats only; state what they are in with "
-            f"{argument('units', loss=aims['loss'])}"
+            f"{argument('units', loss=targets['loss'])}"
         )
-    if {"tokenizer", "tokens_per_byte"} <= set(aims):
+    if {"tokenizer", "tokens_per_byte"} <= set(targets):
         wrong.append("`convert=` takes one of tokenizer and tokens_per_byte: leave one out")
-        del aims["tokenizer"]
-    return aims, problems + wrong
+        del targets["tokenizer"]
+    return targets, problems + wrong
 
 
-def _way_out(name: str, column: str, kinds: list[Any]) -> str:
+def _advice(name: str, column: str, kinds: list[Any]) -> str:
     if "nothing" in kinds:
         return "runs that state different things do not mix; fill in the empty cells"
     apart = f"fit them apart with {argument('exclude', **{column: 'VALUE'})}"
