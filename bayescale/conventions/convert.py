@@ -80,8 +80,8 @@ def convert_tokenizer(
     unknown = index[np.isnan(per_byte)]
     if unknown.size:
         raise RunLogError(
-            f"{request} needs tokens_per_byte of each run's tokenizer on the evaluation set, which is "
-            f"missing in {where(unknown)}: add a column of that name"
+            f"{request} needs tokens_per_byte of each run's tokenizer on the evaluation set, which "
+            f"is missing in {where(unknown)}: add a column of that name"
         )
     if name:
         known = np.unique(per_byte[stated["tokenizer"] == name])
