@@ -21,7 +21,8 @@ from bayescale.cards import ModelCard, load_card
 from bayescale.errors import CardError, LawError
 from bayescale.findings import Finding
 from bayescale.laws import LAWS, Law, compute_optimal
-from bayescale.laws.law import INPUTS, all_unique, splits, sum_of_parts
+from bayescale.laws.law import INPUTS, sum_of_parts
+from bayescale.laws.optimum import all_unique, splits
 from bayescale.runs import Runs
 from bayescale.runs.log import require_runs_for
 

@@ -20,7 +20,7 @@ from bayescale.conventions.stated import parse_conventions
 from bayescale.errors import CardError, LawError, collected
 from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
-from bayescale.laws.law import all_unique, splits
+from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, point, quantiles
 from bayescale.runs import Runs
 from bayescale.units import format_size

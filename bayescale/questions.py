@@ -18,7 +18,7 @@ from bayescale.decisions.next_run import NextRun, next_run
 from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws import find_law
-from bayescale.laws.law import splits
+from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit, ModelAverageSummary, Posterior, Summary, summarize
 from bayescale.units import format_size, parse_size
 from bayescale.validation.design import design_checks

@@ -26,7 +26,7 @@ from bayescale.decisions.optimum import (
 )
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
-from bayescale.laws.law import require_split
+from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, View
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.units import as_size, checked_ci_prob, format_size

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import DecisionError, collected, listed
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, splits
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.laws.optimum import OF_THE_DATA, splits
 from bayescale.posterior import Fit
 from bayescale.verdict import sizes
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import DecisionError, LawError
-from bayescale.laws.law import require_split
+from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import (
     DEFAULT_CI_PROB,

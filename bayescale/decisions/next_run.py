@@ -24,7 +24,8 @@ from bayescale.decisions.information_value import (
 )
 from bayescale.decisions.optimum import best_choice, best_split, draws_for_splits, losses_of
 from bayescale.errors import DecisionError
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, OF_THE_DATA, require_split, splits
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import Result, TextTable
 from bayescale.units import as_size, format_size

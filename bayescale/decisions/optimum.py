@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayescale.decisions.constraints import Constraints
-from bayescale.laws.law import all_unique
+from bayescale.laws.optimum import all_unique
 from bayescale.posterior import Posterior, View
 
 GRID = 33

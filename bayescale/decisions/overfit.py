@@ -16,7 +16,7 @@ from bayescale.decisions.data_budget import (
     size_text,
 )
 from bayescale.errors import DecisionError, UnitError, collected
-from bayescale.laws.law import require_split
+from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit
 from bayescale.results import (
     DEFAULT_CI_PROB,

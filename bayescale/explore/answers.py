@@ -18,7 +18,7 @@ from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.constraints import Constraints
 from bayescale.errors import BayescaleError, UnitError
 from bayescale.forecasting import Forecast, forecast
-from bayescale.laws.law import splits
+from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit
 from bayescale.questions import command_line, word
 from bayescale.units import parse_size

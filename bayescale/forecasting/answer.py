@@ -17,7 +17,8 @@ import xarray as xr
 from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law, compute_optimal
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, all_unique, splits
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import Fit, Posterior, View
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law

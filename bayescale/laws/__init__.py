@@ -21,20 +21,12 @@ from bayescale.laws.kaplan import (
     KAPLAN_PARAMS,
     KAPLAN_TOKENS,
 )
-from bayescale.laws.law import (
-    Amplitude,
-    Balance,
-    Constant,
-    CriticalScale,
-    Decay,
-    Law,
-    Onset,
-    Term,
-    compute_optimal,
-)
+from bayescale.laws.law import Law
+from bayescale.laws.optimum import compute_optimal
 from bayescale.laws.own import own_fault, own_law
 from bayescale.laws.pruned import PRUNED, worth
 from bayescale.laws.repetition import REPETITION
+from bayescale.laws.terms import Amplitude, Balance, Constant, CriticalScale, Decay, Onset, Term
 
 LAWS = {
     law.name: law

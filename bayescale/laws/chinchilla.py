@@ -6,7 +6,8 @@ the loss in nats per token; and the same with an outer exponent on what is not E
 
 from typing import Any
 
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Amplitude, Constant, Law
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
+from bayescale.laws.terms import Amplitude, Constant
 
 
 def _loss(params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:

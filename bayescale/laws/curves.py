@@ -6,7 +6,8 @@ They serve error rates and scores as well as losses, and histories as well as fi
 
 from typing import Any
 
-from bayescale.laws.law import Amplitude, Constant, Law, Onset
+from bayescale.laws.law import Law
+from bayescale.laws.terms import Amplitude, Constant, Onset
 
 
 def _saturating(x: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bayescale.laws.law import Decay, Law, lesser
+from bayescale.laws.law import Law, lesser
+from bayescale.laws.terms import Decay
 
 LEAST_SHARE = 0.01
 """The error stays above this share of ``epsilon``: beyond, the exponential would cross zero."""

@@ -7,7 +7,8 @@ x_c is the scale at which the reducible part equals one nat.
 from typing import Any
 
 from bayescale.laws.kaplan import C_TERM, D_TERM, N_TERM
-from bayescale.laws.law import Constant, Law
+from bayescale.laws.law import Law
+from bayescale.laws.terms import Constant
 
 _REFERENCE = "Henighan et al. 2020, arXiv 2010.14701, eq. 1.1"
 

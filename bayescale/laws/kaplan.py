@@ -7,7 +7,8 @@ published in PF-days (8.64e19 FLOP) and is FLOP here.
 
 from typing import Any
 
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Balance, Constant, CriticalScale, Law
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
+from bayescale.laws.terms import Balance, Constant, CriticalScale
 
 
 def _params(params: Any, *, N_c: Any, alpha_N: Any) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from bayescale.laws.chinchilla import optimal_params, optimum
-from bayescale.laws.law import Amplitude, Constant, Law, lesser
+from bayescale.laws.law import Law, lesser
+from bayescale.laws.terms import Amplitude, Constant
 
 
 def effective(amount: Any, first: Any, worth: Any) -> Any:

@@ -21,7 +21,7 @@ from bayescale.cards import (
 from bayescale.drift import coordinate
 from bayescale.errors import PosteriorError
 from bayescale.laws import Law
-from bayescale.laws.law import all_unique
+from bayescale.laws.optimum import all_unique
 from bayescale.posterior import residuals
 from bayescale.random import Purpose, generator
 from bayescale.runs import Runs

@@ -17,7 +17,8 @@ import xarray as xr
 from bayescale.cards import Described, Prior, load_card
 from bayescale.errors import ScenarioError, collected, listed
 from bayescale.laws import worth
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.laws.optimum import require_split
 from bayescale.laws.repetition import effective
 from bayescale.posterior import (
     DEFAULT_CI_PROB,

@@ -14,7 +14,8 @@ import pandas as pd
 
 from bayescale.errors import TrustError, collected, listed
 from bayescale.findings import Finding, note, note_lines
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, require_split
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable

@@ -36,7 +36,7 @@ from bayescale.laws import (
     compute_optimal,
     find_law,
 )
-from bayescale.laws.law import all_unique
+from bayescale.laws.optimum import all_unique
 from bayescale.runs import Runs
 from bayescale.units import FLOP_PER_PF_DAY
 

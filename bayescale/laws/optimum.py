@@ -1,0 +1,118 @@
+"""The split of a compute budget between parameters and tokens that a law gives the least loss."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bayescale.errors import LawError
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
+
+
+def compute_optimal(
+    law: Law, flops: Any, coefficients: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The split of a compute budget that gives the least loss, with C = 6 N D.
+
+    Each token is seen once.
+
+    Parameters
+    ----------
+    law : Law
+        A law of ``params`` and ``tokens``.
+    flops : array_like
+        Budgets in FLOP; broadcasts against the coefficients.
+    coefficients : mapping of str to array_like
+        Values of the law's coefficients, usually one per draw.
+
+    Returns
+    -------
+    params, tokens : numpy.ndarray
+        Raw counts, in the broadcast shape.
+
+    Raises
+    ------
+    LawError
+        If the law is not a function of params and tokens, or has no least loss between one
+        parameter and one token at this budget.
+
+    Examples
+    --------
+    >>> from bayescale.laws import CHINCHILLA
+    >>> besiroglu = dict(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
+    >>> params, tokens = compute_optimal(CHINCHILLA, 5.76e23, besiroglu)
+    >>> round(float(tokens / params), 2)
+    18.39
+    """
+    require_split(law)
+    if law.optimum is not None:
+        params, tokens = law.optimum(flops, **coefficients)
+        return np.asarray(params), np.asarray(tokens)
+    return _numeric_optimum(law, flops, coefficients)
+
+
+OF_THE_DATA = ("unique_tokens", "kept_fraction")
+"""Inputs that need not be given: all tokens are then unique, and none was pruned."""
+
+
+def splits(inputs: Iterable[str]) -> bool:
+    """Whether laws of these inputs split a budget: of params and tokens, of whatever data."""
+    return {"params", "tokens"} <= set(inputs) <= {"params", "tokens", *OF_THE_DATA}
+
+
+def all_unique(inputs: Iterable[str], scales: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scales, with each token seen once and all data kept where a law asks and none says."""
+    if "tokens" not in scales:
+        return scales
+    tokens = scales["tokens"]
+    plain = {"unique_tokens": tokens, "kept_fraction": 0.0 * tokens + 1.0}
+    return {**{n: plain[n] for n in OF_THE_DATA if n in inputs and n not in scales}, **scales}
+
+
+def require_split(law: Law) -> None:
+    """Refuse a law that is not a function of params and tokens.
+
+    Raises
+    ------
+    LawError
+        Because there is nothing to split between.
+    """
+    if not splits(law.inputs):
+        raise LawError(
+            f"law {law.name!r} is a function of {', '.join(law.inputs)}, so it cannot split a "
+            "budget: use a law of params and tokens, such as chinchilla or kaplan"
+        )
+
+
+def _numeric_optimum(
+    law: Law, flops: Any, coefficients: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.optimize import elementwise
+
+    names = tuple(coefficients)
+    pairs = np.asarray(flops, dtype=float) / FLOP_PER_PARAM_TOKEN
+    pairs, *values = np.broadcast_arrays(
+        pairs, *(np.asarray(coefficients[name], dtype=float) for name in names)
+    )
+
+    def loss(log_params: np.ndarray, pairs: np.ndarray, *values: np.ndarray) -> np.ndarray:
+        params = np.exp(log_params)
+        by_name = dict(zip(names, values, strict=True))
+        scales = all_unique(law.inputs, {"params": params, "tokens": pairs / params})
+        return law.loss(**scales, **by_name)
+
+    middle = 0.5 * np.log(pairs)
+    args = (pairs, *values)
+    bracket = elementwise.bracket_minimum(
+        loss, middle, xl0=middle - 1, xr0=middle + 1, xmin=0.0, xmax=np.log(pairs), args=args
+    )
+    found = elementwise.find_minimum(
+        loss, bracket.bracket, args=args, tolerances={"xatol": 1e-10, "xrtol": 1e-10}
+    )
+    if not np.all(found.success):
+        raise LawError(
+            f"law {law.name!r} has no least loss between one parameter and one token for "
+            f"{int(np.sum(~found.success))} of {found.success.size} sets of coefficients"
+        )
+    params = np.exp(found.x)
+    return params, pairs / params

@@ -1,0 +1,178 @@
+"""The parts of a law's loss, each sized by one coefficient.
+
+A part says how its size at a scale follows from its coefficient and back. Priors may then be
+stated on sizes at a scale, and sampling happens on sizes at the runs' geometric means.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Known = Mapping[str, Any]
+"""Values by name: of the coefficients a term needs, or logs of the scales it depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A part of the loss that no scale changes, such as E."""
+
+    inputs: tuple[str, ...] = ()
+    exponent: str | None = None
+    needs: tuple[str, ...] = ()
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part at any scale."""
+        return log_coefficient
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Power:
+    """A part that depends on one scale, by an exponent."""
+
+    input: str
+    exponent: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scales that it depends on."""
+        return (self.input,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The other coefficients that it depends on."""
+        return (self.exponent,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amplitude(_Power):
+    """A part of the form A / x^alpha: its coefficient is its value at x = 1."""
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part at scale ``exp(log_x)``."""
+        return log_coefficient - known[self.exponent] * log_x[self.input]
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value + known[self.exponent] * log_x[self.input]
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticalScale(_Power):
+    """A part of the form (X_c / x)^alpha: its coefficient is where it equals one nat."""
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part at scale ``exp(log_x)``."""
+        return known[self.exponent] * (log_coefficient - log_x[self.input])
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value / known[self.exponent] + log_x[self.input]
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return known[self.exponent]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """How X_c / x stands to (Y_c / y)^(alpha / beta), where a law joins the two in one sum.
+
+    The size of the joint part is then set by Y_c alone, and this ratio says which of the two
+    scales limits the loss.
+
+    Attributes
+    ----------
+    input, against : str
+        The scales x and y.
+    against_coefficient, power, root : str
+        Y_c, alpha and beta.
+    """
+
+    input: str
+    against: str
+    against_coefficient: str
+    power: str
+    root: str
+    exponent: None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scales that it depends on."""
+        return (self.input, self.against)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The other coefficients that it depends on."""
+        return (self.against_coefficient, self.power, self.root)
+
+    def _log_unit(self, known: Known, log_x: Known) -> Any:
+        y = np.log(known[self.against_coefficient]) - log_x[self.against]
+        return log_x[self.input] + known[self.power] / known[self.root] * y
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the ratio at these scales."""
+        return log_coefficient - self._log_unit(known, log_x)
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value + self._log_unit(known, log_x)
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Onset(Amplitude):
+    """A part A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k) that is level below x_0.
+
+    Beliefs are about its power law, continued; ``log_bend`` is what the onset takes from it.
+
+    Attributes
+    ----------
+    start, sharpness : str
+        The coefficients x_0 and k.
+    """
+
+    start: str
+    sharpness: str
+
+    def log_bend(self, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part over its power law, at scale ``exp(log_x)``."""
+        k = known[self.sharpness]
+        power = k * known[self.exponent] * (np.log(known[self.start]) - log_x[self.input])
+        return -np.log1p(np.exp(power)) / k
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decay(_Power):
+    """A part of the form k exp(-gamma x): its coefficient is its value at x = 0."""
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """The logarithm of the part at scale ``exp(log_x)``."""
+        return log_coefficient - known[self.exponent] * np.exp(log_x[self.input])
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """The inverse of :meth:`log_value`."""
+        return log_value + known[self.exponent] * np.exp(log_x[self.input])
+
+    def slope(self, known: Known) -> Any:
+        """Change of ``log_value`` with the logarithm of the coefficient."""
+        return 1.0
+
+
+Term = Constant | Amplitude | CriticalScale | Balance | Decay
