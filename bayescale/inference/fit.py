@@ -224,8 +224,11 @@ def refit(
     tree, diagnostics = sampler.until_converged(**REFIT_LIMITS)
     record = {"diagnostics": diagnostics, "provenance": {"seed": seed}, "seconds": {}}
     group = EXACT if card.drift is None else DRIFTING
-    tree = xr.DataTree.from_dict({group: tree["posterior"].to_dataset()})
-    return Posterior(tree, card, runs, record)
+    groups = {
+        group: tree["posterior"].to_dataset(),
+        "sample_stats": tree["sample_stats"].to_dataset(),
+    }
+    return Posterior(xr.DataTree.from_dict(groups), card, runs, record)
 
 
 def _fit_one(

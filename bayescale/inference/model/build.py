@@ -15,21 +15,20 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pytensor.gradient import grad as gradient
-from pytensor.tensor.linalg import cholesky
 from pytensor.tensor.variable import TensorVariable
 
 from bayescale import noise
-from bayescale.cards import Described, ModelCard, card_for, input_errors
+from bayescale.cards import ModelCard, card_for, input_errors
 from bayescale.drift import STEPS
 from bayescale.inference.model.data import are_few, family_names, model_data, scaled_inputs
-from bayescale.inference.model.families import Pooled, sums_by
+from bayescale.inference.model.drift_steps import drift_at_runs, noise_variance
+from bayescale.inference.model.families import Pooled
+from bayescale.inference.model.likelihood import integrated_likelihood, likelihood
 from bayescale.inference.model.transforms import (
-    ConditionalWhitening,
-    DiagonalConditionalWhitening,
     LevelAndShares,
     rooted_normal,
-    standard_steps,
 )
+from bayescale.inference.model.variables import variable
 from bayescale.laws import Balance, Constant, Onset
 from bayescale.runs import Runs
 
@@ -43,7 +42,7 @@ FARTHEST = 2.0
 
 
 class _Scale(TensorVariable):
-    """An input whose log is known: powers of it cost half if found from that."""
+    """An input whose log is known: powers of it are exponentials of that, at half the cost."""
 
     log_known: Any
 
@@ -62,7 +61,7 @@ class _Scale(TensorVariable):
 
 
 class _Power(TensorVariable):
-    """An exponential, by which one divides best by multiplying with another."""
+    """An exponential: dividing by it is multiplying by the exponential of its negative."""
 
     def __rtruediv__(self, other: Any) -> Any:
         """The same quotient."""
@@ -70,7 +69,7 @@ class _Power(TensorVariable):
 
 
 def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Model:
-    """The Bayesian model of a scaling law, ready for anything that PyMC does.
+    """Build the PyMC model of a scaling law.
 
     Parameters
     ----------
@@ -119,7 +118,7 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
             for name, value in model_data(runs, card, families).items()
         }
         values: dict[str, Any] = {
-            name: _variable(name, card.coefficients[name], data)
+            name: variable(name, card.coefficients[name], data)
             for name in law.coefficients
             if name not in law.terms
         }
@@ -136,7 +135,7 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
         integrated, by_run, drift = card.integrates_drift(runs), dict(values), None
         if names:
             population = dict(zip(centerd, log_terms, strict=True))
-            spreads = [_variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
+            spreads = [variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
             center: Any = pt.stack([population[name] for name in card.family])
             dims_of_own = ("family", "pooled_term")
             if are_few(names):
@@ -147,7 +146,7 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
                 )  # fmt: skip
             else:
                 pooled = _pooled(card, population, spreads, inputs, values, known, data)
-                drift = 0.0 if integrated else _drift(card, pooled.left, known, data, pooled)
+                drift = 0.0 if integrated else drift_at_runs(card, pooled.left, known, data, pooled)
                 own = center + pt.stack(spreads) * pooled.steps(drift)
                 pm.Deterministic("log_terms_by_family", own, dims=dims_of_own)
             terms = {name: own[:, i] for i, name in enumerate(card.family)}
@@ -155,18 +154,18 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
             by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
         log_loss: Any = pt.log(law.loss(**inputs, **by_run))
         if integrated:
-            _collapsed_likelihood(card, log_loss, known["sigma"], data)
+            integrated_likelihood(card, log_loss, known["sigma"], data)
         else:
             errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
             blur = noise.input_error_variance(law, inputs, errors, by_run)
             if drift is None:
-                drift = _drift(card, data["log_loss_observed"] - log_loss, known, data)
-            _likelihood(card, log_loss + drift, known, blur, data)
+                drift = drift_at_runs(card, data["log_loss_observed"] - log_loss, known, data)
+            likelihood(card, log_loss + drift, known, blur, data)
     return model
 
 
 def _centerd_terms(card: ModelCard) -> list[str]:
-    """Terms whose prior is log-normal: those can be sampled by their size at the center."""
+    """Return terms whose prior is log-normal: those can be sampled by their size at the center."""
     return [name for name in card.law.terms if card.coefficients[name].prior.log_normal]
 
 
@@ -177,7 +176,7 @@ def _log_terms(
     data: dict[str, Any],
     whole: bool,
 ) -> list[Any]:
-    """Logs of the terms' sizes at the runs' center, under the card's prior."""
+    """Sample logs of the terms' sizes at the runs' center, under the card's prior."""
     beliefs = {name: _belief_at_center(name, card, exponents, data) for name in centerd}
     balances = {n: t for n, t in card.law.terms.items() if n in centerd and isinstance(t, Balance)}
     parts = [name for name in centerd if name not in balances]
@@ -205,7 +204,7 @@ def _log_terms(
 def _belief_at_center(
     name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """Mean and standard deviation of the log of a term at the runs' center, in the prior."""
+    """Return the prior mean and standard deviation of a term's log at the runs' center."""
     term, described = card.law.terms[name], card.coefficients[name]
     prior, log_x = described.prior, _log_centers(card, data)
     mean, sigma = prior.log_normal or (np.nan, np.nan)
@@ -229,8 +228,8 @@ def _pooled(
     known: dict[str, Any],
     data: dict[str, Any],
 ) -> Pooled:
-    """What runs tell of each family's terms, with the law straight about a first estimate."""
-    index, scatter = data["family_index"], _scatter(known, data)
+    """Linearize the law in each family's terms about a first estimate."""
+    index, scatter = data["family_index"], noise_variance(known, data)
     if "log_loss_observed" in data:
         observed = data["log_loss_observed"]
     else:
@@ -262,7 +261,7 @@ def _coefficients(
     suffix: str = "",
     dims: str | None = None,
 ) -> dict[str, Any]:
-    """Terms at the runs' center, as the coefficients that the field names."""
+    """Store the coefficients that follow from the terms at the runs' center."""
     found = _values(card, log_terms, exponents, data)
     return {name: pm.Deterministic(f"{name}{suffix}", x, dims=dims) for name, x in found.items()}
 
@@ -286,36 +285,17 @@ def _log_centers(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
 def _stated_term(
     name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
 ) -> Any:
-    """The coefficient of a term whose prior is not log-normal, sampled as it is stated."""
+    """Sample the coefficient of a term whose prior is not log-normal, as it is stated."""
     term, described = card.law.terms[name], card.coefficients[name]
     if described.prior.at is None:
-        return _variable(name, described, data)
-    size = _variable(f"{name}_term", described, data)
+        return variable(name, described, data)
+    size = variable(f"{name}_term", described, data)
     log_coefficient = term.log_coefficient(pt.log(size), exponents, described.prior.log_at(term))
     return pm.Deterministic(name, pt.exp(log_coefficient))
 
 
-def _variable(name: str, described: Described, data: dict[str, Any]) -> Any:
-    prior, factor = described.prior, 1.0 if described.prior.at else described.unit_factor
-    if prior.log_normal is not None:
-        mu, sigma = prior.log_normal
-        if prior.across is not None:
-            first, length = data[f"log_first_{prior.across}"], data[f"log_range_{prior.across}"]
-            return pm.LogNormal(name, mu=first + length * mu, sigma=length * sigma)
-        return pm.LogNormal(name, mu=mu + np.log(factor), sigma=sigma)
-    if prior.dist == "NearOne":
-        z = pm.Normal(f"{name}_z")
-        near_one: Any = pt.exp(prior.kwargs["scale"] * z * pt.abs(z))
-        return pm.Deterministic(name, factor * near_one)
-    distribution = getattr(pm, str(prior.dist))
-    if factor == 1.0:
-        return distribution(name, **prior.kwargs)
-    stated = distribution(f"{name}_stated", **prior.kwargs)
-    return pm.Deterministic(name, factor * stated)
-
-
 def _noise(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of the scatter.
+    """Sample the parameters of the residual noise.
 
     Rows that share part of it show their own part far better than the shared one, so the own part
     is what is sampled: beside it the share is free, where beside the whole it leaves a thin arc.
@@ -323,147 +303,9 @@ def _noise(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
     stated = card.noise.parameters
     whole = stated["sigma"]
     if card.noise.shared is None or whole.prior.relative or whole.prior.log_normal is None:
-        return {name: _variable(name, described, data) for name, described in stated.items()}
-    known = {n: _variable(n, each, data) for n, each in stated.items() if n != "sigma"}
+        return {name: variable(name, described, data) for name, described in stated.items()}
+    known = {n: variable(n, each, data) for n, each in stated.items() if n != "sigma"}
     rest: Any = pt.sqrt(1 - known["shared"])
     mu, spread = whole.prior.log_normal
     own = pm.LogNormal("sigma_own", mu + np.log(whole.unit_factor) + pt.log(rest), spread)
     return {"sigma": pm.Deterministic("sigma", own / rest), **known}
-
-
-def _drift(
-    card: ModelCard, left: Any, known: dict[str, Any], data: dict[str, Any], pooled: Any = None
-) -> Any:
-    """The law's error on log loss at the runs, by what it and any families leave of them."""
-    if card.drift is None:
-        return 0.0
-    sizes = {name.removeprefix("drift_"): _variable(name, size, data)
-             for name, size in card.drift.parameters.items()}  # fmt: skip
-    scatter = _scatter(known, data)
-    if "drift_turn" in data:
-        return _drift_along_one(*next(iter(sizes.items())), left / scatter, scatter, data)
-    n = 2 * STEPS[card.drift.walk]
-    basis: Any = pt.concatenate([data[f"drift_basis_{axis}"] for axis in sizes], axis=1)
-    each = pt.repeat(pt.stack(list(sizes.values())), n)
-    overlap, pull = data["drift_overlap"], pt.dot(basis.T, left)
-    if pooled is not None:
-        absorbed = pooled.absorbed(basis)
-        overlap, pull = overlap - absorbed[0], pull - absorbed[1]
-    precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / scatter
-    steps = standard_steps(
-        "drift_steps", ConditionalWhitening(), cholesky(precision), each * pull / scatter,
-        signature="(k,k),(k)->(k)", dims="any_step",
-    )  # fmt: skip
-    for i, (axis, q) in enumerate(sizes.items()):
-        own = q * steps[i * n : (i + 1) * n]
-        pm.Deterministic(f"drift_walk_{axis}", own, dims="step")
-    return pt.dot(basis, each * steps)
-
-
-def _scatter(known: dict[str, Any], data: dict[str, Any]) -> Any:
-    """What a run tells of its mean, as the variance of a normal one."""
-    variance = known["sigma"] ** 2
-    if "relative_se" in data:
-        variance = variance + pt.mean(data["relative_se"] ** 2)
-    return variance * (known["nu"] + 3) / (known["nu"] + 1) if "nu" in known else variance
-
-
-def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str, Any]) -> Any:
-    """The same along one axis: turned, its steps are independent given everything else."""
-    basis = data[f"drift_basis_{axis}"]
-    pull = q * (basis * left[:, None]).sum(0)
-    root = pt.sqrt(1 + q**2 * data["drift_overlap"] / scatter)
-    turned = standard_steps(
-        "drift_steps", DiagonalConditionalWhitening(), root, pull,
-        signature="(k),(k)->(k)", dims="any_step",
-    )  # fmt: skip
-    walk = (data["drift_turn"] * (q * turned)).sum(1)
-    pm.Deterministic(f"drift_walk_{axis}", walk, dims="step")
-    return (basis * (q * turned)).sum(1)
-
-
-def _likelihood(
-    card: ModelCard, log_loss: Any, known: dict[str, Any], blur: Any, data: dict[str, Any]
-) -> None:
-    """The runs' scatter, wider by the variance that errors of their scales make."""
-    sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
-    if "shrink" in known:
-        sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])
-    error = data["relative_se"] ** 2 + blur
-    about = {"observed": data["log_loss_observed"], "dims": "run"}
-    if "shared" in known:
-        own = pt.sqrt((1 - known["shared"]) * sigma**2 + error)
-        shared = pt.sqrt(known["shared"]) * sigma + pt.zeros_like(own)
-        _together(log_loss, own, shared, data["members"], nu, about)
-        return
-    scale = pt.sqrt(sigma**2 + error)
-    steps = (data["step_below"], data["step_above"]) if "step_below" in data else None
-    if excess is None and steps is None:
-        given = {"sigma": scale} | ({"nu": nu} if nu is not None else {})
-        getattr(pm, card.noise.dist)("log_loss", mu=log_loss, **given, **about)
-    else:
-        _apart(log_loss, scale, nu, excess, steps, about)
-
-
-def _apart(mu: Any, scale: Any, nu: Any, excess: Any, steps: Any, about: dict[str, Any]) -> None:
-    """Runs that scatter by themselves, above the law or known to a step."""
-    present = [("nu", nu), ("excess", excess)]
-    if steps is not None:
-        present += [("below", steps[0]), ("above", steps[1])]
-    given = {name: value for name, value in present if value is not None}
-
-    def logp(value: Any, mu: Any, scale: Any, *rest: Any) -> Any:
-        named = dict(zip(given, rest, strict=True))
-        step = (named.pop("below"), named.pop("above")) if steps is not None else None
-        return noise.log_density(value - mu, scale, step=step, xp=pt, **named)
-
-    def random(mu: Any, scale: Any, *rest: Any, rng: Any = None, size: Any = None) -> Any:
-        named = dict(zip(given, rest, strict=True))
-        shape = np.broadcast_shapes(np.shape(mu), np.shape(scale)) if size is None else size
-        if "excess" in named:
-            named["excess"] = named["excess"] / scale
-        return mu + scale * noise.draw(rng, shape, named.get("nu"), named.get("excess"))
-
-    pm.CustomDist(
-        "log_loss", mu, scale, *given.values(), logp=logp, random=random, **about
-    )  # fmt: skip
-
-
-class _PyTensor:
-    """The functions that :mod:`bayescale.noise` takes from a library."""
-
-    gammaln: Any = staticmethod(pt.gammaln)
-    sum_by: Any = staticmethod(sums_by)
-
-
-def _together(mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]) -> None:
-    """Rows of training runs, which share part of their scatter."""
-
-    def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
-        of_one = {"nu": nu[0]} if nu else {}
-        given = (value - mu, own, shared, members)
-        return noise.log_density_of_checkpoints(*given, xp=_PyTensor, **of_one).sum()
-
-    def random(
-        mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
-    ) -> Any:
-        return mu + noise.draw_checkpoints(rng, own, shared, members, *nu)
-
-    signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
-    more = (nu,) if nu is not None else ()
-    pm.CustomDist(
-        "log_loss", mu, own, shared, members, *more,
-        logp=logp, random=random, signature=signature, **about,
-    )  # fmt: skip
-
-
-def _collapsed_likelihood(card: ModelCard, log_loss: Any, sigma: Any, data: dict[str, Any]) -> None:
-    """Walk and scatter as one, in directions of the runs in which they are independent."""
-    assert card.drift is not None
-    (size,) = (_variable(name, d, data) for name, d in card.drift.parameters.items())
-    pm.Normal(
-        "rotated_log_loss",
-        mu=pt.dot(data["drift_directions"].T, log_loss),
-        sigma=pt.sqrt(sigma**2 + size**2 * data["drift_variance"]),
-        observed=data["log_loss_rotated"],
-    )

@@ -1,0 +1,103 @@
+"""The residual noise of a PyMC model: how observed log losses deviate from the law's."""
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayescale import noise
+from bayescale.cards import ModelCard
+from bayescale.inference.model.families import sums_by
+from bayescale.inference.model.variables import variable
+
+
+def likelihood(
+    card: ModelCard, log_loss: Any, known: dict[str, Any], blur: Any, data: dict[str, Any]
+) -> None:
+    """Observe the runs' log losses; ``blur`` is the variance due to errors of their scales."""
+    sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
+    if "shrink" in known:
+        sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])
+    error = data["relative_se"] ** 2 + blur
+    about = {"observed": data["log_loss_observed"], "dims": "run"}
+    if "shared" in known:
+        own = pt.sqrt((1 - known["shared"]) * sigma**2 + error)
+        shared = pt.sqrt(known["shared"]) * sigma + pt.zeros_like(own)
+        _of_checkpoints(log_loss, own, shared, data["members"], nu, about)
+        return
+    scale = pt.sqrt(sigma**2 + error)
+    steps = (data["step_below"], data["step_above"]) if "step_below" in data else None
+    if excess is None and steps is None:
+        given = {"sigma": scale} | ({"nu": nu} if nu is not None else {})
+        getattr(pm, card.noise.dist)("log_loss", mu=log_loss, **given, **about)
+    else:
+        _of_single_runs(log_loss, scale, nu, excess, steps, about)
+
+
+def _of_single_runs(
+    mu: Any, scale: Any, nu: Any, excess: Any, steps: Any, about: dict[str, Any]
+) -> None:
+    """Observe runs that lie above the law, or whose losses are known to a step."""
+    present = [("nu", nu), ("excess", excess)]
+    if steps is not None:
+        present += [("below", steps[0]), ("above", steps[1])]
+    given = {name: value for name, value in present if value is not None}
+
+    def logp(value: Any, mu: Any, scale: Any, *rest: Any) -> Any:
+        named = dict(zip(given, rest, strict=True))
+        step = (named.pop("below"), named.pop("above")) if steps is not None else None
+        return noise.log_density(value - mu, scale, step=step, xp=pt, **named)
+
+    def random(mu: Any, scale: Any, *rest: Any, rng: Any = None, size: Any = None) -> Any:
+        named = dict(zip(given, rest, strict=True))
+        shape = np.broadcast_shapes(np.shape(mu), np.shape(scale)) if size is None else size
+        if "excess" in named:
+            named["excess"] = named["excess"] / scale
+        return mu + scale * noise.draw(rng, shape, named.get("nu"), named.get("excess"))
+
+    pm.CustomDist(
+        "log_loss", mu, scale, *given.values(), logp=logp, random=random, **about
+    )  # fmt: skip
+
+
+class _PyTensor:
+    """The functions that :mod:`bayescale.noise` takes from a library."""
+
+    gammaln: Any = staticmethod(pt.gammaln)
+    sum_by: Any = staticmethod(sums_by)
+
+
+def _of_checkpoints(
+    mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]
+) -> None:
+    """Observe rows of training runs, which share part of their residual noise."""
+
+    def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
+        of_one = {"nu": nu[0]} if nu else {}
+        given = (value - mu, own, shared, members)
+        return noise.log_density_of_checkpoints(*given, xp=_PyTensor, **of_one).sum()
+
+    def random(
+        mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
+    ) -> Any:
+        return mu + noise.draw_checkpoints(rng, own, shared, members, *nu)
+
+    signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
+    more = (nu,) if nu is not None else ()
+    pm.CustomDist(
+        "log_loss", mu, own, shared, members, *more,
+        logp=logp, random=random, signature=signature, **about,
+    )  # fmt: skip
+
+
+def integrated_likelihood(card: ModelCard, log_loss: Any, sigma: Any, data: dict[str, Any]) -> None:
+    """Observe drift and residual noise as one, in directions in which they are independent."""
+    assert card.drift is not None
+    (size,) = (variable(name, d, data) for name, d in card.drift.parameters.items())
+    pm.Normal(
+        "rotated_log_loss",
+        mu=pt.dot(data["drift_directions"].T, log_loss),
+        sigma=pt.sqrt(sigma**2 + size**2 * data["drift_variance"]),
+        observed=data["log_loss_rotated"],
+    )
