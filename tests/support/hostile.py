@@ -97,7 +97,7 @@ def _plan(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     fitted, planned = _small_fit(), read_planned(path)
     table = forecast_table(fitted, **planned.scales, allow_unconverged=True)
-    planned.beside(table)
+    planned.joined(table)
 
 
 def _cards(folder: Path) -> list[bytes]:
