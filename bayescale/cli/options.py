@@ -1,10 +1,23 @@
-"""The options and arguments that commands share."""
+"""The options that commands share, as dataclasses, and the decorator that gives them to typer."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from bayescale.cli.parsing import name_values, number
+
+if TYPE_CHECKING:
+    from bayescale.cards import ModelCard
+    from bayescale.findings import Finding
+    from bayescale.laws import Law
+    from bayescale.posterior import Fit
+    from bayescale.runs import Runs
 
 
 class Missing(StrEnum):
@@ -16,133 +29,242 @@ class Missing(StrEnum):
 
 
 RunLog = Annotated[Path, typer.Argument(metavar="RUNS", help="CSV, Parquet or JSON lines.")]
-
-
-FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="What bayescale fit wrote.")]
-
-
+FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-
-
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--column", metavar="NAME=HEADER", help="Which column is which: tokens=my_d."),
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
+Robust = Annotated[
+    bool,
+    typer.Option("--robust", help="Without drift, as wide as coefficients vary over fresh logs."),
 ]
-
-
-Units = Annotated[
-    list[str] | None,
-    typer.Option("--unit", metavar="NAME=UNIT", help="tokens=1e9, flops=PF-day, loss=bits."),
+Tolerance = Annotated[
+    float, typer.Option("--tolerance", help="Relative error of the mean loss that is precise.")
 ]
-
-
-Stated = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--convention",
-        metavar="NAME=VALUE",
-        help="What rows count: params=non_embedding, tokenizer=gpt2.",
-    ),
+Target = Annotated[
+    float | None, typer.Option("--target", help="A loss; the answer has the probability below it.")
 ]
-
-
-Convert = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--convert", metavar="NAME=VALUE", help="Convert what rows state otherwise: params=all."
-    ),
+Figure = Annotated[
+    Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the result as well.")
 ]
-
-
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option("--exclude", metavar="HEADER=VALUE", help="Leave out such rows; they are listed."),
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes; one a core by default, 1: this one."),
 ]
-
-
-MissingRows = Annotated[
-    Missing, typer.Option("--missing", help="Rows that lack a value: refuse, drop or keep them.")
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="FILE", help="A model card, by name or path.")
 ]
-
-
 LawName = Annotated[
     str | None,
     typer.Option("--law", metavar="NAME", help="A law's name, or your own as file.py:NAME."),
 ]
 
 
-OwnLaws = Annotated[
-    list[str] | None,
-    typer.Option("--law", metavar="file.py:NAME", help="Your own law, where the fit used it."),
-]
+@dataclass(frozen=True)
+class LogOptions:
+    """How a run log is read."""
+
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="NAME=HEADER", help="The header of a column: tokens=D."),
+    ] = None
+    unit: Annotated[
+        list[str] | None,
+        typer.Option("--unit", metavar="NAME=UNIT", help="tokens=1e9, flops=PF-day, loss=bits."),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="HEADER=VALUE", help="Leave out and list such rows."),
+    ] = None
+    missing: Annotated[
+        Missing,
+        typer.Option("--missing", help="Rows that lack a value: refuse, drop or keep them."),
+    ] = Missing.error
+    convention: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--convention",
+            metavar="NAME=VALUE",
+            help="What numbers count: params=non_embedding, tokenizer=gpt2.",
+        ),
+    ] = None
+    convert: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--convert", metavar="NAME=VALUE", help="Convert rows that state otherwise: params=all."
+        ),
+    ] = None
+
+    def read(self, path: Path) -> "Runs":
+        """Read the run log."""
+        from bayescale.runs import read_runs
+
+        return read_runs(
+            path,
+            columns=name_values(self.column, "--column"),
+            units=name_values(self.unit, "--unit"),
+            exclude=name_values(self.exclude, "--exclude"),
+            missing=self.missing.value,
+            conventions=name_values(self.convention, "--convention"),
+            convert=name_values(self.convert, "--convert"),
+        )
 
 
-Cards = Annotated[
-    list[Path] | None,
-    typer.Option("--card", metavar="FILE", help="A model card; of several laws, may be repeated."),
-]
+@dataclass(frozen=True)
+class LawOptions:
+    """Which laws are fitted, with which cards."""
+
+    law: Annotated[
+        list[str] | None,
+        typer.Option("--law", metavar="NAME", help="A law's name, or file.py:NAME; repeatable."),
+    ] = None
+    card: Annotated[
+        list[Path] | None,
+        typer.Option("--card", metavar="FILE", help="A model card; repeatable for several laws."),
+    ] = None
+
+    def _named(self) -> "list[str | Law | ModelCard]":
+        from bayescale.cards import laws_with_cards
+
+        return list(laws_with_cards(self.law or (), self.card or ()))
+
+    def cards(self, log: "Runs") -> "list[ModelCard]":
+        """Return the cards of the named laws, or of those that the log's columns can carry."""
+        from bayescale.cards import cards_for_laws, default_laws
+
+        return list(cards_for_laws(log, self._named() or default_laws(log)))
+
+    def to_fit(self) -> dict[str, Any]:
+        """Return ``law`` and ``card`` as :func:`bayescale.fit` takes them."""
+        from bayescale.cards import ModelCard
+
+        named = self._named()
+        if len(named) > 1:
+            return {"law": named, "card": None}
+        one = named[0] if named else None
+        is_card = isinstance(one, ModelCard)
+        return {"law": None if is_card else one, "card": one if is_card else None}
 
 
-Card = Annotated[
-    Path | None, typer.Option("--card", metavar="FILE", help="A model card, by name or path.")
-]
+@dataclass(frozen=True)
+class SamplerOptions:
+    """How a posterior is sampled."""
+
+    weight: Annotated[
+        list[str] | None,
+        typer.Option("--weight", metavar="LAW=SHARE", help="Weights of several laws; else equal."),
+    ] = None
+    seed: Seed = 0
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000
+    tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")] = 500
+    chains: Annotated[int, typer.Option("--chains", min=1)] = 4
+    families: Annotated[
+        bool, typer.Option("--families/--no-families", help="Partially pool families of the log.")
+    ] = True
+
+    def to_fit(self) -> dict[str, Any]:
+        """Return the settings as :func:`bayescale.fit` takes them."""
+        given = name_values(self.weight, "--weight")
+        weights = {name: number(text, name, "--weight") for name, text in given.items()}
+        names = ("seed", "draws", "tune", "chains", "families")
+        return {"weights": weights or None, **{name: getattr(self, name) for name in names}}
 
 
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
+@dataclass(frozen=True)
+class FitOptions:
+    """How a fit is opened."""
+
+    law: Annotated[
+        list[str] | None,
+        typer.Option("--law", metavar="file.py:NAME", help="Your own law, if the fit used it."),
+    ] = None
+    allow_unconverged: Annotated[
+        bool,
+        typer.Option("--allow-unconverged", help="Use a fit that failed its convergence checks."),
+    ] = False
+
+    def open(self, path: Path) -> "Fit":
+        """Open a fit, with the user's own laws found by name."""
+        from bayescale.laws import find_law
+        from bayescale.posterior import open_posterior
+
+        return open_posterior(path, law=[find_law(name) for name in self.law or ()])
 
 
-Robust = Annotated[
-    bool,
-    typer.Option("--robust", help="Without drift, as wide as fresh logs would scatter the fit."),
-]
+@dataclass(frozen=True)
+class FamilyOptions(FitOptions):
+    """How a fit is opened, and for which family it answers."""
+
+    family: Annotated[
+        str | None, typer.Option("--family", help="A family of the fit; else a new one.")
+    ] = None
+
+    def to_ask(self) -> dict[str, Any]:
+        """Return the arguments that functions of a fit share."""
+        return {"family": self.family, "allow_unconverged": self.allow_unconverged}
 
 
-NoDrift = Annotated[
-    bool, typer.Option("--no-drift", help="Take the law to hold exactly, for comparison.")
-]
+@dataclass(frozen=True)
+class QuestionOptions(FamilyOptions):
+    """How a fit is opened, for which family it answers, and whether drift is allowed for."""
+
+    no_drift: Annotated[
+        bool, typer.Option("--no-drift", help="Take the law to hold exactly, for comparison.")
+    ] = False
+
+    def to_ask(self) -> dict[str, Any]:
+        """Return the arguments that functions of a fit share."""
+        return {**super().to_ask(), "drift": not self.no_drift}
 
 
-Tolerance = Annotated[
-    float, typer.Option("--tolerance", help="Relative error of the mean loss that is precise.")
-]
+@dataclass(frozen=True)
+class ForecastOptions(QuestionOptions):
+    """How a fit is opened for a forecast, which target it has, and when it is precise."""
+
+    robust: Robust = False
+    target: Target = None
+    tolerance: Tolerance = 0.02
+
+    def to_ask(self) -> dict[str, Any]:
+        """Return the arguments that functions of a fit share."""
+        drift = not (self.no_drift or self.robust)
+        own = {"drift": drift, "target": self.target, "tolerance": self.tolerance}
+        return {**super().to_ask(), **own}
+
+    def open_with_notes(self, path: Path) -> "tuple[Fit, tuple[Finding, ...]]":
+        """Open a fit, widened with --robust, and warn where its exact law is overconfident."""
+        from bayescale.validation.resampling import resampling_notes, widen
+
+        fit = self.open(path)
+        if self.robust:
+            return widen(fit), ()
+        return fit, resampling_notes(fit) if self.no_drift else ()
 
 
-LawNames = Annotated[
-    list[str] | None,
-    typer.Option("--law", metavar="NAME", help="A law's name, or file.py:NAME; may be repeated."),
-]
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let typer see the fields of a command's option dataclasses as options of its own."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            of_group = get_type_hints(groups[name], include_extras=True)
+            known = [(field.name, field.default) for field in fields(groups[name])]
+            parameters += [_keyword(field, of_group[field], default) for field, default in known]
+        else:
+            parameters.append(_keyword(name, hints[name], parameter.default))
+
+    @wraps(command)
+    def run(**typed: Any) -> None:
+        made = {
+            name: kind(**{field.name: typed.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**typed, **made)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
-Cutoffs = Annotated[
-    list[str] | None,
-    typer.Option("--cutoff", metavar="SIZE", help="Fit up to this size; may be repeated."),
-]
-
-
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="Processes; one a core by default, 1: this one."),
-]
-
-
-Allow = Annotated[
-    bool, typer.Option("--allow-unconverged", help="Use a fit whose sampler missed its gate.")
-]
-
-
-Family = Annotated[str | None, typer.Option("--family", help="One of the fit's.")]
-
-
-Figure = Annotated[
-    Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it as well.")
-]
-Weights = Annotated[
-    list[str] | None,
-    typer.Option("--weight", metavar="LAW=SHARE", help="Shares of several laws; else equal."),
-]
-Draws = Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")]
-Tune = Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")]
-Chains = Annotated[int, typer.Option("--chains", min=1)]
-PoolFamilies = Annotated[
-    bool, typer.Option("--pool/--no-pool", help="Partially pool families in the log.")
-]
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -1,30 +1,26 @@
-"""The model cards that come with the package."""
+"""The model cards of the package, published laws, and checks of laws of one's own."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import (
-    Allow,
-    Card,
-    Columns,
-    Figure,
-    Json,
-    Missing,
-    OwnLaws,
-    Units,
-)
-from bayescale.cli.reading import open_fit, read_log
-from bayescale.cli.writing import draw, exit_untrusted, tell
-
-models_app = typer.Typer(
-    help="The model cards that come with the package; and laws of your own, checked.",
-    invoke_without_command=True,
-)
+from bayescale.cli.options import Card, Figure, FitOptions, Json, LogOptions, with_options
+from bayescale.cli.output import draw, show
 
 
-@models_app.callback()
+def make_app() -> typer.Typer:
+    """Make the application of ``bayescale models``."""
+    app = typer.Typer(
+        help="List the model cards of the package; check laws of your own.",
+        invoke_without_command=True,
+    )
+    app.callback()(with_options(models))
+    for name, command in COMMANDS.items():
+        app.command(name)(with_options(command))
+    return app
+
+
 def models(context: typer.Context, json_: Json = False) -> None:
     """List the model cards; ``models show NAME`` prints one, to copy and edit."""
     if context.invoked_subcommand is not None:
@@ -38,10 +34,9 @@ def models(context: typer.Context, json_: Json = False) -> None:
     ]
     width = max(len(card.name) for card in cards)
     text = "\n".join(f"{card.name:<{width}}  {card.title}" for card in cards)
-    tell({"models": rows}, text, json_)
+    show({"models": rows}, text, json_)
 
 
-@models_app.command("show")
 def models_show(
     name: Annotated[str, typer.Argument(help="One of those that bayescale models lists.")],
     json_: Json = False,
@@ -51,66 +46,65 @@ def models_show(
 
     card = load_card(name)
     answer = {"name": card.name, "law": card.law.name, "text": card.text}
-    tell(answer, card.text.rstrip("\n"), json_)
+    show(answer, card.text.rstrip("\n"), json_)
 
 
-@models_app.command("published")
 def models_published(
+    options: FitOptions,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME...]", help="Laws of papers; without any, all are listed."),
     ] = None,
     fit_file: Annotated[
         Path | None,
-        typer.Option("--fit", metavar="FIT.nc", help="Hold them against this fit and its runs."),
+        typer.Option("--fit", metavar="FIT.nc", help="Compare them with this fit and its runs."),
     ] = None,
-    law: OwnLaws = None,
     figure: Figure = None,
-    allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """Laws as papers print them: coefficients, what their numbers count, where they hold."""
+    """Show laws as papers print them: coefficients, conventions, range of validity."""
     from bayescale.published import compare_published, load_published, published_names
 
     if fit_file is not None:
-        fitted = open_fit(fit_file, law)
-        result = compare_published(fitted, names or (), allow_unconverged=allow_unconverged)
-        drawn = draw("plot_published", result, figure)
-        tell(result.to_json() | {"figure": drawn}, str(result), json_)
-        exit_untrusted(fitted.diagnostics["passed"])
+        fitted = options.open(fit_file)
+        allow = options.allow_unconverged
+        result = compare_published(fitted, names or (), allow_unconverged=allow)
+        path = draw("plot_published", result, figure)
+        answer, passed = result.to_json() | {"figure": path}, fitted.diagnostics["passed"]
+        show(answer, str(result), json_, passed=passed)
         return
     if figure is not None:
-        raise typer.BadParameter("a figure is of a fit beside them: name it", param_hint="--fit")
+        raise typer.BadParameter("a figure compares them with a fit: name one", param_hint="--fit")
     found = [load_published(name) for name in names or published_names()]
     width = max(len(one.name) for one in found)
     listed = [f"{one.name:<{width}}  {one.title} (arXiv {one.arxiv})" for one in found]
     text = "\n\n".join(map(str, found)) if names else "\n".join(listed)
-    tell({"published": [one.to_json() for one in found]}, text, json_)
+    show({"published": [one.to_json() for one in found]}, text, json_)
 
 
-@models_app.command("check")
 def models_check(
+    log_options: LogOptions,
     law: Annotated[str, typer.Argument(metavar="LAW", help="Your own as file.py:NAME, or a name.")],
     card: Card = None,
     runs: Annotated[
         Path | None,
-        typer.Option("--runs", metavar="RUNS", help="Look at the law at the runs of this log."),
+        typer.Option("--runs", metavar="RUNS", help="Check the law at the runs of this log."),
     ] = None,
-    column: Columns = None,
-    unit: Units = None,
     json_: Json = False,
 ) -> None:
-    """Hold a law and its card to the contract of laws, and say how to mend what breaks it.
+    """Check a law and its card against the contract of laws, and say how to fix violations.
 
     One function for floats, NumPy, xarray and the sampler; finite slopes over the prior; a loss
-    that falls with scale; terms that undo themselves; a best split that is one; losses that
+    that falls with scale; terms with inverses; a best split that is a minimum; losses that
     language models have. Exits 3 where a check fails.
     """
     from bayescale.contract import check_law
     from bayescale.laws import LAWS, find_law
 
     chosen = find_law(law)
-    log = None if runs is None else read_log(runs, column, unit, None, Missing.error)
+    log = None if runs is None else log_options.read(runs)
     found = check_law(chosen, card or (law if law in LAWS else None), log)
-    tell(found.to_json(), str(found), json_)
-    exit_untrusted(found.passed)
+    show(found.to_json(), str(found), json_, passed=found.passed)
+
+
+COMMANDS = {"show": models_show, "published": models_published, "check": models_check}

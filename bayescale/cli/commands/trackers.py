@@ -1,4 +1,4 @@
-"""Runs from where they were tracked to a run log."""
+"""From the tracker that holds runs to a run log."""
 
 import sys
 from enum import StrEnum
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from bayescale.cli.options import Json, Missing
-from bayescale.cli.reading import name_values
-from bayescale.cli.writing import left_out, tell, told_note
+from bayescale.cli.output import dropped_json, dropped_lines, note_line, show
+from bayescale.cli.parsing import name_values
 
 
 class From(StrEnum):
@@ -29,8 +29,8 @@ class Repeated(StrEnum):
     last = "last"
 
 
-class Called(StrEnum):
-    """What runs are called by."""
+class RunName(StrEnum):
+    """What names the runs."""
 
     by_name = "name"
     by_id = "id"
@@ -45,7 +45,7 @@ def import_(
             "of TensorBoard event files or of the Hugging Face Trainer.",
         ),
     ],
-    metric: Annotated[str, typer.Option("--metric", help="Its name for the loss: eval/loss.")],
+    metric: Annotated[str, typer.Option("--metric", help="The loss's metric: eval/loss.")],
     column: Annotated[
         list[str],
         typer.Option(
@@ -53,7 +53,7 @@ def import_(
         ),
     ],
     from_: Annotated[
-        From | None, typer.Option("--from", help="The tracker, where SOURCE does not tell.")
+        From | None, typer.Option("--from", help="The tracker, where SOURCE does not show it.")
     ] = None,
     experiment: Annotated[
         str | None, typer.Option("--experiment", metavar="NAME", help="MLflow: which, if several.")
@@ -75,20 +75,20 @@ def import_(
         Missing, typer.Option("--unfinished", help="Unfinished runs: refuse, drop or mark them.")
     ] = Missing.error,
     repeated: Annotated[
-        Repeated, typer.Option("--repeated", help="Several values at the step: which.")
+        Repeated, typer.Option("--repeated", help="Runs with several values at one step.")
     ] = Repeated.error,
     missing: Annotated[
         Missing, typer.Option("--missing", help="Runs that lack a value: refuse, drop or keep.")
     ] = Missing.error,
     run_id: Annotated[
-        Called, typer.Option("--run-id", help="What runs are called by.")
-    ] = Called.by_name,
+        RunName, typer.Option("--run-id", help="What names the runs.")
+    ] = RunName.by_name,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="RUNS.csv", help="Default: print.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """A run log of runs in MLflow, Weights & Biases, TensorBoard or the Hugging Face Trainer."""
+    """Make a run log from MLflow, Weights & Biases, TensorBoard or the Hugging Face Trainer."""
     from bayescale.files import require_folder
     from bayescale.trackers import Choice, import_runs
 
@@ -118,21 +118,21 @@ def import_(
         "metric": metric,
         "step": choice.step,
         "smooth": smooth,
-        "dropped": [item._asdict() for item in log.dropped],
+        "dropped": dropped_json(log),
         "warnings": [note.to_json() for note in log.notes],
         "runs": log.records(),
         "output": output and str(output),
     }
-    told = [*left_out(log), *map(told_note, log.notes)]
+    notes = [*dropped_lines(log), *map(note_line, log.notes)]
     if output is None:
-        tell(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_)
-        print(*told, sep="\n", end="\n" if told else "", file=sys.stderr)
+        show(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_)
+        print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
         return
     log.to_csv(output)
     lines = [f"{log}, written to {output}", ""]
     lines += [f"  {name:<13} from {place}" for name, place in log.origins.items()]
-    lines += ["", *told, f"Next: bayescale check {output}"]
-    tell(answer, "\n".join(lines), json_)
+    lines += ["", *notes, f"Next: bayescale check {output}"]
+    show(answer, "\n".join(lines), json_)
 
 
 def _step_of(text: str) -> int | None:

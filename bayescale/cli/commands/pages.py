@@ -1,17 +1,18 @@
-"""Pages: one that can be sent, one with knobs to turn."""
+"""Pages: one that can be sent, one with controls."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import Allow, Family, FitFile, Json, OwnLaws, Tolerance
-from bayescale.cli.reading import open_fit, size_of
-from bayescale.cli.writing import exit_untrusted, tell
+from bayescale.cli.options import FamilyOptions, FitFile, FitOptions, Json, Target, Tolerance
+from bayescale.cli.output import show
+from bayescale.cli.parsing import size_of
 
 
 def report(
     fit_file: FitFile,
+    options: FamilyOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -22,62 +23,55 @@ def report(
         str | None,
         typer.Option("--flops", help="The next scale; else ten times the largest run's."),
     ] = None,
-    target: Annotated[
-        float | None, typer.Option("--target", help="A loss: how likely is one below it?")
-    ] = None,
-    family: Family = None,
+    target: Target = None,
     tolerance: Tolerance = 0.02,
-    law: OwnLaws = None,
-    allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """One page that can be sent: the answer, how far to trust it, decisions, and provenance.
+    """Write one page that can be sent: answer, trust, decisions and provenance.
 
     A self-contained HTML file, without scripts. It samples nothing: run bayescale trust before,
-    so that it can tell of backtests.
+    so that it can show a backtest.
     """
     from bayescale.files import require_folder
     from bayescale.reporting.page import write
     from bayescale.reporting.sections import report as make_report
 
     page = require_folder(output or Path(f"{fit_file.stem}.html"))
-    fitted = open_fit(fit_file, law)
+    fitted = options.open(fit_file)
     result = make_report(
         fitted,
         fit_file,
         flops=size_of(flops, "--flops"),
         target=target,
         tolerance=tolerance,
-        family=family,
-        laws=tuple(law or ()),
-        allow_unconverged=allow_unconverged,
+        laws=tuple(options.law or ()),
+        **options.to_ask(),
     )
     write(result, page)
-    tell({"output": str(page), **result.to_json()}, f"{result}\nWritten to {page}.", json_)
-    exit_untrusted(fitted.diagnostics["passed"])
+    answer, text = {"output": str(page), **result.to_json()}, f"{result}\nWritten to {page}."
+    show(answer, text, json_, passed=fitted.diagnostics["passed"])
 
 
 def explore(
     fit_file: FitFile,
+    options: FitOptions,
     port: Annotated[int, typer.Option("--port", help="Where the page is, on this computer.")] = (
         8501
     ),
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
-    law: OwnLaws = None,
-    allow_unconverged: Allow = False,
 ) -> None:
-    """A page to turn the knobs on: budget, data, tolerance and target, and what follows.
+    """Serve a page with controls: budget, data, tolerance and target, and their answers.
 
-    Only this computer reaches it. What is asked stands in its address. Ctrl-C ends it.
+    Only this computer reaches it. Its address holds the question. Ctrl-C ends it.
     """
     from bayescale.explore import explore as serve
 
     serve(
         fit_file,
-        laws=tuple(law or ()),
+        laws=tuple(options.law or ()),
         port=port,
         browser=browser,
-        allow_unconverged=allow_unconverged,
+        allow_unconverged=options.allow_unconverged,
     )

@@ -1,29 +1,17 @@
-"""Run logs: what one holds, and logs whose truth is known."""
+"""Run logs: what one holds, and simulated ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.cli.options import (
-    Card,
-    Columns,
-    Convert,
-    Exclude,
-    Json,
-    LawName,
-    Missing,
-    MissingRows,
-    RunLog,
-    Seed,
-    Stated,
-    Units,
-)
-from bayescale.cli.reading import law_for, name_values, number, read_log, sizes_of
-from bayescale.cli.writing import exit_untrusted, tell, told_check, told_of
+from bayescale.cli.options import Card, Json, LawName, LogOptions, RunLog, Seed
+from bayescale.cli.output import check_lines, dropped_json, log_lines, show
+from bayescale.cli.parsing import name_values, number, sizes_of
 from bayescale.errors import LawError
 
 if TYPE_CHECKING:
+    from bayescale.cards import ModelCard
     from bayescale.laws import Law
     from bayescale.runs import Runs
     from bayescale.validation.sensitivity import Sensitivity
@@ -31,35 +19,30 @@ if TYPE_CHECKING:
 
 def check(
     runs: RunLog,
+    log_options: LogOptions,
     law: LawName = None,
     card: Card = None,
-    column: Columns = None,
-    unit: Units = None,
-    exclude: Exclude = None,
-    missing: MissingRows = Missing.error,
-    convention: Stated = None,
-    convert: Convert = None,
     sensitivity: Annotated[
         bool,
-        typer.Option("--sensitivity", help="Refit under the other conventions that it tells of."),
+        typer.Option("--sensitivity", help="Refit under other conventions that the log implies."),
     ] = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
-    """What a run log holds, its units, and what it cannot identify."""
+    """Show what a run log holds, its units, and what it cannot identify."""
     from bayescale.runs import require_runs_for
     from bayescale.runs.rules.compute import audit_compute
     from bayescale.validation import run_quality
     from bayescale.validation.design import design_checks, notes_of
     from bayescale.validation.sensitivity import counting_notes
 
-    log = read_log(runs, column, unit, exclude, missing, convention, convert)
-    chosen, priors = law_for(log, law, card)
+    log = log_options.read(runs)
+    chosen, priors = _law_and_card(log, law, card)
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
-    told = [*log.warnings, *counting_notes(log, chosen, checks)]
+    log_notes = [*log.warnings, *counting_notes(log, chosen, checks)]
     of_runs = run_quality.log_checks(log, priors)
-    notes = [*told, *run_quality.notes_of(of_runs), *notes_of(checks)]
+    notes = [*log_notes, *run_quality.notes_of(of_runs), *notes_of(checks)]
     compute = audit_compute(log.frame)
     refitted = _refitted(log, law, card, seed) if sensitivity else None
     answer = {
@@ -71,7 +54,7 @@ def check(
             for name in ("params", "tokens", "flops", "loss")
             if name in log
         },
-        "dropped": [item._asdict() for item in log.dropped],
+        "dropped": dropped_json(log),
         "warnings": [note.to_json() for note in notes],
         "checks": [check.check_json() for check in (*checks, *of_runs)],
         "conventions": log.conventions.to_json(),
@@ -82,30 +65,43 @@ def check(
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
     width = max(13, *map(len, log.columns))
     lines += [f"  {name:<{width}} from {place}" for name, place in log.columns.items()]
-    lines += ["", "What its numbers count, as stated:", *_counted(log)]
+    lines += ["", "What its numbers count, as stated:", *_convention_lines(log)]
     if compute is not None:
         lines.append(
             f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
             f"{compute.median:.3g}"
         )
-    lines += ["", "What the runs can tell:", *map(told_check, checks)]
-    lines += ["", "Whether they are what a law takes them for:", *map(told_check, of_runs)]
-    if log.dropped or told:
-        lines += ["", *told_of(log, told)]
+    lines += ["", "What the runs can identify:", *map(check_lines, checks)]
+    lines += ["", "Whether they are what a law assumes:", *map(check_lines, of_runs)]
+    if log.dropped or log_notes:
+        lines += ["", *log_lines(log, log_notes)]
     if refitted is not None:
         lines += ["", str(refitted)]
-    tell(answer, "\n".join(lines), json_)
-    exit_untrusted(refitted is None or refitted.passed)
+    passed = refitted is None or refitted.passed
+    show(answer, "\n".join(lines), json_, passed=passed)
 
 
-def _counted(log: "Runs") -> list[str]:
-    """What was stated, a line each, and all that was not in one."""
+def _law_and_card(
+    log: "Runs", law: str | None, card: Path | None
+) -> "tuple[Law, ModelCard | None]":
+    """Return the law, with its card where one is named or implied."""
+    from bayescale.cards import choose_card
+    from bayescale.laws import find_law
+
+    if law is not None and card is None:
+        return find_law(law), None
+    chosen = choose_card(log, law, card)
+    return chosen.law, chosen
+
+
+def _convention_lines(log: "Runs") -> list[str]:
+    """Write a line for each stated convention, and one for all that are unknown."""
     from bayescale.conventions import UNKNOWN
 
-    told = log.conventions.in_words()
-    silent = [name for name, words in told.items() if words.startswith(UNKNOWN)]
-    lines = [f"  {name:<15} {words}" for name, words in told.items() if name not in silent]
-    return [*lines, *([f"  {UNKNOWN:<15} {', '.join(silent)}"] if silent else [])]
+    stated = log.conventions.in_words()
+    unknown = [name for name, words in stated.items() if words.startswith(UNKNOWN)]
+    lines = [f"  {name:<15} {words}" for name, words in stated.items() if name not in unknown]
+    return [*lines, *([f"  {UNKNOWN:<15} {', '.join(unknown)}"] if unknown else [])]
 
 
 def _refitted(log: "Runs", law: str | None, card: Path | None, seed: int) -> "Sensitivity":
@@ -133,15 +129,15 @@ def simulate(
         str | None, typer.Option("--tokens-per-param", help="In place of --tokens: 5,20,80.")
     ] = None,
     flops: Annotated[str | None, typer.Option("--flops", help="Budgets: 1e20,1e21.")] = None,
-    sigma: Annotated[float, typer.Option("--sigma", help="Scatter of log loss.")] = 0.005,
-    nu: Annotated[float | None, typer.Option("--nu", help="Degrees of freedom of it.")] = None,
+    sigma: Annotated[float, typer.Option("--sigma", help="Residual noise of log loss.")] = 0.005,
+    nu: Annotated[float | None, typer.Option("--nu", help="Its degrees of freedom.")] = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="RUNS.csv", help="Default: print.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """A run log whose truth is known: every combination of the sizes given."""
+    """Simulate a run log of known coefficients: every combination of the sizes given."""
     from bayescale.cards import load_card
     from bayescale.files import replacing
     from bayescale.laws import LAWS, find_law
@@ -164,7 +160,7 @@ def simulate(
     else:
         text = frame.to_csv(index=False).rstrip("\n")
     answer = truth | {"runs": frame.to_dict(orient="records"), "output": output and str(output)}
-    tell(answer, text, json_)
+    show(answer, text, json_)
 
 
 def _grid(

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from bayescale.cli.options import Allow, Family, Figure, FitFile, Json, NoDrift, OwnLaws
-from bayescale.cli.reading import low_high, name_values, open_fit, path_between, size_of, sizes_of
-from bayescale.cli.writing import draw, exit_untrusted, tell
+from bayescale.cli.options import FamilyOptions, Figure, FitFile, FitOptions, Json, QuestionOptions
+from bayescale.cli.output import draw, show
+from bayescale.cli.parsing import low_high, name_values, path_between, size_of, sizes_of
 from bayescale.errors import ScenarioError, collected
 from bayescale.units import parse_size
 
 
 def prune(
+    options: FamilyOptions,
     fit_file: Annotated[
-        Path | None, typer.Argument(metavar="FIT.nc", help="What bayescale fit wrote.")
+        Path | None, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")
     ] = None,
     params: Annotated[str | None, typer.Option("--params", help="The model: 7B.")] = None,
     tokens: Annotated[
@@ -57,12 +58,9 @@ def prune(
         typer.Option("--probe-angle", help="With --theory: degrees by which the metric is off."),
     ] = None,
     figure: Figure = None,
-    family: Family = None,
-    law: OwnLaws = None,
-    allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """What keeping only the best part of the data would do: a scenario, unless runs were pruned.
+    """Show what keeping the best part of the data would do: a scenario, unless runs were pruned.
 
     With --theory, the test error of a perceptron trained on the data it keeps, which the
     scenario builds on.
@@ -72,17 +70,21 @@ def prune(
     of_theory = {"--examples-per-param": examples, "--probe-angle": probe_angle}
     if theory:
         optional = {"--train-tokens": train_tokens, "--quality": quality, "--floor": floor}
-        optional |= {"--repeat-worth": repeat_worth, "--family": family, "--law": law}
+        optional |= {
+            "--repeat-worth": repeat_worth,
+            "--family": options.family,
+            "--law": options.law,
+        }
         needed = {"--examples-per-param": examples, "--keep": keep}
         _require("prune --theory", needed, foreign={**of_fit, **optional})
         result: Any = _in_theory(str(examples), fractions, probe_angle or 0.0)
-        drawn = draw("plot_perceptron", result, figure)
-        tell(result.to_json() | {"figure": drawn}, str(result), json_)
+        path = draw("plot_perceptron", result, figure)
+        show(result.to_json() | {"figure": path}, str(result), json_)
         return
     _require("prune", of_fit, foreign=of_theory, hint=", or --theory")
     from bayescale.scenarios.pruning import prune as prune_data
 
-    fitted = open_fit(Path(str(fit_file)), law)
+    fitted = options.open(Path(str(fit_file)))
     result = prune_data(
         fitted,
         params=parse_size(str(params), "--params"),
@@ -92,12 +94,11 @@ def prune(
         quality=low_high(quality, "--quality"),
         floor=low_high(floor, "--floor"),
         repeat_worth=low_high(repeat_worth, "--repeat-worth"),
-        family=family,
-        allow_unconverged=allow_unconverged,
+        **options.to_ask(),
     )
-    drawn = draw("plot_pruning", result, figure)
-    tell(result.to_json() | {"figure": drawn}, str(result), json_)
-    exit_untrusted(fitted.diagnostics["passed"])
+    path = draw("plot_pruning", result, figure)
+    answer = result.to_json() | {"figure": path}
+    show(answer, str(result), json_, passed=fitted.diagnostics["passed"])
 
 
 def _require(
@@ -130,6 +131,7 @@ def perceptron(context: typer.Context) -> None:
 
 def emerge(
     fit_file: FitFile,
+    options: QuestionOptions,
     params: Annotated[
         str | None, typer.Option("--params", metavar="FROM,TO", help="Ends of the path.")
     ] = None,
@@ -177,13 +179,9 @@ def emerge(
         str | None, typer.Option("--downstream-family", help="One of that fit's.")
     ] = None,
     figure: Figure = None,
-    family: Family = None,
-    law: OwnLaws = None,
-    no_drift: NoDrift = False,
-    allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """Where a score would seem to emerge although the loss is smooth, and why."""
+    """Show where a score would seem to emerge although the loss is smooth, and why."""
     from bayescale.scenarios.answers import calibrate_dispersion, read_scores
     from bayescale.scenarios.emergence import emergence
 
@@ -198,8 +196,8 @@ def emerge(
         spread = calibrate_dispersion(
             scores["loss"], scores["score"], tokens=lengths[0], decoding=how
         )
-    fitted = open_fit(fit_file, law)
-    second = None if downstream is None else open_fit(downstream, None)
+    fitted = options.open(fit_file)
+    second = None if downstream is None else FitOptions().open(downstream)
     result = emergence(
         fitted,
         params=path_between(params, "--params"),
@@ -212,12 +210,8 @@ def emerge(
         decoding=how,
         downstream=second,
         downstream_family=downstream_family,
-        family=family,
-        drift=not no_drift,
-        allow_unconverged=allow_unconverged,
+        **options.to_ask(),
     )
-    drawn = draw("plot_emergence", result, figure)
-    tell(result.to_json() | {"figure": drawn}, str(result), json_)
-    exit_untrusted(
-        fitted.diagnostics["passed"] and (second is None or second.diagnostics["passed"])
-    )
+    path = draw("plot_emergence", result, figure)
+    passed = fitted.diagnostics["passed"] and (second is None or second.diagnostics["passed"])
+    show(result.to_json() | {"figure": path}, str(result), json_, passed=passed)

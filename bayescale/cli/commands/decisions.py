@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import Allow, Family, FitFile, Json, NoDrift, OwnLaws, Tolerance
-from bayescale.cli.reading import open_fit, size_of, sizes_of
-from bayescale.cli.writing import exit_untrusted, tell
+from bayescale.cli.options import FitFile, FitOptions, Json, QuestionOptions, Tolerance
+from bayescale.cli.output import show
+from bayescale.cli.parsing import size_of, sizes_of
 from bayescale.units import parse_size
 
 
 def allocate(
     fit_file: FitFile,
+    options: QuestionOptions,
     flops: Annotated[
         str, typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving).")
     ],
@@ -35,48 +36,40 @@ def allocate(
         typer.Option(
             "--option",
             metavar="PARAMS[,TOKENS]",
-            help="A split to be judged beside the choice: 70B,1.4T; may be repeated.",
+            help="A split to be evaluated beside the choice: 70B,1.4T; repeatable.",
         ),
     ] = None,
     price: Annotated[
         float | None,
         typer.Option("--price", help="Dollars per FLOP: 1.5e-18 is $2 an hour at 370 TFLOP/s."),
     ] = None,
-    family: Family = None,
     tolerance: Tolerance = 0.02,
-    law: OwnLaws = None,
-    no_drift: NoDrift = False,
-    allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """How to split a compute budget between parameters and tokens, and what a split gives up."""
-    served = size_of(inference_tokens, "--inference-tokens")
-    budgets = sizes_of(flops, "--flops")
-    built = None if sizes is None else sizes_of(sizes, "--sizes")
-    named = [_split(text) for text in option or ()]
+    """Split a compute budget between parameters and tokens, and say what a split gives up."""
     from bayescale.decisions.allocate import allocate as allocate_budget
 
-    fitted = open_fit(fit_file, law)
+    budgets = sizes_of(flops, "--flops")
+    splits = [_split(text) for text in option or ()]
+    fitted = options.open(fit_file)
     result = allocate_budget(
         fitted,
         budgets,
         max_tokens=size_of(max_tokens, "--max-tokens"),
         max_params=size_of(max_params, "--max-params"),
-        sizes=built,
-        inference_tokens=served or 0.0,
-        options=named,
+        sizes=None if sizes is None else sizes_of(sizes, "--sizes"),
+        inference_tokens=size_of(inference_tokens, "--inference-tokens") or 0.0,
+        options=splits,
         price=price,
         tolerance=tolerance,
-        family=family,
-        drift=not no_drift,
-        allow_unconverged=allow_unconverged,
+        **options.to_ask(),
     )
-    tell(result.to_json(), str(result), json_)
-    exit_untrusted(fitted.diagnostics["passed"])
+    show(result.to_json(), str(result), json_, passed=fitted.diagnostics["passed"])
 
 
 def data(
     fit_file: FitFile,
+    options: QuestionOptions,
     params: Annotated[
         str | None, typer.Option("--params", help="A model, to ask for its tokens: 7B.")
     ] = None,
@@ -90,35 +83,29 @@ def data(
     target: Annotated[
         float | None, typer.Option("--target", help="A loss to be reached, in place of overfit.")
     ] = None,
-    family: Family = None,
-    law: OwnLaws = None,
-    no_drift: NoDrift = False,
-    allow_unconverged: Allow = False,
     json_: Json = False,
 ) -> None:
-    """How much data a model needs, or how large a model data can carry."""
+    """Find how much data a model needs, or how large a model data support."""
     from bayescale.decisions.data_budget import data_budget
 
-    fitted = open_fit(fit_file, law)
+    fitted = options.open(fit_file)
     result = data_budget(
         fitted,
         params=size_of(params, "--params"),
         tokens=size_of(tokens, "--tokens"),
         overfit=overfit,
         target=target,
-        family=family,
-        drift=not no_drift,
-        allow_unconverged=allow_unconverged,
+        **options.to_ask(),
     )
-    tell(result.to_json(), str(result), json_)
-    exit_untrusted(fitted.diagnostics["passed"])
+    show(result.to_json(), str(result), json_, passed=fitted.diagnostics["passed"])
 
 
 def next_run(
     fit_file: FitFile,
+    options: FitOptions,
     budget: Annotated[str, typer.Option("--budget", help="FLOP to spend on new runs: 1e21.")],
     target_flops: Annotated[
-        str | None, typer.Option("--target-flops", help="The run that matters, by its budget.")
+        str | None, typer.Option("--target-flops", help="The target run, by its budget.")
     ] = None,
     target_params: Annotated[
         str | None, typer.Option("--target-params", help="Or by its size, with its tokens.")
@@ -126,7 +113,7 @@ def next_run(
     target_tokens: Annotated[str | None, typer.Option("--target-tokens")] = None,
     regret: Annotated[
         bool,
-        typer.Option("--regret", help="Become sure of the split of --target-flops, not its loss."),
+        typer.Option("--regret", help="Reduce the regret of splitting --target-flops instead."),
     ] = False,
     candidates: Annotated[
         Path | None,
@@ -136,22 +123,22 @@ def next_run(
             help="Runs that could be trained: params, tokens, and flops where not 6 N D.",
         ),
     ] = None,
-    law: OwnLaws = None,
-    no_drift: NoDrift = False,
-    allow_unconverged: Allow = False,
+    no_drift: Annotated[
+        bool, typer.Option("--no-drift", help="Take the law to hold exactly, for comparison.")
+    ] = False,
     json_: Json = False,
 ) -> None:
-    """Which small run, bought now, would tell most of a larger one for its price."""
+    """Choose the small run that would reduce the uncertainty about a larger one most per FLOP."""
     spend = parse_size(budget, "--budget")
     import pandas as pd
 
     from bayescale.decisions.next_run import next_run as choose_next
     from bayescale.runs.planned import read_planned
 
-    listed_runs = None
+    trainable = None
     if candidates is not None:
-        listed_runs = pd.DataFrame(dict(read_planned(candidates).scales))
-    fitted = open_fit(fit_file, law)
+        trainable = pd.DataFrame(dict(read_planned(candidates).scales))
+    fitted = options.open(fit_file)
     result = choose_next(
         fitted,
         spend,
@@ -159,12 +146,11 @@ def next_run(
         tokens=size_of(target_tokens, "--target-tokens"),
         flops=size_of(target_flops, "--target-flops"),
         target="regret" if regret else "loss",
-        candidates=listed_runs,
+        candidates=trainable,
         drift=not no_drift,
-        allow_unconverged=allow_unconverged,
+        allow_unconverged=options.allow_unconverged,
     )
-    tell(result.to_json(), str(result), json_)
-    exit_untrusted(fitted.diagnostics["passed"])
+    show(result.to_json(), str(result), json_, passed=fitted.diagnostics["passed"])
 
 
 def _split(text: str) -> tuple[float, float | None]:

@@ -1,0 +1,92 @@
+"""The application: which commands there are, and how they end."""
+
+import atexit
+import gc
+import os
+import signal
+import sys
+
+import typer
+
+from bayescale.cli.commands import (
+    decisions,
+    fits,
+    forecasts,
+    models,
+    pages,
+    runs,
+    scenarios,
+    trackers,
+    trust,
+)
+from bayescale.cli.options import with_options
+from bayescale.cli.output import BAD_INPUT
+from bayescale.errors import BayescaleError, as_options
+
+COMMANDS = {
+    "Runs": (fits.demo, trackers.import_, runs.check, runs.simulate),
+    "Fits": (fits.fit, fits.fit_many, fits.summary, fits.reproduce),
+    "Forecasts": (forecasts.forecast, forecasts.forecast_many),
+    "Trust": (trust.trust, trust.backtest, trust.compare, trust.cross_check),
+    "Decisions": (decisions.allocate, decisions.data, decisions.next_run),
+    "Scenarios": (scenarios.prune, scenarios.emerge),
+    "Pages": (pages.report, pages.explore),
+}
+"""Commands by the panel of the help under which they stand."""
+
+
+def _make_app() -> typer.Typer:
+    app = typer.Typer(
+        name="bayescale",
+        help="Bayesian inference for neural scaling laws.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for panel, commands in COMMANDS.items():
+        for command in commands:
+            name = command.__name__.strip("_").replace("_", "-")
+            app.command(name, rich_help_panel=panel)(with_options(command))
+    app.add_typer(models.make_app(), name="models", rich_help_panel="Fits")
+    app.command(
+        "perceptron",
+        hidden=True,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(scenarios.perceptron)
+    return app
+
+
+app = _make_app()
+
+
+def _end(number: int, frame: object) -> None:
+    """End as on an interrupt, so that nothing half-written stays behind."""
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; every expected failure becomes one message and an exit code."""
+    signal.signal(signal.SIGTERM, _end)
+    # Imported modules live to the end; searching them for garbage takes a second.
+    gc.set_threshold(200_000, 20, 50)
+    atexit.register(gc.freeze)
+    try:
+        app()
+    except BayescaleError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        from bayescale.laws import own_fault
+
+        fault = own_fault(error)
+        if fault is None:
+            raise
+        _fail(f"{fault}; see bayescale models check")
+
+
+def _fail(message: str) -> None:
+    print(f"error: {as_options(message)}", file=sys.stderr)
+    sys.exit(BAD_INPUT)

@@ -1,0 +1,1 @@
+"""One thin function a command: it reads what was typed, asks the package, and prints the answer."""

@@ -1,0 +1,181 @@
+"""Fits: made from one log or from many, read again, and made again."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bayescale.cli.options import (
+    FitFile,
+    FitOptions,
+    Json,
+    LawOptions,
+    LogOptions,
+    Robust,
+    RunLog,
+    SamplerOptions,
+    Seed,
+    Workers,
+)
+from bayescale.cli.output import BAD_INPUT, dropped_json, exit_unless, log_lines, show
+
+EXAMPLES = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the figure and the posterior go.")
+    ] = Path(),
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Run the whole path on bundled published runs, in under a minute."""
+    from bayescale.demo import run_demo
+    from bayescale.files import require_folder
+
+    require_folder(folder / "bayescale_demo.nc")
+    result = run_demo(folder, seed=seed, show_progress=sys.stderr.isatty())
+    show(result.to_json(), str(result), json_, passed=result.summary.diagnostics["passed"])
+
+
+def fit(
+    runs: RunLog,
+    laws: LawOptions,
+    sampler: SamplerOptions,
+    log_options: LogOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FIT.nc", help="Default: RUNS.nc in this folder."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Fit scaling laws: sample the posterior of their coefficients into FIT.nc.
+
+    One law, or several that later commands average. Without --law and --card, those that the
+    log's columns can carry.
+    """
+    from bayescale.files import require_folder
+
+    target = require_folder(output or Path(f"{runs.stem}.nc"))
+    log = log_options.read(runs)
+
+    from bayescale.inference.fit import fit as sample_posterior
+    from bayescale.posterior import save, summarize
+    from bayescale.validation.notes import fit_notes
+
+    more: dict[str, Any] = {**laws.to_fit(), **sampler.to_fit()}
+    fitted = sample_posterior(log, show_progress=sys.stderr.isatty(), **more)
+    save(fitted, target)
+    notes, result = fit_notes(fitted), summarize(fitted)
+    answer = result.to_json() | {
+        "warnings": [note.to_json() for note in notes],
+        "dropped": dropped_json(log),
+        "output": str(target),
+    }
+    own = "".join(f" --law {name}" for name in laws.law or () if ".py:" in name)
+    lines = [
+        str(result),
+        "",
+        *log_lines(log, notes),
+        "",
+        f"Written to {target} in {result.seconds['total']:.0f} s. Next:",
+        f"  bayescale forecast {target}{own} {_example(fitted.inputs)}",
+        f"  bayescale trust {target}{own}",
+    ]
+    show(answer, "\n".join(lines), json_, passed=fitted.diagnostics["passed"])
+
+
+def _example(inputs: Sequence[str]) -> str:
+    named = {name.replace("_", "-"): EXAMPLES[name] for name in inputs if name in EXAMPLES}
+    return " ".join(f"--{name} {size}" for name, size in named.items())
+
+
+def summary(
+    fit_file: FitFile, options: FitOptions, robust: Robust = False, json_: Json = False
+) -> None:
+    """Show the coefficients of a fit, what the runs added to the prior, and the diagnostics."""
+    from bayescale.posterior import summarize
+    from bayescale.validation.notes import fit_notes
+    from bayescale.validation.resampling import widen
+
+    fitted = options.open(fit_file)
+    notes = fit_notes(fitted)
+    result = summarize(widen(fitted) if robust else fitted)
+    lines = [str(result), ""]
+    if fitted.runs is not None:
+        lines += log_lines(fitted.runs, notes)
+    answer = result.to_json() | {
+        "warnings": [note.to_json() for note in notes],
+        "provenance": fitted.record["provenance"],
+        "robust": robust,
+        "output": str(fit_file),
+    }
+    show(answer, "\n".join(lines).rstrip(), json_, passed=fitted.diagnostics["passed"])
+
+
+def fit_many(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUNS...", help="CSV, Parquet or JSON lines; several.")
+    ],
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where NAME.nc go.")
+    ],
+    laws: LawOptions,
+    sampler: SamplerOptions,
+    log_options: LogOptions,
+    workers: Workers = None,
+    json_: Json = False,
+) -> None:
+    """Fit many run logs with the same settings, several at once; one failure costs no other.
+
+    Fits of the same runs and settings that the folder already holds are kept: run the command
+    again to resume.
+    """
+    names = [path.stem for path in runs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise typer.BadParameter(
+            f"several logs are named {', '.join(repeated)}, and their fits would be too: rename "
+            "them",
+            param_hint="RUNS",
+        )
+    logs = {path.stem: log_options.read(path) for path in runs}
+
+    from bayescale.inference.many import fit_many as fit_logs
+
+    settings: dict[str, Any] = {**laws.to_fit(), **sampler.to_fit()}
+    results = fit_logs(
+        logs, folder=folder, workers=workers, show_progress=sys.stderr.isatty(), **settings
+    )
+    rows, passed = [], []
+    for done in results:
+        row: dict[str, Any] = {"name": done.name, "output": None, "error": done.error or None}
+        if not done.error:
+            passed.append(done.fit.diagnostics["passed"])
+            row |= {"output": str(done.path), "passed": passed[-1], "resumed": done.resumed}
+        rows.append(row)
+    rows.sort(key=lambda row: names.index(row["name"]))
+    show({"fits": rows}, "\n".join(map(_fit_line, rows)), json_)
+    if len(passed) < len(rows):
+        raise typer.Exit(BAD_INPUT)
+    exit_unless(all(passed))
+
+
+def _fit_line(row: Mapping[str, Any]) -> str:
+    if row["error"]:
+        return f"{row['name']}: FAILED: {row['error']}"
+    how = "already there" if row["resumed"] else "fitted"
+    trusted = "" if row["passed"] else "; it failed its convergence checks: NOT TO BE TRUSTED"
+    return f"{row['name']}: {how}, {row['output']}{trusted}"
+
+
+def reproduce(fit_file: FitFile, options: FitOptions, json_: Json = False) -> None:
+    """Make a fit again from the runs, cards, seed and settings in its file, and compare.
+
+    Exits with 3 where medians differ by more than Monte Carlo error.
+    """
+    from bayescale.inference.reproduce import reproduce as make_again
+
+    result = make_again(options.open(fit_file), show_progress=sys.stderr.isatty())
+    show(result.to_json(), str(result), json_, passed=result.agrees)

@@ -1,0 +1,106 @@
+"""Forecasts: the loss of a larger run, or of a table of planned runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayescale.cli.options import FitFile, ForecastOptions, Json
+from bayescale.cli.output import note_line, show
+from bayescale.units import parse_size
+
+
+def forecast(
+    fit_file: FitFile,
+    options: ForecastOptions,
+    params: Annotated[str | None, typer.Option("--params", help="For example 70B.")] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="For example 1.4T.")] = None,
+    flops: Annotated[
+        str | None, typer.Option("--flops", help="A budget, for example 5.76e23.")
+    ] = None,
+    unique_tokens: Annotated[
+        str | None,
+        typer.Option("--unique-tokens", help="How many of the tokens are unique; else all."),
+    ] = None,
+    kept_fraction: Annotated[
+        float | None,
+        typer.Option("--kept-fraction", help="The share of the data that is kept; else all."),
+    ] = None,
+    lm_loss: Annotated[
+        float | None,
+        typer.Option("--lm-loss", help="For the law downstream: the language model's loss."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Forecast the loss of a larger run: the mean over seeds and a single new run."""
+    typed = {"params": params, "tokens": tokens, "flops": flops, "unique_tokens": unique_tokens}
+    scales = {
+        name: parse_size(text, f"--{name.replace('_', '-')}")
+        for name, text in typed.items()
+        if text is not None
+    }
+    from bayescale.forecasting import forecast as forecast_loss
+
+    fitted, notes = options.open_with_notes(fit_file)
+    result = forecast_loss(
+        fitted, **scales, kept_fraction=kept_fraction, lm_loss=lm_loss, **options.to_ask()
+    )
+    answer = result.to_json() | {
+        "robust": options.robust,
+        "warnings": [note.to_json() for note in notes],
+    }
+    text = "\n".join([str(result), *map(note_line, notes)])
+    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+
+
+def forecast_many(
+    fit_file: FitFile,
+    options: ForecastOptions,
+    points: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLANNED",
+            help="CSV, Parquet or JSON lines: params and tokens, or flops, one row a run.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="TABLE.csv", help="Where forecasts go.")
+    ],
+    json_: Json = False,
+) -> None:
+    """Forecast a table of planned runs of any length: one row each, in their order."""
+    from bayescale.files import replacing, require_folder
+    from bayescale.forecasting import forecast_table
+    from bayescale.runs.planned import read_planned
+
+    require_folder(output)
+    planned = read_planned(points)
+    fitted, notes = options.open_with_notes(fit_file)
+    question = options.to_ask()
+    # The first row alone shows clashing names before the long work.
+    one = {name: values[:1] for name, values in planned.scales.items()}
+    planned.require_distinct(forecast_table(fitted, **one, **question))
+    table = forecast_table(fitted, **planned.scales, **question, show_progress=sys.stderr.isatty())
+    with replacing(output) as temporary:
+        planned.joined(table).to_csv(temporary, index=False)
+    verdicts = table["verdict"].value_counts()
+    scales, others = list(planned.scales), [str(name) for name in planned.others]
+    answer = {
+        "n_points": len(table),
+        "scales": scales,
+        "carried_along": others,
+        "target": options.target,
+        "drift": question["drift"],
+        "robust": options.robust,
+        "verdicts": verdicts.to_dict(),
+        "warnings": [note.to_json() for note in notes],
+        "provenance": fitted.record["provenance"],
+        "output": str(output),
+    }
+    lines = [f"{len(table):,} forecasts by {', '.join(scales)}, written to {output}"]
+    lines += [f"  {count:>9,} {state}" for state, count in verdicts.items()]
+    if others:
+        lines.append(f"Further columns kept: {', '.join(others)}")
+    text = "\n".join([*lines, *map(note_line, notes)])
+    show(answer, text, json_, passed=fitted.diagnostics["passed"])

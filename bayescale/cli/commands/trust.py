@@ -1,0 +1,174 @@
+"""How far a fit can be trusted: backtests, laws compared, the horizon."""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.cli.options import (
+    FamilyOptions,
+    Figure,
+    FitFile,
+    FitOptions,
+    Json,
+    LawOptions,
+    LogOptions,
+    RunLog,
+    Seed,
+    Workers,
+)
+from bayescale.cli.output import draw, dropped_json, dropped_lines, show
+from bayescale.cli.parsing import size_of
+from bayescale.units import parse_size
+
+if TYPE_CHECKING:
+    from bayescale.cards import ModelCard
+    from bayescale.results import Result
+    from bayescale.runs import Runs
+    from bayescale.validation.backtest import Backtest
+
+
+@dataclass(frozen=True)
+class BacktestOptions:
+    """How a backtest is made."""
+
+    cutoff: Annotated[
+        list[str] | None,
+        typer.Option("--cutoff", metavar="SIZE", help="Fit up to this size; repeatable."),
+    ] = None
+    workers: Workers = None
+    seed: Seed = 0
+
+    def run(
+        self,
+        log: "Runs",
+        cards: "list[ModelCard]",
+        weights: tuple[float, ...] | None = None,
+    ) -> "Backtest":
+        """Fit the runs up to each cutoff and forecast the larger ones."""
+        from bayescale.tasks import Serial
+        from bayescale.validation.backtest import backtest as make_backtest
+
+        cutoffs = [parse_size(text, "--cutoff") for text in self.cutoff or ()]
+        return make_backtest(
+            log,
+            cards,
+            cutoffs=cutoffs or None,
+            weights=weights,
+            executor=Serial() if self.workers == 1 else None,
+            workers=self.workers,
+            seed=self.seed,
+            show_progress=sys.stderr.isatty(),
+        )
+
+
+def backtest(
+    runs: RunLog,
+    laws: LawOptions,
+    options: BacktestOptions,
+    log_options: LogOptions,
+    json_: Json = False,
+) -> None:
+    """Test how right forecasts of the larger runs from the smaller ones would have been."""
+    log = log_options.read(runs)
+    _show_with_log(options.run(log, laws.cards(log)), log, json_)
+
+
+def compare(
+    runs: RunLog,
+    laws: LawOptions,
+    options: BacktestOptions,
+    log_options: LogOptions,
+    json_: Json = False,
+) -> None:
+    """Weigh laws by how each forecasts the largest runs from the smaller ones."""
+    from bayescale.validation.comparison import compare as compare_laws
+    from bayescale.validation.comparison import require_two
+
+    log = log_options.read(runs)
+    cards = laws.cards(log)
+    require_two([card.law.name for card in cards])
+    result = options.run(log, cards)
+
+    from bayescale.inference.fit import fit as sample_posterior
+
+    fits = [
+        sample_posterior(log, card=card, seed=options.seed, show_progress=sys.stderr.isatty())
+        for card in cards
+    ]
+    passed = all(posterior.diagnostics["passed"] for posterior in fits)
+    _show_with_log(compare_laws(result, fits), log, json_, passed=passed)
+
+
+def _show_with_log(result: "Result", log: "Runs", json_: bool, *, passed: bool = True) -> None:
+    lines = [str(result), *([""] * bool(log.dropped)), *dropped_lines(log)]
+    answer = result.to_json() | {"dropped": dropped_json(log)}
+    show(answer, "\n".join(lines), json_, passed=passed)
+
+
+def trust(
+    fit_file: FitFile,
+    options: FitOptions,
+    backtest_options: BacktestOptions,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Half the 90 % interval, as a share of the loss.")
+    ] = 0.02,
+    again: Annotated[
+        bool, typer.Option("--again", help="Backtest again although the file holds a backtest.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Find the scale up to which a fit can be trusted, and why not beyond.
+
+    Backtests the fit's own laws and runs, and keeps the outcome in FIT.nc: later calls, and
+    bayescale forecast, then answer at once.
+    """
+    from bayescale.files import require_folder
+    from bayescale.posterior import save
+    from bayescale.validation.backtest_record import keep
+    from bayescale.validation.horizon import require_answerable
+    from bayescale.validation.horizon import trust as trust_fit
+
+    fitted = options.open(fit_file)
+    require_answerable(fitted, tolerance, options.allow_unconverged)
+    if again or backtest_options.cutoff or "backtest" not in fitted.record:
+        require_folder(fit_file)
+        assert fitted.runs is not None
+        cards = [member.card for member in fitted.members]
+        fitted = keep(fitted, backtest_options.run(fitted.runs, cards, fitted.weights))
+        save(fitted, fit_file)
+    result = trust_fit(fitted, tolerance=tolerance, allow_unconverged=options.allow_unconverged)
+    n_refits = fitted.record["backtest"]["refits"]
+    kept = f"The backtest ({n_refits} refits) is kept in {fit_file}; make a new one: --again"
+    answer = result.to_json() | {"output": str(fit_file)}
+    show(answer, f"{result}\n\n{kept}", json_, passed=fitted.diagnostics["passed"])
+
+
+def cross_check(
+    fit_file: FitFile,
+    options: FamilyOptions,
+    flops: Annotated[
+        str | None, typer.Option("--flops", help="A budget; the largest run's where not given.")
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", help="Spread of compute within one budget, as a share."),
+    ] = 0.1,
+    figure: Figure = None,
+    json_: Json = False,
+) -> None:
+    """Compare a fit with Chinchilla's approaches 1 and 2: exponents, and the best split.
+
+    IsoFLOP parabolas and the envelope of training runs do not use the fit's law. Beside them
+    stands the bias of a parabola on the log's own grid, if the law were exact.
+    """
+    from bayescale.validation.cross_check import cross_check as check_fit
+
+    fitted = options.open(fit_file)
+    result = check_fit(
+        fitted, flops=size_of(flops, "--flops"), tolerance=tolerance, **options.to_ask()
+    )
+    path = draw("plot_isoflop_parabolas", result, figure)
+    text = f"{result}\n\nFigure: {path}" if path else str(result)
+    show(result.to_json() | {"figure": path}, text, json_, passed=fitted.diagnostics["passed"])

@@ -1,0 +1,67 @@
+"""From what was typed to values: sizes, pairs and paths of scale."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from bayescale.units import parse_size
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PER_DECADE = 8
+"""Points of a path of scale in each factor of ten."""
+
+
+def name_values(items: list[str] | None, option: str) -> dict[str, str]:
+    """Read NAME=VALUE, as options repeat it, by name."""
+    pairs = {}
+    for item in items or ():
+        name, separator, value = item.partition("=")
+        if not (name and separator and value):
+            raise typer.BadParameter(f"{item!r} is not NAME=VALUE", param_hint=option)
+        if name.strip() in pairs:
+            raise typer.BadParameter(f"{name.strip()} is given twice", param_hint=option)
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def number(text: str, name: str, option: str = "--set") -> float:
+    """Read a number, or name the option in the message."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{name}={text} is not a number", param_hint=option) from None
+
+
+def size_of(text: str | None, option: str) -> float | None:
+    """Read a size as people write it, where one was given."""
+    return None if text is None else parse_size(text, option)
+
+
+def sizes_of(text: str, option: str) -> list[float]:
+    """Read sizes with commas between them."""
+    return [parse_size(part, option) for part in text.split(",")]
+
+
+def low_high(text: str | None, option: str) -> tuple[float, float] | None:
+    """Read LOW,HIGH, where given."""
+    if text is None:
+        return None
+    ends = [number(part, option, option) for part in text.split(",")]
+    if len(ends) != 2:
+        raise typer.BadParameter(f"{text!r} is not LOW,HIGH", param_hint=option)
+    return ends[0], ends[1]
+
+
+def path_between(text: str | None, option: str) -> "np.ndarray | None":
+    """Lay out sizes between the two ends FROM,TO."""
+    import numpy as np
+
+    if text is None:
+        return None
+    ends = sizes_of(text, option)
+    if len(ends) != 2 or not 0 < ends[0] < ends[1]:
+        raise typer.BadParameter(f"{text!r} is not FROM,TO, the smaller first", param_hint=option)
+    steps = max(round(PER_DECADE * np.log10(ends[1] / ends[0])), 2)
+    return np.geomspace(ends[0], ends[1], steps + 1)
