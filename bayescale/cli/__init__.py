@@ -6,6 +6,6 @@ computed, but not to be trusted, because the sampler failed its convergence chec
 interrupted, with nothing written.
 """
 
-from bayescale.cli.app import app, main
+from bayescale.cli.application import app, main
 
 __all__ = ["app", "main"]

@@ -281,9 +281,9 @@ def test_an_interrupted_fit_leaves_nothing_behind(log: Path, tmp_path: Path) -> 
 
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from bayescale.inference import fit; from bayescale.cli import main; "
-        "ready = fit.compiled_model; "
-        "fit.compiled_model = lambda *a: (ready(*a), print('compiled', flush=True))[0]; "
+        "from bayescale.inference import schedule; from bayescale.cli import main; "
+        "ready = schedule.compiled_model; "
+        "schedule.compiled_model = lambda *a: (ready(*a), print('compiled', flush=True))[0]; "
         f"sys.argv = ['bayescale', 'fit', {str(log)!r}, '-o', {str(tmp_path / 'fit.nc')!r}, "
         "'--law', 'kaplan_compute', '--draws', '1000000']; main()"
     )

@@ -93,7 +93,7 @@ def test_what_is_printed_counts_the_verdicts(
     ran = bayescale("forecast-many", fit_file, planned, "-o", tmp_path / "table.csv", "--no-drift")
     lines = ran.out.splitlines()
     assert lines[0] == f"2 forecasts by params, tokens, written to {tmp_path / 'table.csv'}"
-    carried = lines.index("Carried along: name")
+    carried = lines.index("Further columns kept: name")
     assert sum(int(line.split()[0]) for line in lines[1:carried]) == 2
 
 
