@@ -67,7 +67,7 @@ class ModelCard(Strict):
 
     @property
     def drifts_along_compute(self) -> bool:
-        """Whether drift moves the losses of all splits of a budget alike."""
+        """Whether drift changes the losses of all splits of a budget equally."""
         return self.drift is not None and self.drift.along == ("flops",)
 
     def without_drift(self) -> "ModelCard":
