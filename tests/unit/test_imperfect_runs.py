@@ -159,13 +159,13 @@ def test_density_of_a_new_run_is_that_above_the_floor() -> None:
     assert float(density) == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_floor_and_a_mean_are_not_pooled() -> None:
+def test_a_floor_and_a_mean_are_not_averaged() -> None:
     runs = some_runs()
     other = built(load_card("kaplan_irreducible"), runs, {"sigma": 0.01, "nu": 5.0})
     with pytest.raises(PosteriorError) as caught:
         ModelAverage((replace(floor(), runs=runs), other), (0.5, 0.5))
     assert (
-        "some of its laws are floors and others the mean of runs: give all cards [noise.excess], "
+        "some of its laws are floors and others means over seeds: give all cards [noise.excess], "
         "or none"
     ) in str(caught.value)
 
