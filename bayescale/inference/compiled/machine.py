@@ -29,6 +29,11 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from bayescale.inference.compiled.code_generation import (
+    module_source,
+    plain_value,
+    variable_places,
+)
 from bayescale.inference.compiled.digamma import use_for_numba
 from bayescale.inference.compiled.lazy_imports import lazy_imports
 from bayescale.inference.compiled.memory import LONG, keep_freed
@@ -46,104 +51,6 @@ _OF_PYTENSOR = ("utils", *(f"numba.dispatch.{name}" for name in (
     "basic", "compile_ops", "elemwise", "scalar", "shape", "subtensor", "tensor_basic",
 )))  # fmt: skip
 """Modules whose functions, once compiled, need their module no more than by name."""
-
-_SOURCE = '''\
-"""Made by bayescale: the density of one model and what is stored of it, for numba to keep."""
-
-import numpy as np
-from numba import carray, cfunc, njit, types
-from numba.extending import intrinsic
-
-
-@intrinsic
-def pointer(typing_context, address):
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.intp), generate
-
-
-number, numbers, anything = types.int64, types.CPointer(types.double), types.voidptr
-density_inner = stored_inner = start_inner = None  # what is compiled knows them already
-
-
-@njit(inline="always")
-def point_at(z, x, data):
-    for i in range({n_dim}):
-        x[i] = z[i]
-    m = data[{linear} + 1]  # turned coordinates: root, center and which they are, a row each
-    by = carray(pointer(data[{linear}]), (m, m + 2), np.float64)
-    for i in range(m):
-        at = int(by[i, m + 1])
-        x[at] = by[i, m]
-        for j in range(m):
-            x[at] += by[i, j] * z[int(by[j, m + 1])]
-
-
-@njit(inline="always")
-def slopes_at(slopes, gradient, data):
-    for i in range({n_dim}):
-        gradient[i] = slopes[i]
-    m = data[{linear} + 1]
-    by = carray(pointer(data[{linear}]), (m, m + 2), np.float64)
-    for j in range(m):
-        at = int(by[j, m + 1])
-        gradient[at] = 0.0
-        for i in range(m):
-            gradient[at] += by[i, j] * slopes[int(by[i, m + 1])]
-
-
-def density(dim, z_, gradient_, value_, data_):
-    try:
-        data = carray(data_, ({n_data},), np.int64)
-        z, gradient = carray(z_, ({n_dim},)), carray(gradient_, ({n_dim},))
-        x = np.empty({n_dim})
-        point_at(z, x, data)
-        value, slopes = density_inner(x{density_arguments})
-        carray(value_, (1,))[0] = value[()]
-        slopes_at(slopes, gradient, data)
-        finite = np.isfinite(value[()])
-        for i in range({n_dim}):
-            finite &= np.isfinite(gradient[i])
-        return 0 if finite else 3
-    except Exception:
-        return 1
-
-
-def stored(dim, n_stored, z_, out_, data_):
-    try:
-        data = carray(data_, ({n_data},), np.int64)
-        z, out = carray(z_, ({n_dim},)), carray(out_, ({n_stored},))
-        x = np.empty({n_dim})
-        point_at(z, x, data)
-        (values,) = stored_inner(x{stored_arguments})
-        for i in range({n_stored}):
-            out[i] = values[i]
-        return 0
-    except Exception:
-        return -2
-
-
-def start(out_, data_):
-    try:
-        data = carray(data_, ({n_data},), np.int64)
-        out = carray(out_, ({n_dim},))
-        (values,) = start_inner({start_arguments})
-        for i in range({n_dim}):
-            out[i] = values[i]
-        return 0
-    except Exception:
-        return -2
-
-
-def compiled(compiler=None):
-    keep = lambda *signature: cfunc(number(*signature), cache=True, pipeline_class=compiler)
-    return (
-        keep(types.uint64, numbers, numbers, numbers, anything)(density),
-        keep(types.uint64, types.uint64, numbers, numbers, anything)(stored),
-        keep(numbers, anything)(start),
-    )
-'''
 
 
 @dataclass(frozen=True)
@@ -380,9 +287,9 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
         "slices": [[int(part.start), int(part.stop)] for part in shapes[1]],
         "shapes": [[int(length) for length in shape] for shape in shapes[2]],
         "transformed": list(transformed),
-        "places": _places(model, shapes),
+        "places": variable_places(model, shapes),
         "dims": dims,
-        "coords": {name: list(map(_plain, coords[name])) for name in sorted(used)},
+        "coords": {name: list(map(plain_value, coords[name])) for name in sorted(used)},
         # lengths of dims are data too, but no refit changes them
         "data": {
             name: {
@@ -393,22 +300,12 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
             for name, value in shared.items()
         },
     }
-    (folder / _MODULE).write_text(_source(shared, arguments, int(n_dim), int(n_stored)))
+    (folder / _MODULE).write_text(module_source(shared, arguments, int(n_dim), int(n_stored)))
     inner = {f"{name}_inner": function.vm.jit_fn for name, function in functions.items()}
     made = _machine(_functions(folder, inner), description)
     described = {"model": description, "digests": _digests(folder)}
     (folder / _DESCRIPTION).write_text(json.dumps(described))
     return made
-
-
-def _places(model: "pm.Model", shapes: Any) -> dict[str, tuple[int, int]]:
-    """Where the variables that are sampled lie among a point's coordinates."""
-    names = [model.rvs_to_values[variable].name for variable in model.free_RVs]
-    ends = np.cumsum([0, *(int(np.prod(shapes[2][list(shapes[0]).index(name)])) for name in names)])
-    return {
-        name: (int(start), int(stop))
-        for name, start, stop in zip(names, ends[:-1], ends[1:], strict=True)
-    }
 
 
 def _load(folder: Path) -> Machine:
@@ -422,23 +319,6 @@ def _load(folder: Path) -> Machine:
         raise OSError("not as it was written")
     os.utime(folder)  # the oldest that nobody asks for are the ones to go
     return _machine(_functions(folder, {}), described["model"])
-
-
-def _source(
-    shared: dict[str, np.ndarray], arguments: dict[str, list[str]], n_dim: int, n_stored: int
-) -> str:
-    """The module whose functions numba compiles and keeps."""
-    place, words = 0, {}
-    for name, value in shared.items():
-        shape = "".join(f"data[{place + 1 + axis}], " for axis in range(value.ndim))
-        words[name] = f"carray(pointer(data[{place}]), ({shape}), np.{value.dtype.name})"
-        place += 1 + value.ndim
-    spelled = {key: [words[name] for name in names] for key, names in arguments.items()}
-    given = {key: "".join(f", {word}" for word in called) for key, called in spelled.items()}
-    given["start_arguments"] = given["start_arguments"].removeprefix(", ")
-    return _SOURCE.format(
-        n_data=place + 3, linear=place, n_dim=n_dim, n_stored=n_stored, **given
-    )  # fmt: skip
 
 
 def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -534,7 +414,3 @@ def _digests(folder: Path) -> dict[str, str]:
         return {}
     files = [folder / _MODULE, *code]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
