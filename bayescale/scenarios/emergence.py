@@ -1,10 +1,10 @@
 """Metrics that seem to emerge although the loss is smooth: Schaeffer et al. 2023, 2304.15004.
 
 Each draw of the loss at each scale becomes a score, so that scores have the loss's uncertainty.
-How sudden a score's climb looks is then set beside how sudden the loss's own fall is.
+The suddenness of a score's rise is then compared with that of the loss's own fall.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +15,16 @@ import xarray as xr
 from bayescale.errors import ScenarioError, collected
 from bayescale.forecasting import Forecast
 from bayescale.forecasting import forecast as forecast_loss
-from bayescale.posterior import (
-    DEFAULT_CI_PROB,
-    Fit,
-    Posterior,
-    View,
-    finite,
-    quantiles,
-    quantiles_by_rank,
-)
+from bayescale.posterior import Fit, Posterior, View
 from bayescale.random import Purpose
+from bayescale.results import DEFAULT_CI_PROB, Result, interval_text, quantiles, quantiles_by_rank
 from bayescale.scenarios.answers import Answers, Decoding, Dispersion, scored
+from bayescale.scenarios.climb import VISIBLE, hidden_share, reached, steepest_share
 from bayescale.units import format_size
 from bayescale.verdict import size_scale
 
-VISIBLE = 0.05
-"""Share of a metric's range by which it must stand out to be seen to have emerged."""
-
 _OF_POINT = ("params", "tokens", "flops", "loss_median", "loss_lower", "loss_upper", "verdict")
-_OPTIMIZER = (
+_CLIMB = (
     "visible_at", "half_at", "hidden_share", "loss_hidden_share", "due_to_metric",
     "steepest_share", "loss_steepest_share",
 )  # fmt: skip
@@ -49,7 +40,7 @@ class Metric:
     draws : xarray.DataArray
         Dims (chain, draw, point).
     start, best : float
-        The score of a model that has learnt nothing, and of a perfect one.
+        The score of an untrained model, and of a perfect one.
     """
 
     name: str
@@ -59,12 +50,12 @@ class Metric:
 
     @property
     def risen(self) -> xr.DataArray:
-        """How much of the way from ``start`` to ``best`` is gone, dims (chain, draw, point)."""
+        """The share of the way from ``start`` to ``best``, dims (chain, draw, point)."""
         return (self.draws - self.start) / (self.best - self.start)
 
 
 @dataclass(frozen=True, eq=False)
-class Emergence:
+class Emergence(Result):
     """Scores along a path of scale, and how sudden each looks.
 
     Attributes
@@ -91,8 +82,7 @@ class Emergence:
         """Mass of the central intervals."""
         return self.forecast.ci_prob
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a point and metric: its scales, the loss there, and the score's quantiles."""
+    def _table(self) -> pd.DataFrame:
         losses = self.forecast.to_frame()
         rows = []
         for metric in self.metrics:
@@ -103,58 +93,51 @@ class Emergence:
         return pd.DataFrame(rows)
 
     def climbs(self) -> pd.DataFrame:
-        """One row a metric: where it becomes visible, is half way, and how sudden it looks.
+        """Return one row per metric: where it becomes visible and is half way, and how suddenly.
 
         ``visible_at`` and ``half_at`` are sizes on the path's scale, infinite where the path ends
         before. ``hidden_share`` is the share of the path, on a log scale, in which the metric
-        shows less than a twentieth of its whole change along it, and ``due_to_metric`` how much
+        shows less than 5 % of its whole change along it, and ``due_to_metric`` how much
         more that is than the loss's median share. ``steepest_share`` is the share of the change
         that the steepest tenfold of scale brings; NaN where the path is shorter than that.
         """
         size = self.forecast.points[self.scale].to_numpy()
         fallen = -self.forecast.loss.transpose(..., "point").values
-        of_loss = {"hidden_share": _hidden(size, fallen), "steepest_share": _steepest(size, fallen)}
+        of_loss = {
+            "hidden_share": hidden_share(size, fallen),
+            "steepest_share": steepest_share(size, fallen),
+        }
         rows = []
         for metric in self.metrics:
             risen = metric.risen.transpose(..., "point").values
-            hidden = _hidden(size, risen)
-            told = {
-                "visible_at": _reached(size, risen, VISIBLE),
-                "half_at": _reached(size, risen, 0.5),
+            hidden = hidden_share(size, risen)
+            found = {
+                "visible_at": reached(size, risen, VISIBLE),
+                "half_at": reached(size, risen, 0.5),
                 "hidden_share": hidden,
                 "due_to_metric": hidden - np.nanmedian(of_loss["hidden_share"]),
-                "steepest_share": _steepest(size, risen),
+                "steepest_share": steepest_share(size, risen),
                 **{f"loss_{name}": draws for name, draws in of_loss.items()},
             }
             row: dict[str, Any] = {"metric": metric.name, "p_half": np.mean(risen[..., -1] >= 0.5)}
-            for name, draws in told.items():
+            for name, draws in found.items():
                 row |= {f"{name}_{q}": x for q, x in quantiles_by_rank(draws, self.ci_prob).items()}
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
-        losses = self.forecast.to_frame()
+    def _json(self) -> dict[str, Any]:
         points = [
             {
-                **{n: finite(row[n]) for n in ("params", "tokens", "flops")},
-                "loss": {q: row[f"loss_{q}"] for q in ("median", "lower", "upper")},
+                **{name: row[name] for name in ("params", "tokens", "flops")},
+                "loss": _q(row, "loss"),
                 "verdict": row["verdict"],
-                "metrics": {
-                    m.name: quantiles(m.draws.isel(point=i), self.ci_prob) for m in self.metrics
-                },
+                "metrics": {m.name: m.draws.isel(point=i) for m in self.metrics},
             }
-            for i, row in enumerate(losses.to_dict("records"))
+            for i, row in enumerate(self.forecast.to_frame().to_dict("records"))
         ]
         climbs = {
-            row["metric"]: {
-                "p_half": float(row["p_half"]),
-                **{
-                    name: {q: finite(row[f"{name}_{q}"]) for q in ("median", "lower", "upper")}
-                    for name in _OPTIMIZER
-                },
-            }
-            for _, row in self.climbs().iterrows()
+            row["metric"]: {"p_half": row["p_half"], **{name: _q(row, name) for name in _CLIMB}}
+            for row in self.climbs().to_dict("records")
         }
         return {
             "law": self.forecast.law,
@@ -163,30 +146,30 @@ class Emergence:
             "points": points,
             "metrics": climbs,
             "decoding": self.decoding,
-            "dispersion": dict(self.dispersion),
+            "dispersion": self.dispersion,
             "downstream": self.downstream,
-            "provenance": dict(self.forecast.provenance),
+            "provenance": self.forecast.provenance,
         }
 
-    def __str__(self) -> str:
+    def _content(self) -> Iterator[str]:
         points, mass = self.forecast.points, f"{self.ci_prob:.0%}"
         first, last = points[self.scale].iloc[[0, -1]]
         losses = self.forecast.to_frame()["loss_median"]
-        lines = [
-            f"{self.forecast.law}, {_sized(first, self.scale)} to {_sized(last, self.scale)}: loss "
-            f"{losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f} nats/token"
-        ]
-        for metric, (_, row) in zip(self.metrics, self.climbs().iterrows(), strict=True):
+        yield (
+            f"{self.forecast.law}, {_size_text(first, self.scale)} to "
+            f"{_size_text(last, self.scale)}: loss {losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f} "
+            "nats/token"
+        )
+        for metric, row in zip(self.metrics, self.climbs().to_dict("records"), strict=True):
             low, high = (quantiles(metric.draws.isel(point=end), self.ci_prob) for end in (0, -1))
-            lines.append(
+            yield (
                 f"  {metric.name}: {low['median']:.3g} to {high['median']:.3g} ({mass} interval "
                 f"{high['lower']:.3g} to {high['upper']:.3g})"
             )
-            parts = [
-                f"{word} at {self._at(row, name)}"
-                for word, name in (("visible", "visible_at"), ("half way", "half_at"))
-            ]
-            lines.append(f"    {'; '.join(parts)}")
+            yield (
+                f"    visible at {self._size_at(row, 'visible_at')}; half way at "
+                f"{self._size_at(row, 'half_at')}"
+            )
             hidden = (
                 f"    shows nothing for the first {row['hidden_share_median']:.0%} of the path "
                 f"(the loss: {row['loss_hidden_share_median']:.0%})"
@@ -196,30 +179,36 @@ class Emergence:
                     f"; its steepest tenfold brings {row['steepest_share_median']:.0%} of the "
                     f"change (of the loss: {row['loss_steepest_share_median']:.0%})"
                 )
-            lines.append(hidden)
-        lines.append(f"  {self._assumed()}")
-        lines.append(f"  At the end of the path: {points['why'].iloc[-1]}")
-        return "\n".join(lines)
+            yield hidden
+        yield f"  {self._assumption()}"
+        yield f"  At the end of the path: {points['why'].iloc[-1]}"
 
-    def _at(self, row: pd.Series, name: str) -> str:
-        middle, low, high = (row[f"{name}_{q}"] for q in ("median", "lower", "upper"))
-        if not np.isfinite(low):
+    def _size_at(self, row: Mapping[Any, Any], name: str) -> str:
+        q = _q(row, name)
+        if not np.isfinite(q["lower"]):
             return "no scale of this path"
-        told = [_sized(x, self.scale) if np.isfinite(x) else "beyond" for x in (middle, low, high)]
-        return f"{told[0]} ({self.ci_prob:.0%} interval {told[1]} to {told[2]})"
 
-    def _assumed(self) -> str:
+        def text(x: float) -> str:
+            return _size_text(x, self.scale) if np.isfinite(x) else "beyond"
+
+        return interval_text(q, text, self.ci_prob)
+
+    def _assumption(self) -> str:
         d = self.dispersion["dispersion"]
-        if self.dispersion["source"] == "given":
-            how = f"log-odds of answers spread by {d['median']:.3g}, as given"
-            if d["median"] == 0:
-                how = "tokens all alike and independent"
-        else:
+        if self.dispersion["source"] == "calibrated":
             how = (
                 f"log-odds of answers spread by {d['median']:.3g} ({d['lower']:.3g} to "
-                f"{d['upper']:.3g}), learnt from {self.dispersion['n']} models"
+                f"{d['upper']:.3g}), calibrated on {self.dispersion['n']} models"
             )
+        elif d["median"] == 0:
+            how = "all tokens alike and independent"
+        else:
+            how = f"log-odds of answers spread by {d['median']:.3g}, as given"
         return f"Scenario: answers have the loss of the law; {how}; {self.decoding} decoding."
+
+
+def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
+    return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
 def emergence(
@@ -240,14 +229,14 @@ def emergence(
     drift: bool = True,
     allow_unconverged: bool = False,
 ) -> Emergence:
-    """Scores that a loss means along a path of scale, draw by draw.
+    """Compute scores from the loss along a path of scale, draw by draw.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of the loss on the task's answers, or of a loss that is taken to stand for it.
+        Of the loss on the task's answers, or of a loss that stands for it.
     params, tokens, flops : array_like, shape (point,)
-        The path, as for :func:`bayescale.forecast`; in increasing size, two points or more.
+        The path: see :func:`bayescale.forecast`; in increasing size, two points or more.
     answer_tokens : sequence of float
         Lengths of answers for exact match and edit distance.
     choices : int, optional
@@ -257,17 +246,17 @@ def emergence(
         given, so that the smallest model guesses.
     dispersion : float or Dispersion
         How much answers differ (see :mod:`bayescale.scenarios.answers`); a number, or what
-        :func:`calibrate_dispersion` learnt.
+        :func:`calibrate_dispersion` returned.
     decoding : {"sampled", "greedy"}, optional
         That of the calibration where there is one, else sampled, as in the paper.
     downstream : Posterior, optional
-        Of the law ``downstream``: adds the mean error that this loss means.
+        Of the law ``downstream``: adds the mean error at this loss.
     downstream_family : str, optional
         One of its families.
     ci_prob : float
         Mass of the central intervals.
     family, drift, allow_unconverged
-        As for :func:`bayescale.forecast`.
+        See :func:`bayescale.forecast`.
 
     Returns
     -------
@@ -279,13 +268,14 @@ def emergence(
         If the path does not increase, an answer is shorter than a token, or a value makes no
         sense.
     LawError, UnconvergedError
-        As for :func:`bayescale.forecast`.
+        See :func:`bayescale.forecast`.
 
     Notes
     -----
     The scores are a scenario wherever the dispersion is a guess, or the fitted loss is not that
-    of the task's answers. They are those of the mean run, with the law's drift. The downstream
-    error is given twice: of the mean run, and of one new run, which scatters about both laws.
+    of the task's answers. They are for the mean over seeds, with the law's drift. The downstream
+    error is given twice: for the mean over seeds, and for a single new run, with the residual
+    noise of both laws.
 
     Examples
     --------
@@ -301,10 +291,8 @@ def emergence(
     >>> bool(abs(found / expected - 1) < 0.01)
     True
     """
-    learnt = isinstance(dispersion, Dispersion)
-    decoding = decoding or (
-        dispersion.decoding if isinstance(dispersion, Dispersion) else "sampled"
-    )
+    if decoding is None:
+        decoding = dispersion.decoding if isinstance(dispersion, Dispersion) else "sampled"
     path = forecast_loss(
         fit,
         params=params,
@@ -316,7 +304,33 @@ def emergence(
         allow_unconverged=allow_unconverged,
     )
     scale = size_scale(fit.inputs)
-    size = path.points[scale].to_numpy(dtype=float)
+    problems = _problems(path.points[scale].to_numpy(float), scale, answer_tokens, downstream)
+    if choices is None and wrong_loss is not None:
+        problems.append("wrong_loss belongs to choices: give the number of answers with `choices=`")
+    if problems:
+        raise ScenarioError(collected("the scores cannot be computed:", problems))
+
+    loss = path.loss.transpose("chain", "draw", "point")
+    n_draws = loss.sizes["chain"] * loss.sizes["draw"]
+    if isinstance(dispersion, Dispersion):
+        spread = dispersion.draw(n_draws)
+        source = dispersion.to_json(ci_prob) | {"source": "calibrated"}
+    else:
+        spread = np.full(n_draws, float(dispersion))
+        value = dict.fromkeys(("median", "lower", "upper"), float(dispersion))
+        source = {"dispersion": value, "source": "given"}
+    metrics = _scores(loss, spread, decoding, answer_tokens, choices, wrong_loss)
+    if isinstance(downstream, Posterior):
+        downstream.require_converged(allow_unconverged)
+        metrics += _downstream(downstream.view(drift), path, downstream_family)
+    name = downstream.name if downstream else None
+    return Emergence(path, tuple(metrics), scale, decoding, source, name)
+
+
+def _problems(
+    size: np.ndarray, scale: str, answer_tokens: Sequence[float], downstream: Fit | None
+) -> list[str]:
+    """Say why a path or answers have no scores."""
     problems = []
     if len(size) < 2 or not (np.diff(size) > 0).all():
         problems.append(
@@ -330,8 +344,6 @@ def emergence(
         for k in answer_tokens
         if k < 1
     ]
-    if choices is None and wrong_loss is not None:
-        problems.append("wrong_loss belongs to choices: say how many answers there are")
     if downstream is not None and not (
         isinstance(downstream, Posterior) and downstream.inputs == ("lm_loss",)
     ):
@@ -339,48 +351,40 @@ def emergence(
             f"downstream is a fit of law {downstream.name!r}, of {', '.join(downstream.inputs)}: "
             "fit the law downstream, of lm_loss"
         )
-    if problems:
-        raise ScenarioError(collected("the scores cannot be computed:", problems))
+    return problems
 
-    loss = path.loss.transpose("chain", "draw", "point")
-    draws = loss.sizes["chain"] * loss.sizes["draw"]
-    drawn = dispersion.draw(draws) if learnt else np.full(draws, float(dispersion))
-    flat = loss.values.reshape(draws, -1)
+
+def _scores(
+    loss: xr.DataArray,
+    spread: np.ndarray,
+    decoding: Decoding,
+    answer_tokens: Sequence[float],
+    choices: int | None,
+    wrong_loss: float | None,
+) -> list[Metric]:
+    flat = loss.values.reshape(len(spread), -1)
 
     def score(method: Any, *args: Any) -> xr.DataArray:
-        values = scored(method, drawn, decoding, flat, *args)
+        values = scored(method, spread, decoding, flat, *args)
         return loss.copy(data=values.reshape(loss.shape))
 
     metrics = [Metric("token_accuracy", score(Answers.token_accuracy), 0.0, 1.0)]
     for k in answer_tokens:
-        if k == 1:  # which the accuracy of a token is
+        if k == 1:  # the accuracy of a token
             continue
-        metrics.append(Metric(f"exact_match_{k:g}", score(Answers.exact_match, k), 0.0, 1.0))
-        metrics.append(
-            Metric(f"edit_distance_{k:g}", score(Answers.edit_distance, k), float(k), 0.0)
-        )
+        metrics += [
+            Metric(f"exact_match_{k:g}", score(Answers.exact_match, k), 0.0, 1.0),
+            Metric(f"edit_distance_{k:g}", score(Answers.edit_distance, k), float(k), 0.0),
+        ]
     if choices is not None:
         wrong = float(np.median(flat[:, 0])) if wrong_loss is None else wrong_loss
         chosen = score(Answers.multiple_choice, answer_tokens[0], choices, wrong)
         metrics.append(Metric(f"multiple_choice_{choices}", chosen, 1.0 / choices, 1.0))
-    if isinstance(downstream, Posterior):
-        downstream.require_converged(allow_unconverged)
-        source = downstream.view(drift)
-        metrics += _downstream(source, path, downstream_family)
-    if isinstance(dispersion, Dispersion):
-        told = dispersion.to_json(ci_prob) | {"source": "calibrated"}
-    else:
-        told = {
-            "dispersion": dict.fromkeys(("median", "lower", "upper"), float(dispersion)),
-            "source": "given",
-        }
-    return Emergence(
-        path, tuple(metrics), scale, decoding, told, downstream.name if downstream else None
-    )
+    return metrics
 
 
 def _downstream(posterior: View, path: Forecast, family: str | None) -> list[Metric]:
-    """The error that a loss means, for the mean of runs and for one new run."""
+    """Compute the downstream error for the mean over seeds and for a single new run."""
     shape = posterior.draws.sizes["chain"], posterior.draws.sizes["draw"]
     start = float(posterior.coefficients(family)["epsilon"].median())
     metrics = []
@@ -401,43 +405,5 @@ def _downstream(posterior: View, path: Forecast, family: str | None) -> list[Met
     return metrics
 
 
-def _reached(size: np.ndarray, risen: np.ndarray, level: float) -> np.ndarray:
-    """Sizes at which each draw first comes to a level, infinite where none does, (chain, draw)."""
-    there = risen >= level
-    first = there.argmax(axis=-1)
-    before = (first - 1).clip(0)
-    low, high = (np.take_along_axis(risen, i[..., None], -1)[..., 0] for i in (before, first))
-    share = np.where(first > 0, (level - low) / np.where(high > low, high - low, 1.0), 0.0)
-    log_size = np.log(size)
-    at = np.exp(log_size[before] + share * (log_size[first] - log_size[before]))
-    return np.where(there.any(axis=-1), at, np.inf)
-
-
-def _hidden(size: np.ndarray, risen: np.ndarray) -> np.ndarray:
-    """The share of the path before a twentieth of each draw's change shows, (chain, draw)."""
-    change = risen[..., -1:] - risen[..., :1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        at = _reached(size, (risen - risen[..., :1]) / change, VISIBLE)
-    return np.where(change[..., 0] > 0, np.log(at / size[0]) / np.log(size[-1] / size[0]), np.nan)
-
-
-def _steepest(size: np.ndarray, risen: np.ndarray) -> np.ndarray:
-    """The share of each draw's whole change that its steepest tenfold brings, (chain, draw)."""
-    log_size = np.log10(size)
-    ends = log_size[log_size - log_size[0] >= 1 - 1e-9]
-    if not len(ends):
-        return np.full(risen.shape[:-1], np.nan)
-    change = risen[..., -1] - risen[..., 0]
-    best = np.full(change.shape, -np.inf)
-    for end in ends:
-        i, start = np.searchsorted(log_size, end), end - 1
-        j = int(np.clip(np.searchsorted(log_size, start), 1, len(log_size) - 1))
-        weight = (start - log_size[j - 1]) / (log_size[j] - log_size[j - 1])
-        there = (1 - weight) * risen[..., j - 1] + weight * risen[..., j]
-        best = np.maximum(best, risen[..., i] - there)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(change > 0, best / change, np.nan)
-
-
-def _sized(value: float, scale: str) -> str:
+def _size_text(value: float, scale: str) -> str:
     return f"{value:.3g} FLOP" if scale == "flops" else f"{format_size(value)} {scale}"

@@ -94,7 +94,7 @@ def test_a_result_prints_its_assumption_and_how_far_to_trust_it() -> None:
     start, end = (np.exp(-5 * forecast(ONE, flops=x).loss.item()) for x in (1e20, 1e25))
     assert f"exact_match_5: {start:.3g} to {end:.3g} (90% interval" in text
     assert "half way at no scale of this path" in text
-    assert "Scenario: answers have the loss of the law; tokens all alike and independent" in text
+    assert "Scenario: answers have the loss of the law; all tokens alike and independent" in text
     assert "This point estimate comes without runs" in text
 
 
@@ -105,9 +105,9 @@ def test_a_path_that_makes_no_sense_is_told_at_once() -> None:
         "the scores cannot be computed:\n"
         "  - the path has 2 points of flops 1e+22, 1e+21, but needs two or more that increase\n"
         "  - answer_tokens has 0.5, but an answer has one token or more\n"
-        "  - wrong_loss belongs to choices: say how many answers there are\n"
         "  - downstream is a fit of law 'chinchilla', of params, tokens: fit the law downstream, "
-        "of lm_loss"
+        "of lm_loss\n"
+        "  - wrong_loss belongs to choices: give the number of answers with `choices=`"
     )
     with pytest.raises(ScenarioError, match="answer_tokens is empty: name at least one length"):
         emergence(ONE, flops=PATH, answer_tokens=[])

@@ -111,19 +111,19 @@ def test_where_the_curve_leaves_the_plain_laws_interval() -> None:
 TRUTH = REPEATED | {"quality": 1.8, "floor": 0.05}
 
 
-def test_a_fit_of_pruned_runs_answers_with_what_it_learnt() -> None:
+def test_a_fit_of_pruned_runs_answers_with_its_own_coefficients() -> None:
     learnt = point(load_card("pruned"), TRUTH)
     result = prune(learnt, params=N, tokens=D)
     assert not result.scenario
     assert result.assumed["quality"] == {
-        "median": 1.8, "lower": 1.8, "upper": 1.8, "source": "learnt from the runs"
+        "median": 1.8, "lower": 1.8, "upper": 1.8, "source": "inferred from the runs"
     }  # fmt: skip
     assert "SCENARIO" not in str(result)
     assert result.to_json()["label"] == "fit"
     for i in (3, 20, -1):
         by_law = PRUNED.loss(N, D, D * result.keep[i], result.keep[i], **TRUTH)
         np.testing.assert_allclose(result.loss.isel(fraction=i), by_law, rtol=1e-12)
-    with pytest.raises(ScenarioError, match="quality was learnt by this fit of pruned: do not"):
+    with pytest.raises(ScenarioError, match="quality was inferred by this fit of pruned: do not"):
         prune(learnt, params=N, tokens=D, quality=(1.0, 2.0))
 
 
@@ -174,7 +174,7 @@ def test_a_scenario_says_so_and_where_each_number_comes_from() -> None:
     assert (result.to_frame()["label"] == "scenario").all()
     known = point(load_card("repetition"), REPEATED)
     learnt = prune(known, params=N, tokens=D, keep=[0.5]).assumed["R_D"]
-    assert learnt["source"] == "learnt from the runs"
+    assert learnt["source"] == "inferred from the runs"
     assert learnt["median"] == pytest.approx(15.387756)
 
 
@@ -186,9 +186,9 @@ def test_everything_wrong_with_a_pruning_is_told_at_once() -> None:
         prune(ONE, params=-1, tokens=np.inf, keep=[0.0, 0.5, 1.2], quality=(2.0, 1.0))
     assert str(caught.value) == (
         "this pruning cannot be computed:\n"
-        "  - params is -1, but must be finite and above zero\n"
-        "  - tokens is inf, but must be finite and above zero\n"
-        "  - trained is inf, but must be finite and above zero\n"
+        "  - params is -1, but it must be finite and greater than zero\n"
+        "  - tokens is inf, but it must be finite and greater than zero\n"
+        "  - trained is inf, but it must be finite and greater than zero\n"
         "  - keep has 0, 1.2, but a kept fraction is above 0 and at most 1\n"
         "  - quality is 2 to 1, but needs two numbers above zero, the lower one first: the ends of "
         "a 90 % interval"

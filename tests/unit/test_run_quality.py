@@ -164,8 +164,8 @@ def test_repeats_give_residual_noise_and_find_no_fault_with_the_true_law() -> No
         {"pure error": pure, "fitted residual noise": SIGMA}
     )
     assert check.text.startswith(
-        f"32 runs at 8 places: runs alike in every input scatter by {pure:.2%}, and 1.00% (1.00% "
-        "to 1.00%) is the scale of the fitted residual noise; "
+        f"32 runs at 8 sizes: the residual noise of runs with the same inputs is {pure:.2%}, and "
+        "1.00% (1.00% to 1.00%) is fitted; "
     )
 
 
