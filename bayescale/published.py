@@ -1,11 +1,11 @@
-"""Laws as papers print them: coefficients, what their numbers count, and where they hold.
+"""Laws of papers: coefficients, what their numbers count, and where they hold.
 
-Coefficients stand in the model cards; here is what goes with them. A published law answers through
-the same code as a fit: it is a posterior with one draw.
+The coefficients are in the model cards; the rest is here. A published law answers through the same
+code as a fit: it is a posterior with one draw.
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -22,13 +22,14 @@ from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, point, quantiles
+from bayescale.results import Result, TextTable
 from bayescale.runs import Runs
 from bayescale.units import format_size
 
 Ends = tuple[PositiveFloat, PositiveFloat]
 
 BEYOND = 100.0
-"""How many times the largest run a comparison goes on for, where not told otherwise."""
+"""Multiple of the largest run up to which laws are compared by default."""
 
 _POINTS = 33
 _COMPARED = ("params", "flops", "tokenizer", "evaluation_set")
@@ -40,13 +41,13 @@ class PublishedLaw(BaseModel):
     Attributes
     ----------
     card : str
-        The model card whose law it is, and which holds the coefficients.
+        The model card that has its law and coefficients.
     estimate : str
-        Under which name it holds them; the law's own where not given.
+        The name of the coefficients on the card; the law's own where not given.
     range : mapping of str to (low, high)
-        Of the runs it was fitted to, in raw units.
+        The range of the runs it was fitted to, in raw units.
     conventions : mapping of str to str
-        As :class:`bayescale.conventions.Conventions` names them; what is not stated is unknown.
+        Conventions as in :class:`bayescale.conventions.Conventions`; the rest is unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -86,7 +87,7 @@ class PublishedLaw(BaseModel):
 
     @cached_property
     def counts(self) -> Conventions:
-        """What its numbers count."""
+        """The conventions of its numbers."""
         return Conventions(**parse_conventions(self.conventions)[0])
 
     @cached_property
@@ -100,11 +101,11 @@ class PublishedLaw(BaseModel):
         return self.model_card.published_values(self._key)
 
     def posterior(self, *, sigma: float | None = None, nu: float | None = None) -> Posterior:
-        """The law as a posterior with one draw: see :func:`bayescale.point`."""
+        """Return the law as a posterior with one draw: see :func:`bayescale.point`."""
         return point(self.model_card, self.values, sigma=sigma, nu=nu)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         told = self.model_dump(mode="json", exclude={"estimate", "conventions"})
         law = self.model_card.law
         return {
@@ -136,12 +137,12 @@ class PublishedLaw(BaseModel):
 
 
 def published_names() -> list[str]:
-    """Names of the published laws, in alphabetical order."""
+    """List the names of the published laws in alphabetical order."""
     return sorted(path.stem for path in (cards_folder() / "published").glob("*.toml"))
 
 
 def load_published(name: str) -> PublishedLaw:
-    """A published law by name.
+    """Load a published law by name.
 
     Raises
     ------
@@ -170,7 +171,7 @@ def parse_published(text: str, name: str, place: str = "published law") -> Publi
     Raises
     ------
     CardError
-        With everything that is wrong with it.
+        If the text is invalid; lists all problems.
     """
     try:
         return PublishedLaw.model_validate({**tomllib.loads(text), "name": name})
@@ -185,23 +186,23 @@ def parse_published(text: str, name: str, place: str = "published law") -> Publi
         raise CardError(collected(f"{place} cannot be used:", problems)) from None
 
 
-# beside one's own fit
+# compared with a fit
 
 
 @dataclass(frozen=True, eq=False)
-class PublishedComparison:
-    """A fit's mean loss along a scale, with published laws' beside it.
+class PublishedComparison(Result):
+    """Mean loss along a scale, by a fit and by published laws.
 
     Attributes
     ----------
     scale : str
         ``flops``, along each law's own best split where it has one; or ``params`` or ``tokens``.
     curves : pandas.DataFrame
-        One row a law and point: ``law``, ``published``, the scale, ``loss_median``,
+        One row per law and point: ``law``, ``published``, the scale, ``loss_median``,
         ``loss_lower``, ``loss_upper``.
     laws : pandas.DataFrame
-        One row a published law: ``error_median``, ``error_lower``, ``error_upper`` of the log's
-        runs about it, as shares of the loss it says, and ``n_runs`` it could be asked of.
+        One row per published law: ``error_median``, ``error_lower``, ``error_upper`` of the log's
+        runs about it, as shares of its loss, and ``n_runs`` with its inputs.
     runs : pandas.DataFrame
         The fit's runs: the scale and ``loss``.
     warnings : tuple of Finding
@@ -216,34 +217,31 @@ class PublishedComparison:
     ci_prob: float
     warnings: tuple[Finding, ...]
 
-    def to_frame(self) -> pd.DataFrame:
-        """The curves."""
-        return self.curves.copy()
+    def _table(self) -> pd.DataFrame:
+        return self.curves
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
-        laws = self.laws.astype(object).where(self.laws.notna(), None)
+    def _json(self) -> dict[str, Any]:
         return {
             "law": self.law,
             "scale": self.scale,
             "interval": self.ci_prob,
-            "laws": laws.to_dict(orient="records"),
-            "curves": self.curves.to_dict(orient="records"),
-            "warnings": [note.to_json() for note in self.warnings],
+            "laws": self.laws,
+            "curves": self.curves,
+            "warnings": [warning.to_json() for warning in self.warnings],
         }
 
-    def __str__(self) -> str:
+    def _content(self) -> Iterator[str | TextTable]:
         own = self.curves[~self.curves["published"]]
         at = own[self.scale].iloc[[0, len(own) // 2, -1]].to_numpy()
-        width = max(map(len, [self.law, *self.laws["law"]]))
-        sizes = (f"{x:.3g}" if self.scale == "flops" else format_size(x) for x in at)
-        head = "  ".join(f"{size:>10}" for size in sizes)
-        lines = [f"Mean loss along {self.scale}:", f"  {'':<{width}}  {head}   the log's runs"]
+        heads = [f"{x:.3g}" if self.scale == "flops" else format_size(x) for x in at]
+        rows = []
         for name, curve in self.curves.groupby("law", sort=False):
             losses = np.interp(np.log(at), np.log(curve[self.scale]), curve["loss_median"])
-            cells = "  ".join(f"{loss:>10.4f}" for loss in losses)
-            lines.append(f"  {name:<{width}}  {cells}   {self._runs_about(str(name))}".rstrip())
-        return "\n".join([*lines, *note_lines(self.warnings)])
+            cells = (f"{loss:.4f}" for loss in losses)
+            rows.append((str(name), *cells, self._runs_about(str(name))))
+        yield f"Mean loss along {self.scale}:"
+        yield TextTable(("", *heads, "the log's runs"), tuple(rows), indent="  ")
+        yield from note_lines(self.warnings)
 
     def _runs_about(self, name: str) -> str:
         row = self.laws[self.laws["law"] == name]
@@ -261,20 +259,20 @@ def compare_published(
     ci_prob: float = DEFAULT_CI_PROB,
     allow_unconverged: bool = False,
 ) -> PublishedComparison:
-    """Hold a fit against published laws: along compute or its one scale, and at its own runs.
+    """Compare a fit with published laws: along compute or its one scale, and at its own runs.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
         With the runs it was fitted to.
     names : sequence of str
-        Of :func:`published_names`.
+        Names in :func:`published_names`.
     beyond : float
-        How many times the largest run to go on for.
+        Multiple of the largest run up to which laws are compared.
     ci_prob : float
         Mass of the fit's central intervals, and of the runs about a published law.
     allow_unconverged : bool
-        Compare although the convergence gate was missed.
+        Compare although the fit failed its convergence checks.
 
     Returns
     -------
@@ -289,8 +287,8 @@ def compare_published(
 
     Notes
     -----
-    Of a law of params and tokens the loss at a budget is that of its own best split, with
-    C = 6 N D. A published law says nothing of how sure it is.
+    The loss of a law of params and tokens at a budget is that of its own best split, with
+    C = 6 N D. A published law has no uncertainty.
     """
     laws = [load_published(name) for name in names]
     if not laws:
@@ -344,7 +342,7 @@ def _scale_of(inputs: Sequence[str]) -> str:
 
 
 def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
-    """The log's losses over what the law says of those runs, as shares."""
+    """Return the log's losses over the law's losses of those runs, as shares."""
     inputs, nothing = law.model_card.law.inputs, dict.fromkeys(("median", "lower", "upper"), np.nan)
     known = {name: np.array(runs[name]) for name in (*inputs, "tokens") if name in runs}
     known = all_unique(inputs, known)
@@ -358,7 +356,7 @@ def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
 
 
 def _notes(law: PublishedLaw, runs: Runs) -> list[Finding]:
-    """Where the log and the law count otherwise, or may."""
+    """Warn where the log and the law follow different conventions, or may."""
     differ, unknown = [], []
     theirs, ours = law.counts.to_json(), runs.conventions.to_json()
     for name in _COMPARED:

@@ -185,4 +185,4 @@ def test_commands_list_show_and_compare(
     assert figure.is_file()
     alone = bayescale("models", "published", "cerebras_gpt_2023", "--figure", figure)
     assert alone.code == 2
-    assert "a figure is of a fit beside them" in " ".join(alone.err.split())
+    assert "compares them with a fit" in " ".join(alone.err.split())
