@@ -1,4 +1,4 @@
-"""From the loss on answers to the scores that people report: Schaeffer et al. 2023, 2304.15004.
+"""Scores of answers as functions of the loss: Schaeffer et al. 2023, arXiv 2304.15004.
 
 A token of loss L has the probability p = exp(-L), so an answer of k tokens is right with p^k if
 tokens are alike and independent. They are neither: some answers are easy and some are hard. So
@@ -36,14 +36,14 @@ _LEAST_MASS = 1.337e-4  # of the prior below the grid
 
 @dataclass(frozen=True)
 class Answers:
-    """How answers of one dispersion are scored, as functions of their mean loss.
+    """Scores of answers of one dispersion, as functions of their mean loss.
 
     Parameters
     ----------
     dispersion : float
         Standard deviation over answers of a token's log-odds; 0 for tokens that are all alike.
     decoding : {"sampled", "greedy"}
-        Whether a token is drawn at random or the likeliest one is taken.
+        Whether a token is sampled or the likeliest one is taken.
 
     Raises
     ------
@@ -74,7 +74,7 @@ class Answers:
             raise ScenarioError(collected("answers cannot be scored:", problems))
 
     def exact_match(self, loss: Any, tokens: float = 1) -> np.ndarray:
-        """The share of answers of so many tokens that are right throughout.
+        """Compute the share of answers of some length that are right throughout.
 
         Parameters
         ----------
@@ -94,18 +94,18 @@ class Answers:
         return self._mean(loss, lambda m: np.exp(tokens * np.minimum(m, 0.0)), tokens)
 
     def token_accuracy(self, loss: Any) -> np.ndarray:
-        """The share of tokens that are right, in the shape of ``loss``."""
+        """Compute the share of tokens that are right, in the shape of ``loss``."""
         return self.exact_match(loss, 1)
 
     def edit_distance(self, loss: Any, tokens: float) -> np.ndarray:
-        """Tokens of an answer that are wrong on average, in the shape of ``loss``."""
+        """Compute the mean number of wrong tokens of an answer, in the shape of ``loss``."""
         _require_tokens(tokens)
         return tokens * (1.0 - self.token_accuracy(loss))
 
     def multiple_choice(
         self, loss: Any, tokens: float, choices: int, wrong_loss: float
     ) -> np.ndarray:
-        """The chance that goes to the right one of several answers, in the shape of ``loss``.
+        """Compute the probability of the right one of several answers, in the shape of ``loss``.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Answers:
         choices : int
             Answers to choose from, at least two.
         wrong_loss : float
-            Loss on the wrong answers, which is taken to stay as it is.
+            Loss on the wrong answers, taken to be constant.
         """
         _require_tokens(tokens)
         if not (choices >= 2 and float(choices).is_integer()):
@@ -191,32 +191,32 @@ class Dispersion:
     ----------
     values, weights : numpy.ndarray, shape (value,)
         A grid of dispersions and the posterior mass of each.
-    scatter : numpy.ndarray, shape (value,)
-        For each, the scatter of one score about the curve, in units of sqrt(a (1 - a)) at an
+    noise : numpy.ndarray, shape (value,)
+        For each, the residual noise of one score about the curve, in units of sqrt(a (1 - a)) at an
         accuracy a.
     n : int
-        Models that were used.
+        Number of models used.
     tokens, decoding
-        As the scores were taken.
+        Length and decoding of the scored answers.
     """
 
     values: np.ndarray
     weights: np.ndarray
-    scatter: np.ndarray
+    noise: np.ndarray
     n: int
     tokens: float
     decoding: Decoding
 
     def quantile(self, q: Any) -> np.ndarray:
-        """Quantiles of the dispersion."""
+        """Return quantiles of the dispersion."""
         return np.interp(q, np.cumsum(self.weights) - self.weights / 2, self.values)
 
     def draw(self, size: int, seed: int = 0) -> np.ndarray:
-        """Draws of the dispersion, all of them values of the grid, shape (size,)."""
+        """Draw dispersions from the grid, shape (size,)."""
         return np.random.default_rng(seed).choice(self.values, size=size, p=self.weights)
 
     def score(self, loss: Any, draws: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of the score at known losses: the curve's, and those of one new model.
+        """Draw scores at known losses: of the curve, and of a single new model.
 
         Parameters
         ----------
@@ -233,13 +233,13 @@ class Dispersion:
         each = np.broadcast_to(loss, (draws, len(loss)))
         curve = scored(Answers.exact_match, drawn, self.decoding, each, self.tokens)
         rng = np.random.default_rng([seed, 1])
-        width = np.interp(drawn, self.values, self.scatter)[:, None] * np.sqrt(curve * (1 - curve))
-        # the scatter is itself inferred, so its draws have Student's tails
+        width = np.interp(drawn, self.values, self.noise)[:, None] * np.sqrt(curve * (1 - curve))
+        # the residual noise is itself inferred, so its draws have Student's tails
         model = curve + width * rng.standard_t(self.n - 1, size=curve.shape)
         return curve, model.clip(0.0, 1.0)
 
     def to_json(self, ci_prob: float = 0.9) -> dict[str, Any]:
-        """Plain values: the dispersion's quantiles and what it was learnt from."""
+        """Return plain values: the dispersion's quantiles and what it was calibrated on."""
         tail = (1 - ci_prob) / 2
         lower, median, upper = self.quantile([tail, 0.5, 1 - tail]).tolist()
         return {
@@ -257,7 +257,7 @@ def scored(
     loss: np.ndarray,
     *args: Any,
 ) -> np.ndarray:
-    """A score of :class:`Answers`, draw by draw.
+    """Compute a score of :class:`Answers`, draw by draw.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def scored(
     decoding : {"sampled", "greedy"}
     loss : numpy.ndarray, shape (draw, ...)
     *args
-        What the method takes beside the loss.
+        Further arguments of the method.
 
     Returns
     -------
@@ -285,7 +285,7 @@ def scored(
 def read_scores(
     source: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Models whose loss and score on a task are known, one row a model.
+    """Read the loss and score of models on a task, one row per model.
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ half of them are as good as known and half as good as unknown, whatever the loss
 def calibrate_dispersion(
     loss: Any, score: Any, *, tokens: float = 1, decoding: Decoding = "greedy"
 ) -> Dispersion:
-    """The dispersion of a task's answers, from the loss and exact match of several models.
+    """Calibrate the dispersion of a task's answers on the loss and exact match of several models.
 
     Parameters
     ----------
@@ -344,19 +344,18 @@ def calibrate_dispersion(
     tokens : float
         Tokens of an answer.
     decoding : {"greedy", "sampled"}
-        How the answers were taken.
+        How the answers were decoded.
 
     Returns
     -------
     Dispersion
-        Its posterior on a grid, under :data:`PRIOR_DISPERSION` and normal scatter of scores in
+        Its posterior on a grid, under :data:`PRIOR_DISPERSION` and normal noise of scores in
         proportion to sqrt(a (1 - a)), whose size is integrated out under 1 / size.
 
     Raises
     ------
     ScenarioError
-        If there are fewer than three models that tell anything, lengths differ, or values make
-        no sense.
+        If fewer than three models are informative, lengths differ, or values are out of range.
 
     Notes
     -----
@@ -390,13 +389,13 @@ def calibrate_dispersion(
     lowest = np.log(PRIOR_DISPERSION.frozen.ppf(_LEAST_MASS))
     log_grid = np.linspace(lowest, np.log(MOST_DISPERSION), _COARSE)
     for _ in range(2):  # once to find where it lies, once to resolve it
-        log_density, scatter = np.empty(len(log_grid)), np.empty(len(log_grid))
+        log_density, noise = np.empty(len(log_grid)), np.empty(len(log_grid))
         for i, value in enumerate(np.exp(log_grid)):
             curve = Answers(float(value), decoding).exact_match(loss, tokens).clip(1e-9, 1 - 1e-9)
             width = np.sqrt(curve * (1 - curve))
             squares = float((((score - curve) / width) ** 2).sum())
             log_density[i] = -np.log(width).sum() - len(loss) / 2 * np.log(squares)
-            scatter[i] = np.sqrt(squares / (len(loss) - 1))
+            noise[i] = np.sqrt(squares / (len(loss) - 1))
         log_density -= ((log_grid - middle) / sd) ** 2 / 2
         weights = np.exp(log_density - log_density.max())
         weights /= weights.sum()
@@ -405,5 +404,5 @@ def calibrate_dispersion(
         log_grid = np.linspace(log_grid[first], log_grid[last], _FINE)
     kept = weights > 1e-6
     return Dispersion(
-        grid[kept], weights[kept] / weights[kept].sum(), scatter[kept], len(loss), tokens, decoding
+        grid[kept], weights[kept] / weights[kept].sum(), noise[kept], len(loss), tokens, decoding
     )
