@@ -1,4 +1,4 @@
-"""The site: how Sphinx builds it, and what is made from the code just before."""
+"""Sphinx configuration of the site. Some pages are made from the code before each build."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ exclude_patterns = ["_build", "examples", "reference/columns.md"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # case studies take minutes each, and are committed as they were run
+nb_execution_mode = "off"  # case studies take minutes each; they are committed with their output
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say types, with dims and units
@@ -58,6 +58,6 @@ def _block(writer: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Pages made from the code, and mathematics that browsers draw by themselves."""
+    """Write pages from the code, and set up mathematics that needs no script."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.connect("config-inited", lambda app, config: write_pages(DOCS))

@@ -1,4 +1,4 @@
-"""Pages made from the code, so that nothing public can be left out of them."""
+"""Pages that are made from the code, so that they include everything public."""
 
 import ast
 import contextlib
@@ -33,11 +33,11 @@ TITLES = {
     "units": "Units",
 }
 WHOLE = ("cards", "conventions", "datasets", "errors", "laws", "plotting", "trackers", "units")
-"""Modules of which everything public is on their page, not the package's own names alone."""
+"""Modules whose page has everything public, not only names of the package itself."""
 
 
 def _public(module: ModuleType) -> list[str]:
-    """Names that a module offers: those it lists, else what it defines itself."""
+    """Return the public names of a module: those in ``__all__``, else what it defines."""
     own = [
         name
         for name, value in vars(module).items()
@@ -47,7 +47,7 @@ def _public(module: ModuleType) -> list[str]:
 
 
 def _homes() -> dict[str, str]:
-    """The top-level module of each public name, as ``bayescale/__init__.pyi`` lists them."""
+    """Return the top-level module of each name in ``bayescale/__init__.pyi``."""
     stub = ast.parse(Path(bayescale.__file__).with_suffix(".pyi").read_text())
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     return {
@@ -58,7 +58,7 @@ def _homes() -> dict[str, str]:
 
 
 def reference() -> dict[str, list[str]]:
-    """Full names of everything public, by the module whose page they stand on."""
+    """Return the full names of everything public, by the module whose page has them."""
     pages: dict[str, list[str]] = {}
     homes = _homes()
     for name in bayescale.__all__:
@@ -83,7 +83,7 @@ def _value(full: str) -> object:
 
 
 def _documented(value: object) -> bool:
-    """Whether it has a docstring of its own, rather than its type's."""
+    """Return whether the value has its own docstring, and not that of its type."""
     return inspect.isclass(value) or inspect.isroutine(value)
 
 
@@ -107,15 +107,15 @@ def _page(home: str, names: list[str]) -> str:
     module = importlib.import_module(f"bayescale.{home}")
     title = _title(home)
     lines = [title, "=" * len(title), "", inspect.getdoc(module) or "", ""]
-    told = [name for name in names if _documented(_value(name))]
-    lines += [".. autosummary::", "", *(f"   {name}" for name in told), ""]
+    documented = [name for name in names if _documented(_value(name))]
+    lines += [".. autosummary::", "", *(f"   {name}" for name in documented), ""]
     for name in names:
         lines += _directive(name)
     return "\n".join(lines)
 
 
 def _commands() -> str:
-    """The command line's own help, as Markdown."""
+    """Return the help of the command line, as Markdown."""
     from typer.cli import app
 
     text = io.StringIO()
@@ -126,15 +126,15 @@ def _commands() -> str:
 
 
 def _columns() -> str:
-    """Names of a run log's columns that are understood, as a table."""
+    """Return a table of the names that are understood for each column of a run log."""
     rows = [
         f"| `{c}` | {', '.join(f'`{n}`' for n in names)} |" for c, names in ALIASES.items() if names
     ]
-    return "\n".join(["| column | also understood |", "|---|---|", *rows, ""])
+    return "\n".join(["| column | other names |", "|---|---|", *rows, ""])
 
 
 def write_pages(docs: Path) -> None:
-    """Write the reference and the commands, and fetch the case studies, below ``docs``."""
+    """Write the reference and the commands below ``docs``, and copy the case studies there."""
     folder = docs / "reference"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -146,8 +146,8 @@ def write_pages(docs: Path) -> None:
     contents = [
         "# Every public name",
         "",
-        "What `bayescale.NAME` and the modules beside it offer. Names of the package itself are",
-        "imported when first used.",
+        "The names of the package, `bayescale.NAME`, and of its modules. Names of the package are",
+        "imported when they are first used.",
         "",
         "```{toctree}",
         *pages,

@@ -1,10 +1,10 @@
-"""Run what the pages show, and write what it printed and drew beside it.
+"""Run the examples on the pages, and write what they print and draw next to them.
 
-``uv run python docs/make_examples.py`` runs all of ``docs/examples`` in order: each ``NAME.sh``
-line by line into ``NAME.sh.txt``, each ``NAME.py`` into ``NAME.py.txt``, and the last figure that
-it drew into ``docs/figures/NAME.svg``. All of them share one folder, in which fits are kept for
-later examples. The runs are public: see :func:`bayescale.datasets.load`. Takes three minutes on
-two cores.
+``uv run python docs/make_examples.py`` runs all of ``docs/examples`` in order. Each ``NAME.sh`` is
+run line by line into ``NAME.sh.txt``, and each ``NAME.py`` into ``NAME.py.txt``; the last figure
+that a Python example draws goes into ``docs/figures/NAME.svg``. What ``readme.py`` prints also goes
+into ``README.md``. The examples share one folder, so that later ones use the fits of earlier ones.
+The runs are public: see :func:`bayescale.datasets.load`. Takes three minutes on two cores.
 """
 
 import contextlib
@@ -21,41 +21,58 @@ import matplotlib as mpl
 
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS / "examples"
+README = DOCS.parent / "README.md"
 ORDER = (
-    "quick_start", "coefficients", "trust", "next_loss", "budget", "next_run", "data", "emergence",
-    "own_laws", "readme",
-)  # fmt: skip
+    "quick_start",
+    "coefficients",
+    "trust",
+    "next_loss",
+    "budget",
+    "next_run",
+    "data",
+    "emergence",
+    "own_laws",
+    "readme",
+)
 WIDTH = "100"  # characters of a line of help and tables
 SIZE = (7.0, 4.2)
 
 
 def transcript(script: Path) -> str:
-    """Each command of a script with what it printed; progress and warnings are left out."""
-    told = []
+    """Run a script, and return each command with its output, without progress and warnings."""
+    parts = []
     for command in filter(None, script.read_text(encoding="utf-8").splitlines()):
         ran = subprocess.run(command, shell=True, capture_output=True, text=True)
         if ran.returncode:
             raise SystemExit(f"{command}\nexit {ran.returncode}\n{ran.stderr}")
-        told.append(f"$ {command}\n{ran.stdout}".rstrip())
-    return "\n\n".join(told) + "\n"
+        parts.append(f"$ {command}\n{ran.stdout}".rstrip())
+    return "\n\n".join(parts) + "\n"
 
 
-def printed(script: Path, figure: Path) -> str:
-    """What a Python example prints; its last figure goes into a file."""
+def output(script: Path, figure: Path) -> str:
+    """Run a Python example, return what it prints, and save its last figure."""
     from matplotlib import pyplot
 
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
         runpy.run_path(str(script))
     if pyplot.get_fignums():
         pyplot.gcf().set_size_inches(SIZE)
         pyplot.gcf().savefig(figure, bbox_inches="tight", metadata={"Date": None})
         pyplot.close("all")
-    return told.getvalue()
+    return text.getvalue()
+
+
+def write_readme(text: str) -> None:
+    """Replace the output of the example in the README."""
+    readme = README.read_text(encoding="utf-8")
+    before, _, rest = readme.partition("```text\n")
+    _, _, after = rest.partition("```\n")
+    README.write_text(f"{before}```text\n{text}```\n{after}", encoding="utf-8")
 
 
 def main(names: tuple[str, ...]) -> None:
-    """Run these examples, in the folder where earlier ones left their fits."""
+    """Run these examples in the folder that holds the fits of earlier ones."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "bayescale"  # the same figure is the same file
     folder = Path(os.environ.get("BAYESCALE_EXAMPLES", tempfile.mkdtemp()))
@@ -70,8 +87,10 @@ def main(names: tuple[str, ...]) -> None:
             script.with_suffix(".sh.txt").write_text(transcript(script), encoding="utf-8")
         script = EXAMPLES / f"{name}.py"
         if script.exists():
-            told = printed(script, DOCS / "figures" / f"{name}.svg")
-            script.with_suffix(".py.txt").write_text(told, encoding="utf-8")
+            text = output(script, DOCS / "figures" / f"{name}.svg")
+            script.with_suffix(".py.txt").write_text(text, encoding="utf-8")
+            if name == "readme":
+                write_readme(text)
         print(name, flush=True)
 
 
