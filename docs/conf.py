@@ -29,7 +29,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "examples", "reference/columns.md"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # case studies take minutes each; they are committed with their output
 
