@@ -184,19 +184,27 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
-    """The report as a page."""
-    rows = [
+def progress(found: pd.DataFrame) -> pd.DataFrame:
+    """Return medians over starts after some numbers of purchases, by set and way of choosing."""
+    shown = found[found["purchase"].isin(SHOWN_AFTER)]
+    by = shown.groupby(["set", "way", "purchase"], sort=False)
+    return by[["spent", "error", "half_width"]].median().reset_index()
+
+
+def progress_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Write the result of :func:`progress` in a row for each set and way of choosing."""
+    return pd.DataFrame(
         {"set": name, "way": way}
         | {
-            f"after {k}": f"{at['spent'].median():.2g} FLOP, {at['error'].median():.2%}, "
-            f"±{at['half_width'].median():.2%}"
-            for k in SHOWN_AFTER
-            for at in [part[part["purchase"] == k]]
-            if len(at)
+            f"after {at.purchase}": f"{at.spent:.2g} FLOP, {at.error:.2%}, ±{at.half_width:.2%}"
+            for at in part.itertuples()
         }
-        for (name, way), part in found.groupby(["set", "way"], sort=False)
-    ]
+        for (name, way), part in rows.groupby(["set", "way"], sort=False)
+    )
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Write the report as a page."""
     parts = [
         "# Buying runs one at a time",
         f"Made by `{results['command']}`.",
@@ -211,7 +219,7 @@ def markdown(results: dict[str, Any], found: pd.DataFrame) -> str:
         "empty: random choices did not either, or needed none.",
         table(pd.DataFrame(results["summary"])),
         "Compute in all, error and half width after so many purchases, medians over starts:",
-        table(pd.DataFrame(rows)),
+        table(progress_table(pd.DataFrame(results["progress"]))),
         f"{results['minutes']:.0f} minutes on one core. {results['machine']}.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -240,9 +248,9 @@ def main(
         "machine": machine(),
         "minutes": minutes,
         "summary": summary(everything).to_dict(orient="records"),
-        "purchases": everything.to_dict(orient="records"),
+        "progress": progress(everything).to_dict(orient="records"),
     }
-    write("design", results, markdown(results, everything))
+    write("design", results, markdown(results))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""Whether the floor is found below runs of which many were not tuned.
+"""Coverage of the card ``chinchilla_floor`` on logs with many runs that were not tuned.
 
-Logs of 48 runs, eight sizes by six counts of tokens per parameter, about Chinchilla's law at
-Besiroglu's coefficients. Runs scatter by 0.3 %, and lie above the law by the absolute value of a
-Student-t of three degrees of freedom, of scale 2 %: a family of densities that no card has. Each
-is fitted by the card chinchilla_floor and by the card chinchilla, both with the law taken to
-hold exactly. Scored is whether the 90 % interval of the law's loss holds the truth: amid the
-runs, at the largest, and at ten times its compute.
+Each log has 48 runs: eight sizes by six counts of tokens per parameter, from Chinchilla's law at
+Besiroglu's coefficients. Runs have residual noise of 0.3 %. They also lie above the law by the
+absolute value of a Student-t with three degrees of freedom and a scale of 2 %, a distribution that
+no card has. Each log is fitted with the cards chinchilla_floor and chinchilla, both with the law
+taken to hold exactly. The score is whether the 90 % interval of the law's loss contains the truth:
+amid the runs, at the largest, and at ten times its compute.
 
-Run: ``python benchmarks/floor.py``. A log takes about 5 s on one core; writes
+Run: ``python benchmarks/floor.py``. A log takes about 5 s on one core. Writes
 ``benchmarks/results/floor.json`` and ``floor.md``.
 """
 
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ PLACES = {
 
 
 def simulated(seed: int) -> Runs:
-    """A log of undertuned runs."""
+    """Simulate a log of undertuned runs."""
     scales = {"params": PARAMS, "tokens": TOKENS}
     frame = simulate(CHINCHILLA, TRUTH, scales, sigma=SIGMA, seed=seed)
     rng = np.random.default_rng([seed, 1])
@@ -51,7 +51,7 @@ def simulated(seed: int) -> Runs:
 
 
 def scored(seed: int) -> list[dict[str, float | str | bool]]:
-    """What each card says of the floor of one log."""
+    """Fit one log with each card, and score the floor."""
     runs, rows = simulated(seed), []
     for name in CARDS:
         started = time.perf_counter()
@@ -63,38 +63,64 @@ def scored(seed: int) -> list[dict[str, float | str | bool]]:
             truth = float(CHINCHILLA.loss(params, tokens, **TRUTH))
             rows.append(
                 {
-                    "seed": seed, "card": name, "place": place, "truth": truth, **found,
+                    "seed": seed,
+                    "card": name,
+                    "place": place,
+                    "truth": truth,
+                    **found,
                     "covered": bool(found["lower"] <= truth <= found["upper"]),
-                    "passed": bool(posterior.diagnostics["passed"]), "seconds": seconds,
+                    "passed": bool(posterior.diagnostics["passed"]),
+                    "seconds": seconds,
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
-def told(frame: pd.DataFrame) -> str:
-    """A table of coverage and bias."""
-    n = frame["seed"].nunique()
-    lines = [
-        f"{n} logs. Covered: logs whose 90 % interval of the law's loss held the true floor. Bias: "
-        "median of the log of median over truth.",
-        "",
-        "| card | place | covered | alone | bias, % | half-width, % | seconds a fit |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def summary(frame: pd.DataFrame) -> dict[str, Any]:
+    """Summarize coverage and bias by place and card."""
     held = frame.pivot_table("covered", ["place", "seed"], "card").astype(bool)
+    rows = []
     for place in PLACES:
         for name in CARDS:
             part = frame[(frame["card"] == name) & (frame["place"] == place)]
             other = next(card for card in CARDS if card != name)
-            alone = int((held.loc[place][name] & ~held.loc[place][other]).sum())
-            bias = 100 * np.log(part["median"] / part["truth"]).median()
-            width = 50 * np.log(part["upper"] / part["lower"]).median()
-            lines.append(
-                f"| {name} | {place} | {int(part['covered'].sum())} | {alone} | {bias:+.2f} | "
-                f"{width:.2f} | {part['seconds'].median():.1f} |"
+            rows.append(
+                {
+                    "card": name,
+                    "place": place,
+                    "covered": int(part["covered"].sum()),
+                    "alone": int((held.loc[place][name] & ~held.loc[place][other]).sum()),
+                    "bias_percent": float(100 * np.log(part["median"] / part["truth"]).median()),
+                    "half_width_percent": float(
+                        50 * np.log(part["upper"] / part["lower"]).median()
+                    ),
+                    "seconds": float(part["seconds"].median()),
+                }
             )
-    missed = int((~frame["passed"]).sum() / len(PLACES))
-    return "\n".join([*lines, "", f"{missed} of {2 * n} fits missed the gate of refits.", ""])
+    return {
+        "logs": int(frame["seed"].nunique()),
+        "failed_checks": int((~frame["passed"]).sum() / len(PLACES)),
+        "rows": rows,
+    }
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Write the summary as a table."""
+    n = results["logs"]
+    lines = [
+        f"{n} logs. Covered: logs whose 90 % interval of the law's loss contains the true floor. "
+        "Alone: those that only this card covers. Bias: median of the log of median over truth.",
+        "",
+        "| card | place | covered | alone | bias, % | half-width, % | seconds per fit |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['card']} | {row['place']} | {row['covered']} | {row['alone']} | "
+        f"{row['bias_percent']:+.2f} | {row['half_width_percent']:.2f} | {row['seconds']:.1f} |"
+        for row in results["rows"]
+    ]
+    failed = f"{results['failed_checks']} of {2 * n} fits failed the convergence checks of refits."
+    return "\n".join([*lines, "", failed, ""])
 
 
 def main(logs: Annotated[int, typer.Option("--logs", min=1)] = 100) -> None:
@@ -103,10 +129,11 @@ def main(logs: Annotated[int, typer.Option("--logs", min=1)] = 100) -> None:
     for seed in range(logs):
         rows += scored(seed)
         if (seed + 1) % 10 == 0:
-            print(told(pd.DataFrame(rows)), flush=True)
+            print(markdown(summary(pd.DataFrame(rows))), flush=True)
     folder = Path(__file__).parent / "results"
-    (folder / "floor.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (folder / "floor.md").write_text(told(pd.DataFrame(rows)))
+    results = summary(pd.DataFrame(rows))
+    (folder / "floor.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "floor.md").write_text(markdown(results))
 
 
 if __name__ == "__main__":
