@@ -13,18 +13,19 @@
 # %% [markdown]
 # # What do Chinchilla's 245 runs really say?
 #
-# **Question.** Hoffmann et al. (2022) and Besiroglu et al. (2024) fitted one law to the same runs
-# and disagree: on the exponents, on tokens per parameter, and on how sure one can be. Who is right,
-# and what does it change?
+# **Question.** Hoffmann et al. (2022) and Besiroglu et al. (2024) fitted one law to the same runs.
+# They disagree on the exponents, on tokens per parameter, and on the uncertainty of both. Who is
+# right, and what does it change?
 #
-# **Answer.** Besiroglu et al. The posterior of 240 runs gives N growing as C^0.511 (0.494 to 0.528)
-# and 19.0 tokens per parameter at Gopher's budget (13.3 to 26.6); allowing for how fresh logs would
-# scatter, 11.3 to 30.8. Their 0.513 and 18.4 lie inside, Hoffmann's 0.452 and 93 as printed, or
-# 0.457 and 59 unrounded, do not; as printed, the median run lies 1.8 % below their law. Keeping the
-# five runs that Besiroglu et al. dropped moves little, 0.514 and 17.5, because the noise has heavy
-# tails, and leave-one-out names the five by itself. For the decision it matters less than it seems:
-# 71B on 1.36T tokens is best, Chinchilla's own 70B on 1.4T gives up 0.0001 nats, and Gopher's 280B
-# on 300B as much as wasting half of its compute.
+# **Answer.** Besiroglu et al. are right. By the posterior of 240 runs, N grows as C^0.511 (0.494
+# to 0.528), with 19.0 tokens per parameter at Gopher's budget (13.3 to 26.6). Allowing for the
+# variation between fresh logs, it is 11.3 to 30.8. The values of Besiroglu et al., 0.513 and 18.4,
+# lie inside. Those of Hoffmann et al. do not: 0.452 and 93 as printed, 0.457 and 59 unrounded.
+# With the printed values, the median run lies 1.8 % below the law. Keeping the five runs that
+# Besiroglu et al. dropped changes little (0.514 and 17.5), because the noise has heavy tails;
+# leave-one-out names the five as outliers. The disagreement matters less for the decision. The
+# best split is 71B on 1.36T tokens. Chinchilla's own 70B on 1.4T loses 0.0001 nats, and Gopher's
+# 280B on 300B wastes half of its compute.
 #
 # Data: 245 runs read off Hoffmann's figure 4 by Besiroglu et al. (arXiv 2404.10102), the data set
 # `chinchilla` of the package.
@@ -45,7 +46,7 @@ FIT = {"draws": 100, "tune": 200, "chains": 2} if FAST else {}
 # %% [markdown]
 # ## All 245 runs
 #
-# Nobody tells the fit which runs are odd. Leave-one-out finds them.
+# The fit is not told which runs are unusual. Leave-one-out finds them.
 
 # %%
 everything = load("chinchilla")
@@ -63,7 +64,7 @@ fit = bayescale.fit(runs, "chinchilla", seed=1, **FIT)
 print(fit)
 
 # %%
-wide = bayescale.widen(fit)  # as fresh logs would scatter the fit
+wide = bayescale.widen(fit)  # as wide as the fit varies between fresh logs
 card = bayescale.load_card("chinchilla")
 papers = {
     "Hoffmann, as printed": card.published_values("hoffmann_2022"),
@@ -72,7 +73,7 @@ papers = {
 }
 
 
-def told(values):
+def interval(values):
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
     return f"{middle:.4g} ({low:.4g} to {high:.4g})"
 
@@ -81,9 +82,11 @@ rows = {}
 for name, posterior in (("245 runs", fit_all), ("240 runs", fit), ("240 runs, robust", wide)):
     draws = {key: posterior.draws[key].values.ravel() for key in card.law.coefficients}
     params, tokens = bayescale.compute_optimal(card.law, 5.76e23, draws)
-    rows[name] = {key: told(values) for key, values in draws.items()}
-    rows[name]["a = beta / (alpha + beta)"] = told(draws["beta"] / (draws["alpha"] + draws["beta"]))
-    rows[name]["tokens per param at 5.76e23"] = told(tokens / params)
+    rows[name] = {key: interval(values) for key, values in draws.items()}
+    rows[name]["a = beta / (alpha + beta)"] = interval(
+        draws["beta"] / (draws["alpha"] + draws["beta"])
+    )
+    rows[name]["tokens per param at 5.76e23"] = interval(tokens / params)
 for name, values in papers.items():
     params, tokens = bayescale.compute_optimal(card.law, 5.76e23, values)
     rows[name] = {key: f"{value:.4g}" for key, value in values.items()}
@@ -96,7 +99,7 @@ print(pd.DataFrame(rows).to_string())
 # %% [markdown]
 # ## Where the published fits lie
 #
-# The law's parts at the runs: a fit whose residuals are not centerd on zero has missed the data.
+# Residuals of each law at the runs: if they are not centered on zero, the fit has missed the data.
 
 # %%
 residuals = {

@@ -13,16 +13,17 @@
 # %% [markdown]
 # # Spend the next 1e22 FLOP
 #
-# **Question.** A team has 24 runs of up to 411M parameters on one training set. It is to spend 1e22
-# FLOP on one model. Which size, how sure is that, and would a pilot run first make it surer?
+# **Question.** A team has 24 runs of up to 411M parameters on one training set. It will spend 1e22
+# FLOP on one model. Which size should it train, how certain is that, and would a pilot run first
+# reduce the uncertainty?
 #
-# **Answer.** 9.4B parameters on 177B tokens, and not very sure: each draw's own best lies between
-# 5.6B and 45B, and the choice gives up 0.02 nats in expectation, as if a fifth of the compute
-# were wasted. The two laws disagree, 29B against 7B, and following the wrong one wastes 41 to 76
-# %. If a trillion tokens are to be served, 3.0B on 225B, with the laws of one mind. Pilots of
-# 3e20 FLOP in all, the largest 2.5B on 13B tokens, should bring the standard error of the loss
-# from 4.5 % to 2.8 %. Three larger runs that the fit never saw, of 1.4B and 6.9B, all ended
-# inside their 90 % intervals.
+# **Answer.** Train 9.4B parameters on 177B tokens, although the uncertainty is large. Each draw's
+# own best size lies between 5.6B and 45B. The choice loses 0.02 nats in expectation, as if a fifth
+# of the compute were wasted. The two laws disagree, 29B against 7B, and following the wrong one
+# wastes 41 to 76 %. If a trillion tokens are to be served, the choice is 3.0B on 225B, and the
+# laws agree. Pilots of 3e20 FLOP in all, the largest 2.5B on 13B tokens, should reduce the
+# standard error of the loss from 4.5 % to 2.8 %. Three larger runs that the fit never saw, of 1.4B
+# and 6.9B, all ended inside their 90 % intervals.
 #
 # Data: the RedPajama runs of Gadre et al. 2024 (arXiv 2403.08540), found through the environment
 # variable `BAYESCALE_DATA`.
@@ -52,7 +53,7 @@ fit = bayescale.fit(runs, ["chinchilla", "kaplan_irreducible"], seed=1, **FIT)
 print(fit)
 
 # %% [markdown]
-# ## The split, and what other splits give up
+# ## The split, and what other splits waste
 
 # %%
 options = [(7e9, 1e22 / 6 / 7e9), (1.4e9, 1e22 / 6 / 1.4e9)]
@@ -60,7 +61,8 @@ split = bayescale.allocate(fit, 1e22, options=options, allow_unconverged=FAST)
 print(split)
 
 # %% [markdown]
-# With a trillion tokens to be served, each of which costs twice the parameters, the model shrinks:
+# If a trillion tokens are to be served, each at a cost of twice the parameters, the best model is
+# smaller:
 
 # %%
 served = bayescale.allocate(fit, 1e22, inference_tokens=1e12, allow_unconverged=FAST)
@@ -72,7 +74,7 @@ bayescale.plot_allocation(frontier)
 plt.show()
 
 # %% [markdown]
-# ## Which pilot to buy
+# ## Which pilot to train
 
 # %%
 pilot = bayescale.next_run(fit, 5e20, flops=1e22, allow_unconverged=FAST)
@@ -83,14 +85,14 @@ plt.show()
 # %% [markdown]
 # ## What the larger runs reached
 #
-# Three larger runs were trained. None was seen by the fit.
+# Three larger runs were trained. The fit saw none of them.
 
 # %%
 for _, run in large.iterrows():
-    told = bayescale.forecast(
+    answer = bayescale.forecast(
         fit, params=run["params"], tokens=run["tokens"], allow_unconverged=FAST
     ).to_json()
-    new = told["loss_new"]
+    new = answer["loss_new"]
     inside = new["lower"] <= run["loss"] <= new["upper"]
     print(
         f"{run['params'] / 1e9:.1f}B on {run['tokens'] / 1e9:.0f}B tokens: forecast "

@@ -13,15 +13,15 @@
 # %% [markdown]
 # # When to stop trusting a power law
 #
-# **Question.** A law fits the runs that there are. Up to what scale is its forecast worth a
-# decision, and would that have been right?
+# **Question.** A law fits the runs that there are. Up to what scale can a decision rest on its
+# forecast, and would that have been right?
 #
-# **Answer.** It differs from log to log by an order of magnitude. From the cheaper half of their
-# runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.6 times and Gadre's on
-# RedPajama up to 4.1 times the largest run. Of the 112 dearer runs inside these horizons, 90 %
-# intervals held 91 % (72 % without drift), and 96 % of forecasts were within the 2 % tolerance; of
-# the 62 beyond, 68 % were. Beyond, intervals stay honest with drift (97 %), but are too wide to
-# decide on.
+# **Answer.** The scale differs between logs by an order of magnitude. From the smaller half of
+# their runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.6 times and Gadre's on
+# RedPajama up to 4.1 times the largest run. Inside these horizons lie 112 larger runs. The 90 %
+# intervals covered 91 % of them (72 % without drift), and 96 % of forecasts were within the 2 %
+# tolerance. Of the 62 runs beyond, 68 % were. There, intervals with drift still have good coverage
+# (97 %), but they are too wide to decide on.
 #
 # Data: runs behind Hoffmann et al. 2022 (read off by Besiroglu et al. 2024), of Porian et al. 2024
 # (arXiv 2406.19146) and of Gadre et al. 2024 (arXiv 2403.08540), found through the environment
@@ -56,28 +56,26 @@ for name, table in sets.items():
     print(f"{name}: {bayescale.read_runs(table[COLUMNS])}")
 
 # %% [markdown]
-# ## Only the cheaper runs
+# ## Only the smaller half
 #
-# Of each set, a fit sees the cheaper half of the runs. Backtests inside that half say how far its
-# intervals held; with the tolerance, 2 % of the loss, that makes the horizon. The dearer half tells
-# whether it was right.
+# From each set, the fit gets the half of the runs with less compute. Backtests inside that half
+# measure the coverage of its intervals. Together with the tolerance, 2 % of the loss, they give
+# the horizon. The larger half shows whether the horizon was right.
 
 # %%
 trusts, rows = {}, []
 for name, table in sets.items():
-    cheap = table["flops"] <= table["flops"].quantile(0.5)
-    runs = bayescale.read_runs(table.loc[cheap, COLUMNS])
+    is_small = table["flops"] <= table["flops"].quantile(0.5)
+    runs = bayescale.read_runs(table.loc[is_small, COLUMNS])
     fit = bayescale.fit(runs, "chinchilla", seed=1, **FIT)
-    tested = bayescale.backtest(
-        runs, ["chinchilla"], refit=bayescale.refit, seed=1, executor=Serial()
-    )
+    tested = bayescale.backtest(runs, ["chinchilla"], seed=1, executor=Serial())
     trust = bayescale.trust(fit, tested, allow_unconverged=FAST)
     trusts[name] = trust
     print(f"{name}\n{trust}\n")
-    dear = table[~cheap]
-    scales = {key: dear[key].to_numpy() for key in ("params", "tokens")}
+    larger = table[~is_small]
+    scales = {key: larger[key].to_numpy() for key in ("params", "tokens")}
     for kind in ("with drift", "plain"):
-        told = bayescale.forecast(
+        frame = bayescale.forecast(
             fit, **scales, drift=kind == "with drift", allow_unconverged=FAST
         ).to_frame()
         rows.append(
@@ -85,11 +83,11 @@ for name, table in sets.items():
                 {
                     "set": name,
                     "kind": kind,
-                    "ratio": told["extrapolation_ratio"],
-                    "inside": told["extrapolation_ratio"] <= trust.horizon_ratio,
-                    "error": np.log(told["loss_median"] / dear["loss"].to_numpy()),
-                    "covered": (told["loss_new_lower"] <= dear["loss"].to_numpy())
-                    & (dear["loss"].to_numpy() <= told["loss_new_upper"]),
+                    "ratio": frame["extrapolation_ratio"],
+                    "inside": frame["extrapolation_ratio"] <= trust.horizon_ratio,
+                    "error": np.log(frame["loss_median"] / larger["loss"].to_numpy()),
+                    "covered": (frame["loss_new_lower"] <= larger["loss"].to_numpy())
+                    & (larger["loss"].to_numpy() <= frame["loss_new_upper"]),
                 }
             )
         )
@@ -126,6 +124,6 @@ for (name, part), color in zip(
     ax.axvline(trusts[name].horizon_ratio, color=color, linestyle="--")
 ax.axhspan(-0.02, 0.02, color="grey", alpha=0.15, linewidth=0, label="tolerance")
 ax.set(xscale="log", xlabel="times the largest run fitted (dashed: horizon)")
-ax.set_ylabel("log of forecast over reached")
+ax.set_ylabel("log of forecast over loss reached")
 ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
 plt.show()

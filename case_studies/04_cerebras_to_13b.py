@@ -13,14 +13,15 @@
 # %% [markdown]
 # # Five Cerebras-GPT runs, and the 13B model
 #
-# **Question.** Five models from 111M to 2.7B parameters have been trained on twenty tokens a
+# **Question.** Five models from 111M to 2.7B parameters were trained on twenty tokens per
 # parameter. What will 6.7B and 13B reach? Can the five say how to split a budget?
 #
-# **Answer.** From five runs, one new run at 6.7B ends between 1.602 and 1.782 with 90 % (it reached
-# 1.704), at 13B between 1.453 and 1.718 (1.572); every interval from four, five or six runs holds
-# what came. Least squares gives one line, and another for each run more: its floor jumps from 1.00
-# to 0 to 0.74 nats, and its error at 13B from +4.5 % to -1.6 % to +1.6 %. How to split a budget the
-# five cannot say: at 1e23 FLOP the best size is anywhere from 0.6B to 1.8T.
+# **Answer.** From five runs, a single new run at 6.7B ends between 1.602 and 1.782 with 90 %
+# probability (it reached 1.704), and at 13B between 1.453 and 1.718 (1.572). Every interval from
+# four, five or six runs covers what was reached. Least squares gives one line, and a different one
+# with each further run: its floor jumps from 1.00 to 0 to 0.74 nats, and its error at 13B from
+# +4.5 % to -1.6 % to +1.6 %. The five runs cannot say how to split a budget: at 1e23 FLOP the best
+# size is anywhere from 0.6B to 1.8T.
 #
 # Data: Dey et al. 2023 (arXiv 2304.03208), the bundled data set `pile_2023`.
 
@@ -48,7 +49,7 @@ def up_to(n):
 
 
 # %% [markdown]
-# ## Least squares: one line, and another for each run more
+# ## Least squares: a different line with each further run
 #
 # A power law of compute plus a constant, by least squares on log loss.
 
@@ -75,7 +76,7 @@ for n in (4, 5, 6):
 print(pd.DataFrame(rows).to_string(index=False))
 
 # %% [markdown]
-# ## The posterior: an interval that holds
+# ## The posterior: intervals that cover
 
 # %%
 fits = {n: bayescale.fit(up_to(n), "henighan_compute", seed=1, **FIT) for n in (4, 5, 6)}
@@ -85,8 +86,8 @@ print(fits[5])
 for n, fit in fits.items():
     for size in sizes[n:]:
         run = runs.take(lambda frame, size=size: frame["params"] == size)
-        told = bayescale.forecast(fit, flops=run["flops"][0], allow_unconverged=True).to_json()
-        new = told["loss_new"]
+        answer = bayescale.forecast(fit, flops=run["flops"][0], allow_unconverged=True).to_json()
+        new = answer["loss_new"]
         inside = new["lower"] <= run["loss"][0] <= new["upper"]
         print(
             f"{n} runs, {size / 1e9:.1f}B: {new['median']:.3f} ({new['lower']:.3f} to "
@@ -104,7 +105,7 @@ plt.show()
 # %% [markdown]
 # ## What the five cannot say
 #
-# All have twenty tokens a parameter, so nothing tells what size does from what data do.
+# All have twenty tokens per parameter, so the effects of size and data cannot be separated.
 
 # %%
 for check in bayescale.design_checks(up_to(5), bayescale.LAWS["chinchilla"]):

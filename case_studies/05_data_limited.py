@@ -14,16 +14,16 @@
 # # 25B unique tokens: repeat them, prune them, or find more?
 #
 # **Question.** A team has 25B unique tokens and 1e22 FLOP. How often should it repeat them, what
-# would more data be worth, and would pruning do better?
+# would more data be worth, and would pruning be better?
 #
 # **Answer.** Train 4.3B parameters on all of them about 15 times (12.8 to 19.5), for a loss of
 # 2.364 (2.346 to 2.380). Twice as many unique tokens would be worth 0.029 nats (0.026 to 0.034),
-# or a third of the compute; endless ones 0.047. As a scenario, with a metric anywhere between
-# worse than random and one that removes harm, no kept share has a lower expected loss than
-# keeping everything: tokens that must be repeated as it is are missed when they go. And as it
-# went: on C4, keeping a quarter or a half by perplexity taught a quality of 0.40 (0.26 to 0.66),
-# where 1 is a random choice and 1.5 to 1.7 would break even here. For the loss on unpruned text,
-# that metric harms.
+# or a third of the compute; unlimited ones 0.047 nats. Pruning does not help in a scenario whose
+# metric is anywhere between worse than random and one that removes harm: no share has a lower
+# expected loss than keeping everything, because the tokens are repeated already and each one is
+# needed. Real pruned runs agree. On C4, keeping a quarter or a half by perplexity gave a quality
+# of 0.40 (0.26 to 0.66); 1 is a random choice, and 1.5 to 1.7 would break even here. For the loss
+# on unpruned text, that metric harms.
 #
 # Data: the data-constrained runs of Muennighoff et al. 2023 (arXiv 2305.16264), found through the
 # environment variable `BAYESCALE_DATA`.
@@ -47,9 +47,9 @@ FIT = {"draws": 100, "tune": 200, "chains": 2} if FAST else {}
 # %% [markdown]
 # ## What repetition is worth
 #
-# The paper's 182 runs, less those on fewer than a billion tokens, which are mostly warm-up and lie
-# a fifth to a third above any law that the others follow. With them a second mode appears and the
-# sampler misses its gate.
+# The paper's 182 runs, without those on fewer than a billion tokens. These are mostly warm-up and
+# lie a fifth to a third above any law that the others follow. With them a second mode appears, and
+# the sampler fails its convergence checks.
 
 # %%
 table = pd.read_csv(DATA / "datablations.csv")
@@ -60,10 +60,10 @@ fit = bayescale.fit(runs, "repetition", seed=1, **FIT)
 print(fit)
 
 # %% [markdown]
-# Tokens seen again are worth more here than published: R_D is 35 (29 to 42), not 15.4, and R_N
-# ends just below the published 5.3. The published pair was fitted with all other coefficients held
-# at values from other runs, which are too low for three quarters of these. With the others held as
-# well, the runs give the published pair back:
+# Repeated tokens are worth more here than published: R_D is 35 (29 to 42), not 15.4, and the
+# interval of R_N ends just below the published 5.3. The published pair was fitted with all other
+# coefficients held at values from other runs. These values are too low for three quarters of these
+# runs. If the other coefficients are held at them here as well, the published pair comes back:
 
 # %%
 card = bayescale.load_card("repetition")
@@ -108,8 +108,8 @@ print(split)
 # %% [markdown]
 # ## Pruning, as a scenario
 #
-# None of these runs was pruned, so what a metric is worth is a prior: from worse than a random
-# choice to one that removes harm. The kept tokens are repeated as often as the compute asks.
+# None of these runs was pruned, so the quality of the metric has a prior: from worse than a random
+# choice to one that removes harm. The kept tokens are repeated as often as the compute requires.
 
 # %%
 choice = split.to_json()["choice"]
@@ -123,12 +123,12 @@ bayescale.plot_pruning(scenario)
 plt.show()
 
 # %% [markdown]
-# ## Pruning, as it went
+# ## Pruning, with real runs
 #
-# The same project also trained on a quarter and on half of C4, kept by perplexity. With two
-# assumptions, that C4 holds 178B tokens, the most that any run saw once, and that their losses are
-# on the same evaluation set as the others', these are pruned pilot runs. The law `pruned` learns
-# from them what this metric is worth for that loss, and for no other.
+# The same project also trained on a quarter and on half of C4, chosen by perplexity. Two
+# assumptions make these pruned pilot runs: C4 holds 178B tokens, the most that any run used once,
+# and their losses are on the same evaluation set as those of the others. From them the law
+# `pruned` infers what this metric is worth for that loss, and for no other.
 
 # %%
 extra = pd.read_csv(DATA / "datablations_filter_mix_extra.csv")
@@ -138,23 +138,23 @@ pruned = extra[extra["run_id"].isin(kept)].assign(kept_fraction=lambda t: t["run
 pruned["unique_tokens"] = np.minimum(178e9 * pruned["kept_fraction"], pruned["tokens"])
 both = pd.concat([runs.to_frame().assign(kept_fraction=1.0), pruned])
 both = both[["run_id", "params", "tokens", "unique_tokens", "kept_fraction", "loss"]]
-learnt = bayescale.fit(bayescale.read_runs(both), "pruned", seed=1, **FIT)
-print(learnt)
+pilot = bayescale.fit(bayescale.read_runs(both), "pruned", seed=1, **FIT)
+print(pilot)
 
 # %%
-as_it_went = bayescale.prune(
-    learnt, params=choice["params"], tokens=25e9, trained=choice["tokens"], keep=[0.25, 0.5, 0.8],
+with_runs = bayescale.prune(
+    pilot, params=choice["params"], tokens=25e9, trained=choice["tokens"], keep=[0.25, 0.5, 0.8],
     allow_unconverged=FAST,
 )  # fmt: skip
-print(as_it_went)
+print(with_runs)
 
 # %% [markdown]
 # ## Why pruning can pay at all: the theory
 #
-# Sorscher et al. 2022 solve a case in which it does. A perceptron learns from another one; the
-# examples that are hardest under a probe are kept. With plenty of data the hardest teach nearly all
-# there is to learn, and with few the easiest do. A probe that is off by 20 degrees runs out of good
-# examples.
+# Sorscher et al. 2022 solve a case in which it does. A perceptron learns from another one, and the
+# examples that are hardest under a probe are kept. With plenty of data, the hardest examples
+# contain nearly all the information; with few data, the easiest ones do. A probe that is off by 20
+# degrees runs out of good examples.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)

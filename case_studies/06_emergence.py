@@ -13,19 +13,20 @@
 # %% [markdown]
 # # Does a skill emerge, or does its metric?
 #
-# **Question.** Larger Pythia models seem to learn, at some size, to finish LAMBADA's sentences. Is
-# there a jump, and could it have been seen coming from smaller models? And do the downstream errors
-# of Gadre's larger models follow from the losses of the smaller ones?
+# **Question.** Larger Pythia models seem to learn, at some size, to complete LAMBADA's sentences.
+# Is there a jump, and could it have been predicted from smaller models? And do the downstream
+# errors of Gadre's larger models follow from the losses of the smaller ones?
 #
-# **Answer.** No jump, and yes. One number learnt on models of up to 1B, how much words differ,
-# turns the loss of models of 1.4B to 12B into their exact match within 0.014 on average; 90 %
-# intervals hold 90 % of 136 held-out checkpoints. Taking words to be alike is off by 0.39. From
-# the sizes of models up to 2.8B alone, exact match is forecast at 0.674 (0.645 to 0.702) for
-# 6.9B, which reached 0.673, and at 0.690 (0.653 to 0.727) for 12B, which reached 0.705. If words
-# were alike, five in a row would show nothing over nearly half of the path in which the loss
-# falls throughout, and 25 over three quarters. Of Gadre's nine larger models, the 90 % interval
-# from the smaller ones holds eight of nine errors averaged over 46 tasks and as many averaged
-# over 17; what 6.9B models are forecast is too good by up to 0.06 there.
+# **Answer.** There is no jump, and the scores could have been predicted. One number, the
+# dispersion of words, is estimated on models of up to 1B. With it, the losses of models of 1.4B to
+# 12B give their exact match within 0.014 on average, and 90 % intervals cover 90 % of 136 held-out
+# checkpoints. The assumption that words are alike has an error of 0.39. From the sizes of models
+# up to 2.8B alone, the forecast of exact match for 6.9B is 0.674 (0.645 to 0.702), and it reached
+# 0.673; for 12B it is 0.690 (0.653 to 0.727), and it reached 0.705. If words were alike, five in a
+# row would show nothing over nearly half of the path, although the loss falls throughout, and 25
+# in a row would show nothing over three quarters. For Gadre's nine larger models, the 90 %
+# interval from the smaller ones covers eight of nine errors averaged over 46 tasks, and as many
+# averaged over 17. There, the forecasts for the 6.9B models are too good by up to 0.06.
 #
 # Data: Pythia's public evaluations (Biderman et al. 2023, arXiv 2304.01373) and the runs of Gadre
 # et al. 2024 (arXiv 2403.08540), found through the environment variable `BAYESCALE_DATA`.
@@ -48,9 +49,9 @@ FIT = {"draws": 100, "tune": 200, "chains": 2} if FAST else {}
 # ## From loss to exact match, with one number
 #
 # LAMBADA asks for the last word of a passage. `loss` is the log perplexity of that word, and the
-# score is how often greedy decoding hits it. If words were alike, the score would be a function of
-# p = exp(-loss). They are not: some are easy, some hopeless. The standard deviation of their
-# log-odds, the *dispersion*, is learnt from models of up to 1B and held fixed for larger ones.
+# score is how often greedy decoding gives it. If words were alike, the score would be a function
+# of p = exp(-loss). They are not: some are easy, some are hopeless. The standard deviation of
+# their log-odds, the *dispersion*, is estimated on models of up to 1B and kept for larger ones.
 
 # %%
 table = pd.read_csv(DATA / "pythia_checkpoints_downstream.csv")
@@ -80,8 +81,8 @@ grid = np.linspace(0.8, 14, 200)
 _, bands = words.score(grid)
 fig, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
 low, middle, high = np.quantile(bands, [0.05, 0.5, 0.95], axis=0)
-ax.fill_between(grid, low, high, alpha=0.3, linewidth=0, label="one new model, 90% interval")
-ax.plot(grid, middle, label="one dispersion, learnt up to 1B")
+ax.fill_between(grid, low, high, alpha=0.3, linewidth=0, label="a single new model, 90% interval")
+ax.plot(grid, middle, label="one dispersion, estimated up to 1B")
 ax.plot(grid, np.exp(-grid), "--", color="grey", label="words all alike: exp(-loss)")
 ax.plot(small["word_loss"], small["score"], ".", color="black", label="models up to 1B")
 ax.plot(large["word_loss"], large["score"], "d", mfc="white", mec="#D55E00", label="1.4B to 12B")
@@ -94,9 +95,10 @@ plt.show()
 # ## The smooth and the sharp curve
 #
 # Now along size. A power law plus a constant is fitted to the word loss of six finished models up
-# to 2.8B; the scores follow draw by draw. Were words all alike, five of them in a row would show
-# nothing for half of the path, and 25 for most of it, although the loss falls all the way. Words
-# that differ as these do leave no such jump, however many are asked for: easy passages come early.
+# to 2.8B; the scores follow draw by draw. If words were all alike, five of them in a row would
+# show nothing for half of the path, and 25 for most of it, although the loss falls all the way.
+# With the real dispersion of words there is no such jump, however many words are asked for,
+# because easy passages come early.
 
 # %%
 finished = table[(table["step"] == 143000) & table["run_id"].isin(
@@ -120,7 +122,7 @@ print(alike)
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
 for ax, each, title in zip(
-    axes, (result, alike), ("Words differ, as learnt", "Words all alike"), strict=True
+    axes, (result, alike), ("Words differ, as estimated", "Words all alike"), strict=True
 ):
     bayescale.plot_emergence(each, ax)
     ax.plot(log["params"], log["lambada_acc"], "o", color="black", label="_")
@@ -142,9 +144,9 @@ for _, row in log[log["params"] > 5e9].iterrows():
 # %% [markdown]
 # ## Downstream errors from losses: Gadre's runs
 #
-# The mean error over 17 (or 46) tasks as a function of the loss, fitted to 71 runs of up to 411M on
-# three training sets, chained to a law of the loss fitted to the same runs. Nine runs of 1.4B and
-# 6.9B are held out.
+# The mean error over 17 (or 46) tasks is modeled as a function of the loss. It is fitted to 71
+# runs of up to 411M on three training sets, and combined with a law of the loss that is fitted to
+# the same runs. Nine runs of 1.4B and 6.9B are held out.
 
 # %%
 gadre = pd.read_csv(DATA / "gadre_overtraining.csv")
@@ -168,9 +170,9 @@ for error in ("err_avg17", "err_avg46"):
             downstream=downstream, downstream_family=run["dataset"], allow_unconverged=FAST,
         ).to_frame()  # fmt: skip
         new = chained[chained["metric"] == "downstream_error_new"].iloc[-1]
-        told = {name: new[name] for name in ("lower", "median", "upper")}
-        inside = told["lower"] <= run[error] <= told["upper"]
-        rows.append({"run": run["run_id"], "error": error, "reached": run[error], **told,
+        ends = {name: new[name] for name in ("lower", "median", "upper")}
+        inside = ends["lower"] <= run[error] <= ends["upper"]
+        rows.append({"run": run["run_id"], "error": error, "reached": run[error], **ends,
                      "inside": inside})  # fmt: skip
 gadre_table = pd.DataFrame(rows)
 print(gadre_table.round(3).to_string(index=False))
