@@ -8,14 +8,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from bayescale import cli
 from bayescale.datasets import load
 from bayescale.inference.fit import fit
-from bayescale.posterior import Posterior, save
+from bayescale.posterior import Posterior, open_posterior, save
 from bayescale.runs import Runs
 
 SEED = 20_240_415
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything below tests/integration, so that the default run leaves it out."""
+    for item in items:
+        if item.path.is_relative_to(INTEGRATION):
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture
@@ -48,8 +57,28 @@ def chinchilla_runs(all_chinchilla: Runs) -> Runs:
 
 
 @pytest.fixture(scope="session")
-def chinchilla_posterior(chinchilla_runs: Runs) -> Posterior:
-    return fit(chinchilla_runs, "chinchilla")
+def sampled_once(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str, Callable[[], Posterior]], Posterior]:
+    """Sample a posterior in one of the test processes; the others open its file."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder if worker_id == "master" else folder.parent
+
+    def sampled(name: str, sample: Callable[[], Posterior]) -> Posterior:
+        file = shared / f"{name}.nc"
+        with FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                save(sample(), file)
+        found = open_posterior(file)
+        assert isinstance(found, Posterior)
+        return found
+
+    return sampled
+
+
+@pytest.fixture(scope="session")
+def chinchilla_posterior(chinchilla_runs: Runs, sampled_once: Callable[..., Any]) -> Posterior:
+    return sampled_once("chinchilla", lambda: fit(chinchilla_runs, "chinchilla"))
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +88,10 @@ def cerebras() -> Runs:
 
 
 @pytest.fixture(scope="session")
-def cerebras_posterior(cerebras: Runs) -> Posterior:
+def cerebras_posterior(cerebras: Runs, sampled_once: Callable[..., Any]) -> Posterior:
     """The compute law on the five runs up to 2.7B parameters."""
-    return fit(cerebras.take(lambda frame: frame["params"] < 3e9), "henighan_compute")
+    small = cerebras.take(lambda frame: frame["params"] < 3e9)
+    return sampled_once("cerebras", lambda: fit(small, "henighan_compute"))
 
 
 @pytest.fixture(scope="session")

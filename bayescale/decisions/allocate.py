@@ -41,7 +41,7 @@ MORE_DATA = (2.0, np.inf)
 _HALF_DECADE = np.sqrt(10.0)
 
 
-def allocate(
+def allocate(  # noqa: PLR0913
     fit: Fit,
     flops: float | str | Sequence[float | str] | np.ndarray,
     *,

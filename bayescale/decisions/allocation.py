@@ -233,7 +233,8 @@ class Allocation(Result):
             for i in range(len(options.points))
         ]
 
-    def _split_values(self, i: int) -> dict[str, Any]:
+    def split_values(self, i: int) -> dict[str, Any]:
+        """Give the best split, the choice and its regret for one budget, under JSON keys."""
         choice = {"choice": self.choice.split(i)}
         return {**self.best(i), **choice, **self.choice.values(i, self.price)}
 
@@ -242,12 +243,12 @@ class Allocation(Result):
         rows = [] if across is None else across[across["flops"] == self.flops[i]]
         return {
             "flops": float(self.flops[i]),
-            **self._split_values(i),
+            **self.split_values(i),
             "loss": self._reached.loss.isel(point=i),
             "loss_new": None if new is None else new.isel(point=i),
             "unit": self._reached.unit,
             **{key: point[key] for key in ("extrapolation_ratio", "verdict", "why")},
-            "laws": laws_json(self, lambda law: law._split_values(i)),
+            "laws": laws_json(self, lambda law: law.split_values(i)),
             "more_data": [
                 {
                     "times": more.times,

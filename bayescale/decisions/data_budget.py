@@ -127,9 +127,9 @@ class DataBudget(Result):
         )
         verb = "support at most" if self._bounds_params else "need"
         yield f"{self.law}: for {bound}, {format_size(self.value)} {self.given} {verb}"
-        yield f"  {self._amount_text()}"
+        yield f"  {self.amount_text()}"
         for law in self.by_law:
-            yield f"    {law.law:<20} {law._amount_text()}"
+            yield f"    {law.law:<20} {law.amount_text()}"
         if self.exponent is not None:
             exponent = interval_text(
                 quantiles(self.exponent, self.ci_prob), lambda x: f"{x:.3f}", self.ci_prob
@@ -153,7 +153,8 @@ class DataBudget(Result):
         if self.target is not None and not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
 
-    def _amount_text(self) -> str:
+    def amount_text(self) -> str:
+        """Write what is needed, with its interval."""
         infinite = "any number of" if self._bounds_params else "out of reach"
         q = {name: size_text(value, infinite) for name, value in self.quantiles.items()}
         return (

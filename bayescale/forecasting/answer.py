@@ -32,7 +32,7 @@ MOST_HELD = 2**27
 """Values by draw and point that :func:`forecast` holds of each quantity: 1 GB."""
 
 
-def forecast(
+def forecast(  # noqa: PLR0913
     fit: Fit,
     *,
     params: Any = None,
