@@ -298,7 +298,7 @@ def test_point_estimates_and_unconverged_fits_are_refused() -> None:
         trust(point(CARD, TRUTH))
     assert str(caught.value) == ("a point estimate has no runs behind it, so nothing can be tested")
     bad = built(CARD, LOG, TRUTH | {"sigma": SIGMA}, passed=False)
-    with pytest.raises(UnconvergedError, match="failed its convergence gate"):
+    with pytest.raises(UnconvergedError, match="failed its convergence checks"):
         trust(bad)
     first = trust(bad, allow_unconverged=True).checks[0]
     assert (first.code, first.passed) == ("converged", False)

@@ -380,7 +380,7 @@ def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path)
     path, page = save(fit, tmp_path / "fit.nc"), tmp_path / "page.html"
     ran = bayescale("report", path, "-o", page)
     assert ran.code == 2
-    assert ran.err.startswith("error: this posterior failed its convergence gate")
+    assert ran.err.startswith("error: this posterior failed its convergence checks")
     assert not page.exists()
     assert bayescale("report", path, "-o", page, "--allow-unconverged").code == 3
     text = page.read_text()
