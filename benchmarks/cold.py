@@ -1,13 +1,13 @@
-"""How soon commands answer from the shell, beside what importing the libraries alone takes.
+"""Cold starts: the time that commands take in the shell, relative to importing the libraries.
 
-Every command is run in a process of its own, as a person would: with its bytecode and compiled
-models kept from the call before, which is not counted. Commands and imports take turns, so that
-each is compared with what the computer did at the time. The fit is of the 240 Chinchilla runs that
-Besiroglu et al. 2024 (arXiv 2404.10102) kept, by the law ``chinchilla``; ``forecast`` and
-``allocate`` answer from its file.
+Every command runs in a process of its own, as for a user, with bytecode and compiled models kept
+from an earlier call that is not counted. Commands and imports take turns, so that both are timed
+under the same load of the computer. The fit is of the 240 Chinchilla runs that Besiroglu et al.
+2024 (arXiv 2404.10102) kept, with the law ``chinchilla``; ``forecast`` and ``allocate`` use its
+file.
 
-Extras that are installed beside lengthen imports: ``--python`` names that of an environment which
-has the package alone.
+Other packages in the environment make imports slower: ``--python`` names that of an environment
+with the package alone.
 
 Run: ``python benchmarks/cold.py``. Writes ``benchmarks/results/cold.json`` and ``cold.md``.
 """
@@ -33,7 +33,7 @@ IMPORTS = ("pandas", "xarray", "pymc, nutpie")
 
 
 class Command(NamedTuple):
-    """A command, and how many times an import it may take."""
+    """A command, the import it is compared with, and the largest ratio allowed."""
 
     arguments: tuple[str, ...]
     beside: str
@@ -51,7 +51,7 @@ COMMANDS = (
 
 
 def measured(python: Path, rounds: int, progress: Progress) -> dict[str, list[float]]:
-    """Seconds of every import and command, by name, once a round."""
+    """Time every import and command, once per round."""
     runs, _ = problem()
     ways = {name: [str(python), "-c", f"import {name}"] for name in IMPORTS}
     script = str(python.parent / "bayescale")
@@ -60,8 +60,10 @@ def measured(python: Path, rounds: int, progress: Progress) -> dict[str, list[fl
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         runs.to_frame().to_csv(Path(folder) / "runs.csv", index=False)
-        _timed(ways[_name(COMMANDS[-1])], folder, kept)  # compiles, and writes the others' file
-        for i in progress.track(range(rounds + 1), description="starting cold"):
+        _timed(
+            ways[_name(COMMANDS[-1])], folder, kept
+        )  # compiles, and writes the file for other commands
+        for i in progress.track(range(rounds + 1), description="cold starts"):
             for name, way in ways.items():
                 taken = _timed(way, folder, kept)
                 if i > 0:  # the first one wrote bytecode
@@ -80,7 +82,7 @@ def _timed(way: Sequence[str], folder: str, environment: dict[str, str]) -> floa
 
 
 def compared(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """One row a command: its seconds, and how many times those of the import beside it."""
+    """Compare each command with its import."""
     rows = []
     for command in COMMANDS:
         own, other = np.array(seconds[_name(command)]), np.array(seconds[command.beside])
@@ -90,7 +92,7 @@ def compared(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
                 "command": f"`{_name(command)}`",
                 "seconds": f"{np.median(own):.2f}",
                 "importing": command.beside,
-                "takes": f"{np.median(other):.2f}",
+                "import seconds": f"{np.median(other):.2f}",
                 "ratio": f"{ratio:.2f}",
                 "ratio of the shortest": f"{own.min() / other.min():.2f}",
                 "at most": f"{command.target:g}",
@@ -100,29 +102,40 @@ def compared(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
     return rows
 
 
+def markdown(results: dict[str, Any]) -> str:
+    """Write the report as a page."""
+    rounds = len(next(iter(results["seconds"].values())))
+    page = [
+        "# Cold starts",
+        "Made by `python benchmarks/cold.py`.",
+        "The time of a command in a process of its own, after it was run once, relative to "
+        "importing libraries alone. `fit` is of 240 runs, and `forecast` and `allocate` use its "
+        "file. Other packages in the environment make every import slower.",
+        table(pd.DataFrame(compared(results["seconds"]))),
+        f"Medians of {rounds} rounds; load {results['load']} before the start. "
+        f"{results['machine']}.",
+    ]
+    return "\n\n".join(page) + "\n"
+
+
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is run.")] = 5,
-    python: Annotated[Path, typer.Option(help="Of the environment to time.")] = Path(
+    rounds: Annotated[int, typer.Option(min=1, help="Number of runs of each.")] = 5,
+    python: Annotated[Path, typer.Option(help="The Python of the environment to time.")] = Path(
         sys.executable
     ),
 ) -> None:
-    """Time commands from the shell, beside imports."""
+    """Time commands from the shell, relative to imports."""
     busy = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     with Progress(console=Console(stderr=True)) as progress:
         seconds = measured(python.absolute(), rounds, progress)
     rows = compared(seconds)
-    told = f"Medians of {rounds} rounds; load {busy} before the start. {machine()}."
-    page = [
-        "# Starting cold",
-        "Made by `python benchmarks/cold.py`.",
-        "A command in a process of its own, when it has been run before, beside what importing "
-        "libraries alone takes. `fit` is of 240 runs, and `forecast` and `allocate` answer from "
-        "its file. Extras that are installed beside the package lengthen every import.",
-        table(pd.DataFrame(rows)),
-        told,
-    ]
-    results = {"rows": rows, "seconds": seconds, "load": busy, "machine": machine()}
-    write("cold", results, "\n\n".join(page) + "\n")
+    results = {
+        "rows": rows,
+        "seconds": seconds,
+        "load": busy,
+        "machine": machine(),
+    }
+    write("cold", results, markdown(results))
 
 
 if __name__ == "__main__":

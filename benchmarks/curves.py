@@ -1,14 +1,14 @@
-"""How well curves are extrapolated: 92 public ones of one scale, each to twice its training data.
+"""Extrapolation of 92 public curves of one scale, each to twice its training data.
 
 The curves of Alabdulmohsin et al. 2022 (arXiv 2209.06640), with the split that they come with:
 loss or error rate against training examples, of image classifiers, translation models, language
-models and BIG-Bench tasks. Least squares, as it is usually done, beside posteriors of this
-package, all in one run, with the published figures of NSL-PFN in the same table.
+models and BIG-Bench tasks. Least squares, as usually done, is compared with posteriors of this
+package. The published results of NSL-PFN are in the same table.
 
-Some priors are *learnt*: from the training points of other curves, never of those that they are
-scored on. Either without the scored curve's group (an image data set, or one of the other three
-domains), or, stricter, without its whole domain. All curves are sampled once under a wider prior;
-of those draws the priors are learnt, and each curve is then sampled anew under its own.
+Some priors are *learned* from the training points of other curves, never of those that they are
+scored on: either without the scored curve's group (an image data set, or one of the other three
+domains), or, stricter, without its whole domain. All curves are sampled once under a wider prior.
+The priors are learned from these draws, and each curve is then sampled again under its own prior.
 
 Needs ``benchmark_vision.csv`` and ``benchmark_lang.csv`` in a folder, with columns ``domain``,
 ``task``, ``model``, ``x``, ``loss`` and ``split`` (train or test).
@@ -56,23 +56,24 @@ RATIOS = ((1.0, 1.25), (1.25, 1.6), (1.6, 2.3))
 NORMAL_QUANTILE = 1.6448536269514722  # a card's low and high hold the central 90 %
 
 ROUNDS = 40
-"""Of expectation maximization, which has settled by then."""
+"""Iterations of expectation maximization, which has converged by then."""
 
 FIRST_PSEUDO_CURVES = 2
-"""How many curves' worth of the weak prior's spread stays in what is learnt from its draws."""
+"""Weight of the weak prior's spread in the first learned prior, in curves."""
 
 LEAST_SD = {"E": 0.5, "A": 0.9, "k_0": 0.8}
-"""Of the logs of coefficients, in learnt priors.
+"""Least standard deviations of the logs of coefficients, in learned priors.
 
-Runs fix the level of a curve, on which the priors of E and A both bear: learnt apart, they
-count what is known of the level twice, and become too narrow. k_0 hides in most curves.
+Runs determine the level of a curve, which the priors of E and A both affect. Learned separately,
+they count the information on the level twice and become overconfident. Most curves do not identify
+k_0.
 """
 
 MOST_DRAWS = 2000
-"""That quantiles are taken of; evenly spaced where there are more."""
+"""Most draws of which quantiles are taken; evenly spaced if there are more."""
 
 WIDER = 1.2
-"""How much wider the prior is under which draws are made than the learnt ones that they serve."""
+"""Width of the prior that is sampled, relative to that of the learned priors."""
 
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "numpy", "scipy")
 
@@ -90,15 +91,15 @@ NOTES = (
     "are means over curves of a curve's own score over its test points.",
     "RMSLE: root mean square error of the log of the median. Log density: of the loss reached, "
     "larger is better. CRPS: of log loss. MSCE: mean squared error of coverage over seven levels, "
-    "of each curve by itself, so that points of one curve, which err together, keep it above zero.",
-    "Learnt priors see the training points of other curves only. Groups: the four image data sets "
-    "bird, c, cal and inet, and NMT, LM, BB; domains: IC, NMT, LM, BB. Two things were set once "
-    "for all with the scores of all curves in sight: the least standard deviations of learnt "
+    "of each curve by itself; errors within a curve are correlated, which keeps it above zero.",
+    "Learned priors use only the training points of other curves. Groups: the four image data "
+    "sets bird, c, cal and inet, and NMT, LM, BB; domains: IC, NMT, LM, BB. Two things were set "
+    "once for all with the scores of all curves known: the least standard deviations of learned "
     "priors, and that nothing of the weak prior's spread stays in them (the spread of two curves "
-    "kept makes RMSLE .0008 larger).",
-    "Priors are learnt, by importance weights, of draws under one wider prior; each curve is then "
-    "sampled anew under the prior learnt without its group or domain. The three domains beside "
-    "images are groups, so that their scores are the same in both rows.",
+    "kept makes RMSLE 0.0008 larger).",
+    "Priors are learned, by importance weights, from draws under one wider prior. Each curve is "
+    "then sampled again under the prior learned without its group or domain. The three domains "
+    "other than images are groups, so their scores are the same in both rows.",
     "Exact: the law is taken to hold without drift. All posteriors have normal noise.",
 )
 
@@ -110,7 +111,7 @@ type Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One curve in its two parts: what is fitted, and what it is scored on."""
+    """A curve in two parts: training points and test points."""
 
     domain: str
     group: str
@@ -122,19 +123,19 @@ class Curve:
 
     @property
     def ratio(self) -> Array:
-        """How many times the largest training x each test point is at."""
+        """Test points as multiples of the largest training x."""
         return self.x_test / self.x.max()
 
     @property
     def runs(self) -> Runs:
-        """What is fitted, as runs of so many tokens: examples, in most curves."""
+        """The training points as runs; tokens are examples, in most curves."""
         run_id = [str(i) for i in range(len(self.x))]
         frame = pd.DataFrame({"run_id": run_id, "tokens": self.x, "loss": self.loss})
         return Runs(frame=frame, columns={}, source=self.name)
 
 
 def read_curves(folder: Path) -> list[Curve]:
-    """All curves, in alphabetical order of domain, task and model."""
+    """Read all curves, in alphabetical order of domain, task and model."""
     files = [folder / f"benchmark_{part}.csv" for part in ("vision", "lang")]
     frame = pd.concat([pd.read_csv(file) for file in files])
     return [
@@ -150,7 +151,7 @@ def _curve(domain: str, task: str, model: str, rows: pd.DataFrame) -> Curve:
     return Curve(domain, group, f"{domain} {task} {model}", *numbers)
 
 
-# sampling, and what is kept of it
+# sampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ class Sampled:
     stated : numpy.ndarray, shape (draw, quantity)
         Each quantity on the scale on which the card's prior is normal.
     log_loss, log_density : numpy.ndarray, shape (draw, point)
-        One new run's log loss at the test points, and the density of the loss reached there.
+        Log loss of a single new run at the test points, and the density of the loss reached.
     rhat, seconds : float
         The largest R-hat, and what sampling took.
     """
@@ -176,9 +177,9 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Pass:
-    """One sampling of curves: with which card, whether the law may drift, and for how long.
+    """Settings of sampling: the card, whether drift is included, and numbers of draws.
 
-    Chains mix slowly, so that one draw in ``thin`` is kept.
+    Chains mix slowly, so one draw in ``thin`` is kept.
     """
 
     card: ModelCard
@@ -232,7 +233,7 @@ def _by_draw(values: xr.DataArray) -> Array:
 
 
 def stated(posterior: Posterior) -> Array:
-    """Draws of what the card states beliefs about, on scales of normal priors."""
+    """Return draws of the quantities with priors, on the scales on which these are normal."""
     card, runs = posterior.card, posterior.runs
     assert runs is not None
     values = {name: posterior.draws[name].values.ravel() for name in card.parameters}
@@ -266,20 +267,20 @@ class Beliefs:
 
     @classmethod
     def of(cls, card: ModelCard) -> "Beliefs":
-        """Those that a card states; what is near one counts on the scale of its standard normal."""
+        """Take the priors of a card; ``NearOne`` on the scale of its standard normal."""
         priors = [described.prior for described in card.parameters.values()]
         return cls(*np.array([prior.log_normal or (0.0, 1.0) for prior in priors]).T)
 
     def log_density(self, at: Array) -> Array:
-        """Log density up to a constant, shape (draw,)."""
+        """Return the log density up to a constant, shape (draw,)."""
         return (-0.5 * ((at - self.mean) / self.sd) ** 2 - np.log(self.sd)).sum(axis=-1)
 
     def wider(self, times: float) -> "Beliefs":
-        """The same with larger standard deviations."""
+        """Return priors with larger standard deviations."""
         return replace(self, sd=self.sd * times)
 
     def card(self, base: ModelCard) -> ModelCard:
-        """The card with these priors in place of its own."""
+        """Return the card with these priors."""
         ci_prob = (self.mean + side * NORMAL_QUANTILE * self.sd for side in (-1, 1))
         ends = dict(zip(base.parameters, zip(*ci_prob, strict=True), strict=True))
 
@@ -301,9 +302,9 @@ class Beliefs:
 
 
 def weights(draws: Array, sampled_under: Beliefs, wanted: Beliefs) -> Array:
-    """What each draw of one prior's posterior counts in that of another, with sum one.
+    """Return importance weights from the posterior under one prior to that under another.
 
-    Truncated at sqrt(n) times their mean (Ionides 2008), so that no draw decides alone.
+    They sum to one, and are truncated at sqrt(n) times their mean (Ionides 2008).
     """
     log_weight = wanted.log_density(draws) - sampled_under.log_density(draws)
     weight = np.exp(log_weight - log_weight.max())
@@ -318,14 +319,14 @@ def learn(
     least_sd: Array,
     pseudo_curves: int = 0,
 ) -> Beliefs:
-    """The normals that the curves' quantities come from, by expectation maximization.
+    """Estimate normals from which the curves' quantities come, by expectation maximization.
 
     Parameters
     ----------
     curves : sequence of numpy.ndarray, shape (draw, quantity)
         Draws of each curve.
     sampled_under : Beliefs
-        The priors that they were drawn under.
+        The priors under which they were sampled.
     start : Beliefs
         First guess.
     least_sd : numpy.ndarray, shape (quantity,)
@@ -348,7 +349,7 @@ def learn(
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """One method's answer for one curve's test points.
+    """The forecast of one method for the test points of a curve.
 
     Attributes
     ----------
@@ -363,12 +364,12 @@ class Predicted:
 
     @classmethod
     def of(cls, sampled: Sampled) -> "Predicted":
-        """From draws, each of which counts alike."""
+        """Make the forecast from draws with equal weights."""
         return cls(sampled.log_loss, scores.log_predictive(sampled.log_density))
 
 
 def pooled(parts: Sequence[Predicted]) -> Predicted:
-    """All in equal shares."""
+    """Average forecasts with equal weights."""
     shares = np.full(len(parts), 1 / len(parts))
     densities = [part.log_density for part in parts]
     return Predicted(
@@ -378,7 +379,7 @@ def pooled(parts: Sequence[Predicted]) -> Predicted:
 
 
 def score(curve: Curve, predicted: Predicted, at: Array) -> dict[str, float]:
-    """The scores of one curve over these of its test points; log loss unless said otherwise."""
+    """Score one curve on some of its test points; on log loss unless said otherwise."""
     draws, log_loss = (
         scores.thinned(predicted.log_loss[:, at], MOST_DRAWS),
         np.log(curve.loss_test[at]),
@@ -399,7 +400,7 @@ def score(curve: Curve, predicted: Predicted, at: Array) -> dict[str, float]:
 def averages(
     curves: Sequence[Curve], predicted: Sequence[Predicted]
 ) -> dict[str, dict[str, float]]:
-    """Mean scores over curves: of all, of each domain, and by ratio to the largest training x."""
+    """Average scores over curves: all, by domain, and by ratio to the largest training x."""
 
     def scored(low: float, high: float) -> list[tuple[str, dict[str, float]]]:
         among = [(curve.ratio > low) & (curve.ratio <= high) for curve in curves]
@@ -425,12 +426,12 @@ def averages(
 
 
 def bending_card(curve: Curve) -> ModelCard:
-    """The saturating law's card, without what no curve has use for."""
+    """Return the saturating law's card for a curve."""
     return card_for(curve.runs, load_card("saturating_tokens"))
 
 
 def relative_power_law(bending: ModelCard) -> ModelCard:
-    """The power law plus constant, with the sizes of the saturating card: relative to the runs."""
+    """Return the power law plus constant with the priors of the saturating card."""
     power = load_card("henighan_tokens")
     like = {"E": "E", "D_c": "A", "alpha_D": "alpha"}
     coefficients = {
@@ -444,7 +445,7 @@ def relative_power_law(bending: ModelCard) -> ModelCard:
 
 
 def sample_all(curves: Sequence[Curve], how: Pass, stage: Stage, name: str) -> list[Sampled]:
-    """Every curve under one card."""
+    """Sample every curve under one card."""
     done = stage(name, total=len(curves))
     result = []
     for i, curve in enumerate(curves, 1):
@@ -455,16 +456,16 @@ def sample_all(curves: Sequence[Curve], how: Pass, stage: Stage, name: str) -> l
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """One row of the table.
+    """A method: a row of the table.
 
     Attributes
     ----------
     title : str
-        What it is, in the table.
+        Its name in the table.
     predicted : list of Predicted
-        One a curve.
+        One per curve.
     note : mapping
-        Plain values worth keeping beside its scores.
+        Further values that are kept with its scores.
     """
 
     title: str
@@ -473,7 +474,7 @@ class Method:
 
 
 def by_least_squares(name: str, curves: Sequence[Curve], stage: Stage) -> Method:
-    """Point forecasts of one form."""
+    """Forecast with one form by least squares."""
     done, started, predicted = stage(f"{name} by least squares", total=len(curves)), _now(), []
     for i, curve in enumerate(curves, 1):
         loss = least_squares.fit(name, curve.x, curve.loss)(curve.x_test)
@@ -483,11 +484,11 @@ def by_least_squares(name: str, curves: Sequence[Curve], stage: Stage) -> Method
 
 
 def as_sampled(title: str, sampled: Sequence[Sampled]) -> Method:
-    """Posteriors as they were drawn."""
+    """Forecast with the posteriors as they were sampled."""
     return Method(title, [Predicted.of(each) for each in sampled], _diagnosed(sampled))
 
 
-def learnt_without(
+def learned_without(
     left_out: str,
     part: Callable[[Curve], str],
     curves: Sequence[Curve],
@@ -495,7 +496,7 @@ def learnt_without(
     sampled_under: Beliefs,
     base: ModelCard,
 ) -> Beliefs:
-    """The priors learnt from the training points of all curves but those of one part."""
+    """Learn priors from the training points of all curves except those of one part."""
     others = [s for s, curve in zip(sampled, curves, strict=True) if part(curve) != left_out]
     return learn_card(others, sampled_under, base)
 
@@ -503,14 +504,14 @@ def learnt_without(
 def learn_card(
     sampled: Sequence[Sampled], sampled_under: Beliefs, base: ModelCard, pseudo_curves: int = 0
 ) -> Beliefs:
-    """Priors for the quantities of a card from draws of curves."""
+    """Learn priors on the quantities of a card from draws of curves."""
     least_sd = np.array([LEAST_SD.get(name, 0.0) for name in base.parameters])
     draws = [each.stated for each in sampled]
     return learn(draws, sampled_under, Beliefs.of(base), least_sd, pseudo_curves)
 
 
-def in_equal_shares(title: str, methods: Sequence[Method]) -> Method:
-    """A pool of methods."""
+def averaged_methods(title: str, methods: Sequence[Method]) -> Method:
+    """Average methods with equal weights."""
     each = zip(*(method.predicted for method in methods), strict=True)
     return Method(title, [pooled(parts) for parts in each], {})
 
@@ -531,35 +532,35 @@ def _now(since: float | None = None, curves: Sequence[Curve] = ()) -> float:
 def all_methods(
     curves: Sequence[Curve], keep: Path | None, stage: Stage
 ) -> tuple[list[Method], dict[str, dict[str, Beliefs]]]:
-    """Every row of the table, and the learnt priors by split and part."""
+    """Evaluate every method, and return them with the learned priors by split and part."""
     base = bending_card(curves[0])
     group_of, domain_of = attrgetter("group"), attrgetter("domain")
 
     def draws(name: str, how: Pass, those: Sequence[Curve] = curves) -> list[Sampled]:
         return kept(keep, how, those, lambda: sample_all(those, how, stage, name))
 
-    def anew(learnt: Mapping[str, Beliefs], part: Callable[[Curve], str]) -> dict[str, Sampled]:
+    def anew(learned: Mapping[str, Beliefs], part: Callable[[Curve], str]) -> dict[str, Sampled]:
         found = {}
-        for left_out, beliefs in learnt.items():
+        for left_out, beliefs in learned.items():
             those = [curve for curve in curves if part(curve) == left_out]
-            drawn = draws(f"learnt without {left_out}", Pass(beliefs.card(base)), those)
+            drawn = draws(f"learned without {left_out}", Pass(beliefs.card(base)), those)
             found |= {curve.name: each for curve, each in zip(those, drawn, strict=True)}
         return found
 
     weak = draws("saturating, drift", Pass(base))
     wide = learn_card(weak, Beliefs.of(base), base, FIRST_PSEUDO_CURVES).wider(WIDER)
-    widely = draws("saturating, drift, wider than learnt", Pass(wide.card(base)))
+    widely = draws("saturating, drift, wider than learned", Pass(wide.card(base)))
     of_group = {
-        group: learnt_without(group, group_of, curves, widely, wide, base)
+        group: learned_without(group, group_of, curves, widely, wide, base)
         for group in dict.fromkeys(map(group_of, curves))
     }
-    # the other domains are groups already
-    of_domain = {IMAGES: learnt_without(IMAGES, domain_of, curves, widely, wide, base)}
+    # the other domains are groups themselves
+    of_domain = {IMAGES: learned_without(IMAGES, domain_of, curves, widely, wide, base)}
     by_group = anew(of_group, group_of)
     by_domain = by_group | anew(of_domain, domain_of)
     group, domain = (
         as_sampled(
-            f"saturating, drift, prior learnt without the {part}",
+            f"saturating, drift, prior learned without the {part}",
             [found[curve.name] for curve in curves],
         )
         for part, found in (("group", by_group), ("domain", by_domain))
@@ -576,7 +577,9 @@ def all_methods(
         weakly,
         group,
         domain,
-        in_equal_shares("pool: the two learnt and the weak, equal shares", [weakly, group, domain]),
+        averaged_methods(
+            "model average: the two learned and the weak, equal weights", [weakly, group, domain]
+        ),
     ]
     everything = {"": learn_card(widely, wide, base)}
     return methods, {"group": of_group, "domain": of_domain, "nothing": everything}
@@ -585,7 +588,7 @@ def all_methods(
 def kept(
     folder: Path | None, how: Pass, curves: Sequence[Curve], make: Callable[[], list[Sampled]]
 ) -> list[Sampled]:
-    """What was made before of these curves in the same way, or made and kept now."""
+    """Load draws of these curves with these settings, or make and keep them."""
     if folder is None:
         return make()
     card, names = how.card.model_dump_json(exclude={"law"}), [curve.name for curve in curves]
@@ -599,15 +602,15 @@ def kept(
     return made
 
 
-# telling
+# the report
 
 
 def report(
     curves: Sequence[Curve],
     methods: Sequence[Method],
-    learnt: Mapping[str, Mapping[str, Beliefs]],
+    learned: Mapping[str, Mapping[str, Beliefs]],
 ) -> dict[str, Any]:
-    """All that was measured, as plain values."""
+    """Collect the results as plain values."""
     base = bending_card(curves[0])
     return {
         "command": "python benchmarks/curves.py",
@@ -623,15 +626,15 @@ def report(
             for method in methods
         },
         "published": PUBLISHED,
-        "learnt_without": {
+        "learned_without": {
             split: {part: _stated(beliefs.card(base)) for part, beliefs in of_part.items()}
-            for split, of_part in learnt.items()
+            for split, of_part in learned.items()
         },
     }
 
 
 def _stated(card: ModelCard) -> dict[str, tuple[float, float]]:
-    """Low and high of every prior."""
+    """Return low and high of every prior."""
     priors = {name: described.prior for name, described in card.parameters.items()}
     return {
         name: (float(f"{prior.low:.4g}"), float(f"{prior.high:.4g}"))
@@ -641,7 +644,7 @@ def _stated(card: ModelCard) -> dict[str, tuple[float, float]]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The table for people."""
+    """Write the results as a page."""
     methods = {title: method["scores"] for title, method in results["methods"].items()}
     published = results["published"]
     counts = ", ".join(f"{n} {domain}" for domain, n in results["curves"].items())
@@ -680,17 +683,17 @@ def markdown(results: Mapping[str, Any]) -> str:
     tables["Sampling"] = (
         sampled,
         {
-            "seconds a curve": lambda row: f"{row['seconds_a_curve']:.1f}",
+            "seconds per curve": lambda row: f"{row['seconds_a_curve']:.1f}",
             "median R-hat": lambda row: f"{row['rhat_median']:.2f}",
             "curves with R-hat above 1.05": lambda row: f"{row['share_rhat_above_1.05']:.0%}",
         },
     )
     lines = ["# Extrapolating 92 curves of one scale", "", f"Made by `{results['command']}`.", ""]
     for heading, (rows, columns) in tables.items():
-        told = {title: [cell(row) for cell in columns.values()] for title, row in rows.items()}
+        cells = {title: [cell(row) for cell in columns.values()] for title, row in rows.items()}
         lines += [f"## {heading}", "", f"| | {' | '.join(columns)} |"]
         lines += ["| --- |" + " ---: |" * len(columns)]
-        lines += [f"| {title} | {' | '.join(row)} |" for title, row in told.items() if any(row)]
+        lines += [f"| {title} | {' | '.join(row)} |" for title, row in cells.items() if any(row)]
         lines += [""]
     return "\n".join([*lines, *(f"- {note}" for note in (*NOTES, f"Curves: {counts}."))]) + "\n"
 
@@ -713,17 +716,17 @@ def main(
         Path, typer.Option("--markdown", help="Where the table goes.")
     ] = RESULTS / "curves.md",
     keep: Annotated[
-        Path | None, typer.Option(help="A folder for draws, to go on from after a stop.")
+        Path | None, typer.Option(help="A folder for draws, from which a stopped run continues.")
     ] = None,
 ) -> None:
-    """Fit 92 curves by every method and tell how they extrapolate."""
+    """Fit 92 curves with every method and score their extrapolation."""
     if "BAYESCALE_DATA" not in os.environ:
         raise SystemExit("set BAYESCALE_DATA to the folder with benchmark_vision.csv")
     curves = read_curves(Path(os.environ["BAYESCALE_DATA"]))
     with progress(True) as stage:
-        methods, learnt = all_methods(curves, keep, stage)
+        methods, learned = all_methods(curves, keep, stage)
         stage("scoring")
-        results = report(curves, methods, learnt)
+        results = report(curves, methods, learned)
     text = markdown(results)
     print(text)
     for path, content in ((json_file, json.dumps(results, indent=2) + "\n"), (markdown_file, text)):

@@ -1,14 +1,14 @@
-"""Buying runs one at a time: what each way of choosing them costs until forecasts are good.
+"""Runs bought one at a time: the compute that each way of choosing needs for good forecasts.
 
-Public run logs whose largest runs are held out. Each start has a few cheap runs and a random part
-of the others for sale, whose losses are known only once they are bought: so starts differ in more
-than luck at the first purchase. After each purchase Chinchilla's law is fitted again, with drift,
-and the held-out runs are forecast. ``next_run`` buys what narrows the loss at the held-out runs'
-typical size most for its price; the others buy at random, the cheapest first, or where the law is
-least known (D-optimal), all from the same starts.
+The largest runs of public run logs are held out. Each start has a few cheap runs, and a random
+part of the others for sale, whose losses are known only once they are bought. After each purchase,
+Chinchilla's law is fitted again, with drift, and the held-out runs are forecast. ``next_run`` buys
+the run that reduces the uncertainty of the loss at the held-out runs' typical size most for its
+price. The others buy at random, the cheapest first, or where the law is least certain (D-optimal),
+all from the same starts.
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes half an hour on one core
-and writes ``benchmarks/results/design.json`` and ``design.md``.
+Run: ``BAYESCALE_DATA=folder python benchmarks/design.py``. It takes half an hour on one core and
+writes ``benchmarks/results/design.json`` and ``design.md``.
 """
 
 import os
@@ -33,10 +33,10 @@ from bayescale.verdict import sizes
 
 CHOSEN = ("Chinchilla", "Gadre, c4", "Datablations, one epoch")
 STARTING, AMONG, PURCHASES = 6, 12, 24
-"""Runs to start from, out of so many cheapest ones, and runs that are then bought."""
+"""Runs to start from, the number of cheapest runs they are from, and runs that are then bought."""
 
 HELD_OUT, FOR_SALE = 0.1, 0.6
-"""Shares of runs: the largest, and of all others what a start may buy from."""
+"""Shares of runs: held out (the largest), and for sale (of all others)."""
 
 STARTS = 12
 
@@ -52,18 +52,18 @@ SHOWN = {REACHED: (NEXT, CHEAPEST, D_OPTIMAL), STAYS: (NEXT,)}
 HEADS = {"error": "error", "crps": "CRPS", "half_width": "width"}
 
 Choose = Callable[[Posterior, pd.DataFrame], int]
-"""From a fit and the runs still to be had to the position of the one to buy."""
+"""A function from a fit and the runs for sale to the position of the run to buy."""
 
 
 def by_next_run(target: pd.Series) -> Choose:
-    """What narrows the loss at a target most for its price."""
+    """Choose the run that reduces the uncertainty at a target most for its price."""
 
     def choose(fit: Posterior, left: pd.DataFrame) -> int:
-        judged = next_run(
+        candidates = next_run(
             fit, float(left["flops"].sum()), params=target["params"], tokens=target["tokens"],
             candidates=left[["params", "tokens", "flops"]], allow_unconverged=True,
         ).candidates  # fmt: skip
-        best = judged.iloc[0]
+        best = candidates.iloc[0]
         same = np.isclose(left[["params", "tokens"]], best[["params", "tokens"]].astype(float))
         return int(np.flatnonzero(same.all(axis=1))[0])
 
@@ -71,24 +71,24 @@ def by_next_run(target: pd.Series) -> Choose:
 
 
 def d_optimal(fit: Posterior, left: pd.DataFrame) -> int:
-    """Where the law is least known, against the scatter of one run."""
+    """Choose the run at which the law is least certain."""
     places = {name: xr.DataArray(left[name].to_numpy(), dims="point") for name in fit.inputs}
     return int(np.log(fit.drifting.loss(places)).var(("chain", "draw")).values.argmax())
 
 
 def cheapest(fit: Posterior, left: pd.DataFrame) -> int:
-    """The smallest first."""
+    """Choose the smallest run."""
     return int(left["flops"].to_numpy().argmin())
 
 
 def at_random(seed: int) -> Choose:
-    """Any, all alike."""
+    """Choose a run at random."""
     rng = np.random.default_rng(seed)
     return lambda fit, left: int(rng.integers(len(left)))
 
 
 def bought(runs: Runs, card: ModelCard, choose: Choose, start: int) -> Iterator[dict[str, Any]]:
-    """The state after each purchase: compute spent, and how the held-out runs are forecast."""
+    """Yield the compute spent and the scores of forecasts after each purchase."""
     size = sizes(runs.frame, card.law.inputs)
     order = np.argsort(size, kind="stable")
     smaller, largest = np.split(order, [-max(2, round(HELD_OUT * len(runs)))])
@@ -104,7 +104,7 @@ def bought(runs: Runs, card: ModelCard, choose: Choose, start: int) -> Iterator[
         median = answer.loss.median(("chain", "draw")).values
         mean = np.log(answer.loss.values.reshape(-1, len(ahead)))
         assert answer.loss_new is not None
-        with np.errstate(divide="ignore"):  # few degrees of freedom reach a loss of nothing
+        with np.errstate(divide="ignore"):  # with few degrees of freedom a loss may be zero
             new = np.log(answer.loss_new.values.reshape(-1, len(ahead)))
         crps = scores.crps(scores.limited(new), np.log(ahead["loss"].to_numpy()))
         yield {
@@ -121,7 +121,7 @@ def bought(runs: Runs, card: ModelCard, choose: Choose, start: int) -> Iterator[
 
 
 def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
-    """Every way of choosing, one row a purchase."""
+    """Buy in every way of choosing, one row per purchase."""
     size = sizes(runs.frame, card.law.inputs)
     largest = runs.frame[size >= np.quantile(size, 1 - HELD_OUT)]
     target = np.exp(np.log(largest[["params", "tokens"]]).mean())
@@ -141,7 +141,7 @@ def paths(runs: Runs, card: ModelCard) -> pd.DataFrame:
 
 
 def on_average(part: pd.DataFrame, column: str, bought: np.ndarray) -> np.ndarray:
-    """What one way has reached for so much compute, as a mean over starts."""
+    """Return the mean over starts of a score, after some amount of compute."""
     paths = [path.sort_values("purchase") for _, path in part.groupby("start")]
     last = [np.searchsorted(path["bought"], bought, side="right") - 1 for path in paths]
     each = [path[column].to_numpy()[at] for path, at in zip(paths, last, strict=True)]
@@ -149,9 +149,9 @@ def on_average(part: pd.DataFrame, column: str, bought: np.ndarray) -> np.ndarra
 
 
 def compute_to(part: pd.DataFrame, column: str, limit: float) -> dict[str, float]:
-    """Compute at which the mean over starts reaches a limit, and from which on it stays there.
+    """Find the compute at which the mean over starts reaches a limit, and stays below it.
 
-    Infinite where it never does.
+    Infinite if it never does.
     """
     bought = np.unique(part["bought"])
     there = on_average(part, column, bought) <= limit
@@ -163,7 +163,7 @@ def compute_to(part: pd.DataFrame, column: str, limit: float) -> dict[str, float
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Compute that each way bought up to limits over what random choices bought, by set."""
+    """Compare the compute up to limits with that of random choices, by set."""
     found = found.assign(
         bought=found["spent"] - found.groupby(["set", "way", "start"])["spent"].transform("min")
     )
@@ -210,15 +210,16 @@ def markdown(results: dict[str, Any]) -> str:
         f"Made by `{results['command']}`.",
         f"From {STARTING} of the {AMONG} cheapest runs of each log, {PURCHASES} more are bought "
         f"one by one, out of {FOR_SALE:.0%} of the others, drawn at random for each of {STARTS} "
-        "starts; the largest tenth of runs by compute is held out and forecast after each "
-        "purchase, by Chinchilla's law with drift.",
-        "Compute bought until the mean over starts reaches a limit, over that of random choices, "
-        "whose FLOP are told; *for good*, until it also stays there. Runs that all ways start "
-        "with are not counted. Error and CRPS are of log loss at the held-out runs, width is half "
-        f"that of 90 % intervals of their mean loss. Infinite: not within {PURCHASES} purchases; "
-        "empty: random choices did not either, or needed none.",
+        "starts. The largest tenth of runs by compute is held out, and forecast after each "
+        "purchase by Chinchilla's law with drift.",
+        "Compute bought until the mean over starts reaches a limit, as a multiple of that of "
+        "random choices, for which the table has FLOP. *For good*: until it also stays below the "
+        "limit. The runs at the start are not counted. Error and CRPS are of log loss at the "
+        "held-out runs; width is half that of 90 % intervals of their mean loss. Infinite: not "
+        f"within {PURCHASES} purchases. Empty: random choices did not reach it either, or needed "
+        "none.",
         table(pd.DataFrame(results["summary"])),
-        "Compute in all, error and half width after so many purchases, medians over starts:",
+        "Total compute, error and half width after some numbers of purchases, medians over starts:",
         table(progress_table(pd.DataFrame(results["progress"]))),
         f"{results['minutes']:.0f} minutes on one core. {results['machine']}.",
     ]

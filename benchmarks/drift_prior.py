@@ -1,15 +1,16 @@
-"""Where the prior on drift in the cards of params and tokens comes from.
+"""Estimation of the prior on drift in the cards of laws of params and tokens.
 
-Every set of runs of ``run_sets.py`` is cut at up to eight levels of compute, the runs up to a
-cutoff are fitted under a weak prior on the size of the drift, and the larger ones forecast.
-Weighing the draws anew shows how well any narrower prior would have done. The median of the
-prior is learnt: that of the highest log predictive density of the pool, averaged over cutoffs,
-whose forecasts hang together. It is learnt from all families of sets for the cards, and without
-each family in turn for ``run_sets.py``, which scores every set under a prior that has not seen
-it. The score, the averaging and the spread were chosen with coverage on all sets in view.
+Every set of runs of ``run_sets.py`` is cut at up to eight levels of compute. The runs up to a
+cutoff are fitted under a weak prior on the size of the drift, and the larger ones are forecast.
+Importance weights of the draws show how well any narrower prior would have done. The median of the
+prior is the one with the highest log predictive density of the model average, averaged over
+cutoffs (the forecasts of one cutoff are correlated). It is estimated from all families of sets for
+the cards, and without each family in turn for ``run_sets.py``, which scores every set under a
+prior that has not seen it. The score, the averaging and the spread were chosen with coverage on
+all sets known.
 
-So was the length over which changes of the slope fade: how well each length does at its own
-best median is written beside it.
+So was the length over which changes of the slope fade. The result also says how well each length
+does at its own best median.
 
 Run: ``BAYESCALE_DATA=folder python benchmarks/drift_prior.py``. It takes about 45 minutes on one
 core and writes ``benchmarks/results/drift_prior.json``.
@@ -36,33 +37,33 @@ from bayescale.verdict import sizes
 
 RESULTS = Path(__file__).parent / "results"
 WEAK = Prior(low=0.0007, high=0.036)
-"""Wide enough to hold every prior that may be learnt."""
+"""Wide enough to contain every prior that may be estimated."""
 
 FADES_OVER = (2.0, 3.0, 4.0, 8.0, None)
-"""E-folds over which a change of the slope dies away, or never."""
+"""E-folds over which a change of the slope fades; None if it lasts."""
 
 MEDIANS = (0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.011, 0.015)
 SPREAD = 0.8
-"""Standard deviation of the logarithm: a factor of four either way, which holds all medians."""
+"""Standard deviation of the logarithm: a factor of four either way, which spans all medians."""
 
 TIE = 0.002
-"""Scores closer than this are one: their differences have a Monte Carlo error of 0.001, and a
-standard error over cutoffs of 0.007. The more cautious median is taken. Set with simulated logs
-in view, in which narrower drift misses more breaks."""
+"""Scores closer than this count as equal: their differences have a Monte Carlo error of 0.001, and
+a standard error over cutoffs of 0.007. Of equal scores the larger median is taken. This was set
+with simulated logs known, in which narrower drift misses more breaks."""
 
 DRAWS, TUNE = 2000, 400
 
 
 class Cell(NamedTuple):
-    """One refit, and what it said of the larger runs.
+    """One refit, and its densities of the larger runs.
 
     Attributes
     ----------
     family, law : str
     size : numpy.ndarray, shape (axis, draw)
-        Of the drift along each axis.
+        Size of the drift along each axis.
     log_density : numpy.ndarray, shape (draw, run)
-        Of each held-out run, per nat per token.
+        Log density of each held-out run, per nat per token.
     """
 
     family: str
@@ -72,7 +73,7 @@ class Cell(NamedTuple):
 
 
 def cells(chosen: RunSet, runs: Runs, law: str, fades_over: float | None) -> list[Cell]:
-    """One cell a cutoff of a set of runs."""
+    """Refit a set of runs at each cutoff."""
     card = with_drift(load_card(law), WEAK, fades_over=fades_over)
     assert card.drift is not None
     size = sizes(runs.frame, card.law.inputs)
@@ -91,7 +92,7 @@ def cells(chosen: RunSet, runs: Runs, law: str, fades_over: float | None) -> lis
 
 
 def under(cell: Cell, median: float) -> np.ndarray:
-    """Log predictive density of each held-out run under another prior on drift, (run,)."""
+    """Return log predictive densities of held-out runs under another prior on drift, (run,)."""
     mu, sigma = WEAK.log_normal or (np.nan, np.nan)
     log = np.log(cell.size)
     weight = stats.norm.logpdf(log, np.log(median), SPREAD) - stats.norm.logpdf(log, mu, sigma)
@@ -100,14 +101,14 @@ def under(cell: Cell, median: float) -> np.ndarray:
     return special.logsumexp(cell.log_density + weight[:, None], axis=0)
 
 
-def pooled(of_laws: Sequence[Cell], median: float) -> float:
-    """The same of the laws' equal mixture, averaged over a cutoff's runs."""
+def averaged(of_laws: Sequence[Cell], median: float) -> float:
+    """Return the log predictive density of the model average, averaged over a cutoff's runs."""
     each = [under(cell, median) for cell in of_laws]
     return float((special.logsumexp(each, axis=0) - np.log(len(each))).mean())
 
 
-def learnt(density: Mapping[float, np.ndarray], kept: np.ndarray) -> dict[str, Any]:
-    """The prior of the highest mean log density over the cutoffs that are kept."""
+def estimated(density: Mapping[float, np.ndarray], kept: np.ndarray) -> dict[str, Any]:
+    """Find the prior with the highest mean log density over the cutoffs that are kept."""
     mean = {median: float(values[kept].mean()) for median, values in density.items()}
     best = max(mean.values())
     median = max(prior for prior, score in mean.items() if score >= best - TIE)
@@ -126,13 +127,12 @@ def main(
         Path | None, typer.Option(help="Keep each set's cells here, and start from them.")
     ] = None,
 ) -> None:
-    """Learn the priors on drift."""
+    """Estimate the priors on drift."""
     folder = os.environ.get("BAYESCALE_DATA")
     if not folder:
         sys.exit("BAYESCALE_DATA must name the folder of run logs")
     by_length = {
-        length: _learnt_everywhere(_pooled_by_cutoff(Path(folder), length, keep))
-        for length in FADES_OVER
+        length: _estimates(_cells_by_cutoff(Path(folder), length, keep)) for length in FADES_OVER
     }
     of_card = load_card(LAWS[0]).drift
     assert of_card is not None
@@ -141,17 +141,17 @@ def main(
         "spread": SPREAD,
         "fades over": of_card.fades_over,
         **by_length[of_card.fades_over],
-        "by length": [{"fades over": n, **learnt["all"]} for n, learnt in by_length.items()],
+        "by length": [{"fades over": n, **found["all"]} for n, found in by_length.items()],
     }
     text = json.dumps(results, indent=1) + "\n"
     (RESULTS / "drift_prior.json").write_text(text, encoding="utf-8")
     print(text)
 
 
-def _pooled_by_cutoff(
+def _cells_by_cutoff(
     folder: Path, fades_over: float | None, keep: Path | None
 ) -> list[Sequence[Cell]]:
-    """The laws' cells of each cutoff."""
+    """Return the laws' cells of each cutoff."""
     found: dict[str, list[Cell]] = {law: [] for law in LAWS}
     for chosen in SETS:
         for law in LAWS:
@@ -160,13 +160,13 @@ def _pooled_by_cutoff(
     return list(zip(*found.values(), strict=True))
 
 
-def _learnt_everywhere(cutoffs: Sequence[Sequence[Cell]]) -> dict[str, Any]:
-    """The prior learnt from all families, and without each in turn."""
-    density = {m: np.array([pooled(of_laws, m) for of_laws in cutoffs]) for m in MEDIANS}
+def _estimates(cutoffs: Sequence[Sequence[Cell]]) -> dict[str, Any]:
+    """Estimate the prior from all families, and without each in turn."""
+    density = {m: np.array([averaged(of_laws, m) for of_laws in cutoffs]) for m in MEDIANS}
     family = np.array([of_laws[0].family for of_laws in cutoffs])
     return {
-        "all": learnt(density, np.ones(len(family), dtype=bool)),
-        "without": {name: learnt(density, family != name) for name in dict.fromkeys(family)},
+        "all": estimated(density, np.ones(len(family), dtype=bool)),
+        "without": {name: estimated(density, family != name) for name in dict.fromkeys(family)},
     }
 
 

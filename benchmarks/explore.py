@@ -1,10 +1,10 @@
-"""How soon the explorer answers when a knob is turned, each time to a value not asked before.
+"""Response time of the explorer when a control changes to a value that was not used before.
 
-One page of Streamlit is kept, in this process, and its script is run as the server runs it:
-answers, figures and every element of the page, without the browser's drawing. Told are wall
-time and, since other programs slow that down, the processor time of all threads.
+The script of the Streamlit page runs in this process as the server runs it: answers, figures and
+every element of the page, without the browser's rendering. The output has wall time, and the
+processor time of all threads, which does not depend on other load.
 
-Run: ``python benchmarks/explore.py FIT.nc`` on a fit by a law of params and tokens.
+Run: ``python benchmarks/explore.py FIT.nc`` on a fit of a law of params and tokens.
 """
 
 import sys
@@ -27,9 +27,9 @@ CHANGES = 20
 
 def main(
     fit_file: Annotated[Path, typer.Argument(metavar="FIT.nc")],
-    changes: Annotated[int, typer.Option(help="Changes of each knob.")] = CHANGES,
+    changes: Annotated[int, typer.Option(help="Changes of each control.")] = CHANGES,
 ) -> None:
-    """Turn every knob and print how long the page took."""
+    """Change every control and print how long the page took."""
     fit = open_posterior(fit_file)
     assert fit.runs is not None
     flops = sizes(fit.runs.frame, fit.inputs).max()
@@ -50,12 +50,12 @@ def main(
             app.text_input(control).set_value(f"{value:.6g}")
             rows[control].append(_timed(app))
         app.text_input(control).set_value(f"{each[0]:.6g}").run()
-    table = Table("knob", "wall median", "wall 95%", "processor median", "processor 95%")
+    table = Table("control", "wall median", "wall 95%", "processor median", "processor 95%")
     for control, times in rows.items():
         found = np.quantile(np.array(times), [0.5, 0.95], axis=0)
         table.add_row(control, *(f"{1000 * ms:.0f} ms" for ms in found.T.ravel()))
     draws = sum(member.draws["chain"].size * member.draws["draw"].size for member in fit.members)
-    Console().print(f"{fit.name}, {draws} draws, {changes} changes a knob", table)
+    Console().print(f"{fit.name}, {draws} draws, {changes} changes per control", table)
 
 
 def _timed(app: AppTest) -> tuple[float, float]:

@@ -1,14 +1,14 @@
-"""Whether any reader lets out an exception that is not the package's own.
+"""Fuzzing of all readers: no input may raise an exception other than the package's own.
 
-Every door of ``tests/hostile.py`` (run logs, cards, posterior files, trackers' files, typed
-commands) is tried with inputs that Atheris changes so as to reach new branches of the package,
-from the examples that the tests take. A fault is an exception other than a ``BayescaleError``,
-a warning, ten seconds of computing, a gigabyte more of memory, or the end of the process. Each
-door has a process of its own, which is started again where an input ends it.
+Every reader in ``tests/support/hostile.py`` (run logs, cards, posterior files, trackers' files,
+typed commands) gets inputs that Atheris changes so as to reach new branches of the package,
+starting from the examples in the tests. A fault is an exception other than a ``BayescaleError``, a
+warning, ten seconds of computing, a gigabyte more of memory, or the end of the process. Each
+reader has a process of its own, which is started again if an input ends it.
 
-Run: ``python benchmarks/fuzz.py --seconds 450``, or with names of doors. Writes
-``benchmarks/results/fuzz.json`` and ``fuzz.md``, doors that were not tried as they were, and
-the shortest input of each fault, with its traceback, into ``benchmarks/faults``.
+Run: ``python benchmarks/fuzz.py --seconds 450``, or with names of readers. Writes
+``benchmarks/results/fuzz.json`` and ``fuzz.md``; readers that were not tried stay as they were.
+The shortest input of each fault, with its traceback, goes into ``benchmarks/faults``.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ TESTS = HERE.parent / "tests"
 SLOW_S, HANGS_S = 10, 60
 LARGE_MB, MOST_MB = 1000, 4000
 WORDS = 600
-"""Words that Atheris may write into an input: of the examples, and such as readers trip over."""
+"""Most words that Atheris may write into an input: from the examples and from TRAPS."""
 TRAPS = (
     b"nan", b"inf", b"-inf", b"-1", b"0", b"1e999", b"1e308", b"1e-320", b"9" * 60, b"null",
     b"true", b"[[[[[[[[", b"{}", b'""', b"\xff\xfe", b"\xef\xbb\xbf", b"\0", b"\r\n", b"1_000",
@@ -48,11 +48,11 @@ TRAPS = (
 )  # fmt: skip
 
 
-# in a process of its own: one door
+# in a process of its own: one reader
 
 
-def tried(name: str, home: Path, seconds: int) -> None:
-    """Fuzz one door for some seconds; does not return."""
+def fuzz_here(name: str, home: Path, seconds: int) -> None:
+    """Fuzz one reader for some seconds; does not return."""
     import atheris
 
     sys.path.insert(0, str(TESTS))
@@ -78,7 +78,7 @@ def tried(name: str, home: Path, seconds: int) -> None:
         started, peak = time.process_time(), peak_mb()
         try:
             hostile.refuses(door, data, home)
-        except BaseException as error:  # a panic of Rust is no Exception
+        except BaseException as error:  # a panic in Rust is not an Exception
             keep(name, where(error), data, traceback.format_exc())
         if (spent := time.process_time() - started) > SLOW_S:
             keep(name, "slow", data, f"{spent:.0f} s of computing")
@@ -100,12 +100,12 @@ def tried(name: str, home: Path, seconds: int) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def dictionary(examples: list[bytes], options: frozenset[str]) -> str:
-    """Words in libFuzzer's notation."""
+    """Write words in libFuzzer's notation."""
     found = dict.fromkeys((*TRAPS, *(option.encode() for option in sorted(options))))
     for example in examples:
         found |= dict.fromkeys(re.findall(rb"[A-Za-z_][\w.-]{2,30}", example[:100_000]))
@@ -114,29 +114,29 @@ def dictionary(examples: list[bytes], options: frozenset[str]) -> str:
 
 
 def where(error: BaseException) -> str:
-    """What tells one fault from another: its type and the last line of ours that it left."""
+    """Identify a fault: its type, and the last line of the package in its traceback."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     ours = [frame for frame in frames if "/bayescale/" in frame.filename] or frames
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "nowhere"
     return f"{type(error).__name__} at {place}"
 
 
-def keep(name: str, fault: str, data: bytes, told: str) -> None:
-    """Write a fault down, unless it is known by an input as short."""
+def keep(name: str, fault: str, data: bytes, details: str) -> None:
+    """Keep a fault, unless it is known from an input that is as short."""
     mark = hashlib.sha256(fault.encode()).hexdigest()[:8]
     path = FAULTS / name.replace(" ", "_") / f"{mark}.input"
     if path.exists() and path.stat().st_size <= len(data):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    path.with_suffix(".txt").write_text(f"{fault}\n\n{told}")
+    path.with_suffix(".txt").write_text(f"{fault}\n\n{details}")
 
 
-# the process that starts them
+# the process that starts the others
 
 
-def fuzzed(name: str, home: Path, seconds: int, told: Any) -> dict[str, Any]:
-    """Try one door for some seconds, in as many processes as that takes."""
+def fuzz_reader(name: str, home: Path, seconds: int, report: Any) -> dict[str, Any]:
+    """Fuzz one reader for some seconds, in as many processes as needed."""
     home.mkdir()
     shutil.rmtree(FAULTS / name.replace(" ", "_"), ignore_errors=True)
     row = {"door": name, "seconds": 0, "inputs": 0, "edges_of_examples": 0, "edges": 0}
@@ -155,10 +155,10 @@ def fuzzed(name: str, home: Path, seconds: int, told: Any) -> dict[str, Any]:
                 row["edges"] = max(row["edges"], int(found[3]))
                 if found[2] == "INITED":
                     row["edges_of_examples"] = row["edges_of_examples"] or int(found[3])
-                told(row, seconds - end + time.monotonic())
+                report(row, seconds - end + time.monotonic())
         if process.wait():
             ended = list(home.glob("ended_*"))
-            if not ended:  # it did not come so far as to try an input
+            if not ended:  # it did not try any input
                 raise RuntimeError("".join(last))
             for path in ended:
                 keep(name, path.name.split("-")[0], path.read_bytes(), "".join(last))
@@ -177,19 +177,20 @@ def fuzzed(name: str, home: Path, seconds: int, told: Any) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as a page."""
+    """Write the results as a page."""
     rows = results["doors"]
     faults = sum(len(row["faults"]) for row in rows)
     lines = [
-        "# Readers under a fuzzer",
+        "# Fuzzing",
         "",
         f"{sum(row['inputs'] for row in rows):,} inputs in "
         f"{sum(row['seconds'] for row in rows) / 60:.0f} minutes, made by Atheris "
-        f"{results['atheris']} to reach new branches of the package; {faults or 'no'} "
-        f"fault{'' if faults == 1 else 's'}: exceptions that are not the package's own, warnings, "
-        "ten seconds of computing, a gigabyte more of memory, or the end of the process.",
+        f"{results['atheris']} to reach new branches of the package: {faults or 'no'} "
+        f"fault{'' if faults == 1 else 's'}. Faults are exceptions that are not the package's "
+        "own, warnings, ten seconds of computing, a gigabyte more of memory, or the end of the "
+        "process.",
         "",
-        "| door | seconds | inputs | edges of the examples | edges reached | faults |",
+        "| reader | seconds | inputs | edges of the examples | edges reached | faults |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
@@ -197,23 +198,25 @@ def table(results: dict[str, Any]) -> str:
         f"{row['edges']:,} | {', '.join(f['fault'] for f in row['faults']) or 'none'} |"
         for row in rows
     ]
-    return "\n".join([*lines, "", "By `python benchmarks/fuzz.py`.", ""])
+    return "\n".join([*lines, "", "Made by `python benchmarks/fuzz.py`.", ""])
 
 
 def main(
-    doors: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
-    seconds: Annotated[int, typer.Option(min=1, help="For each door.")] = 200,
+    doors: Annotated[
+        list[str] | None, typer.Argument(help="Names of readers; all by default.")
+    ] = None,
+    seconds: Annotated[int, typer.Option(min=1, help="Seconds for each reader.")] = 200,
     inside: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Fuzz the readers."""
     if inside is not None:
         assert doors
-        tried(doors[0], inside, seconds)
+        fuzz_here(doors[0], inside, seconds)
     sys.path.insert(0, str(TESTS))
     from support.hostile import DOORS
 
     if unknown := set(doors or ()) - set(DOORS):
-        raise typer.BadParameter(f"no door {', '.join(unknown)}: there are {', '.join(DOORS)}")
+        raise typer.BadParameter(f"no reader {', '.join(unknown)}: there are {', '.join(DOORS)}")
     file = RESULTS / "fuzz.json"
     known = json.loads(file.read_text())["doors"] if file.exists() else []
     rows = {row["door"]: row for row in known if row["door"] in DOORS}
@@ -228,12 +231,12 @@ def main(
         bar = progress.add_task("", total=seconds * len(chosen))
         for i, name in enumerate(chosen):
 
-            def told(row: dict[str, Any], spent: float, i: int = i) -> None:
+            def report(row: dict[str, Any], spent: float, i: int = i) -> None:
                 words = f"{row['door']}: {row['inputs']:,} inputs, {row['edges']:,} edges"
                 progress.update(bar, description=words, completed=i * seconds + spent)
 
             home = Path(folder) / name.replace(" ", "_")
-            rows[name] = fuzzed(name, home, seconds, told)
+            rows[name] = fuzz_reader(name, home, seconds, report)
             results = {
                 "atheris": metadata.version("atheris"),
                 "python": platform.python_version(),

@@ -1,14 +1,14 @@
-"""How time and memory grow with what is asked: rows, families, refits, points of a forecast.
+"""Growth of time and memory with the problem: rows, families, refits, points of a forecast.
 
-Each number is asked in a process of its own, whose peak memory is told; what is compiled was
-compiled before. *Rows* are checkpoints of ever longer loss curves, *families* have 8 runs each:
-both are simulated from Besiroglu et al.'s Chinchilla law (arXiv 2404.10102) and fitted by the card
-``chinchilla`` with the defaults of ``bayescale.fit``. *Forecasts* are tables by the default pool of
-the 240 runs that the paper kept, two laws of 4,000 draws each, at random params and tokens up to
-far beyond the runs.
+Each size is run in a process of its own, whose peak memory is measured; models were compiled
+before. *Rows* are checkpoints of longer and longer loss curves, and *families* have 8 runs each.
+Both are simulated from Besiroglu et al.'s Chinchilla law (arXiv 2404.10102) and fitted with the
+card ``chinchilla`` and the defaults of ``bayescale.fit``. *Forecasts* are tables by the default
+model average of the 240 runs that the paper kept, two laws of 4,000 draws each, at random params
+and tokens up to far beyond the runs.
 
 Run: ``python benchmarks/growth.py``, or with ``--what`` and ``--most``. Writes
-``benchmarks/results/growth.json`` and ``growth.md``, kinds that were not asked as they were.
+``benchmarks/results/growth.json`` and ``growth.md``; kinds that were not run stay as they were.
 """
 
 import json
@@ -34,14 +34,14 @@ from speed import problem, version_of
 RESULTS = Path(__file__).parent / "results"
 PARAMS, TOKENS = (1e7, 1e12), (1e8, 3e13)
 TRUTH = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
-SCATTER, RUNS_OF_A_FAMILY = 0.005, 8
+NOISE, RUNS_OF_A_FAMILY = 0.005, 8
 
 
-# what grows: each takes how many, and returns what that took
+# the kinds of problem: each takes a size, and returns time and memory
 
 
 def rows(n: int, folder: Path) -> dict[str, Any]:
-    """A fit of so many checkpoints, half of whose scatter a training run's have in common."""
+    """Fit this many checkpoints; those of one run share half of the noise variance."""
     n_runs = 8 if n < 100 else 50
     rng, each = np.random.default_rng(0), -(-n // n_runs)
     params = np.repeat(np.geomspace(5e7, 2e10, n_runs), each)[:n]
@@ -49,14 +49,14 @@ def rows(n: int, folder: Path) -> dict[str, Any]:
     ratio = np.resize(ratios, n)
     of_run = np.repeat(rng.standard_normal(n_runs), each)[:n]
     log = _simulated(params, params * ratio)
-    log["loss"] *= np.exp(SCATTER * of_run)
+    log["loss"] *= np.exp(NOISE * of_run)
     if each > 1:
         log["run"] = np.repeat([f"run{i}" for i in range(n_runs)], each)[:n]
     return _fitted(log)
 
 
 def families(n: int, folder: Path) -> dict[str, Any]:
-    """A fit of so many families, whose term of params differs by a tenth."""
+    """Fit this many families, whose terms of params differ by a tenth."""
     rng = np.random.default_rng(0)
     params = np.tile(np.geomspace(5e7, 2e10, RUNS_OF_A_FAMILY), n)
     ratio = np.exp(rng.uniform(np.log(2), np.log(100), len(params)))
@@ -73,7 +73,7 @@ def _simulated(params: np.ndarray, tokens: np.ndarray) -> pd.DataFrame:
     from bayescale.laws import CHINCHILLA
 
     scales = {"params": params, "tokens": tokens}
-    return simulate(CHINCHILLA, TRUTH, scales, sigma=SCATTER, seed=0)
+    return simulate(CHINCHILLA, TRUTH, scales, sigma=NOISE, seed=0)
 
 
 def _fitted(log: pd.DataFrame) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _fitted(log: pd.DataFrame) -> dict[str, Any]:
 
 
 def refits(n: int, folder: Path) -> dict[str, Any]:
-    """So many refits of the 240 runs, with drift, on processes of this computer's cores."""
+    """Refit the 240 runs this many times, with drift, in one process per core."""
     from functools import partial
 
     from bayescale import refit
@@ -109,19 +109,19 @@ def refits(n: int, folder: Path) -> dict[str, Any]:
 
 
 def forecasts(n: int, folder: Path) -> dict[str, Any]:
-    """A table of so many points."""
+    """Forecast a table of this many points."""
     from bayescale import fit, forecast_table, open_posterior
     from bayescale.posterior import save
 
-    path = folder / "pool.nc"
+    path = folder / "average.nc"
     if not path.exists():
         save(fit(problem()[0]), path)
-    pool, rng = open_posterior(path), np.random.default_rng(0)
+    average, rng = open_posterior(path), np.random.default_rng(0)
     params, tokens = (np.exp(rng.uniform(*np.log(ends), n)) for ends in (PARAMS, TOKENS))
-    forecast_table(pool, params=params[:1], tokens=tokens[:1])  # imports
+    forecast_table(average, params=params[:1], tokens=tokens[:1])  # imports
     taken = _taken(
         lambda: forecast_table(
-            pool, params=params, tokens=tokens, target=2.0, show_progress=sys.stderr.isatty()
+            average, params=params, tokens=tokens, target=2.0, show_progress=sys.stderr.isatty()
         )
     )
     assert len(taken.pop("result")) == n
@@ -142,26 +142,47 @@ def _peak_mb() -> float:
 
 @dataclass(frozen=True)
 class Kind:
-    """Something that grows: what is asked for, and how many of it."""
+    """A kind of problem, and the sizes at which it is run."""
 
     ask: Callable[[int, Path], dict[str, Any]]
     title: str
     numbers: tuple[int, ...]
+    caption: str
 
 
 KINDS = {
-    "rows": Kind(rows, "Rows of a log", (8, 100, 1_000, 10_000, 100_000)),
-    "families": Kind(families, "Families of 8 runs", (1, 10, 100, 1_000)),
-    "refits": Kind(refits, "Refits", (20, 200)),
-    "forecasts": Kind(forecasts, "Points of a forecast", (1_000, 10_000, 100_000, 1_000_000)),
+    "rows": Kind(
+        rows,
+        "Rows of a log",
+        (8, 100, 1_000, 10_000, 100_000),
+        "A fit of this many checkpoints. Those of one run share half of the noise variance.",
+    ),
+    "families": Kind(
+        families,
+        "Families of 8 runs",
+        (1, 10, 100, 1_000),
+        "A fit of this many families, whose terms of params differ by a tenth.",
+    ),
+    "refits": Kind(
+        refits,
+        "Refits",
+        (20, 200),
+        "This many refits of the 240 runs, with drift, in one process per core.",
+    ),
+    "forecasts": Kind(
+        forecasts,
+        "Points of a forecast",
+        (1_000, 10_000, 100_000, 1_000_000),
+        "A table of this many points.",
+    ),
 }
 
 
-# all of them
+# all kinds
 
 
 def grown(name: str, most: int) -> dict[str, Any]:
-    """Every number of a kind, each in a process of its own, and how what it takes grows."""
+    """Run every size of a kind, each in a process of its own."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for n in filter(lambda n: n <= most, KINDS[name].numbers):
@@ -181,11 +202,11 @@ def grown(name: str, most: int) -> dict[str, Any]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The report as a page."""
+    """Write the report as a page."""
     lines = ["# Growth", "", "Made by `python benchmarks/growth.py`.", ""]
     for name, about in results.items():
         lines += [f"## {KINDS[name].title}", ""]
-        lines += ["| number | seconds | times the last, of so many times as many | peak MB |"]
+        lines += ["| size | seconds | growth of time, of size | peak MB |"]
         lines[-1] += " smallest ESS | passed |"
         lines += ["|---:|---:|---:|---:|---:|---|"]
         last: dict[str, Any] = {}
@@ -195,7 +216,8 @@ def markdown(results: dict[str, Any]) -> str:
                 continue
             times = ""
             if last:
-                times = f"{row['seconds'] / last['seconds']:.1f} of {row['n'] / last['n']:.3g}"
+                seconds, number = row["seconds"] / last["seconds"], row["n"] / last["n"]
+                times = f"{seconds:.1f} times, {number:.3g} times"
             ess = f"{row['smallest_ess']:,.0f}" if "smallest_ess" in row else ""
             lines.append(
                 f"| {row['n']:,} | {row['seconds']:,.1f} | {times} | {row['peak_mb']:,.0f} | "
@@ -203,27 +225,29 @@ def markdown(results: dict[str, Any]) -> str:
             )
             last = row
         machine = about["machine"]
-        lines += ["", f"{(KINDS[name].ask.__doc__ or '').strip()} {machine['system']}, "]
+        lines += ["", f"{KINDS[name].caption} {machine['system']}, "]
         lines[-1] += f"{machine['cpu_count']} CPUs, Python {machine['python']}; "
         lines[-1] += ", ".join(f"{name} {of}" for name, of in about["versions"].items()) + "."
         lines.append("")
     lines += [
-        "Seconds depend on the computer and on what else it did: compare them within a table. "
-        "Peak memory is that of the process that asks, which before it asks, with what it has "
-        "imported, holds some 300 MB; that of workers is their own. Of refits, ESS is the median "
-        "of the smallest, and passed is how many.",
+        "Seconds depend on the computer and its other load: compare them within a table. Peak "
+        "memory is that of the main process, which holds about 300 MB after its imports; workers "
+        "have their own. For refits, ESS is the median of the smallest, and passed is how many "
+        "passed the convergence checks.",
         "",
     ]
     return "\n".join(lines)
 
 
 def main(
-    what: Annotated[list[str] | None, typer.Option(help="What grows; all where not given.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Option(help="The kinds to run; all by default.")
+    ] = None,
     most: Annotated[int, typer.Option(help="The largest number.")] = 1_000_000,
     only: Annotated[int | None, typer.Option(hidden=True)] = None,
     folder: Annotated[Path, typer.Option("--in", hidden=True)] = Path(),
 ) -> None:
-    """Ask for more and more of something, each in a process of its own."""
+    """Run larger and larger problems, each in a process of its own."""
     names = what or list(KINDS)
     if only is not None:
         print(json.dumps(KINDS[names[0]].ask(only, folder)))

@@ -12,7 +12,7 @@ HUBER_DELTA = 1e-3
 def objective(
     theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, log_loss: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Sum of Huber losses of the log residuals in log-sum-exp form, and its gradient."""
+    """Sum the Huber losses of log residuals in log-sum-exp form, with the gradient."""
     terms = _terms(theta, log_n, log_d)
     predicted = np.logaddexp.reduce(terms)
     residual = log_loss - predicted
@@ -23,7 +23,7 @@ def objective(
 
 
 def differentiated() -> Callable[..., tuple[float, np.ndarray]]:
-    """The same objective with its gradient by automatic differentiation, as the authors' code."""
+    """Return the objective with an automatic gradient, as in the authors' code."""
     import autograd.numpy as anp
     from autograd import value_and_grad
 
@@ -40,12 +40,12 @@ def differentiated() -> Callable[..., tuple[float, np.ndarray]]:
 
 
 def predict(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
-    """Log loss of Chinchilla's law, shape (run,)."""
+    """Return the log loss of Chinchilla's law, shape (run,)."""
     return np.logaddexp.reduce(_terms(theta, log_n, log_d))
 
 
 def bootstrap(columns: np.ndarray, resamples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The estimate from a few starting points, and those of resampled runs, started from it.
+    """Estimate from a few starting points, and bootstrap over runs, starting from the estimate.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def bootstrap(columns: np.ndarray, resamples: int, seed: int = 0) -> tuple[np.nd
     rng = np.random.default_rng(seed)
     n = columns.shape[1]
     center = columns[:2].mean(axis=1)
-    with np.errstate(all="ignore"):  # a search may stray into overflow, and loses
+    with np.errstate(all="ignore"):  # a search may overflow; it is not the best then
         fits = [_minimum(start, columns, center) for start in _starts(columns)]
         best = min(fits, key=lambda fit: fit.fun if np.isfinite(fit.fun) else np.inf).x
         again = [
@@ -79,15 +79,17 @@ def _terms(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarra
 
 
 def _minimum(start: np.ndarray, columns: np.ndarray, center: np.ndarray) -> Any:
-    """The search by L-BFGS, with log A and log B counted at the center of the runs.
+    """Minimize by L-BFGS, with log A and log B stated at the center of the runs.
 
-    Exponents stay where the published grid of starting points lies: few runs may else be
-    fitted best by a loss that grows with size.
+    Exponents stay within the published grid of starting points. Otherwise the best fit to a few
+    runs may be a loss that grows with size.
     """
-    from scipy.optimize import minimize  # here, so that who times imports may come without it
+    from scipy.optimize import minimize  # here, because speed.py times imports
 
     log_n, log_d, log_loss = columns
-    deltas = HUBER_DELTA * len(log_loss)  # unscaled, the objective is so small that it would stop
+    deltas = HUBER_DELTA * len(
+        log_loss
+    )  # unscaled, the objective is so small that the search stops
 
     def scaled(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, slopes = objective(theta, log_n - center[0], log_d - center[1], log_loss)
@@ -99,13 +101,13 @@ def _minimum(start: np.ndarray, columns: np.ndarray, center: np.ndarray) -> Any:
 
 
 def _at_one(theta: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """The same law with A and B counted at one parameter and one token."""
+    """Return the law with A and B stated at one parameter and one token."""
     e, a, b, alpha, beta = theta
     return np.array([e, a + alpha * center[0], b + beta * center[1], alpha, beta])
 
 
 def _starts(columns: np.ndarray) -> list[np.ndarray]:
-    """Laws through the center of the runs, of several shapes."""
+    """Return laws of several shapes through the center of the runs."""
     log_loss = columns[2].mean()
     return [
         np.array(

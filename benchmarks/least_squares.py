@@ -1,4 +1,4 @@
-"""Scaling laws of one variable by least squares: the usual fits, as one careful person makes them.
+"""Scaling laws of one variable by least squares: the usual fits, done carefully.
 
 M1 to M4 as Alabdulmohsin et al. 2022 (arXiv 2209.06640) name them, and the broken power law of
 Caballero et al. 2023 (arXiv 2210.14891) with one break:
@@ -11,9 +11,9 @@ M4    (y - e) / (e_0 - y)^a = b x^c, solved for y
 BNSL  y = e + b x^c (1 + (x/d)^(1/w))^(g w)
 ====  ==================================================
 
-Once the parameters that bend a law are set, the others follow from a linear regression. So a
-grid over the former gives starting points, the best of which are polished with a loss that
-few outliers cannot pull: soft L1 of the residuals of log y, beyond about one per cent.
+Given the nonlinear parameters of a law, the others follow from a linear regression. A grid over
+the nonlinear parameters gives starting points. The best of these are optimized with a loss that is
+robust to a few outliers: soft L1 of the residuals of log y, beyond about one percent.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ OUTLYING = 0.01
 """Residual of log loss at which least squares turns into least absolute values."""
 
 POLISHED = 4
-"""Starting points that are polished; the best wins."""
+"""Starting points that are optimized; the best result is kept."""
 
 FLOORS = (0.02, 0.3, 0.5, 0.7, 0.8, 0.9, 0.96, 0.99)  # times the lowest loss
 CEILINGS = (1.003, 1.02, 1.08, 1.3, 2.0)  # times the highest loss
@@ -42,9 +42,9 @@ type Array = np.ndarray
 
 @dataclass(frozen=True)
 class Form:
-    """A law: log y from parameters and t = log x about its mean, and where to start.
+    """A law: log y from parameters and t = log x minus its mean, with starting points.
 
-    ``starts(t, y)`` yields parameters; those of the linear part by regression.
+    ``starts(t, y)`` yields parameters; those of the linear part come from a regression.
     """
 
     log_loss: Callable[[Array, Array], Array]
@@ -52,7 +52,7 @@ class Form:
 
 
 def fit(name: str, x: Array, loss: Array) -> Callable[[Array], Array]:
-    """The law fitted to losses at scales x, as a function from scales to losses.
+    """Fit a law to losses at scales x, and return it as a function from scales to losses.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _polished(residual: Callable[[Array], Array], start: Array) -> Array:
 
 
 def _regressed(target: Array, *columns: Array) -> Array:
-    """Coefficients of the columns, the first of which stands for the constant one."""
+    """Return regression coefficients of a constant and the columns."""
     return np.linalg.lstsq(np.column_stack([np.ones_like(target), *columns]), target)[0]
 
 

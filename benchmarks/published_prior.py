@@ -1,8 +1,8 @@
-"""Where the intervals of the card ``chinchilla_published`` come from.
+"""Derivation of the intervals in the card ``chinchilla_published``.
 
-Repeats the estimator of Besiroglu et al. 2024 (arXiv 2404.10102) on the 240 runs that they
-kept, bootstraps it over runs, and states the result in quantities that are uncorrelated with
-the exponents: each term's size at the scale where the runs determine it best.
+Repeats the estimator of Besiroglu et al. 2024 (arXiv 2404.10102) on the 240 runs that they kept,
+bootstraps it over runs, and states the result in quantities that are uncorrelated with the
+exponents: the size of each term at the scale where the runs determine it best.
 
 Run: ``python benchmarks/published_prior.py``
 """
@@ -18,9 +18,9 @@ PUBLISHED = np.array([np.log(1.8172), np.log(482.01), np.log(2085.43), 0.3478, 0
 
 
 def fit(log_n: np.ndarray, log_d: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
-    """The Huber estimate, from the published optimum as starting point."""
+    """Compute the Huber estimate, starting from the published optimum."""
     theta, options = PUBLISHED, {"maxfev": 3000}
-    for _ in range(2):  # the objective has kinks at which one simplex can collapse
+    for _ in range(2):  # the objective has kinks at which a simplex can collapse
         theta = minimize(
             lambda theta: objective(theta, log_n, log_d, log_loss)[0],
             theta,
@@ -31,7 +31,7 @@ def fit(log_n: np.ndarray, log_d: np.ndarray, log_loss: np.ndarray) -> np.ndarra
 
 
 def main() -> None:
-    """Bootstrap the estimate and print what the card states."""
+    """Bootstrap the estimate and print the values in the card."""
     runs = load("chinchilla").take(lambda frame: frame["loss"].rank(ascending=False) > 5)
     log_n, log_d, log_loss = (np.log(runs[name]) for name in ("params", "tokens", "loss"))
     rng = np.random.default_rng(0)

@@ -1,10 +1,10 @@
-"""How well laws of params and tokens forecast larger runs, and how far they can be trusted.
+"""Forecasts of larger runs by laws of params and tokens, and how far they can be trusted.
 
-Public run logs, each cut at up to eight levels of compute: the runs up to a cutoff are fitted
-and all larger ones forecast. Chinchilla's law and Kaplan's with a constant are sampled as they
-stand and with drift, and pooled equally; beside them the usual pipeline, a bootstrap of the
-Huber estimate. From the runs up to each cutoff alone, the trust horizon: earlier cutoffs'
-forecasts of runs up to this one are its backtest.
+Each public run log is cut at up to eight levels of compute. The runs up to a cutoff are fitted,
+and all larger ones are forecast. Chinchilla's law and Kaplan's law with a constant are sampled
+without and with drift, and averaged with equal weights. The usual pipeline, a bootstrap of the
+Huber estimate, serves for comparison. The trust horizon at each cutoff uses only the runs up to
+it: its backtest consists of the forecasts of these runs from earlier cutoffs.
 
 Run: ``BAYESCALE_DATA=folder python benchmarks/run_sets.py``. It takes ten to fifteen minutes on
 one core and writes ``benchmarks/results/run_sets.json`` and ``run_sets.md``.
@@ -41,20 +41,20 @@ from bayescale.validation.horizon import trust
 from bayescale.verdict import TOLERANCE, reach, sizes
 
 LAWS = ("chinchilla", "kaplan_irreducible")
-PLAIN, POOLED = "chinchilla", "pool + drift"
+PLAIN, AVERAGED = "chinchilla", "model average + drift"
 HUBER, HUBER_NOISY = "Huber bootstrap", "Huber bootstrap + residuals"
 METHODS = (
     PLAIN,
     "kaplan_irreducible",
-    "pool",
+    "model average",
     "chinchilla + drift",
     "kaplan_irreducible + drift",
-    POOLED,
+    AVERAGED,
     HUBER,
     HUBER_NOISY,
 )
 SAMPLER = {"draws": 1000, "tune": 500}
-"""Of each chain: more than a refit keeps by default, so that scores hardly hang on the seed."""
+"""Per chain. More draws than a refit keeps by default, so that scores hardly depend on the seed."""
 
 RESAMPLES = 200
 RESULTS = Path(__file__).parent / "results"
@@ -80,7 +80,7 @@ class RunSet:
     file : str
     choose : callable
         From the file's frame to the rows wanted.
-    told : str
+    description : str
         Which rows those are.
     loss : str
         The column of the loss.
@@ -90,11 +90,11 @@ class RunSet:
     family: str
     file: str
     choose: Callable[[pd.DataFrame], pd.DataFrame]
-    told: str
+    description: str
     loss: str = "loss"
 
     def read(self, folder: Path) -> Runs:
-        """The runs, from the folder of files."""
+        """Read the runs from the folder of files."""
         chosen = self.choose(pd.read_csv(folder / self.file))
         columns = {"params": "params", "tokens": "tokens", "flops": "flops", self.loss: "loss"}
         log = chosen[["run_id", *columns]].rename(columns=columns)
@@ -149,7 +149,7 @@ SETS = (
 
 
 def with_drift(card: ModelCard, prior: Prior, **others: Any) -> ModelCard:
-    """The card with another prior on the size of its drift, and other keys of ``[drift]``."""
+    """Return the card with another prior on the size of drift, and other keys of ``[drift]``."""
     assert card.drift is not None
     size = card.drift.size.model_copy(update={"prior": prior})
     drift = card.drift.model_copy(update={"size": size} | others)
@@ -160,9 +160,9 @@ def with_drift(card: ModelCard, prior: Prior, **others: Any) -> ModelCard:
 
 
 def unseen(family: str) -> list[ModelCard]:
-    """The laws' cards, with drift as learnt by ``drift_prior.py`` without this family of sets."""
-    learnt = json.loads((RESULTS / "drift_prior.json").read_text(encoding="utf-8"))
-    prior = learnt["without"][family]
+    """Return the laws' cards, with the prior on drift estimated without this family of sets."""
+    estimated = json.loads((RESULTS / "drift_prior.json").read_text(encoding="utf-8"))
+    prior = estimated["without"][family]
     prior = Prior(low=prior["low"], high=prior["high"])
     return [with_drift(load_card(law), prior) for law in LAWS]
 
@@ -170,19 +170,19 @@ def unseen(family: str) -> list[ModelCard]:
 def evaluate(
     runs: Runs, cards: Sequence[ModelCard], seed: int = 0
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Forecasts of every method at every cutoff of a run log.
+    """Forecast with every method at every cutoff of a run log.
 
     Parameters
     ----------
     runs : Runs
     cards : sequence of ModelCard
-        Of :data:`LAWS`.
+        Cards of :data:`LAWS`.
     seed : int
 
     Returns
     -------
     pandas.DataFrame
-        As of :func:`sampled`, for every method.
+        Rows as from :func:`sampled`, for every method.
     dict
         Cutoffs, failed and unconverged refits, and seconds.
     """
@@ -212,23 +212,23 @@ def sampled(
     seed: int = 0,
     **settings: Any,
 ) -> tuple[pd.DataFrame, Backtest]:
-    """Forecasts of laws, and of their pool, with the trust horizon of one of them.
+    """Forecast with laws and their model average, with the trust horizon of one of them.
 
     Parameters
     ----------
     runs, laws, cutoffs, seed
         As for :func:`bayescale.backtest`.
     drift : bool
-        Whether to allow for drift. With it the horizon is the pool's, which the package
-        gives by default; without, that of the first law, as its gates would have it.
+        Whether to include drift. With drift, the horizon is that of the model average, as in
+        the package by default; without, that of the first law.
     **settings
         For :func:`bayescale.refit`.
 
     Returns
     -------
     pandas.DataFrame
-        Rows as of :class:`bayescale.Backtest`, with ``method`` beside ``law``, and where the
-        horizon was computed the columns of :func:`horizons`.
+        Rows as in :class:`bayescale.Backtest`, with ``method`` in addition to ``law``, and the
+        columns of :func:`horizons` where the horizon was computed.
     Backtest
     """
     posteriors: dict[tuple[str, str], Posterior] = {}
@@ -240,20 +240,22 @@ def sampled(
 
     tested = backtest(runs, laws, refit=keeping, cutoffs=cutoffs, executor=Serial(), seed=seed)
     ending = " + drift" if drift else ""
-    rows = tested.forecasts.assign(method=tested.forecasts["law"].replace(AVERAGE, "pool") + ending)
-    answer = tested if drift else _alone(tested, tested.laws[0])
+    rows = tested.forecasts.assign(
+        method=tested.forecasts["law"].replace(AVERAGE, "model average") + ending
+    )
+    answer = tested if drift else _of_law(tested, tested.laws[0])
     checked = horizons(answer, posteriors).assign(
-        method=answer.answer.replace(AVERAGE, "pool") + ending
+        method=answer.answer.replace(AVERAGE, "model average") + ending
     )
     return rows.merge(checked, on=["method", "cutoff"], how="left"), tested
 
 
 def huber_forecasts(runs: Runs, cutoff: float, seed: int) -> pd.DataFrame:
-    """Rows of the bootstrapped Huber estimate at a cutoff, without and with its residuals.
+    """Forecast with the bootstrapped Huber estimate at a cutoff, without and with its residuals.
 
-    The log density is that of a normal with the draws' median and 90 % interval, whose standard
-    deviation is taken as at least 0.1 %: a law through as many runs as it has coefficients
-    leaves no spread.
+    The log density is that of a normal with the draws' median and 90 % interval. Its standard
+    deviation is at least 0.1 %, because a law through as many runs as it has coefficients leaves
+    no spread.
     """
     size = sizes(runs.frame, ("params", "tokens"))
     training = training_mask(size, cutoff)
@@ -278,13 +280,13 @@ def huber_forecasts(runs: Runs, cutoff: float, seed: int) -> pd.DataFrame:
 
 
 def horizons(tested: Backtest, posteriors: Mapping[tuple[str, str], Posterior]) -> pd.DataFrame:
-    """The trust horizon at each cutoff, from the runs up to it alone.
+    """Compute the trust horizon at each cutoff, from the runs up to it alone.
 
     Parameters
     ----------
     tested : Backtest
     posteriors : mapping of (str, str) to Posterior
-        By law and digest of the runs fitted.
+        Keyed by law and digest of the runs fitted.
     """
     rows = []
     for cutoff in tested.cutoffs:
@@ -309,7 +311,7 @@ def horizons(tested: Backtest, posteriors: Mapping[tuple[str, str], Posterior]) 
 
 
 def inside(tested: Backtest, cutoff: float) -> Backtest:
-    """The part of a backtest that the runs up to a cutoff could have made alone."""
+    """Return the part of a backtest that uses only the runs up to a cutoff."""
     size = sizes(tested.runs.frame, ("params", "tokens"))
     training = tested.runs.take(training_mask(size, cutoff))
     forecasts = tested.forecasts
@@ -324,7 +326,7 @@ def inside(tested: Backtest, cutoff: float) -> Backtest:
     )
 
 
-def _alone(tested: Backtest, law: str) -> Backtest:
+def _of_law(tested: Backtest, law: str) -> Backtest:
     return replace(
         tested,
         laws=(law,),
@@ -339,9 +341,9 @@ def _alone(tested: Backtest, law: str) -> Backtest:
 
 
 def by_ratio(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Scores of each method in each bin of ratio, and over all: plain means over forecasts.
+    """Score each method in each bin of ratio, and over all: plain means over forecasts.
 
-    ``coverage90, by set`` is averaged over sets instead, each of which counts alike.
+    ``coverage90, by set`` is the mean over sets, with equal weights.
     """
     bins = [*RATIO_BINS, (1.0, np.inf)]
     rows = [
@@ -356,7 +358,7 @@ def by_ratio(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_set(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Scores of each method on each set."""
+    """Score each method on each set."""
     rows = [
         {"set": name, "method": method, "n": len(part)} | _scores(part)
         for name, of_set in forecasts.groupby("set", sort=False)
@@ -367,34 +369,36 @@ def by_set(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_training(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Scores by how many runs were fitted, of forecasts up to 30 times."""
+    """Score by the number of runs fitted, for forecasts up to 30 times."""
     rows = [
         {"runs fitted": f"{least} to {most}" if most else f"{least} or more", "method": method}
         | {"n": len(part)}
         | _scores(part)
         for least, most in ((5, 9), (10, 29), (30, None))
-        for method in (PLAIN, "chinchilla + drift", "kaplan_irreducible + drift", POOLED)
+        for method in (PLAIN, "chinchilla + drift", "kaplan_irreducible + drift", AVERAGED)
         for near in [_of(forecasts, method, (1.0, 30.0))]
         for part in [near[near["n_train"].between(least, most or np.inf)]]
     ]
     return pd.DataFrame(rows)
 
 
-def gated(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """What gates let pass, and how those forecasts went."""
-    pooled, plain = _of(forecasts, POOLED), _of(forecasts, PLAIN)
+def by_horizon(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Score forecasts inside and beyond horizons."""
+    averaged, plain = _of(forecasts, AVERAGED), _of(forecasts, PLAIN)
     parts = {
-        f"{POOLED}: inside the horizon": pooled[pooled["ratio"] <= pooled["horizon"]],
-        f"{POOLED}: precise and tested, each run by itself": _both(pooled),
-        f"{POOLED}: precise, each run by itself": pooled[_precise(pooled)],
-        f"{POOLED}: beyond the horizon": pooled[~(pooled["ratio"] <= pooled["horizon"])],
+        f"{AVERAGED}: inside the horizon": averaged[averaged["ratio"] <= averaged["horizon"]],
+        f"{AVERAGED}: precise and tested, each run by itself": _both(averaged),
+        f"{AVERAGED}: precise, each run by itself": averaged[_precise(averaged)],
+        f"{AVERAGED}: beyond the horizon": averaged[~(averaged["ratio"] <= averaged["horizon"])],
         f"{PLAIN}: inside the horizon": plain[plain["ratio"] <= plain["horizon"]],
         f"{PLAIN}: precise and tested, each run by itself": _both(plain),
         f"{PLAIN}: within the ratio of precision alone": plain[plain["ratio"] <= plain["precise"]],
         f"{PLAIN}: precise, each run by itself": plain[_precise(plain)],
     }
-    inside = parts[f"{POOLED}: inside the horizon"]
-    parts |= {f"{POOLED}: inside, {name}": part for name, part in inside.groupby("set", sort=False)}
+    inside = parts[f"{AVERAGED}: inside the horizon"]
+    parts |= {
+        f"{AVERAGED}: inside, {name}": part for name, part in inside.groupby("set", sort=False)
+    }
     rows = [
         {
             "forecasts": name,
@@ -437,10 +441,10 @@ def _bin_name(lower: float, upper: float) -> str:
 
 
 def targets(ratios: pd.DataFrame, checked: pd.DataFrame) -> list[dict[str, Any]]:
-    """What was aimed at, what was reached, and whether that is enough."""
+    """Compare each target with the value reached."""
     table = ratios.set_index(["method", "ratio"])
     found = []
-    for ratio, row in table.loc[POOLED].iterrows():
+    for ratio, row in table.loc[AVERAGED].iterrows():
         if row["n"] < 30:
             continue
         others = ", ".join(
@@ -449,18 +453,18 @@ def targets(ratios: pd.DataFrame, checked: pd.DataFrame) -> list[dict[str, Any]]
         )
         found.append(
             {
-                "target": f"90 % intervals of {POOLED} cover 85 to 96 %, ratio {ratio}",
+                "target": f"90 % intervals of {AVERAGED} cover 85 to 96 %, ratio {ratio}",
                 "reached": f"{row['coverage90']:.1%} ({others})",
                 "met": bool(0.85 <= row["coverage90"] <= 0.96),
             }
         )
     for edges in RATIO_BINS[:3]:
         ratio = _bin_name(*edges)
-        for other in (PLAIN, "pool"):
-            ours, plain = (table.loc[(method, ratio), "rmsle"] for method in (POOLED, other))
+        for other in (PLAIN, "model average"):
+            ours, plain = (table.loc[(method, ratio), "rmsle"] for method in (AVERAGED, other))
             found.append(
                 {
-                    "target": f"RMSLE of {POOLED} no more than that of {other}, ratio {ratio}",
+                    "target": f"RMSLE of {AVERAGED} no more than that of {other}, ratio {ratio}",
                     "reached": f"{ours:.4f} against {plain:.4f}",
                     "met": bool(ours <= plain),
                 }
@@ -478,7 +482,7 @@ def targets(ratios: pd.DataFrame, checked: pd.DataFrame) -> list[dict[str, Any]]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The report as a page."""
+    """Write the report as a page."""
     sets = pd.DataFrame(
         [
             {
@@ -488,7 +492,7 @@ def markdown(results: Mapping[str, Any]) -> str:
                 "refits missing": len(item["missing"]),
                 "unconverged, plain": item["unconverged"]["plain"],
                 "unconverged, with drift": item["unconverged"]["with drift"],
-                "what": item["told"],
+                "what": item["description"],
             }
             for item in results["sets"]
         ]
@@ -498,33 +502,33 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts = [
         "# Forecasts of larger runs on public run sets",
         f"Made by `{results['command']}`.",
-        "Runs up to each of at most eight cutoffs in compute are fitted, all larger ones "
-        "forecast; ratio is compute over that of the largest run fitted. RMSLE and CRPS are of "
-        "log loss (0.01 is about 1 %); lpd is the mean log predictive density of the loss, per "
-        "nat; 50 % and 90 % are the shares of runs that these intervals of one new run held; "
-        "MSCE is the mean squared error of coverage over levels. All are plain means over "
-        "forecasts, so that large sets weigh more; a run is forecast from several cutoffs.",
-        "Priors of drift are learnt by `python benchmarks/drift_prior.py` on the other families "
-        "of sets (Gadre's three are one family, Datablations' two are one), never on the set that "
-        "is scored; but how they are learnt (by which score, the spread, the length over which "
-        "changes of the slope fade, which of two medians that score alike) was chosen with "
-        "coverage on all sets and on simulated logs in view. The other priors of "
-        "kaplan_irreducible were set to those of chinchilla after an earlier version of this "
-        "page had shown that vaguer ones do worse.",
+        "Runs up to each of at most eight cutoffs in compute are fitted, and all larger ones are "
+        "forecast. Ratio is compute over that of the largest run fitted. RMSLE and CRPS are of "
+        "log loss (0.01 is about 1 %). lpd is the mean log predictive density of the loss, per "
+        "nat. 50 % and 90 % are the shares of runs covered by these intervals of a single new "
+        "run. MSCE is the mean squared error of coverage over levels. All are plain means over "
+        "forecasts, so large sets weigh more. A run is forecast from several cutoffs.",
+        "Priors of drift are estimated by `python benchmarks/drift_prior.py` on the other "
+        "families of sets (Gadre's three are one family, Datablations' two are one), never on the "
+        "set that is scored. The way in which they are estimated was chosen with the coverage on "
+        "all sets and on simulated logs known: the score, the spread, the length over which "
+        "changes of the slope fade, and which of two medians with equal scores is used. The other "
+        "priors of kaplan_irreducible were set to those of chinchilla after an earlier version of "
+        "this page had shown that vaguer ones do worse.",
         "## Targets",
         table(goals),
         "## By ratio",
         table(pd.DataFrame(results["by_ratio"])),
-        f"`pool` is the equal mixture of both laws. The Huber estimate (delta 1e-3) starts from "
-        f"eight laws through the center of the runs and has {RESAMPLES} resamples; its log "
+        f"The model average gives both laws equal weights. The Huber estimate (delta 1e-3) starts "
+        f"from eight laws through the center of the runs and has {RESAMPLES} resamples. Its log "
         "density is that of a normal with the same median and 90 % interval, but a standard "
         "deviation of at least 0.1 %.",
         f"## Trust horizon, {TOLERANCE:.0%}",
         table(pd.DataFrame(results["horizon"])),
-        "Inside the horizon: the ratio is no more than `bayescale trust` gives from the runs "
-        "up to the cutoff alone; its backtest are the forecasts from smaller cutoffs of runs up "
-        "to this one. Each run by itself: half its own 90 % interval of mean loss is within the "
-        "tolerance, whatever the horizon along the runs' own tokens per parameter.",
+        "Inside the horizon: the ratio is at most the horizon that `bayescale trust` gives from "
+        "the runs up to the cutoff alone. The backtest for it consists of forecasts of these runs "
+        "from smaller cutoffs. Each run by itself: half its own 90 % interval of mean loss is "
+        "within the tolerance, whatever the horizon along the runs' own tokens per parameter.",
         "## By number of runs fitted, up to 30 times",
         table(pd.DataFrame(results["by_training"])),
         "## By set",
@@ -538,9 +542,13 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A Markdown table."""
+    """Write a Markdown table."""
     heads = {"rmsle": "RMSLE", "crps": "CRPS", "msce": "MSCE"}
-    heads |= {"coverage50": "50 %", "coverage90": "90 %", "coverage90, by set": "90 %, sets alike"}
+    heads |= {
+        "coverage50": "50 %",
+        "coverage90": "90 %",
+        "coverage90, by set": "90 %, mean of sets",
+    }
     lines = [
         "| " + " | ".join(heads.get(name, name) for name in frame) + " |",
         "|" + "|".join(" ---: " if is_numeric_dtype(frame[n]) else " --- " for n in frame) + "|",
@@ -571,7 +579,7 @@ def main(
     ] = None,
     seed: int = 0,
 ) -> None:
-    """Forecast larger runs of public run sets by every method, and score that."""
+    """Forecast larger runs of public run sets with every method, and score the forecasts."""
     folder = os.environ.get("BAYESCALE_DATA")
     if not folder:
         sys.exit("BAYESCALE_DATA must name the folder of run logs")
@@ -584,9 +592,9 @@ def main(
         minutes = sum(record["seconds"].values()) / 60
         print(f"{i} of {len(SETS)}: {chosen.name}, {minutes:.1f} min", file=sys.stderr, flush=True)
         parts.append(forecasts.assign(set=chosen.name))
-        sets.append({"set": chosen.name, "told": chosen.told} | record)
+        sets.append({"set": chosen.name, "description": chosen.description} | record)
     everything = pd.concat(parts, ignore_index=True)
-    ratios, checked = by_ratio(everything), gated(everything)
+    ratios, checked = by_ratio(everything), by_horizon(everything)
     results = {
         "command": "python benchmarks/run_sets.py",
         "settings": {
@@ -609,7 +617,7 @@ def main(
 
 
 def kept[T](path: Path | None, make: Callable[[], T]) -> T:
-    """What was made before and kept at a path; else what is made now, and kept there if any."""
+    """Return the value kept at a path, or make it and keep it there if a path is given."""
     if path is not None and path.exists():
         return pd.read_pickle(path)
     made = make()
@@ -620,13 +628,13 @@ def kept[T](path: Path | None, make: Callable[[], T]) -> T:
 
 
 def timed[T](make: Callable[[], T]) -> tuple[T, float]:
-    """What is made, and the seconds that took."""
+    """Return the value, and the seconds that it took to make."""
     started = time.perf_counter()
     return make(), time.perf_counter() - started
 
 
 def machine() -> str:
-    """Processor, Python and versions, for the record."""
+    """Describe the system, Python and versions."""
     names = ("bayescale", "pymc", "nutpie", "pytensor", "numpy", "scipy")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     return (
@@ -635,7 +643,7 @@ def machine() -> str:
 
 
 def write(name: str, results: Mapping[str, Any], page: str) -> None:
-    """Results beside this file, as JSON and as a page, which is also shown."""
+    """Write results as JSON and as a page, and print the page."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(results, indent=1, default=_plain) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")

@@ -1,11 +1,11 @@
-"""What drift and the trust horizon are worth where the truth is known, and what they cost.
+"""Drift and the trust horizon where the truth is known: their benefit and their cost.
 
 Small run logs, a grid of five sizes and four counts of tokens per parameter, of three kinds:
-Chinchilla's law exactly, the same with a third power law that no fitted law has, and with a
-break within the last e-fold of compute. The pool of laws with drift and Chinchilla's law as it
-stands forecast larger runs at 20 tokens per parameter; the horizon comes from the log alone.
+Chinchilla's law exactly; the same with a third power law that no fitted law has; and with a break
+within the last e-fold of compute. The model average with drift and Chinchilla's law without drift
+forecast larger runs at 20 tokens per parameter. The horizon comes from the log alone.
 
-Run: ``python benchmarks/simulated_logs.py``. A log takes about ten seconds on one core; writes
+Run: ``python benchmarks/simulated_logs.py``. A log takes about ten seconds on one core. Writes
 ``benchmarks/results/simulated_logs.json`` and ``simulated_logs.md``.
 """
 
@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import pandas as pd
 import typer
-from run_sets import LAWS, PLAIN, POOLED, kept, machine, sampled, table, timed, write
+from run_sets import AVERAGED, LAWS, PLAIN, kept, machine, sampled, table, timed, write
 
 from bayescale import read_runs
 from bayescale.laws import CHINCHILLA
@@ -33,11 +33,11 @@ AHEAD = 20.0
 
 SIGMA = 0.005
 TRAINED_ON = (8, 14)
-"""How many of the smallest runs the backtest inside a log fits."""
+"""Numbers of the smallest runs that the backtest inside a log fits."""
 
 SAMPLER = {"draws": 300, "tune": 400}
 MEAN_WITHIN = f"within {TOLERANCE:.0%}, mean"
-RUN_WITHIN = f"within {TOLERANCE:.0%}, one run"
+RUN_WITHIN = f"within {TOLERANCE:.0%}, single run"
 KINDS = {
     "exact": "Chinchilla's law",
     "third term": "with 10 to 30 % of the reducible loss of the central run in a third power law, "
@@ -48,7 +48,7 @@ KINDS = {
 
 
 class Simulated(NamedTuple):
-    """A run log with the larger runs to be forecast, and what is true of it.
+    """A run log with the larger runs to be forecast, and the truth.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Simulated(NamedTuple):
     largest : float
         Compute of the largest run fitted, in FLOP.
     log_mean : pandas.Series
-        Log of the mean loss that scatter is about, by ``run_id``.
+        Log of the mean loss, without residual noise, by ``run_id``.
     """
 
     runs: Runs
@@ -65,7 +65,7 @@ class Simulated(NamedTuple):
 
 
 def simulated(kind: str, seed: int) -> Simulated:
-    """A run log of this kind."""
+    """Simulate a run log of this kind."""
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
     alpha, beta = rng.uniform(0.28, 0.42, 2)
     at_1b, at_20b = rng.uniform(0.2, 0.5, 2)
@@ -104,54 +104,54 @@ def simulated(kind: str, seed: int) -> Simulated:
 
 
 def evaluate(kind: str, seed: int) -> pd.DataFrame:
-    """Rows of forecasts of the larger runs of one log, with the horizon.
+    """Forecast the larger runs of one log, with the horizon.
 
-    ``mean_error`` is the error of log loss held against the mean that scatter is about, and
-    ``log_error`` against the run itself.
+    ``mean_error`` is the error of log loss relative to the mean without residual noise, and
+    ``log_error`` relative to the run itself.
     """
     runs, largest, log_mean = simulated(kind, seed)
     inside = np.sort(runs["flops"])[np.array(TRAINED_ON) - 1]
-    pooled, _ = sampled(runs, LAWS, drift=True, cutoffs=[*inside, largest], seed=seed, **SAMPLER)
+    averaged, _ = sampled(runs, LAWS, drift=True, cutoffs=[*inside, largest], seed=seed, **SAMPLER)
     plain, _ = sampled(runs, (PLAIN,), drift=False, cutoffs=[largest], seed=seed, **SAMPLER)
-    rows = pd.concat([pooled, plain], ignore_index=True)
+    rows = pd.concat([averaged, plain], ignore_index=True)
     rows = rows[rows["cutoff"] == rows["cutoff"].max()]
     mean_error = np.log(rows["median"]) - rows["run_id"].map(log_mean)
     return rows.assign(kind=kind, log=seed, mean_error=mean_error)
 
 
 def summary(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row a kind of log."""
+    """Summarize each kind of log in one row."""
     rows = rows.assign(width=np.log(rows["upper90"] / rows["lower90"]))
     found = []
     for kind, of_kind in rows.groupby("kind", sort=False):
-        pooled = of_kind[of_kind["method"] == POOLED]
-        inside = pooled[pooled["ratio"] <= pooled["horizon"]]
+        averaged = of_kind[of_kind["method"] == AVERAGED]
+        inside = averaged[averaged["ratio"] <= averaged["horizon"]]
         mean_within = inside["mean_error"].abs() <= TOLERANCE
         at = {
             (method, ratio): part.set_index("log")
             for (method, ratio), part in of_kind.groupby(["method", of_kind["ratio"].round(1)])
         }
-        ours, plain = at[POOLED, 10.0], at[PLAIN, 10.0]
+        ours, plain = at[AVERAGED, 10.0], at[PLAIN, 10.0]
         found.append(
             {
                 "kind": kind,
-                "logs": pooled["log"].nunique(),
-                "median horizon": pooled.groupby("log")["horizon"].first().median(),
+                "logs": averaged["log"].nunique(),
+                "median horizon": averaged.groupby("log")["horizon"].first().median(),
                 "inside": len(inside),
                 "of logs": inside["log"].nunique(),
                 MEAN_WITHIN: mean_within.mean(),
                 RUN_WITHIN: (inside["log_error"].abs() <= TOLERANCE).mean(),
                 "within, every mean of a log": mean_within.groupby(inside["log"]).all().mean(),
-                "covers 90 % inside": inside["covered90"].mean(),
-                "covers at 10 times": ours["covered90"].mean(),
-                "covers, plain": plain["covered90"].mean(),
+                "coverage inside": inside["covered90"].mean(),
+                "coverage at 10 times": ours["covered90"].mean(),
+                "coverage, plain": plain["covered90"].mean(),
                 "error at 10 times": ours["log_error"].abs().median(),
                 "error, plain": plain["log_error"].abs().median(),
                 **{
                     f"width at {ratio:g}, {name}": float(
                         (at[method, ratio]["width"] / at[PLAIN, ratio]["width"]).median()
                     )
-                    for name, method in (("drift", "chinchilla + drift"), ("pool", POOLED))
+                    for name, method in (("drift", "chinchilla + drift"), ("average", AVERAGED))
                     for ratio in (3.0, 10.0, 30.0)
                 },
             }
@@ -160,13 +160,18 @@ def summary(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was aimed at, what was reached, and whether that is enough."""
+    """Compare each target with the value reached."""
     found = []
     for row in rows:
         for what, column, least, beside in (
             ("inside the horizon, errors of the mean within 2 %", MEAN_WITHIN, 0.9, None),
-            ("inside the horizon, errors of one run within 2 %", RUN_WITHIN, 0.9, None),
-            ("at 10 times, 90 % intervals cover", "covers at 10 times", 0.8, "covers, plain"),
+            ("inside the horizon, errors of a single run within 2 %", RUN_WITHIN, 0.9, None),
+            (
+                "at 10 times, coverage of 90 % intervals",
+                "coverage at 10 times",
+                0.8,
+                "coverage, plain",
+            ),
         ):
             other = f" ({PLAIN} without drift {row[beside]:.0%})" if beside else ""
             found.append(
@@ -180,27 +185,28 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The report as a page."""
+    """Write the report as a page."""
     frame = pd.DataFrame(results["kinds"])
     goals = pd.DataFrame(results["targets"])
     goals["met"] = np.where(goals["met"], "yes", "**no**")
     widths = ["kind", *(name for name in frame if name.startswith("width"))]
-    kinds = "\n".join(f"- **{kind}**: {told}." for kind, told in KINDS.items())
+    kinds = "\n".join(f"- **{kind}**: {text}." for kind, text in KINDS.items())
     parts = [
         "# Simulated run logs",
         f"Made by `{results['command']}`.",
         f"Logs of {len(PARAMS) * len(TOKENS_PER_PARAM)} runs, {PARAMS[0]:.3g} to {PARAMS[-1]:.3g} "
         f"params at {', '.join(f'{x:g}' for x in TOKENS_PER_PARAM)} tokens per parameter, normal "
-        f"scatter of {SIGMA:.1%}; runs of {', '.join(f'{r:g}' for r in RATIOS)} times the largest "
-        f"compute are forecast at {AHEAD:g} tokens per parameter:",
+        f"residual noise of {SIGMA:.1%}. Runs of {', '.join(f'{r:g}' for r in RATIOS)} times the "
+        f"largest compute are forecast at {AHEAD:g} tokens per parameter:",
         kinds,
         table(goals),
         table(frame.drop(columns=widths[1:])),
-        f"Inside: forecasts within the {TOLERANCE:.0%} horizon of {POOLED}, which comes from a fit "
-        f"of the log and a backtest of its {' and '.join(map(str, TRAINED_ON))} smallest runs; "
-        "the mean is what scatter is about, and what the horizon speaks of. Plain is Chinchilla's "
+        f"Inside: forecasts within the {TOLERANCE:.0%} horizon of {AVERAGED}. The horizon comes "
+        f"from a fit of the log and a backtest of its {' and '.join(map(str, TRAINED_ON))} "
+        "smallest runs. It is about the mean, which has no residual noise. Plain is Chinchilla's "
         "law without drift.",
-        "Width of the 90 % interval of one new run over that of the plain law, median over logs:",
+        "Width of the 90 % interval of a single new run over that of the plain law, median over "
+        "logs:",
         table(frame[widths]),
         f"{results['minutes']:.0f} minutes on one core. {results['machine']}.",
     ]

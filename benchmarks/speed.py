@@ -1,12 +1,12 @@
-"""How fast the posterior of the Chinchilla law is had, beside the usual ways to get it.
+"""Speed of the posterior of the Chinchilla law, compared with the usual ways to compute it.
 
-The 240 Chinchilla runs that Besiroglu et al. 2024 (arXiv 2404.10102) kept, the law and the
-priors of the card ``chinchilla``, Student-t scatter of the log loss: each engine samples this
-same posterior, in a process of its own, on the same cores. The published pipeline (a grid of
-starting points, then a bootstrap of the Huber estimate) is timed on a part and scaled.
+The 240 Chinchilla runs that Besiroglu et al. 2024 (arXiv 2404.10102) kept, the law and the priors
+of the card ``chinchilla``, and Student-t noise on log loss. Each engine samples this same
+posterior, in a process of its own, on the same cores. The published pipeline (a grid of starting
+points, then a bootstrap of the Huber estimate) is timed on a part and scaled.
 
-A new process does not mean empty caches: those that the engines keep on disk stay as they
-are, so the first run on a computer shows longer compile times than the second.
+A new process does not mean empty caches: those that the engines keep on disk stay as they are. The
+first run on a computer therefore shows longer compile times than the second.
 
 Run: ``python benchmarks/speed.py --json speed.json --markdown speed.md``
 """
@@ -52,7 +52,7 @@ BOOTSTRAPS = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all engines are given alike, and the part of the Huber pipeline that is run."""
+    """Settings of all engines, and the part of the Huber pipeline that is run."""
 
     draws: int
     tune: int
@@ -65,23 +65,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to the answer: how it is described, what it imports, and what it does."""
+    """A way to compute the posterior: its description, its imports, and what it does."""
 
     title: str
     modules: tuple[str, ...]
     run: Callable[[Any, Any, Settings], dict[str, Any]]
 
 
-# the engines: each takes runs, card and settings, and returns a record of what it measured
+# the engines: each takes runs, card and settings, and returns its measurements
 
 
 def with_bayescale(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
-    """The package itself, by the functions that ``bayescale.fit`` calls."""
+    """Sample with this package, by the functions that ``bayescale.fit`` calls."""
     from bayescale.cards import card_for
     from bayescale.inference.compile import compiled_model
     from bayescale.inference.schedule import sample
 
-    card = card_for(runs, card).without_drift()  # which the others have not either
+    card = card_for(runs, card).without_drift()  # which the other engines do not have either
     compiled, compile_seconds = compiled_model(runs, card)
     started = time.perf_counter()
     tree = sample(
@@ -92,7 +92,7 @@ def with_bayescale(runs: Any, card: Any, settings: Settings) -> dict[str, Any]:
 
 
 def with_pymc(runs: Any, card: Any, settings: Settings, nuts_sampler: str | None) -> dict[str, Any]:
-    """The model as one would write it by hand, sampled with PyMC's defaults."""
+    """Sample the model written directly in PyMC, with PyMC's defaults."""
     import pymc as pm
 
     started = time.perf_counter()
@@ -119,7 +119,7 @@ def with_pymc(runs: Any, card: Any, settings: Settings, nuts_sampler: str | None
 
 
 def with_numpyro(runs: Any, card: Any, settings: Settings, dense: bool) -> dict[str, Any]:
-    """The same model by hand in NumPyro, in double precision, one device a chain."""
+    """Sample the model written directly in NumPyro, in double precision, one device per chain."""
     import jax
     import jax.numpy as jnp
     import numpyro
@@ -149,7 +149,7 @@ def with_numpyro(runs: Any, card: Any, settings: Settings, dense: bool) -> dict[
     seconds: dict[str, float] = {}
 
     def parallel(chain: Any) -> Any:
-        # as chain_method="parallel" does it, but compiled ahead, so as to be timed apart
+        # as chain_method="parallel", but compiled ahead, to be timed separately
         def run(keys: Any) -> Any:
             compiled = jax.pmap(chain).lower(keys).compile()
             compiled_at = time.perf_counter()
@@ -173,11 +173,11 @@ def with_numpyro(runs: Any, card: Any, settings: Settings, dense: bool) -> dict[
     )  # fmt: skip
 
 
-def with_huber(runs: Any, card: Any, settings: Settings, by_hand: bool) -> dict[str, Any]:
-    """A part of the published pipeline, scaled to the whole as if it were spread over cores."""
+def with_huber(runs: Any, card: Any, settings: Settings, manual_gradients: bool) -> dict[str, Any]:
+    """Run a part of the published pipeline, scaled to the whole as if spread over cores."""
     from scipy.optimize import minimize
 
-    fall = objective if by_hand else differentiated()
+    fall = objective if manual_gradients else differentiated()
     rng = np.random.default_rng(settings.seed)
     columns = np.log([runs["params"], runs["tokens"], runs["loss"]])
     grid = np.array(list(product(*GRID)))
@@ -216,33 +216,37 @@ def with_huber(runs: Any, card: Any, settings: Settings, by_hand: bool) -> dict[
 
 ENGINES = {
     "bayescale": Engine(
-        "this package: centerd terms, low-rank mass matrix, target acceptance 0.9",
+        "this package: centered terms, low-rank mass matrix, target acceptance 0.9",
         ("bayescale.inference.fit", "bayescale.inference.model.build", "nutpie"),
         with_bayescale,
     ),
     "pymc": Engine(
-        "PyMC by hand, its own NUTS", ("pymc",), partial(with_pymc, nuts_sampler="pymc")
+        "model written in PyMC, its own NUTS", ("pymc",), partial(with_pymc, nuts_sampler="pymc")
     ),
     "pymc_default": Engine(
-        "PyMC by hand, its choice of sampler (nutpie)",
+        "model written in PyMC, its choice of sampler (nutpie)",
         ("pymc", "nutpie"),
         partial(with_pymc, nuts_sampler=None),
     ),
     "numpyro_diag": Engine(
-        "NumPyro by hand, diagonal mass matrix", ("numpyro",), partial(with_numpyro, dense=False)
+        "model written in NumPyro, diagonal mass matrix",
+        ("numpyro",),
+        partial(with_numpyro, dense=False),
     ),
     "numpyro_dense": Engine(
-        "NumPyro by hand, dense mass matrix", ("numpyro",), partial(with_numpyro, dense=True)
+        "model written in NumPyro, dense mass matrix",
+        ("numpyro",),
+        partial(with_numpyro, dense=True),
     ),
     "huber": Engine(
-        "Huber grid and bootstrap, scaled, with gradients by hand",
+        "Huber grid and bootstrap, scaled, with manual gradients",
         ("scipy.optimize",),
-        partial(with_huber, by_hand=True),
+        partial(with_huber, manual_gradients=True),
     ),
     "huber_autograd": Engine(
-        "the same, with gradients by automatic differentiation, as published",
+        "Huber grid and bootstrap, scaled, with automatic differentiation as published",
         ("scipy.optimize", "autograd"),
-        partial(with_huber, by_hand=False),
+        partial(with_huber, manual_gradients=False),
     ),
 }
 
@@ -250,8 +254,8 @@ ENGINES = {
 class LogNormal(NamedTuple):
     """Mean and deviation of a log, and the log of the scale at which they are stated.
 
-    A belief about A / N^alpha at one N is, given alpha, log-normal in A: the mean of log A is
-    moved by alpha times the log of that N.
+    A log-normal prior on A / N^alpha at one N is, given alpha, log-normal in A: the mean of log A
+    is shifted by alpha times the log of that N.
     """
 
     mu: float
@@ -269,7 +273,7 @@ def _log_normal_priors(card: Any) -> dict[str, LogNormal]:
 
 
 def _tree_record(tree: Any, compile_seconds: float, sample_seconds: float) -> dict[str, Any]:
-    """The record of an engine that returns posterior and sample_stats."""
+    """Measure an engine that returns posterior and sample_stats."""
     stats = tree["sample_stats"]
     return _sampled_record(
         {name: tree["posterior"][name].values for name in NAMES}, compile_seconds, sample_seconds,
@@ -284,7 +288,7 @@ def _sampled_record(
     gradients: int,
     divergences: int,
 ) -> dict[str, Any]:
-    """What is kept of draws of shape (chain, draw); gradients are those after tuning."""
+    """Summarize draws of shape (chain, draw); gradients are those after tuning."""
     import arviz as az
 
     ess = min(float(az.ess(draws[name], method="bulk")) for name in NAMES)
@@ -302,11 +306,11 @@ def _sampled_record(
     }
 
 
-# one engine a process
+# one engine per process
 
 
 def problem() -> tuple[Any, Any]:
-    """Runs and card: without the five highest losses, as Besiroglu et al. fitted them."""
+    """Return runs and card, without the five highest losses, as Besiroglu et al. fitted them."""
     from bayescale.cards import load_card
     from bayescale.datasets import load
 
@@ -316,7 +320,7 @@ def problem() -> tuple[Any, Any]:
 
 def measure_here(name: str, settings: Settings) -> dict[str, Any]:
     """Import, compile and sample with one engine in this process."""
-    if hasattr(os, "sched_setaffinity"):  # or a larger computer would favor some engines
+    if hasattr(os, "sched_setaffinity"):  # a larger computer would favor some engines
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
     started = time.perf_counter()
     for module in ENGINES[name].modules:
@@ -329,13 +333,13 @@ def measure_here(name: str, settings: Settings) -> dict[str, Any]:
         "import_seconds": import_seconds,
         **record,
         "total_seconds": sum(parts),
-        # of this process and its workers: hardly moved by what else the computer does
+        # of this process and its workers: hardly depends on other load
         "cpu_seconds": sum(os.times()[:4]),
     }
 
 
 def measure(name: str, settings: Settings) -> dict[str, Any]:
-    """The record of an engine in a new process, or the reason why it was skipped."""
+    """Measure an engine in a new process, or say why it was skipped."""
     roots = {module.partition(".")[0] for module in ENGINES[name].modules}
     if missing := sorted(root for root in roots if find_spec(root) is None):
         return {"skipped": f"{', '.join(missing)} missing; {GET_PEERS}"}
@@ -354,7 +358,7 @@ def measure(name: str, settings: Settings) -> dict[str, Any]:
 
 
 def compared(records: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Ratios to the other engines of this run; above one, bayescale is the better one."""
+    """Compute ratios to the other engines; above one, bayescale is better."""
     own = records.get("bayescale", {"skipped": "not asked for"})
     peers = {name: r for name, r in records.items() if name != "bayescale" and "skipped" not in r}
     if "skipped" in own:
@@ -372,7 +376,7 @@ def compared(records: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def lines(results: dict[str, Any]) -> list[list[str]]:
-    """The report's table: a line a measure, a column an engine, the first line its header."""
+    """Make the table: a line per measure, a column per engine, the header first."""
     measured = {name: r for name, r in results["engines"].items() if "skipped" not in r}
     ratios = {name: results["ratios"].get(name, {}) for name in measured}
     coefficients = {name: record["coefficients"] for name, record in measured.items()}
@@ -387,7 +391,7 @@ def lines(results: dict[str, Any]) -> list[list[str]]:
         ("CPU s of the process", measured, "cpu_seconds", ".1f"),
         ("smallest ESS", measured, "ess_min", ",.0f"),
         ("ESS/s of sampling", measured, "ess_per_second", ",.0f"),
-        ("gradients a draw", measured, "gradients_per_draw", ".1f"),
+        ("gradients per draw", measured, "gradients_per_draw", ".1f"),
         ("gradients per ESS", measured, "gradients_per_effective_draw", ".1f"),
         ("largest R-hat", measured, "rhat_max", ".3f"),
         ("divergent draws", measured, "divergences", "d"),
@@ -400,16 +404,16 @@ def lines(results: dict[str, Any]) -> list[list[str]]:
 
 
 def notes(results: dict[str, Any]) -> list[str]:
-    """What must be known to read the table."""
+    """Write the notes on the table."""
     s, machine, records = results["settings"], results["machine"], results["engines"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     texts = [
-        "Seconds depend on the computer and on what else it did at the time. Compare the ratios: "
-        "they are all within this one run. The shorter the sampling, the noisier its seconds, and "
-        "so ESS/s; gradients per ESS are free of that.",
+        "Seconds depend on the computer and its other load. Compare the ratios: they are all "
+        "within this one run. The shorter the sampling, the noisier its seconds and ESS/s; "
+        "gradients per ESS do not depend on time.",
         f"240 Chinchilla runs, card chinchilla, {s['chains']} chains of {s['tune']} tuning steps "
-        f"and {s['draws']} draws on {s['cores']} cores: alike for all that sample. What is written "
-        "by hand has A and B as they stand, and its sampler's defaults (target acceptance 0.8).",
+        f"and {s['draws']} draws on {s['cores']} cores: the same for all samplers. Models written "
+        "directly sample A and B, with their sampler's defaults (target acceptance 0.8).",
         "Sampling seconds include tuning; gradients are those after tuning. ESS is the smallest "
         f"bulk effective sample size of {', '.join(NAMES)}. Coefficients are posterior medians.",
         f"{machine['system']}, {machine['cpu_count']} CPUs, load {machine['load_at_start']} before "
@@ -431,7 +435,7 @@ def notes(results: dict[str, Any]) -> list[str]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The report as a page."""
+    """Write the report as a page."""
     header, *body = lines(results)
     rule = ["---", *["---:"] * (len(header) - 1)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *body))
@@ -454,7 +458,7 @@ def show(results: dict[str, Any]) -> None:
 
 
 def chosen_engines(text: str) -> Sequence[str]:
-    """The engines that are named, separated by commas."""
+    """Parse names of engines, separated by commas."""
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in ENGINES]:
         raise typer.BadParameter(f"{', '.join(unknown)}: use some of {', '.join(ENGINES)}")
@@ -462,7 +466,7 @@ def chosen_engines(text: str) -> Sequence[str]:
 
 
 def version_of(package: str) -> str:
-    """The installed version of a package."""
+    """Return the installed version of a package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -470,10 +474,10 @@ def version_of(package: str) -> str:
 
 
 def main(
-    draws: Annotated[int, typer.Option(help="Draws a chain.")] = 1000,
-    tune: Annotated[int, typer.Option(help="Tuning steps a chain.")] = 500,
+    draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
+    tune: Annotated[int, typer.Option(help="Tuning steps per chain.")] = 500,
     chains: int = 4,
-    cores: Annotated[int, typer.Option(help="Cores that every engine is held to.")] = 2,
+    cores: Annotated[int, typer.Option(help="Cores that every engine may use.")] = 2,
     seed: int = 0,
     starts: Annotated[int, typer.Option(help="Starting points of the Huber pipeline run.")] = 450,
     bootstraps: Annotated[int, typer.Option(help="Bootstraps of the Huber pipeline run.")] = 400,
@@ -484,7 +488,7 @@ def main(
     ] = None,
     engine: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Time ways to the posterior of the Chinchilla law, each in a process of its own."""
+    """Time ways to compute the posterior of the Chinchilla law, each in its own process."""
     settings = Settings(
         draws=draws, tune=tune, chains=chains, cores=cores, seed=seed, starts=starts,
         bootstraps=bootstraps,
@@ -494,7 +498,7 @@ def main(
         return
     names = chosen_engines(engines)
     try:
-        problem()  # rather than have every engine fail for want of data
+        problem()  # otherwise every engine would fail without data
     except DataUnavailableError as error:
         sys.exit(str(error))
     results: dict[str, Any] = {

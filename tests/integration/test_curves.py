@@ -1,4 +1,4 @@
-"""The benchmark of curves samples a curve, and says what it learnt on the priors' own scales."""
+"""The benchmark of curves samples a curve, and says what it learned on the priors' own scales."""
 
 import sys
 from operator import attrgetter
@@ -26,19 +26,19 @@ def test_a_curve_is_sampled_and_forecast(drift: bool) -> None:
     assert np.abs(np.median(drawn.log_loss, axis=0) - np.log(reached)).max() < 0.05
 
 
-def test_priors_are_learnt_of_other_groups_alone() -> None:
+def test_priors_are_learned_from_other_groups_alone() -> None:
     x, groups = np.geomspace(1e6, 1e8, 12), ("bird", "bird", "c", "c")
     all_curves = [curves.Curve("IC", group, f"{i}", x, x, x, x) for i, group in enumerate(groups)]
     card = curves.bending_card(all_curves[0])
     wide, none = curves.Beliefs.of(card), np.empty((0, 0))
     scatter = np.random.default_rng(0).standard_normal((4, 200, len(wide.mean)))
 
-    def learnt_without(group: str, shift_of_birds: float) -> np.ndarray:
+    def learned_without(group: str, shift_of_birds: float) -> np.ndarray:
         shifts = (shift_of_birds if of == "bird" else 0.0 for of in groups)
         stated = [wide.mean + shift + wide.sd * z for shift, z in zip(shifts, scatter, strict=True)]
         sampled = [curves.Sampled(values, none, none, 1.0, 0.0) for values in stated]
         part = attrgetter("group")
-        return curves.learnt_without(group, part, all_curves, sampled, wide, card).mean
+        return curves.learned_without(group, part, all_curves, sampled, wide, card).mean
 
-    np.testing.assert_array_equal(learnt_without("bird", 0.0), learnt_without("bird", 1.0))
-    assert (learnt_without("c", 0.0) != learnt_without("c", 1.0)).all()
+    np.testing.assert_array_equal(learned_without("bird", 0.0), learned_without("bird", 1.0))
+    assert (learned_without("c", 0.0) != learned_without("c", 1.0)).all()
