@@ -36,7 +36,7 @@ class Command(NamedTuple):
     """A command, the import it is compared with, and the largest ratio allowed."""
 
     arguments: tuple[str, ...]
-    beside: str
+    baseline: str
     target: float
 
 
@@ -85,13 +85,13 @@ def compared(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Compare each command with its import."""
     rows = []
     for command in COMMANDS:
-        own, other = np.array(seconds[_name(command)]), np.array(seconds[command.beside])
+        own, other = np.array(seconds[_name(command)]), np.array(seconds[command.baseline])
         ratio = float(np.median(own) / np.median(other))
         rows.append(
             {
                 "command": f"`{_name(command)}`",
                 "seconds": f"{np.median(own):.2f}",
-                "importing": command.beside,
+                "importing": command.baseline,
                 "import seconds": f"{np.median(other):.2f}",
                 "ratio": f"{ratio:.2f}",
                 "ratio of the shortest": f"{own.min() / other.min():.2f}",

@@ -368,7 +368,7 @@ class Predicted:
         return cls(sampled.log_loss, scores.log_predictive(sampled.log_density))
 
 
-def pooled(parts: Sequence[Predicted]) -> Predicted:
+def average(parts: Sequence[Predicted]) -> Predicted:
     """Average forecasts with equal weights."""
     shares = np.full(len(parts), 1 / len(parts))
     densities = [part.log_density for part in parts]
@@ -513,7 +513,7 @@ def learn_card(
 def averaged_methods(title: str, methods: Sequence[Method]) -> Method:
     """Average methods with equal weights."""
     each = zip(*(method.predicted for method in methods), strict=True)
-    return Method(title, [pooled(parts) for parts in each], {})
+    return Method(title, [average(parts) for parts in each], {})
 
 
 def _diagnosed(sampled: Sequence[Sampled]) -> dict[str, float]:
@@ -539,7 +539,9 @@ def all_methods(
     def draws(name: str, how: Pass, those: Sequence[Curve] = curves) -> list[Sampled]:
         return kept(keep, how, those, lambda: sample_all(those, how, stage, name))
 
-    def anew(learned: Mapping[str, Beliefs], part: Callable[[Curve], str]) -> dict[str, Sampled]:
+    def sampled_again(
+        learned: Mapping[str, Beliefs], part: Callable[[Curve], str]
+    ) -> dict[str, Sampled]:
         found = {}
         for left_out, beliefs in learned.items():
             those = [curve for curve in curves if part(curve) == left_out]
@@ -556,8 +558,8 @@ def all_methods(
     }
     # the other domains are groups themselves
     of_domain = {IMAGES: learned_without(IMAGES, domain_of, curves, widely, wide, base)}
-    by_group = anew(of_group, group_of)
-    by_domain = by_group | anew(of_domain, domain_of)
+    by_group = sampled_again(of_group, group_of)
+    by_domain = by_group | sampled_again(of_domain, domain_of)
     group, domain = (
         as_sampled(
             f"saturating, drift, prior learned without the {part}",

@@ -75,7 +75,7 @@ class RunSet:
     ----------
     name : str
     family : str
-        Sets of one family share authors, data and set-up; a prior learnt on one is not scored on
+        Sets of one family share authors, data and set-up; a prior estimated on one is not scored on
         another.
     file : str
     choose : callable
