@@ -1,19 +1,18 @@
-"""Drift: how far the truth may wander from a law, near zero where there are runs.
+"""Drift: the model discrepancy of a law, near zero among the runs and growing outward.
 
-No law is exact. Its error on log loss is taken as a random walk outward from the center of
-the runs, in e-folds of scale: of the *level*, whose variance grows as q^2 h at h e-folds, or
-of the local *slope*, whose variance grows as q^2 h^3 / 3. A slope may fade: each change of it
-dies away over M e-folds, so that what bent the losses among the runs does not go on for ever,
-and the variance is
+No law is exact. Its error on log loss is modeled as a random walk outward from the center of the
+runs, in e-folds of scale. The walk is of the *level*, whose variance grows as q^2 h at h e-folds,
+or of the local *slope*, whose variance grows as q^2 h^3 / 3. A slope may fade: each change of it
+decays over M e-folds, so that a bend among the runs does not continue forever. The variance is
+then
 
     q^2 M^2 (h - 2 M (1 - e^(-h/M)) + M (1 - e^(-2h/M)) / 2),
 
-that of a lasting slope where h is far below M and of a walk of the level, M^2 q^2 h, far above:
-an integrated Ornstein-Uhlenbeck process (Uhlenbeck and Ornstein 1930).
+which is that of a lasting slope for h far below M, and of a walk of the level, M^2 q^2 h, far
+above: an integrated Ornstein-Uhlenbeck process (Uhlenbeck and Ornstein 1930).
 
-The walk goes in steps of fixed place and unknown size, so it is linear in standard normals:
-those within the runs are inferred with the law, those beyond are drawn afresh, and one equation
-serves both.
+The walk has steps at fixed places and of unknown size, so it is linear in standard normals. Steps
+within the runs are inferred with the law; steps beyond are drawn at random, by the same equation.
 """
 
 from dataclasses import dataclass
@@ -27,14 +26,14 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 Walk = Literal["level", "slope"]
 
 STEPS = {"level": 16, "slope": 6}
-"""Steps from the runs' center to their edge, each way, unless there is one for each run."""
+"""Steps from the runs' center to their edge in each direction, unless each run has one."""
 
 FIRST_GAP_BEYOND, GAP_GROWTH = 0.05, 1.15
-"""E-folds of the first step past the last run, and how the steps lengthen from there."""
+"""E-folds of the first step beyond the last run, and the growth factor of the next ones."""
 
 
 def coordinate(inputs: Any, axis: str) -> Any:
-    """The logarithm of the scale that the drift goes along.
+    """Return the logarithm of the scale along which losses drift.
 
     Parameters
     ----------
@@ -50,12 +49,12 @@ def coordinate(inputs: Any, axis: str) -> Any:
 
 @dataclass(frozen=True)
 class Steps:
-    """The places of a walk's steps one way out from the center, in e-folds of distance.
+    """The places of a walk's steps in one direction from the center, in e-folds of distance.
 
     Attributes
     ----------
     start, gap : numpy.ndarray, shape (step,)
-        Where each step begins and how long it is.
+        Start and length of each step.
     """
 
     start: np.ndarray
@@ -67,20 +66,20 @@ class Steps:
         return float(self.start[-1] + self.gap[-1]) if len(self.start) else 0.0
 
     def reach(self, distance: Any, walk: Walk, fades_over: float | None = None) -> Any:
-        """What a unit step has added to log loss at these distances.
+        """Return what unit steps have added to log loss at these distances.
 
         Parameters
         ----------
         distance : numpy.ndarray or xarray.DataArray, shape (..., 1)
-            The last axis is for the steps. Numpy or xarray, which keeps its dims.
+            The last axis is for the steps. The dims of xarray objects are kept.
         walk : {"level", "slope"}
         fades_over : float, optional
-            E-folds over which a change of the slope dies away; without, it lasts.
+            E-folds over which a change of the slope decays; it lasts where not given.
 
         Returns
         -------
         array_like, shape (..., step)
-            Multiplied by q and standard normals, and summed over steps, it is the drift.
+            The drift is its sum over steps, each times q and a standard normal.
         """
         start, gap = self.start, self.gap
         if isinstance(distance, xr.DataArray):
@@ -106,7 +105,7 @@ class Frame:
         The mean of the runs' logs of scale.
     walk : {"level", "slope"}
     fades_over : float or None
-        E-folds over which a change of the slope dies away.
+        E-folds over which a change of the slope decays.
     down, up : Steps
         Within the runs, towards the smallest and the largest.
     """
@@ -126,26 +125,25 @@ class Frame:
         *,
         each_run: bool = False,
     ) -> "Frame":
-        """Of runs with these logs of scale, shape (run,).
+        """Make the frame of runs with these logs of scale, shape (run,).
 
-        With ``each_run``, a walk of the level steps from run to run; else it takes a fixed
-        number of steps.
+        With ``each_run``, a walk of the level has a step at each run, else a fixed number of steps.
         """
         center = float(log_x.mean())
         sides = (_within(side * (log_x - center), walk, each_run) for side in (-1, 1))
         return cls(center, walk, fades_over, *sides)
 
     def beyond(self, distance: tuple[float, float]) -> tuple[Steps, Steps]:
-        """Steps past the runs, as many as it takes to reach these distances: down, up."""
+        """Return the steps beyond the runs that reach these distances: down, up."""
         return _lengthening(self.down.end, distance[0]), _lengthening(self.up.end, distance[1])
 
     def basis(self, log_x: np.ndarray) -> np.ndarray:
-        """The reach of every step within the runs at these places, shape (point, step)."""
+        """Return the reach of every step within the runs at these places, shape (point, step)."""
         away = log_x[:, None] - self.center
         return np.concatenate([self.reach(self.down, -away), self.reach(self.up, away)], axis=1)
 
     def reach(self, steps: Steps, distance: Any) -> Any:
-        """What unit steps of this walk have added at these distances: :meth:`Steps.reach`."""
+        """Return what unit steps of this walk have added: see :meth:`Steps.reach`."""
         return steps.reach(distance, self.walk, self.fades_over)
 
 
@@ -156,7 +154,7 @@ def _within(distance: np.ndarray, walk: Walk, each_run: bool) -> Steps:
         edges = np.linspace(0.0, edges[-1], n + 1)
     elif not each_run and len(edges) > n + 1:
         edges = edges[np.linspace(0, len(edges) - 1, n + 1).round().astype(int)]
-    elif not each_run:  # steps of no length take up the rest
+    elif not each_run:  # steps of no length fill up the number
         edges = np.append(edges, [edges[-1]] * (n + 1 - len(edges)))
     return Steps(edges[:-1], np.diff(edges))
 

@@ -1,4 +1,4 @@
-"""Many independent tasks on any executor: results as they come, and no failure costs another.
+"""Many independent tasks on any executor: results as they come, failures kept apart.
 
 Any executor of :mod:`concurrent.futures` will do: processes of this computer (the default), for a
 cluster that of a Dask client (``client.get_executor(pure=False)``) or one of Ray's, and
@@ -18,24 +18,26 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     as_completed,
 )
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from bayescale.errors import BayescaleError
 
-MOST_SECONDS = 5.0  # that a worker has to put away what it was writing
-MOST_LOSSES = 3  # of workers in a row without a result between them
-LOST = ("KilledWorker", "NodeDiedError", "WorkerCrashedError")  # as Dask and Ray say it
+MOST_SECONDS = 5.0  # for a worker to finish writing when it is terminated
+MOST_LOSSES = 3  # lost workers in a row, without a result between them
+LOST = ("KilledWorker", "NodeDiedError", "WorkerCrashedError")  # names of errors in Dask and Ray
 
 Task = Callable[[], Any]
 
 
 class LostWorkerError(BayescaleError):
-    """The process that a task ran in ended without a word."""
+    """The process that a task ran in ended without a result."""
 
 
-class Outcome(NamedTuple):
-    """How a task ended: which it was in its sequence, and its result or else its error."""
+@dataclass(frozen=True)
+class Outcome:
+    """The position of a task in its sequence, and its result or else its error."""
 
     index: int
     result: Any = None
@@ -60,9 +62,9 @@ def _is_lost(error: BaseException | None) -> bool:
 
 
 def _unwrapped(error: BaseException | None) -> BaseException | None:
-    """What a task raised, where an executor wrapped it: Ray's keep it as their ``cause``.
+    """Return the error of a task from an executor's wrapper.
 
-    Dask wraps what pickling raises, which matters where that is an error of ours.
+    Ray keeps it as ``cause``; Dask wraps errors of pickling, which may be this package's.
     """
     error = getattr(error, "cause", None) or error
     inner = error
@@ -75,7 +77,7 @@ class Serial(Executor):
     """Runs each task at once in this process: no start-up, one core."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """A future that is already done."""
+        """Run the function and return a future that is done."""
         future: Future = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -87,18 +89,18 @@ class Serial(Executor):
 def outcomes(
     tasks: Sequence[Task], executor: Executor | None = None, workers: int | None = None
 ) -> Iterator[Outcome]:
-    """Run tasks and give each outcome when it is there, in whatever order that is.
+    """Run tasks and yield outcomes in the order in which tasks end.
 
     Parameters
     ----------
     tasks : sequence of callable
         Called without arguments; each must pickle where workers are processes.
     executor : concurrent.futures.Executor, optional
-        Not shut down; what it has not begun is cancelled when the caller stops asking. Without
-        it, processes of this computer, of which a lost one is replaced; they end at once when the
-        caller is interrupted or stops asking.
+        Not shut down; tasks that have not started are cancelled when the caller stops iterating.
+        Without it, processes of this computer: lost ones are replaced, and all end at once when
+        the caller is interrupted or stops iterating.
     workers : int, optional
-        Processes where no executor is given: one a core where not given either.
+        Processes where no executor is given; by default one for each core.
     """
     if executor is None:
         return _in_processes(tasks, workers or os.cpu_count() or 1)
@@ -106,10 +108,10 @@ def outcomes(
 
 
 def _on_executor(tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    """Outcomes from the caller's executor; a task whose workers were lost goes once more, alone.
+    """Yield outcomes from the caller's executor; tasks of lost workers run once more, one by one.
 
-    A cluster blames every task that a lost worker held, and its own retries may share a worker
-    with the one that ends it each time.
+    A cluster reports every task of a lost worker as failed, and its own retries may share a worker
+    with the task that ends it each time.
     """
     suspects = []
     for outcome in _as_they_come(tasks, range(len(tasks)), executor):
@@ -136,7 +138,7 @@ def _as_they_come(
             except Exception as error:  # broken meanwhile, or a task that cannot be sent
                 yield Outcome(index, error=error)
         for future in as_completed(futures):
-            yield _outcome(futures.pop(future), future)  # its result is the caller's alone now
+            yield _outcome(futures.pop(future), future)  # keeps no result that the caller drops
     finally:
         for future in futures:
             future.cancel()
@@ -151,10 +153,10 @@ def _outcome(index: int, future: Future) -> Outcome:
 
 
 def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    """Outcomes from processes of our own; a lost one is replaced.
+    """Yield outcomes from new processes; lost ones are replaced.
 
-    A pool that lost a worker drops all that it still had to do. The rest then goes through
-    single workers one after the other, which shows which task it is that ends them.
+    An executor that lost a worker drops all tasks that are left. These then run in single workers
+    one after the other, which shows which task ends its worker.
     """
     left, losses = list(range(len(tasks))), 0
     while left:
@@ -186,39 +188,41 @@ def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
                 left = []
 
 
-class _Told(SystemExit):
-    """The caller told this worker to end."""
+class _Terminated(SystemExit):
+    """The caller terminated this worker."""
 
-    code: int
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def _begin_worker() -> None:
-    """Interrupts are the caller's to hear, who then ends the workers."""
+    """Ignore interrupts, which the caller handles, and end on termination."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    sys.unraisablehook = _end_where_unheard
+    sys.unraisablehook = _end_if_terminated
 
 
 def _end(number: int, frame: object) -> None:
-    raise _Told(128 + number)
+    raise _Terminated(128 + number)
 
 
-def _end_where_unheard(unraised: Any) -> None:
-    """End where Python drops what is raised, as while it forgets an object."""
-    if isinstance(unraised.exc_value, _Told):
-        os._exit(unraised.exc_value.code)
+def _end_if_terminated(unraised: Any) -> None:
+    """End where Python cannot raise the exception, as while an object is deleted."""
+    if isinstance(unraised.exc_value, _Terminated):
+        os._exit(unraised.exc_value.status)
     sys.__unraisablehook__(unraised)
 
 
 def _work(task: Task) -> Any:
     try:
         return task()
-    except _Told as told:  # or the worker would go on to its next task
-        os._exit(told.code)
+    except _Terminated as terminated:  # the executor would catch it and take the next task
+        os._exit(terminated.status)
 
 
 def _end_workers(pool: ProcessPoolExecutor) -> None:
-    processes = list(pool._processes.values())  # Python 3.14 has terminate_workers
+    processes = list(pool._processes.values())  # noqa: SLF001 until Python 3.14: terminate_workers
     for process in processes:
         process.terminate()
     for process in processes:

@@ -1,4 +1,4 @@
-"""One compiled model for each card and process; refits exchange its data."""
+"""Compiled models, one for each card in a process: refits exchange their data."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
 
 
 def _made_of() -> dict[str, str]:
-    """Return what turns a card into machine code: versions, and sources that write the model."""
+    """Return what machine code depends on besides the card: versions, a digest of sources."""
     package = Path(bayescale.__file__).parent
     files = (package / f"{name}.py" for name in ("drift", "noise"))
     rooms = (package / "laws", package / "cards", package / "inference", *files)

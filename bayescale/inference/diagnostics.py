@@ -1,4 +1,4 @@
-"""Whether the sampler can be believed, and which runs the law does not explain."""
+"""Convergence checks of the sampler, and leave-one-out of runs."""
 
 import warnings
 from functools import cache
@@ -14,7 +14,7 @@ FEWEST_EFFECTIVE = 400
 MOST_DIVERGENT = 0.001
 
 REFIT_LIMITS = {"most_rhat": 1.05, "fewest_effective": 100, "most_divergent": 0.01}
-"""Of one refit among many, whose scores are averaged over many runs."""
+"""Limits for one refit among many, whose scores are averaged over many runs."""
 
 OUTLIER_P = 0.01
 INFLUENTIAL_SHIFT = 0.5
@@ -22,8 +22,8 @@ INFLUENTIAL_SHIFT = 0.5
 
 @cache
 def arviz_stats() -> Any:
-    """What draws are judged with, which takes a while to import; ArviZ would bring its plots."""
-    with lazy_imports("jax", "numpyro"):  # it reads every source in use where it finds neither
+    """Import ``arviz_stats`` when it is first used: slow, but faster than ArviZ with its plots."""
+    with lazy_imports("jax", "numpyro"):  # without them it scans the source of every loaded module
         import arviz_base  # noqa: F401
     import arviz_stats
 
@@ -99,7 +99,7 @@ def leave_one_out(
     names: list[str],
     unit: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """How each run fares and what it moves when it is left out, by Pareto-smoothed weights.
+    """Score each run, and measure what it moves, when it is left out, by Pareto-smoothed weights.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def fit(
     families: bool = ...,
     show_progress: bool = ...,
 ) -> ModelAverage: ...
-def fit(
+def fit(  # noqa: PLR0913 every option has a name and a default
     runs: Source,
     law: str | Law | Sequence[str | Law | ModelCard] | None = None,
     *,

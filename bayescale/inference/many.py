@@ -1,4 +1,4 @@
-"""Many run logs fitted: results as they come, no failure costs another, and it can be resumed."""
+"""Fits of many run logs: results as they come, failures kept apart, and resumable."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -10,11 +10,11 @@ from typing import Any
 from bayescale.cards import ModelCard
 from bayescale.errors import PosteriorError, collected
 from bayescale.files import require_folder
-from bayescale.inference.fit import cards_of, fit, made_with
+from bayescale.inference.fit import Source, cards_of, fit, made_with
 from bayescale.laws import LAWS, Law
 from bayescale.posterior import Fit, Posterior, open_posterior, save
 from bayescale.progress import progress
-from bayescale.runs import Runs, require_runs_for
+from bayescale.runs import Runs, as_runs, require_runs_for
 from bayescale.tasks import outcomes
 
 
@@ -25,7 +25,7 @@ class Fitted:
     Attributes
     ----------
     name : str
-        Of the log.
+        Name of the log.
     path : Path or None
         Its posterior file, where a folder was given.
     error : str
@@ -43,7 +43,7 @@ class Fitted:
 
     @property
     def fit(self) -> Fit:
-        """The posterior, or pool; read from its file where there is one.
+        """The posterior or model average; read from its file where there is one.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Job:
 
 
 def fit_many(
-    logs: Mapping[str, Runs],
+    logs: Mapping[str, Source],
     law: str | Law | Sequence[str | Law | ModelCard] | None = None,
     *,
     card: str | Path | ModelCard | None = None,
@@ -92,29 +92,29 @@ def fit_many(
 
     Parameters
     ----------
-    logs : mapping of str to Runs
-        By name, which becomes that of a file.
+    logs : mapping of str to Runs, pandas.DataFrame or path
+        Run logs by name, which becomes the name of a file.
     law, card
-        As for :func:`bayescale.fit`, alike for all logs.
+        As for :func:`bayescale.fit`, the same for all logs.
     folder : path, optional
-        Where each fit is kept, as ``NAME.nc``, as soon as it is there. What stands there already
-        with the same runs, cards, settings and versions is not fitted again.
+        Where each fit is saved as ``NAME.nc`` as soon as it ends. A file that is there already,
+        with the same runs, cards, settings and versions, is not fitted again.
     executor : concurrent.futures.Executor, optional
         Where fits run, as in :func:`bayescale.backtest`; by default processes of this computer.
         Workers on other computers must reach ``folder`` under the same path.
     workers : int, optional
-        Processes where no executor is given: one a core where not given either.
+        Processes where no executor is given; by default one for each core.
     show_progress : bool
         Show progress on standard error.
     **settings
         ``seed``, ``draws``, ``tune``, ``chains``, ``families`` and ``weights`` of
-        :func:`bayescale.fit`, alike for all logs.
+        :func:`bayescale.fit`, the same for all logs.
 
     Returns
     -------
     iterator of Fitted
-        In the order in which fits end, those found in ``folder`` first. A fit that fails, or is
-        lost with its worker, says why. Each is made on one core, of a model compiled once.
+        In the order in which fits end, those found in ``folder`` first. A fit that failed, or was
+        lost with its worker, says why. Each fit takes one core, with a model compiled once.
 
     Raises
     ------
@@ -126,14 +126,15 @@ def fit_many(
     if not logs:
         raise PosteriorError("no run log is given, so there is nothing to fit")
     jobs, kept, problems = {}, [], []
-    for name, runs in logs.items():
+    for name, source in logs.items():
+        runs = as_runs(source)
         cards, _ = cards_of(runs, law, card)
         for one in cards:
             require_runs_for(one.law, runs)
         path = None if folder is None else require_folder(Path(folder) / f"{name}.nc").absolute()
-        asked = Job(runs, law, card, settings, path)
+        job = Job(runs, law, card, settings, path)
         if path is None or not path.exists():
-            jobs[name] = asked
+            jobs[name] = job
         elif difference := _difference(path, runs, cards, settings):
             problems.append(f"{path.name} {difference}")
         else:
@@ -173,7 +174,7 @@ def _laws(cards: Sequence[ModelCard]) -> tuple[Law, ...]:
 def _difference(
     path: Path, runs: Runs, cards: Sequence[ModelCard], settings: Mapping[str, Any]
 ) -> str:
-    """In what a fit on disk is not the one asked for; empty where it is that one."""
+    """Say how a fit on disk differs from the one that is wanted; empty where it does not."""
     own = [card.law for card in cards if LAWS.get(card.law.name) is not card.law]
     try:
         found = open_posterior(path, law=own)

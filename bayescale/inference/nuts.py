@@ -1,8 +1,7 @@
-"""The sampler: a compiled model's draws as an ordinary ArviZ tree.
+"""The sampler: nutpie's draws of a compiled model as an ArviZ tree.
 
-nutpie imports ArviZ, and with it plotting, which takes longer than sampling and of which only
-one function is called. So that import is put off until somebody asks for it, and draws are
-read here from the record that nutpie keeps of them.
+nutpie imports ArviZ, and with it plotting, which takes longer than sampling. That import waits
+until it is used, and the tree is made here from nutpie's own record of the draws.
 """
 
 import os
@@ -39,10 +38,10 @@ STATISTICS = {
         "diverging",
     )
 } | {"maxdepth_reached": "reached_max_treedepth"}
-"""What is kept of each draw, and how ArviZ calls it."""
+"""Statistics of each draw by nutpie's name, and ArviZ's name of each."""
 
 MOST_OF_LOW_RANK = 100
-"""Coordinates beyond which to look for directions takes nutpie longer than to sample."""
+"""The most coordinates for nutpie's low-rank adaptation, which is slower than sampling beyond."""
 
 
 @contextmanager
@@ -57,25 +56,25 @@ def sampling(
     target_accept: float,
     done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Callable[[], xr.DataTree]]:
-    """Sample a compiled model by NUTS, on threads of its own, while the block runs.
+    """Sample a compiled model with NUTS on other threads while the block runs.
 
     Parameters
     ----------
     compiled : nutpie.CompiledModel
-        With the data that it is to be sampled with.
+        With its data.
     draws, tune, chains, seed, target_accept
-        As everywhere. Tuning steps are not kept.
+        As for :func:`bayescale.fit`. Tuning steps are not kept.
     cores : int or None
-        Threads; all of this computer's where None.
+        Threads; all of this computer's cores where None.
     done : callable
-        Told the number of draws made so far, tuning included, from another thread.
+        Called from another thread with the number of draws so far, tuning included.
 
     Yields
     ------
     callable
-        Waits for the draws and gives them: an xarray.DataTree with ``posterior`` and
-        ``sample_stats``, dims chain and draw. When the block is left without having waited to
-        the end, sampling ends as well: half a posterior is none.
+        Waits for the draws and returns an xarray.DataTree with ``posterior`` and
+        ``sample_stats``, dims chain and draw. Sampling is cancelled when the block ends without
+        such a call.
     """
     sampler = nutpie.sample(
         compiled,
@@ -108,7 +107,7 @@ def sampling(
 
 
 def _tree(compiled: Any, trace: Any, draws: int) -> xr.DataTree:
-    """What nutpie recorded, one batch a chain, as ArviZ would lay it out."""
+    """Turn nutpie's record, one batch for each chain, into an ArviZ tree."""
     batches, statistics = trace.get_arrow_trace()
     kept = [~_column(chain, "tuning", ()) for chain in statistics]
     whole = partial(_stacked, kept=kept)
@@ -134,7 +133,7 @@ def _tree(compiled: Any, trace: Any, draws: int) -> xr.DataTree:
 def _stacked(
     chains: Any, name: str, shape: tuple[int, ...], kept: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """A column of all chains' records, tuning left out."""
+    """Stack a column of all chains' records, without tuning."""
     parts = (_column(chain, name, shape) for chain in chains)
     return np.stack([part[keep] for part, keep in zip(parts, kept, strict=True)])
 

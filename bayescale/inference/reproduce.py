@@ -1,5 +1,6 @@
-"""A fit made again from what its file holds, and compared draw by draw."""
+"""A fit repeated from what its file holds, and compared draw by draw."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +11,25 @@ import xarray as xr
 from bayescale.errors import PosteriorError
 from bayescale.inference.fit import fit, made_with
 from bayescale.posterior import DRIFTING, Fit, Posterior
+from bayescale.results import Content, Result
 
 FAR = 4.0
 """Monte Carlo errors by which a median may differ before it counts as another."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reproduction:
-    """A fit beside the same one made again.
+class Reproduction(Result):
+    """A fit compared with a second one that was made in the same way.
 
     Attributes
     ----------
     rows : pandas.DataFrame
-        One row a law, group of draws and scalar variable: ``law``, ``group`` (``posterior``, or
-        with drift), ``name``, ``then`` and ``now`` (medians, in raw units), ``identical`` (draw by
-        draw), ``distance`` (between the medians, in their Monte Carlo error).
+        One row for each law, group of draws and scalar variable: ``law``, ``group``
+        (``posterior``, or with drift), ``name``, ``then`` and ``now`` (medians, in raw units),
+        ``identical`` (draw by draw), ``distance`` (between the medians, in their Monte Carlo
+        error).
     changed : mapping of str to tuple of str
-        Versions that differ: of what, then and now.
+        Versions that differ, then and now, by package.
     """
 
     rows: pd.DataFrame
@@ -42,38 +45,37 @@ class Reproduction:
         """Whether no median differs by more than Monte Carlo error explains."""
         return bool((self.rows["distance"] <= FAR).all())
 
-    def to_frame(self) -> pd.DataFrame:
-        """The rows, to do with as one likes."""
-        return self.rows.copy()
+    def _table(self) -> pd.DataFrame:
+        return self.rows
 
-    def to_json(self) -> dict[str, Any]:
-        """What ``bayescale reproduce --json`` prints."""
+    def _json(self) -> Mapping[str, Any]:
         return {
             "identical": self.identical,
             "agrees": self.agrees,
-            "changed": {name: list(pair) for name, pair in self.changed.items()},
-            "rows": self.rows.to_dict(orient="records"),
+            "changed": self.changed,
+            "rows": self.rows,
         }
 
-    def __str__(self) -> str:
-        """The verdict, what has changed since, and the variable that moved most."""
+    def _content(self) -> Content:
         n = len(self.rows)
         versions = [f"{name} {then} -> {now}" for name, (then, now) in self.changed.items()]
         since = f" Versions differ: {'; '.join(versions)}." if versions else ""
         if self.identical:
-            return f"Reproduced: all draws of {n} variables are the same to the last bit.{since}"
+            yield f"Reproduced: all draws of {n} variables are the same to the last bit.{since}"
+            return
         far = self.rows.sort_values("distance").iloc[-1]
         moved = (
             f"the one that moved most, {far['name']} of {far['law']}, went from {far['then']:.6g} "
             f"to {far['now']:.6g}, {far['distance']:.1f} Monte Carlo errors"
         )
         if self.agrees:
-            return f"Agrees, not draw by draw: of {n} medians {moved}.{since}"
-        return f"NOT REPRODUCED: of {n} medians {moved}; up to {FAR:g} is chance.{since}"
+            yield f"Agrees, not draw by draw: of {n} medians {moved}.{since}"
+        else:
+            yield f"NOT REPRODUCED: of {n} medians {moved}; up to {FAR:g} is chance.{since}"
 
 
 def reproduce(fitted: Fit, *, show_progress: bool = False) -> Reproduction:
-    """Fit a posterior's own runs again with its own cards, seed and settings, and compare.
+    """Fit a posterior's runs again with its cards, seed and settings, and compare.
 
     Parameters
     ----------
@@ -99,8 +101,8 @@ def reproduce(fitted: Fit, *, show_progress: bool = False) -> Reproduction:
     }
     if fitted.runs is None or len(how) < 5:
         raise PosteriorError(
-            "it does not hold its runs and all settings of its sampler, so it cannot be made "
-            "again: fit the runs anew with bayescale fit"
+            "the posterior does not hold its runs and all settings of its sampler, so the fit "
+            "cannot be repeated: fit the runs again with `bayescale.fit`"
         )
     cards = [member.card for member in fitted.members]
     again = fit(fitted.runs, cards, **how, show_progress=show_progress)

@@ -1,4 +1,4 @@
-"""Sampling until the draws converge: what is tried, in which order, and how draws are thinned."""
+"""Sampling until the draws converge: attempts in order, and thinning."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,19 +16,19 @@ from bayescale.progress import Stage, quiet
 from bayescale.runs import Runs
 
 Tries = Sequence[tuple[int, float, int]]
-"""What is tried: factor on tuning, target acceptance, factor on draws (thinned back)."""
+"""Attempts in order: factor on tuning, target acceptance, factor on draws (thinned back)."""
 
 TRIES: Tries = ((1, 0.9, 1), (2, 0.9, 4), (4, 0.99, 8))
 EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
-"""For a law without drift, where fewer steps serve."""
+"""Attempts for a law without drift, which needs fewer steps."""
 
 REFIT_TRIES = ((1, 0.85, 1), (3, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
-"""For one refit among many: a short try, because hardly one in ten has to be made again."""
+"""Attempts for one refit among many: the first is short, because hardly one in ten fails."""
 
 
 @contextmanager
-def sampling(
+def sampling(  # noqa: PLR0913 all settings of the sampler
     model: Any,
     runs: Runs,
     card: ModelCard,
@@ -53,9 +53,15 @@ def sampling(
 
     done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
     under_way = nuts.sampling(
-        model, draws=draws * thin, tune=tune,
-        chains=chains, cores=cores, seed=seed, target_accept=target_accept, done=done,
-    )  # fmt: skip
+        model,
+        draws=draws * thin,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        seed=seed,
+        target_accept=target_accept,
+        done=done,
+    )
 
     def thinned(tree: xr.DataTree) -> xr.DataTree:
         each = slice(thin - 1, None, thin)
@@ -95,9 +101,14 @@ class Sampler:
 
     @classmethod
     def make(
-        cls, runs: Runs, card: ModelCard, settings: Mapping[str, Any], tries: Tries,
-        families: bool = True, stage: Stage = quiet,
-    ) -> "tuple[Sampler, float]":  # fmt: skip
+        cls,
+        runs: Runs,
+        card: ModelCard,
+        settings: Mapping[str, Any],
+        tries: Tries,
+        families: bool = True,
+        stage: Stage = quiet,
+    ) -> "tuple[Sampler, float]":
         """Make a sampler for these runs, and return the seconds that compiling took."""
         compiled, seconds = compiled_model(runs, card, families, stage)
         model = ready(compiled, runs, card, families)
@@ -107,22 +118,20 @@ class Sampler:
         self, times_tune: int, target_accept: float, thin: int
     ) -> AbstractContextManager[Callable[[], xr.DataTree]]:
         """Sample once: see :func:`sampling`."""
-        how = dict(self.settings) | {"tune": self.settings["tune"] * times_tune}
-        return sampling(
-            self.model, self.runs, self.card, stage=self.stage,
-            target_accept=target_accept, thin=thin, **how,
-        )  # fmt: skip
+        how = {**self.settings, "tune": self.settings["tune"] * times_tune}
+        how |= {"target_accept": target_accept, "thin": thin, "stage": self.stage}
+        return sampling(self.model, self.runs, self.card, **how)
 
     def start(self) -> AbstractContextManager[Callable[[], xr.DataTree]]:
-        """Start the first try: see :func:`sampling`."""
+        """Start the first attempt: see :func:`sampling`."""
         return self.attempt(*self.tries[0])
 
     def until_converged(
         self, first: Callable[[], xr.DataTree] | None = None, **limits: Any
     ) -> tuple[xr.DataTree, dict[str, Any]]:
-        """Return draws of the first try that passes the convergence checks, or else of the last.
+        """Return draws of the first attempt that passes the convergence checks, or else the last.
 
-        ``first`` waits for the first try where that is under way already.
+        ``first`` waits for the first attempt where that has started already.
         """
         for attempt, how in enumerate(self.tries, 1):
             if first is not None and attempt == 1:
@@ -130,10 +139,8 @@ class Sampler:
             else:
                 with self.attempt(*how) as wait:
                     tree = wait()
-            diagnostics = check_convergence(tree, **limits) | {
-                "attempts": attempt,
-                "target_accept": how[1],
-            }
-            if diagnostics["passed"]:
-                break
-        return tree, diagnostics
+            diagnostics = check_convergence(tree, **limits)
+            diagnostics |= {"attempts": attempt, "target_accept": how[1]}
+            if diagnostics["passed"] or attempt == len(self.tries):
+                return tree, diagnostics
+        raise ValueError("no attempt is given")

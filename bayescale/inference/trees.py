@@ -1,4 +1,4 @@
-"""What stands beside the draws: priors, predictions, pointwise densities, leave-one-out."""
+"""Groups of a posterior beside the draws: prior, predictions, densities, leave-one-out."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ PRIOR_DRAWS = 1000
 
 
 def with_leave_one_out(posterior: Posterior) -> Posterior:
-    """Add how each run fares: ``log_likelihood``, ``observed_data`` and ``leave_one_out``."""
+    """Add ``log_likelihood``, ``observed_data`` and ``leave_one_out``."""
     card, runs, tree = posterior.card, posterior.runs, posterior.tree
     assert runs is not None
     some = posterior.exact.by_run()
@@ -30,14 +30,17 @@ def with_leave_one_out(posterior: Posterior) -> Posterior:
     }
     left_out = leave_one_out(
         xr.DataTree.from_dict({"posterior": some.draws} | groups),
-        log_loss, log_mean.values, below.values, list(card.law.coefficients),
+        log_loss,
+        log_mean.values,
+        below.values,
+        list(card.law.coefficients),
         memberships(runs) if runs.has_checkpoints else None,
-    )  # fmt: skip
+    )
     return replace(posterior, tree=_with(tree, groups | {"leave_one_out": left_out}))
 
 
 def complete(posterior: Posterior) -> Posterior:
-    """Add what else ArviZ expects beside the draws.
+    """Add the other groups that ArviZ expects.
 
     Groups by draw and run hold fewer draws where runs are many: see :meth:`View.by_run`.
 
@@ -79,18 +82,18 @@ def _prior_view(posterior: Posterior) -> View:
     """Return draws of the prior as a view, so that they predict by the code of the posterior."""
     assert posterior.runs is not None
     anchored = posterior.card.without_drift().anchored(posterior.runs)
-    drawn = anchored.draw_prior(PRIOR_DRAWS, posterior.seed, spreads=bool(posterior.families))
+    prior = anchored.draw_prior(PRIOR_DRAWS, posterior.seed, spreads=bool(posterior.families))
     coords: dict[str, Any] = {"chain": [0], "draw": np.arange(PRIOR_DRAWS)}
     if posterior.families:
         coords["family"] = list(posterior.families)
     dataset = xr.Dataset(
-        {name: (("chain", "draw"), values[None]) for name, values in drawn.items()}, coords=coords
+        {name: (("chain", "draw"), values[None]) for name, values in prior.items()}, coords=coords
     )
     return replace(posterior.exact, draws=dataset)
 
 
 def _predictive(source: View, runs: Runs, purpose: Purpose) -> xr.Dataset:
-    """Log losses as new runs at the observed places would give them."""
+    """Draw log losses of new runs at the fitted runs' inputs."""
     log_mean = source.log_mean_of_runs()
     predicted = log_mean + source.noise(log_mean, purpose, source.run_inputs())
     error = xr.ufuncs.sqrt(source.error_variance()).broadcast_like(predicted)

@@ -1,4 +1,4 @@
-"""The equations: what a scaling law says, and nothing about how it is fitted."""
+"""The equations of scaling laws, apart from any fitting."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ LAWS = {
 
 
 def find_law(name: str) -> Law:
-    """The law of that name, or the user's own from ``file.py:NAME``.
+    """Return the law of that name, or the user's own from ``file.py:NAME``.
 
     Raises
     ------

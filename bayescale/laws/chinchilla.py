@@ -1,7 +1,7 @@
 """The parametric law of Hoffmann et al. (2022), arXiv 2203.15556.
 
 L(N, D) = E + A / N^alpha + B / D^beta with N all parameters, D tokens seen (each once), and
-the loss in nats per token; and the same with an outer exponent on what is not E.
+the loss in nats per token; and a variant with an outer exponent on all but E.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ def _loss(params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta:
 
 
 def optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
-    """Params and tokens of least loss at a budget of C = 6 N D."""
+    """Return the params and tokens of least loss at a budget of C = 6 N D."""
     pairs = flops / FLOP_PER_PARAM_TOKEN
     params = (alpha * A / (beta * B) * pairs**beta) ** (1.0 / (alpha + beta))
     return params, pairs / params
 
 
 def optimal_params(tokens: Any, *, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
-    """The params for which these tokens are compute-optimal, with C = 6 N D."""
+    """Return the params for which these tokens are compute-optimal, with C = 6 N D."""
     balance = (alpha * A / (beta * B)) ** (1.0 / (alpha + beta))
     return balance * (tokens * balance) ** (beta / alpha)
 

@@ -1,7 +1,7 @@
-"""Laws of one scale that bend: they set in late, break once, or meet their floor softly.
+"""Laws of one scale that bend: a late onset, one break, or a smooth approach to the floor.
 
 All are the power law plus constant E + A / x^alpha, changed at one end or in the middle.
-They serve error rates and scores as well as losses, and histories as well as final runs.
+They suit error rates and scores as well as losses, and histories as well as final runs.
 """
 
 from typing import Any
@@ -11,17 +11,17 @@ from bayescale.laws.terms import Amplitude, Constant, Onset
 
 
 def _saturating(x: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any) -> Any:
-    """Level below x_0, a power law above it, and E at the end.
+    """Return a loss that is level below x_0, a power law above it, and E at the end.
 
-    k_0 and k_E say how sharply it sets in and how sharply it meets the floor. The explicit
-    kin of M4, whose loss is known only as the root of an equation.
+    k_0 and k_E say how sharp the onset and the approach to the floor are. This is an explicit
+    variant of M4, whose loss is defined as the root of an equation.
     """
     reducible = A * x**-alpha * (1.0 + (x_0 / x) ** (k_0 * alpha)) ** (-1.0 / k_0)
     return (E**k_E + reducible**k_E) ** (1.0 / k_E)
 
 
 def _broken(x: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: Any, w: Any) -> Any:
-    """A power law whose exponent goes from alpha to bend alpha about x_b, over w e-folds."""
+    """Return a power law whose exponent goes from alpha to bend alpha about x_b, over w e-folds."""
     change = (1.0 + (x / x_b) ** (1.0 / w)) ** (-w * alpha * (bend - 1.0))
     return E + A * x**-alpha * change
 

@@ -1,4 +1,4 @@
-"""The type of a scaling law: one equation, and what is known of its shape.
+"""The type of a scaling law: its equation and the structure of its terms.
 
 A law is plain arithmetic. Written with operators and ``np.exp``, ``np.log``, ``np.log1p``,
 ``np.sqrt`` or ``np.power``, its one function takes floats, NumPy arrays, xarray objects and
@@ -26,8 +26,8 @@ FLOP_PER_PARAM_TOKEN = 6.0
 
 
 def lesser(a: Any, b: Any) -> Any:
-    """The lesser of two positive values, by arithmetic that PyTensor variables share."""
-    ratio = a / b  # which keeps digits where one is far larger
+    """Return the lesser of two positive values, by arithmetic that PyTensor variables share."""
+    ratio = a / b  # keeps digits where one is far larger
     return a / ((ratio + 1.0 + abs(ratio - 1.0)) / 2.0)
 
 
@@ -58,15 +58,15 @@ class Law:
     sum_of_terms : bool
         Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
     root : str, optional
-        With ``sum_of_terms``, a coefficient r: terms to the power 1 / r are then what adds up, to
-        the loss to that power.
+        With ``sum_of_terms``, a coefficient r: the terms to the power 1 / r then add up to the loss
+        to the power 1 / r.
     falls_with : tuple of str, optional
-        The inputs with which the loss only falls, at any coefficients that are believed; all of
-        them where not given. The law's contract holds it to that.
+        The inputs with which the loss only falls, at any plausible coefficients; all inputs where
+        not given. The law's contract checks it.
     reference : str
         The paper and the equation.
     unit : str
-        Of what ``loss`` gives.
+        Unit of the loss.
 
     Raises
     ------
@@ -131,7 +131,7 @@ _known: dict[tuple[str, str], Law] = {}
 
 
 def _found(reference: str, digest: str) -> Law:
-    """The law of a reference, the same each time: a model is compiled once a law and process."""
+    """Return the law of a reference: one object in a process, so that its model compiles once."""
     from bayescale.laws import find_law
 
     if (reference, digest) not in _known:
@@ -146,13 +146,13 @@ def _found(reference: str, digest: str) -> Law:
 
 
 def _digest(reference: str) -> str:
-    """Of the file that a reference names; empty for the package's own laws."""
+    """Return the digest of a reference's file; empty for the package's own laws."""
     path, _, _ = reference.rpartition(":")
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _reference(law: Law) -> str:
-    """By what another process finds a law: its name, or ``file.py:NAME``."""
+    """Return how another process finds a law: its name, or ``file.py:NAME``."""
     from bayescale.laws import LAWS
 
     if LAWS.get(law.name) is law:
@@ -212,6 +212,6 @@ def _is_sum_of_terms(law: Law) -> bool:
 
 
 def sum_of_parts(law: Law, parts: Sequence[Any], known: Known) -> Any:
-    """What parts add up to where ``sum_of_terms`` is true, of floats or arrays of one shape."""
+    """Add up the parts of a law with ``sum_of_terms``: floats or arrays of one shape."""
     root = 1.0 if law.root is None else known[law.root]
     return sum(part ** (1.0 / root) for part in parts) ** root

@@ -1,4 +1,4 @@
-"""The split of a compute budget between parameters and tokens that a law gives the least loss."""
+"""The compute-optimal split of a budget between parameters and tokens."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
 def compute_optimal(
     law: Law, flops: Any, coefficients: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The split of a compute budget that gives the least loss, with C = 6 N D.
+    """Find the split of a compute budget that gives the least loss, with C = 6 N D.
 
     Each token is seen once.
 
@@ -52,16 +52,16 @@ def compute_optimal(
 
 
 OF_THE_DATA = ("unique_tokens", "kept_fraction")
-"""Inputs that need not be given: all tokens are then unique, and none was pruned."""
+"""Optional inputs: by default all tokens are unique and none was pruned."""
 
 
 def splits(inputs: Iterable[str]) -> bool:
-    """Whether laws of these inputs split a budget: of params and tokens, of whatever data."""
+    """Return whether laws of these inputs split a budget between params and tokens."""
     return {"params", "tokens"} <= set(inputs) <= {"params", "tokens", *OF_THE_DATA}
 
 
 def all_unique(inputs: Iterable[str], scales: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scales, with each token seen once and all data kept where a law asks and none says."""
+    """Complete the scales: by default each token is seen once and all data is kept."""
     if "tokens" not in scales:
         return scales
     tokens = scales["tokens"]
@@ -75,7 +75,7 @@ def require_split(law: Law) -> None:
     Raises
     ------
     LawError
-        Because there is nothing to split between.
+        If it is not.
     """
     if not splits(law.inputs):
         raise LawError(

@@ -1,4 +1,4 @@
-"""Laws that people bring along in files of their own, and what to say where such a file fails."""
+"""Users' own laws in Python files, and messages on errors in these files."""
 
 import importlib.util
 import sys
@@ -13,12 +13,12 @@ _PREFIX = "bayescale_own_"
 
 
 def own_law(path: Path, attribute: str) -> Law:
-    """The law of that name in a Python file, which is run.
+    """Run a Python file and return its law of that name.
 
     Raises
     ------
     LawError
-        If there is no such file or law, or the file fails: with the line at which it does.
+        If there is no such file or law, or the file fails; the message names the line.
     """
     if not path.is_file():
         raise LawError(f"law file {str(path)!r} does not exist")
@@ -55,7 +55,7 @@ def _run(path: Path) -> ModuleType:
 
 
 def fault(error: BaseException, path: Path) -> str:
-    """A sentence on an exception that passed through a file of laws, with the line there."""
+    """Write a sentence on an exception that passed through a file of laws, with the line."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
@@ -69,7 +69,7 @@ def fault(error: BaseException, path: Path) -> str:
 
 
 def own_fault(error: BaseException) -> str | None:
-    """The same of whichever file of laws in use an exception passed through last, if any."""
+    """Return :func:`fault` for the file of own laws that an exception passed last, if any."""
     files = {
         module.__file__
         for name, module in sys.modules.items()

@@ -1,8 +1,8 @@
-"""Pruned data: a kept token may be worth more than a random one, and less the more are kept out.
+"""Pruned data: each kept token is worth more or less than a random one.
 
-The law of repetition, of tokens that are worth ``worth(kept_fraction)`` random ones each. What a
-pruning metric is worth is an empirical matter; that a good one can beat a power law, and that one
-which errs runs out of good examples, is the theory of Sorscher et al. 2022, arXiv 2206.14486.
+The law of repetition, for tokens that are worth ``worth(kept_fraction)`` random ones each. The
+worth of a pruning metric is an empirical matter. That a good metric can beat a power law, and that
+a flawed one runs out of good examples, is the theory of Sorscher et al. 2022, arXiv 2206.14486.
 """
 
 from typing import Any
@@ -12,18 +12,18 @@ from bayescale.laws.repetition import REPETITION
 
 
 def worth(kept_fraction: Any, *, quality: Any, floor: Any) -> Any:
-    """How many random tokens one kept token is worth.
+    """Return how many random tokens one kept token is worth.
 
     Parameters
     ----------
     kept_fraction : array_like
         The share of the data that was kept, above 0 and at most 1, where the worth is 1.
     quality : array_like
-        1: no better than a random choice; below, worse. 2: the kept tokens carry what the whole
-        set did, whatever the fraction. Above: there is harm in what is left out.
+        1: as good as a random choice; below 1, worse. 2: the kept tokens are worth the whole set,
+        whatever the fraction. Above 2: the tokens that are left out do harm.
     floor : array_like
-        The fraction about which the metric has run out of tokens to tell apart: below it, a kept
-        token is worth hardly more.
+        The fraction below which the metric no longer distinguishes tokens, and the worth of a kept
+        token hardly grows.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def worth(kept_fraction: Any, *, quality: Any, floor: Any) -> Any:
     return ((kept_fraction + floor) / (1.0 + floor)) ** (1.0 - quality)
 
 
-def _loss(
+def _loss(  # noqa: PLR0913 a law takes its coefficients by name
     params: Any,
     tokens: Any,
     unique_tokens: Any,
@@ -50,10 +50,8 @@ def _loss(
     floor: Any,
 ) -> Any:
     each = worth(kept_fraction, quality=quality, floor=floor)
-    return REPETITION.loss(
-        params, tokens * each, unique_tokens * each,
-        E=E, A=A, alpha=alpha, B=B, beta=beta, R_N=R_N, R_D=R_D,
-    )  # fmt: skip
+    shared = {"E": E, "A": A, "alpha": alpha, "B": B, "beta": beta, "R_N": R_N, "R_D": R_D}
+    return REPETITION.loss(params, tokens * each, unique_tokens * each, **shared)
 
 
 PRUNED = Law(
@@ -62,6 +60,6 @@ PRUNED = Law(
     coefficients=(*REPETITION.coefficients, "quality", "floor"),
     loss=_loss,
     terms=REPETITION.terms,
-    falls_with=REPETITION.inputs,  # as many tokens are better if less of the data is kept
+    falls_with=REPETITION.inputs,  # not with kept_fraction: at a fixed number of tokens it rises
     reference="Muennighoff et al. 2023, arXiv 2305.16264; Sorscher et al. 2022, arXiv 2206.14486",
 )

@@ -1,13 +1,12 @@
 """The data-constrained law of Muennighoff et al. (2023), arXiv 2305.16264.
 
-Chinchilla's law of *effective* parameters and tokens. Tokens seen again are worth less each
-time, and so are parameters beyond what the unique tokens could use: both approach a limit,
-R_D and R_N times the first helping. The loss is in nats per token, and falls with parameters,
+Chinchilla's law of *effective* parameters and tokens. Repeated tokens are worth less each time, and
+so are parameters beyond those that are optimal for the unique tokens: both approach a limit, R_D
+and R_N times the first amount. The loss is in nats per token, and falls with parameters,
 tokens and unique tokens: it cannot describe runs that overfit.
 
-The published R_D and R_N go with the published other coefficients, which were fitted not to the
-same runs but to points read off Hoffmann et al.'s figure for C4, and then held. With all of them
-free, the runs choose others.
+The published R_D and R_N go with the other published coefficients, which were fitted to points read
+off Hoffmann et al.'s figure for C4 and then held fixed. A fit of all coefficients gives others.
 """
 
 from typing import Any
@@ -20,11 +19,11 @@ from bayescale.laws.terms import Amplitude, Constant
 
 
 def effective(amount: Any, first: Any, worth: Any) -> Any:
-    """What an amount is worth of which all but the first helping is repeated.
+    """Return the effective amount where all beyond the first is repetition.
 
     Examples
     --------
-    Endless epochs are worth 1 + R_D, by the published fit:
+    Unlimited epochs are worth 1 + R_D, by the published fit:
 
     >>> round(float(effective(1e6, 1.0, 15.387756)), 2)
     16.39

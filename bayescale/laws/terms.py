@@ -1,6 +1,6 @@
-"""The parts of a law's loss, each sized by one coefficient.
+"""The terms of a law's loss, each with one coefficient for its size.
 
-A part says how its size at a scale follows from its coefficient and back. Priors may then be
+A term converts between its size at a scale and its coefficient. Priors may then be
 stated on sizes at a scale, and sampling happens on sizes at the runs' geometric means.
 """
 
@@ -16,28 +16,28 @@ Known = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """A part of the loss that no scale changes, such as E."""
+    """A term that does not depend on scale, such as E."""
 
     inputs: tuple[str, ...] = ()
     exponent: str | None = None
     needs: tuple[str, ...] = ()
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """The logarithm of the part at any scale."""
+        """Return the logarithm of the term at any scale."""
         return log_coefficient
 
     def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """The inverse of :meth:`log_value`."""
+        """Return the inverse of :meth:`log_value`."""
         return log_value
 
     def slope(self, known: Known) -> Any:
-        """Change of ``log_value`` with the logarithm of the coefficient."""
+        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Power:
-    """A part that depends on one scale, by an exponent."""
+    """A term that depends on one scale, by an exponent."""
 
     input: str
     exponent: str
@@ -55,44 +55,44 @@ class _Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Amplitude(_Power):
-    """A part of the form A / x^alpha: its coefficient is its value at x = 1."""
+    """A term of the form A / x^alpha: its coefficient is its value at x = 1."""
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """The logarithm of the part at scale ``exp(log_x)``."""
+        """Return the logarithm of the term at scale ``exp(log_x)``."""
         return log_coefficient - known[self.exponent] * log_x[self.input]
 
     def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """The inverse of :meth:`log_value`."""
+        """Return the inverse of :meth:`log_value`."""
         return log_value + known[self.exponent] * log_x[self.input]
 
     def slope(self, known: Known) -> Any:
-        """Change of ``log_value`` with the logarithm of the coefficient."""
+        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CriticalScale(_Power):
-    """A part of the form (X_c / x)^alpha: its coefficient is where it equals one nat."""
+    """A term of the form (X_c / x)^alpha: its coefficient is the scale where it is one nat."""
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """The logarithm of the part at scale ``exp(log_x)``."""
+        """Return the logarithm of the term at scale ``exp(log_x)``."""
         return known[self.exponent] * (log_coefficient - log_x[self.input])
 
     def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """The inverse of :meth:`log_value`."""
+        """Return the inverse of :meth:`log_value`."""
         return log_value / known[self.exponent] + log_x[self.input]
 
     def slope(self, known: Known) -> Any:
-        """Change of ``log_value`` with the logarithm of the coefficient."""
+        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return known[self.exponent]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """How X_c / x stands to (Y_c / y)^(alpha / beta), where a law joins the two in one sum.
+    """The ratio of X_c / x to (Y_c / y)^(alpha / beta), where a law adds the two in one sum.
 
-    The size of the joint part is then set by Y_c alone, and this ratio says which of the two
-    scales limits the loss.
+    Y_c alone then sets the size of the joint term, and this ratio says which of the two scales
+    limits the loss.
 
     Attributes
     ----------
@@ -124,23 +124,23 @@ class Balance:
         return log_x[self.input] + known[self.power] / known[self.root] * y
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """The logarithm of the ratio at these scales."""
+        """Return the logarithm of the ratio at these scales."""
         return log_coefficient - self._log_unit(known, log_x)
 
     def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """The inverse of :meth:`log_value`."""
+        """Return the inverse of :meth:`log_value`."""
         return log_value + self._log_unit(known, log_x)
 
     def slope(self, known: Known) -> Any:
-        """Change of ``log_value`` with the logarithm of the coefficient."""
+        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Onset(Amplitude):
-    """A part A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k) that is level below x_0.
+    """A term A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k), which is level below x_0.
 
-    Beliefs are about its power law, continued; ``log_bend`` is what the onset takes from it.
+    Priors are on its power law, continued; ``log_bend`` is the log of the factor of the onset.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Onset(Amplitude):
     sharpness: str
 
     def log_bend(self, known: Known, log_x: Known) -> Any:
-        """The logarithm of the part over its power law, at scale ``exp(log_x)``."""
+        """Return the logarithm of the term over its power law, at scale ``exp(log_x)``."""
         k = known[self.sharpness]
         power = k * known[self.exponent] * (np.log(known[self.start]) - log_x[self.input])
         return -np.log1p(np.exp(power)) / k
@@ -160,18 +160,18 @@ class Onset(Amplitude):
 
 @dataclass(frozen=True, kw_only=True)
 class Decay(_Power):
-    """A part of the form k exp(-gamma x): its coefficient is its value at x = 0."""
+    """A term of the form k exp(-gamma x): its coefficient is its value at x = 0."""
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """The logarithm of the part at scale ``exp(log_x)``."""
+        """Return the logarithm of the term at scale ``exp(log_x)``."""
         return log_coefficient - known[self.exponent] * np.exp(log_x[self.input])
 
     def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """The inverse of :meth:`log_value`."""
+        """Return the inverse of :meth:`log_value`."""
         return log_value + known[self.exponent] * np.exp(log_x[self.input])
 
     def slope(self, known: Known) -> Any:
-        """Change of ``log_value`` with the logarithm of the coefficient."""
+        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
 
 

@@ -17,7 +17,10 @@ class FitMethods:
     by name when they are called, because the functions stand above this room.
     """
 
-    diagnostics: Mapping[str, Any]
+    @property
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Results of the convergence checks."""
+        raise NotImplementedError
 
     def require_converged(self, allow: bool = False) -> None:
         """Refuse draws that failed the convergence checks.

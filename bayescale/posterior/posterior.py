@@ -132,7 +132,7 @@ class Posterior(FitMethods):
 
     @cached_property
     def seed(self) -> int:
-        """The seed of the sampler, and of everything that is drawn later."""
+        """The seed of the sampler and of all later draws."""
         return int(self.record.get("provenance", {}).get("seed", 0))
 
     def rng(self, purpose: Purpose, place: int = 0) -> np.random.Generator:

@@ -47,7 +47,7 @@ class View:
     runs : Runs or None
         The runs that were fitted.
     seed : int
-        Seed of everything that is drawn from the view.
+        Seed of all draws from the view.
     drifts : bool
         Whether losses depart from the law by its drift.
     """
@@ -149,7 +149,7 @@ class View:
         if family is not None and family not in self.families:
             raise PosteriorError(
                 f"family {family!r} is not among those of this fit: "
-                f"{', '.join(self.families) or 'it does not tell families apart'}"
+                f"{', '.join(self.families) or 'it has no families'}"
             )
         rng, population = self.rng(Purpose.NEW_FAMILY), dict(values)
         for name in self.card.family if self.families else ():
@@ -276,7 +276,7 @@ class View:
     ) -> xr.DataArray:
         """Draw residual noise on log loss, one value for each element.
 
-        The numbers of a place do not depend on which other places are asked for.
+        The numbers of a place do not depend on the other places.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ class Summary(Result):
     frame : pandas.DataFrame
         One row a coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
         ``contraction`` (share of the prior's spread on the log scale that the runs removed), and
-        ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was drawn from.
+        ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was sampled.
     ci_prob : float
         Mass of the central interval between lower and upper.
     """
@@ -161,7 +161,7 @@ class ModelAverageSummary(Result):
         yield f"{len(self.laws)} laws averaged ({', '.join(shares)}); forecasts use all of them."
         for law in self.laws:
             yield ""
-            yield from law._content()
+            yield from law._content()  # noqa: SLF001 one result shows another
 
 
 @overload
@@ -175,7 +175,7 @@ def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAver
     ----------
     fit : Posterior or ModelAverage
     ci_prob : float
-        Mass of the central intervals, 0.9 unless asked otherwise.
+        Mass of the central intervals, 0.9 by default.
 
     Returns
     -------

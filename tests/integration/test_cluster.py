@@ -84,7 +84,7 @@ def test_a_failing_refit_costs_no_other(dask: Executor) -> None:
     assert len(result.samples) == len(result.cutoffs) - 1
 
 
-def test_a_refit_that_ends_every_worker_is_told_and_costs_no_other(client: Any) -> None:
+def test_a_refit_that_ends_every_worker_is_reported_and_costs_no_other(client: Any) -> None:
     result = backtest(LOG, BOTH, refit=dying, executor=client.get_executor(pure=False))
     assert [tuple(m) for m in result.missing] == [(LAW, LOG["flops"][5], "its worker was lost")]
     assert len(result.samples) == 2 * len(result.cutoffs) - 1
@@ -180,13 +180,13 @@ def test_a_task_that_only_shared_a_worker_with_another_is_not_blamed() -> None:
             return future
 
     executor = Shares()
-    told = {outcome.index: outcome for outcome in outcomes([dying, dict, list], executor)}
+    ended = {outcome.index: outcome for outcome in outcomes([dying, dict, list], executor)}
     assert executor.given == [dying, dict, list, dying, dict]
-    assert (told[1].result, told[2].result) == ({}, [])
-    assert told[0].reason == "its worker was lost"
+    assert (ended[1].result, ended[2].result) == ({}, [])
+    assert ended[0].reason == "its worker was lost"
 
 
-def test_what_an_executor_cancels_is_told() -> None:
+def test_what_an_executor_cancels_is_reported() -> None:
     class Closing(Executor):
         """Cancels all, as a client does whose scheduler is gone."""
 
@@ -196,11 +196,11 @@ def test_what_an_executor_cancels_is_told() -> None:
             future.set_running_or_notify_cancel()
             return future
 
-    (told,) = outcomes([dict], Closing())
-    assert told.reason == "it was cancelled, or its cluster was closed or lost"
+    (outcome,) = outcomes([dict], Closing())
+    assert outcome.reason == "it was cancelled, or its cluster was closed or lost"
 
 
-def test_what_an_executor_wraps_is_told() -> None:
+def test_what_an_executor_wraps_is_reported() -> None:
     wrapped = RuntimeError("ray::call() (pid=7)\n  File ...")
     wrapped.cause = ValueError("no minimum\nfound")  # type: ignore[attr-defined]
     assert Outcome(0, error=wrapped).reason == "ValueError: no minimum"

@@ -56,7 +56,7 @@ def test_share_of_compute_that_goes_to_parameters(chinchilla_posterior: Posterio
     assert low < 0.513 < high
 
 
-def test_the_five_far_off_runs_are_found_without_being_told(all_chinchilla: Runs) -> None:
+def test_the_five_outliers_are_found(all_chinchilla: Runs) -> None:
     posterior = fit(all_chinchilla, "chinchilla")
     flagged = outliers(posterior)
     frame = all_chinchilla.to_frame()
@@ -65,7 +65,7 @@ def test_the_five_far_off_runs_are_found_without_being_told(all_chinchilla: Runs
     assert len(flagged) <= 8  # and hardly anything else
     moved = posterior.record["without_outliers"]["coefficients"]["beta"]
     assert moved["with"]["median"] != moved["without"]["median"]
-    assert "beta" in str(summarize(posterior)).split("Without the surprising ones")[1]
+    assert "beta" in str(summarize(posterior)).split("Without the outliers")[1]
 
 
 # few runs
@@ -168,7 +168,7 @@ def test_refits_of_any_length_use_the_one_compiled_model(cerebras: Runs) -> None
 
 
 def test_thousands_of_checkpoints_are_sampled_as_well_as_few() -> None:
-    """They show a row's own scatter to a hundredth, and hardly the share of their few runs.
+    """They determine a row's own noise to a hundredth, and hardly the share of their few runs.
 
     Sampled as the whole and the share, 68 and 63 of the 500 draws were effective.
     """
@@ -188,7 +188,7 @@ def test_thousands_of_checkpoints_are_sampled_as_well_as_few() -> None:
         assert float(az.ess(draws[name])) > 200, name
 
 
-# the gate
+# convergence checks
 
 
 def test_too_few_draws_fail_the_gate_with_every_reason(cerebras: Runs) -> None:

@@ -147,10 +147,10 @@ def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path:
 def test_no_chain_starts_at_a_top_of_next_to_no_mass(
     lower: float, sides: set[float], tmp_path: Path
 ) -> None:
-    """At -5 and 5; the prior's center lies between them, and chains climb to either."""
+    """At -5 and 5; the prior's center lies between them, and chains start near either."""
     with pm.Model() as model:
         x = pm.Normal("x", 0, 10)
-        pm.Potential("tops", pt.logaddexp(-((x + 5) ** 2) / 2, lower - (x - 5) ** 2 / 2))
+        pm.Potential("modes", pt.logaddexp(-((x + 5) ** 2) / 2, lower - (x - 5) ** 2 / 2))
     plain = machine(lambda: model, folder=tmp_path).with_data()
     assert {np.sign(plain.initial_point_func(seed)[0]) for seed in range(20)} == {-1.0, 1.0}
     preconditioned = plain.preconditioned()
@@ -181,7 +181,8 @@ runs = read_runs(pd.DataFrame({"flops": flops, "loss": np.linspace(4, 2, 9)}))
 made = machine(lambda: build_model(runs, card), sys.argv[2], Path(sys.argv[1]))
 made = with_runs(made, runs, card)
 for seed in range(20):
-    print(*(array.tobytes().hex() for array in map(np.asarray, made.density(made._begin(seed)))))
+    found = made.density(made.start_near_prior(seed))
+    print(*(array.tobytes().hex() for array in map(np.asarray, found)))
 """
 
 
@@ -288,7 +289,7 @@ def test_data_of_another_rank_or_name_are_refused(tmp_path: Path) -> None:
         made.with_data(z=1.0)
 
 
-def test_an_unknown_engine_is_used_in_its_own_way_and_that_is_told(
+def test_an_unknown_engine_compiles_itself_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

@@ -108,7 +108,7 @@ def test_another_fit_in_the_folder_is_neither_used_nor_overwritten(
     assert (tmp_path / "log1.nc").read_bytes() == before
 
 
-def test_nothing_to_fit_is_told() -> None:
+def test_nothing_to_fit_is_an_error() -> None:
     with pytest.raises(PosteriorError, match=r"^no run log is given, so there is nothing to fit$"):
         fit_many({})
 
@@ -147,12 +147,12 @@ def test_a_fit_is_reproduced_to_the_last_bit_in_another_process(tmp_path: Path) 
 def test_another_version_agrees_within_monte_carlo_error() -> None:
     made = fit(logs(1)["log1"], LAW, seed=3)
     provenance = made.record["provenance"] | {"seed": 4, "numpy": "1.0"}
-    told = reproduce(replace(made, record=made.record | {"provenance": provenance}))
-    assert not told.identical
-    assert told.agrees
-    assert set(told.changed) == {"numpy"}
-    assert str(told).startswith("Agrees, not draw by draw: of ")
-    assert "Versions differ: numpy 1.0 -> " in str(told)
+    answer = reproduce(replace(made, record=made.record | {"provenance": provenance}))
+    assert not answer.identical
+    assert answer.agrees
+    assert set(answer.changed) == {"numpy"}
+    assert str(answer).startswith("Agrees, not draw by draw: of ")
+    assert "Versions differ: numpy 1.0 -> " in str(answer)
 
 
 def test_draws_of_other_runs_are_not_reproduced(bayescale: Callable, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from bayescale.cards import ModelCard, load_card, parse_card
 from bayescale.runs import Runs, read_runs
 
-WORDS = 'unit = "dimensionless"\nmeaning = "of a test card"\nwhy = "to be told from others"\n'
+WORDS = 'unit = "dimensionless"\nmeaning = "of a test card"\nwhy = "distinct from others"\n'
 SECTIONS = {
     "excess": f"[noise.excess]\nprior = {{ low = 0.003, high = 0.1 }}\n{WORDS}",
     "shrink": "[noise.shrink]\n"

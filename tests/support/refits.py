@@ -69,13 +69,13 @@ def power_law_log(off: list[float], step: float = 4.0) -> Runs:
 
 
 def known(runs: Runs, card: ModelCard, seed: int = 0) -> Posterior:
-    """The true law, with a normal scatter of 1 % for kaplan_compute and 3 % for the other."""
+    """The true law, with normal noise of 1 % for kaplan_compute and 3 % for the other."""
     floor = {"E": 1e-12} if "E" in card.law.coefficients else {}
     return built(card, runs, TRUTH | floor | {"sigma": SIGMAS[card.law.name]})
 
 
 def too_sure(runs: Runs, card: ModelCard, seed: int = 0) -> Posterior:
-    """As known, with a tenth of the scatter."""
+    """As known, with a tenth of the noise."""
     return built(card, runs, TRUTH | {"sigma": SIGMA / 10})
 
 

@@ -98,11 +98,11 @@ def imperfect_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Ru
         share, nu = truth["shared"], truth["nu"]
         own, common = rng.standard_normal(n), np.repeat(rng.standard_normal(n // 2), 2)
         width = np.sqrt(np.repeat(rng.chisquare(nu, n // 2), 2) / nu)
-        scatter = sigma * (np.sqrt(share) * common + np.sqrt(1 - share) * own) / width
+        deviation = sigma * (np.sqrt(share) * common + np.sqrt(1 - share) * own) / width
     else:
         excess = truth["excess"] / sigma if "excess" in truth else None
-        scatter = sigma * noise.draw(rng, (n,), truth.get("nu"), excess)
-    loss = card.law.loss(**reached, **coefficients) * np.exp(scatter)
+        deviation = sigma * noise.draw(rng, (n,), truth.get("nu"), excess)
+    loss = card.law.loss(**reached, **coefficients) * np.exp(deviation)
     if card.noise.rounding is not None:
         step = card.noise.rounding.step
         loss = np.maximum(np.round(loss / step), 1) * step
@@ -132,7 +132,7 @@ def ranked_quantities(card: ModelCard, runs: Runs, values: Mapping[str, Any]) ->
 
 
 def posterior_quantities(card: ModelCard, runs: Runs, seed: int) -> dict[str, np.ndarray]:
-    """Thinned draws of the ranked quantities, sampled harder where the gate is missed."""
+    """Thinned draws of the ranked quantities, sampled again where the convergence checks fail."""
     sampler, _ = compiled_model(runs, card)
     for times_tune, target_accept, thin in HARDER:
         tree = sample(
@@ -171,9 +171,9 @@ def calibration_ranks(
 
 
 def uniformity_p_value(ranks: np.ndarray) -> float:
-    """How often uniform ranks stray at least as far, at their most surprising place.
+    """How often uniform ranks stray at least as far, at their most extreme place.
 
-    Exact. Counts at or below each rank are binomial, and how surprising the worst of them is
+    Exact. Counts at or below each rank are binomial, and how extreme the worst of them is
     in its two tails is the statistic. Its distribution follows by stepping from rank to rank:
     numbers of uniform ranks are independent Poisson numbers, given their total.
     """

@@ -104,7 +104,7 @@ def refused(members: tuple[Posterior, ...], weights: tuple[float, ...]) -> str:
     return str(caught.value)
 
 
-def test_all_that_is_wrong_with_a_pool_is_told_at_once() -> None:
+def test_all_problems_of_an_average_are_reported_at_once() -> None:
     other_runs = replace(NO_FLOOR, runs=power_law_log([0.1] * 6))
     assert refused((NO_FLOOR, other_runs), (0.5, 0.6)) == (
         "these laws cannot be averaged:\n"

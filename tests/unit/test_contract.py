@@ -1,4 +1,4 @@
-"""The contract of laws: every law of the package keeps it, and each way to break it is told."""
+"""The contract of laws: every law of the package keeps it, and each way to break it is reported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +89,7 @@ def only_failure(found: Contract) -> tuple[str, str]:
 PLAIN = (
     "Write it with operators and np.exp, np.log, np.log1p, np.sqrt, np.power alone: np.where, "
     "np.maximum, np.clip, np.logaddexp, the math module, float() and if do not take all of floats, "
-    "NumPy, xarray and the sampler's symbols"
+    "NumPy, xarray and PyTensor variables"
 )
 
 
@@ -102,7 +102,7 @@ def test_a_sound_law_of_ones_own_keeps_it(mine: Mine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "check", "told"),
+    ("body", "check", "message"),
     [
         (
             "    return np.where(params > 1e9, E, E + A / params**alpha)",
@@ -136,7 +136,7 @@ def test_a_sound_law_of_ones_own_keeps_it(mine: Mine) -> None:
             "    params *= 1.0 + 1e-12\n    return E + A / params**alpha",
             "arrays",
             "it changes the arrays it is given: write x = x * 2 in place of x *= 2, so that the "
-            "caller's stay as they are",
+            "caller's arrays stay as they are",
         ),
         (
             "    return E + A / params**alpha + 1e-3 * np.random.default_rng().uniform()",
@@ -148,12 +148,12 @@ def test_a_sound_law_of_ones_own_keeps_it(mine: Mine) -> None:
     ids=["where", "maximum", "math", "raises", "sum", "in place", "random", "text"],
 )
 def test_a_function_that_is_no_plain_arithmetic(
-    mine: Mine, body: str, check: str, told: str | None
+    mine: Mine, body: str, check: str, message: str | None
 ) -> None:
     failed, text = only_failure(mine.check(body))
     assert failed == check
-    if told is not None:
-        assert text == told
+    if message is not None:
+        assert text == message
 
 
 def test_a_loss_below_zero(mine: Mine) -> None:
@@ -318,7 +318,7 @@ def test_runs_that_lack_an_input_are_refused(cerebras: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "from bayescale.laws import Law\ndef loss(params, *, A:\n    return A\n",
@@ -344,15 +344,17 @@ def test_runs_that_lack_an_input_are_refused(cerebras: Runs) -> None:
     ],
     ids=["syntax", "raises", "import", "ill-defined", "no such name", "no law"],
 )
-def test_a_file_that_fails_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_that_fails_is_reported_with_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(LawError) as caught:
         find_law(f"{path}:MINE")
-    assert str(caught.value) == told.replace("{path}", str(path))
+    assert str(caught.value) == message.replace("{path}", str(path))
 
 
-def test_a_file_without_a_name_is_told_what_it_holds(mine: Mine) -> None:
+def test_a_missing_name_is_answered_with_the_laws_in_the_file(mine: Mine) -> None:
     place = mine.write("    return E + A / params**alpha").removesuffix(":MINE")
     with pytest.raises(LawError) as caught:
         find_law(place)
@@ -378,7 +380,7 @@ def test_the_command_prints_each_check_and_exits_by_them(
     assert bayescale("models", "check", "kaplan_params").code == 0
 
 
-def test_what_a_law_raises_in_a_command_is_told_with_its_line(
+def test_what_a_law_raises_in_a_command_is_reported_with_its_line(
     bayescale: Callable[..., Ran], mine: Mine, tmp_path: Path
 ) -> None:
     log = tmp_path / "runs.csv"
@@ -428,10 +430,10 @@ def test_an_own_law_is_fitted_beside_one_of_the_package(
     laws = ("--law", place, "--law", "henighan_params", "--card", mine.folder / "mine.toml")
     ran = bayescale("fit", log, *laws, "-o", out, "--draws", 100, "--tune", 100, "--chains", 2)
     assert f"  bayescale trust {out} --law {place}\n" in ran.out
-    told = bayescale(
+    answer = bayescale(
         "forecast", out, "--law", place, "--params", "1e12", "--json", "--allow-unconverged"
     ).json
-    assert set(told["laws"]) == {"mine", "henighan_params"}
+    assert set(answer["laws"]) == {"mine", "henighan_params"}
     assert bayescale("compare", log, *laws[:4]).err == (
         "error: law 'mine' is your own, so it needs a card of priors: name one with --card\n"
     )

@@ -1,4 +1,4 @@
-"""Where chains start: at the top, apart from each other, in coordinates of its curvature."""
+"""Preconditioning: modes, their mass, and coordinates scaled by the curvature there."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from bayescale.inference.compiled.preconditioning import (
-    MOST_TURNED,
+    MOST_FREE,
     WIDEST,
+    coordinate_kinds,
     find_mode,
-    kinds,
     optimized,
 )
 
@@ -36,16 +36,16 @@ def test_a_ridge_a_thousand_times_longer_than_wide_becomes_a_ball() -> None:
     assert about is not None
     np.testing.assert_allclose(about.point, MEAN, rtol=1e-3)
     np.testing.assert_allclose(about.root @ about.root.T, COVARIANCE, rtol=1e-4, atol=1e-9)
-    np.testing.assert_allclose(about.of(about.point + about.root @ [1, 2, 3]), [1, 2, 3])
+    np.testing.assert_allclose(about.coordinates(about.point + about.root @ [1, 2, 3]), [1, 2, 3])
 
 
 def test_what_is_held_stays_as_it_is() -> None:
     free = np.array([True, True, False])
     about = find_mode(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
     assert about is not None
-    assert about.of(np.array([0.0, 0.0, 7.0]))[2] == 7.0
-    top = optimized(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
-    np.testing.assert_allclose(top, [2.0, -1.0, 7.0], rtol=1e-3)
+    assert about.coordinates(np.array([0.0, 0.0, 7.0]))[2] == 7.0
+    mode = optimized(normal(MEAN, COVARIANCE), np.array([0.0, 0.0, 7.0]), free)
+    np.testing.assert_allclose(mode, [2.0, -1.0, 7.0], rtol=1e-3)
 
 
 def test_a_direction_that_nothing_is_known_of_is_not_stretched_without_end() -> None:
@@ -55,8 +55,8 @@ def test_a_direction_that_nothing_is_known_of_is_not_stretched_without_end() -> 
     assert np.linalg.svd(about.root, compute_uv=False) == pytest.approx([WIDEST, 1.0])
 
 
-def test_a_narrow_and_bent_valley_is_climbed_to_its_top() -> None:
-    """With heavy tails: log densities of Student-t scatter look so."""
+def test_a_narrow_and_bent_valley_is_optimized_to_its_mode() -> None:
+    """With heavy tails, as the log density of Student-t noise has."""
 
     def density(x: np.ndarray) -> tuple[float, np.ndarray]:
         a, b = 1 - x[0], x[1] - x[0] ** 2
@@ -64,8 +64,8 @@ def test_a_narrow_and_bent_valley_is_climbed_to_its_top() -> None:
         slope = np.array([-2 * a - 4e4 * x[0] * b, 2e4 * b])
         return -50 * float(np.log(inside)), -50 * slope / inside
 
-    top = optimized(density, np.array([-4.0, 6.0]), np.ones(2, dtype=bool))
-    np.testing.assert_allclose(top, [1.0, 1.0], atol=0.02)
+    mode = optimized(density, np.array([-4.0, 6.0]), np.ones(2, dtype=bool))
+    np.testing.assert_allclose(mode, [1.0, 1.0], atol=0.02)
 
 
 def two_modes(lower: float) -> Density:
@@ -101,24 +101,29 @@ def test_a_density_that_is_nowhere_is_left_alone() -> None:
 
 
 def test_very_many_coordinates_are_not_turned() -> None:
-    n = MOST_TURNED + 1
+    n = MOST_FREE + 1
     assert find_mode(normal(np.zeros(n), np.eye(n)), np.ones(n), np.ones(n, bool)) is None
 
 
 def test_drift_is_switched_off_and_steps_stay_at_their_center() -> None:
-    names = ["alpha_log__", "drift_flops_log__", "drift_steps_fromwhatisleft__", "A_spread_log__",
-             "family_steps_fromwhatisleftofeach__"]  # fmt: skip
+    names = [
+        "alpha_log__",
+        "drift_flops_log__",
+        "drift_steps_conditionalwhitening__",
+        "A_spread_log__",
+        "family_steps_groupedwhitening__",
+    ]
     places = {name: slice(i, i + 1) for i, name in enumerate(names)}
-    free, off, steps = kinds(places, 5)
+    free, sizes, steps = coordinate_kinds(places, 5)
     assert free.tolist() == [True, False, False, True, False]
-    assert off.tolist() == [False, True, False, False, False]
+    assert sizes.tolist() == [False, True, False, False, False]
     assert steps.tolist() == [False, False, True, False, True]
 
 
-def test_spreads_stay_where_terms_of_families_are_climbed_along() -> None:
-    """The top of both together is where all families are alike, and so of no use."""
+def test_spreads_stay_where_terms_of_families_are_optimized() -> None:
+    """The mode of both together is where all families are alike, and so of no use."""
     names = ["alpha_log__", "A_spread_log__", "log_terms_by_family_levelshares__"]
     places = {name: slice(i, i + 1) for i, name in enumerate(names)}
-    free, off, steps = kinds(places, 3)
+    free, sizes, steps = coordinate_kinds(places, 3)
     assert free.tolist() == [True, False, True]
-    assert not any(off | steps)
+    assert not any(sizes | steps)

@@ -172,7 +172,7 @@ def test_a_terms_size_and_its_coefficient_are_inverse(term: Term) -> None:
 
 
 def test_a_balance_says_which_scale_limits_a_joint_part() -> None:
-    """Kaplan's joint part is T (1 + balance)^alpha_D, with T the part at endless data."""
+    """Kaplan's joint part is T (1 + balance)^alpha_D, with T the part at unlimited data."""
     values = {"E": 0.0, "N_c": 3e8, "alpha_N": 0.25, "D_c": 7e9, "alpha_D": 0.28}
     log_x = {"params": np.log(1e9), "tokens": np.log(2e10)}
     term = KAPLAN_IRREDUCIBLE.terms["D_c"]

@@ -21,7 +21,7 @@ SAMPLERS = {"pymc", "nutpie", "pytensor", "numba"}
 RUN_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 RUN_TEXT = {"eval", "exec", "compile", "__import__", "literal_eval"}
 TRUSTED = {
-    "contract.py": "pickles the user's law, to see whether it can be sent to a worker",
+    "contract/checks.py": "pickles the user's law, to see whether it can be sent to a worker",
     "laws/own.py": "runs the file of laws that the user names",
     "inference/compiled/machine.py": "loads compiled models that this package kept and digested",
 }

@@ -109,7 +109,7 @@ def test_the_model_is_an_ordinary_one_with_the_names_of_the_field() -> None:
     assert model.named_vars_to_dims["log_loss"] == ("run",)
 
 
-def test_known_measurement_error_adds_to_the_scatter() -> None:
+def test_known_measurement_error_adds_to_the_residual_noise() -> None:
     """At a fixed point the likelihood is that of a wider Student-t, worked out with SciPy."""
     card = load_card("henighan_compute")
     loss_se = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2])
@@ -270,7 +270,7 @@ def test_drift_bends_the_mean_as_its_basis_says() -> None:
         outputs = [pointwise, *model.replace_rvs_by_values([*named, walk])]
     evaluate = pytensor.function(model.value_vars, outputs, mode=PLAIN, on_unused_input="ignore")
     start = model.initial_point()
-    start["drift_steps_fromwhatisleftapart__"] = np.linspace(-2, 3, basis.shape[1])
+    start["drift_steps_diagonalwhitening__"] = np.linspace(-2, 3, basis.shape[1])
     assert len(start) == len(model.value_vars)
     logp, *values, steps = evaluate(*[start[value.name] for value in model.value_vars])
     known = dict(zip((*card.law.coefficients, "sigma", "nu"), values, strict=True))
@@ -281,7 +281,7 @@ def test_drift_bends_the_mean_as_its_basis_says() -> None:
 
 @pytest.mark.parametrize("name", ["kaplan_irreducible", "chinchilla"])
 def test_steps_seen_from_what_is_left_are_standard_normal_whatever_the_law_is(name: str) -> None:
-    """Where scatter is normal: the density of their coordinates hangs on nothing else."""
+    """With normal noise, the density of their coordinates depends on nothing else."""
     frame, card = some_runs(9).to_frame(), card_with(dist="Normal", card=name)
     runs = read_runs(frame.assign(loss_se=frame["loss"] / 100))  # of which none is integrated out
     assert not card.integrates_drift(runs)

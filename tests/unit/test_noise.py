@@ -1,4 +1,4 @@
-"""Densities of the scatter: against SciPy, against quadrature, and the same in PyTensor."""
+"""Densities of the residual noise: against SciPy, against quadrature, and the same in PyTensor."""
 
 import numpy as np
 import pytensor
@@ -34,7 +34,7 @@ def test_normal_with_an_excess_is_the_exponentially_modified_one(excess: float) 
     np.testing.assert_allclose(below, expected, atol=1e-12)
 
 
-def test_normal_variance_beside_the_scatter_adds_to_it() -> None:
+def test_normal_variance_beside_the_noise_adds_to_it() -> None:
     ours = noise.log_density(FAR, 0.003, excess=0.02, variance=0.004**2)
     np.testing.assert_allclose(ours, stats.exponnorm.logpdf(FAR, 4, scale=0.005), rtol=1e-9)
 
@@ -95,7 +95,7 @@ def test_pytensor_gives_the_same_with_finite_slopes(nu, excess, step) -> None:
     assert all(np.isfinite(slope).all() for slope in slopes)
 
 
-def test_drawn_scatter_has_the_density() -> None:
+def test_draws_have_the_density() -> None:
     rng = np.random.default_rng(3)
     for nu, excess in ((None, 3.0), (5.0, 3.0)):
         drawn = noise.draw(rng, (40_000,), nu, excess)
@@ -126,7 +126,7 @@ def test_rows_of_one_run_are_jointly_normal_or_student_t() -> None:
 
 
 def test_many_checkpoints_of_one_run_say_as_little_as_one() -> None:
-    """With all of the scatter shared, a hundred rows at one deviation are one run there."""
+    """With all of the noise shared, a hundred rows at one deviation are one run there."""
     rows = np.full(100, 0.7)
     members = np.zeros(100, dtype=int)
 

@@ -94,7 +94,7 @@ def test_what_more_unique_data_would_be_worth() -> None:
     assert all(more.loss.item() == pytest.approx(0, abs=1e-9) for more in plenty.more_data)
 
 
-def test_overfit_compares_with_endless_unique_tokens() -> None:
+def test_overfit_compares_with_unlimited_unique_tokens() -> None:
     tokens = data_budget(FIT, params=1e9).needed.item()
     over = CHINCHILLA.loss(1e9, tokens, **FRESH) / (FRESH["E"] + FRESH["A"] / 1e9 ** FRESH["alpha"])
     assert over == pytest.approx(1.02, rel=1e-6)

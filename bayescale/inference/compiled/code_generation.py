@@ -31,7 +31,7 @@ density_inner = stored_inner = start_inner = None  # what is compiled knows them
 def point_at(z, x, data):
     for i in range({n_dim}):
         x[i] = z[i]
-    m = data[{linear} + 1]  # turned coordinates: root, center and which they are, a row each
+    m = data[{linear} + 1]  # linear coordinates: a row each of root, center and index
     by = carray(pointer(data[{linear}]), (m, m + 2), np.float64)
     for i in range(m):
         at = int(by[i, m + 1])
@@ -118,9 +118,8 @@ def module_source(
     spelled = {key: [words[name] for name in names] for key, names in arguments.items()}
     given = {key: "".join(f", {word}" for word in called) for key, called in spelled.items()}
     given["start_arguments"] = given["start_arguments"].removeprefix(", ")
-    return _SOURCE.format(
-        n_data=place + 3, linear=place, n_dim=n_dim, n_stored=n_stored, **given
-    )  # fmt: skip
+    sizes = {"n_data": place + 3, "linear": place, "n_dim": n_dim, "n_stored": n_stored}
+    return _SOURCE.format(**sizes, **given)
 
 
 def variable_places(model: "pm.Model", shapes: Any) -> dict[str, tuple[int, int]]:

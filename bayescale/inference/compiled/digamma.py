@@ -1,21 +1,21 @@
-"""The slope of log gamma as machine code that asks Python for nothing.
+"""The digamma function as machine code without Python objects.
 
-PyTensor takes it from SciPy, by a name that Python looks up: code that holds it brings PyTensor
-into every process that runs it, and takes twice as long to load.
+PyTensor takes it from SciPy, by a name that Python looks up. Code that refers to it imports
+PyTensor in every process that runs it, and takes twice as long to load.
 """
 
 import math
 from typing import Any
 
 _FAR = 10.0
-"""From here on the asymptotic series is exact to double precision."""
+"""Where the asymptotic series becomes exact to double precision."""
 
 _SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
-"""Of x^-2, x^-4, ...: Abramowitz and Stegun 1964, 6.3.18."""
+"""Coefficients of x^-2, x^-4, ...: Abramowitz and Stegun 1964, 6.3.18."""
 
 
 def digamma(x: float) -> float:
-    """The derivative of log gamma; not a number at its poles 0, -1, -2, ...
+    """Return the derivative of log gamma; NaN at its poles 0, -1, -2, ...
 
     >>> round(digamma(1.0), 12)  # minus Euler's constant
     -0.577215664902
@@ -38,7 +38,7 @@ def digamma(x: float) -> float:
 
 
 def use_for_numba() -> None:
-    """Have PyTensor compile this one where it compiles with numba."""
+    """Make PyTensor use this function where it compiles with numba."""
     from pytensor.link.numba.dispatch import basic
     from pytensor.scalar.math import Psi
 

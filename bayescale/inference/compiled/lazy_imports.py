@@ -1,4 +1,4 @@
-"""Imports that are put off until somebody asks for what they bring."""
+"""Imports that wait until something of the module is used."""
 
 import importlib
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _LazyModule(ModuleType):
-    """A module that is imported when something of it is asked for."""
+    """A module that is imported when an attribute of it is first used."""
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(self.__name__) is self:
@@ -19,7 +19,7 @@ class _LazyModule(ModuleType):
 
 @contextmanager
 def lazy_imports(*names: str) -> Iterator[None]:
-    """Modules that imports within the block do not wait for; nobody else sees a difference."""
+    """Delay the import of modules that are imported within the block."""
     waiting = [name for name in names if name not in sys.modules]
     packages = {name.rpartition(".")[0] for name in waiting} - sys.modules.keys()
     sys.modules.update({name: _LazyModule(name) for name in waiting})
@@ -29,6 +29,6 @@ def lazy_imports(*names: str) -> Iterator[None]:
         for name in waiting:
             if isinstance(sys.modules.get(name), _LazyModule):
                 del sys.modules[name]
-        for name in waiting:  # a package that came meanwhile takes its modules for imported
+        for name in waiting:  # a package imported meanwhile expects its modules to be imported
             if name.rpartition(".")[0] in packages & sys.modules.keys():
                 importlib.import_module(name)

@@ -1,9 +1,9 @@
 """A PyMC model as machine code for nutpie, kept on disk between processes.
 
-nutpie wraps PyTensor's functions in code that numba types anew in every process: six to eight
-seconds. The wrappers here are plain enough for numba to keep, so that a later process neither
-compiles nor imports PyMC. What is kept is named by all that it depends on, checked against its
-digests before it is run, and put in place whole or not at all.
+nutpie wraps PyTensor's functions in code that numba types anew in every process, which takes six to
+eight seconds. The wrappers here are plain enough for numba's cache, so a later process neither
+compiles nor imports PyMC. Each cached model is named by all that its code depends on, is checked
+against digests before it runs, and is written whole or not at all.
 """
 
 import ctypes
@@ -37,7 +37,13 @@ from bayescale.inference.compiled.code_generation import (
 from bayescale.inference.compiled.digamma import use_for_numba
 from bayescale.inference.compiled.lazy_imports import lazy_imports
 from bayescale.inference.compiled.memory import LONG, keep_freed
-from bayescale.inference.compiled.preconditioning import APART, MODES, OFF, find_mode, kinds
+from bayescale.inference.compiled.preconditioning import (
+    NO_DRIFT,
+    START_DEVIATION,
+    STARTS,
+    coordinate_kinds,
+    find_mode,
+)
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -47,20 +53,26 @@ MOST_KEPT = 64
 LONGEST_WAIT = 120  # seconds
 _MODULE, _DESCRIPTION = "functions.py", "model.json"
 
-_OF_PYTENSOR = ("utils", *(f"numba.dispatch.{name}" for name in (
-    "basic", "compile_ops", "elemwise", "scalar", "shape", "subtensor", "tensor_basic",
-)))  # fmt: skip
-"""Modules whose functions, once compiled, need their module no more than by name."""
+_PYTENSOR_MODULES = (
+    "pytensor.link.utils",
+    "pytensor.link.numba.dispatch.basic",
+    "pytensor.link.numba.dispatch.compile_ops",
+    "pytensor.link.numba.dispatch.elemwise",
+    "pytensor.link.numba.dispatch.scalar",
+    "pytensor.link.numba.dispatch.shape",
+    "pytensor.link.numba.dispatch.subtensor",
+    "pytensor.link.numba.dispatch.tensor_basic",
+)
+"""Modules that cached code refers to by name only."""
 
 
 @dataclass(frozen=True)
 class Machine(CompiledPyMCModel):
     """What nutpie samples from: functions by their addresses, and the data that they read.
 
-    ``user_data`` holds, for each array of ``shared_data`` in turn, its address and its shape, and
-    those of ``linear`` last: of coordinates, see :meth:`preconditioned`. ``places`` are those of
-    variables
-    among the model's own coordinates.
+    ``user_data`` holds the address and shape of each array of ``shared_data`` in turn, and of
+    ``linear`` last (see :meth:`in_coordinates`). ``places`` are the variables' slices of the
+    model's own coordinates.
     """
 
     start_func: Any = None
@@ -68,14 +80,14 @@ class Machine(CompiledPyMCModel):
     linear: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def with_data(self, **updates: Any) -> "Machine":
-        """The same functions on other data; the lengths of arrays may change.
+        """Return these functions on other data; the lengths of arrays may change.
 
         Raises
         ------
         KeyError
-            Of a name that the model has no data for.
+            If the model has no data of a name.
         ValueError
-            Of an array of another rank.
+            If an array has another rank.
         """
         data = dict(self.shared_data)
         for name, value in updates.items():
@@ -84,56 +96,57 @@ class Machine(CompiledPyMCModel):
             if new.ndim != old.ndim:
                 raise ValueError(f"{name} has {new.ndim} dimensions, but must have {old.ndim}")
             data[name] = new
-        return replace(self, shared_data=data)._in(np.zeros((0, 2)))
+        return replace(self, shared_data=data).in_coordinates(np.zeros((0, 2)))
 
     def preconditioned(self) -> "Machine":
-        """The same, in coordinates in which chains find their way soonest, and started in them.
+        """Return this model in coordinates scaled at a mode, with chains that start near modes.
 
-        Tops are climbed to from several places, and each chain starts about one of those that
-        do not hold next to nothing beside the highest. Itself where there are too many
-        coordinates to turn.
+        Modes are found from several starting points, and each chain starts near one that is not
+        negligible beside the highest. Returns the model itself where no mode is found.
         """
-        plain = self.initial_point_func
-        free, off, steps = kinds(self.places, self.n_dim)
-        places = (self.prior_center(), *map(plain, range(MODES)))
-        starts = (np.where(off, OFF, np.where(steps, 0.0, place)) for place in places)
-        found = (find_mode(self.density, start, free) for start in starts)
-        modes = [top for top in found if top is not None]
+        start = self.initial_point_func
+        free, sizes, steps = coordinate_kinds(self.places, self.n_dim)
+        points = (self.prior_center(), *map(start, range(STARTS)))
+        points = (np.where(sizes, NO_DRIFT, np.where(steps, 0.0, point)) for point in points)
+        found = (find_mode(self.density, point, free) for point in points)
+        modes = [mode for mode in found if mode is not None]
         if not modes:
             return self
-        highest = max(modes, key=lambda top: top.log_mass)
-        kept = [top for top in modes if not top.is_negligible_beside(highest)]
+        highest = max(modes, key=lambda mode: mode.log_mass)
+        kept = [mode for mode in modes if not mode.is_negligible_beside(highest)]
         about = kept[0]
 
-        def begin(seed: Any) -> np.ndarray:
-            rng, point = np.random.default_rng(seed), plain(seed)
-            top = kept[rng.integers(len(kept))]
+        def start_near_mode(seed: Any) -> np.ndarray:
+            rng, point = np.random.default_rng(seed), start(seed)
+            mode = kept[rng.integers(len(kept))]
             away = rng.standard_normal(self.n_dim)
-            seen = about.of(np.where(free, top.point, point))
-            return np.where(steps, away, seen + np.where(free, APART * away, 0.0))
+            scaled = about.coordinates(np.where(free, mode.point, point))
+            return np.where(steps, away, scaled + np.where(free, START_DEVIATION * away, 0.0))
 
-        turned = self._in(np.column_stack([about.root, about.point[about.free], about.free]))
-        return replace(turned, initial_point_func=begin)
+        linear = np.column_stack([about.root, about.point[about.free], about.free])
+        return replace(self.in_coordinates(linear), initial_point_func=start_near_mode)
 
-    def _in(self, linear: np.ndarray) -> "Machine":
-        """The same in linear coordinates: root, center and place of each that is turned, by row."""
+    def in_coordinates(self, linear: np.ndarray) -> "Machine":
+        """Return this model in linear coordinates.
+
+        Each row of ``linear`` is of one transformed coordinate: its row of the root, its center and
+        its index.
+        """
         arrays = (*self.shared_data.values(), linear)
         if max(array.size for array in arrays) >= LONG:
             keep_freed()
         words = [word for array in arrays for word in (array.ctypes.data, *array.shape)]
-        there = np.array(words, dtype=np.int64)
-        made = replace(self, user_data=there, linear=linear)
-        return replace(made, initial_point_func=made._begin)
+        addresses = np.array(words, dtype=np.int64)
+        made = replace(self, user_data=addresses, linear=linear)
+        return replace(made, initial_point_func=made.start_near_prior)
 
     def density(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log density and gradient, in the coordinates that it is in; -inf where there is none."""
+        """Return log density and gradient in the model's coordinates; -inf where it has none."""
         value, gradient = ctypes.c_double(), np.zeros(self.n_dim)
         point = np.ascontiguousarray(point, dtype=float)
-        ended = self._density(
-            self.n_dim, point.ctypes.data, gradient.ctypes.data, ctypes.addressof(value),
-            self.user_data.ctypes.data,
-        )  # fmt: skip
-        return (value.value, gradient) if ended == 0 else (-np.inf, np.zeros(self.n_dim))
+        outputs = gradient.ctypes.data, ctypes.addressof(value)
+        status = self._density(self.n_dim, point.ctypes.data, *outputs, self.user_data.ctypes.data)
+        return (value.value, gradient) if status == 0 else (-np.inf, np.zeros(self.n_dim))
 
     @cached_property
     def _density(self) -> Callable[..., int]:
@@ -142,61 +155,61 @@ class Machine(CompiledPyMCModel):
         return ctypes.CFUNCTYPE(ctypes.c_int64, number, *[anything] * 4)(code.address)
 
     def prior_center(self) -> np.ndarray:
-        """The prior's center for these data, in the model's own coordinates."""
+        """Return the prior's center for these data, in the model's own coordinates."""
         point = np.empty(self.n_dim)
         call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
         if call(self.start_func.address)(point.ctypes.data, self.user_data.ctypes.data) != 0:
             raise FloatingPointError("the prior's center could not be computed")
         return point
 
-    def _begin(self, seed: Any) -> np.ndarray:
-        """Where a chain starts: the prior's center, moved by up to one in every coordinate."""
+    def start_near_prior(self, seed: Any) -> np.ndarray:
+        """Return a chain's start: the prior's center, moved by up to one in every coordinate."""
         return self.prior_center() + np.random.default_rng(seed).uniform(-1, 1, self.n_dim)
 
 
 def machine(
     build: "Callable[[], pm.Model]", key: str | None = None, folder: Path | None = None
 ) -> CompiledModel:
-    """The machine code of a model: kept from an earlier process, or compiled and kept.
+    """Return the machine code of a model: from the cache, or compiled and cached.
 
     Parameters
     ----------
     build : callable
-        Makes the model, where nothing is kept.
+        Makes the model, where the cache does not hold it.
     key : str, optional
-        All that the code depends on: it names what is kept. Without it, nothing is.
+        All that the code depends on: the name in the cache. Without it, nothing is cached.
     folder : Path, optional
-        Where it is kept, by default the user's cache. Code that others could write to is not
-        run, and a folder that cannot be written is passed over.
+        The cache, by default in the user's cache folder. Code that others could write to is not
+        run, and a folder that cannot be written is not used.
 
     Warns
     -----
     RuntimeWarning
-        Where only nutpie's own way, which is slower, could compile the model.
+        If only nutpie itself, which is slower, could compile the model.
     """
     home = folder or Path(platformdirs.user_cache_dir("bayescale")) / "compiled"
     kept = home / hashlib.sha256((key or "").encode()).hexdigest()[:32]
     if key is None:
         return _make(build(), home, None)
-    with suppress(Exception):  # whatever is wrong with what was kept, it is made anew
+    with suppress(Exception):  # whatever is wrong with the cached code, it is compiled again
         return _load(kept)
     with _turn(home, kept.name):
-        with suppress(Exception):  # another process may have made it meanwhile
+        with suppress(Exception):  # another process may have compiled it meanwhile
             return _load(kept)
         return _make(build(), home, kept)
 
 
 def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
-    """Compile a model, and keep it at a place of its own where one is given."""
+    """Compile a model, and cache it where a place is given."""
     with tempfile.TemporaryDirectory(dir=_writable(home), prefix=".making-") as name:
         made = Path(name) / "made"
         made.mkdir(mode=0o700)
         try:
             compiled = _compile(model, made)
-        except Exception as error:  # another nutpie, PyTensor or numba than this was written for
+        except Exception as error:  # other versions of nutpie, PyTensor or numba
             import nutpie
 
-            text = f"compiled by nutpie's own, slower way: {type(error).__name__}: {error}"
+            text = f"compiled by nutpie itself, which is slower: {type(error).__name__}: {error}"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
             return nutpie.compile_pymc_model(model, backend="numba")
         if kept is not None:
@@ -207,7 +220,7 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
 
 @contextmanager
 def _turn(home: Path, name: str) -> Iterator[None]:
-    """One process compiles and the others wait for it, a while: twice the work is no harm."""
+    """Let one process compile while others wait for it, at most :data:`LONGEST_WAIT` seconds."""
     if _writable(home) is None:
         yield
         return
@@ -221,7 +234,7 @@ def _turn(home: Path, name: str) -> Iterator[None]:
 
 
 def _writable(home: Path) -> Path | None:
-    """The folder where it can be written, else None: the system's temporary one."""
+    """Return the folder where it can be written, else None."""
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
@@ -230,10 +243,10 @@ def _writable(home: Path) -> Path | None:
 
 
 def _keep(made: Path, kept: Path) -> None:
-    """Put what was made in its place, whole; the oldest beyond ``MOST_KEPT`` go."""
+    """Move compiled code to its place in the cache, and remove the oldest beyond ``MOST_KEPT``."""
     if not _digests(made):
-        return  # numba keeps no code that holds addresses of this process
-    if kept.exists():  # stale or corrupt, or another process was faster: either way ours is good
+        return  # numba does not cache code that holds addresses of this process
+    if kept.exists():  # stale, corrupt, or from a faster process: this one is good as well
         kept.rename(made.parent / "old")
     made.rename(kept)
     others = sorted(kept.parent.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
@@ -277,28 +290,13 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
         f"{name}_arguments": [variable.name for variable in function.get_shared()]
         for name, function in functions.items()
     }
-    dims, coords = _prepare_dims_and_coords(model, shapes, transformed)
-    dims = {name: list(dims[name]) for name in shapes[0] if name in dims}
-    used = {dim for names in dims.values() for dim in names} | {"unconstrained_parameter"}
     description = {
         "n_dim": int(n_dim),
         "n_stored": int(n_stored),
-        "names": list(shapes[0]),
-        "slices": [[int(part.start), int(part.stop)] for part in shapes[1]],
-        "shapes": [[int(length) for length in shape] for shape in shapes[2]],
-        "transformed": list(transformed),
         "places": variable_places(model, shapes),
-        "dims": dims,
-        "coords": {name: list(map(plain_value, coords[name])) for name in sorted(used)},
-        # lengths of dims are data too, but no refit changes them
-        "data": {
-            name: {
-                "dtype": value.dtype.name,
-                "ndim": value.ndim,
-                "value": int(value) if value.dtype.kind in "iu" and value.ndim == 0 else None,
-            }
-            for name, value in shared.items()
-        },
+        **_variables_described(*shapes, transformed),
+        **_dims_described(_prepare_dims_and_coords(model, shapes, transformed), shapes[0]),
+        "data": {name: _array_described(value) for name, value in shared.items()},
     }
     (folder / _MODULE).write_text(module_source(shared, arguments, int(n_dim), int(n_stored)))
     inner = {f"{name}_inner": function.vm.jit_fn for name, function in functions.items()}
@@ -308,21 +306,52 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     return made
 
 
+def _variables_described(
+    names: Any, slices: Any, shapes: Any, transformed: Any
+) -> dict[str, list[Any]]:
+    return {
+        "names": list(names),
+        "slices": [[int(part.start), int(part.stop)] for part in slices],
+        "shapes": [[int(length) for length in shape] for shape in shapes],
+        "transformed": list(transformed),
+    }
+
+
+def _dims_described(dims_and_coords: Any, names: Any) -> dict[str, Any]:
+    dims, coords = dims_and_coords
+    dims = {name: list(dims[name]) for name in names if name in dims}
+    used = {dim for each in dims.values() for dim in each} | {"unconstrained_parameter"}
+    return {
+        "dims": dims,
+        "coords": {name: list(map(plain_value, coords[name])) for name in sorted(used)},
+    }
+
+
+def _array_described(value: np.ndarray) -> dict[str, Any]:
+    # lengths of dims are data too, but no refit changes them
+    is_length = value.dtype.kind in "iu" and value.ndim == 0
+    return {
+        "dtype": value.dtype.name,
+        "ndim": value.ndim,
+        "value": int(value) if is_length else None,
+    }
+
+
 def _load(folder: Path) -> Machine:
-    """What an earlier process kept, or an error of any kind."""
+    """Load a cached model, or raise an error of any kind."""
     if folder.stat().st_mode & 0o022 or (
         hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()
     ):
-        raise OSError("others can write there: not ours to run")
+        raise OSError("others can write there")
     described = json.loads((folder / _DESCRIPTION).read_text())
     if not described["digests"] or described["digests"] != _digests(folder):
-        raise OSError("not as it was written")
-    os.utime(folder)  # the oldest that nobody asks for are the ones to go
+        raise OSError("it does not match its digests")
+    os.utime(folder)  # the least recently used are removed first
     return _machine(_functions(folder, {}), described["model"])
 
 
 def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """The compiled functions of the module in a folder; without ``inner``, kept ones only."""
+    """Return the compiled functions of the module in a folder; without ``inner``, cached ones."""
     from numba import NumbaWarning
     from numba.core import config
 
@@ -332,49 +361,48 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     vars(module).update(inner)
-    # PyTensor's functions say that they come from here, and numba asks for it when it loads them
+    # PyTensor's functions name this as their module, which numba looks up when it loads them
     sys.modules.setdefault("<dynamic>", ModuleType("<dynamic>"))
     elsewhere = getattr(config, "CACHE_DIR", "")
     config.CACHE_DIR = ""  # type: ignore[attr-defined]  # beside the module, nowhere else
     try:
         with (
             warnings.catch_warnings(),
-            lazy_imports(*(f"pytensor.link.{name}" for name in _OF_PYTENSOR)),
+            lazy_imports(*_PYTENSOR_MODULES),
         ):
             warnings.filterwarnings("ignore", "Cannot cache compiled", NumbaWarning)
-            return module.compiled(_alone() if inner else None)
+            return module.compiled(_isolating_compiler() if inner else None)
     finally:
         config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
 
 
-def _alone() -> type:
-    """Numba's compiler, but all functions that are called become the caller's own.
+def _isolating_compiler() -> type:
+    """Return numba's compiler, changed to give each caller its own copies of called functions.
 
-    Else the linker would take what has the same name from functions compiled earlier in the
-    process, whose last bits differ, and draws would depend on what else the process did. It looks
-    names of a module's own functions up as well, so they get names that nothing else has: what is
-    made for one caller alone must not be found by another.
+    Otherwise the linker takes functions of the same name from code compiled earlier in the
+    process. Their last bits may differ, and draws would depend on what else the process did. The
+    copies get unique names, so that no other caller finds them.
     """
     from numba.core.compiler import Compiler
 
-    class Alone(Compiler):
+    class IsolatingCompiler(Compiler):
         def compile_extra(self, func: Any) -> Any:
             made = super().compile_extra(func)
             library, own = made.library, uuid4().hex
-            optimize = library._optimize_final_module  # what numba does once all is linked
+            optimize = library._optimize_final_module  # noqa: SLF001 no public hook after linking
 
-            def appropriate() -> None:
-                for function in list(library._final_module.functions):
+            def isolate() -> None:
+                for function in list(library._final_module.functions):  # noqa: SLF001
                     shared = function.linkage.name == "linkonce_odr" and not function.is_declaration
                     if shared and function.name.startswith("_ZN"):  # numba's runtime stays shared
                         function.linkage = "internal"
                         function.name = f"{function.name}.{own}"
                 optimize()
 
-            library._optimize_final_module = appropriate
+            library._optimize_final_module = isolate  # noqa: SLF001
             return made
 
-    return Alone
+    return IsolatingCompiler
 
 
 def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Machine:
@@ -408,7 +436,7 @@ def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Ma
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Of the module and of the code that numba kept of it; empty where it kept none."""
+    """Return digests of the module and of numba's cached code of it; empty where it cached none."""
     code = sorted((folder / "__pycache__").glob("*.nb[ci]"))
     if len(code) < 6:  # an index and the code of three functions
         return {}

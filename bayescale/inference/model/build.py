@@ -1,12 +1,12 @@
 """A card and a run log as an ordinary PyMC model.
 
-Priors stay as the card states them; only the coordinates that the sampler moves in are
-chosen here. The size of each term at the runs' geometric mean is nearly independent of its
-exponent, where the coefficient itself is not; and when the loss is a sum of terms, its level
-is known far better than the shares, so those are sampled apart. Both changes of coordinates
-are volume-preserving or conditional on the exponent, so the prior needs no correction. Steps of
-drift are sampled by how far they are from what the law leaves of the runs, in its own spread:
-law and drift can stand in for each other, and that is nearly independent of both.
+Priors stay as the card states them. Only the coordinates that the sampler moves in are chosen here.
+The size of each term at the runs' geometric mean is nearly independent of its exponent, where the
+coefficient itself is not. When the loss is a sum of terms, its level is known far better than the
+shares, so level and shares are sampled. Both changes of coordinates preserve volume or are
+conditional on the exponent, so the prior needs no correction. Steps of drift are sampled relative
+to their mean given the law's residuals, in conditional deviations: law and drift can stand in for
+each other, and these coordinates are nearly independent of both.
 """
 
 from typing import Any, cast
@@ -22,23 +22,23 @@ from bayescale.cards import ModelCard, card_for, input_errors
 from bayescale.drift import STEPS
 from bayescale.inference.model.data import are_few, family_names, model_data, scaled_inputs
 from bayescale.inference.model.drift_steps import drift_at_runs, noise_variance
-from bayescale.inference.model.families import Pooled
+from bayescale.inference.model.families import FamilySteps
 from bayescale.inference.model.likelihood import integrated_likelihood, likelihood
-from bayescale.inference.model.transforms import (
-    LevelAndShares,
-    rooted_normal,
-)
+from bayescale.inference.model.transforms import LevelAndShares, rooted_normal
 from bayescale.inference.model.variables import variable
 from bayescale.laws import Balance, Constant, Onset
 from bayescale.runs import Runs
 
-_NOT_OF_RUNS = (
-    "drift_overlap", "drift_turn", "drift_directions", "drift_variance", "log_loss_rotated"
-)  # fmt: skip
-
+_NOT_BY_RUN = (
+    "drift_overlap",
+    "drift_turn",
+    "drift_directions",
+    "drift_variance",
+    "log_loss_rotated",
+)
 
 FARTHEST = 2.0
-"""How far from the population's, in logs, a family's terms are first taken to be at most."""
+"""The largest first estimate of a family's distance from the population, in logs of terms."""
 
 
 class _Scale(TensorVariable):
@@ -48,13 +48,13 @@ class _Scale(TensorVariable):
 
     @classmethod
     def of(cls, scale: Any, log: Any) -> "_Scale":
-        """The scale that has this log."""
+        """Make the scale from its log."""
         scale = scale.copy()
         scale.__class__, scale.log_known = cls, log
         return scale
 
     def __pow__(self, exponent: Any) -> Any:
-        """The same power."""
+        """Return the power as an exponential."""
         power: Any = pt.exp(exponent * self.log_known)
         power.__class__ = _Power
         return power
@@ -64,7 +64,7 @@ class _Power(TensorVariable):
     """An exponential: dividing by it is multiplying by the exponential of its negative."""
 
     def __rtruediv__(self, other: Any) -> Any:
-        """The same quotient."""
+        """Return the quotient as a product."""
         return other * pt.exp(-self.owner.inputs[0])
 
 
@@ -97,10 +97,54 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
     """
     card = card_for(runs, card)
     law, names = card.law, family_names(runs, card, families)
-    centerd = _centerd_terms(card)
+    centered = [name for name in law.terms if card.coefficients[name].prior.log_normal]
     floor = any(isinstance(term, Constant) for term in law.terms.values())
-    whole = (law.sum_of_terms or floor) and len(centerd) == len(law.terms) > 1
-    parts = [name for name in centerd if not isinstance(law.terms[name], Balance)]
+    whole = (law.sum_of_terms or floor) and len(centered) == len(law.terms) > 1
+    with pm.Model(coords=_coords(card, runs, names, centered)) as model:
+        data = _data(runs, card, families)
+        values: dict[str, Any] = {
+            name: variable(name, card.coefficients[name], data)
+            for name in law.coefficients
+            if name not in law.terms
+        }
+        log_terms: dict[str, Any] = {}
+        if centered:
+            log_terms = _log_terms(card, centered, values, data, whole and not names)
+            values |= _coefficients(card, log_terms, values, data)
+        values |= {
+            name: _stated_term(name, card, values, data)
+            for name in law.terms
+            if name not in centered
+        }
+        inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
+        known = _noise(card, data)
+        by_run, drift = dict(values), None
+        if names:
+            spreads = [variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
+            if are_few(names):
+                own = _few_families(card, log_terms, spreads, whole)
+            else:
+                steps = _family_steps(card, log_terms, spreads, inputs, values, known, data)
+                own, drift = _many_families(card, runs, log_terms, spreads, steps, known, data)
+            terms = {name: own[:, i] for i, name in enumerate(card.family)}
+            by_family = _coefficients(card, terms, values, data, suffix="_by_family", dims="family")
+            by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
+        log_loss: Any = pt.log(law.loss(**inputs, **by_run))
+        if card.integrates_drift(runs):
+            integrated_likelihood(card, log_loss, known["sigma"], data)
+            return model
+        errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
+        blur = noise.input_error_variance(law, inputs, errors, by_run)
+        if drift is None:
+            drift = drift_at_runs(card, data["log_loss_observed"] - log_loss, known, data)
+        likelihood(card, log_loss + drift, known, blur, data)
+    return model
+
+
+def _coords(
+    card: ModelCard, runs: Runs, names: tuple[str, ...], centered: list[str]
+) -> dict[str, Any]:
+    parts = [name for name in centered if not isinstance(card.law.terms[name], Balance)]
     coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
     if card.noise.shared is not None:
         coords["training_run"] = np.unique(runs["run"]).tolist()
@@ -110,95 +154,81 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
         coords["pooled_step"] = coords["pooled_term"]
-    with pm.Model(coords=coords) as model:
-        dims = (None, "run", ("run", "step"))
-        others: dict[str, Any] = dict.fromkeys(_NOT_OF_RUNS)
-        data = {
-            name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
-            for name, value in model_data(runs, card, families).items()
-        }
-        values: dict[str, Any] = {
-            name: variable(name, card.coefficients[name], data)
-            for name in law.coefficients
-            if name not in law.terms
-        }
-        if centerd:
-            log_terms = _log_terms(card, centerd, values, data, whole and not names)
-            values |= _coefficients(card, dict(zip(centerd, log_terms, strict=True)), values, data)
-        values |= {
-            name: _stated_term(name, card, values, data)
-            for name in law.terms
-            if name not in centerd
-        }
-        inputs = {name: _Scale.of(data[name], data[f"log_{name}"]) for name in law.inputs}
-        known = _noise(card, data)
-        integrated, by_run, drift = card.integrates_drift(runs), dict(values), None
-        if names:
-            population = dict(zip(centerd, log_terms, strict=True))
-            spreads = [variable(f"{n}_spread", each, {}) for n, each in card.family.items()]
-            center: Any = pt.stack([population[name] for name in card.family])
-            dims_of_own = ("family", "pooled_term")
-            if are_few(names):
-                how = LevelAndShares() if whole and len(card.family) == len(centerd) else None
-                own: Any = pm.Normal(
-                    "log_terms_by_family", center, pt.stack(spreads), dims=dims_of_own,
-                    default_transform=how,
-                )  # fmt: skip
-            else:
-                pooled = _pooled(card, population, spreads, inputs, values, known, data)
-                drift = 0.0 if integrated else drift_at_runs(card, pooled.left, known, data, pooled)
-                own = center + pt.stack(spreads) * pooled.steps(drift)
-                pm.Deterministic("log_terms_by_family", own, dims=dims_of_own)
-            terms = {name: own[:, i] for i, name in enumerate(card.family)}
-            by_family = _coefficients(card, terms, values, data, suffix="_by_family", dims="family")
-            by_run |= {name: by_family[name][data["family_index"]] for name in by_family}
-        log_loss: Any = pt.log(law.loss(**inputs, **by_run))
-        if integrated:
-            integrated_likelihood(card, log_loss, known["sigma"], data)
-        else:
-            errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
-            blur = noise.input_error_variance(law, inputs, errors, by_run)
-            if drift is None:
-                drift = drift_at_runs(card, data["log_loss_observed"] - log_loss, known, data)
-            likelihood(card, log_loss + drift, known, blur, data)
-    return model
+    return coords
 
 
-def _centerd_terms(card: ModelCard) -> list[str]:
-    """Return terms whose prior is log-normal: those can be sampled by their size at the center."""
-    return [name for name in card.law.terms if card.coefficients[name].prior.log_normal]
+def _data(runs: Runs, card: ModelCard, families: bool) -> dict[str, Any]:
+    dims = (None, "run", ("run", "step"))
+    others: dict[str, Any] = dict.fromkeys(_NOT_BY_RUN)
+    return {
+        name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
+        for name, value in model_data(runs, card, families).items()
+    }
+
+
+def _few_families(
+    card: ModelCard, log_terms: dict[str, Any], spreads: list[Any], whole: bool
+) -> Any:
+    """Sample families' log terms themselves, dims (family, pooled_term)."""
+    center: Any = pt.stack([log_terms[name] for name in card.family])
+    transform = LevelAndShares() if whole and len(card.family) == len(log_terms) else None
+    return pm.Normal(
+        "log_terms_by_family",
+        center,
+        pt.stack(spreads),
+        dims=("family", "pooled_term"),
+        default_transform=transform,
+    )
+
+
+def _many_families(
+    card: ModelCard,
+    runs: Runs,
+    log_terms: dict[str, Any],
+    spreads: list[Any],
+    steps: FamilySteps,
+    known: dict[str, Any],
+    data: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Sample drift and then families' steps; return families' log terms and the drift."""
+    center: Any = pt.stack([log_terms[name] for name in card.family])
+    integrated = card.integrates_drift(runs)
+    drift = 0.0 if integrated else drift_at_runs(card, steps.residual, known, data, steps)
+    own = center + pt.stack(spreads) * steps.sample(drift)
+    pm.Deterministic("log_terms_by_family", own, dims=("family", "pooled_term"))
+    return own, drift
 
 
 def _log_terms(
     card: ModelCard,
-    centerd: list[str],
+    centered: list[str],
     exponents: dict[str, Any],
     data: dict[str, Any],
     whole: bool,
-) -> list[Any]:
+) -> dict[str, Any]:
     """Sample logs of the terms' sizes at the runs' center, under the card's prior."""
-    beliefs = {name: _belief_at_center(name, card, exponents, data) for name in centerd}
-    balances = {n: t for n, t in card.law.terms.items() if n in centerd and isinstance(t, Balance)}
-    parts = [name for name in centerd if name not in balances]
+    beliefs = {name: _belief_at_center(name, card, exponents, data) for name in centered}
+    balances = {n: t for n, t in card.law.terms.items() if n in centered and isinstance(t, Balance)}
+    parts = [name for name in centered if name not in balances]
     logs: dict[str, Any] = {
         name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
     }
-    # what runs show is the part as it stands there, joined and bent: that is sampled
-    seen: dict[str, Any] = dict.fromkeys(parts, 0.0)
+    # the runs determine a part as it stands there, joined and bent: that is sampled
+    added: dict[str, Any] = dict.fromkeys(parts, 0.0)
     for name, term in balances.items():
-        seen[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
+        added[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
     for name in parts:
         if isinstance(term := card.law.terms[name], Onset):
-            seen[name] += term.log_bend(exponents, _log_centers(card, data))
-    mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + seen[name]) for name in parts])
+            added[name] += term.log_bend(exponents, _log_centers(card, data))
+    mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + added[name]) for name in parts])
     sigma: Any = pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts])
     if whole and card.law.root is not None:
         sampled = rooted_normal("log_terms", mu, sigma, exponents[card.law.root], "term")
     else:
         how = LevelAndShares() if whole else None
         sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)
-    logs |= {name: sampled[i] - seen[name] for i, name in enumerate(parts)}
-    return [logs[name] for name in centerd]
+    logs |= {name: sampled[i] - added[name] for i, name in enumerate(parts)}
+    return {name: logs[name] for name in centered}
 
 
 def _belief_at_center(
@@ -219,17 +249,17 @@ def _belief_at_center(
     return term.log_value(there, known, log_x), sigma
 
 
-def _pooled(
+def _family_steps(
     card: ModelCard,
-    population: dict[str, Any],
+    log_terms: dict[str, Any],
     spreads: list[Any],
     inputs: dict[str, Any],
     values: dict[str, Any],
     known: dict[str, Any],
     data: dict[str, Any],
-) -> Pooled:
-    """Linearize the law in each family's terms about a first estimate."""
-    index, scatter = data["family_index"], noise_variance(known, data)
+) -> FamilySteps:
+    """Linearize the law in each family's terms about a first estimate of these."""
+    index, variance = data["family_index"], noise_variance(known, data)
     if "log_loss_observed" in data:
         observed = data["log_loss_observed"]
     else:
@@ -237,20 +267,20 @@ def _pooled(
 
     none: Any = pt.zeros(index.shape)
 
-    def straight_about(moves: list[Any]) -> Pooled:
+    def linearized_at(moves: list[Any]) -> FamilySteps:
         moved = dict(zip(card.family, moves, strict=True))
-        of_rows = {name: term + moved.get(name, none) for name, term in population.items()}
+        of_rows = {name: term + moved.get(name, none) for name, term in log_terms.items()}
         coefficients = values | _values(card, of_rows, values, data)
         log_loss: Any = pt.log(card.law.loss(**inputs, **coefficients))
         slopes: Any = gradient(log_loss.sum(), [of_rows[name] for name in card.family])
-        left = observed - log_loss + sum(s * m for s, m in zip(slopes, moves, strict=True))
-        seen = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
-        return Pooled.of(seen, left, index, scatter)
+        residual = observed - log_loss + sum(s * m for s, m in zip(slopes, moves, strict=True))
+        by_step = [spread * slope for spread, slope in zip(spreads, slopes, strict=True)]
+        return FamilySteps.make(by_step, residual, index, variance)
 
-    first = straight_about([none] * len(spreads)).most_likely()
+    first = linearized_at([none] * len(spreads)).most_likely()
     steps: list[Any] = [spread * step for spread, step in zip(spreads, first, strict=True)]
     bounded: list[Any] = [FARTHEST * cast(Any, pt.tanh(step / FARTHEST)) for step in steps]
-    return straight_about([step[index] for step in bounded])
+    return linearized_at([step[index] for step in bounded])
 
 
 def _coefficients(
@@ -297,8 +327,8 @@ def _stated_term(
 def _noise(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
     """Sample the parameters of the residual noise.
 
-    Rows that share part of it show their own part far better than the shared one, so the own part
-    is what is sampled: beside it the share is free, where beside the whole it leaves a thin arc.
+    Rows that share part of it determine their own part far better than the shared one. So the own
+    part is sampled: it is nearly independent of the share, and the whole is not.
     """
     stated = card.noise.parameters
     whole = stated["sigma"]

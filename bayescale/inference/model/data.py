@@ -1,4 +1,4 @@
-"""What of a run log a model reads: arrays, all of them exchanged at a refit. Knows no sampler."""
+"""The arrays that a model reads from a run log. A refit exchanges all of them."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from bayescale.inference.model.drift import rotation
 from bayescale.runs import Runs
 
 FEW_FAMILIES = 5
-"""Up to so many, terms of families are sampled as they stand: their runs tell them well enough, and
+"""The most families whose terms are sampled themselves: their runs determine them well enough, and
 the model compiles in a third of the time."""
 
 
 def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, Any]:
-    """The arrays of a model's ``pm.Data``, by name: all of them change between refits.
+    """Return the arrays of a model's ``pm.Data``, by name.
 
     Returns
     -------
@@ -27,8 +27,8 @@ def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, 
         where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
         and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
         ``log_range_<input>`` and ``log_loss_center`` scalars where priors are relative to the
-        runs; ``family_index`` (run,) where families are pooled; ``log_relative_size`` (run,)
-        where the scatter shrinks, ``step_below`` and ``step_above`` (run,) where losses are
+        runs; ``family_index`` (run,) with partial pooling; ``log_relative_size`` (run,)
+        where the residual noise shrinks, ``step_below`` and ``step_above`` (run,) where losses are
         known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
         (run,), the training run of a row, where rows share it.
     """
@@ -74,13 +74,13 @@ def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, 
 
 
 def with_runs(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
-    """A card's compiled model with the data of these runs: a law may need scales or logs alone."""
+    """Return a card's compiled model with the data of these runs that it uses."""
     data, used = model_data(runs, card, families), compiled.shared_data
     return compiled.with_data(**{name: data[name] for name in data if name in used})
 
 
 def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[str, ...]:
-    """Families that get coefficients of their own: none unless the log has two or more."""
+    """Return the families that get coefficients of their own: none unless there are two or more."""
     if not (families and card.family and "family" in runs):
         return ()
     names = tuple(str(name) for name in np.unique(runs["family"]))
@@ -88,11 +88,11 @@ def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[st
 
 
 def are_few(names: tuple[str, ...]) -> bool:
-    """Whether families' terms, if there are families, are sampled as they stand."""
+    """Return whether families' terms, if there are families, are sampled themselves."""
     return len(names) <= FEW_FAMILIES
 
 
 def scaled_inputs(card: ModelCard) -> list[str]:
-    """Inputs that some term of the law scales with."""
+    """Return the inputs that some term of the law scales with."""
     used = {scale for term in card.law.terms.values() for scale in term.inputs}
     return [name for name in card.law.inputs if name in used]

@@ -1,7 +1,7 @@
 """Drift with normal noise, integrated out while sampling and drawn afterwards.
 
-Given coefficients, q and sigma, the steps of the walk and the scatter are both normal, so
-their sum is too. In the singular directions of the basis it has independent parts, which
+Given coefficients, q and sigma, the steps of the walk and the residual noise are both normal, so
+their sum is too. Along the singular directions of the basis its parts are independent, which
 leaves the sampler with a handful of dimensions in place of dozens.
 """
 
@@ -17,7 +17,7 @@ from bayescale.runs import Runs
 
 
 def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orthogonal directions of the runs, and the walk's variance along each for q = 1.
+    """Return orthogonal directions of the runs, and the walk's variance along each for q = 1.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     directions : (run, run)
-        One a column.
+        One in each column.
     variance : (run,)
     """
     directions, singular, _ = np.linalg.svd(basis, full_matrices=True)
@@ -36,7 +36,7 @@ def rotation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_walk(tree: xr.DataTree, runs: Runs, card: ModelCard, seed: int) -> xr.DataTree:
-    """The tree with the steps of the walk drawn given everything else: ``drift_walk_<axis>``."""
+    """Draw the steps of the walk given everything else, and add them as ``drift_walk_<axis>``."""
     ((axis, basis),) = drift_bases(card, runs).items()
     draws = tree["posterior"].to_dataset()
     exact = View(draws, card.without_drift(), runs, seed)
@@ -53,11 +53,11 @@ def with_walk(tree: xr.DataTree, runs: Runs, card: ModelCard, seed: int) -> xr.D
 def _conditional_walk(
     residual: np.ndarray, basis: np.ndarray, q: Any, sigma: Any, rng: np.random.Generator
 ) -> np.ndarray:
-    """Steps given residuals (chain, draw, run), in the singular directions of the basis."""
+    """Draw steps given residuals (chain, draw, run), in the singular directions of the basis."""
     left, singular, right = np.linalg.svd(basis, full_matrices=False)
     total = (q * singular) ** 2 + sigma**2
     mean = q**2 * singular / total * (residual @ left)
-    # the prior in every direction, then the seen ones replaced by what the runs leave of them
+    # draws of the prior in every direction, then of the posterior in those that runs inform
     walk = q * rng.standard_normal((*residual.shape[:-1], basis.shape[1]))
     along = walk @ right.T
     return walk + (mean + along * (sigma / np.sqrt(total)) - along) @ right

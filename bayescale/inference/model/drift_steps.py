@@ -8,6 +8,7 @@ from pytensor.tensor.linalg import cholesky
 
 from bayescale.cards import ModelCard
 from bayescale.drift import STEPS
+from bayescale.inference.model.families import FamilySteps
 from bayescale.inference.model.transforms import (
     ConditionalWhitening,
     DiagonalConditionalWhitening,
@@ -17,28 +18,38 @@ from bayescale.inference.model.variables import variable
 
 
 def drift_at_runs(
-    card: ModelCard, left: Any, known: dict[str, Any], data: dict[str, Any], pooled: Any = None
+    card: ModelCard,
+    residual: Any,
+    known: dict[str, Any],
+    data: dict[str, Any],
+    families: FamilySteps | None = None,
 ) -> Any:
-    """The law's error on log loss at the runs, by what it and any families leave of them."""
+    """Sample the drift at the runs, given the residuals of the law and the families' steps."""
     if card.drift is None:
         return 0.0
-    sizes = {name.removeprefix("drift_"): variable(name, size, data)
-             for name, size in card.drift.parameters.items()}  # fmt: skip
-    scatter = noise_variance(known, data)
+    sizes = {
+        name.removeprefix("drift_"): variable(name, size, data)
+        for name, size in card.drift.parameters.items()
+    }
+    variance = noise_variance(known, data)
     if "drift_turn" in data:
-        return _drift_along_one(*next(iter(sizes.items())), left / scatter, scatter, data)
+        return _drift_along_one(*next(iter(sizes.items())), residual / variance, variance, data)
     n = 2 * STEPS[card.drift.walk]
     basis: Any = pt.concatenate([data[f"drift_basis_{axis}"] for axis in sizes], axis=1)
     each = pt.repeat(pt.stack(list(sizes.values())), n)
-    overlap, pull = data["drift_overlap"], pt.dot(basis.T, left)
-    if pooled is not None:
-        absorbed = pooled.absorbed(basis)
-        overlap, pull = overlap - absorbed[0], pull - absorbed[1]
-    precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / scatter
+    overlap, pull = data["drift_overlap"], pt.dot(basis.T, residual)
+    if families is not None:
+        explained = families.explained(basis)
+        overlap, pull = overlap - explained[0], pull - explained[1]
+    precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / variance
     steps = standard_steps(
-        "drift_steps", ConditionalWhitening(), cholesky(precision), each * pull / scatter,
-        signature="(k,k),(k)->(k)", dims="any_step",
-    )  # fmt: skip
+        "drift_steps",
+        ConditionalWhitening(),
+        cholesky(precision),
+        each * pull / variance,
+        signature="(k,k),(k)->(k)",
+        dims="any_step",
+    )
     for i, (axis, q) in enumerate(sizes.items()):
         own = q * steps[i * n : (i + 1) * n]
         pm.Deterministic(f"drift_walk_{axis}", own, dims="step")
@@ -46,22 +57,28 @@ def drift_at_runs(
 
 
 def noise_variance(known: dict[str, Any], data: dict[str, Any]) -> Any:
-    """What a run tells of its mean, as the variance of a normal one."""
+    """Return the variance of the normal noise that is as informative about a run's mean."""
     variance = known["sigma"] ** 2
     if "relative_se" in data:
         variance = variance + pt.mean(data["relative_se"] ** 2)
     return variance * (known["nu"] + 3) / (known["nu"] + 1) if "nu" in known else variance
 
 
-def _drift_along_one(axis: str, q: Any, left: Any, scatter: Any, data: dict[str, Any]) -> Any:
-    """The same along one axis: turned, its steps are independent given everything else."""
+def _drift_along_one(
+    axis: str, q: Any, scaled_residual: Any, variance: Any, data: dict[str, Any]
+) -> Any:
+    """Sample the drift along a single axis, whose rotated steps are conditionally independent."""
     basis = data[f"drift_basis_{axis}"]
-    pull = q * (basis * left[:, None]).sum(0)
-    root = pt.sqrt(1 + q**2 * data["drift_overlap"] / scatter)
-    turned = standard_steps(
-        "drift_steps", DiagonalConditionalWhitening(), root, pull,
-        signature="(k),(k)->(k)", dims="any_step",
-    )  # fmt: skip
-    walk = (data["drift_turn"] * (q * turned)).sum(1)
+    pull = q * (basis * scaled_residual[:, None]).sum(0)
+    root = pt.sqrt(1 + q**2 * data["drift_overlap"] / variance)
+    rotated = standard_steps(
+        "drift_steps",
+        DiagonalConditionalWhitening(),
+        root,
+        pull,
+        signature="(k),(k)->(k)",
+        dims="any_step",
+    )
+    walk = (data["drift_turn"] * (q * rotated)).sum(1)
     pm.Deterministic(f"drift_walk_{axis}", walk, dims="step")
-    return (basis * (q * turned)).sum(1)
+    return (basis * (q * rotated)).sum(1)

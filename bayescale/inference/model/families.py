@@ -1,10 +1,11 @@
-"""Families' terms: what their runs tell of them about the population's, as tensors.
+"""Terms of families with partial pooling: their steps about the population, whitened.
 
-Runs of a family may tell its level to a thousandth, and hardly at all how its terms share it. So
-neither the terms themselves nor their distances from the population's in units of the spread are
-good to sample; here it is their distances from what the runs leave of them, with the law taken as
-straight in logs of terms about a first estimate. Drift comes first, by what runs leave of it when
-families are free: a family's level and its drift can stand in for each other.
+The runs of a family may determine its level to a thousandth, and hardly at all how its terms share
+that level. Neither the terms nor their distances from the population's, in units of the spread, are
+then good to sample. Here each family's steps are sampled conditionally whitened: relative to their
+mean given its runs, with the law linearized in the logs of its terms about a first estimate. Drift
+is sampled before them, with the families' steps integrated out of its precision, because a
+family's level and its drift can stand in for each other.
 """
 
 from dataclasses import dataclass
@@ -15,71 +16,74 @@ import pytensor.tensor as pt
 from bayescale.inference.model.transforms import (
     GroupedConditionalWhitening,
     Roots,
-    solved,
-    solved_back,
+    solve_lower,
+    solve_upper,
     standard_steps,
 )
 
 
 @dataclass(frozen=True)
-class Pooled:
+class FamilySteps:
     """Families' steps about the population, in units of the spread between families.
 
     Attributes
     ----------
-    seen : tensor, shape (run, step)
+    slopes : tensor, shape (run, step)
         Change of a run's log loss with a step of its family.
-    left : tensor, shape (run,)
-        Observed log losses without those of the population.
+    residual : tensor, shape (run,)
+        Observed log losses minus those of the population.
     index : tensor of int, shape (run,)
         A run's family.
-    scatter : tensor, scalar
+    variance : tensor, scalar
         Variance of a run about its mean.
     roots : dict of tensors, shape (family,)
         Elements of lower Cholesky factors of the steps' precisions, given the rest.
     """
 
-    seen: Any
-    left: Any
+    slopes: Any
+    residual: Any
     index: Any
-    scatter: Any
+    variance: Any
     roots: Roots
 
     @classmethod
-    def of(cls, seen: list[Any], left: Any, index: Any, scatter: Any) -> "Pooled":
-        """Of changes of log loss with each of the steps, by run."""
-        n = len(seen)
-        by_run: Any = pt.stack(seen, axis=1)
+    def make(cls, slopes: list[Any], residual: Any, index: Any, variance: Any) -> "FamilySteps":
+        """Make the steps from the runs' slopes, one tensor of shape (run,) for each step."""
+        n = len(slopes)
+        by_run: Any = pt.stack(slopes, axis=1)
         product = by_run[:, :, None] * by_run[:, None, :]
-        precision = pt.eye(n) + sums_by(product, index) / scatter
+        precision = pt.eye(n) + sum_by(product, index) / variance
         roots: Roots = {}
         for i in range(n):
             for j in range(i + 1):
                 known = sum((roots[i, m] * roots[j, m] for m in range(j)), 0.0)
                 rest = precision[:, i, j] - known
                 roots[i, j] = pt.sqrt(rest) if i == j else rest / roots[j, j]
-        return cls(by_run, left, index, scatter, roots)
+        return cls(by_run, residual, index, variance, roots)
 
     def most_likely(self) -> list[Any]:
-        """The steps at which the runs leave least, without any drift: by step, (family,)."""
-        pull = self._pull(self.left)
-        each = [pull[:, i] for i in range(self.seen.type.shape[1])]
-        return solved_back(self.roots, solved(self.roots, each))
+        """Return the most likely steps without any drift, each of shape (family,)."""
+        pull = self._pull(self.residual)
+        each = [pull[:, i] for i in range(self.slopes.type.shape[1])]
+        return solve_upper(self.roots, solve_lower(self.roots, each))
 
-    def steps(self, drift: Any) -> Any:
-        """The steps, dims (family, pooled_step), given the drift at the runs."""
-        n = self.seen.type.shape[1]
+    def sample(self, drift: Any) -> Any:
+        """Sample the steps, dims (family, pooled_step), given the drift at the runs."""
+        n = self.slopes.type.shape[1]
         return standard_steps(
-            "family_steps", GroupedConditionalWhitening(n), *self.roots.values(),
-            self._pull(self.left - drift),
-            signature="(f)," * len(self.roots) + "(f,k)->(f,k)", dims=("family", "pooled_step"),
-        )  # fmt: skip
+            "family_steps",
+            GroupedConditionalWhitening(n),
+            *self.roots.values(),
+            self._pull(self.residual - drift),
+            signature="(f)," * len(self.roots) + "(f,k)->(f,k)",
+            dims=("family", "pooled_step"),
+        )
 
-    def _pull(self, left: Any) -> Any:
-        return sums_by(self.seen * left[:, None], self.index) / self.scatter
+    def _pull(self, residual: Any) -> Any:
+        return sum_by(self.slopes * residual[:, None], self.index) / self.variance
 
-    def absorbed(self, basis: Any) -> tuple[Any, Any]:
-        """How much of products of a basis of drift families take up, when they are free.
+    def explained(self, basis: Any) -> tuple[Any, Any]:
+        """Return the parts of products of a basis that the families' free steps explain.
 
         Parameters
         ----------
@@ -88,21 +92,21 @@ class Pooled:
         Returns
         -------
         overlap : tensor, shape (any_step, any_step)
-            Of basis' basis.
+            The part of ``basis' basis``.
         pull : tensor, shape (any_step,)
-            Of basis' left.
+            The part of ``basis' residual``.
         """
-        both: Any = pt.concatenate([basis, self.left[:, None]], axis=1)
-        sums = sums_by(self.seen[:, :, None] * both[:, None, :], self.index)
+        both: Any = pt.concatenate([basis, self.residual[:, None]], axis=1)
+        sums = sum_by(self.slopes[:, :, None] * both[:, None, :], self.index)
         roots = {place: element[:, None] for place, element in self.roots.items()}
-        each = [sums[:, i] for i in range(self.seen.type.shape[1])]
-        rows: Any = pt.concatenate(solved(roots, each), axis=0)
-        products: Any = pt.dot(rows[:, :-1].T, rows) / self.scatter
+        each = [sums[:, i] for i in range(self.slopes.type.shape[1])]
+        rows: Any = pt.concatenate(solve_lower(roots, each), axis=0)
+        products: Any = pt.dot(rows[:, :-1].T, rows) / self.variance
         return products[:, :-1], products[:, -1]
 
 
-def sums_by(values: Any, index: Any) -> Any:
-    """Sums along the first axis over those of equal index, which counts from zero."""
+def sum_by(values: Any, index: Any) -> Any:
+    """Sum along the first axis over elements of equal index, which counts from zero."""
     last: Any = pt.max(index)
     none: Any = pt.zeros((last + 1, *(values.shape[i] for i in range(1, values.ndim))))
     return none[index].inc(values)

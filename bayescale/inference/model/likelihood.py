@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 
 from bayescale import noise
 from bayescale.cards import ModelCard
-from bayescale.inference.model.families import sums_by
+from bayescale.inference.model.families import sum_by
 from bayescale.inference.model.variables import variable
 
 
@@ -56,16 +56,14 @@ def _of_single_runs(
             named["excess"] = named["excess"] / scale
         return mu + scale * noise.draw(rng, shape, named.get("nu"), named.get("excess"))
 
-    pm.CustomDist(
-        "log_loss", mu, scale, *given.values(), logp=logp, random=random, **about
-    )  # fmt: skip
+    pm.CustomDist("log_loss", mu, scale, *given.values(), logp=logp, random=random, **about)
 
 
 class _PyTensor:
     """The functions that :mod:`bayescale.noise` takes from a library."""
 
     gammaln: Any = staticmethod(pt.gammaln)
-    sum_by: Any = staticmethod(sums_by)
+    sum_by: Any = staticmethod(sum_by)
 
 
 def _of_checkpoints(
@@ -85,10 +83,8 @@ def _of_checkpoints(
 
     signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
     more = (nu,) if nu is not None else ()
-    pm.CustomDist(
-        "log_loss", mu, own, shared, members, *more,
-        logp=logp, random=random, signature=signature, **about,
-    )  # fmt: skip
+    given = (mu, own, shared, members, *more)
+    pm.CustomDist("log_loss", *given, logp=logp, random=random, signature=signature, **about)
 
 
 def integrated_likelihood(card: ModelCard, log_loss: Any, sigma: Any, data: dict[str, Any]) -> None:

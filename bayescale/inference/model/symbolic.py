@@ -1,4 +1,4 @@
-"""A law and its card as the sampler meets them: symbols, gradients, and other coordinates."""
+"""A law and its card as PyTensor graphs: values, gradients, and the sampler's coordinates."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,11 +15,11 @@ from bayescale.runs import Runs
 
 _library: Any = pytensor  # whose types do not say what it exports
 PLAIN = Mode(linker="py", optimizer=None)  # pyright: ignore[reportArgumentType]
-"""Symbols evaluated one by one, without compiling them: slow to run and quick to begin."""
+"""Operations evaluated one by one, without compiling: slow to run and quick to begin."""
 
 
 def loss_and_slopes(law: Law) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """The law's loss in symbols, differentiated as the sampler does.
+    """Return a function that evaluates the law's PyTensor graph and its gradient.
 
     Returns
     -------
@@ -42,18 +42,18 @@ def loss_and_slopes(law: Law) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     symbols = [*inputs.values(), *coefficients.values()]
     compiled = _library.function(symbols, [loss, *slopes], mode=PLAIN, on_unused_input="ignore")
 
-    def ask(
+    def evaluate(
         at: Mapping[str, np.ndarray], values: Mapping[str, float]
     ) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(all="ignore"):
             found, *each = compiled(*(at[n] for n in inputs), *(values[n] for n in coefficients))
         return found, np.array(each, dtype=float)
 
-    return ask
+    return evaluate
 
 
 def prior_mismatch(card: ModelCard, runs: Runs, *, points: int = 3, seed: int = 8) -> float:
-    """How far the density that is sampled is from the prior that the card states, at most.
+    """Measure the largest difference between the sampled prior density and the card's.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def prior_mismatch(card: ModelCard, runs: Runs, *, points: int = 3, seed: int = 
 
 
 def _stated_log_density(card: ModelCard, values: Mapping[str, float]) -> float:
-    """The card's log prior density of the raw coefficients and noise."""
+    """Return the card's log prior density of the raw coefficients and noise."""
     total = sum(float(density) for density in card.log_prior(values).values())
     for name, described in card.coefficients.items():
         if described.prior.at is None:

@@ -1,230 +1,36 @@
-"""What every law promises, checked: ours in the tests, yours by ``bayescale models check``.
+"""The checks of the contract of laws, each a function of what is examined."""
 
-A law is one function that floats, NumPy, xarray and PyTensor share, with a card that covers its
-coefficients. Each check says what it looked at and, where it fails, what to change.
-"""
-
-import inspect
 import math
-import traceback
+import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from bayescale.cards import ModelCard, load_card
-from bayescale.errors import CardError, LawError
-from bayescale.findings import Finding
-from bayescale.laws import LAWS, Law, compute_optimal
-from bayescale.laws.law import INPUTS, sum_of_parts
-from bayescale.laws.optimum import all_unique, splits
-from bayescale.runs import Runs
-from bayescale.runs.log import require_runs_for
-
-DRAWS = 200
-"""Sets of coefficients from the prior at which a law is looked at."""
+from bayescale.contract.subject import Subject
+from bayescale.laws import LAWS, compute_optimal
+from bayescale.laws.law import sum_of_parts
+from bayescale.laws.optimum import splits
 
 GRADIENTS = 40
-"""Of these, how many are differentiated, symbol by symbol."""
+"""Draws at which a law is differentiated."""
 
 BUDGET = 1e22
 """FLOP, the budget that is split."""
 
+MOST_BAD = 0.05
+"""The largest share of bad draws: the prior's tails may be implausible."""
+
 _UNITS = {"nats/token": (0.5, 15.0), "error rate": (0.0, 1.0)}
 _FACTOR = 10.0  # about the runs' typical loss, where priors are relative to it
-
-MOST_BAD = 0.05  # of the draws: the prior's tails may leave what is plausible
 _SAME = 1e-9
 
-
-@dataclass(frozen=True, eq=False)
-class Contract:
-    """The checks of one law, in the order they were made."""
-
-    law: str
-    card: str | None
-    checks: tuple[Finding, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether none failed."""
-        return all(check.passed is not False for check in self.checks)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a check: ``name``, ``passed``, ``text``."""
-        columns = ["name", "passed", "text"]
-        return pd.DataFrame([check.check_json() for check in self.checks], columns=columns)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the keys of the command line."""
-        checks = [check.check_json() for check in self.checks]
-        return {"law": self.law, "card": self.card, "passed": self.passed, "checks": checks}
-
-    def __str__(self) -> str:
-        from textwrap import fill
-
-        words = {True: "pass", False: "FAIL", None: "info"}
-        lines = [f"Contract of law {self.law}" + (f", card {self.card}" if self.card else "")]
-        for check in self.checks:
-            lead = f"  {words[check.passed]}  {check.code:<11}  "
-            lines.append(
-                fill(check.text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
-            )
-        failed = sum(check.passed is False for check in self.checks)
-        told = "The law keeps its contract." if not failed else f"{failed} of its checks fail."
-        return "\n".join([*lines, told])
-
-
-def check_law(
-    law: Law, card: str | Path | ModelCard | None = None, runs: Runs | None = None
-) -> Contract:
-    """Hold a law, and its card, to the contract of laws.
-
-    Parameters
-    ----------
-    law : Law
-    card : str, Path or ModelCard, optional
-        Its priors; without one, what is asked of believed coefficients is not looked at.
-    runs : Runs, optional
-        Where the law is looked at; language models of 1e7 to 1e11 params on twenty tokens each
-        where not given.
-
-    Returns
-    -------
-    Contract
-        Checks that an earlier failure leaves nothing to look at are left out.
-
-    Raises
-    ------
-    RunLogError
-        If the runs lack what the law is a function of.
-
-    Examples
-    --------
-    >>> from bayescale.laws import CHINCHILLA
-    >>> check_law(CHINCHILLA, "chinchilla").passed
-    True
-    """
-    if runs is not None:
-        require_runs_for(law, runs)
-    problem = None
-    if card is not None and not isinstance(card, ModelCard):
-        try:
-            card = load_card(card, law=None if LAWS.get(law.name) is law else law)
-        except CardError as error:
-            card, problem = None, str(error)
-    subject = _Subject(law, card, _language_models() if runs is None else runs, problem)
-    found: dict[str, Finding] = {}
-    for name, (ask, needs) in CHECKS.items():
-        if all(other in found and found[other].passed is not False for other in needs):
-            answer = _answer(ask, subject)
-            if answer is not None:
-                found[name] = Finding.check(name, *answer)
-    return Contract(law.name, card.name if card is not None else None, tuple(found.values()))
-
-
 Answer = tuple[bool | None, str] | None
+"""Whether a check passed (None for information) and a sentence; None where it does not apply."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """What is looked at: the law at some runs, with coefficients from its card's prior."""
-
-    law: Law
-    card: ModelCard | None
-    runs: Runs
-    card_problem: str | None
-
-    @cached_property
-    def inputs(self) -> dict[str, np.ndarray]:
-        """Shape (run,)."""
-        known = {name: np.array(self.runs[name]) for name in INPUTS if name in self.runs}
-        known = all_unique(self.law.inputs, known)
-        return {name: known[name] for name in self.law.inputs}
-
-    @cached_property
-    def draws(self) -> dict[str, np.ndarray]:
-        """Coefficients, shape (draw,)."""
-        if self.card is None:  # nobody said what is believed
-            return {name: np.full(1, 1.1 + 0.1 * i) for i, name in enumerate(self.law.coefficients)}
-        drawn = self.card.anchored(self.runs).draw_prior(DRAWS, seed=1)
-        return {name: drawn[name] for name in self.law.coefficients}
-
-    @cached_property
-    def middle(self) -> dict[str, float]:
-        """The medians."""
-        return {name: float(np.median(values)) for name, values in self.draws.items()}
-
-    @cached_property
-    def losses(self) -> np.ndarray:
-        """Of every draw at every run, shape (draw, run)."""
-        return self.loss(self.inputs)
-
-    def loss(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        columns = {name: values[:, None] for name, values in self.draws.items()}
-        with np.errstate(all="ignore"):
-            return np.asarray(self.law.loss(**inputs, **columns), dtype=float)
-
-    @cached_property
-    def in_symbols(self) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-        """The losses (run,) and slopes that the sampler works with."""
-        from bayescale.inference.model.symbolic import loss_and_slopes
-
-        return loss_and_slopes(self.law)
-
-    def one_by_one(self) -> np.ndarray:
-        """The loss at each run from floats, at the medians."""
-        points = zip(*self.inputs.values(), strict=True)
-        return np.array([self.at(*map(float, point)) for point in points])
-
-    def at(self, *point: float) -> Any:
-        named = dict(zip(self.inputs, point, strict=True))
-        with np.errstate(all="ignore"):
-            return self.law.loss(**named, **self.middle)
-
-    def worst(self, bad: np.ndarray) -> str:
-        """Words for one draw of those marked in an array of shape (draw,)."""
-        i = int(np.flatnonzero(bad)[0])
-        values = ", ".join(f"{name} {values[i]:.3g}" for name, values in self.draws.items())
-        return f"in {int(bad.sum())} of {len(bad)} draws of the prior, such as {values}"
-
-
-def _answer(ask: "Callable[[_Subject], Answer]", subject: _Subject) -> Answer:
-    """What a check answers, or where in the law's own file it failed."""
-    try:
-        return ask(subject)
-    except LawError as error:
-        return False, str(error)
-    except Exception as error:
-        functions = [f for f in (subject.law.loss, subject.law.optimum) if f is not None]
-        files = {inspect.unwrap(f).__code__.co_filename for f in functions}
-        passed = traceback.extract_tb(error.__traceback__)
-        last = next((frame for frame in reversed(passed) if frame.filename in files), None)
-        if last is None and not isinstance(error, TypeError):
-            raise
-        place = f"{Path(last.filename).name}, line {last.lineno}: " if last else ""
-        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-        return False, f"{place}{type(error).__name__}: {said}. {_ARITHMETIC}"
-
-
-def _language_models() -> Runs:
-    params = np.geomspace(1e7, 1e11, 9)
-    loss = np.geomspace(4.0, 1.9, 9)
-    scales = {"params": params, "tokens": 20 * params, "flops": 120 * params**2}
-    scales |= {"unique_tokens": 8 * params, "kept_fraction": np.full(9, 0.4), "lm_loss": loss}
-    frame = pd.DataFrame({"run_id": [f"{n:.0e}" for n in params], **scales, "loss": loss})
-    return Runs(frame=frame, columns={}, source="language models of 1e7 to 1e11 params")
-
-
-# the checks
-
-
-def _name(it: _Subject) -> Answer:
+def _name(it: Subject) -> Answer:
     law = it.law
     if LAWS.get(law.name, law) is not law:
         return False, (
@@ -235,37 +41,37 @@ def _name(it: _Subject) -> Answer:
     return True, f"{law.name}({signature}), in {law.unit}"
 
 
-def _card(it: _Subject) -> Answer:
+def _card(it: Subject) -> Answer:
     if it.card_problem is not None:
         return False, it.card_problem
     if it.card is None:
         return None, (
-            "none is named, so nothing is known of the coefficients, and what depends on them is "
-            "not looked at: name one with --card"
+            "none is named, so nothing is known about the coefficients, and checks that depend on "
+            "them are left out: name one with `card=`"
         )
     return True, f"{it.card.name} has a prior for each of {', '.join(it.law.coefficients)}"
 
 
-def _floats(it: _Subject) -> Answer:
+def _floats(it: Subject) -> Answer:
     found = it.at(*(float(values[0]) for values in it.inputs.values()))
     if not isinstance(found, int | float):
-        return False, f"from floats it returns a {type(found).__name__}. {_ARITHMETIC}"
+        return False, f"from floats it returns a {type(found).__name__}. {ARITHMETIC}"
     if not math.isfinite(found):
         return False, f"from {_point(it)} it returns {found}: correct the formula or the prior"
     return True, f"a float from floats: {found:.4g} at {_point(it)}"
 
 
-def _point(it: _Subject) -> str:
+def _point(it: Subject) -> str:
     return ", ".join(f"{name} {values[0]:.3g}" for name, values in it.inputs.items())
 
 
-def _arrays(it: _Subject) -> Answer:
+def _arrays(it: Subject) -> Answer:
     before = {name: values.copy() for name, values in it.inputs.items()}
     one_by_one, losses = it.one_by_one(), it.losses
     if any((before[name] != it.inputs[name]).any() for name in before):
         return False, (
             "it changes the arrays it is given: write x = x * 2 in place of x *= 2, so that the "
-            "caller's stay as they are"
+            "caller's arrays stay as they are"
         )
     shape = len(next(iter(it.draws.values()))), len(one_by_one)
     if losses.shape != shape:
@@ -279,11 +85,11 @@ def _arrays(it: _Subject) -> Answer:
         return False, f"NumPy arrays give {alike[0]:.6g} where floats give {one_by_one[0]:.6g}"
     again = np.asarray(it.law.loss(**it.inputs, **it.middle), dtype=float)
     if not np.array_equal(alike, again, equal_nan=True):
-        return False, "asked twice it gives two answers: use no random numbers, and keep no state"
+        return False, "two equal calls give two results: use no random numbers, and keep no state"
     return True, "NumPy arrays give what floats do, one loss a run and draw"
 
 
-def _labeled(it: _Subject) -> Answer:
+def _labeled(it: Subject) -> Answer:
     points = {name: xr.DataArray(x, dims="point") for name, x in it.inputs.items()}
     draws = {name: xr.DataArray(x[:, None], dims=("chain", "draw")) for name, x in it.draws.items()}
     with np.errstate(all="ignore"):
@@ -292,23 +98,23 @@ def _labeled(it: _Subject) -> Answer:
         what = (
             f"dims {tuple(found.dims)}" if isinstance(found, xr.DataArray) else type(found).__name__
         )
-        return False, f"from xarray it returns {what}, not dims chain, draw, point. {_ARITHMETIC}"
+        return False, f"from xarray it returns {what}, not dims chain, draw, point. {ARITHMETIC}"
     values = found.transpose("chain", "draw", "point").values[:, 0]
     if not np.allclose(values, it.losses, rtol=_SAME, equal_nan=True):
         return False, "xarray objects give other losses than NumPy arrays"
     return True, "xarray objects give what NumPy arrays do, with their dims"
 
 
-def _sampler(it: _Subject) -> Answer:
-    found, _ = it.in_symbols(it.inputs, it.middle)
+def _sampler(it: Subject) -> Answer:
+    found, _ = it.graph(it.inputs, it.middle)
     if np.shape(found) != np.shape(it.losses[0]):
-        return False, f"PyTensor's symbols give shape {np.shape(found)} for {len(it.runs)} runs"
+        return False, f"PyTensor variables give shape {np.shape(found)} for {len(it.runs)} runs"
     if not np.allclose(found, it.one_by_one(), rtol=_SAME, equal_nan=True):
-        return False, "PyTensor's symbols give other losses than floats"
-    return True, "PyTensor's symbols, which are sampled, give what floats do"
+        return False, "PyTensor variables give other losses than floats"
+    return True, "PyTensor variables, which are sampled, give what floats do"
 
 
-def _finite(it: _Subject) -> Answer:
+def _finite(it: Subject) -> Answer:
     if it.card is None:
         return None
     bad = ~(np.isfinite(it.losses) & (it.losses > 0)).all(axis=1)
@@ -320,10 +126,10 @@ def _finite(it: _Subject) -> Answer:
     return True, f"finite and above zero in all of {len(bad)} draws of the prior"
 
 
-def _gradient(it: _Subject) -> Answer:
+def _gradient(it: Subject) -> Answer:
     rows = list(zip(*it.draws.values(), strict=True))[:GRADIENTS]
     sets = [dict(zip(it.draws, row, strict=True)) for row in rows]
-    slopes = np.array([it.in_symbols(it.inputs, values)[1] for values in sets])
+    slopes = np.array([it.graph(it.inputs, values)[1] for values in sets])
     bad = ~np.isfinite(slopes)
     if bad.any():
         names = [
@@ -342,7 +148,7 @@ def _gradient(it: _Subject) -> Answer:
     return True, "finite with every coefficient, in all draws of the prior"
 
 
-def _falls(it: _Subject) -> Answer:
+def _falls(it: Subject) -> Answer:
     rising = []
     for name in it.law.falls_with or ():
         more = it.loss(it.inputs | {name: 1.5 * it.inputs[name]})
@@ -357,11 +163,11 @@ def _falls(it: _Subject) -> Answer:
     if not it.law.falls_with:
         return None, "it does not say with what the loss falls"
     others = [name for name in it.law.inputs if name not in it.law.falls_with]
-    told = f"; it says nothing of {', '.join(others)}" if others else ""
-    return True, f"the loss falls with {', '.join(it.law.falls_with)}{told}"
+    rest = f"; it says nothing about {', '.join(others)}" if others else ""
+    return True, f"the loss falls with {', '.join(it.law.falls_with)}{rest}"
 
 
-def _terms(it: _Subject) -> Answer:
+def _terms(it: Subject) -> Answer:
     law = it.law
     if not law.terms:
         return None, (
@@ -394,7 +200,7 @@ def _terms(it: _Subject) -> Answer:
     )
 
 
-def _coordinates(it: _Subject) -> Answer:
+def _coordinates(it: Subject) -> Answer:
     from bayescale.inference.model.symbolic import prior_mismatch
 
     assert it.card is not None
@@ -407,7 +213,7 @@ def _coordinates(it: _Subject) -> Answer:
     return True, "the sampler's coordinates leave the prior as the card states it"
 
 
-def _optimum(it: _Subject) -> Answer:
+def _optimum(it: Subject) -> Answer:
     law = it.law
     if not splits(law.inputs):
         return None, f"a law of {', '.join(law.inputs)} splits no budget"
@@ -437,7 +243,7 @@ def _optimum(it: _Subject) -> Answer:
     return True, f"optimum gives the least loss at {BUDGET:g} FLOP in every draw"
 
 
-def _prior(it: _Subject) -> Answer:
+def _prior(it: Subject) -> Answer:
     assert it.card is not None
     losses, (low, high), at = it.losses, _UNITS.get(it.law.unit, (0.0, np.inf)), it.inputs
     if any(described.prior.relative for described in it.card.coefficients.values()):
@@ -449,32 +255,30 @@ def _prior(it: _Subject) -> Answer:
     share = ((losses > low) & (losses < high)).mean(axis=0)
     worst, middle = int(share.argmin()), np.median(losses, axis=0)
     place = ", ".join(f"{name} {values[worst]:.3g}" for name, values in at.items())
-    told = (
-        f"before any run is seen, {share[worst]:.0%} of losses at {place} lie between {low:.3g} "
+    text = (
+        f"before any runs, {share[worst]:.0%} of losses at {place} lie between {low:.3g} "
         f"and {high:.3g} {it.law.unit}, with a median of {middle[worst]:.3g}"
     )
     if share[worst] < 1 - MOST_BAD:
         return False, (
-            f"{told}: narrow the priors, or state them on the size of terms at a scale (at = 1e9)"
+            f"{text}: narrow the priors, or state them on the size of terms at a scale (at = 1e9)"
         )
-    return True, told
+    return True, text
 
 
-def _processes(it: _Subject) -> Answer:
-    import pickle
-
+def _processes(it: Subject) -> Answer:
     found = pickle.loads(pickle.dumps(it.law))
     return found.name == it.law.name, "found again by other processes, as backtests need"
 
 
-_ARITHMETIC = (
+ARITHMETIC = (
     "Write it with operators and np.exp, np.log, np.log1p, np.sqrt, np.power alone: np.where, "
     "np.maximum, np.clip, np.logaddexp, the math module, float() and if do not take all of floats, "
-    "NumPy, xarray and the sampler's symbols"
+    "NumPy, xarray and PyTensor variables"
 )
 
-CHECKS: Mapping[str, tuple[Callable[[_Subject], Answer], tuple[str, ...]]] = {
-    # what is asked, and what must have held for it to make sense
+CHECKS: Mapping[str, tuple[Callable[[Subject], Answer], tuple[str, ...]]] = {
+    # each check, and the checks that it depends on
     "name": (_name, ()),
     "card": (_card, ()),
     "floats": (_floats, ()),
