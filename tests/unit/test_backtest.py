@@ -178,6 +178,7 @@ def test_a_refit_that_failed_its_checks_is_scored_and_counted() -> None:
     )
 
 
+@pytest.mark.integration
 def test_a_lost_worker_costs_its_own_refit_alone() -> None:
     """The process that fits kaplan_compute to six runs ends without a word."""
     result = backtest(LOG, BOTH, refit=dying, workers=2)
@@ -217,6 +218,7 @@ def test_an_executor_of_the_caller_that_breaks_loses_what_it_had_left() -> None:
     assert set(result.forecasts["cutoff"]) == {LOG["flops"][4]}
 
 
+@pytest.mark.integration
 def test_an_own_law_reaches_other_processes_by_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(

@@ -155,6 +155,7 @@ def test_models_lists_and_shows_the_cards(bayescale) -> None:
     assert shown.out == load_card("chinchilla").text.rstrip("\n") + "\n"
 
 
+@pytest.mark.integration
 def test_an_edited_card_is_used_and_kept(bayescale, log: Path, tmp_path: Path) -> None:
     card, out = tmp_path / "mine.toml", tmp_path / "fit.nc"
     text = bayescale("models", "show", "kaplan_compute").out.replace("low = 0.02", "low = 0.03")
@@ -163,6 +164,7 @@ def test_an_edited_card_is_used_and_kept(bayescale, log: Path, tmp_path: Path) -
     assert open_posterior(out).card.text == text
 
 
+@pytest.mark.integration
 def test_an_own_law_goes_through_the_whole_path(bayescale, log: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from bayescale.laws import Constant, CriticalScale, Law\n"

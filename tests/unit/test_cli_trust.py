@@ -168,7 +168,7 @@ def test_a_worker_that_is_lost_is_told_with_what_was_kept(
 ) -> None:
     from support.refits import failing
 
-    monkeypatch.setattr("bayescale.inference.fit.refit", failing)
+    monkeypatch.setattr("bayescale.refit", failing)
     ran = bayescale("backtest", log, "--law", "kaplan_compute", *HERE, "--json")
     assert ran.code == 0
     (missing,) = ran.json["missing"]

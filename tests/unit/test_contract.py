@@ -419,6 +419,7 @@ def test_cards_find_their_laws_among_several(mine: Mine) -> None:
     assert str(caught.value) == ("card 'chinchilla_published' is a second one for law 'chinchilla'")
 
 
+@pytest.mark.integration
 def test_an_own_law_is_fitted_beside_one_of_the_package(
     bayescale: Callable[..., Ran], mine: Mine, tmp_path: Path
 ) -> None:

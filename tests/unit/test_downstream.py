@@ -126,6 +126,7 @@ def errors_of(table: pd.DataFrame, error: str) -> Runs:
     return read_runs(table[[*COLUMNS, "loss", error]], columns=columns)
 
 
+@pytest.mark.integration
 def test_errors_of_larger_models_follow_from_their_losses(gadre: pd.DataFrame) -> None:
     """Nine models of 1.4B and 6.9B, from the law fitted to 71 of up to 411M."""
     small, large = (gadre[m] for m in (gadre["params"] < 1e9, gadre["params"] > 1e9))

@@ -191,7 +191,7 @@ def _layer(spec: dict[str, Any], label: str) -> list[dict[str, float]]:
 
 def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path) -> None:
     fit = chinchilla(passed=False)
-    with pytest.raises(UnconvergedError, match="--allow-unconverged"):
+    with pytest.raises(UnconvergedError, match="allow_unconverged=True"):
         answer(fit, View(1e24))
     assert answer(fit, View(1e24), allow_unconverged=True).run["loss_median"] > 0
     ran = bayescale("explore", save(fit, tmp_path / "fit.nc"), "--no-browser")

@@ -85,6 +85,7 @@ def test_damaged_data_are_refused_in_words(name: str, folder: Path) -> None:
     never_crashes()
 
 
+@pytest.mark.integration
 def test_a_damaged_posterior_file_never_ends_the_process(folder: Path) -> None:
     """HDF5's library has been known to crash on such files: it must not take Python with it."""
     script = (
