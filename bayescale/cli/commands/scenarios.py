@@ -1,5 +1,6 @@
 """Scenarios: pruned data and its theory, scores that seem to emerge."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,23 +13,22 @@ from bayescale.errors import ScenarioError, collected
 from bayescale.units import parse_size
 
 
-def prune(
-    options: FamilyOptions,
-    fit_file: Annotated[
-        Path | None, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")
-    ] = None,
-    params: Annotated[str | None, typer.Option("--params", help="The model: 7B.")] = None,
+@dataclass(frozen=True)
+class PruneOptions:
+    """What is pruned, and what is assumed of the metric."""
+
+    params: Annotated[str | None, typer.Option("--params", help="The model: 7B.")] = None
     tokens: Annotated[
         str | None, typer.Option("--tokens", help="Unique tokens before pruning: 140B.")
-    ] = None,
+    ] = None
     keep: Annotated[
         list[str] | None,
         typer.Option("--keep", help="Shares to keep: 0.3,0.5; may be repeated, else many."),
-    ] = None,
+    ] = None
     train_tokens: Annotated[
         str | None,
         typer.Option("--train-tokens", help="Tokens to train on, else as many as --tokens."),
-    ] = None,
+    ] = None
     quality: Annotated[
         str | None,
         typer.Option(
@@ -36,26 +36,34 @@ def prune(
             metavar="LOW,HIGH",
             help="90% of your prior on the metric: 1 is no better than random, 2 loses nothing.",
         ),
-    ] = None,
+    ] = None
     floor: Annotated[
         str | None,
         typer.Option("--floor", metavar="LOW,HIGH", help="Share below which it helps no more."),
-    ] = None,
+    ] = None
     repeat_worth: Annotated[
         str | None,
         typer.Option("--repeat-worth", metavar="LOW,HIGH", help="R_D: what repeats are worth."),
-    ] = None,
+    ] = None
     theory: Annotated[
         bool,
         typer.Option("--theory", help="Prune a perceptron in theory, without a fit."),
-    ] = False,
+    ] = False
     examples: Annotated[
         str | None,
         typer.Option("--examples-per-param", help="With --theory, before pruning: 1,3,10,30."),
-    ] = None,
+    ] = None
     probe_angle: Annotated[
         float | None,
         typer.Option("--probe-angle", help="With --theory: degrees by which the metric is off."),
+    ] = None
+
+
+def prune(
+    given: PruneOptions,
+    options: FamilyOptions,
+    fit_file: Annotated[
+        Path | None, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")
     ] = None,
     figure: Figure = None,
     json_: Json = False,
@@ -65,19 +73,23 @@ def prune(
     With --theory, the test error of a perceptron trained on the data it keeps, which the
     scenario builds on.
     """
-    fractions = [share for text in keep or () for share in sizes_of(text, "--keep")]
-    of_fit = {"FIT.nc": fit_file, "--params": params, "--tokens": tokens}
-    of_theory = {"--examples-per-param": examples, "--probe-angle": probe_angle}
-    if theory:
-        optional = {"--train-tokens": train_tokens, "--quality": quality, "--floor": floor}
+    fractions = [share for text in given.keep or () for share in sizes_of(text, "--keep")]
+    of_fit = {"FIT.nc": fit_file, "--params": given.params, "--tokens": given.tokens}
+    of_theory = {"--examples-per-param": given.examples, "--probe-angle": given.probe_angle}
+    if given.theory:
+        optional = {
+            "--train-tokens": given.train_tokens,
+            "--quality": given.quality,
+            "--floor": given.floor,
+        }
         optional |= {
-            "--repeat-worth": repeat_worth,
+            "--repeat-worth": given.repeat_worth,
             "--family": options.family,
             "--law": options.law,
         }
-        needed = {"--examples-per-param": examples, "--keep": keep}
+        needed = {"--examples-per-param": given.examples, "--keep": given.keep}
         _require("prune --theory", needed, foreign={**of_fit, **optional})
-        result: Any = _in_theory(str(examples), fractions, probe_angle or 0.0)
+        result: Any = _in_theory(str(given.examples), fractions, given.probe_angle or 0.0)
         path = draw("plot_perceptron", result, figure)
         show(result.to_json() | {"figure": path}, str(result), json_)
         return
@@ -87,13 +99,13 @@ def prune(
     fitted = options.open(Path(str(fit_file)))
     result = prune_data(
         fitted,
-        params=parse_size(str(params), "--params"),
-        tokens=parse_size(str(tokens), "--tokens"),
+        params=parse_size(str(given.params), "--params"),
+        tokens=parse_size(str(given.tokens), "--tokens"),
         keep=fractions or None,
-        trained=size_of(train_tokens, "--train-tokens"),
-        quality=low_high(quality, "--quality"),
-        floor=low_high(floor, "--floor"),
-        repeat_worth=low_high(repeat_worth, "--repeat-worth"),
+        trained=size_of(given.train_tokens, "--train-tokens"),
+        quality=low_high(given.quality, "--quality"),
+        floor=low_high(given.floor, "--floor"),
+        repeat_worth=low_high(given.repeat_worth, "--repeat-worth"),
         **options.to_ask(),
     )
     path = draw("plot_pruning", result, figure)
@@ -129,55 +141,62 @@ def perceptron(context: typer.Context) -> None:
     )
 
 
-def emerge(
-    fit_file: FitFile,
-    options: QuestionOptions,
+@dataclass(frozen=True)
+class EmergenceOptions:
+    """The path of scale, and how answers are scored."""
+
     params: Annotated[
         str | None, typer.Option("--params", metavar="FROM,TO", help="Ends of the path.")
-    ] = None,
-    tokens: Annotated[str | None, typer.Option("--tokens", metavar="FROM,TO")] = None,
+    ] = None
+    tokens: Annotated[str | None, typer.Option("--tokens", metavar="FROM,TO")] = None
     flops: Annotated[
         str | None,
         typer.Option("--flops", metavar="FROM,TO", help="Compute-optimal on the way: 1e19,1e25."),
-    ] = None,
+    ] = None
     answer_tokens: Annotated[
         str, typer.Option("--answer-tokens", help="Lengths of answers: 1,5,25.")
-    ] = "1,5,25",
+    ] = "1,5,25"
     choices: Annotated[
         int | None, typer.Option("--choices", help="Answers to choose from, for multiple choice.")
-    ] = None,
+    ] = None
     wrong_loss: Annotated[
         float | None,
         typer.Option("--wrong-loss", help="Loss on wrong answers; else that at the start."),
-    ] = None,
+    ] = None
     dispersion: Annotated[
         float | None,
         typer.Option("--dispersion", help="How much answers differ; else 0: identical tokens."),
-    ] = None,
+    ] = None
     calibrate: Annotated[
         Path | None,
         typer.Option(
             "--calibrate", metavar="CSV", help="Models' loss and score, to calibrate it from."
         ),
-    ] = None,
+    ] = None
     column: Annotated[
         list[str] | None,
         typer.Option("--column", metavar="NAME=HEADER", help="In that file: score=lambada_acc."),
-    ] = None,
+    ] = None
     greedy: Annotated[
         bool | None,
         typer.Option(
             "--greedy/--sampled",
             help="The likeliest token, or a random one; greedy where --calibrate is given.",
         ),
-    ] = None,
+    ] = None
     downstream: Annotated[
         Path | None,
         typer.Option("--downstream", metavar="FIT.nc", help="A fit of the law downstream."),
-    ] = None,
+    ] = None
     downstream_family: Annotated[
         str | None, typer.Option("--downstream-family", help="One of that fit's.")
-    ] = None,
+    ] = None
+
+
+def emerge(
+    fit_file: FitFile,
+    given: EmergenceOptions,
+    options: QuestionOptions,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -185,31 +204,31 @@ def emerge(
     from bayescale.scenarios.answers import calibrate_dispersion, read_scores
     from bayescale.scenarios.emergence import emergence
 
-    lengths = sizes_of(answer_tokens, "--answer-tokens")
-    takes_best = calibrate is not None if greedy is None else greedy
+    lengths = sizes_of(given.answer_tokens, "--answer-tokens")
+    takes_best = given.calibrate is not None if given.greedy is None else given.greedy
     how: Any = "greedy" if takes_best else "sampled"
-    spread: Any = dispersion or 0.0
-    if calibrate is not None:
-        if dispersion is not None:
+    spread: Any = given.dispersion or 0.0
+    if given.calibrate is not None:
+        if given.dispersion is not None:
             raise typer.BadParameter("it is calibrated by --calibrate", param_hint="--dispersion")
-        scores = read_scores(calibrate, name_values(column, "--column"))
+        scores = read_scores(given.calibrate, name_values(given.column, "--column"))
         spread = calibrate_dispersion(
             scores["loss"], scores["score"], tokens=lengths[0], decoding=how
         )
     fitted = options.open(fit_file)
-    second = None if downstream is None else FitOptions().open(downstream)
+    second = None if given.downstream is None else FitOptions().open(given.downstream)
     result = emergence(
         fitted,
-        params=path_between(params, "--params"),
-        tokens=path_between(tokens, "--tokens"),
-        flops=path_between(flops, "--flops"),
+        params=path_between(given.params, "--params"),
+        tokens=path_between(given.tokens, "--tokens"),
+        flops=path_between(given.flops, "--flops"),
         answer_tokens=lengths,
-        choices=choices,
-        wrong_loss=wrong_loss,
+        choices=given.choices,
+        wrong_loss=given.wrong_loss,
         dispersion=spread,
         decoding=how,
         downstream=second,
-        downstream_family=downstream_family,
+        downstream_family=given.downstream_family,
         **options.to_ask(),
     )
     path = draw("plot_emergence", result, figure)

@@ -1,6 +1,7 @@
 """From the tracker that holds runs to a run log."""
 
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,50 @@ class RunName(StrEnum):
     by_id = "id"
 
 
+@dataclass(frozen=True)
+class ImportOptions:
+    """Which runs are read, and which value stands for each."""
+
+    metric: Annotated[str, typer.Option("--metric", help="The loss's metric: eval/loss.")]
+    column: Annotated[
+        list[str],
+        typer.Option(
+            "--column", metavar="NAME=PLACE", help="Where the rest is: params=config.n_params."
+        ),
+    ]
+    from_: Annotated[
+        From | None, typer.Option("--from", help="The tracker, where SOURCE does not show it.")
+    ] = None
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="MLflow: which, if several.")
+    ] = None
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="PATH", help="W&B: histories beside an exported table."),
+    ] = None
+    step: Annotated[
+        str, typer.Option("--step", metavar="last|N", help="The step whose loss is taken.")
+    ] = "last"
+    smooth: Annotated[
+        str | None,
+        typer.Option(
+            "--smooth", metavar="mean:K|ema:A", help="Average it; as logged where not given."
+        ),
+    ] = None
+    unfinished: Annotated[
+        Missing, typer.Option("--unfinished", help="Unfinished runs: refuse, drop or mark them.")
+    ] = Missing.error
+    repeated: Annotated[
+        Repeated, typer.Option("--repeated", help="Runs with several values at one step.")
+    ] = Repeated.error
+    missing: Annotated[
+        Missing, typer.Option("--missing", help="Runs that lack a value: refuse, drop or keep.")
+    ] = Missing.error
+    run_id: Annotated[RunName, typer.Option("--run-id", help="What names the runs.")] = (
+        RunName.by_name
+    )
+
+
 def import_(
     source: Annotated[
         str,
@@ -45,44 +90,7 @@ def import_(
             "of TensorBoard event files or of the Hugging Face Trainer.",
         ),
     ],
-    metric: Annotated[str, typer.Option("--metric", help="The loss's metric: eval/loss.")],
-    column: Annotated[
-        list[str],
-        typer.Option(
-            "--column", metavar="NAME=PLACE", help="Where the rest is: params=config.n_params."
-        ),
-    ],
-    from_: Annotated[
-        From | None, typer.Option("--from", help="The tracker, where SOURCE does not show it.")
-    ] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="MLflow: which, if several.")
-    ] = None,
-    history: Annotated[
-        Path | None,
-        typer.Option("--history", metavar="PATH", help="W&B: histories beside an exported table."),
-    ] = None,
-    step: Annotated[
-        str, typer.Option("--step", metavar="last|N", help="The step whose loss is taken.")
-    ] = "last",
-    smooth: Annotated[
-        str | None,
-        typer.Option(
-            "--smooth", metavar="mean:K|ema:A", help="Average it; as logged where not given."
-        ),
-    ] = None,
-    unfinished: Annotated[
-        Missing, typer.Option("--unfinished", help="Unfinished runs: refuse, drop or mark them.")
-    ] = Missing.error,
-    repeated: Annotated[
-        Repeated, typer.Option("--repeated", help="Runs with several values at one step.")
-    ] = Repeated.error,
-    missing: Annotated[
-        Missing, typer.Option("--missing", help="Runs that lack a value: refuse, drop or keep.")
-    ] = Missing.error,
-    run_id: Annotated[
-        RunName, typer.Option("--run-id", help="What names the runs.")
-    ] = RunName.by_name,
+    given: ImportOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="RUNS.csv", help="Default: print.")
     ] = None,
@@ -95,29 +103,29 @@ def import_(
     if output is not None:
         require_folder(output)
     choice = Choice(
-        metric=metric,
-        columns=name_values(column, "--column"),
-        step=_step_of(step),
-        smooth=smooth,
-        unfinished=unfinished.value,
-        repeated=repeated.value,
-        missing=missing.value,
-        run_id=run_id.value,
+        metric=given.metric,
+        columns=name_values(given.column, "--column"),
+        step=_step_of(given.step),
+        smooth=given.smooth,
+        unfinished=given.unfinished.value,
+        repeated=given.repeated.value,
+        missing=given.missing.value,
+        run_id=given.run_id.value,
     )
     log = import_runs(
         source,
         choice,
-        tracker=None if from_ is None else from_.value,
-        experiment=experiment,
-        history=history,
+        tracker=None if given.from_ is None else given.from_.value,
+        experiment=given.experiment,
+        history=given.history,
     )
     answer = {
         "n_runs": len(log),
         "source": log.source,
         "columns": dict(log.origins),
-        "metric": metric,
+        "metric": given.metric,
         "step": choice.step,
-        "smooth": smooth,
+        "smooth": given.smooth,
         "dropped": dropped_json(log),
         "warnings": [note.to_json() for note in log.notes],
         "runs": log.records(),
