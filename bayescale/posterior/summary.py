@@ -102,8 +102,9 @@ def _outlier_lines(outliers: pd.DataFrame, without: Mapping[str, Any] | None) ->
         for row in outliers.head(10).itertuples()
     ]
     more = f" and {len(outliers) - 10} more" if len(outliers) > 10 else ""
-    n = f"{len(outliers)} outliers" if len(outliers) > 1 else "1 outlier"
-    yield f"{n} by leave-one-out: {'; '.join(shown)}{more}."
+    n = len(outliers)
+    which = f"{n} outliers or influential runs" if n > 1 else "1 outlier or influential run"
+    yield f"{which} by leave-one-out: {'; '.join(shown)}{more}."
     if without is not None:
         moves = [
             f"{name} {move['with']['median']:.4g} -> {move['without']['median']:.4g} "
