@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import pandas as pd
@@ -60,19 +60,25 @@ FEWEST_DRAWS = 25
 """Draws of all chains together that leave-one-out needs."""
 
 
+class FitSettings(TypedDict, total=False):
+    """Options of :func:`fit` that do not depend on the number of laws."""
+
+    seed: int
+    draws: int
+    tune: int
+    chains: int
+    cores: int | None
+    families: bool
+    show_progress: bool
+
+
 @overload
 def fit(
     runs: Source,
     law: str | Law,
     *,
     card: str | Path | ModelCard | None = ...,
-    seed: int = ...,
-    draws: int = ...,
-    tune: int = ...,
-    chains: int = ...,
-    cores: int | None = ...,
-    families: bool = ...,
-    show_progress: bool = ...,
+    **settings: Unpack[FitSettings],
 ) -> Posterior: ...
 @overload
 def fit(
@@ -80,13 +86,7 @@ def fit(
     law: None = ...,
     *,
     card: str | Path | ModelCard,
-    seed: int = ...,
-    draws: int = ...,
-    tune: int = ...,
-    chains: int = ...,
-    cores: int | None = ...,
-    families: bool = ...,
-    show_progress: bool = ...,
+    **settings: Unpack[FitSettings],
 ) -> Posterior: ...
 @overload
 def fit(
@@ -94,13 +94,7 @@ def fit(
     law: Sequence[str | Law | ModelCard] | None = ...,
     *,
     weights: Mapping[str, float] | None = ...,
-    seed: int = ...,
-    draws: int = ...,
-    tune: int = ...,
-    chains: int = ...,
-    cores: int | None = ...,
-    families: bool = ...,
-    show_progress: bool = ...,
+    **settings: Unpack[FitSettings],
 ) -> ModelAverage: ...
 def fit(  # noqa: PLR0913 every option has a name and a default
     runs: Source,

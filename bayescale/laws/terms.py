@@ -53,21 +53,32 @@ class _Power:
         return (self.exponent,)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Amplitude(_Power):
-    """A term of the form A / x^alpha: its coefficient is its value at x = 1."""
+class _Shifted:
+    """A term whose logarithm is that of its coefficient minus that of a unit."""
+
+    def _log_unit(self, known: Known, log_x: Known) -> Any:
+        """Return the logarithm of the coefficient for which the term is one nat."""
+        raise NotImplementedError
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """Return the logarithm of the term at scale ``exp(log_x)``."""
-        return log_coefficient - known[self.exponent] * log_x[self.input]
+        """Return the logarithm of the term at scales ``exp(log_x)``."""
+        return log_coefficient - self._log_unit(known, log_x)
 
     def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
         """Return the inverse of :meth:`log_value`."""
-        return log_value + known[self.exponent] * log_x[self.input]
+        return log_value + self._log_unit(known, log_x)
 
     def slope(self, known: Known) -> Any:
         """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amplitude(_Shifted, _Power):
+    """A term of the form A / x^alpha: its coefficient is its value at x = 1."""
+
+    def _log_unit(self, known: Known, log_x: Known) -> Any:
+        return known[self.exponent] * log_x[self.input]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +99,7 @@ class CriticalScale(_Power):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Balance:
+class Balance(_Shifted):
     """The ratio of X_c / x to (Y_c / y)^(alpha / beta), where a law adds the two in one sum.
 
     Y_c alone then sets the size of the joint term, and this ratio says which of the two scales
@@ -123,18 +134,6 @@ class Balance:
         y = np.log(known[self.against_coefficient]) - log_x[self.against]
         return log_x[self.input] + known[self.power] / known[self.root] * y
 
-    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """Return the logarithm of the ratio at these scales."""
-        return log_coefficient - self._log_unit(known, log_x)
-
-    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """Return the inverse of :meth:`log_value`."""
-        return log_value + self._log_unit(known, log_x)
-
-    def slope(self, known: Known) -> Any:
-        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
-        return 1.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Onset(Amplitude):
@@ -159,20 +158,11 @@ class Onset(Amplitude):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decay(_Power):
+class Decay(_Shifted, _Power):
     """A term of the form k exp(-gamma x): its coefficient is its value at x = 0."""
 
-    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
-        """Return the logarithm of the term at scale ``exp(log_x)``."""
-        return log_coefficient - known[self.exponent] * np.exp(log_x[self.input])
-
-    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
-        """Return the inverse of :meth:`log_value`."""
-        return log_value + known[self.exponent] * np.exp(log_x[self.input])
-
-    def slope(self, known: Known) -> Any:
-        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
-        return 1.0
+    def _log_unit(self, known: Known, log_x: Known) -> Any:
+        return known[self.exponent] * np.exp(log_x[self.input])
 
 
 Term = Constant | Amplitude | CriticalScale | Balance | Decay

@@ -296,7 +296,7 @@ def test_an_unknown_engine_compiles_itself_with_a_warning(
         raise TypeError("_make_functions() got an unexpected keyword")
 
     monkeypatch.setattr(rooms, "_compile", fail)
-    with pytest.warns(RuntimeWarning, match="slower way: TypeError: _make_functions"):
+    with pytest.warns(RuntimeWarning, match="itself, which is slower: TypeError: _make_functions"):
         made = machine(tiny, "tiny", tmp_path)
     tree = nutpie.sample(made, draws=20, tune=50, chains=1, seed=1, progress_bar=False)
     assert tree["posterior"]["mu"].shape == (1, 20)
