@@ -13,7 +13,6 @@ module                      what it does
 ``preconditioning``         finds modes and the curvature there
 ``lazy_imports``            imports of large packages that wait until they are used
 ``digamma``                 a digamma that needs no Python object, so that numba can keep it
-``memory``                  lets long logs reuse memory between gradients
 ==========================  =======================================================================
 
 It relies on functions of other packages that are not public; ``tests/unit/test_private_names.py``

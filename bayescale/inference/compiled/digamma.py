@@ -1,7 +1,9 @@
 """The digamma function as machine code without Python objects.
 
 PyTensor takes it from SciPy, by a name that Python looks up. Code that refers to it imports
-PyTensor in every process that runs it, and takes twice as long to load.
+PyTensor in every process that runs it, and takes longer to load.
+
+Measured in 5 alternating pairs of processes: loading a cached model takes 0.82 times the CPU time.
 """
 
 import math

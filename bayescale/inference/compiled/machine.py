@@ -36,7 +36,6 @@ from bayescale.inference.compiled.code_generation import (
 )
 from bayescale.inference.compiled.digamma import use_for_numba
 from bayescale.inference.compiled.lazy_imports import lazy_imports
-from bayescale.inference.compiled.memory import LONG, keep_freed
 from bayescale.inference.compiled.preconditioning import (
     NO_DRIFT,
     START_DEVIATION,
@@ -133,8 +132,6 @@ class Machine(CompiledPyMCModel):
         its index.
         """
         arrays = (*self.shared_data.values(), linear)
-        if max(array.size for array in arrays) >= LONG:
-            keep_freed()
         words = [word for array in arrays for word in (array.ctypes.data, *array.shape)]
         addresses = np.array(words, dtype=np.int64)
         made = replace(self, user_data=addresses, linear=linear)
