@@ -1,4 +1,4 @@
-"""Randomness after sampling: each use has a number of its own, so that no two share their draws."""
+"""Randomness after sampling: each purpose has its own number, so that no two share draws."""
 
 import enum
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 class Purpose(enum.IntEnum):
-    """What random numbers are drawn for. The values are part of every reproducible result.
+    """The purpose of random numbers. Its values are part of every reproducible result.
 
-    ``posterior.rng(Purpose.X)`` gives the generator of one use. Give a new use a number that no
-    other has, and never change one.
+    ``posterior.rng(Purpose.X)`` gives the generator of one purpose. Give a new purpose an unused
+    number, and never change a number.
     """
 
     NEW_FAMILY = 1
@@ -36,17 +36,17 @@ class Purpose(enum.IntEnum):
     POSTERIOR_PREDICTIVE_ROUNDING = 33
     PRIOR_PREDICTIVE_ROUNDING = 34
     PRUNING_QUALITY = 40
-    """Coefficients of the pruning scenario that no run tells."""
+    """Coefficients of the pruning scenario that the runs do not determine."""
     PRUNING_FLOOR = 41
     PRUNING_R_D = 42
     CROSS_CHECK = 71
 
     @classmethod
     def drift(cls, position: int, *, up: bool) -> "Purpose":
-        """Return the use for drift beyond the runs, along the axis at this position."""
+        """Return the purpose for drift beyond the runs, along the axis at this position."""
         return cls(cls.DRIFT_1_DOWN + 2 * position + up)
 
 
 def generator(seed: int, purpose: Purpose, place: int = 0) -> np.random.Generator:
-    """Return the generator of one use: the same seed, purpose and place give the same numbers."""
+    """Return the generator of one purpose: equal seed, purpose and place give equal numbers."""
     return np.random.default_rng([seed, purpose, place])

@@ -1,1 +1,1 @@
-"""The only rooms that know PyMC and nutpie: from a card and runs to a posterior."""
+"""Inference, from a card and runs to a posterior: the only package that imports PyMC and nutpie."""

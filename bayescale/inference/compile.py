@@ -42,7 +42,7 @@ def compiled_model(
 
 def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
     from bayescale.inference.model.build import (
-        build_model,  # imports PyMC: only where nothing is kept
+        build_model,  # imports PyMC: only without cached code
     )
 
     return build_model(runs, card, families=families)

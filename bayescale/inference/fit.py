@@ -229,7 +229,7 @@ def _fit_one(
     runs: Runs, card: ModelCard, families: bool, settings: Mapping[str, Any], stage: Stage
 ) -> Posterior:
     started = time.perf_counter()
-    exact = card.without_drift()  # fewer dimensions, in which a sampler finds its way sooner
+    exact = card.without_drift()  # fewer dimensions, which sample faster
     record: dict[str, Any] = {
         "provenance": _provenance(runs, card, families, settings),
         "families": families,

@@ -142,5 +142,5 @@ def _column(chain: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     import pyarrow
 
     column = pyarrow.array(chain.column(name))
-    values = column.flatten() if shape else column  # vectors lie end to end
+    values = column.flatten() if shape else column  # a flat array of all vectors
     return values.to_numpy(zero_copy_only=False).reshape(-1, *shape)

@@ -101,7 +101,7 @@ def _predictive(source: View, runs: Runs, purpose: Purpose) -> xr.Dataset:
         standard = source.rng(Purpose[f"{purpose.name}_ERROR"]).standard_normal(predicted.shape)
         predicted = predicted + standard * error.transpose(*predicted.dims).values
     if (steps := loss_steps(source.card, runs)) is not None:
-        low, high = steps  # a rounded loss is off by anything within its step
+        low, high = steps  # the error of a rounded loss is uniform within its step
         predicted = predicted + source.rng(Purpose[f"{purpose.name}_ROUNDING"]).uniform(
             low, high, predicted.shape
         )

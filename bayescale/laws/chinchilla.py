@@ -34,7 +34,7 @@ def _outer(
 
 
 def _outer_optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, kappa: Any) -> Any:
-    # what is raised to a power is least where it was before
+    # an outer exponent does not move the minimum
     return optimum(flops, E=E, A=A, alpha=alpha, B=B, beta=beta)
 
 

@@ -120,10 +120,10 @@ class Law:
         if problems:
             raise LawError(f"law {self.name!r} is ill-defined: {'; '.join(problems)}")
 
-    def __reduce__(self) -> Any:  # workers find the law where it is written
+    def __reduce__(self) -> Any:  # other processes find the law by its reference
         reference = _reference(self)
         digest = _digest(reference)
-        _known[reference, digest] = self  # where it was sent from, it comes back as itself
+        _known[reference, digest] = self  # in this process it is unpickled as itself
         return (_found, (reference, digest))
 
 

@@ -57,7 +57,7 @@ class _Shifted:
     """A term whose logarithm is that of its coefficient minus that of a unit."""
 
     def _log_unit(self, known: Known, log_x: Known) -> Any:
-        """Return the logarithm of the coefficient for which the term is one nat."""
+        """Return the logarithm of the coefficient for which the term equals one."""
         raise NotImplementedError
 
     def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:

@@ -1,4 +1,4 @@
-"""Draws of a law's coefficients, with all they came from: keep, open, summarize."""
+"""Posteriors: draws of a law's coefficients, their files, views and summaries."""
 
 from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights
 from bayescale.posterior.files import open_posterior, save

@@ -37,7 +37,7 @@ def mix(answers: Sequence[xr.DataArray], weights: Sequence[float]) -> xr.DataArr
         Dims (chain, draw, ...), all in one chain: each law gives evenly spaced draws.
     """
     flat = [answer.stack(sample=("chain", "draw")) for answer in answers]
-    # as many draws in all as keep the most heavily weighted law's draws nearly whole
+    # so many draws in all that nearly all of the law with the largest weight are used
     total = min(x.sizes["sample"] / w for x, w in zip(flat, weights, strict=True) if w)
     taken = []
     for x, weight in zip(flat, weights, strict=True):
@@ -177,7 +177,7 @@ class ModelAverage(FitMethods):
         return self.mix([answer(member) for member in self.members])
 
     def mix(self, answers: Sequence[xr.DataArray]) -> xr.DataArray:
-        """Mix answers that each member gave already: see :func:`mix`."""
+        """Mix answers of the members: see :func:`mix`."""
         return mix(answers, self.weights)
 
 

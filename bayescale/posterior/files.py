@@ -28,7 +28,7 @@ FORMAT = 1
 
 
 class _About(BaseModel):
-    """Everything about a run log that is not a value of a run."""
+    """The part of a run log that is not a value of a run."""
 
     columns: dict[str, str]
     dropped: tuple[LeftOut, ...]
@@ -61,7 +61,7 @@ def save(fit: Fit, path: str | Path) -> Path:
     with replacing(path) as temporary:
         try:
             tree.to_netcdf(temporary, engine="netcdf4")
-        except RuntimeError as error:  # the library's word for what the system refused
+        except RuntimeError as error:  # raised by the library for errors of the system
             raise OSError(f"{error} (is the disk full?)") from error
     return path
 
@@ -111,7 +111,7 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
     try:
         with xr.open_datatree(path, engine="netcdf4") as opened:
             tree = opened.load()
-    except Exception as error:  # the library raises many kinds on damaged files
+    except Exception as error:  # the library raises many kinds of errors on damaged files
         raise PosteriorError(
             f"{path.name} is damaged or cut short ({type(error).__name__}): fit again or restore it"
         ) from error
@@ -185,7 +185,7 @@ def _posterior_from(
 
 
 def _in_todays_spelling(groups: dict[str, xr.Dataset], card: ModelCard) -> dict[str, xr.Dataset]:
-    """Rename what earlier versions called otherwise."""
+    """Rename variables and groups that earlier versions named differently."""
     old = {"surprising": "outlier"}
     if old.keys() & set(groups.get("leave_one_out", ())):
         groups["leave_one_out"] = groups["leave_one_out"].rename(old)
@@ -208,7 +208,7 @@ def _damages(posterior: Posterior) -> Iterator[str]:
         yield from _damages_of_group(group, dataset, needed)
         rows = 0 if runs is None else len(runs)
         if runs is not None and group == "log_likelihood" and runs.has_checkpoints:
-            rows = len(np.unique(runs["run"]))  # rows that share a run have one density
+            rows = len(np.unique(runs["run"]))  # rows of one training run have one density
         if runs is not None and dataset.sizes.get("run", rows) != rows:
             yield f"{group} is of {dataset.sizes['run']} runs, not of {rows}"
     if runs is None or DRIFTING not in tree.children:
@@ -243,7 +243,7 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
         draws |= {f"{name}_spread": each for name in card.family}
         draws |= {f"{name}_by_family": (*each, "family") for name in card.family}
     axes = () if card.drift is None else card.drift.along
-    # noise that this log had no use for is in the card alone
+    # parameters that this log did not need are in the card alone
     draws |= {name: each for name in card.noise.parameters if name in posterior.draws}
     walks = {f"drift_{axis}": each for axis in axes}
     walks |= {f"drift_walk_{axis}": (*each, "step") for axis in axes}

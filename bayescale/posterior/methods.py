@@ -1,4 +1,4 @@
-"""What fits of one law and of several share: identity checks, and questions as methods."""
+"""Methods that fits of one law and of several share: questions, and the convergence guard."""
 
 import importlib
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
 class FitMethods:
     """Methods of :class:`Posterior` and :class:`ModelAverage`.
 
-    Each question is a function of the package, which takes the same options; the methods are found
-    by name when they are called, because the functions stand above this room.
+    Each question is a function of the package that takes the same options. It is found by name when
+    it is called, because its module imports this one.
     """
 
     @property

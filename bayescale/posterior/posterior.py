@@ -156,7 +156,7 @@ def point(
     sigma: float | None = None,
     nu: float | None = None,
 ) -> Posterior:
-    """Make a posterior with one draw from a point estimate, so that it goes through the same code.
+    """Make a posterior with one draw from a point estimate, for all functions that take fits.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ _ORDER = ("chain", "draw", "run")
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Draws of one law, and what follows from them: losses, single runs and densities.
+    """Draws of one law, with the losses, single runs and densities that they predict.
 
     ``fit.exact`` and ``fit.drifting`` make views; :mod:`bayescale.posterior.fit` says which
     question uses which.
@@ -134,7 +134,7 @@ class View:
 
     @cached_property
     def _coefficients(self) -> dict[str | None, dict[str, xr.DataArray]]:
-        """Coefficients by family, once found: searches ask for them hundreds of times."""
+        """A cache of coefficients by family: searches use them hundreds of times."""
         return {}
 
     @cached_property
@@ -218,7 +218,7 @@ class View:
     def _log_drift(
         self, inputs: Mapping[str, xr.DataArray], *, integrated: bool = False
     ) -> tuple[Any, Any]:
-        """Return the drift inferred from the runs, and that drawn beyond them or its variance."""
+        """Return the drift inferred from the runs, and random drift beyond them or its variance."""
         known, fresh = 0.0, 0.0
         if self.runs is None or not self.drifts:
             return known, fresh
@@ -345,7 +345,7 @@ class View:
             Per nat per token, not per unit of log loss.
         """
         mean = self.law.loss(**all_unique(self.inputs, inputs), **self.coefficients(family))
-        # drift beyond the runs is integrated out: few draws of it come near any one loss
+        # drift beyond the runs is integrated out: few of its draws come near a given loss
         known, variance = self._log_drift(inputs, integrated=True)
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known
@@ -375,7 +375,7 @@ class View:
         return xr.DataArray(se**2, dims="run") + of_inputs
 
     def densities_of_runs(self) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-        """Return the likelihood of each run under every draw, with all that the log says of errors.
+        """Return the likelihood of each run under every draw, with known errors of loss and inputs.
 
         Returns
         -------

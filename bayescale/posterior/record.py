@@ -32,7 +32,7 @@ class _Provenance(BaseModel):
 
 
 class _Record(BaseModel):
-    """What a record must hold; the rest is as its makers left it."""
+    """The required part of a record; other keys pass through."""
 
     model_config = ConfigDict(extra="allow")
     diagnostics: _Diagnostics

@@ -1,4 +1,4 @@
-"""What a posterior says in a table: medians, intervals, and which runs are outliers."""
+"""Summaries of posteriors: medians, intervals and outliers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -259,7 +259,7 @@ def outliers(posterior: Posterior) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     loo = posterior.tree["leave_one_out"].to_dataset()
     shift = abs(loo["shift"])
-    largest = shift.fillna(-1.0).argmax("coefficient")  # of draws that never move it is NaN
+    largest = shift.fillna(-1.0).argmax("coefficient")  # NaN where a coefficient has one value
     frame = pd.DataFrame(
         {
             "run_id": posterior.runs["run_id"],

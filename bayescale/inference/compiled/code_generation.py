@@ -1,4 +1,4 @@
-"""The module that numba compiles and keeps: wrappers around PyTensor's functions, as source."""
+"""Source of the module that numba compiles and caches: wrappers of PyTensor's functions."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ def pointer(typing_context, address):
 
 
 number, numbers, anything = types.int64, types.CPointer(types.double), types.voidptr
-density_inner = stored_inner = start_inner = None  # what is compiled knows them already
+density_inner = stored_inner = start_inner = None  # set before compiling
 
 
 @njit(inline="always")
@@ -109,7 +109,7 @@ def compiled(compiler=None):
 def module_source(
     shared: dict[str, np.ndarray], arguments: dict[str, list[str]], n_dim: int, n_stored: int
 ) -> str:
-    """Write the module whose functions numba compiles and keeps."""
+    """Write the source of the module."""
     place, words = 0, {}
     for name, value in shared.items():
         shape = "".join(f"data[{place + 1 + axis}], " for axis in range(value.ndim))

@@ -259,7 +259,7 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     from pymc.initial_point import make_initial_point_expression, make_initial_point_fn
     from pymc.pytensorf import compile as compile_function
 
-    with suppress(ImportError, AttributeError):  # another PyTensor's own serves, slower to load
+    with suppress(ImportError, AttributeError):  # PyTensor's own digamma is slower to load
         use_for_numba()
     n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
         model,
@@ -361,7 +361,7 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
     # PyTensor's functions name this as their module, which numba looks up when it loads them
     sys.modules.setdefault("<dynamic>", ModuleType("<dynamic>"))
     elsewhere = getattr(config, "CACHE_DIR", "")
-    config.CACHE_DIR = ""  # type: ignore[attr-defined]  # beside the module, nowhere else
+    config.CACHE_DIR = ""  # type: ignore[attr-defined]  # beside the module
     try:
         with (
             warnings.catch_warnings(),

@@ -217,7 +217,7 @@ def _log_terms(
     logs: dict[str, Any] = {
         name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
     }
-    # the runs determine a part as it stands there, joined and bent: that is sampled
+    # the runs determine a term with its balance and bend, so that is sampled
     added: dict[str, Any] = dict.fromkeys(parts, 0.0)
     for name, term in balances.items():
         added[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
@@ -247,7 +247,7 @@ def _belief_at_center(
     if prior.at is None:
         log_coefficient = mean + np.log(described.unit_factor)
         return term.log_value(log_coefficient, exponents, log_x), sigma * term.slope(exponents)
-    # from the scale of the belief to the runs' center; what else the term needs cancels out
+    # from the scale of the prior to the runs' center; other coefficients cancel out
     known = {**dict.fromkeys(term.needs, 1.0), **exponents}
     there = term.log_coefficient(mean, known, prior.log_at(term))
     return term.log_value(there, known, log_x), sigma

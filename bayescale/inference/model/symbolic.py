@@ -13,7 +13,7 @@ from bayescale.inference.model.build import build_model
 from bayescale.laws import Law
 from bayescale.runs import Runs
 
-_library: Any = pytensor  # whose types do not say what it exports
+_library: Any = pytensor  # its types lack its exports
 PLAIN = Mode(linker="py", optimizer=None)  # pyright: ignore[reportArgumentType]
 """Operations evaluated one by one, without compiling: slow to run and quick to begin."""
 
