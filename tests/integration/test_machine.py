@@ -27,10 +27,10 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from bayescale.inference.compiled.machine import machine
-asked = []
+builds = []
 def build():
     import pymc as pm
-    asked.append(True)
+    builds.append(True)
     with pm.Model() as model:
         y = pm.Data("y", [1.0, 2.0])
         mu = pm.Normal("mu")
@@ -41,7 +41,7 @@ made = machine(build, "tiny", Path(sys.argv[1]))
 import nutpie
 tree = nutpie.sample(made.with_data(y=np.array([0.5, 1.5, 2.5])), draws=50, tune=50, chains=2,
                      seed=1, progress_bar=False)
-print(json.dumps([len(asked), tree["posterior"]["mu"].values.sum(),
+print(json.dumps([len(builds), tree["posterior"]["mu"].values.sum(),
                   sorted({"pymc", "pytensor"} & set(sys.modules))]))
 """
 

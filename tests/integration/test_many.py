@@ -1,7 +1,7 @@
-"""Many logs fitted, and a fit made again."""
+"""Fits of many logs, and repeated fits."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bayescale import fit, fit_many, open_posterior, reproduce
-from bayescale.errors import PosteriorError
+from bayescale.errors import PosteriorError, RunLogError
 from bayescale.laws import LAWS
 from bayescale.posterior import save
 from bayescale.runs import Runs, read_runs
@@ -97,15 +97,25 @@ def test_another_fit_in_the_folder_is_neither_used_nor_overwritten(
 ) -> None:
     list(fit_many(logs(1), LAW, folder=tmp_path, executor=Serial(), **QUICK))
     before = (tmp_path / "log1.nc").read_bytes()
-    asked = change(logs(1))
-    law = asked.pop("law", LAW)
-    settings = QUICK | {name: asked.pop(name) for name in ("seed", "draws") if name in asked}
+    query = change(logs(1))
+    law = query.pop("law", LAW)
+    settings = QUICK | {name: query.pop(name) for name in ("seed", "draws") if name in query}
     with pytest.raises(PosteriorError) as error:
-        fit_many(asked, law, folder=tmp_path, executor=Serial(), **settings)
+        fit_many(query, law, folder=tmp_path, executor=Serial(), **settings)
     assert str(error.value) == (
         f"{tmp_path} holds other fits; remove them, or name another folder:\n  - {problem}"
     )
     assert (tmp_path / "log1.nc").read_bytes() == before
+
+
+def test_logs_may_be_frames_and_paths(tmp_path: Path) -> None:
+    path = tmp_path / "log2.csv"
+    log(2).to_csv(path, index=False)
+    given = {"frame": log(1), "path": path}
+    assert isinstance(fit_many(given, LAW), Iterator)  # checked, and not yet fitted
+    for name in given:
+        with pytest.raises(RunLogError, match="params"):
+            fit_many({name: given[name]}, "chinchilla")
 
 
 def test_nothing_to_fit_is_an_error() -> None:
@@ -113,7 +123,7 @@ def test_nothing_to_fit_is_an_error() -> None:
         fit_many({})
 
 
-def test_the_command_fits_resumes_and_tells(bayescale: Callable, tmp_path: Path) -> None:
+def test_the_command_fits_resumes_and_reports(bayescale: Callable, tmp_path: Path) -> None:
     for seed in (1, 2):
         log(seed).to_csv(tmp_path / f"log{seed}.csv", index=False)
     out = tmp_path / "fits"
