@@ -31,13 +31,11 @@ def test_priors_are_learned_from_other_groups_alone() -> None:
     all_curves = [curves.Curve("IC", group, f"{i}", x, x, x, x) for i, group in enumerate(groups)]
     card = curves.bending_card(all_curves[0])
     wide, none = curves.Beliefs.of(card), np.empty((0, 0))
-    standard = np.random.default_rng(0).standard_normal((4, 200, len(wide.mean)))
+    noise = np.random.default_rng(0).standard_normal((4, 200, len(wide.mean)))
 
     def learned_without(group: str, shift_of_birds: float) -> np.ndarray:
         shifts = (shift_of_birds if of == "bird" else 0.0 for of in groups)
-        stated = [
-            wide.mean + shift + wide.sd * z for shift, z in zip(shifts, standard, strict=True)
-        ]
+        stated = [wide.mean + shift + wide.sd * z for shift, z in zip(shifts, noise, strict=True)]
         sampled = [curves.Sampled(values, none, none, 1.0, 0.0) for values in stated]
         part = attrgetter("group")
         return curves.learned_without(group, part, all_curves, sampled, wide, card).mean
