@@ -1,8 +1,8 @@
-"""Figures, drawn from result tables; nothing is computed here.
+"""Figures, drawn from results; nothing is computed here.
 
 Every ``plot_x(result, ax=None)`` draws what ``result.to_frame()`` holds and returns the Axes.
-Colors are those of Okabe and Ito, which color-blind readers tell apart; what color says is
-also said by line, marker or place.
+The colors are those of Okabe and Ito, which color-blind readers can tell apart. What a color
+says is also said by line style, marker or position.
 """
 
 from bayescale.plotting.coefficients import plot_coefficients

@@ -1,11 +1,11 @@
-"""Figures of coefficients: what was believed, and what the runs made of it."""
+"""Figure of coefficients: posterior beside prior."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.errors import PosteriorError
-from bayescale.plotting.style import BLUE, GREY, axes, finished
+from bayescale.plotting.style import BLUE, GREY, draw_points, finish_axes, label_rows, new_axes
 from bayescale.posterior import Summary
 
 if TYPE_CHECKING:
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
-    """Prior against posterior of each coefficient, a row each.
+    """Draw the prior and the posterior of each coefficient, one row each.
 
-    A row has a logarithmic scale of its own: 0 is the lower end of the prior's interval, 1 its
-    upper end. What is narrower has been learnt, what lies outside was not believed before.
+    Each row has its own logarithmic scale: 0 is the lower end of the prior's interval, 1 its
+    upper end. A posterior narrower than the prior shows what the runs added; one outside it
+    contradicts the prior.
 
     Parameters
     ----------
     result : Summary
-        Of a fit with draws of its prior.
+        Summary of a fit with draws of its prior.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
     Raises
     ------
     PosteriorError
-        If the summary holds no prior, as that of a point estimate.
+        If the summary holds no prior, for example that of a point estimate.
     """
     frame = result.to_frame()
     frame = frame[frame["prior_lower"].notna()]
@@ -40,7 +41,7 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         raise PosteriorError(
             f"the summary of {result.law} holds no prior to be drawn beside its coefficients"
         )
-    ax, rows, mass = axes(ax), np.arange(len(frame)), f"{result.ci_prob:.0%}"
+    ax, rows, mass = new_axes(ax), np.arange(len(frame)), f"{result.ci_prob:.0%}"
     start = np.log(frame["prior_lower"])
     width = np.log(frame["prior_upper"]) - start
     at = {
@@ -48,20 +49,16 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         for name in ("prior_median", "lower", "median", "upper")
     }
     ax.hlines(rows, 0, 1, color=GREY, alpha=0.35, linewidth=10, label=f"prior, {mass} interval")
-    ax.plot(at["prior_median"], rows, "|", color=GREY, markersize=12, linestyle="none")
-    ax.hlines(
-        rows, at["lower"], at["upper"], color=BLUE, linewidth=4,
-        label=f"posterior, {mass} interval and median",
-    )  # fmt: skip
-    ax.plot(at["median"], rows, "o", color=BLUE, markersize=7, linestyle="none")
+    draw_points(ax, at["prior_median"], rows, "|", color=GREY, markersize=12)
+    label = f"posterior, {mass} interval and median"
+    ax.hlines(rows, at["lower"], at["upper"], linewidth=4, color=BLUE, label=label)
+    draw_points(ax, at["median"], rows, color=BLUE, markersize=7)
     names = [
         f"{name}  {row['median']:.4g} ({row['lower']:.4g} to {row['upper']:.4g})"
         for name, row in frame.iterrows()
     ]
-    ax.set_yticks(rows, names)
-    ax.set_ylim(len(frame) - 0.5, -1.9)  # the first on top, with room for the legend
+    label_rows(ax, names, room=1.9)
     ax.set_xticks([0, 1], ["lower end\nof the prior", "upper end"])
-    ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("on a log scale, each row its own")
-    return finished(ax, loc="upper left")
+    ax.set_xlabel("log scale, one per row")
+    return finish_axes(ax, loc="upper left")

@@ -1,4 +1,4 @@
-"""Figures of laws side by side: what each forecasts, and how each did on held-out runs."""
+"""Figures of several laws: what each forecasts, and how well each forecast held-out runs."""
 
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,15 @@ from bayescale.plotting.style import (
     BLUE,
     COLORS,
     GREY,
-    LINES,
     LOSS_LABEL,
     ORANGE,
-    axes,
-    finished,
+    color_and_line,
+    draw_band,
+    draw_runs,
+    finish_axes,
+    label_rows,
     log_sizes,
+    new_axes,
 )
 from bayescale.published import PublishedComparison
 from bayescale.runs import Runs
@@ -34,22 +37,22 @@ def plot_laws(
     scale: str = "flops",
     runs: Runs | None = None,
 ) -> "Axes":
-    """Each law's own forecast of the mean over seeds beside the pool's, along one scale.
+    """Draw each law's own forecast of the mean over seeds beside the model average.
 
-    A colored line and band are the median and interval of one law, the black line and the thin
-    black edges those of the pool. Where bands part, the choice of law matters more than what is
-    uncertain within any; the pool's interval then holds them all.
+    A colored line and band are the median and interval of one law. The black line and the thin
+    black edges are those of the model average. Where the bands part, the choice of law matters
+    more than the uncertainty within any law, and the average's interval covers them all.
 
     Parameters
     ----------
     result : Forecast
-        Of a pool, over points that differ in ``scale``.
+        Forecast of a model average, over points that differ in ``scale``.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
     scale : {"flops", "params", "tokens", "lm_loss"}
-        The horizontal axis, logarithmic but for ``lm_loss``.
+        Horizontal axis, logarithmic except for ``lm_loss``.
     runs : Runs, optional
-        Fitted runs, as filled points.
+        Fitted runs, drawn as filled points.
 
     Returns
     -------
@@ -65,112 +68,100 @@ def plot_laws(
             f"the forecast is of {result.law} alone, so there are no laws to be compared: fit two "
             "or more, bayescale fit --law A --law B"
         )
-    ax, mass = axes(ax), f"{result.ci_prob:.0%}"
-    each = zip(result.by_law, result.weights, strict=True)
-    for i, (law, weight) in enumerate(each):
-        own, color = law.to_frame().sort_values(scale), COLORS[i % 6]
-        ax.fill_between(
-            own[scale], own["loss_lower"], own["loss_upper"], color=color, alpha=0.25, linewidth=0
-        )
-        ax.plot(
-            own[scale], own["loss_median"], color=color, linestyle=LINES[(i + 1) % 6],
-            label=f"{law.law}, {weight:.0%} of the pool",
-        )  # fmt: skip
-    pool = result.to_frame().sort_values(scale)
-    ax.plot(pool[scale], pool["loss_median"], color=BLACK, label="pool, median")
-    for end, label in (("lower", f"pool, {mass} interval"), ("upper", None)):
-        ax.plot(pool[scale], pool[f"loss_{end}"], color=BLACK, linewidth=0.8, label=label)
-    if runs is not None:
-        size = 6 if len(runs) < 100 else 3
-        ax.plot(
-            runs[scale], runs["loss"], "o", color=GREY, markersize=size, linestyle="none",
-            label="runs fitted",
-        )  # fmt: skip
+    ax = new_axes(ax)
+    for i, (law, weight) in enumerate(zip(result.by_law, result.weights, strict=True)):
+        own = law.to_frame().sort_values(scale)
+        draw_band(ax, own[scale], own, "loss", color=COLORS[i % len(COLORS)], alpha=0.25)
+        style = color_and_line(i, shift=1)
+        ax.plot(own[scale], own["loss_median"], label=f"{law.law}, weight {weight:.0%}", **style)
+    average = result.to_frame().sort_values(scale)
+    ax.plot(average[scale], average["loss_median"], color=BLACK, label="model average, median")
+    interval = f"model average, {result.ci_prob:.0%} interval"
+    for end, label in (("lower", interval), ("upper", None)):
+        ax.plot(average[scale], average[f"loss_{end}"], color=BLACK, linewidth=0.8, label=label)
+    draw_runs(ax, runs, scale)
     if scale == "lm_loss":
         ax.set_xlabel(AXIS_LABELS[scale])
         ax.set_ylabel("mean error over tasks")
     else:
         log_sizes(ax, scale)
         ax.set_ylabel(LOSS_LABEL)
-    return finished(ax)
+    return finish_axes(ax)
 
 
 def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
-    """How well each law, and each pool of them, forecast held-out larger runs.
+    """Draw how well each law, and each model average, forecast held-out larger runs.
 
-    A row has its log predictive density as a point, the more to the right the better, with one
-    standard error to each side: rows whose bars overlap are not told apart. Beside each stand
-    its weight by stacking and how many held-out runs its 90 % interval covered. Weights other
-    than equal ones were chosen on these very runs, which flatters their rows.
+    The point of a row is its log predictive density: the further right, the better. The bar is
+    one standard error to each side; rows whose bars overlap cannot be ranked. Each label also
+    gives the stacking weight and the share of held-out runs inside the 90 % interval. Weights
+    other than equal ones were chosen on these same runs, which flatters their rows.
 
     Parameters
     ----------
     result : Comparison
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    ax, frame = axes(ax), result.to_frame()
+    ax, frame = new_axes(ax), result.to_frame()
     rows = np.arange(len(frame))
     is_law = frame["law"].isin(list(result.weights)).to_numpy()
-    for which, marker, color, label in (
-        (is_law, "o", BLUE, "a law alone"), (~is_law, "s", ORANGE, "a pool of all")
-    ):  # fmt: skip
+    kinds = [(is_law, "o", BLUE, "single law"), (~is_law, "s", ORANGE, "model average")]
+    for which, marker, color, label in kinds:
         part = frame[which]
         ax.errorbar(
-            part["lpd"].to_numpy(), rows[which], xerr=part["lpd_se"].to_numpy(), color=color,
-            marker=marker, linestyle="none", markersize=8, linewidth=2.5, label=label,
-        )  # fmt: skip
+            part["lpd"].to_numpy(),
+            rows[which],
+            xerr=part["lpd_se"].to_numpy(),
+            color=color,
+            marker=marker,
+            linestyle="none",
+            markersize=8,
+            linewidth=2.5,
+            label=label,
+        )
     names = []
     for row in frame.to_dict(orient="records"):
         weight = "" if np.isnan(row["weight"]) else f"weight {row['weight']:.2f}, "
         names.append(f"{row['law']}\n{weight}covers {row['coverage90']:.0%}")
-    ax.set_yticks(rows, names)
-    ax.set_ylim(len(frame) - 0.5, -1.4)  # the first on top, with room for the legend
-    ax.tick_params(axis="y", length=0)
+    label_rows(ax, names, room=1.4)
     ax.grid(axis="x", color=GREY, alpha=0.25)
-    ax.set_xlabel("log density of held-out larger runs (mean, nats), one standard error")
-    return finished(ax, loc="upper left", ncols=2)
+    ax.set_xlabel("mean log density of held-out larger runs (nats), with one standard error")
+    return finish_axes(ax, loc="upper left", ncols=2)
 
 
 def plot_published(result: PublishedComparison, ax: "Axes | None" = None) -> "Axes":
-    """A fit's mean loss along a scale, with published laws beside it.
+    """Draw a fit's mean loss along a scale, with published laws beside it.
 
-    The black line and grey band are the fit's median and interval, points its runs. A published
-    law is a line without a band: papers print no interval that could be drawn. Distance between
-    lines tells of the laws only where they count alike; see the comparison's warnings.
+    The black line and gray band are the fit's median and interval; points are its runs. A
+    published law is a line without a band, because papers print no interval that could be drawn.
+    Lines can only be compared where the papers count params, tokens and loss in the same way;
+    see the comparison's warnings.
 
     Parameters
     ----------
     result : PublishedComparison
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    ax, scale = axes(ax), result.scale
+    ax, scale = new_axes(ax), result.scale
     curves = dict(list(result.to_frame().groupby("law", sort=False)))
     own = curves.pop(result.law)
-    ax.fill_between(
-        own[scale], own["loss_lower"], own["loss_upper"], color=GREY, alpha=0.3, linewidth=0,
-        label=f"{result.law}, {result.ci_prob:.0%} interval",
-    )  # fmt: skip
+    interval = f"{result.law}, {result.ci_prob:.0%} interval"
+    draw_band(ax, own[scale], own, "loss", color=GREY, alpha=0.3, label=interval)
     ax.plot(own[scale], own["loss_median"], color=BLACK, label=f"{result.law}, median")
     for i, (name, curve) in enumerate(curves.items()):
-        ax.plot(
-            curve[scale], curve["loss_median"], color=COLORS[i % 6],
-            linestyle=LINES[(i + 1) % 6], label=str(name),
-        )  # fmt: skip
-    size = 6 if len(result.runs) < 100 else 3
-    ax.plot(
-        result.runs[scale], result.runs["loss"], "o", color=GREY, markersize=size,
-        linestyle="none", label="runs fitted",
-    )  # fmt: skip
+        style = color_and_line(i, shift=1)
+        ax.plot(curve[scale], curve["loss_median"], label=str(name), **style)
+    draw_runs(ax, result.runs, scale)
     log_sizes(ax, scale)
     ax.set_ylabel(LOSS_LABEL)
-    return finished(ax)
+    return finish_axes(ax)

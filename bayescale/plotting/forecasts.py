@@ -1,6 +1,6 @@
 """Figures of forecasts: loss along a scale, at equal compute, and downstream."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,16 @@ from bayescale.plotting.style import (
     BLUE,
     COLORS,
     GREY,
-    LINES,
     LOSS_LABEL,
     ORANGE,
-    axes,
-    finished,
+    color_and_line,
+    draw_band,
+    draw_points,
+    draw_runs,
+    finish_axes,
     log_sizes,
+    marker_size,
+    new_axes,
 )
 from bayescale.runs import Runs
 from bayescale.units import format_size
@@ -38,27 +42,28 @@ def plot_forecast(
     held_out: pd.DataFrame | None = None,
     horizon: Trust | None = None,
 ) -> "Axes":
-    """Loss against one scale: mean and new-run bands, with the runs and how far to trust it.
+    """Draw the loss against one scale: bands, runs, and how far to trust the forecast.
 
-    The dark band holds the mean over seeds, or the floor, the light one a single new run; the
-    line is the median. Points are runs. Nothing was fitted to the right of the dotted line, and
-    what is shaded gray is not trusted.
+    The dark band holds the mean over seeds, or the floor, and the light one a single new run; the
+    line is the median. Points are runs. The dotted line is the largest fitted run, and the region
+    shaded gray is not trusted.
 
     Parameters
     ----------
     result : Forecast
-        Over points that differ in ``scale``. Of a pool, each law's median is drawn as well.
+        Forecast over points that differ in ``scale``. For a model average, each law's median is
+        drawn as well.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
     scale : {"flops", "params", "tokens"}
-        The horizontal axis, logarithmic.
+        Horizontal axis, logarithmic.
     runs : Runs, optional
-        Fitted runs, as filled points.
+        Fitted runs, drawn as filled points.
     held_out : pandas.DataFrame, optional
-        Runs not fitted, with the columns ``scale`` and ``loss``, as hollow points.
+        Runs not fitted, with the columns ``scale`` and ``loss``, drawn as hollow points.
     horizon : Trust, optional
-        Marks the largest run, and shades what lies beyond the trust horizon. It must be counted
-        in ``scale``.
+        Marks the largest run, and shades the region beyond the trust horizon. It must be in
+        terms of ``scale``.
 
     Returns
     -------
@@ -67,44 +72,32 @@ def plot_forecast(
     Raises
     ------
     TrustError
-        If the horizon is counted in another scale.
+        If the horizon is in terms of another scale.
     """
     if horizon is not None and horizon.scale != scale:
         raise TrustError(
             f"the horizon is counted in {horizon.scale} and the figure in {scale}: draw against "
             f"{horizon.scale}, or leave the horizon out"
         )
-    ax = axes(ax)
+    ax = new_axes(ax)
     if scale != "lm_loss":
-        ax.set_xscale("log")  # before anything looks at where the axis ends
+        ax.set_xscale("log")  # before the limits of the axis are read
     frame = result.to_frame().sort_values(scale)
-    x = frame[scale]
-    mass = f"{result.ci_prob:.0%}"
+    x, mass = frame[scale], f"{result.ci_prob:.0%} interval"
     if "loss_new_lower" in frame:
-        ax.fill_between(
-            x, frame["loss_new_lower"], frame["loss_new_upper"], color=BLUE, alpha=0.15,
-            linewidth=0, label=f"{result.meaning_new}, {mass} interval",
-        )  # fmt: skip
-    ax.fill_between(
-        x, frame["loss_lower"], frame["loss_upper"], color=BLUE, alpha=0.35, linewidth=0,
-        label=f"{result.meaning}, {mass} interval",
-    )  # fmt: skip
+        label = f"{result.meaning_new}, {mass}"
+        draw_band(ax, x, frame, "loss_new", color=BLUE, alpha=0.15, label=label)
+    draw_band(ax, x, frame, "loss", color=BLUE, alpha=0.35, label=f"{result.meaning}, {mass}")
     ax.plot(x, frame["loss_median"], color=BLUE, label=f"{result.law}, median")
     for i, law in enumerate(result.by_law, 1):
         own = law.to_frame().sort_values(scale)
-        ax.plot(
-            own[scale], own["loss_median"], color=COLORS[i % 6], linestyle=LINES[i % 6],
-            linewidth=1.2, label=f"{law.law} alone, median",
-        )  # fmt: skip
-    points: dict[str, Any] = {"linestyle": "none", "zorder": 3}
-    points["markersize"] = 6 if runs is None or len(runs) < 100 else 3
-    if runs is not None:
-        ax.plot(runs[scale], runs["loss"], "o", color=BLACK, label="runs fitted", **points)
+        look = color_and_line(i) | {"linewidth": 1.2, "label": f"{law.law} alone, median"}
+        ax.plot(own[scale], own["loss_median"], **look)
+    draw_runs(ax, runs, scale, color=BLACK, zorder=3)
     if held_out is not None and len(held_out):
-        ax.plot(
-            held_out[scale], held_out["loss"], "D", markerfacecolor="white", color=ORANGE,
-            markeredgewidth=1.8, label="runs held out", **points,
-        )  # fmt: skip
+        look = {"markerfacecolor": "white", "color": ORANGE, "markeredgewidth": 1.8, "zorder": 3}
+        look |= {"markersize": marker_size(0 if runs is None else len(runs))}
+        draw_points(ax, held_out[scale], held_out["loss"], "D", label="held-out runs", **look)
     if horizon is not None:
         _mark(ax, horizon)
     if scale == "lm_loss":
@@ -112,19 +105,19 @@ def plot_forecast(
     else:
         log_sizes(ax, scale)
     ax.set_ylabel(LOSS_LABEL)
-    return finished(ax)
+    return finish_axes(ax)
 
 
 def _mark(ax: "Axes", horizon: Trust) -> None:
-    """The largest run, and what is not trusted."""
-    ax.axvline(horizon.largest, color=GREY, linestyle=":", label="largest run fitted")
+    """Mark the largest run, and shade the region that is not trusted."""
+    ax.axvline(horizon.largest, color=GREY, linestyle=":", label="largest fitted run")
     edge, far = horizon.horizon_ratio * horizon.largest, ax.get_xlim()[1]
-    told = "not trusted beyond the largest run"
+    label = "not trusted beyond the largest run"
     if horizon.horizon_ratio > 1:
-        told = f"not trusted: beyond {horizon.horizon_ratio:.3g} times the largest run"
+        label = f"not trusted: beyond {horizon.horizon_ratio:.3g} times the largest run"
         ax.axvline(edge, color=ORANGE, linestyle="--", label="trust horizon")
     if edge < far:
-        ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0, label=told)
+        ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0, label=label)
         ax.set_xlim(right=far)
 
 
@@ -136,64 +129,58 @@ def plot_slices(
     by: str = "flops",
     best: Allocation | None = None,
 ) -> "Axes":
-    """Loss against one scale, a curve for each value of another: isoFLOP or iso-token curves.
+    """Draw the loss against one scale, a curve for each value of another: isoFLOP curves.
 
-    Along an isoFLOP curve the compute is the same, and its lowest place is the best size: bars
-    are where each draw has it, diamonds the split of least expected loss. Along an iso-token
+    The compute is the same along an isoFLOP curve, and its lowest point is the best size. Bars
+    hold each draw's best size, diamonds are the splits of least expected loss. Along an iso-token
     curve the data are the same: where it is flat, a larger model gains nothing from them. Bands
-    are of the mean over seeds.
+    are intervals of the mean over seeds.
 
     Parameters
     ----------
     result : Forecast
-        Over a grid of points. Those whose ``by`` agrees to six digits make one curve.
+        Forecast over a grid. Points whose ``by`` agrees to six digits make one curve.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
     scale : {"params", "tokens"}
-        The horizontal axis, logarithmic.
+        Horizontal axis, logarithmic.
     by : {"flops", "tokens", "params"}
-        What is held equal along a curve.
+        Quantity that is constant along a curve.
     best : Allocation, optional
-        Of the budgets drawn, where ``by`` is ``flops``: each draw's best size as an interval,
-        and the split of least expected loss as a diamond, both on the budget's curve.
+        Allocation of the budgets drawn, if ``by`` is ``flops``. Each draw's best size is drawn as
+        an interval, and the split of least expected loss as a diamond, both on the budget's curve.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    ax, frame = axes(ax), result.to_frame()
-    units = {"flops": "FLOP"}
+    ax, frame = new_axes(ax), result.to_frame()
     same = frame[by].map(_six_digits)
     for i, (value, part) in enumerate(frame.groupby(same)):
         part, size = part.sort_values(scale), float(value)  # pyright: ignore[reportArgumentType]
-        told = f"{size:.3g}".replace("e+", "e") if by == "flops" else format_size(size)
-        color = COLORS[i % 6]
-        ax.fill_between(
-            part[scale], part["loss_lower"], part["loss_upper"], color=color, alpha=0.2,
-            linewidth=0,
-        )  # fmt: skip
-        ax.plot(
-            part[scale], part["loss_median"], color=color, linestyle=LINES[i % 6],
-            label=f"{told} {units.get(by, by)}",
-        )  # fmt: skip
+        name = f"{format_size(size)} {by}"
+        if by == "flops":
+            name = f"{size:.3g} FLOP".replace("e+", "e")
+        color = COLORS[i % len(COLORS)]
+        draw_band(ax, part[scale], part, "loss", color=color, alpha=0.2)
+        ax.plot(part[scale], part["loss_median"], label=name, **color_and_line(i))
     if best is not None:
         table = best.to_frame()
         on_curve = [
             _median_at(frame[same == _six_digits(row["flops"])], scale, row[f"choice_{scale}"])
             for _, row in table.iterrows()
         ]
-        ax.hlines(
-            on_curve, table[f"{scale}_lower"], table[f"{scale}_upper"], color=BLACK,
-            linewidth=2.5, label=f"best size, {best.ci_prob:.0%} interval",
-        )  # fmt: skip
+        look = {"linewidth": 2.5, "label": f"best size, {best.ci_prob:.0%} interval"}
+        lower, upper = table[f"{scale}_lower"], table[f"{scale}_upper"]
+        ax.hlines(on_curve, lower, upper, color=BLACK, **look)
         ax.plot(table[f"choice_{scale}"], on_curve, "D", color=BLACK, label="least expected loss")
     log_sizes(ax, scale)
     ax.set_ylabel(f"{LOSS_LABEL}, {result.ci_prob:.0%} interval")
-    return finished(ax)
+    return finish_axes(ax)
 
 
 def _median_at(curve: pd.DataFrame, scale: str, at: float) -> float:
-    """Where a curve's line is, nan of one that is not drawn."""
+    """Interpolate a curve's median; NaN if the curve is not drawn."""
     if curve.empty:
         return np.nan
     curve = curve.sort_values(scale)
@@ -212,21 +199,21 @@ def plot_downstream(
     runs: Runs | None = None,
     held_out: pd.DataFrame | None = None,
 ) -> "Axes":
-    """Downstream error against the language model's loss, which falls to the right.
+    """Draw the downstream error against the language model's loss, which falls to the right.
 
-    The dark band is of the mean of models, the light one of a single new model, the line their
-    median; points are models. Better ones stand to the right.
+    The dark band is the interval of the mean over models, the light one that of a single new
+    model, and the line is the median. Points are models; better ones are further right.
 
     Parameters
     ----------
     result : Forecast
-        Of the law ``downstream``, over points that differ in ``lm_loss``.
+        Forecast by the law ``downstream``, over points that differ in ``lm_loss``.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
     runs : Runs, optional
-        Fitted models, as filled points.
+        Fitted models, drawn as filled points.
     held_out : pandas.DataFrame, optional
-        Models not fitted, with the columns ``lm_loss`` and ``loss``, as hollow points.
+        Models not fitted, with the columns ``lm_loss`` and ``loss``, drawn as hollow points.
 
     Returns
     -------

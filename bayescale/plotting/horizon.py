@@ -1,4 +1,4 @@
-"""Figures of trust: how precision wears off, and what backtests found."""
+"""Figures of trust: how precision falls with distance, and what backtests found."""
 
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,12 @@ from bayescale.plotting.style import (
     GREEN,
     GREY,
     ORANGE,
-    axes,
-    finished,
+    draw_points,
+    finish_axes,
     log_ratios,
+    marker_size,
+    new_axes,
+    percents,
 )
 from bayescale.validation.backtest import Backtest
 from bayescale.validation.backtest_record import bins
@@ -25,68 +28,59 @@ if TYPE_CHECKING:
 
 
 def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
-    """How precisely the mean loss is known the farther out, with tolerance and horizon.
+    """Draw how precisely the mean loss is known by distance, with the tolerance and horizon.
 
-    The curve is half of the interval's width, as a share of the loss. It may be trusted as long
-    as it is below the dashed tolerance and left of what backtests reach, the dotted line; the
-    thick line is how far that holds together with what they covered.
+    The curve is half the width of the interval, as a share of the loss. A forecast may be trusted
+    while the curve is below the dashed tolerance and left of the dotted line, up to which
+    backtests have tested. The thick line is the horizon: how far both hold, and the backtests'
+    coverage too.
 
     Parameters
     ----------
     result : Trust
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    from matplotlib.ticker import PercentFormatter
-
-    ax, frame = axes(ax), result.to_frame()
-    ax.plot(
-        frame["ratio"], frame["half_width"], color=BLUE,
-        label=f"half the {INTERVAL:.0%} interval of the mean loss",
-    )  # fmt: skip
+    ax, frame = new_axes(ax), result.to_frame()
+    label = f"half-width of the {INTERVAL:.0%} interval of the mean loss"
+    ax.plot(frame["ratio"], frame["half_width"], color=BLUE, label=label)
     if frame["disagreement"].notna().any():
-        ax.plot(
-            frame["ratio"], frame["disagreement"], color=GREEN, linestyle="-.",
-            label="difference of the laws' medians",
-        )  # fmt: skip
-    ax.axhline(
-        result.tolerance, color=GREY, linestyle="--", label=f"tolerance, {result.tolerance:.1%}"
-    )
+        label = "difference between the laws' medians"
+        ax.plot(frame["ratio"], frame["disagreement"], color=GREEN, linestyle="-.", label=label)
+    label = f"tolerance, {result.tolerance:.1%}"
+    ax.axhline(result.tolerance, color=GREY, linestyle="--", label=label)
     if result.tested_ratio > 1:
-        ax.axvline(
-            result.tested_ratio, color=GREY, linestyle=":",
-            label=f"backtests reach {result.tested_ratio:.3g} times",
-        )  # fmt: skip
-    ax.axvline(
-        result.horizon_ratio, color=ORANGE, linewidth=2,
-        label=f"trusted up to {result.horizon_ratio:.3g} times"
-        if result.horizon_ratio > 1
-        else "not trusted beyond the largest run",
-    )  # fmt: skip
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        label = f"backtested up to {result.tested_ratio:.3g} times"
+        ax.axvline(result.tested_ratio, color=GREY, linestyle=":", label=label)
+    label = "not trusted beyond the largest run"
+    if result.horizon_ratio > 1:
+        label = f"trusted up to {result.horizon_ratio:.3g} times"
+    ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2, label=label)
+    percents(ax.yaxis)
     ax.set_ylim(bottom=0.0)
     ax.set_ylabel("share of the loss")
     log_ratios(ax)
-    return finished(ax)
+    return finish_axes(ax)
 
 
 def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
-    """Share of held-out larger runs inside their 90 % interval, by how many times larger.
+    """Draw the share of held-out larger runs inside their 90 % interval, by how much larger.
 
-    A bar is a range of extrapolation, with the number of forecasts inside their interval out of
-    all of them; its height counts each cutoff alike, whatever its number. Near the dashed line
-    intervals are right, above it too wide, and below the dotted one, at the crosses, too sure.
+    A bar is a range of extrapolation ratios, labeled with the number of forecasts whose interval
+    held the run. Its height weighs all cutoffs equally, however many runs each has. Intervals are
+    right near the dashed line, too wide above it, and overconfident below the dotted line, where
+    they are marked by crosses.
 
     Parameters
     ----------
     result : Trust or Backtest
-        With any forecast of held-out runs.
+        Result with at least one forecast of held-out runs.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
@@ -95,59 +89,55 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
     Raises
     ------
     TrustError
-        If no backtest stands behind the result.
+        If the result was made without a backtest.
     """
-    from matplotlib.ticker import PercentFormatter
-
     found = bins(result) if isinstance(result, Backtest) else list(result.bins)
     if not found:
         raise TrustError("no backtest was made, so there is no coverage to draw: bayescale trust")
-    ax = axes(ax)
+    ax = new_axes(ax)
     lower, upper, share = (
         np.array([item[name] for item in found]) for name in ("lower", "upper", "coverage90")
     )
-    passed = share >= LEAST_COVERAGE
-    looks = {
-        True: ("o", BLUE, f"covered as needed, {LEAST_COVERAGE:.0%} or more"),
-        False: ("X", ORANGE, "covered too few"),
-    }
-    for state, (marker, color, label) in looks.items():
-        if (passed == state).any():
-            which = passed == state
-            middle = np.sqrt(lower * upper)[which]
+    middle, enough = np.sqrt(lower * upper), share >= LEAST_COVERAGE
+    for which, marker, color, label in (
+        (enough, "o", BLUE, f"coverage {LEAST_COVERAGE:.0%} or more"),
+        (~enough, "X", ORANGE, f"coverage below {LEAST_COVERAGE:.0%}"),
+    ):
+        if which.any():
             ax.hlines(share[which], lower[which], upper[which], color=color, linewidth=2)
-            ax.plot(
-                middle, share[which], marker, color=color, markersize=9, linestyle="none",
-                label=label,
-            )  # fmt: skip
-    for i, item in enumerate(found):  # above and below by turns, so that neighbors are apart
+            look = {"color": color, "markersize": 9, "label": label}
+            draw_points(ax, middle[which], share[which], marker, **look)
+    for i, item in enumerate(found):  # above and below in turn, so that neighbors are apart
         ax.annotate(
-            f"{item['n_covered']} of {item['n']}", (np.sqrt(item["lower"] * item["upper"]),
-            item["coverage90"]), xytext=(0, -17 if i % 2 else 9), textcoords="offset points",
-            ha="center", fontsize="small",
-        )  # fmt: skip
+            f"{item['n_covered']} of {item['n']}",
+            (middle[i], share[i]),
+            xytext=(0, -17 if i % 2 else 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
+        )
     ax.axhline(INTERVAL, color=GREY, linestyle="--", label=f"nominal, {INTERVAL:.0%}")
-    ax.axhline(LEAST_COVERAGE, color=GREY, linestyle=":", label=f"needed, {LEAST_COVERAGE:.0%}")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.axhline(LEAST_COVERAGE, color=GREY, linestyle=":", label=f"required, {LEAST_COVERAGE:.0%}")
+    percents(ax.yaxis, decimals=0)
     ax.set_ylim(min(0.5, share.min() - 0.15), 1.05)
-    ax.set_ylabel("held-out runs inside, averaged over cutoffs")
+    ax.set_ylabel("held-out runs inside, mean over cutoffs")
     log_ratios(ax)
-    return finished(ax, loc="lower left")
+    return finish_axes(ax, loc="lower left")
 
 
 def plot_errors(result: Backtest, ax: "Axes | None" = None, *, law: str | None = None) -> "Axes":
-    """Error of each forecast of a held-out run, against how many times larger the run was.
+    """Draw the error of each forecast of a held-out run against how much larger the run was.
 
-    Above zero the forecast was too high; crosses are runs outside their 90 % interval, of which
-    one in ten is right. Errors that drift to one side with distance are a bias of the law.
+    Above zero the forecast was too high. Crosses are runs outside their 90 % interval; one in ten
+    is expected. Errors that drift to one side with distance show a bias of the law.
 
     Parameters
     ----------
     result : Backtest
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
     law : str, optional
-        One of its laws; the pool, or the only law, where not given.
+        One of its laws; the model average, or the only law, if not given.
 
     Returns
     -------
@@ -158,26 +148,22 @@ def plot_errors(result: Backtest, ax: "Axes | None" = None, *, law: str | None =
     TrustError
         If the backtest has no such law.
     """
-    from matplotlib.ticker import PercentFormatter
-
     frame, name = result.to_frame(), law or result.answer
     known = list(dict.fromkeys(frame["law"]))
     if name not in known:
         raise TrustError(f"the backtest is of {', '.join(known)}, and not of {name!r}")
-    ax, frame = axes(ax), frame[frame["law"] == name]
-    inside, size = frame["covered90"].astype(bool), 6 if len(frame) < 100 else 3
+    ax, frame = new_axes(ax), frame[frame["law"] == name]
+    inside, size = frame["covered90"].astype(bool), marker_size(len(frame))
     for part, marker, color, label in (
         (frame[inside], "o", BLUE, "inside its 90% interval"),
         (frame[~inside], "x", ORANGE, "outside"),
     ):
         if len(part):
-            ax.plot(
-                part["ratio"], part["log_error"], marker, color=color, linestyle="none",
-                label=label, markersize=size,
-            )  # fmt: skip
+            look = {"color": color, "label": label, "markersize": size}
+            draw_points(ax, part["ratio"], part["log_error"], marker, **look)
     ax.axhline(0.0, color=BLACK, linewidth=0.8)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.set_ylabel("forecast above what was reached (of log loss)")
+    percents(ax.yaxis)
+    ax.set_ylabel("error of the forecast (log loss)")
     log_ratios(ax)
     ax.set_title(f"{name}: {len(frame)} forecasts", loc="left", fontsize="medium")
-    return finished(ax)
+    return finish_axes(ax)

@@ -1,11 +1,18 @@
-"""The figure of isoFLOP parabolas, with each minimum beside the law's."""
+"""Figure of isoFLOP parabolas: each minimum beside the law's best size."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayescale.errors import TrustError
-from bayescale.plotting.style import BLACK, LOSS_LABEL, axes, finished, log_sizes
+from bayescale.plotting.style import (
+    BLACK,
+    LOSS_LABEL,
+    draw_points,
+    finish_axes,
+    log_sizes,
+    new_axes,
+)
 from bayescale.validation.cross_check import CrossCheck
 
 if TYPE_CHECKING:
@@ -16,14 +23,14 @@ MOST = 12
 
 
 def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axes":
-    """Loss against size at each budget: runs, parabola, its minimum, and the law's best size.
+    """Draw the loss against size at each budget: runs, parabola, minimum, and the law's best size.
 
     Parameters
     ----------
     result : CrossCheck
-        With isoFLOP budgets. The twelve that weigh most in the power law are drawn.
+        Result with isoFLOP budgets. The twelve that weigh most in the power law are drawn.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
@@ -38,31 +45,31 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
         raise TrustError(f"there are no parabolas to draw: {result.missing['isoflop']}")
     import matplotlib as mpl
 
-    ax = axes(ax)
+    ax = new_axes(ax)
     shown = result.groups[result.groups["used"]].nlargest(MOST, "weight").sort_values("flops")
     colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.8, len(shown)))
-    labels = {"label": "parabola's minimum"}, {"label": f"best by {result.law}"}
+    labels = {"label": "minimum of the parabola"}, {"label": f"best size by {result.law}"}
     for color, row in zip(colors, shown.to_dict(orient="records"), strict=True):
         points = result.points[result.points["budget"] == row["budget"]]
         parabola = np.poly1d([row["square"], row["slope"], row["constant"]])
         x = np.geomspace(points["params"].min(), points["params"].max(), 100)
-        ax.plot(x, parabola(np.log(x) - row["center"]), color=color, linewidth=1.4)
-        ax.plot(points["params"], points["loss"], "o", color=color, markersize=3.5)
+        y = parabola(np.log(x) - row["center"])
+        ax.plot(x, y, color=color, linewidth=1.4)
+        draw_points(ax, points["params"], points["loss"], color=color, markersize=3.5)
         _mark(ax, row, parabola, "params", fillstyle="full", marker="D", **labels[0])
         _mark(ax, row, parabola, "params_posterior", fillstyle="none", marker="o", **labels[1])
         labels = {}, {}
-        ax.annotate(
-            f"{row['flops']:.2g}", (x[-1], parabola(np.log(x[-1]) - row["center"])),
-            xytext=(4, 0), textcoords="offset points", fontsize=7, va="center", color=color,
-        )  # fmt: skip
+        look = {"fontsize": 7, "va": "center", "color": color}
+        beside = {"xytext": (4, 0), "textcoords": "offset points"}
+        ax.annotate(f"{row['flops']:.2g}", (x[-1], y[-1]), **beside, **look)
     log_sizes(ax, "params")
     ax.set_ylabel(LOSS_LABEL)
-    ax.set_title(f"runs of like compute, in FLOP; bars: {result.ci_prob:.0%} intervals", size=9)
-    return finished(ax)
+    ax.set_title(f"runs of equal compute, in FLOP; bars: {result.ci_prob:.0%} intervals", size=9)
+    return finish_axes(ax)
 
 
 def _mark(ax: "Axes", row: dict[Any, Any], parabola: np.poly1d, column: str, **look: Any) -> None:
-    """A best size on its parabola, with its interval."""
+    """Draw a best size and its interval on the parabola."""
     at = parabola(np.log(row[column]) - row["center"])
     ax.hlines(at, row[f"{column}_lower"], row[f"{column}_upper"], color=BLACK, linewidth=0.9)
     ax.plot(row[column], at, color=BLACK, markersize=6, linestyle="none", zorder=4, **look)

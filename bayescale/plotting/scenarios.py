@@ -1,18 +1,19 @@
 """Figures of scenarios: pruned data, and scores that emerge."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bayescale.plotting.style import (
     BLACK,
     BLUE,
     COLORS,
     GREY,
-    LINES,
     ORANGE,
-    axes,
-    finished,
+    color_and_line,
+    draw_band,
+    finish_axes,
     log_sizes,
+    new_axes,
     percents,
 )
 from bayescale.scenarios.emergence import Emergence
@@ -24,99 +25,92 @@ if TYPE_CHECKING:
 
 
 def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
-    """What pruning gains on keeping everything, against the share that is kept.
+    """Draw the gain of pruning over keeping everything, against the share that is kept.
 
-    Above the dashed line the pruned data give the lower loss; the line is the median, the band
-    its interval, the diamond the share of least expected loss. At the right, all is kept.
+    Above the dashed line pruned data give the lower loss. The line is the median, the band its
+    interval, the diamond the share of least expected loss. At the right end everything is kept.
 
     Parameters
     ----------
     result : Pruning
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    ax, frame, mass = axes(ax), result.to_frame(), f"{result.ci_prob:.0%}"
+    ax, frame = new_axes(ax), result.to_frame()
     x, chosen = frame["kept_fraction"], frame.iloc[result.choice]
-    ax.fill_between(
-        x, frame["gain_lower"], frame["gain_upper"], color=BLUE, alpha=0.3, linewidth=0,
-        label=f"{mass} interval",
-    )  # fmt: skip
+    draw_band(ax, x, frame, "gain", color=BLUE, alpha=0.3, label=f"{result.ci_prob:.0%} interval")
     ax.plot(x, frame["gain_median"], color=BLUE, label=f"{result.law}, median")
     ax.axhline(0.0, color=GREY, linestyle="--", label="everything kept")
-    ax.plot(
-        chosen["kept_fraction"], chosen["gain_median"], "D", color=ORANGE, zorder=3,
-        label=f"least expected loss: keep {chosen['kept_fraction']:.0%}",
-    )  # fmt: skip
+    kept = chosen["kept_fraction"]
+    look = {"color": ORANGE, "zorder": 3, "label": f"least expected loss: keep {kept:.0%}"}
+    ax.plot(kept, chosen["gain_median"], "D", **look)
     ax.set_xscale("log")
-    percents(ax.xaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0))
-    ax.set_xlabel("kept share of the data")
-    ax.set_ylabel("gain on keeping everything (nats per token)")
+    percents(ax.xaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0), decimals=0)
+    ax.set_xlabel("share of the data kept")
+    ax.set_ylabel("gain over keeping everything (nats per token)")
     if result.scenario:
         ax.set_title("Scenario: the metric's quality is a prior", loc="left", fontsize="medium")
-    return finished(ax)
+    return finish_axes(ax)
 
 
 def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes":
-    """Test error of a pruned perceptron against the examples it is trained on.
+    """Draw the test error of a pruned perceptron against the examples it is trained on.
 
-    A line keeps one share of a growing pool, its hardest or easiest examples; the black one keeps
-    all. A line that falls steeper than the black one beats the power law of keeping everything.
+    A line keeps one share of a growing set of examples, its hardest or its easiest; the black
+    line keeps all. A line that falls more steeply than the black one beats its power law.
 
     Parameters
     ----------
     result : PrunedPerceptron
-        Over several pools or fractions.
+        Result over several sizes of the set, or several fractions.
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    ax, frame = axes(ax), result.to_frame()
+    ax, frame = new_axes(ax), result.to_frame()
     frame["kept"] = frame["kept"].where(frame["kept_fraction"] < 1, "all")  # whichever way
     frame = frame.drop_duplicates(["kept", "kept_fraction", "examples_per_param"])
     groups = frame.groupby(["kept", "kept_fraction"], sort=False)
     for i, ((kept, fraction), part) in enumerate(groups):
+        style: dict[str, Any] = {"color": BLACK} if kept == "all" else color_and_line(i)
         label = "all kept" if fraction == 1 else f"{fraction:.0%} kept, {kept}"
-        look = (BLACK, "-") if kept == "all" else (COLORS[i % 6], LINES[i % 6])
-        ax.plot(
-            part["examples_per_param"] * part["kept_fraction"], part["error"], marker="o",
-            markersize=3, color=look[0], linestyle=look[1], label=label,
-        )  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+        trained = part["examples_per_param"] * part["kept_fraction"]
+        ax.plot(trained, part["error"], marker="o", markersize=3, label=label, **style)
+    ax.set(xscale="log", yscale="log", ylabel="test error")
     ax.set_xlabel("examples trained on, per parameter")
-    ax.set_ylabel("test error")
-    return finished(ax)
+    return finish_axes(ax)
 
 
 def plot_emergence(
     result: Emergence, ax: "Axes | None" = None, *, metrics: Sequence[str] | None = None
 ) -> "Axes":
-    """How far each metric has come along the path, with the loss on the right-hand axis.
+    """Draw each metric along the path, with the loss on the right-hand axis.
 
-    Colored lines and bands are scores, which read on the left; the thick grey line is the loss
-    they are computed from, on the right. A score that turns up late while the grey line falls
-    evenly is a matter of the metric, and not of the model.
+    Colored lines and bands are scores, on the left-hand axis. The thick gray line is the loss
+    that they are computed from. Where a score rises late although the gray line falls evenly,
+    the metric is the reason, and not the model.
 
     Parameters
     ----------
     result : Emergence
     ax : matplotlib Axes, optional
-        Drawn into; a new figure where not given.
+        Axes to draw into; a new figure if not given.
     metrics : sequence of str, optional
-        Which of the result's; those that lie between 0 and 1, of the mean run, where not given.
+        Metrics of the result to draw. If not given, those between 0 and 1, for the mean over
+        seeds.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    ax, frame = axes(ax), result.to_frame()
+    ax, frame = new_axes(ax), result.to_frame()
     shown = metrics or [
         metric.name
         for metric in result.metrics
@@ -124,19 +118,15 @@ def plot_emergence(
     ]
     for i, name in enumerate(shown):
         part = frame[frame["metric"] == name]
-        color = COLORS[i % len(COLORS)]
-        ax.fill_between(
-            part[result.scale], part["lower"], part["upper"], color=color, alpha=0.2, linewidth=0
-        )
-        ax.plot(
-            part[result.scale], part["median"], color=color, linestyle=LINES[i % len(LINES)],
-            label=name.replace("_", " "),
-        )  # fmt: skip
+        x, color = part[result.scale], COLORS[i % len(COLORS)]
+        ax.fill_between(x, part["lower"], part["upper"], color=color, alpha=0.2, linewidth=0)
+        ax.plot(x, part["median"], label=name.replace("_", " "), **color_and_line(i))
     right, loss = ax.twinx(), frame[frame["metric"] == shown[0]]
-    right.plot(loss[result.scale], loss["loss_median"], color=GREY, linewidth=2.5, alpha=0.7)
-    right.set_ylabel("loss (nats per token), grey")
+    gray = {"color": GREY, "linewidth": 2.5, "alpha": 0.7}
+    right.plot(loss[result.scale], loss["loss_median"], **gray)
+    right.set_ylabel("loss (nats per token), gray")
     right.spines["top"].set_visible(False)
-    ax.plot([], [], color=GREY, linewidth=2.5, alpha=0.7, label="loss (right-hand axis)")
+    ax.plot([], [], label="loss (right-hand axis)", **gray)
     log_sizes(ax, result.scale)
     ax.set_ylabel(f"score (median, {result.ci_prob:.0%} interval)")
     ax.legend(frameon=False, loc="upper left", fontsize="small")

@@ -1,4 +1,4 @@
-"""What figures share: colors, axes in people's units, and a last touch."""
+"""Shared style of figures: colors, axes in readable units, bands, points and legends."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 from bayescale.units import format_size
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colors, which color-blind readers tell apart
+    from bayescale.runs import Runs
+
+# Okabe and Ito's colors, which color-blind readers can tell apart
 BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
 GREEN, PURPLE, AMBER, SKY, GREY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY)
@@ -20,12 +23,13 @@ AXIS_LABELS = {
     "lm_loss": "loss of the language model (nats per token)",
 }
 LOSS_LABEL = "loss (nats per token)"
-RATIO_LABEL = "times larger than the largest run fitted"
-_NARROW = 100.0  # times, below which a log axis needs labels between powers of ten
+RATIO_LABEL = "times larger than the largest fitted run"
+_NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
+_MANY = 100  # points, from which on they are drawn smaller
 
 
-def axes(ax: "Axes | None") -> "Axes":
-    """Where to draw: a new figure's axes where none are given."""
+def new_axes(ax: "Axes | None") -> "Axes":
+    """Return the given axes, or those of a new figure."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -33,15 +37,49 @@ def axes(ax: "Axes | None") -> "Axes":
     return ax
 
 
-def finished(ax: "Axes", **legend: Any) -> "Axes":
-    """Without the frame's idle sides, and with a legend."""
+def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
+    """Remove the frame's upper and right sides, and add a legend."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(**{"edgecolor": "none", "framealpha": 0.7, "fontsize": "small"} | legend)
     return ax
 
 
+def color_and_line(i: int, shift: int = 0) -> dict[str, Any]:
+    """Return the color of the i-th curve, and its line style, ``shift`` styles later."""
+    return {"color": COLORS[i % len(COLORS)], "linestyle": LINES[(i + shift) % len(LINES)]}
+
+
+def draw_band(ax: "Axes", x: Any, frame: "pd.DataFrame", name: str, **look: Any) -> None:
+    """Shade between the columns ``{name}_lower`` and ``{name}_upper``."""
+    ax.fill_between(x, frame[f"{name}_lower"], frame[f"{name}_upper"], linewidth=0, **look)
+
+
+def draw_points(ax: "Axes", x: Any, y: Any, marker: str = "o", **look: Any) -> None:
+    """Draw markers without a line."""
+    ax.plot(x, y, marker, linestyle="none", **look)
+
+
+def marker_size(count: int) -> float:
+    """Return a size of markers that suits how many there are."""
+    return 6 if count < _MANY else 3
+
+
+def draw_runs(ax: "Axes", runs: "Runs | None", scale: str, **look: Any) -> None:
+    """Draw the loss of the fitted runs, if there are any."""
+    if runs is not None:
+        look = {"color": GREY, "markersize": marker_size(len(runs))} | look
+        draw_points(ax, runs[scale], runs["loss"], label="fitted runs", **look)
+
+
+def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:
+    """Name the rows of a figure, the first on top, with room for the legend above them."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -room)
+    ax.tick_params(axis="y", length=0)
+
+
 def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
-    """A logarithmic axis labeled as people write sizes: 1B, 10T; FLOP by powers of ten."""
+    """Make an axis logarithmic, with sizes as people write them (1B, 10T) and FLOP as powers."""
     from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
     ax.set(**{f"{which}scale": "log"})
@@ -59,7 +97,7 @@ def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
 
 
 def log_ratios(ax: "Axes") -> None:
-    """A logarithmic horizontal axis of times larger: 1, 3, 10, 30."""
+    """Make the horizontal axis logarithmic, with extrapolation ratios: 1, 3, 10, 30."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set_xscale("log")
@@ -69,10 +107,11 @@ def log_ratios(ax: "Axes") -> None:
     ax.set_xlabel(RATIO_LABEL)
 
 
-def percents(axis: Any, at: Sequence[float]) -> None:
-    """Ticks at these shares, as percentages."""
+def percents(axis: Any, ticks: Sequence[float] = (), decimals: int | None = None) -> None:
+    """Write shares as percentages, at the given ticks or at matplotlib's own."""
     from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter
 
-    axis.set_major_locator(FixedLocator(list(at)))
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+    if ticks:
+        axis.set_major_locator(FixedLocator(list(ticks)))
+        axis.set_minor_formatter(NullFormatter())

@@ -116,11 +116,11 @@ def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) ->
     curve = forecast(cerebras_posterior, flops=PATH)
     ax = plot_forecast(curve, runs=cerebras_posterior.runs, horizon=trusted)
     largest = cerebras_posterior.runs["flops"].max()
-    assert line(ax, "largest run fitted").get_xdata()[0] == largest
+    assert line(ax, "largest fitted run").get_xdata()[0] == largest
     assert line(ax, "trust horizon").get_xdata()[0] == pytest.approx(4.0 * largest)
     assert "not trusted: beyond 4 times the largest run" in labels(ax)
     np.testing.assert_array_equal(
-        line(ax, "runs fitted").get_ydata(), cerebras_posterior.runs["loss"]
+        line(ax, "fitted runs").get_ydata(), cerebras_posterior.runs["loss"]
     )
     nowhere = plot_forecast(curve, horizon=replace(trusted, horizon_ratio=1.0))
     assert "not trusted beyond the largest run" in labels(nowhere)
@@ -151,10 +151,10 @@ def test_laws_are_drawn_beside_their_pool() -> None:
     result = forecast(POOL, flops=PATH)
     ax = plot_laws(result)
     assert labels(ax) == [
-        "chinchilla, 80% of the pool",
-        "kaplan_irreducible, 20% of the pool",
-        "pool, median",
-        "pool, 90% interval",
+        "chinchilla, weight 80%",
+        "kaplan_irreducible, weight 20%",
+        "model average, median",
+        "model average, 90% interval",
     ]
     for law, name in zip(result.by_law, labels(ax), strict=False):
         np.testing.assert_allclose(line(ax, name).get_ydata(), law.to_frame()["loss_median"])
@@ -163,8 +163,10 @@ def test_laws_are_drawn_beside_their_pool() -> None:
     ends = corners[corners[:, 0] == PATH[3], 1]
     np.testing.assert_allclose(sorted(set(ends)), own[["loss_lower", "loss_upper"]].iloc[3])
     frame = result.to_frame()
-    np.testing.assert_allclose(line(ax, "pool, median").get_ydata(), frame["loss_median"])
-    np.testing.assert_allclose(line(ax, "pool, 90% interval").get_ydata(), frame["loss_lower"])
+    np.testing.assert_allclose(line(ax, "model average, median").get_ydata(), frame["loss_median"])
+    np.testing.assert_allclose(
+        line(ax, "model average, 90% interval").get_ydata(), frame["loss_lower"]
+    )
     with pytest.raises(PosteriorError) as error:
         plot_laws(forecast(SPREAD, flops=PATH))
     assert str(error.value) == (
@@ -174,7 +176,7 @@ def test_laws_are_drawn_beside_their_pool() -> None:
 
 
 def compared() -> Comparison:
-    names = ["mine", "yours", "pool, equal"]
+    names = ["mine", "yours", "average, equal"]
     table = pd.DataFrame(
         {
             "law": names, "lpd": [1.9, 1.6, 1.8], "lpd_se": [0.02, 0.1, 0.05], "rmsle": 0.01,
@@ -191,8 +193,8 @@ def compared() -> Comparison:
 def test_a_comparison_is_drawn_row_by_row() -> None:
     ax = plot_comparison(compared())
     for at, bar, label in (
-        ([1.9, 1.6], [[1.88, 1.92], [1.5, 1.7]], "a law alone"),
-        ([1.8], [[1.75, 1.85]], "a pool of all"),
+        ([1.9, 1.6], [[1.88, 1.92], [1.5, 1.7]], "single law"),
+        ([1.8], [[1.75, 1.85]], "model average"),
     ):
         drawn = next(c for c in ax.containers if c.get_label() == label)
         np.testing.assert_allclose(drawn.lines[0].get_xdata(), at)
@@ -201,7 +203,7 @@ def test_a_comparison_is_drawn_row_by_row() -> None:
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [
         "mine\nweight 0.80, covers 91%",
         "yours\nweight 0.20, covers 70%",
-        "pool, equal\ncovers 88%",
+        "average, equal\ncovers 88%",
     ]
 
 
@@ -295,7 +297,7 @@ def test_data_needed_are_drawn_beside_kaplans_line() -> None:
     np.testing.assert_allclose(sorted(set(at)), ends)
     assert "Kaplan" not in " ".join(labels(plot_overfit(overfit_line(ONE, [1e9], overfit=0.1))))
     unlimited = replace(spread, needed=spread.needed.where(spread.needed.draw > 0, np.inf))
-    assert "90% interval; open above: 75% of draws have an end" in labels(plot_overfit(unlimited))
+    assert "90% interval; open above: 75% of draws are finite" in labels(plot_overfit(unlimited))
 
 
 def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) -> None:
@@ -305,7 +307,7 @@ def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) ->
     affordable = frame[frame["affordable"]]
     np.testing.assert_allclose(points.get_offsets(), affordable[["params", "tokens"]])
     np.testing.assert_allclose(points.get_array(), affordable["sd_after"])
-    bought = line(ax, "to buy, in this order")
+    bought = line(ax, "runs to buy, in order")
     np.testing.assert_allclose(bought.get_xdata(), result.batch["params"])
     assert ax.texts[0].get_text().startswith("1")
 
@@ -323,18 +325,20 @@ def test_candidates_of_one_scale_are_drawn_against_their_price(
 
 def test_precision_is_drawn_with_tolerance_and_horizon(trusted: Trust) -> None:
     ax, frame = plot_trust(trusted), trusted.to_frame()
-    width = line(ax, "half the 90% interval of the mean loss")
+    width = line(ax, "half-width of the 90% interval of the mean loss")
     np.testing.assert_allclose(width.get_ydata(), frame["half_width"])
     assert line(ax, "tolerance, 50.0%").get_ydata()[0] == 0.5
     assert line(ax, "trusted up to 4 times").get_xdata()[0] == pytest.approx(4.0)
     disagreeing = replace(trusted, path=trusted.path.assign(disagreement=0.01))
-    assert line(plot_trust(disagreeing), "difference of the laws' medians").get_ydata()[0] == 0.01
+    assert (
+        line(plot_trust(disagreeing), "difference between the laws' medians").get_ydata()[0] == 0.01
+    )
 
 
 def test_coverage_is_drawn_by_bin(trusted: Trust) -> None:
     ax = plot_coverage(trusted)
-    np.testing.assert_allclose(line(ax, "covered as needed, 80% or more").get_ydata(), [0.95, 0.9])
-    np.testing.assert_allclose(line(ax, "covered too few").get_ydata(), [0.6])
+    np.testing.assert_allclose(line(ax, "coverage 80% or more").get_ydata(), [0.95, 0.9])
+    np.testing.assert_allclose(line(ax, "coverage below 80%").get_ydata(), [0.6])
     assert [text.get_text() for text in ax.texts] == ["19 of 20", "18 of 20", "12 of 20"]
     with pytest.raises(TrustError, match="no backtest was made, so there is no coverage to draw"):
         plot_coverage(replace(trusted, bins=()))
@@ -420,7 +424,7 @@ def test_downstream_error_is_drawn_against_a_falling_loss() -> None:
     ax = plot_downstream(result, held_out=held)
     assert ax.xaxis_inverted()
     assert ax.get_ylabel() == "mean error over tasks"
-    assert line(ax, "runs held out").get_xdata() == [2.4]
+    assert line(ax, "held-out runs").get_xdata() == [2.4]
 
 
 def test_figures_go_where_they_are_asked_to() -> None:

@@ -166,7 +166,7 @@ def test_the_figure_draws_each_law_of_the_table(cerebras_posterior: Posterior) -
         np.testing.assert_array_equal(lines[name].get_xdata(), drawn["flops"])
         np.testing.assert_array_equal(lines[name].get_ydata(), drawn["loss_median"])
     assert "henighan_compute, 90% interval" in {p.get_label() for p in ax.collections}
-    assert len(lines["runs fitted"].get_xdata()) == 5
+    assert len(lines["fitted runs"].get_xdata()) == 5
 
 
 def test_commands_list_show_and_compare(
