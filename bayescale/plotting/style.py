@@ -64,7 +64,7 @@ def marker_size(count: int) -> float:
     return 6 if count < _MANY else 3
 
 
-def draw_runs(ax: "Axes", runs: "Runs | None", scale: str, **look: Any) -> None:
+def draw_runs(ax: "Axes", runs: "Runs | pd.DataFrame | None", scale: str, **look: Any) -> None:
     """Draw the loss of the fitted runs, if there are any."""
     if runs is not None:
         look = {"color": GREY, "markersize": marker_size(len(runs))} | look
