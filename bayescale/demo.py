@@ -1,5 +1,6 @@
-"""The whole path on published runs: fit five small ones, forecast two larger ones, compare."""
+"""Demonstration on published runs: fit five small ones, forecast two larger ones, compare."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bayescale.forecasting import Forecast, forecast
 from bayescale.inference.fit import fit
 from bayescale.plotting import plot_forecast
 from bayescale.posterior import Posterior, Summary, save, summarize
+from bayescale.results import Result, TextTable
 from bayescale.runs import Runs
 
 FAMILY = "Cerebras-GPT"
@@ -21,8 +23,8 @@ LAW = "henighan_compute"
 
 
 @dataclass(frozen=True, eq=False)
-class Demo:
-    """What the demonstration found, and where it put it.
+class Demo(Result):
+    """The demonstration's summary and forecasts, and the files it wrote.
 
     Attributes
     ----------
@@ -37,49 +39,44 @@ class Demo:
     figure: Path
     output: Path
 
-    def to_frame(self) -> pd.DataFrame:
-        """The table of held-out runs."""
-        return self.table.copy()
+    def _table(self) -> pd.DataFrame:
+        return self.table
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+    def _json(self) -> dict[str, Any]:
         return self.summary.to_json() | {
-            "held_out": self.table.to_dict(orient="records"),
+            "held_out": self.table,
             "figure": str(self.figure),
             "output": str(self.output),
         }
 
-    def __str__(self) -> str:
-        lines = [
-            f"Five published {FAMILY} runs, 111M to 2.7B parameters, fitted with {LAW}:",
-            "",
-            str(self.summary),
-            "",
-            f"Forecast of the two larger ones, a single new run, {self.ci_prob:.0%} interval:",
-            "",
-            f"{'':>17}  {'times larger':>12}  {'median':>7}  {'interval':>16}  {'reached':>7}",
-        ]
-        for row in self.table.itertuples():
-            ci_prob = f"{row.loss_new_lower:.3f} to {row.loss_new_upper:.3f}"
-            lines.append(
-                f"{row.run_id:>17}  {row.extrapolation_ratio:>12.1f}  {row.loss_new_median:>7.3f}  "
-                f"{ci_prob:>16}  {row.reached:>7.3f}  {'inside' if row.covered else 'OUTSIDE'}"
-            )
-        return "\n".join(
-            [
-                *lines,
-                "",
-                f"Figure:    {self.figure}",
-                f"Posterior: {self.output}",
-                "",
-                "Next, with these runs:",
-                f"  bayescale forecast {self.output} --flops 1e23",
-                "and with your own (a CSV file with params, tokens and loss):",
-                "  bayescale check runs.csv",
-                "  bayescale fit runs.csv -o fit.nc",
-                "  bayescale forecast fit.nc --params 70B --tokens 1.4T",
-            ]
+    def _content(self) -> Iterator[str | TextTable]:
+        yield f"Five published {FAMILY} runs, 111M to 2.7B parameters, fitted with {LAW}:"
+        yield ""
+        yield str(self.summary)
+        yield ""
+        yield f"Forecast of the two larger ones, a single new run, {self.ci_prob:.0%} interval:"
+        yield ""
+        yield TextTable.of(
+            {
+                "": row["run_id"],
+                "times larger": f"{row['extrapolation_ratio']:.1f}",
+                "median": f"{row['loss_new_median']:.3f}",
+                "interval": f"{row['loss_new_lower']:.3f} to {row['loss_new_upper']:.3f}",
+                "reached": f"{row['reached']:.3f}",
+                "inside": "yes" if row["covered"] else "NO",
+            }
+            for row in self.table.to_dict(orient="records")
         )
+        yield ""
+        yield f"Figure:    {self.figure}"
+        yield f"Posterior: {self.output}"
+        yield ""
+        yield "Next, with these runs:"
+        yield f"  bayescale forecast {self.output} --flops 1e23"
+        yield "and with your own (a CSV file with params, tokens and loss):"
+        yield "  bayescale check runs.csv"
+        yield "  bayescale fit runs.csv -o fit.nc"
+        yield "  bayescale forecast fit.nc --params 70B --tokens 1.4T"
 
 
 def run_demo(folder: Path, *, seed: int = 0, show_progress: bool = False) -> Demo:

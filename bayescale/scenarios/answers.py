@@ -388,6 +388,7 @@ def calibrate_dispersion(
     middle, sd = PRIOR_DISPERSION.log_normal
     lowest = np.log(PRIOR_DISPERSION.frozen.ppf(_LEAST_MASS))
     log_grid = np.linspace(lowest, np.log(MOST_DISPERSION), _COARSE)
+    grid, weights, noise = np.exp(log_grid), np.ones(len(log_grid)), np.ones(len(log_grid))
     for _ in range(2):  # once to find where it lies, once to resolve it
         log_density, noise = np.empty(len(log_grid)), np.empty(len(log_grid))
         for i, value in enumerate(np.exp(log_grid)):

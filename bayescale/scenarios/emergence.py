@@ -25,9 +25,14 @@ from bayescale.verdict import size_scale
 
 _OF_POINT = ("params", "tokens", "flops", "loss_median", "loss_lower", "loss_upper", "verdict")
 _CLIMB = (
-    "visible_at", "half_at", "hidden_share", "loss_hidden_share", "due_to_metric",
-    "steepest_share", "loss_steepest_share",
-)  # fmt: skip
+    "visible_at",
+    "half_at",
+    "hidden_share",
+    "loss_hidden_share",
+    "due_to_metric",
+    "steepest_share",
+    "loss_steepest_share",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +216,7 @@ def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
     return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
-def emergence(
+def emergence(  # noqa: PLR0913
     fit: Fit,
     *,
     params: Any = None,

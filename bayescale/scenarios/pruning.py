@@ -216,7 +216,7 @@ def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
     return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
-def prune(
+def prune(  # noqa: PLR0913
     fit: Fit,
     *,
     params: float | str,

@@ -131,6 +131,7 @@ def _settle(
     design: np.ndarray, y: np.ndarray, group: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Alternate between the surface and the groups until neither changes."""
+    height, step = np.zeros(len(y)), 0.0
     for _ in range(50):
         with_group = np.column_stack([design, group.astype(float)])
         *surface, step = np.linalg.lstsq(with_group, y, rcond=None)[0]
