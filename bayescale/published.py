@@ -24,7 +24,7 @@ from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, point, quantiles
 from bayescale.results import Result, TextTable
 from bayescale.runs import Runs
-from bayescale.units import format_size
+from bayescale.units import checked_ci_prob, format_size
 
 Ends = tuple[PositiveFloat, PositiveFloat]
 
@@ -293,6 +293,7 @@ def compare_published(
     laws = [load_published(name) for name in names]
     if not laws:
         raise LawError(f"name one of {', '.join(published_names())} at least")
+    ci_prob = checked_ci_prob(ci_prob)
     if fit.runs is None:
         raise CardError("a point estimate was not fitted to any runs: there is nothing to compare")
     if not 1 <= beyond < np.inf:
@@ -300,9 +301,9 @@ def compare_published(
     scale = _scale_of(fit.inputs)
     unable = [law for law in laws if scale not in _scales_of(law.model_card.law.inputs)]
     if unable:
-        told = [f"{law.name} is of {' and '.join(law.model_card.law.inputs)}" for law in unable]
+        others = [f"{law.name} is of {' and '.join(law.model_card.law.inputs)}" for law in unable]
         raise LawError(
-            collected(f"{fit.name} is compared along {scale}, of which others say nothing:", told)
+            collected(f"{fit.name} is compared along {scale}, of which others say nothing:", others)
         )
     x = fit.runs[scale]
     path = np.geomspace(x.min(), x.max() * beyond, _POINTS)

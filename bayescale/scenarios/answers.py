@@ -23,6 +23,7 @@ import pandas as pd
 from bayescale.cards import Prior
 from bayescale.errors import ScenarioError, collected, listed
 from bayescale.runs.table import load_table
+from bayescale.units import checked_ci_prob
 
 Decoding = Literal["sampled", "greedy"]
 
@@ -240,7 +241,7 @@ class Dispersion:
 
     def to_json(self, ci_prob: float = 0.9) -> dict[str, Any]:
         """Return plain values: the dispersion's quantiles and what it was calibrated on."""
-        tail = (1 - ci_prob) / 2
+        tail = (1 - checked_ci_prob(ci_prob)) / 2
         lower, median, upper = self.quantile([tail, 0.5, 1 - tail]).tolist()
         return {
             "dispersion": {"median": median, "lower": lower, "upper": upper},
