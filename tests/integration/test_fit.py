@@ -85,7 +85,7 @@ def test_five_runs_forecast_the_next_two_within_their_interval(
 
 
 @pytest.mark.parametrize("n", [5, 6, 7, 8])
-def test_a_handful_of_runs_passes_the_gate_or_says_why_not(n: int) -> None:
+def test_a_handful_of_runs_passes_the_checks_or_says_why_not(n: int) -> None:
     frame = grid_log(seed=n).sample(n, random_state=n)
     diagnostics = fit(read_runs(frame), "chinchilla").diagnostics
     assert diagnostics["passed"] or all(len(reason) > 20 for reason in diagnostics["reasons"])

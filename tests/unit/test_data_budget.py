@@ -79,7 +79,7 @@ def test_not_reachable_is_an_answer_with_its_probability() -> None:
     assert "out of reach" in str(result)
 
 
-def test_a_pool_shows_each_law() -> None:
+def test_an_average_shows_each_law() -> None:
     result = data_budget(ModelAverage((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e9)
     each = {law.law: law.needed.item() for law in result.by_law}
     assert each == {

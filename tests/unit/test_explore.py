@@ -219,7 +219,7 @@ def numbers(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
 
 
-def test_knobs_change_the_numbers_and_the_address(
+def test_controls_change_the_numbers_and_the_address(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with opened(monkeypatch, save(pool(), tmp_path / "fit.nc")) as app:

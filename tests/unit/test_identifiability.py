@@ -370,7 +370,7 @@ def test_five_runs_lean_on_their_priors(cerebras_posterior: Posterior) -> None:
     assert check.table.loc["E", "prior"] > 0.05
 
 
-def test_each_law_of_a_pool_is_checked(rng: np.random.Generator) -> None:
+def test_each_averaged_law_is_checked(rng: np.random.Generator) -> None:
     few = constructed(PRODUCT, flat_runs(2), {name: normal_grid(rng) for name in "ab"})
     flat = constructed(FLAT, flat_runs(2), {"E": 0.1 * normal_grid(rng)})
     pool = ModelAverage((few, flat), (0.5, 0.5))

@@ -139,7 +139,7 @@ VALUES = {"E": 1.7, "N_c": 1e9, "alpha_N": 0.3, "D_c": 1e10, "alpha_D": 0.3}
 POOL = ModelAverage((SPREAD, point(KAPLAN_CARD, VALUES)), (0.8, 0.2))
 
 
-def test_each_law_of_a_pool_has_its_median() -> None:
+def test_each_averaged_law_has_its_median() -> None:
     result = forecast(POOL, flops=PATH)
     ax = plot_forecast(result)
     own = result.by_law[1].to_frame()["loss_median"]

@@ -218,7 +218,7 @@ def test_without_a_backtest_it_says_what_to_run() -> None:
     assert "none beyond the largest run" in html
 
 
-def test_a_pool_tells_each_law() -> None:
+def test_an_average_shows_each_law() -> None:
     runs = log_of()
     values = {"E": 1.8, "N_c": 5e8, "alpha_N": 0.33, "D_c": 2e9, "alpha_D": 0.33, "sigma": 0.01}
     other = built(load_card("kaplan_irreducible"), runs, values)
