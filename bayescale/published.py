@@ -106,10 +106,10 @@ class PublishedLaw(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        told = self.model_dump(mode="json", exclude={"estimate", "conventions"})
+        values = self.model_dump(mode="json", exclude={"estimate", "conventions"})
         law = self.model_card.law
         return {
-            **told,
+            **values,
             "law": law.name,
             "inputs": list(law.inputs),
             "coefficients": self.values,
@@ -315,8 +315,8 @@ def compare_published(
     }
     columns = [scale, "loss_median", "loss_lower", "loss_upper"]
     curves = [
-        told.to_frame()[columns].assign(law=name, published=published)
-        for name, (published, told) in answers.items()
+        found.to_frame()[columns].assign(law=name, published=published)
+        for name, (published, found) in answers.items()
     ]
     return PublishedComparison(
         law=fit.name,
@@ -347,13 +347,13 @@ def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
     inputs, nothing = law.model_card.law.inputs, dict.fromkeys(("median", "lower", "upper"), np.nan)
     known = {name: np.array(runs[name]) for name in (*inputs, "tokens") if name in runs}
     known = all_unique(inputs, known)
-    told, n = nothing, 0
+    error, n = nothing, 0
     if set(inputs) <= set(known):
-        said = law.model_card.law.loss(**{name: known[name] for name in inputs}, **law.values)
-        share = np.asarray(runs["loss"] / said - 1, dtype=float)
+        expected = law.model_card.law.loss(**{name: known[name] for name in inputs}, **law.values)
+        share = np.asarray(runs["loss"] / expected - 1, dtype=float)
         share = share[np.isfinite(share)]
-        told, n = (quantiles(share, ci_prob) if share.size else nothing), share.size
-    return {"law": law.name, **{f"error_{end}": v for end, v in told.items()}, "n_runs": n}
+        error, n = (quantiles(share, ci_prob) if share.size else nothing), share.size
+    return {"law": law.name, **{f"error_{end}": v for end, v in error.items()}, "n_runs": n}
 
 
 def _notes(law: PublishedLaw, runs: Runs) -> list[Finding]:
