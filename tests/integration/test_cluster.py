@@ -59,7 +59,7 @@ def two_workers() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def dask() -> Iterator[Executor]:
-    """As the documentation says."""
+    """Run the example of the documentation."""
     with two_workers() as client:
         yield client.get_executor(pure=False)
 
@@ -104,7 +104,7 @@ def test_an_own_law_reaches_workers_by_its_file(dask: Executor, tmp_path: Path) 
 
 
 def test_a_law_that_differs_where_it_arrives_is_refused(tmp_path: Path) -> None:
-    """As on another computer that holds an older file."""
+    """Another computer may hold an older version of the file of laws."""
     path = tmp_path / "mine.py"
     path.write_text(OWN_LAW.format(times=""))
     sent = pickle.dumps(find_law(f"{path}:MINE"))
@@ -162,7 +162,7 @@ def test_fits_survive_a_worker_that_is_killed(client: Any, tmp_path: Path) -> No
 
 def test_a_task_that_only_shared_a_worker_with_another_is_not_blamed() -> None:
     class KilledWorker(Exception):  # noqa: N818 (its name counts)
-        """As Dask names it."""
+        """Carry the name that Dask gives this error."""
 
     class Shares(Executor):
         """Blames all that are under way when a worker ends."""

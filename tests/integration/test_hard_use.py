@@ -38,7 +38,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of compiled models: the first fit fills it, the others find it filled."""
+    """Keep compiled models for all tests: the first fit fills the folder."""
     return tmp_path_factory.mktemp("cache")
 
 

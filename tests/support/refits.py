@@ -75,7 +75,7 @@ def known(runs: Runs, card: ModelCard, seed: int = 0) -> Posterior:
 
 
 def too_sure(runs: Runs, card: ModelCard, seed: int = 0) -> Posterior:
-    """As known, with a tenth of the noise."""
+    """The true law with a tenth of the noise, so that its intervals are overconfident."""
     return built(card, runs, TRUTH | {"sigma": SIGMA / 10})
 
 
