@@ -13,6 +13,14 @@ above: an integrated Ornstein-Uhlenbeck process (Uhlenbeck and Ornstein 1930).
 
 The walk has steps at fixed places and of unknown size, so it is linear in standard normals. Steps
 within the runs are inferred with the law; steps beyond are drawn at random, by the same equation.
+
+A law of params and tokens may drift along compute c and across tokens per parameter x, both in
+logs, and may tilt: the slope of the error across x walks as compute grows,
+
+    delta(c, x) = q_C W1(c) + q_X W2(x) + t q_X (x - mean x) T(c).
+
+W1 is equal for all splits of a budget. W2 and the tilt are not: they are what a law may get wrong
+about the best split, and about how it moves with compute.
 """
 
 from dataclasses import dataclass
@@ -28,6 +36,9 @@ Walk = Literal["level", "slope"]
 STEPS = {"level": 16, "slope": 6}
 """Steps from the runs' center to their edge in each direction, unless each run has one."""
 
+TILT = "tilt"
+"""Name of the walk, along compute, of the slope of the error across tokens per parameter."""
+
 FIRST_GAP_BEYOND, GAP_GROWTH = 0.05, 1.15
 """E-folds of the first step beyond the last run, and the growth factor of the next ones."""
 
@@ -40,10 +51,13 @@ def coordinate(inputs: Any, axis: str) -> Any:
     inputs : mapping of str to array_like
         The law's inputs in raw units.
     axis : str
-        One of them, or ``flops`` for a law of params and tokens: C = 6 N D.
+        One of them; for a law of params and tokens also ``flops``, C = 6 N D, or
+        ``tokens_per_param``, D / N.
     """
     if axis in inputs:
         return np.log(inputs[axis])
+    if axis == "tokens_per_param":
+        return np.log(inputs["tokens"]) - np.log(inputs["params"])
     return np.log(inputs["params"]) + np.log(inputs["tokens"]) + np.log(FLOP_PER_PARAM_TOKEN)
 
 
@@ -123,14 +137,15 @@ class Frame:
         walk: Walk,
         fades_over: float | None = None,
         *,
-        each_run: bool = False,
+        steps: int | None = None,
     ) -> "Frame":
         """Make the frame of runs with these logs of scale, shape (run,).
 
-        With ``each_run``, a walk of the level has a step at each run, else a fixed number of steps.
+        It has this many steps on each side; without ``steps``, a walk of the level has one at
+        each run.
         """
         center = float(log_x.mean())
-        sides = (_within(side * (log_x - center), walk, each_run) for side in (-1, 1))
+        sides = (_within(side * (log_x - center), walk, steps) for side in (-1, 1))
         return cls(center, walk, fades_over, *sides)
 
     def beyond(self, distance: tuple[float, float]) -> tuple[Steps, Steps]:
@@ -147,14 +162,53 @@ class Frame:
         return steps.reach(distance, self.walk, self.fades_over)
 
 
-def _within(distance: np.ndarray, walk: Walk, each_run: bool) -> Steps:
+@dataclass(frozen=True)
+class Component:
+    """One walk of the drift: its steps among the runs, its size, and what multiplies it.
+
+    Attributes
+    ----------
+    axis : str
+        The scale along which it walks: see :func:`coordinate`.
+    frame : Frame
+    sized_by : str
+        The axis whose size q scales its steps.
+    share : float
+        A fixed factor on that size.
+    across : tuple of (str, float) or None
+        An axis and its center: the walk is multiplied by the distance from there, in e-folds.
+    """
+
+    axis: str
+    frame: Frame
+    sized_by: str
+    share: float = 1.0
+    across: tuple[str, float] | None = None
+
+    def distance(self, inputs: Any) -> Any:
+        """Return e-folds from the center of the runs along the walk's axis."""
+        return coordinate(inputs, self.axis) - self.frame.center
+
+    def factor(self, inputs: Any) -> Any:
+        """Return what multiplies the walk at these inputs."""
+        if self.across is None:
+            return self.share
+        axis, center = self.across
+        return self.share * (coordinate(inputs, axis) - center)
+
+    def basis(self, inputs: Any) -> np.ndarray:
+        """Return the contribution of each step among the runs for q = 1, shape (run, step)."""
+        factor = np.broadcast_to(self.factor(inputs), np.shape(inputs[next(iter(inputs))]))
+        return self.frame.basis(coordinate(inputs, self.axis)) * factor[:, None]
+
+
+def _within(distance: np.ndarray, walk: Walk, n: int | None) -> Steps:
     edges = np.unique(np.append(distance[distance > 0].round(6), 0.0))
-    n = STEPS[walk]
     if walk == "slope":
-        edges = np.linspace(0.0, edges[-1], n + 1)
-    elif not each_run and len(edges) > n + 1:
+        edges = np.linspace(0.0, edges[-1], (STEPS[walk] if n is None else n) + 1)
+    elif n is not None and len(edges) > n + 1:
         edges = edges[np.linspace(0, len(edges) - 1, n + 1).round().astype(int)]
-    elif not each_run:  # steps of no length fill up the number
+    elif n is not None:  # steps of no length fill up the number
         edges = np.append(edges, [edges[-1]] * (n + 1 - len(edges)))
     return Steps(edges[:-1], np.diff(edges))
 

@@ -15,7 +15,7 @@ from bayescale.cards.choose import (
 from bayescale.cards.for_log import (
     card_for,
     drift_bases,
-    drift_frames,
+    drift_components,
     input_errors,
     log_size,
     loss_steps,
@@ -41,7 +41,7 @@ __all__ = [
     "choose_card",
     "default_laws",
     "drift_bases",
-    "drift_frames",
+    "drift_components",
     "input_errors",
     "laws_with_cards",
     "load_card",

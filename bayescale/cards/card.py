@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, InstanceOf, model_validator
 
-from bayescale.cards.parts import Described, Drift, Noise, Published
+from bayescale.cards.parts import PLANE, Described, Drift, Noise, Published
 from bayescale.cards.prior import Prior, Strict
 from bayescale.errors import CardError
 from bayescale.laws import Balance, Law
@@ -66,9 +66,9 @@ class ModelCard(Strict):
         return self.noise.excess is not None
 
     @property
-    def drifts_along_compute(self) -> bool:
-        """Whether drift changes the losses of all splits of a budget equally."""
-        return self.drift is not None and self.drift.along == ("flops",)
+    def drifts_across_splits(self) -> bool:
+        """Whether drift tells splits of a budget apart, so that their comparison has an error."""
+        return self.drift is not None and self.drift.along != ("flops",)
 
     def without_drift(self) -> "ModelCard":
         """A copy of the card for a law that is taken to hold exactly."""
@@ -237,14 +237,15 @@ def _drift_suits_the_law(card: ModelCard) -> Iterator[str]:
     if card.drift is None:
         return
     inputs = set(card.law.inputs)
-    axes = inputs | ({"flops"} if {"params", "tokens"} <= inputs else set())
+    axes = inputs | (set(PLANE) if {"params", "tokens"} <= inputs else set())
     for axis in card.drift.along:
         if axis not in axes:
             yield (
                 f"drift.along names {axis!r}, but law {card.law.name!r} goes along "
                 f"{', '.join(sorted(axes))}"
             )
-    if card.drift.size.prior.at is not None or card.drift.size.prior.across is not None:
+    priors = [size.prior for size in card.drift.sizes.values()]
+    if any(prior.at is not None or prior.across is not None for prior in priors):
         yield "drift.size has no scale to state a prior at"
 
 

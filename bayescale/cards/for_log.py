@@ -11,7 +11,7 @@ import numpy as np
 
 from bayescale.cards.card import ModelCard
 from bayescale.cards.parts import Rounding
-from bayescale.drift import Frame, coordinate
+from bayescale.drift import STEPS, TILT, Component, Frame, coordinate
 from bayescale.errors import RunLogError, collected, listed
 from bayescale.runs import Runs
 from bayescale.runs.log import SCALES
@@ -129,21 +129,28 @@ def memberships(runs: Runs) -> np.ndarray:
     return np.unique(runs["run"], return_inverse=True)[1]
 
 
-def drift_frames(card: ModelCard, runs: Runs) -> dict[str, Frame]:
-    """Steps of the drift's random walk among these runs, by axis."""
-    if card.drift is None:
+def drift_components(card: ModelCard, runs: Runs) -> dict[str, Component]:
+    """Walks of the drift, with their steps among these runs, by name."""
+    drift = card.drift
+    if drift is None:
         return {}
     inputs = {name: runs[name] for name in card.law.inputs}
-    each_run = card.integrates_drift(runs)
-    walk, fades_over = card.drift.walk, card.drift.fades_over
-    return {
-        axis: Frame.of(coordinate(inputs, axis), walk, fades_over, each_run=each_run)
-        for axis in card.drift.along
+    n = None if card.integrates_drift(runs) else STEPS[drift.walk]
+    components = {
+        axis: Component(
+            axis, Frame.of(coordinate(inputs, axis), drift.walk, drift.fades_over, steps=n), axis
+        )
+        for axis in drift.along
     }
+    if drift.tilt is not None:
+        along, across = drift.along
+        frame = Frame.of(coordinate(inputs, along), "level", steps=STEPS[drift.walk])
+        center = components[across].frame.center
+        components[TILT] = Component(along, frame, across, drift.tilt, (across, center))
+    return components
 
 
 def drift_bases(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
-    """Contribution of each unit step of the drift at each run, (run, step), by axis."""
+    """Contribution of each unit step of the drift at each run, (run, step), by walk."""
     inputs = {name: runs[name] for name in card.law.inputs}
-    frames = drift_frames(card, runs)
-    return {axis: frame.basis(coordinate(inputs, axis)) for axis, frame in frames.items()}
+    return {name: walk.basis(inputs) for name, walk in drift_components(card, runs).items()}

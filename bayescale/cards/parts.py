@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from bayescale.cards.prior import Prior, Strict
-from bayescale.drift import Walk
+from bayescale.drift import TILT, Walk
 from bayescale.units import FLOP_PER_PF_DAY
 
 _UNIT_FACTORS = MappingProxyType({"PF-day": FLOP_PER_PF_DAY})
@@ -50,6 +50,9 @@ class InputErrors(Strict):
         """Those that are stated, by scale."""
         return {name: v for name, v in self.model_dump(exclude={"why"}).items() if v is not None}
 
+
+PLANE = ("flops", "tokens_per_param")
+"""The axes of drift in two dimensions: along compute, and across tokens per parameter."""
 
 NOISE_PARAMETERS = ("sigma", "nu", "excess", "shrink", "shared")
 
@@ -100,27 +103,51 @@ def _lies_within_one(prior: Prior) -> bool:
 class Drift(Strict):
     """Model discrepancy: how far the truth departs from the law, away from the center of the runs.
 
-    ``along`` names the scales: inputs of the law, or ``flops`` for a law of params and
-    tokens. ``walk`` says what walks at random, per e-fold of scale: the ``level`` of the law's
-    error on log loss, or its local ``slope``, whose changes last unless they fade over
-    ``fades_over`` e-folds. ``size`` is the walk's scale q. See :mod:`bayescale.drift`.
+    ``along`` names the scales: inputs of the law; for a law of params and tokens also ``flops``
+    and ``tokens_per_param``. ``walk`` says what walks at random, per e-fold of scale: the
+    ``level`` of the law's error on log loss, or its local ``slope``, whose changes last unless
+    they fade over ``fades_over`` e-folds. ``size`` is the walks' scale q, the same for every
+    scale, or by scale. With ``tilt``, for drift along flops and tokens_per_param, the slope of the
+    error across tokens per parameter walks along compute as well, by this multiple of the size
+    across. See :mod:`bayescale.drift`.
     """
 
     along: tuple[str, ...] = Field(min_length=1)
     walk: Walk
     fades_over: float | None = Field(default=None, gt=0)
-    size: Described
+    tilt: float | None = Field(default=None, gt=0)
+    size: Described | dict[str, Described]
 
     @model_validator(mode="after")
-    def _only_a_slope_fades(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.fades_over is not None and self.walk != "slope":
             raise ValueError('fades_over is for a slope: say walk = "slope", or leave it out')
+        if self.tilt is not None and (self.along != PLANE or self.walk != "slope"):
+            raise ValueError(
+                f'tilt needs walk = "slope" and along = {list(PLANE)}: state these, or leave it out'
+            )
+        if isinstance(self.size, dict) and set(self.size) != set(self.along):
+            raise ValueError(
+                f"size is stated for {', '.join(self.size) or 'nothing'}, but drift goes along "
+                f"{', '.join(self.along)}: state one size for all of them, or one for each"
+            )
         return self
 
     @property
+    def walks(self) -> tuple[str, ...]:
+        """Names of the walks: one for each axis, and the tilt."""
+        return self.along if self.tilt is None else (*self.along, TILT)
+
+    @property
+    def sizes(self) -> dict[str, Described]:
+        """The walks' scales by axis."""
+        stated = self.size if isinstance(self.size, dict) else dict.fromkeys(self.along, self.size)
+        return {axis: stated[axis] for axis in self.along}
+
+    @property
     def parameters(self) -> dict[str, Described]:
-        """The walks' scales by name, one for each axis."""
-        return {f"drift_{axis}": self.size for axis in self.along}
+        """The walks' scales by the names of their draws, one for each axis."""
+        return {f"drift_{axis}": size for axis, size in self.sizes.items()}
 
 
 class Published(BaseModel):

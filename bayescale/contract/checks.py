@@ -176,7 +176,7 @@ def _terms(it: Subject) -> Answer:
         )
     log_x = {name: np.log(values[None]) for name, values in it.inputs.items()}
     known = {name: values[:, None] for name, values in it.draws.items()}
-    sizes, step = [], 1e-6
+    sizes, step = {}, 1e-6
     for name, term in law.terms.items():
         log_c = np.log(known[name])
         with np.errstate(all="ignore"):
@@ -188,7 +188,7 @@ def _terms(it: Subject) -> Answer:
             return False, f"term {name}: log_coefficient does not undo log_value"
         if not np.allclose(slope, stated, rtol=1e-3, atol=1e-3):
             return False, f"term {name}: slope is not the change of log_value with the coefficient"
-        sizes.append(np.exp(size) * np.ones_like(it.losses))
+        sizes[name] = np.exp(size) * np.ones_like(it.losses)
     with np.errstate(all="ignore"):
         sums = np.allclose(sum_of_parts(law, sizes, known), it.losses, rtol=1e-6)
     if law.sum_of_terms and not sums:

@@ -281,7 +281,7 @@ def draws_for_candidates(posterior: Posterior, drift: bool, target: Target) -> V
     They include drift, which blurs what a run can show. Where splits are compared by the exact
     law's draws, because the drift does not go along compute, candidates use the same draws.
     """
-    exact = target == "regret" and not posterior.card.drifts_along_compute
+    exact = target == "regret" and posterior.card.drifts_across_splits
     return posterior.view(drift and not exact)
 
 

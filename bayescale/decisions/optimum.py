@@ -75,7 +75,7 @@ def draws_for_splits(posterior: Posterior, drift: bool) -> View:
     does not: beyond the runs the walk would choose in the law's place, and the best of many
     random walks is one with a large error. There the coefficients are those of the exact law.
     """
-    return posterior.view(drift and posterior.card.drifts_along_compute).without_walk()
+    return posterior.view(drift and (not posterior.card.drifts_across_splits)).without_walk()
 
 
 def losses_of(view: View, family: str | None = None, unique_tokens: float | None = None) -> Losses:

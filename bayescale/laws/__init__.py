@@ -27,10 +27,12 @@ from bayescale.laws.own import own_fault, own_law
 from bayescale.laws.pruned import PRUNED, worth
 from bayescale.laws.repetition import REPETITION
 from bayescale.laws.terms import Amplitude, Balance, Constant, CriticalScale, Decay, Onset, Term
+from bayescale.laws.unified import UNIFIED
 
 LAWS = {
     law.name: law
     for law in (
+        UNIFIED,
         CHINCHILLA,
         CHINCHILLA_OUTER,
         REPETITION,
@@ -93,6 +95,7 @@ __all__ = [
     "SATURATING_COMPUTE",
     "SATURATING_PARAMS",
     "SATURATING_TOKENS",
+    "UNIFIED",
     "Amplitude",
     "Balance",
     "Constant",

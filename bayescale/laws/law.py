@@ -9,14 +9,14 @@ import hashlib
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from bayescale.errors import LawError
-from bayescale.laws.terms import Known, Term
+from bayescale.laws.terms import Constant, Known, Term
 
 INPUTS = ("params", "tokens", "flops", "unique_tokens", "kept_fraction", "lm_loss")
 """What a law can be a function of: columns of a run log, in raw units."""
@@ -58,8 +58,8 @@ class Law:
     sum_of_terms : bool
         Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
     root : str, optional
-        With ``sum_of_terms``, a coefficient r: the terms to the power 1 / r then add up to the loss
-        to the power 1 / r.
+        With ``sum_of_terms``, a coefficient r: the terms that depend on scale, to the power 1 / r,
+        then add up to their joint part of the loss to the power 1 / r.
     falls_with : tuple of str, optional
         The inputs with which the loss only falls, at any plausible coefficients; all inputs where
         not given. The law's contract checks it.
@@ -203,15 +203,17 @@ def _is_sum_of_terms(law: Law) -> bool:
     values = {name: 1.1 + 0.1 * i for i, name in enumerate(law.coefficients)}
     inputs = {name: 2.0 + 0.3 * i for i, name in enumerate(law.inputs)}
     log_x = {name: math.log(x) for name, x in inputs.items()}
-    parts = [
-        math.exp(term.log_value(math.log(values[name]), values, log_x))
+    parts = {
+        name: math.exp(term.log_value(math.log(values[name]), values, log_x))
         for name, term in law.terms.items()
-    ]
+    }
     together = float(sum_of_parts(law, parts, values))
     return math.isclose(together, float(law.loss(**inputs, **values)), rel_tol=1e-9)
 
 
-def sum_of_parts(law: Law, parts: Sequence[Any], known: Known) -> Any:
-    """Add up the parts of a law with ``sum_of_terms``: floats or arrays of one shape."""
+def sum_of_parts(law: Law, parts: Mapping[str, Any], known: Known) -> Any:
+    """Add up the parts of a law with ``sum_of_terms``: floats or arrays of one shape, by term."""
     root = 1.0 if law.root is None else known[law.root]
-    return sum(part ** (1.0 / root) for part in parts) ** root
+    plain = [part for name, part in parts.items() if isinstance(law.terms[name], Constant)]
+    joint = [part for name, part in parts.items() if not isinstance(law.terms[name], Constant)]
+    return sum(plain) + sum(part ** (1.0 / root) for part in joint) ** root

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bayescale.cards import ModelCard, card_for, drift_frames, parse_card
+from bayescale.cards import ModelCard, card_for, drift_components, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
@@ -214,8 +214,9 @@ def _damages(posterior: Posterior) -> Iterator[str]:
     if runs is None or DRIFTING not in tree.children:
         return
     walks = tree[DRIFTING].to_dataset()
-    for axis, frame in drift_frames(posterior.card, runs).items():
-        name, count = f"drift_walk_{axis}", len(frame.down.gap) + len(frame.up.gap)
+    for walk, component in drift_components(posterior.card, runs).items():
+        frame = component.frame
+        name, count = f"drift_walk_{walk}", len(frame.down.gap) + len(frame.up.gap)
         if name in walks and walks[name].sizes.get("step", count) != count:
             yield f"{name} of {DRIFTING} has {walks[name].sizes['step']} steps, not {count}"
 
@@ -242,11 +243,12 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
     if posterior.families:
         draws |= {f"{name}_spread": each for name in card.family}
         draws |= {f"{name}_by_family": (*each, "family") for name in card.family}
-    axes = () if card.drift is None else card.drift.along
     # parameters that this log did not need are in the card alone
     draws |= {name: each for name in card.noise.parameters if name in posterior.draws}
-    walks = {f"drift_{axis}": each for axis in axes}
-    walks |= {f"drift_walk_{axis}": (*each, "step") for axis in axes}
+    walks: dict[str, Any] = {}
+    if card.drift is not None:
+        walks = dict.fromkeys(card.drift.parameters, each)
+        walks |= {f"drift_walk_{name}": (*each, "step") for name in card.drift.walks}
     of_runs = ("elpd", "pareto_k", "p_value", "expected", "outlier", "influential")
     return {
         EXACT: draws,

@@ -12,13 +12,12 @@ import xarray as xr
 from bayescale import noise
 from bayescale.cards import (
     ModelCard,
-    drift_frames,
+    drift_components,
     input_errors,
     log_size,
     loss_steps,
     memberships,
 )
-from bayescale.drift import coordinate
 from bayescale.errors import PosteriorError
 from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique
@@ -222,23 +221,23 @@ class View:
         known, fresh = 0.0, 0.0
         if self.runs is None or not self.drifts:
             return known, fresh
-        for i, (axis, frame) in enumerate(drift_frames(self.card, self.runs).items()):
-            away = coordinate(inputs, axis) - frame.center
-            size = self.draws[f"drift_{axis}"]
-            walk = self.draws[f"drift_walk_{axis}"].transpose("step", "chain", "draw").values
-            down, up = np.split(walk, [len(frame.down.gap)])
+        for i, (name, walk) in enumerate(drift_components(self.card, self.runs).items()):
+            away, factor, frame = walk.distance(inputs), walk.factor(inputs), walk.frame
+            size = self.draws[f"drift_{walk.sized_by}"]
+            steps = self.draws[f"drift_walk_{name}"].transpose("step", "chain", "draw").values
+            down, up = np.split(steps, [len(frame.down.gap)])
             beyond = frame.beyond((float(-away.min()), float(away.max())))
             sides = zip((-1, 1), (frame.down, frame.up), (down, up), beyond, strict=True)
             for way, inside, inferred, past in sides:
                 distance = (way * away).expand_dims(step=1, axis=-1)
-                known += _total(inferred, frame.reach(inside, distance))
+                known += factor * _total(inferred, frame.reach(inside, distance))
                 reach = frame.reach(past, distance)
                 if integrated:
-                    fresh += size**2 * (reach**2).sum("step")
+                    fresh += (size * factor) ** 2 * (reach**2).sum("step")
                     continue
                 rng = self.rng(Purpose.drift(i, up=way > 0))
                 standard = rng.standard_normal((len(past.gap), *size.shape))
-                fresh += _total(size.values * standard, reach)
+                fresh += factor * _total(size.values * standard, reach)
         return known, fresh
 
     # single runs

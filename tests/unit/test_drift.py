@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from bayescale.cards import drift_frames, load_card
+from bayescale.cards import drift_components, load_card
 from bayescale.drift import Frame
 from bayescale.posterior import View
 from bayescale.posterior.residuals import log_density
@@ -36,11 +36,11 @@ def variance(frame: Frame, h: float, way: int = 1) -> float:
     return sum(float((frame.reach(steps, at) ** 2).sum()) for steps in (inside, beyond))
 
 
-@pytest.mark.parametrize("each_run", [False, True])
+@pytest.mark.parametrize("steps", [6, 16, None])
 @pytest.mark.parametrize("way", [-1, 1])
 @pytest.mark.parametrize(("walk", "fades_over"), VARIANCE)
-def test_variance_grows_with_distance_from_the_center(walk, fades_over, way, each_run) -> None:
-    frame = Frame.of(LOG_X, walk, fades_over, each_run=each_run)
+def test_variance_grows_with_distance_from_the_center(walk, fades_over, way, steps) -> None:
+    frame = Frame.of(LOG_X, walk, fades_over, steps=steps)
     for h in (frame.up.end, 5.0, 8.0, 14.0):  # among the runs a walk is exact at runs
         expected = VARIANCE[walk, fades_over](h)
         assert variance(frame, h, way) == pytest.approx(expected, rel=0.05)
@@ -60,23 +60,26 @@ def test_there_is_no_drift_at_the_center_of_the_runs() -> None:
 
 
 def test_few_runs_leave_steps_of_no_length() -> None:
-    frame = Frame.of(LOG_X[:3], "level")
+    frame = Frame.of(LOG_X[:3], "level", steps=16)
     assert len(frame.up.gap) == len(frame.down.gap) == 16
     assert np.count_nonzero(frame.up.gap) == 1
     assert frame.up.end == pytest.approx(LOG_X[2] - LOG_X[1])
 
 
-def drifting() -> View:
-    """Chinchilla on nine runs, with q = 0.01 and no drift seen within the runs."""
-    card, params = load_card("chinchilla"), np.geomspace(1e8, 3e9, 9)
+def drifting(law: str = "chinchilla") -> View:
+    """A law on nine runs, with q = 0.01 and no drift seen within the runs."""
+    card, params = load_card(law), np.geomspace(1e8, 3e9, 9)
     frame = {"run_id": list("abcdefghi"), "params": params, "tokens": 20 * params}
     runs = Runs(frame=pd.DataFrame(frame | {"loss": 3.0}), columns={})
     n = 4000
     besiroglu = card.published_values("besiroglu_2024")
-    values = besiroglu | {"sigma": 0.004, "nu": 5.0, "drift_flops": 0.01}
+    values = besiroglu | {"sigma": 0.004, "nu": 5.0} | dict.fromkeys(card.drift.parameters, 0.01)
     draws = xr.Dataset(
         {name: (("chain", "draw"), np.full((1, n), value)) for name, value in values.items()}
-        | {"drift_walk_flops": (("chain", "draw", "step"), np.zeros((1, n, 12)))},
+        | {
+            f"drift_walk_{name}": (("chain", "draw", "step"), np.zeros((1, n, 12)))
+            for name in card.drift.walks
+        },
         coords={"chain": [0], "draw": np.arange(n)},
     )
     return View(draws, card, runs, seed=3, drifts=True)
@@ -91,7 +94,8 @@ def at(params: float, tokens: float) -> dict[str, xr.DataArray]:
 
 def test_forecasts_wander_as_far_as_the_walk_says() -> None:
     view = drifting()
-    (frame,) = drift_frames(view.card, view.runs).values()
+    (component,) = drift_components(view.card, view.runs).values()
+    frame = component.frame
     h = 4.0  # e-folds of compute past the largest run
     grow = np.exp(h / 2)
     loss = view.loss(at(3e9 * grow, 6e10 * grow))
@@ -102,8 +106,36 @@ def test_forecasts_wander_as_far_as_the_walk_says() -> None:
     assert frame.up.end + h == pytest.approx(np.log(6 * 3e9 * grow * 6e10 * grow) - frame.center)
 
 
-def test_a_point_drifts_alike_in_every_call() -> None:
-    view, near, far = drifting(), at(1e10, 2e11), at(1e12, 2e13)
+@pytest.mark.parametrize("times", [0.1, 1.0, 30.0])
+def test_drift_in_two_dimensions_adds_up_its_three_walks(times: float) -> None:
+    """At h e-folds of compute past the runs, and x of tokens per parameter off their 20."""
+    view, h = drifting("unified"), 4.0
+    grow = np.exp(h / 2)
+    params, tokens = 3e9 * grow / times**0.5, 6e10 * grow * times**0.5
+    x = np.log(times)
+    fades_over = view.card.drift.fades_over
+    smooth, level = VARIANCE["slope", fades_over], VARIANCE["level", None]
+    tilt = (view.card.drift.tilt * x) ** 2 * level(h)
+    expected = 0.01 * np.sqrt(smooth(h) + smooth(abs(x)) + tilt)
+    spread = float(np.log(view.loss(at(params, tokens))).std())
+    assert spread == pytest.approx(expected, rel=0.03 + 4 / np.sqrt(2 * 4000))
+
+
+def test_splits_of_a_budget_share_the_drift_along_compute_alone() -> None:
+    view = drifting("unified")
+    params = np.array([1e9, 3e9, 9e9])
+    budget = {"params": xr.DataArray(params, dims="point")}
+    budget["tokens"] = 1e21 / (6 * budget["params"])
+    none = 0 * view.draws["sigma"]
+    along = replace(view, draws=view.draws.assign(drift_tokens_per_param=none))
+    across = replace(view, draws=view.draws.assign(drift_flops=none))
+    assert float(np.log(along.drift(budget)).std("point").max()) < 1e-12
+    assert float(np.log(across.drift(budget)).std("point").min()) > 1e-6
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "unified"])
+def test_a_point_drifts_alike_in_every_call(law: str) -> None:
+    view, near, far = drifting(law), at(1e10, 2e11), at(1e12, 2e13)
     alone = view.loss(near)
     both = {name: xr.concat([far[name], near[name]], "point") for name in near}
     np.testing.assert_allclose(view.loss(both).isel(point=1), alone.isel(point=0))

@@ -27,6 +27,7 @@ from bayescale.laws import (
     KAPLAN_TOKENS,
     LAWS,
     SATURATING_TOKENS,
+    UNIFIED,
     Amplitude,
     Balance,
     Constant,
@@ -145,6 +146,20 @@ def test_no_other_split_of_the_budget_beats_the_optimum(law: Law) -> None:
 
     for factor in np.geomspace(0.01, 100, 41):
         assert loss(factor) >= loss(1.0) * (1 - 1e-12)
+
+
+def test_the_unified_law_contains_chinchillas_sum_and_kaplans_joint_form() -> None:
+    params, tokens = np.geomspace(1e7, 1e11, 5), np.geomspace(1e12, 1e9, 5)
+    besiroglu = load_card("chinchilla").published_values("besiroglu_2024")
+    ours = UNIFIED.loss(params, tokens, **besiroglu, kappa=1.0)
+    np.testing.assert_allclose(ours, CHINCHILLA.loss(params, tokens, **besiroglu), rtol=1e-13)
+    kaplan = {"E": 1.3, "N_c": 6e13, "alpha_N": 0.076, "D_c": 1.8e13, "alpha_D": 0.103}
+    joint = {"A": 6e13**0.076, "alpha": 0.076, "B": 1.8e13**0.103, "beta": 0.103, "kappa": 0.103}
+    np.testing.assert_allclose(
+        UNIFIED.loss(params, tokens, E=1.3, **joint),
+        KAPLAN_IRREDUCIBLE.loss(params, tokens, **kaplan),
+        rtol=1e-12,
+    )
 
 
 def test_a_law_of_one_scale_cannot_split_a_budget() -> None:

@@ -1,5 +1,6 @@
 """The PyMC model: the card's prior in other coordinates, and an ordinary model otherwise."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -70,11 +71,24 @@ def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -
     assert prior_mismatch(card, runs) < 1e-5
 
 
+def _joint(terms: np.ndarray, root: float) -> float:
+    return root * np.log(np.exp(terms / root).sum())
+
+
 @pytest.mark.parametrize(
-    ("transform", "root"), [(LevelAndShares(), 1.0), (RootedLevelAndShares(), 0.1)]
+    ("transform", "root", "level"),
+    [
+        (LevelAndShares(), 1.0, lambda x: _joint(x, 1.0)),
+        (RootedLevelAndShares(), 0.1, lambda x: _joint(x, 0.1)),
+        (
+            RootedLevelAndShares(constant=True),
+            0.6,
+            lambda x: np.logaddexp(x[0], _joint(x[1:], 0.6)),
+        ),
+    ],
 )
 def test_level_and_shares_is_a_volume_preserving_round_trip(
-    transform: LevelAndShares, root: float
+    transform: LevelAndShares, root: float, level: Callable[[np.ndarray], float]
 ) -> None:
     x = pytensor.tensor.dvector("x")
     given = pytensor.tensor.constant(root)
@@ -82,7 +96,7 @@ def test_level_and_shares_is_a_volume_preserving_round_trip(
     back = pytensor.function([x], transform.backward(x, given), mode=PLAIN)
     point = np.array([0.4, -0.3, 0.2])
     seen = forward(point)
-    assert seen[0] == pytest.approx(root * np.log(np.exp(point / root).sum()))
+    assert seen[0] == pytest.approx(level(point))
     np.testing.assert_allclose(back(seen), point)
     jacobian = np.array([(back(seen + 1e-6 * e) - back(seen - 1e-6 * e)) / 2e-6 for e in np.eye(3)])
     assert abs(np.linalg.det(jacobian)) == pytest.approx(1, rel=1e-6)

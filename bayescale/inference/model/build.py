@@ -91,8 +91,9 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
         ``log_loss`` (dims run). Inputs, their logs and losses are ``pm.Data``. A coefficient's term
         is in ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
         axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
-        q, in ``drift_walk_<axis>`` (dims step); where noise is normal they are integrated out,
-        and the observed variable is ``rotated_log_loss``.
+        q, in ``drift_walk_<axis>`` (dims step), those of a tilt in ``drift_walk_tilt``; where
+        noise is normal they are integrated out, and the observed variable is
+        ``rotated_log_loss``.
 
     Raises
     ------
@@ -154,7 +155,7 @@ def _coords(
         coords["training_run"] = np.unique(runs["run"]).tolist()
     if card.drift is not None:
         coords["step"] = np.arange(2 * STEPS[card.drift.walk])
-        coords["any_step"] = [f"{axis} {i}" for axis in card.drift.along for i in coords["step"]]
+        coords["any_step"] = [f"{name} {i}" for name in card.drift.walks for i in coords["step"]]
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
         coords["pooled_step"] = coords["pooled_term"]
@@ -227,7 +228,8 @@ def _log_terms(
     mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + added[name]) for name in parts])
     sigma: Any = pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts])
     if whole and card.law.root is not None:
-        sampled = rooted_normal("log_terms", mu, sigma, exponents[card.law.root], "term")
+        root, constant = exponents[card.law.root], isinstance(card.law.terms[parts[0]], Constant)
+        sampled = rooted_normal("log_terms", mu, sigma, root, "term", constant=constant)
     else:
         how = LevelAndShares() if whole else None
         sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)

@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.linalg import cholesky
 
 from bayescale.cards import ModelCard
-from bayescale.drift import STEPS
+from bayescale.drift import STEPS, TILT
 from bayescale.inference.model.families import FamilySteps
 from bayescale.inference.model.transforms import (
     ConditionalWhitening,
@@ -34,14 +34,16 @@ def drift_at_runs(
     variance = noise_variance(known, data)
     if "drift_turn" in data:
         return _drift_along_one(*next(iter(sizes.items())), residual / variance, variance, data)
-    n = 2 * STEPS[card.drift.walk]
-    basis: Any = pt.concatenate([data[f"drift_basis_{axis}"] for axis in sizes], axis=1)
-    each = pt.repeat(pt.stack(list(sizes.values())), n)
+    n, by_walk = 2 * STEPS[card.drift.walk], dict(sizes)
+    if card.drift.tilt is not None:
+        by_walk[TILT] = sizes[card.drift.along[1]]
+    basis: Any = pt.concatenate([data[f"drift_basis_{name}"] for name in by_walk], axis=1)
+    each = pt.repeat(pt.stack(list(by_walk.values())), n)
     overlap, pull = data["drift_overlap"], pt.dot(basis.T, residual)
     if families is not None:
         explained = families.explained(basis)
         overlap, pull = overlap - explained[0], pull - explained[1]
-    precision = pt.eye(n * len(sizes)) + each[:, None] * overlap * each / variance
+    precision = pt.eye(n * len(by_walk)) + each[:, None] * overlap * each / variance
     steps = standard_steps(
         "drift_steps",
         ConditionalWhitening(),
@@ -50,9 +52,9 @@ def drift_at_runs(
         signature="(k,k),(k)->(k)",
         dims="any_step",
     )
-    for i, (axis, q) in enumerate(sizes.items()):
+    for i, (name, q) in enumerate(by_walk.items()):
         own = q * steps[i * n : (i + 1) * n]
-        pm.Deterministic(f"drift_walk_{axis}", own, dims="step")
+        pm.Deterministic(f"drift_walk_{name}", own, dims="step")
     return pt.dot(basis, each * steps)
 
 

@@ -46,18 +46,37 @@ class LevelAndShares(Transform):
 class RootedLevelAndShares(LevelAndShares):
     """Level and shares of terms that add up as powers 1 / root; the root is the last input.
 
-    The level is root * log sum exp(x / root). This map preserves volume too.
+    Their joint part is root * log sum exp(x / root), and this map preserves volume too. Where a
+    constant comes first, it is added to the joint part plainly: the level is that of both, and the
+    first share is the log ratio of the constant to the joint part.
+
+    Parameters
+    ----------
+    constant : bool
+        Whether the first term is a constant.
     """
 
     name = "rootedlevelshares"
 
+    def __init__(self, constant: bool = False) -> None:
+        self.constant = constant
+
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Return the level, then the log ratios, along the last axis."""
-        return inputs[-1] * super().forward(value / inputs[-1])
+        if not self.constant:
+            return inputs[-1] * super().forward(value / inputs[-1])
+        joint = inputs[-1] * super().forward(value[..., 1:] / inputs[-1])
+        outer = super().forward(pt.stack([joint[..., 0], value[..., 0]], axis=-1))
+        return pt.concatenate([outer, joint[..., 1:]], axis=-1)
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Return the logs of the terms, along the last axis."""
-        return inputs[-1] * super().backward(value / inputs[-1])
+        if not self.constant:
+            return inputs[-1] * super().backward(value / inputs[-1])
+        outer = super().backward(value[..., :2])
+        joint = pt.concatenate([outer[..., 0, None], value[..., 2:]], axis=-1)
+        terms = inputs[-1] * super().backward(joint / inputs[-1])
+        return pt.concatenate([outer[..., 1, None], terms], axis=-1)
 
 
 class ConditionalWhitening(Transform):
@@ -179,7 +198,9 @@ def solve_upper(root: Roots, right: list[Any]) -> list[Any]:
     return [found[j] for j in range(len(right))]
 
 
-def rooted_normal(name: str, mu: Any, sigma: Any, root: Any, dims: str) -> Any:
+def rooted_normal(
+    name: str, mu: Any, sigma: Any, root: Any, dims: str, *, constant: bool = False
+) -> Any:
     """Sample normal logs of terms that add up as :class:`RootedLevelAndShares` says."""
     return pm.CustomDist(
         name,
@@ -191,7 +212,7 @@ def rooted_normal(name: str, mu: Any, sigma: Any, root: Any, dims: str) -> Any:
         support_point=_mean,
         signature="(k),(k),()->(k)",
         dims=dims,
-        default_transform=RootedLevelAndShares(),
+        default_transform=RootedLevelAndShares(constant),
     )
 
 
