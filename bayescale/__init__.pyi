@@ -17,7 +17,7 @@ from .decisions.allocate import (
 from .decisions.allocation import (
     Allocation as Allocation,
 )
-from .decisions.data_budget import (
+from .decisions.data_answer import (
     DataBudget as DataBudget,
 )
 from .decisions.data_budget import (

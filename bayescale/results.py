@@ -23,8 +23,13 @@ LONGEST_REPR = 160
 
 
 def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
-    """Reduce draws to their median and central interval, over all dims."""
+    """Reduce draws to their median and central interval, over all dims.
+
+    They are taken by rank where draws are infinite: see :func:`quantiles_by_rank`.
+    """
     flat = np.asarray(values, dtype=float).ravel()
+    if np.isinf(flat).any():
+        return quantiles_by_rank(flat, ci_prob)
     lower, median, upper = np.quantile(flat, [(1 - ci_prob) / 2, 0.5, (1 + ci_prob) / 2])
     return {"median": float(median), "lower": float(lower), "upper": float(upper)}
 
@@ -41,6 +46,39 @@ def quantiles_by_rank(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str
     at = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
     found = np.quantile(flat, at, method="inverted_cdf")
     return dict(zip(("median", "lower", "upper"), map(float, found), strict=True))
+
+
+def quantiles_of_columns(values: np.ndarray, at: Sequence[float]) -> np.ndarray:
+    """Return quantiles over all axes but the last, by rank in columns with infinite draws.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (..., column)
+    at : sequence of float
+
+    Returns
+    -------
+    numpy.ndarray, shape (len(at), column)
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    infinite = np.isinf(flat).any(axis=0)
+    found = np.empty((len(at), flat.shape[1]))
+    found[:, ~infinite] = np.quantile(flat[:, ~infinite], at, axis=0)
+    found[:, infinite] = np.quantile(flat[:, infinite], at, axis=0, method="inverted_cdf")
+    return found
+
+
+def withheld(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same keys with null in place of every number: an answer that is not given."""
+    empty = dict.fromkeys(("median", "lower", "upper"))
+    return {
+        name: withheld(value)
+        if isinstance(value, Mapping)
+        else dict(empty)
+        if isinstance(value, xr.DataArray)
+        else None
+        for name, value in values.items()
+    }
 
 
 def plain(value: Any, ci_prob: float = DEFAULT_CI_PROB) -> Any:

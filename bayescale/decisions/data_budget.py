@@ -4,26 +4,21 @@ The tokens needed may be infinite: where the loss with unlimited data is above a
 of data reaches it. That is an answer, and comes with its probability.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from bayescale.decisions.data_answer import FURTHEST, DataBudget
 from bayescale.errors import DecisionError, LawError
+from bayescale.forecasting import forecast
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, Posterior, View
-from bayescale.results import (
-    DEFAULT_CI_PROB,
-    Result,
-    interval_text,
-    laws_json,
-    quantiles,
-    quantiles_by_rank,
-    with_each_law,
-)
+from bayescale.results import DEFAULT_CI_PROB, interval_text, quantiles, with_each_law
 from bayescale.units import as_size, checked_ci_prob, format_size
+from bayescale.verdict import sizes
 
 OVERFIT = 0.02
 """L(N, D) / L(N, infinite) - 1 up to which a model does not overfit: about the noise of seeds."""
@@ -34,138 +29,8 @@ UNLIMITED = 1e30
 UNLIMITED_DATA = 1e100
 """Tokens that stand for unlimited data; finite, so that ratios of them are numbers."""
 
-FURTHEST = 1000.0
-"""Multiple of the largest run's tokens or params up to which a target is searched under drift."""
-
-EXACT_LAW = "The laws are taken to hold exactly: runs cannot show drift at unlimited data."
-
 _GRID, _HALVINGS = 241, 40
 _OTHER = {"params": "tokens", "tokens": "params"}
-
-
-@dataclass(frozen=True, eq=False)
-class DataBudget(Result):
-    """Tokens that a model needs, or params that data can carry or need.
-
-    Attributes
-    ----------
-    given, wanted : str
-        ``params`` and ``tokens``, or the other way round.
-    value : float
-        The raw count that is given.
-    overfit, target : float or None
-        The bound on overfit, or the loss to be reached, in nats per token.
-    needed : xarray.DataArray
-        Dims (chain, draw): the least that reaches the target or avoids the overfit; the most
-        params for which the data are enough. Infinite where nothing does, or where any size
-        is fine.
-    exponent : xarray.DataArray or None
-        Dims (chain, draw): d log wanted / d log given; for a bound on overfit only.
-    least : xarray.DataArray or None
-        Dims (chain, draw): the lowest loss within reach, for a target.
-    within : float or None
-        The largest raw count that was searched; None where the search has no limit.
-    largest : float or None
-        The largest count of the wanted quantity among the runs.
-    """
-
-    law: str
-    given: str
-    wanted: str
-    value: float
-    overfit: float | None
-    target: float | None
-    ci_prob: float
-    needed: xr.DataArray
-    exponent: xr.DataArray | None
-    least: xr.DataArray | None
-    within: float | None
-    largest: float | None
-    drift: bool
-    provenance: Mapping[str, Any]
-    by_law: tuple["DataBudget", ...] = ()
-    weights: tuple[float, ...] = ()
-
-    @property
-    def p_reachable(self) -> float:
-        """Probability that a finite amount is enough; for most params, that there is a most."""
-        return float(np.isfinite(self.needed).mean())
-
-    @property
-    def quantiles(self) -> dict[str, float]:
-        """Median and interval of ``needed``, by rank because draws may be infinite."""
-        return quantiles_by_rank(self.needed, self.ci_prob)
-
-    @property
-    def _bounds_params(self) -> bool:
-        return self.overfit is not None and self.wanted == "params"
-
-    def _answer(self) -> dict[str, Any]:
-        key = "params_allowed" if self._bounds_params else f"{self.wanted}_needed"
-        return {key: self.quantiles, "p_reachable": self.p_reachable, "exponent": self.exponent}
-
-    def _json(self) -> dict[str, Any]:
-        return {
-            "law": self.law,
-            "interval": self.ci_prob,
-            self.given: self.value,
-            "overfit": self.overfit,
-            "target": self.target,
-            **self._answer(),
-            "least_loss": self.least,
-            "within": self.within,
-            "drift": self.drift,
-            "laws": laws_json(self, DataBudget._answer),
-            "provenance": self.provenance,
-        }
-
-    def _content(self) -> Iterator[str]:
-        bound = (
-            f"overfit of at most {self.overfit:.3g}"
-            if self.overfit is not None
-            else f"a loss of {self.target:.4g} nats/token"
-        )
-        verb = "support at most" if self._bounds_params else "need"
-        yield f"{self.law}: for {bound}, {format_size(self.value)} {self.given} {verb}"
-        yield f"  {self.amount_text()}"
-        for law in self.by_law:
-            yield f"    {law.law:<20} {law.amount_text()}"
-        if self.exponent is not None:
-            exponent = interval_text(
-                quantiles(self.exponent, self.ci_prob), lambda x: f"{x:.3f}", self.ci_prob
-            )
-            published = "; Kaplan et al.: 0.74." if self.wanted == "tokens" else "."
-            yield f"  {self.wanted} grow there as {self.given}^{exponent}{published}"
-            yield f"  {EXACT_LAW}"
-        if self.least is not None and self.p_reachable < 1:
-            far = f"up to {format_size(self.within)} {self.wanted}" if self.within else "at all"
-            lowest = interval_text(quantiles(self.least, self.ci_prob), lambda x: f"{x:.4f}")
-            yield (
-                f"  Not reachable {far} with probability {1 - self.p_reachable:.1%}: the lowest "
-                f"loss there is {lowest}."
-            )
-        median = self.quantiles["median"]
-        if self.largest is not None and np.isfinite(median):
-            yield (
-                f"  The median is {median / self.largest:.3g} times the most {self.wanted} of any "
-                "fitted run."
-            )
-        if self.target is not None and not self.drift:
-            yield "  Without drift: these intervals take the law to hold exactly."
-
-    def amount_text(self) -> str:
-        """Write what is needed, with its interval."""
-        infinite = "any number of" if self._bounds_params else "out of reach"
-        q = {name: size_text(value, infinite) for name, value in self.quantiles.items()}
-        return (
-            f"{q['median']} {self.wanted}  ({self.ci_prob:.0%} interval {q['lower']} to "
-            f"{q['upper']})"
-        )
-
-
-def size_text(value: float, infinite: str = "out of reach") -> str:
-    """Write a raw count, or the words for an infinite one."""
-    return format_size(value) if np.isfinite(value) else infinite
 
 
 def data_budget(
@@ -221,7 +86,11 @@ def data_budget(
     -----
     Overfit as in Kaplan et al. 2020, section 4.2. It compares with unlimited data, where no run
     can show how the law drifts, so the law is taken to hold exactly. A target under drift is
-    searched up to 1,000 times the largest run's count.
+    searched up to 1,000 times the largest run's count, and no answer beyond that is given as a
+    number, nor one of an average of laws that do not agree
+    (:mod:`bayescale.decisions.agreement`): :attr:`DataBudget.refusal` says why. The verdict is
+    that of a forecast at the median; no backtest compares with unlimited data, so for a bound on
+    overfit it is never ``trusted``.
 
     Examples
     --------
@@ -246,8 +115,8 @@ def data_budget(
         raise DecisionError(f"target is {target:g}, but a loss must be greater than zero")
     question = _Question(given, value, family, overfit, target)
     drifts = drift and target is not None and fit.runs is not None
-    largest = None if fit.runs is None else float(fit.runs[question.wanted].max())
-    within = None if largest is None or not drifts else FURTHEST * largest
+    ranges = _ranges(fit)
+    within = FURTHEST * ranges[question.wanted][1] if drifts else None
     parts = [_solve(member, question, drifts, within) for member in fit.members]
 
     def result(fit: Fit, parts: list[_Part], **more: Any) -> DataBudget:
@@ -265,7 +134,7 @@ def data_budget(
             exponent=fit.mix(exponents) if len(exponents) == len(parts) else None,
             least=fit.mix(lowest) if lowest else None,
             within=within,
-            largest=largest,
+            ranges=ranges,
             drift=drifts,
             provenance=fit.record["provenance"],
             **more,
@@ -274,7 +143,35 @@ def data_budget(
     answer = with_each_law(fit, parts, result)
     if target is not None and answer.p_reachable == 0:
         raise DecisionError(_unreachable_text(answer))
-    return answer
+    members = zip(fit.members, answer.by_law, strict=bool(answer.by_law))
+    return replace(
+        _with_verdict(fit, answer, family),
+        by_law=tuple(_with_verdict(member, own, family) for member, own in members),
+    )
+
+
+def _ranges(fit: Fit) -> dict[str, tuple[float, float]]:
+    """Return the smallest and largest params, tokens and flops of the runs."""
+    if fit.runs is None:
+        return {}
+    columns = {name: fit.runs[name] for name in ("params", "tokens")}
+    columns["flops"] = sizes(fit.runs.frame, fit.inputs)
+    return {name: (float(x.min()), float(x.max())) for name, x in columns.items()}
+
+
+def _with_verdict(fit: Fit, answer: DataBudget, family: str | None) -> DataBudget:
+    """Add how far the median lies from the runs, and the verdict of a forecast there."""
+    median = answer.quantiles["median"]
+    if fit.runs is None or not np.isfinite(median):
+        return answer
+    at: dict[str, Any] = {answer.given: answer.value, answer.wanted: median}
+    drift = answer.drift or answer.target is None
+    point = forecast(fit, **at, family=family, drift=drift, allow_unconverged=True).points.iloc[0]
+    state, text = point["verdict"], point["why"]
+    if answer.target is None and state == "trusted":
+        state, text = "untested", f"{text} But no backtest compares with unlimited data."
+    flops = float(point["flops"])
+    return replace(answer, flops=flops, verdict=state, verdict_text=text)
 
 
 def _unreachable_text(answer: DataBudget) -> str:

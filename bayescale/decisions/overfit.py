@@ -8,13 +8,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.data_budget import (
-    EXACT_LAW,
-    OVERFIT,
-    checked_overfit,
-    overfit_bound,
-    size_text,
-)
+from bayescale.decisions.agreement import disagreement
+from bayescale.decisions.data_answer import EXACT_LAW, size_text
+from bayescale.decisions.data_budget import OVERFIT, checked_overfit, overfit_bound
 from bayescale.errors import DecisionError, UnitError, collected
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit
@@ -35,6 +31,10 @@ KAPLAN = (5e3, 0.74)
 
 Its params leave embeddings out, and its tokens are WebText2's.
 """
+
+
+UNKNOWN = "-"
+"""What a table shows where laws do not agree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,9 @@ class OverfitLine(Result):
     -----
     :meth:`to_frame` has one row a size: ``params``; ``tokens_median``, ``tokens_lower`` and
     ``tokens_upper``, infinite where no amount is enough; ``p_reachable``; the median of each law
-    of an average as ``tokens_NAME``; and ``kaplan``, the published line, NaN for another bound
-    than its own.
+    of an average as ``tokens_NAME``; ``why``, how the laws of an average disagree, in which case
+    the columns before are NaN; and ``kaplan``, the published line, NaN for another bound than
+    its own.
     """
 
     law: str
@@ -76,10 +77,13 @@ class OverfitLine(Result):
     def _table(self) -> pd.DataFrame:
         rows = []
         for i, params in enumerate(self.params):
+            apart = disagreement(self, lambda line, i=i: line.needed.isel(model=i), "tokens")
             draws = self.needed.isel(model=i)
+            draws = draws if apart is None else draws * np.nan
             tokens = quantiles_by_rank(draws, self.ci_prob)
-            row = {"params": params} | {f"tokens_{name}": x for name, x in tokens.items()}
-            row["p_reachable"] = float(np.isfinite(draws).mean())
+            row: dict[str, Any] = {"params": params, "why": apart}
+            row |= {f"tokens_{name}": x for name, x in tokens.items()}
+            row["p_reachable"] = np.nan if apart else float(np.isfinite(draws).mean())
             for law in self.by_law:
                 own = quantiles_by_rank(law.needed.isel(model=i), self.ci_prob)
                 row[f"tokens_{law.law}"] = own["median"]
@@ -89,9 +93,14 @@ class OverfitLine(Result):
         line = factor * frame["params"] ** power
         return frame.assign(kaplan=line if self.overfit == OVERFIT else np.nan)
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether the laws of an average do not agree somewhere on the line."""
+        return bool(self.to_frame()["why"].notna().any())
+
     def _models(self) -> dict[str, Any]:
         rows = self.to_frame().to_dict(orient="records")
-        kept = ("params", "p_reachable", "kaplan")
+        kept = ("params", "p_reachable", "kaplan", "why")
         return {
             "models": [
                 {key: row[key] for key in kept}
@@ -106,7 +115,7 @@ class OverfitLine(Result):
             "interval": self.ci_prob,
             "overfit": self.overfit,
             **self._models(),
-            "exponent": self.exponent,
+            "exponent": None if self.disagrees else self.exponent,
             "laws": laws_json(self, OverfitLine._models),
             "provenance": self.provenance,
         }
@@ -118,7 +127,8 @@ class OverfitLine(Result):
         rows = []
         for row in frame.to_dict(orient="records"):
             lower, median, upper = (
-                size_text(row[f"tokens_{name}"]) for name in ("lower", "median", "upper")
+                size_text(row[f"tokens_{name}"], UNKNOWN if row["why"] else "out of reach")
+                for name in ("lower", "median", "upper")
             )
             cells = {
                 "params": format_size(row["params"]),
@@ -129,7 +139,8 @@ class OverfitLine(Result):
                 cells["Kaplan et al."] = format_size(row["kaplan"])
             rows.append(cells)
         yield TextTable.of(rows)
-        if self.exponent is not None:
+        yield from frame["why"].dropna()
+        if self.exponent is not None and not self.disagrees:
             exponent = quantiles(self.exponent, self.ci_prob)
             text = interval_text(exponent, lambda x: f"{x:.3f}", self.ci_prob)
             yield f"Tokens grow as params^{text}."

@@ -11,7 +11,7 @@ import xarray as xr
 from bayescale.errors import PosteriorError
 from bayescale.laws.law import INPUTS
 from bayescale.posterior import MEAN
-from bayescale.results import Result, interval_text, laws_json, quantiles
+from bayescale.results import Result, interval_text, laws_json, quantiles, quantiles_of_columns
 from bayescale.units import format_size
 
 SCALES = ("params", "tokens", "flops")
@@ -81,7 +81,7 @@ class Forecast(Result):
         frame = self.points.reset_index(drop=True)
         at = [0.5, (1 - self.ci_prob) / 2, (1 + self.ci_prob) / 2]
         for kind, draws in self._losses.items():
-            found = np.quantile(draws.transpose("chain", "draw", "point"), at, axis=(0, 1))
+            found = quantiles_of_columns(draws.transpose("chain", "draw", "point").values, at)
             for name, values in zip(("median", "lower", "upper"), found, strict=True):
                 frame[f"{kind}_{name}"] = values
         return frame.assign(**self._p_below())

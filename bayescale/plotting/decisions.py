@@ -178,10 +178,10 @@ def plot_overfit(
     x, columns = frame["params"], [name for name in frame if str(name).startswith("tokens_")]
     known = frame[columns].to_numpy()
     ceiling = 10 * known[np.isfinite(known)].max()  # where no amount is enough, the band is open
-    y = frame[columns].where(np.isfinite(frame[columns]), ceiling)
+    y = frame[columns].where(~np.isinf(frame[columns]), ceiling)  # gaps where laws disagree
     finite = frame["p_reachable"].min()
     label = f"{result.ci_prob:.0%} interval"
-    label += "" if finite == 1 else f"; open above: {finite:.0%} of draws are finite"
+    label += f"; open above: {finite:.0%} of draws are finite" if finite < 1 else ""
     draw_band(ax, x, y, "tokens", color=BLUE, alpha=0.25, label=label)
     label = f"{result.law}, overfit of {result.overfit:.3g}, median"
     ax.plot(x, frame["tokens_median"], color=BLUE, label=label)

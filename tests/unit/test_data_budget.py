@@ -1,15 +1,21 @@
 """Data budgets: Kaplan's rule, the reverse of it, and targets that may be out of reach."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 from support.published import BESIROGLU, ONE, several
+from support.published import CARD as CARD_OF_ONE
+from support.refits import built, power_law_log
 
 from bayescale.cards import load_card
-from bayescale.decisions.data_budget import DataBudget, data_budget
+from bayescale.decisions.data_answer import DataBudget
+from bayescale.decisions.data_budget import data_budget
 from bayescale.errors import BayescaleError, LawError
 from bayescale.laws import CHINCHILLA, KAPLAN
 from bayescale.posterior import ModelAverage, Posterior, point
+from bayescale.runs import read_runs
 
 CARD = load_card("kaplan")
 KAPLAN_2020 = point(CARD, CARD.published_values("kaplan_2020"))
@@ -88,6 +94,106 @@ def test_an_average_shows_each_law() -> None:
     }
     assert set(result.needed.values.ravel()) == set(each.values())
     assert set(result.to_json()["laws"]) == set(each)
+
+
+ADVICE = (
+    "An average would be a number that no law holds, so none is given: decide which law to "
+    "believe, or buy runs that tell them apart."
+)
+
+
+def test_laws_that_do_not_agree_have_no_average() -> None:
+    result = data_budget(ModelAverage((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e9)
+    why = f"The laws do not agree: chinchilla says 6.25T tokens, kaplan says 24.1B tokens. {ADVICE}"
+    assert result.refusal == why
+    answer, nothing = result.to_json(), dict.fromkeys(("median", "lower", "upper"))
+    assert answer["why"] == why
+    assert answer["tokens_needed"] == answer["exponent"] == nothing
+    assert answer["p_reachable"] is answer["least_loss"] is answer["verdict"] is None
+    assert answer["laws"]["kaplan"]["tokens_needed"]["median"] == pytest.approx(2.4136e10, rel=1e-4)
+    each = (
+        "    chinchilla           6.25T tokens  (90% interval 6.25T to 6.25T)\n"
+        "    kaplan               24.1B tokens  (90% interval 24.1B to 24.1B)"
+    )
+    head = "chinchilla + kaplan: for overfit of at most 0.02, 1B params need"
+    assert str(result) == f"{head}\n  {why}\n{each}"
+
+
+def test_laws_that_agree_have_one_and_a_law_without_a_share_has_no_say() -> None:
+    near = data_budget(ModelAverage((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e11, overfit=0.1)
+    assert near.refusal is None
+    assert near.to_json()["tokens_needed"]["median"] == pytest.approx(1.0e11, rel=0.01)
+    alone = data_budget(ModelAverage((ONE, KAPLAN_2020), (1.0, 0.0)), params=1e9)
+    assert alone.refusal is None
+    assert alone.to_json()["tokens_needed"]["median"] == pytest.approx(needed(ONE, params=1e9))
+
+
+def test_a_target_that_one_law_never_reaches_has_no_average() -> None:
+    result = data_budget(ModelAverage((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e11, target=1.85)
+    assert result.refusal is not None
+    assert "chinchilla says no amount of tokens, kaplan says" in result.refusal
+
+
+def test_a_gap_between_the_draws_of_laws_has_no_median() -> None:
+    """Medians at twice one another, and no draw between them."""
+    draws = 10 ** (0.001 * np.arange(100))
+    low = several(*(BESIROGLU | {"B": 2085.43 * x**0.01} for x in draws))
+    high = data_budget(low, params=1e9).needed.isel(draw=slice(None)) * 2.0
+    result = data_budget(low, params=1e9)
+    both = xr.concat([result.needed, high], dim="draw")
+    members = (replace(result, law="one"), replace(result, law="other", needed=high))
+    average = replace(result, needed=both, by_law=members, weights=(0.5, 0.5))
+    assert average.refusal is not None
+    assert average.refusal.startswith("The laws do not agree: no draw lies between ")
+    few = [replace(law, needed=law.needed[:, :10]) for law in members]
+    assert replace(average, needed=both[:, 80:120:2], by_law=tuple(few)).refusal is None
+
+
+RUNS = power_law_log([0.0] * 6)
+
+
+def within_runs(times: float) -> Posterior:
+    """Chinchilla's law with runs whose most tokens are the answer for 7B params over times."""
+    most = needed(ONE, params=7e9) / times
+    frame = RUNS.frame.assign(
+        params=np.geomspace(1e8, 1e10, 6), tokens=most * np.geomspace(0.1, 1, 6)
+    )
+    frame["flops"] = 6 * frame["params"] * frame["tokens"]
+    return built(CARD_OF_ONE, read_runs(frame), BESIROGLU | {"sigma": 0.01})
+
+
+def test_an_answer_far_beyond_the_runs_is_not_given() -> None:
+    result = data_budget(within_runs(1001.0), params=7e9)
+    assert result.refusal == (
+        "The answer lies more than 1,000 times above the most tokens of any fitted run, 7.87B: so "
+        "far out it is the form of the law and its prior, not the runs, and no number is given. "
+        "Ask with another bound on overfit (`overfit=`), or fit runs that reach nearer."
+    )
+    assert result.to_json()["tokens_needed"]["median"] is None
+    reverse = data_budget(within_runs(1001.0), tokens=needed(ONE, params=1e4), overfit=0.02)
+    assert reverse.refusal is not None
+    assert (
+        "more than 1,000 times below the fewest params of any fitted run, 100M" in reverse.refusal
+    )
+
+
+def test_an_answer_says_how_far_it_extrapolates() -> None:
+    result = data_budget(within_runs(30.0), params=7e9)
+    answer = result.to_json()
+    assert answer["extrapolation"] == pytest.approx({"params": 0.7, "tokens": 30.0, "flops": 21.0})
+    assert answer["verdict"] == "untested"
+    assert answer["why"].startswith("Extrapolates to 21 times the largest training run.")
+    far = "0.7 times the params, 30 times the tokens, 21 times the FLOP of the largest fitted ones."
+    assert f"  At the median, a run has {far}\n  Extrapolates to 21 times" in str(result)
+    bins = [{"lower": 1.0, "upper": 64.0, "n": 9, "n_covered": 9, "n_cutoffs": 3,
+             "coverage90": 1.0, "largest": 64.0}]  # fmt: skip
+    fit = within_runs(30.0)
+    tested = replace(fit, record={**fit.record, "backtest": {"bins": bins}})
+    assert data_budget(tested, params=7e9, target=2.1).verdict == "trusted"
+    no_trust = data_budget(tested, params=7e9)
+    assert no_trust.verdict == "untested"
+    assert no_trust.verdict_text is not None
+    assert no_trust.verdict_text.endswith("But no backtest compares with unlimited data.")
 
 
 def test_drift_blurs_what_a_target_takes(chinchilla_posterior: Posterior) -> None:

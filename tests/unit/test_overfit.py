@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.published import ONE, SPREAD
 
@@ -32,15 +33,23 @@ def test_kaplans_line_and_its_exponent() -> None:
 
 
 def test_a_point_of_the_line_is_what_data_budget_says() -> None:
+    """At 10B params the laws do not agree, at 100B they do."""
     fit = ModelAverage((SPREAD, KAPLAN_2020), (0.5, 0.5))
-    frame = overfit_line(fit, SIZES[1::-1], overfit=0.05, ci_prob=0.5).to_frame()
-    assert frame["params"].tolist() == [*SIZES[:2]]
-    row, one = frame.iloc[0], data_budget(fit, params=1e8, overfit=0.05, ci_prob=0.5)
-    for name, value in one.to_json()["tokens_needed"].items():
-        assert row[f"tokens_{name}"] == pytest.approx(value)
-    for law in one.by_law:
-        own = law.to_json()["tokens_needed"]["median"]
-        assert row[f"tokens_{law.law}"] == pytest.approx(own)
+    line = overfit_line(fit, [1e11, 1e10], overfit=0.1, ci_prob=0.5)
+    frame = line.to_frame()
+    assert frame["params"].tolist() == [1e10, 1e11]
+    for row, agree in zip(frame.to_dict(orient="records"), (False, True), strict=True):
+        one = data_budget(fit, params=row["params"], overfit=0.1, ci_prob=0.5)
+        assert pd.isna(row["why"]) == (one.refusal is None) == agree
+        for name, value in one.to_json()["tokens_needed"].items():
+            same = pytest.approx(np.nan if value is None else value, nan_ok=True)
+            assert row[f"tokens_{name}"] == same
+        for law in one.by_law:
+            own = law.to_json()["tokens_needed"]["median"]
+            assert row[f"tokens_{law.law}"] == pytest.approx(own)
+    assert line.to_json()["exponent"] is None
+    assert "   10B       -        - to -" in str(line)
+    assert frame["why"].iloc[0] in str(line)
 
 
 def test_it_is_told_in_words_and_numbers() -> None:

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.results import Result, TextTable, interval_text, plain, quantiles_by_rank
+from bayescale.results import (
+    Result,
+    TextTable,
+    interval_text,
+    plain,
+    quantiles,
+    quantiles_by_rank,
+    quantiles_of_columns,
+    withheld,
+)
 
 DRAWS = xr.DataArray(np.arange(101.0).reshape(1, 101), dims=("chain", "draw"))
 
@@ -64,6 +73,18 @@ def test_quantiles_of_infinite_draws_are_taken_by_rank() -> None:
     found = quantiles_by_rank([1.0, 2.0, 3.0, np.inf, np.inf, np.nan])
     assert found == {"median": 3.0, "lower": 1.0, "upper": np.inf}
     assert np.isnan(quantiles_by_rank([np.nan])["median"])
+    half = [1.0, 2.0, np.inf, np.inf]
+    assert quantiles(half)["median"] == quantiles_by_rank(half)["median"] == 2.0
+    columns = np.array([half, [1.0, 2.0, 3.0, 4.0]]).T
+    np.testing.assert_allclose(quantiles_of_columns(columns, [0.5]), [[2.0, 2.5]])
+
+
+def test_an_answer_that_is_not_given_keeps_its_keys() -> None:
+    draws = xr.DataArray([[1.0]], dims=("chain", "draw"))
+    nothing = {"median": None, "lower": None, "upper": None}
+    assert withheld({"a": draws, "b": {"c": 1.0}, "d": [2.0]}) == {
+        "a": nothing, "b": {"c": None}, "d": None,
+    }  # fmt: skip
 
 
 def test_an_interval_is_labeled_with_its_mass() -> None:

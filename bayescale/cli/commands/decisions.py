@@ -97,7 +97,8 @@ def data(
         target=target,
         **options.to_ask(),
     )
-    show(result.to_json(), str(result), json_, passed=fitted.diagnostics["passed"])
+    given = result.refusal is None
+    show(result.to_json(), str(result), json_, passed=given and fitted.diagnostics["passed"])
 
 
 def next_run(
