@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.conventions import flop_count
 
 STATES = ("inside", "trusted", "too_wide", "failed", "untested")
 TOLERANCE = 0.02
@@ -70,19 +70,21 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     frame : pandas.DataFrame
-        Holds the law's inputs, in raw units. A law of several inputs uses ``flops`` where known
-        for all rows, else 6 x params x tokens; a law of the language model's loss its inverse.
+        Holds the law's inputs, in raw units. A law of several inputs uses ``flops``, and where a
+        row lacks it, params and tokens by the count of the others; a law of the language model's
+        loss its inverse.
     inputs : sequence of str
         The inputs of the law.
     """
     scale = size_scale(inputs)
     if scale == "lm_loss":  # the larger the model, the lower its loss
         return 1.0 / frame[scale].to_numpy(dtype=float)
-    if scale in frame and np.isfinite(frame[scale]).all():
-        return frame[scale].to_numpy(dtype=float)
+    unknown = np.full(len(frame), np.nan)
+    found = frame[scale].to_numpy(dtype=float) if scale in frame else unknown
     if scale == "flops" and {"params", "tokens"} <= set(frame.columns):
-        return (FLOP_PER_PARAM_TOKEN * frame["params"] * frame["tokens"]).to_numpy(dtype=float)
-    return np.full(len(frame), np.nan)
+        counted = flop_count(frame).flops(*(frame[n].to_numpy(float) for n in ("params", "tokens")))
+        found = np.where(np.isfinite(found), found, counted)
+    return found if np.isfinite(found).all() else unknown
 
 
 def own_scale(size: Any, inputs: Sequence[str]) -> Any:

@@ -5,6 +5,18 @@ A log that counts embeddings and one that does not, losses in bits and in nats, 
 """
 
 from bayescale.conventions.configuration import Configuration
+from bayescale.conventions.flop_count import SIX_ND, FlopCount, flop_count
+from bayescale.conventions.loss_unit import LossUnit, chosen_unit, unit_of_log
 from bayescale.conventions.stated import UNKNOWN, Conventions
 
-__all__ = ["UNKNOWN", "Configuration", "Conventions"]
+__all__ = [
+    "SIX_ND",
+    "UNKNOWN",
+    "Configuration",
+    "Conventions",
+    "FlopCount",
+    "LossUnit",
+    "chosen_unit",
+    "flop_count",
+    "unit_of_log",
+]

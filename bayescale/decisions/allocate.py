@@ -27,7 +27,7 @@ from bayescale.decisions.optimum import (
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, View
+from bayescale.posterior import Fit, View, flop_count_of
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
@@ -65,7 +65,8 @@ def allocate(  # noqa: PLR0913
     fit : Posterior or ModelAverage
         A fit of laws of params and tokens.
     flops : float, str or array_like, shape (budget,)
-        Budgets in FLOP: training, 6 N D, and serving where ``inference_tokens`` are given.
+        Budgets in FLOP as the fitted log counts them (6 N D where it does not say): training,
+        and serving where ``inference_tokens`` are given.
     max_tokens : float or str, optional
         Most training tokens there are. Each is used once, but laws that ask how many tokens
         are unique repeat them as often as pays.
@@ -74,8 +75,8 @@ def allocate(  # noqa: PLR0913
     sizes : sequence of float or str, optional
         The models that can be built, in params.
     inference_tokens : float or str
-        Tokens T to be served later; they cost 2 N T, which the budget pays for, so that the
-        best model is smaller.
+        Tokens T to be served later; each costs a third of training on it (2 N T), which the
+        budget pays for, so that the best model is smaller.
     options : sequence of (params, tokens)
         Splits to be evaluated beside the choice. With tokens None, the option has what the
         largest budget leaves it. Each is compared with the best split of its own cost.
@@ -146,6 +147,7 @@ def allocate(  # noqa: PLR0913
         max_params=_count(max_params, "max_params"),
         sizes=None if sizes is None else tuple(_count(size, "sizes") for size in sizes),
         inference_tokens=_count(inference_tokens, "inference_tokens"),
+        count=flop_count_of(fit),
     )
     named = _named(options, limits, budgets.max())
     question = _Question(budgets, limits, family, drift, checked_ci_prob(ci_prob), price)
@@ -213,7 +215,7 @@ class _Question:
         limits, budgets = self.limits, self.budgets
         losses = losses_of(view, self.family, limits.unique_tokens)
         ends = np.array([budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE])
-        free = best_split(losses_of(view, self.family), ends, Constraints())
+        free = best_split(losses_of(view, self.family), ends, Constraints(count=limits.count))
         growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
         exponent = _as_draws(view, growth, "budget").isel(budget=0, drop=True)
         return _Solved(view, losses, best_split(losses, rungs, limits), exponent)

@@ -1,7 +1,7 @@
 """What an allocation says: splits of a budget, the best in each draw, and what others give up."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -212,7 +212,8 @@ class Allocation(Result):
             "exponent": self.exponent,
             "published_exponents": PUBLISHED_EXPONENTS,
             "options": self._options_values(),
-            "limits": asdict(self.limits),
+            "limits": self.limits.to_json(),
+            "flop_count": self.limits.count.to_json(),
             "price": self.price,
             "drift": self.drift,
             "at_end": self.at_end,
@@ -281,6 +282,7 @@ class Allocation(Result):
                 f"  {self.at_end:.0%} of draws have no best split between {low:g} and {high:g} "
                 "tokens per parameter: they end there."
             )
+        yield from self.limits.count.lines
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
 

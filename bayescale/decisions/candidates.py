@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from bayescale.decisions.constraints import Constraints
 from bayescale.errors import DecisionError, collected, listed
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.laws.optimum import OF_THE_DATA, splits
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, flop_count_of
 from bayescale.verdict import sizes
 
 GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
@@ -29,7 +29,7 @@ def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> p
         given = _grid(fit, budget)
     lacking = [name for name in inputs if name not in given]
     if "flops" not in given and set(inputs) == {"params", "tokens"} and not lacking:
-        given = given.assign(flops=FLOP_PER_PARAM_TOKEN * given["params"] * given["tokens"])
+        given = given.assign(flops=flop_count_of(fit).flops(given["params"], given["tokens"]))
     lacking += [name for name in ("flops",) if name not in given and name not in lacking]
     if lacking:
         raise DecisionError(
@@ -76,6 +76,6 @@ def _grid(fit: Fit, budget: float) -> pd.DataFrame:
             f"{smallest:.3g}: raise it, or name candidates"
         )
     flops = np.repeat(np.geomspace(smallest, budget, GRID_BUDGETS), len(ratios))
-    params = np.sqrt(flops / (FLOP_PER_PARAM_TOKEN * np.tile(ratios, GRID_BUDGETS)))
-    tokens = flops / (FLOP_PER_PARAM_TOKEN * params)
+    of_log = Constraints(count=flop_count_of(fit))
+    params, tokens = of_log.split(flops, np.log(np.tile(ratios, GRID_BUDGETS)))
     return pd.DataFrame({"params": params, "tokens": tokens, "flops": flops})

@@ -1,20 +1,18 @@
 """The ways to spend a compute budget: every pair of params and tokens that it buys.
 
-A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T. What is left to
-choose is one number, the training tokens per parameter.
+A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T, or what the log counts
+in their place. What is left to choose is one number, the training tokens per parameter.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from bayescale.conventions import SIX_ND, FlopCount
+from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.errors import DecisionError, collected
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.units import as_size, format_size
-
-FLOP_PER_PARAM_SERVED = 2.0
-"""Compute of one parameter on one token that is served: a forward pass."""
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
 """Range of training tokens per parameter that is searched."""
@@ -37,6 +35,8 @@ class Constraints:
     unique_tokens : float, optional
         Most unique tokens there are, repeated as often as pays: for laws that know what
         repetition is worth, in place of ``max_tokens``.
+    count : FlopCount
+        How compute is counted.
 
     Raises
     ------
@@ -49,6 +49,7 @@ class Constraints:
     sizes: tuple[float, ...] | None = None
     inference_tokens: float = 0.0
     unique_tokens: float | None = None
+    count: FlopCount = SIX_ND
 
     def __post_init__(self) -> None:
         limits = {
@@ -75,15 +76,18 @@ class Constraints:
         if problems:
             raise DecisionError(collected("these constraints cannot be met:", problems))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the limits under their names."""
+        return {name: value for name, value in asdict(self).items() if name != "count"}
+
     def cost(self, params: Any, tokens: Any) -> Any:
         """Return the FLOP that training on these tokens and serving take together."""
-        served = FLOP_PER_PARAM_SERVED * params * self.inference_tokens
-        return FLOP_PER_PARAM_TOKEN * params * tokens + served
+        served = self.count.served(params, self.inference_tokens)
+        return self.count.flops(params, tokens) + served
 
     def tokens_left(self, flops: Any, params: Any) -> Any:
         """Return the training tokens that a budget leaves; zero or less for too large a model."""
-        served = FLOP_PER_PARAM_SERVED * params * self.inference_tokens
-        left = (flops - served) / (FLOP_PER_PARAM_TOKEN * params)
+        left = self.count.tokens(flops - self.count.served(params, self.inference_tokens), params)
         return left if self.max_tokens is None else np.minimum(left, self.max_tokens)
 
     def split(self, flops: Any, log_ratio: Any) -> tuple[Any, Any]:
@@ -91,9 +95,14 @@ class Constraints:
 
         Limits may leave part of the budget unspent.
         """
-        ratio, served = np.exp(log_ratio), self.inference_tokens * FLOP_PER_PARAM_SERVED / 2
-        # the positive root of 6 r N^2 + 2 T N = C
-        params = flops / (served + np.sqrt(served**2 + FLOP_PER_PARAM_TOKEN * ratio * flops))
+        ratio = np.exp(log_ratio)
+
+        def params_of(each: Any) -> Any:
+            served = self.inference_tokens * each * FORWARD_SHARE / 2
+            # the positive root of 6 r N^2 + 2 T N = C
+            return flops / (served + np.sqrt(served**2 + each * ratio * flops))
+
+        params = self.count.solve(params_of)
         tokens = ratio * params
         if self.max_params is not None:
             params = np.minimum(params, self.max_params)
@@ -108,7 +117,8 @@ class Constraints:
         """
         low, high = (np.full(np.shape(flops), np.log(end)) for end in TOKENS_PER_PARAM)
         if self.max_tokens is not None:
-            params = flops / self.cost(1.0, self.max_tokens)
+            trained = self.max_tokens + FORWARD_SHARE * self.inference_tokens
+            params = self.count.solve(lambda each: flops / (each * trained))
             high = np.minimum(high, np.log(self.max_tokens / params))
         if self.max_params is not None:
             tokens = self.tokens_left(flops, self.max_params)

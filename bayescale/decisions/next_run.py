@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import SIX_ND, FlopCount
 from bayescale.decisions.candidates import checked_candidates
 from bayescale.decisions.constraints import Constraints, checked_budgets
 from bayescale.decisions.information_value import (
@@ -24,9 +25,8 @@ from bayescale.decisions.information_value import (
 )
 from bayescale.decisions.optimum import best_choice, best_split, draws_for_splits, losses_of
 from bayescale.errors import DecisionError
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
-from bayescale.posterior import Fit, Posterior, View
+from bayescale.posterior import Fit, Posterior, View, flop_count_of
 from bayescale.results import Result, TextTable
 from bayescale.units import as_size, format_size
 
@@ -71,6 +71,10 @@ class NextRun(Result):
     batch: pd.DataFrame
     drift: bool
     provenance: Mapping[str, Any]
+    flop_count: FlopCount = SIX_ND
+
+    def _json(self) -> Mapping[str, Any]:
+        return {**super()._json(), "flop_count": self.flop_count.to_json()}
 
     def _table(self) -> pd.DataFrame:
         return self.candidates
@@ -104,6 +108,8 @@ class NextRun(Result):
             sizes = {key: row[key] for key in (*self._sizes, "flops")}
             yield f"  {_sizes_text(sizes)}: leaves {self._uncertainty_text(row[f'{name}_after'])}"
         yield "Train the first, add its row to the log, fit again, and ask again."
+        if self._sizes == ["params", "tokens"]:
+            yield from map(str.strip, self.flop_count.lines)
         if not self.drift:
             yield "Without drift: this takes the law to hold exactly."
 
@@ -169,8 +175,8 @@ def next_run(
         is best.
     candidates : pandas.DataFrame, optional
         One row a run that could be trained: the laws' inputs in raw counts, and ``flops``, its
-        price, which is 6 N D where not given. Without it, a grid of sizes from the smallest
-        run's compute up to the budget, at 5, 20 and 80 tokens per parameter.
+        price, which is counted as in the log where not given. Without it, a grid of sizes from
+        the smallest run's compute up to the budget, at 5, 20 and 80 tokens per parameter.
     drift : bool
         Whether to allow for the laws' drift.
     allow_unconverged : bool
@@ -210,7 +216,8 @@ def next_run(
     splitting = [draws_for_splits(m, drift).thinned(most) for m in fit.members]
     given = {"params": params, "tokens": tokens, "flops": flops}
     at = _target_scales(fit, splitting, given, target)
-    among = _splits(splitting, at["flops"]) if target == "regret" else {}
+    limits = Constraints(count=flop_count_of(fit))
+    among = _splits(splitting, at["flops"], limits) if target == "regret" else {}
     sources = [draws_for_candidates(m, drift, target).thinned(most) for m in fit.members]
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
@@ -237,6 +244,7 @@ def next_run(
         batch=batch,
         drift=drift,
         provenance=fit.record["provenance"],
+        flop_count=flop_count_of(fit),
     )
 
 
@@ -249,7 +257,8 @@ def _target_scales(
             require_split(member.law)
     if set(known) == {"flops"} and splits(fit.inputs):
         losses = [losses_of(source) for source in sources]
-        choice = best_choice(losses, fit.weights, np.array([known["flops"]]), Constraints())
+        limits = Constraints(count=flop_count_of(fit))
+        choice = best_choice(losses, fit.weights, np.array([known["flops"]]), limits)
         return {"params": float(choice[0][0]), "tokens": float(choice[1][0]), **known}
     inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
     if set(known) != set(inputs) or target == "regret":
@@ -262,16 +271,16 @@ def _target_scales(
             f"{', or '.join(needed)}"
         )
     if set(known) == {"params", "tokens"}:
-        known["flops"] = FLOP_PER_PARAM_TOKEN * known["params"] * known["tokens"]
+        known["flops"] = flop_count_of(fit).flops(known["params"], known["tokens"])
     return known
 
 
-def _splits(sources: list[View], flops: float) -> dict[str, np.ndarray]:
+def _splits(sources: list[View], flops: float, limits: Constraints) -> dict[str, np.ndarray]:
     """Lay out splits of a budget that span the draws' own best ones."""
-    best = [best_split(losses_of(source), np.array([flops]), Constraints()) for source in sources]
+    best = [best_split(losses_of(source), np.array([flops]), limits) for source in sources]
     log_ratio = np.concatenate([np.log(b.tokens / b.params).ravel() for b in best])
     low, high = np.quantile(log_ratio, [0.005, 0.995])
-    params, tokens = Constraints().split(flops, np.linspace(low - 0.05, high + 0.05, SPLITS))
+    params, tokens = limits.split(flops, np.linspace(low - 0.05, high + 0.05, SPLITS))
     return {"params": params, "tokens": tokens}
 
 

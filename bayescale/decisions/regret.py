@@ -1,17 +1,17 @@
 """What any split around a budget's best one gives up, over a map of params and tokens."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation, EvaluatedSplits
 from bayescale.errors import DecisionError
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.posterior import Fit
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
 from bayescale.units import as_size, format_size
@@ -84,7 +84,8 @@ class RegretMap(Result):
             "interval": self.ci_prob,
             "flops": self.flops,
             "choice": self.allocation.choice.split(0),
-            "limits": asdict(self.allocation.limits),
+            "limits": self.allocation.limits.to_json(),
+            "flop_count": self.allocation.limits.count.to_json(),
             "drift": self.allocation.drift,
             "provenance": self.allocation.provenance,
             "splits": shown[~frame["on_budget"]],
@@ -208,7 +209,7 @@ def _splits(
     steps = np.arange(-doublings * PER_DOUBLING, doublings * PER_DOUBLING + 1) / PER_DOUBLING
     # Serving costs as much as training on so many more tokens. Steps of both together make costs
     # repeat, and each distinct cost needs a best split of its own.
-    served = limits.cost(1.0, 0.0) / FLOP_PER_PARAM_TOKEN
+    served = FORWARD_SHARE * limits.inference_tokens
     params = choice["params"] * 2.0**steps
     tokens = (choice["tokens"] + served) * 2.0**steps - served
     params = _within(params, limits.max_params)

@@ -19,7 +19,7 @@ from bayescale.decisions.constraints import Constraints
 from bayescale.errors import BayescaleError, UnitError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import splits
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, flop_count_of
 from bayescale.questions import command_line, word
 from bayescale.units import parse_size
 from bayescale.validation.horizon import Trust, trust
@@ -343,7 +343,11 @@ def _split(
 ) -> tuple[Allocation, pd.DataFrame]:
     """Allocate a budget, with splits around the best as options, and tabulate those."""
     repeats = "unique_tokens" in fit.inputs
-    limits = Constraints(max_tokens=None if repeats else max_tokens, inference_tokens=served)
+    limits = Constraints(
+        max_tokens=None if repeats else max_tokens,
+        inference_tokens=served,
+        count=flop_count_of(fit),
+    )
     path = np.log(curve.table[["flops", "params", "tokens"]].to_numpy()).T
     params, tokens = (np.interp(np.log(flops), path[0], log) for log in path[1:])
     # Tokens to be served call for smaller models: the search goes further in proportion.

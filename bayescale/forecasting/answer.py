@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import FlopCount
+from bayescale.conventions.flop_count import SIX
 from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law, compute_optimal
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, Posterior, View
+from bayescale.posterior import Fit, Posterior, View, flop_count_of
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
 from bayescale.units import as_size, checked_ci_prob
@@ -57,8 +58,9 @@ def forecast(  # noqa: PLR0913
         Raw counts, or as people write them (``"70B"``); for a law of both, give both.
     flops : float, str or array_like, shape (point,)
         FLOP. For a law of params and tokens the budget is split at the median over draws of
-        each draw's compute-optimal params, with C = 6 N D and the law taken to hold exactly:
-        one definite run, at which every draw is then evaluated.
+        each draw's compute-optimal params, the law taken to hold exactly: one definite run, at
+        which every draw is then evaluated. Compute is counted as in the fitted log, C = 6 N D
+        where that does not say.
     unique_tokens : float, str or array_like, shape (point,)
         For a law that asks how many of the tokens are unique; all of them where not given.
     kept_fraction : float or array_like, shape (point,)
@@ -260,6 +262,7 @@ def _forecast(
             drift=drift,
             unit=fit.members[0].law.unit,
             meaning=fit.meaning,
+            flop_count=flop_count_of(fit),
             **more,
         )
 
@@ -330,33 +333,39 @@ def _places(
     given: Mapping[str, np.ndarray],
     family: str | None,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
+    count = flop_count_of(fit)
     if set(given) == {"flops"} and splits(fit.inputs):
         # The exact laws choose the split: where a walk goes along params or tokens, coefficients
         # inferred beside it no longer say what the law would choose.
-        split = [_optimum(member, given["flops"], family) for member in fit.members]
+        split = [_optimum(member, given["flops"], family, count) for member in fit.members]
         params = fit.mix(split)
         chosen = np.exp(np.median(np.log(params.values), axis=(0, 1)))
-        pairs = given["flops"] / FLOP_PER_PARAM_TOKEN
-        places = {"params": chosen, "tokens": pairs / chosen, "flops": given["flops"]}
+        budgets = given["flops"]
+        places = {"params": chosen, "tokens": count.tokens(budgets, chosen), "flops": budgets}
         places = dict(all_unique(fit.inputs, places))
-        tokens = xr.DataArray(pairs, dims="point") / params
+        tokens = count.tokens(xr.DataArray(budgets, dims="point"), params)
         return places, {"params": params, "tokens": tokens}
     given = dict(all_unique(fit.inputs, given))
     for source in sources:
         _require_inputs(source.law, set(given))
     places = _same_length(given)
     if "flops" not in places and {"params", "tokens"} <= set(places):
-        places["flops"] = FLOP_PER_PARAM_TOKEN * places["params"] * places["tokens"]
+        places["flops"] = count.flops(places["params"], places["tokens"])
     return places, None
 
 
-def _optimum(posterior: Posterior, flops: np.ndarray, family: str | None) -> xr.DataArray:
+def _optimum(
+    posterior: Posterior, flops: np.ndarray, family: str | None, count: FlopCount
+) -> xr.DataArray:
     """Return draws of the law's compute-optimal params, dims (chain, draw, point)."""
     coefficients = {
         name: values.values[..., None]
         for name, values in posterior.exact.coefficients(family).items()
     }
-    params, _ = compute_optimal(posterior.law, flops, coefficients)
+    if count.is_constant:
+        params, _ = compute_optimal(posterior.law, flops * (SIX / count.level), coefficients)
+    else:
+        params, _ = compute_optimal(posterior.law, flops, coefficients, tokens=count.tokens)
     coords = {name: posterior.draws[name] for name in ("chain", "draw")}
     return xr.DataArray(params, dims=("chain", "draw", "point"), coords=coords)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import SIX_ND, FlopCount
 from bayescale.errors import PosteriorError
 from bayescale.laws.law import INPUTS
 from bayescale.posterior import MEAN
@@ -42,6 +43,8 @@ class Forecast(Result):
         Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``.
     drift : bool
         Whether the law's drift is allowed for.
+    flop_count : FlopCount
+        How compute is counted: as in the fitted log.
     by_law : tuple of Forecast
         What each law of an average says at the same points; empty for one law.
 
@@ -65,6 +68,7 @@ class Forecast(Result):
     by_law: tuple["Forecast", ...] = ()
     weights: tuple[float, ...] = ()
     meaning: str = MEAN
+    flop_count: FlopCount = SIX_ND
 
     @property
     def meaning_new(self) -> str:
@@ -123,6 +127,7 @@ class Forecast(Result):
             "drift": self.drift,
             "laws": laws_json(self, lambda law: {"loss": law.loss, "loss_new": law.loss_new}),
             "optimum": self.optimum or None,
+            "flop_count": self.flop_count.to_json(),
             "family": self.family,
             "provenance": self.provenance,
         }
@@ -148,6 +153,8 @@ class Forecast(Result):
                 f"{format_size(split['lower'])} to {format_size(split['upper'])} params "
                 f"({self.ci_prob:.0%} interval)."
             )
+        if len(self.points) and self.points[["params", "tokens"]].notna().all(axis=None):
+            yield from self.flop_count.lines
         if self.family is not None:
             yield f"  For {self.family}."
         if not self.drift:

@@ -1,6 +1,6 @@
 """The compute-optimal split of a budget between parameters and tokens."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,14 @@ import numpy as np
 from bayescale.errors import LawError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
 
+Tokens = Callable[[Any, Any], Any]
+"""From budgets and params to training tokens."""
+
 
 def compute_optimal(
-    law: Law, flops: Any, coefficients: Mapping[str, Any]
+    law: Law, flops: Any, coefficients: Mapping[str, Any], *, tokens: Tokens | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the split of a compute budget that gives the least loss, with C = 6 N D.
+    """Find the split of a compute budget that gives the least loss.
 
     Each token is seen once.
 
@@ -24,6 +27,8 @@ def compute_optimal(
         Budgets in FLOP; broadcasts against the coefficients.
     coefficients : mapping of str to array_like
         Values of the law's coefficients, usually one per draw.
+    tokens : callable, optional
+        From budgets and params to the training tokens that are left; C / (6 N) where not given.
 
     Returns
     -------
@@ -45,10 +50,14 @@ def compute_optimal(
     18.39
     """
     require_split(law)
-    if law.optimum is not None:
-        params, tokens = law.optimum(flops, **coefficients)
-        return np.asarray(params), np.asarray(tokens)
-    return _numeric_optimum(law, flops, coefficients)
+    if law.optimum is not None and tokens is None:
+        best = law.optimum(flops, **coefficients)
+        return np.asarray(best[0]), np.asarray(best[1])
+    return _numeric_optimum(law, flops, coefficients, tokens or _six_nd)
+
+
+def _six_nd(flops: Any, params: Any) -> Any:
+    return flops / FLOP_PER_PARAM_TOKEN / params
 
 
 OF_THE_DATA = ("unique_tokens", "kept_fraction")
@@ -85,26 +94,26 @@ def require_split(law: Law) -> None:
 
 
 def _numeric_optimum(
-    law: Law, flops: Any, coefficients: Mapping[str, Any]
+    law: Law, flops: Any, coefficients: Mapping[str, Any], tokens: Tokens
 ) -> tuple[np.ndarray, np.ndarray]:
     from scipy.optimize import elementwise
 
     names = tuple(coefficients)
-    pairs = np.asarray(flops, dtype=float) / FLOP_PER_PARAM_TOKEN
-    pairs, *values = np.broadcast_arrays(
-        pairs, *(np.asarray(coefficients[name], dtype=float) for name in names)
+    flops, *values = np.broadcast_arrays(
+        np.asarray(flops, dtype=float),
+        *(np.asarray(coefficients[name], dtype=float) for name in names),
     )
 
-    def loss(log_params: np.ndarray, pairs: np.ndarray, *values: np.ndarray) -> np.ndarray:
+    def loss(log_params: np.ndarray, flops: np.ndarray, *values: np.ndarray) -> np.ndarray:
         params = np.exp(log_params)
         by_name = dict(zip(names, values, strict=True))
-        scales = all_unique(law.inputs, {"params": params, "tokens": pairs / params})
+        scales = all_unique(law.inputs, {"params": params, "tokens": tokens(flops, params)})
         return law.loss(**scales, **by_name)
 
-    middle = 0.5 * np.log(pairs)
-    args = (pairs, *values)
+    most = np.log(tokens(flops, 1.0))  # params that leave about one token
+    middle, args = 0.5 * most, (flops, *values)
     bracket = elementwise.bracket_minimum(
-        loss, middle, xl0=middle - 1, xr0=middle + 1, xmin=0.0, xmax=np.log(pairs), args=args
+        loss, middle, xl0=middle - 1, xr0=middle + 1, xmin=0.0, xmax=most, args=args
     )
     found = elementwise.find_minimum(
         loss, bracket.bracket, args=args, tolerances={"xatol": 1e-10, "xrtol": 1e-10}
@@ -115,4 +124,4 @@ def _numeric_optimum(
             f"{int(np.sum(~found.success))} of {found.success.size} sets of coefficients"
         )
     params = np.exp(found.x)
-    return params, pairs / params
+    return params, tokens(flops, params)

@@ -2,7 +2,7 @@
 
 from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights
 from bayescale.posterior.files import open_posterior, save
-from bayescale.posterior.fit import Fit
+from bayescale.posterior.fit import Fit, flop_count_of, loss_unit_of
 from bayescale.posterior.methods import FLOOR, MEAN
 from bayescale.posterior.posterior import DRIFTING, EXACT, Posterior, point
 from bayescale.posterior.predict import View
@@ -33,6 +33,8 @@ __all__ = [
     "contraction",
     "diagnosis",
     "finite",
+    "flop_count_of",
+    "loss_unit_of",
     "mix",
     "model_weights",
     "open_posterior",

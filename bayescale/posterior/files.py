@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import xarray as xr
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bayescale.cards import ModelCard, card_for, drift_components, parse_card
-from bayescale.conventions import Conventions
+from bayescale.conventions import SIX_ND, Conventions, FlopCount
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import replacing
 from bayescale.findings import note
@@ -35,6 +36,7 @@ class _About(BaseModel):
     warnings: tuple[tuple[str, str], ...]
     source: str
     conventions: Conventions = Conventions()
+    flop_count: FlopCount = SIX_ND
 
 
 _WEIGHTS = TypeAdapter(tuple[float, ...])
@@ -268,6 +270,7 @@ def _runs_dataset(runs: Runs) -> xr.Dataset:
         "warnings": [[found.code, found.text] for found in runs.warnings],
         "source": runs.source,
         "conventions": runs.conventions.to_json(),
+        "flop_count": asdict(runs.flop_count),
     }
     return xr.Dataset(data, attrs={"about": json.dumps(about)})
 
@@ -290,6 +293,7 @@ def _runs_from(dataset: xr.Dataset) -> Runs:
         warnings=tuple(note(*item) for item in about.warnings),
         source=about.source,
         conventions=about.conventions,
+        flop_count=about.flop_count,
     )
 
 

@@ -29,8 +29,33 @@ member's), ``runs``, ``inputs``, ``families``, ``record``, ``diagnostics`` and
 ``require_converged``.
 """
 
+from bayescale.conventions import (
+    SIX_ND,
+    Conventions,
+    FlopCount,
+    LossUnit,
+    chosen_unit,
+    unit_of_log,
+)
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.posterior import Posterior
 
 Fit = Posterior | ModelAverage
 """The posterior of one law, or of several laws."""
+
+
+def flop_count_of(fit: Fit) -> FlopCount:
+    """Return how the fitted log counts compute; 6 N D for a point estimate."""
+    return SIX_ND if fit.runs is None else fit.runs.flop_count
+
+
+def loss_unit_of(fit: Fit, name: str | None = None) -> LossUnit:
+    """Return the unit of a fit's answers: the one named, or the log's own.
+
+    Raises
+    ------
+    UnitError
+        If the unit is unknown, or cannot be had: see :func:`bayescale.conventions.chosen_unit`.
+    """
+    conventions = Conventions() if fit.runs is None else fit.runs.conventions
+    return chosen_unit(unit_of_log(conventions, fit.members[0].law.unit), name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.conventions import UNKNOWN, Conventions
+from bayescale.conventions import UNKNOWN, Conventions, flop_count
 from bayescale.errors import RunLogError, collected, listed
 from bayescale.findings import Finding, Severity
 from bayescale.runs.cells import is_missing, named, where
@@ -119,6 +119,7 @@ class Draft:
             warnings=tuple(self.findings),
             source=self.name,
             conventions=self.conventions,
+            flop_count=flop_count(self.frame),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayescale.conventions import Conventions
+from bayescale.conventions import SIX_ND, Conventions, FlopCount
 from bayescale.conventions.configuration import SIZES, SWITCHES
 from bayescale.errors import RunLogError, argument, collected, listed
 from bayescale.findings import Finding
@@ -64,6 +64,9 @@ class Runs:
         The file's name, or ``DataFrame``.
     conventions : Conventions
         What params, compute and losses count, as far as it was stated.
+    flop_count : FlopCount
+        How the log counts compute, in which budgets are spent; of all of its runs, also where only
+        some are taken.
     """
 
     frame: pd.DataFrame
@@ -72,6 +75,7 @@ class Runs:
     warnings: tuple[Finding, ...] = ()
     source: str = "DataFrame"
     conventions: Conventions = NOTHING_STATED
+    flop_count: FlopCount = SIX_ND
     _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:

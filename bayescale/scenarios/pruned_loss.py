@@ -9,9 +9,8 @@ import xarray as xr
 
 from bayescale.cards import Described, Prior, load_card
 from bayescale.laws import worth
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.laws.repetition import effective
-from bayescale.posterior import Fit, Posterior
+from bayescale.posterior import Fit, Posterior, flop_count_of
 from bayescale.random import Purpose
 from bayescale.results import quantiles
 
@@ -149,7 +148,7 @@ def growth_table(
         {
             "tokens": pool,
             "params": n,
-            "flops": FLOP_PER_PARAM_TOKEN * n * d,
+            "flops": flop_count_of(fit).flops(n, d),
             "plain_median": median,
             "plain_lower": lower,
             "plain_upper": upper,

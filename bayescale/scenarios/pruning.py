@@ -15,9 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import ScenarioError, UnitError, collected, listed
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, flop_count_of
 from bayescale.results import (
     DEFAULT_CI_PROB,
     Result,
@@ -69,6 +68,7 @@ class Pruning(Result):
     params: float
     tokens: float
     trained: float
+    flops: float
     keep: np.ndarray
     loss: xr.DataArray
     break_even: xr.DataArray
@@ -150,7 +150,7 @@ class Pruning(Result):
             "params": self.params,
             "tokens": self.tokens,
             "trained_tokens": self.trained,
-            "flops": FLOP_PER_PARAM_TOKEN * self.params * self.trained,
+            "flops": self.flops,
             "best_fraction": self.best,
             "choice": rows[self.choice],
             "fractions": rows,
@@ -319,6 +319,7 @@ def prune(  # noqa: PLR0913
         params=params,
         tokens=tokens,
         trained=trained,
+        flops=flop_count_of(fit).flops(params, trained),
         keep=fractions,
         loss=loss,
         break_even=break_even,

@@ -1,0 +1,184 @@
+"""The unit in which answers state losses: the log's own, or another that is asked for."""
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from bayescale.conventions.stated import UNKNOWN, Conventions, choices_text, parse_convention
+from bayescale.errors import UnitError, argument
+from bayescale.units import from_nats, to_nats
+
+LABELS = MappingProxyType(
+    {
+        "nats": "nats/token",
+        "bits": "bits/token",
+        "bits_per_byte": "bits/byte",
+        "perplexity": "perplexity",
+    }
+)
+"""How answers write each unit."""
+
+NEAR, FAR = 0.1, 0.25
+"""Logs of a target over a loss that count as alike, and as different."""
+
+TYPICAL_TOKENS_PER_BYTE = 0.27
+"""Of tokenizers of English text with 32 to 128 thousand entries, within a fifth."""
+
+
+@dataclass(frozen=True)
+class LossUnit:
+    """A unit of losses, and how it relates to the unit in which a law is fitted.
+
+    Attributes
+    ----------
+    name : str
+        ``nats``, ``bits``, ``bits_per_byte`` or ``perplexity``; or the unit of a law that predicts
+        something else, such as ``error rate``, which is left as it is.
+    tokens_per_byte : float or None
+        Tokens divided by bytes of the evaluation set.
+    stated : bool
+        Whether the log or the caller states it; where not, losses were taken as nats.
+    """
+
+    name: str = "nats"
+    tokens_per_byte: float | None = None
+    stated: bool = False
+
+    @property
+    def label(self) -> str:
+        """The unit as answers write it: ``nats/token``, ``bits/byte``."""
+        return LABELS.get(self.name, self.name)
+
+    @property
+    def words(self) -> str:
+        """The unit in words: ``nats per token``."""
+        return self.label.replace("/", " per ")
+
+    @property
+    def short(self) -> str:
+        """The unit of a difference, in a word: ``nats``, ``bits per byte``."""
+        return self.words.removesuffix(" per token")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is the unit in which laws are fitted, so that nothing is converted."""
+        return self.name == "nats" or self.name not in LABELS
+
+    def of(self, loss: Any) -> Any:
+        """Convert losses from the fitted unit."""
+        if self.is_fitted:
+            return loss
+        return from_nats(loss, self.name, tokens_per_byte=self.tokens_per_byte)
+
+    def to_fitted(self, loss: Any) -> Any:
+        """Convert losses to the fitted unit."""
+        if self.is_fitted:
+            return loss
+        return to_nats(loss, self.name, tokens_per_byte=self.tokens_per_byte)
+
+    def difference(self, higher: Any, lower: Any) -> Any:
+        """Return how much higher one loss is than another, both in the fitted unit."""
+        return self.of(higher) - self.of(lower)
+
+    def require_likely(self, target: float, losses: Any) -> None:
+        """Ask about a target that lies where the forecast would be in another unit.
+
+        Parameters
+        ----------
+        target : float
+            In this unit.
+        losses : array_like
+            Losses that are forecast, in the fitted unit.
+
+        Raises
+        ------
+        UnitError
+            If the target is far from all of these losses, and near to one of them in another unit.
+        """
+        if self.name not in LABELS:
+            return
+        nats = np.asarray(losses, dtype=float)
+        own = self.of(nats)
+        if _distance(target, own) < FAR:
+            return
+        for name in LABELS:
+            if name == self.name:
+                continue
+            other = replace(self, name=name)
+            known = name != "bits_per_byte" or self.tokens_per_byte is not None
+            if not known:
+                other = replace(other, tokens_per_byte=TYPICAL_TOKENS_PER_BYTE)
+            near = NEAR if known else 2 * NEAR
+            with np.errstate(over="ignore"):
+                if _distance(target, other.of(nats)) < near:
+                    raise UnitError(self._question(target, own, other, known))
+
+    def _question(self, target: float, own: np.ndarray, other: "LossUnit", known: bool) -> str:
+        middle = float(np.median(own))
+        ask = (
+            f"ask in that unit with {_option(other.name)}"
+            if known
+            else "convert it, which takes the tokens per byte of the evaluation set"
+        )
+        return (
+            f"`target=` is {target:g} {self.label}, far from the {middle:.4g} {self.label} that is "
+            f"forecast, and about what that is in {other.words}: if {other.words} are meant, "
+            f"{ask}; if {self.words} are meant, say so with {_option(self.name)}"
+        )
+
+
+def _option(name: str) -> str:
+    return f"`loss_unit={name!r}`"
+
+
+def _distance(target: float, losses: np.ndarray) -> float:
+    """Return how far a target is from the range of losses, in logs."""
+    low, high = np.log(losses.min()), np.log(losses.max())
+    return float(max(low - np.log(target), np.log(target) - high, 0.0))
+
+
+def unit_of_log(conventions: Conventions, law_unit: str = LABELS["nats"]) -> LossUnit:
+    """Return the unit in which a log states its losses.
+
+    Parameters
+    ----------
+    conventions : Conventions
+        Those of the log.
+    law_unit : str
+        What the law predicts: an error rate has no other unit.
+    """
+    if law_unit != LABELS["nats"]:
+        return LossUnit(law_unit)
+    per_byte = conventions.tokens_per_byte
+    if conventions.loss == UNKNOWN:
+        return LossUnit("nats", per_byte)
+    return LossUnit(conventions.loss, per_byte, stated=True)
+
+
+def chosen_unit(own: LossUnit, name: str | None) -> LossUnit:
+    """Return the unit that is asked for, or the log's own.
+
+    Raises
+    ------
+    UnitError
+        If there is no such unit, the law predicts something that has none, or bits per byte are
+        asked for and tokens per byte are not known.
+    """
+    if name is None:
+        return own
+    place = _option(name)
+    parsed = parse_convention("loss", name)
+    if own.name not in LABELS:
+        raise UnitError(
+            f"{place}: the law predicts an {own.words}, with no other unit: leave it out"
+        )
+    if parsed is None:
+        raise UnitError(f"{place}: a unit of loss is {choices_text('loss')}")
+    if parsed == "bits_per_byte" and own.tokens_per_byte is None:
+        raise UnitError(
+            f"{place} needs the tokens per byte of the evaluation set, which the log does not "
+            f"state: read it with {argument('conventions', tokens_per_byte='VALUE')} and fit again"
+        )
+    return LossUnit(parsed, own.tokens_per_byte, stated=True)
