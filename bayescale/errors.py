@@ -88,6 +88,7 @@ def collected(headline: str, problems: Iterable[str]) -> str:
 
 _ARGUMENT = re.compile(r"`(\w+)=([^`]*)`")
 _PAIR = re.compile(r"'([^']*)':\s*'([^']*)'")
+_QUOTED = re.compile(r"[^\w@%+=:,./-]")
 _OPTION_OF = {"columns": "column", "units": "unit", "conventions": "convention", "tracker": "from"}
 
 
@@ -113,8 +114,13 @@ def as_options(text: str) -> str:
 
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()
-        pairs = [f"{key}={item}" for key, item in _PAIR.findall(value)]
-        value = " ".join(pairs) or ("" if value == "True" else value.strip("'\""))
+        pairs = [_shell(f"{key}={item}") for key, item in _PAIR.findall(value)]
+        value = " ".join(pairs) or ("" if value == "True" else _shell(value.strip("'\"")))
         return f"--{_OPTION_OF.get(name, name).replace('_', '-')} {value}".rstrip()
 
     return _ARGUMENT.sub(option, text)
+
+
+def _shell(word: str) -> str:
+    """Quote a word as a shell needs it."""
+    return f"'{word}'" if _QUOTED.search(word) else word

@@ -52,6 +52,39 @@ LOSS_UNITS = ("nats", "bits", "bits_per_byte", "perplexity")
 PER_RUN_UNITS = ("loss_se", "loss_step")
 """Columns in the unit of the loss, unless another unit is stated for them."""
 
+LOGS: Mapping[str, float] = MappingProxyType({"log10": math.log(10.0), "ln": 1.0})
+"""Units of columns that hold logs, with the natural log of their base."""
+
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "thousand": "K", "thousands": "K", "million": "M", "millions": "M", "mio": "M",
+        "billion": "B", "billions": "B", "bn": "B", "trillion": "T", "trillions": "T",
+        "flops": "FLOP", "pf-days": "PF-day", "pfdays": "PF-day", "pf days": "PF-day",
+        "gflops": "GFLOP", "tflops": "TFLOP", "pflops": "PFLOP", "eflops": "EFLOP",
+        "zflops": "ZFLOP", "nats/token": "nats", "bits/token": "bits", "bits/byte": "bits_per_byte",
+        "bpb": "bits_per_byte", "ppl": "perplexity",
+    }
+)  # fmt: skip
+"""Units as headers write them, besides the names that options take."""
+
+
+def unit_in_words(column: str, text: str) -> str | None:
+    """Return the unit that a header names between brackets; None where it is none.
+
+    Examples
+    --------
+    >>> unit_in_words("tokens", "billions"), unit_in_words("loss", "BPB")
+    ('B', 'bits_per_byte')
+    """
+    plain = text.strip().lower()
+    unit = _WORDS.get(plain, plain)
+    names = (*_FACTORS.get(_SHARED_FACTORS.get(column, column), ()), *LOGS)
+    names += LOSS_UNITS if column == "loss" else ()
+    found = next((name for name in names if name.lower() == unit.lower()), None)
+    if found is None and column in _FACTORS and re.fullmatch(r"1e\d+", unit):
+        return unit
+    return found
+
 
 def parse_size(text: str | float, what: str = "value") -> float:
     """Read a positive quantity as people write it.
@@ -208,6 +241,8 @@ def unit_factor(column: str, unit: str) -> float:
     for name, factor in names.items():
         if name.lower() == unit.strip().lower():
             return factor
+    if unit.strip().lower() in LOGS:
+        raise UnitError(f"unit {unit!r} of column {column!r} is no multiple of another")
     try:
         factor = float(unit)
     except ValueError:

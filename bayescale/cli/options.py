@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from bayescale.cli.parsing import name_values, number
+from bayescale.cli.parsing import name_values, number, several_values
 
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from bayescale.laws import Law
     from bayescale.posterior import Fit
     from bayescale.runs import Runs
+    from bayescale.runs.options import ReadOptions
+
+
+class Repeats(StrEnum):
+    """What to do with rows that repeat."""
+
+    error = "error"
+    keep = "keep"
+    drop = "drop"
+    best = "best"
 
 
 class Missing(StrEnum):
@@ -72,12 +82,30 @@ class LogOptions:
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="HEADER=VALUE", help="Leave out and list such rows."),
+        typer.Option("--exclude", metavar="HEADER=VALUE,...", help="Leave out and list such rows."),
+    ] = None
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="HEADER=VALUE,...", help="Leave out all other rows."),
+    ] = None
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="HEADER", help="Leave a column unread."),
+    ] = None
+    fill: Annotated[
+        list[str] | None,
+        typer.Option("--fill", metavar="NAME=FORMULA", help="Fill gaps: flops=6ND, tokens=C/6N."),
     ] = None
     missing: Annotated[
-        Missing,
-        typer.Option("--missing", help="Rows that lack a value: refuse, drop or keep them."),
-    ] = Missing.error
+        Missing | None,
+        typer.Option(
+            "--missing", help="Rows that lack a value: refuse (the default), drop or keep them."
+        ),
+    ] = None
+    repeats: Annotated[
+        Repeats | None,
+        typer.Option("--repeats", help="Copies of a row, or all but the best of each size."),
+    ] = None
     convention: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,14 +123,23 @@ class LogOptions:
 
     def read(self, path: Path) -> "Runs":
         """Read the run log."""
-        from bayescale.runs import read_runs
+        from bayescale.runs.read import read_with
 
-        return read_runs(
-            path,
+        return read_with(path, self.to_read())
+
+    def to_read(self) -> "ReadOptions":
+        """Return the options of :func:`bayescale.read_runs`."""
+        from bayescale.runs.options import ReadOptions
+
+        return ReadOptions.of(
             columns=name_values(self.column, "--column"),
             units=name_values(self.unit, "--unit"),
-            exclude=name_values(self.exclude, "--exclude"),
-            missing=self.missing.value,
+            exclude=several_values(self.exclude, "--exclude"),
+            only=several_values(self.only, "--only"),
+            ignore=self.ignore,
+            fill=name_values(self.fill, "--fill"),
+            missing=self.missing and self.missing.value,
+            repeats=self.repeats and self.repeats.value,
             conventions=name_values(self.convention, "--convention"),
             convert=name_values(self.convert, "--convert"),
         )

@@ -42,8 +42,9 @@ def dropped_lines(log: "Runs | TrackerLog") -> list[str]:
 
 
 def log_lines(log: "Runs", notes: "Sequence[Finding]") -> list[str]:
-    """Write what a user should know about a log: rows left out, and notes."""
-    return dropped_lines(log) + (list(map(note_line, notes)) or ["No warnings."])
+    """Write what a user should know about a log: rows left out, columns unread, and notes."""
+    unused = [f"Not read: {', '.join(log.unused)}"] if log.unused else []
+    return [*dropped_lines(log), *unused, *(list(map(note_line, notes)) or ["No warnings."])]
 
 
 def note_line(note: "Finding") -> str:

@@ -16,13 +16,21 @@ PER_DECADE = 8
 def name_values(items: list[str] | None, option: str) -> dict[str, str]:
     """Read NAME=VALUE, as options repeat it, by name."""
     pairs = {}
+    for name, values in several_values(items, option).items():
+        if len(values) > 1:
+            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
+        pairs[name] = values[0]
+    return pairs
+
+
+def several_values(items: list[str] | None, option: str) -> dict[str, list[str]]:
+    """Read NAME=VALUE, as options repeat it, by name, with one or more values each."""
+    pairs: dict[str, list[str]] = {}
     for item in items or ():
         name, separator, value = item.partition("=")
         if not (name and separator and value):
             raise typer.BadParameter(f"{item!r} is not NAME=VALUE", param_hint=option)
-        if name.strip() in pairs:
-            raise typer.BadParameter(f"{name.strip()} is given twice", param_hint=option)
-        pairs[name.strip()] = value.strip()
+        pairs.setdefault(name.strip(), []).append(value.strip())
     return pairs
 
 

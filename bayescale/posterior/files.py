@@ -37,6 +37,7 @@ class _About(BaseModel):
     source: str
     conventions: Conventions = Conventions()
     flop_count: FlopCount = SIX_ND
+    unused: tuple[str, ...] = ()
 
 
 _WEIGHTS = TypeAdapter(tuple[float, ...])
@@ -271,6 +272,7 @@ def _runs_dataset(runs: Runs) -> xr.Dataset:
         "source": runs.source,
         "conventions": runs.conventions.to_json(),
         "flop_count": asdict(runs.flop_count),
+        "unused": list(runs.unused),
     }
     return xr.Dataset(data, attrs={"about": json.dumps(about)})
 
@@ -294,6 +296,7 @@ def _runs_from(dataset: xr.Dataset) -> Runs:
         source=about.source,
         conventions=about.conventions,
         flop_count=about.flop_count,
+        unused=about.unused,
     )
 
 

@@ -1,19 +1,26 @@
 """Cells of a run log: what they say, and their places in words."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bayescale.errors import listed
+from bayescale.errors import UnitError, listed
+from bayescale.units import parse_size
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 TRUTHS = MappingProxyType(
     {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
 )
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+"""A number with commas between thousands; with one comma it may be a decimal comma."""
+
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_DOTTED = re.compile(r"[1-9]\d{0,2}(\.\d{3})+")
 
 
 def is_missing(value: Any) -> bool:
@@ -34,7 +41,7 @@ def equals(value: Any, wanted: str) -> bool:
     """Whether a cell has a value: compared as numbers where both are numbers, else as text."""
     try:
         return float(value) == float(wanted)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return str(value).strip() == str(wanted).strip()
 
 
@@ -45,29 +52,85 @@ def parse_number(cell: Any) -> float:
     return float(cell)
 
 
-def read_numbers(cells: Sequence[Any], keep: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Read the numbers of a column.
+class Numbers(NamedTuple):
+    """The numbers of a column.
 
-    Returns
-    -------
-    numbers : numpy.ndarray, shape (row,)
+    Attributes
+    ----------
+    values : numpy.ndarray, shape (row,)
         NaN where a cell is missing or its row is not kept, and 1 where it holds text.
     texts : list of int
         Kept rows that hold text in place of a number.
+    sizes : list of int
+        Kept rows that hold a size as people write it, ``1.3B`` or ``33,554,432``.
     """
-    numbers, texts = np.full(len(cells), np.nan), []
+
+    values: np.ndarray
+    texts: list[int]
+    sizes: list[int]
+
+
+def read_numbers(cells: Sequence[Any], keep: np.ndarray, *, sizes: bool = False) -> Numbers:
+    """Read the numbers of a column; with ``sizes`` also as people write them."""
+    plain = _all_plain(cells)
+    if plain is not None:
+        return Numbers(np.where(keep, plain, np.nan), [], [])
+    values, texts, written = np.full(len(cells), np.nan), [], []
+    groups = sizes and any(isinstance(c, str) and c.count(",") > 1 for c in cells)
     for i in map(int, np.flatnonzero(keep)):
         cell = cells[i]
         if is_missing(cell):
             continue
         try:
-            numbers[i] = parse_number(cell)
+            values[i] = parse_number(cell)
         except (TypeError, ValueError):
-            texts.append(i)
+            size = _as_written(cell, groups) if sizes else None
+            if size is None:
+                texts.append(i)
+            else:
+                values[i] = size
+                written.append(i)
         except OverflowError:
-            numbers[i] = math.inf
-    numbers[texts] = 1.0  # reported once, as text, and not again as missing
-    return numbers, texts
+            values[i] = math.inf
+    values[texts] = 1.0  # reported once, as text, and not again as missing
+    return Numbers(values, texts, written)
+
+
+def _all_plain(cells: Sequence[Any]) -> np.ndarray | None:
+    """The numbers of a column that has nothing else; None for any other."""
+    kinds = set(map(type, cells))
+    if not (kinds <= {int, float} or (kinds == {str} and "_" not in "".join(cells))):
+        return None
+    try:
+        return np.array(list(map(float, cells)))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _as_written(cell: Any, groups: bool) -> float | None:
+    """Read ``1.3B``, and ``33,554,432`` where the column shows that commas separate thousands."""
+    if not isinstance(cell, str) or "_" in cell:
+        return None
+    text = cell.strip()
+    if groups and THOUSANDS.fullmatch(text):
+        return float(text.replace(",", ""))
+    try:
+        return parse_size(text)
+    except UnitError:
+        return None
+
+
+def dots_between_thousands(cells: Sequence[Any]) -> list[int]:
+    """Rows with a dot between thousands, as a column's other cells make likely.
+
+    Every number with a dot has three digits behind each, and others have none.
+    """
+    texts = [cell.strip() if isinstance(cell, str) else "" for cell in cells]
+    dotted = [i for i, text in enumerate(texts) if "." in text]
+    whole = any(text.isdigit() for text in texts)
+    if len(dotted) < 2 or not whole or not all(_DOTTED.fullmatch(texts[i]) for i in dotted):
+        return []
+    return dotted
 
 
 def where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
@@ -83,3 +146,23 @@ def where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
 def named(column: str, header: str) -> str:
     """A column by our name, and by the log's where that differs."""
     return column if header == column else f"{column} (column {header!r})"
+
+
+def holds(cells: pd.Series, most: int = 4) -> str:
+    """Write what a column holds: its values and how often, where they are few, or their number.
+
+    Examples
+    --------
+    >>> holds(pd.Series(["a", "b", "a"])), holds(pd.Series([0.1, 0.2, 0.3, 0.4, 0.5]))
+    ('a 2, b 1', '5 values')
+    """
+    texts = cells.map(lambda cell: "" if is_missing(cell) else str(cell).strip())
+    counts = texts[texts != ""].value_counts()
+    if counts.empty:
+        return "empty"
+    repeats = len(counts) <= most and (len(counts) < len(cells) or len(counts) == 1)
+    if not repeats or max(map(len, counts.index)) > 30:
+        return f"{len(counts)} value{'' if len(counts) == 1 else 's'}"
+    if len(counts) == 1 and counts.iloc[0] == len(cells):
+        return f"{counts.index[0]} in all"
+    return ", ".join(f"{value} {n}" for value, n in counts.items())

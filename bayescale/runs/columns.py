@@ -1,27 +1,39 @@
 """The columns of a file, by our names: aliases are added here."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import pandas as pd
 
 from bayescale.conventions.stated import parse_convention
 from bayescale.errors import RunLogError, UnitError, argument, collected, listed
-from bayescale.runs.log import LABELS, NUMBERS, SCALES, SHAPES
+from bayescale.runs.log import HELPERS, LABELS, NUMBERS, SCALES, SHAPES
 from bayescale.runs.statements import COLUMN_OF
-from bayescale.units import unit_factor
+from bayescale.units import LOGS, unit_factor, unit_in_words
 
 STATEMENTS = tuple(COLUMN_OF.values())
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "params": ("n", "n_params", "num_params", "parameters", "num_parameters", "model_size"),
-        "tokens": ("d", "n_tokens", "num_tokens", "training_tokens", "train_tokens"),
-        "flops": ("c", "flop", "compute", "training_flop", "training_flops", "train_flops"),
+        "params": (
+            "n", "n_params", "num_params", "parameters", "num_parameters", "model_size",
+            "total_params", "total_parameters", "n_parameters", "param_count", "parameter_count",
+        ),
+        "tokens": (
+            "d", "n_tokens", "num_tokens", "training_tokens", "train_tokens", "tokens_trained",
+            "trained_tokens", "total_tokens", "token_count", "num_train_tokens", "tokens_seen",
+        ),
+        "flops": (
+            "c", "flop", "compute", "training_flop", "training_flops", "train_flops",
+            "compute_budget", "flops_budget", "flop_budget", "total_flops", "total_flos",
+            "training_compute", "train_compute",
+        ),
         "loss": ("l", "final_loss", "val_loss", "validation_loss", "eval_loss", "test_loss"),
         "loss_se": ("loss_stderr", "loss_std_err", "loss_standard_error"),
         "loss_step": ("loss_resolution",),
-        "family": ("model_family", "group"),
+        "family": ("model_family",),
         "isoflop": ("isoflop_group", "isoflop_budget"),
         "unique_tokens": ("unique", "tokens_unique"),
         "epochs": ("n_epochs", "num_epochs"),
@@ -34,6 +46,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "params_non_embedding", "non_embedding_params", "n_params_non_embedding",
             "n_non_embedding", "params_without_embeddings",
         ),
+        "tokens_per_param": ("tokens_per_parameter", "tokens_to_params", "tpp"),
+        "batch_size": ("global_batch_size", "train_batch_size", "batch"),
+        "batch_tokens": ("tokens_per_batch", "tokens_per_step", "batch_size_tokens"),
         "params_convention": ("params_count", "param_convention"),
         "flops_convention": ("flop_convention",),
         "loss_unit": ("unit_of_loss", "loss_units"),
@@ -62,8 +77,43 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )  # fmt: skip
 """Column names understood besides ours; case, spaces and dashes do not matter."""
 
-KNOWN = (*NUMBERS, *LABELS, *SHAPES, *STATEMENTS)
+KNOWN = (*NUMBERS, *LABELS, *SHAPES, *STATEMENTS, *HELPERS)
 """All of our columns."""
+
+_HINTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "params": frozenset({"param", "params", "parameter", "parameters"}),
+        "tokens": frozenset({"token", "tokens", "toks"}),
+        "flops": frozenset({"flop", "flops", "flos", "compute", "pfdays"}),
+        "loss": frozenset(
+            {"loss", "nll", "xent", "ce", "entropy", "ppl", "perplexity", "bpb", "bits"}
+        ),
+    }
+)
+"""Words of headers that may hold what a law needs."""
+
+_NOT = frozenset(
+    {"per", "unique", "vocab", "batch", "embedding", "embed", "std", "stderr", "se", "convention",
+     "unit", "lm", "step", "aux"}
+)  # fmt: skip
+"""Words of headers that hold something else."""
+
+_BRACKETS = re.compile(r"(?P<name>.*?)[\s_]*[(\[]\s*(?P<unit>[^()\[\]]+?)\s*[)\]]\s*")
+
+
+class Columns(NamedTuple):
+    """The columns of a file.
+
+    Attributes
+    ----------
+    headers : dict of str to str
+        The file's header of each of our columns.
+    units : dict of str to str
+        Units that headers name: ``Params (M)``.
+    """
+
+    headers: dict[str, str]
+    units: dict[str, str]
 
 
 def canonical(header: str) -> str:
@@ -72,9 +122,14 @@ def canonical(header: str) -> str:
 
 
 def map_columns(
-    raw: pd.DataFrame, chosen: dict[str, str], units: dict[str, str], name: str
-) -> dict[str, str]:
+    raw: pd.DataFrame,
+    chosen: Mapping[str, str],
+    units: Mapping[str, str],
+    name: str,
+    ignored: Collection[str] = (),
+) -> Columns:
     """Find our columns in a file, as the caller names them, by our names or by aliases."""
+    readable = [header for header in raw.columns if header not in ignored]
     problems = [
         f"column {column!r} is not one of {', '.join(KNOWN)}"
         for column in {**chosen, **units}
@@ -85,51 +140,111 @@ def map_columns(
         for column, header in chosen.items()
         if header not in raw.columns
     ]
-    mapping = {c: h for c, h in chosen.items() if c in KNOWN and h in raw.columns}
-    ambiguous = _add_found(mapping, raw)
+    problems += [
+        f"column {header!r}, named for {column}, is to be ignored as well: leave out "
+        f"`ignore={header!r}`"
+        for column, header in chosen.items()
+        if header in ignored
+    ]
+    mapping = {c: h for c, h in chosen.items() if c in KNOWN and h in readable}
+    ambiguous = _add_found(mapping, readable)
     problems += ambiguous.values()
     problems += _unit_problems(units, mapping)
-    if "loss" not in {*mapping, *chosen, *ambiguous}:
-        problems.append(
-            f"it has no loss among its columns {listed(raw.columns, 20)}: name it with "
-            f"{argument('columns', loss='HEADER')}"
-        )
-    if not any(column in mapping for column in (*SCALES, "layers")):
-        problems.append(
-            "it has none of params, tokens and flops: name at least one with, for example, "
-            f"{argument('columns', params='HEADER')}"
-        )
+    problems += _absence_problems({*mapping, *chosen, *ambiguous}, readable)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
-    return mapping
+    in_headers = {c: unit_in_header(c, header)[1] for c, header in mapping.items()}
+    stated = {c: unit for c, unit in in_headers.items() if unit and c not in units}
+    return Columns(mapping, stated)
 
 
-def _add_found(mapping: dict[str, str], raw: pd.DataFrame) -> dict[str, str]:
+def unit_in_header(column: str, header: str) -> tuple[str, str]:
+    """Split a header into its name and the unit between brackets behind it.
+
+    Examples
+    --------
+    >>> unit_in_header("tokens", "Tokens (B)"), unit_in_header("tokens", "tokens")
+    (('Tokens', 'B'), ('tokens', ''))
+    """
+    match = _BRACKETS.fullmatch(header)
+    unit = unit_in_words(column, match["unit"]) if match else None
+    return (match["name"], unit) if match and unit else (header, "")
+
+
+def likely(column: str, headers: Collection[str]) -> list[str]:
+    """Headers that may hold a scale or the loss, by their words."""
+    return [
+        header
+        for header in headers
+        if (words := set(canonical(header).split("_"))) & _HINTS[column] and not words & _NOT
+    ]
+
+
+def name_it(column: str, headers: Collection[str]) -> str:
+    """Write how a column is named, with the header that may hold it and its likely unit."""
+    found = likely(column, headers)
+    if not found:
+        return argument("columns", **{column: "HEADER"})
+    text = argument("columns", **{column: found[0]})
+    words = set(canonical(found[0]).split("_"))
+    if column != "loss" and words & {*LOGS, "log"}:
+        text += f" and {argument('units', **{column: 'ln' if 'ln' in words else 'log10'})}"
+    others = f" (or {listed(map(repr, found[1:]))})" if found[1:] else ""
+    return f"{text}{others}"
+
+
+def _add_found(mapping: dict[str, str], readable: list[str]) -> dict[str, str]:
     """Add columns that are found by name or alias, and return problems with ambiguous ones."""
-    problems = {}
+    problems: dict[str, str] = {}
     for column in KNOWN:
         if column in mapping:
             continue
-        exact = [h for h in raw.columns if canonical(h) == column]
-        found = exact or [h for h in raw.columns if canonical(h) in ALIASES.get(column, ())]
+        names = {h: canonical(unit_in_header(column, h)[0]) for h in readable}
+        exact = [h for h, plain in names.items() if plain == column]
+        found = exact or [h for h, plain in names.items() if plain in ALIASES.get(column, ())]
         found = [h for h in found if h not in mapping.values()]
-        if len(found) > 1:
+        if len(found) > 1 and column not in HELPERS:
             problems[column] = (
                 f"columns {listed(map(repr, found))} could each be {column}: choose with "
-                f"{argument('columns', **{column: 'HEADER'})}"
+                f"{argument('columns', **{column: found[0]})} or another of them"
             )
-        elif found:
+        elif len(found) == 1:
             mapping[column] = found[0]
     return problems
 
 
-def _unit_problems(units: dict[str, str], mapping: dict[str, str]) -> list[str]:
+def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
+    """Write what no log can do without, with the headers that may hold it."""
+    if {"summary", "config"} <= {canonical(header) for header in readable}:
+        return [
+            "it is a table of runs as the API of Weights & Biases gives it: make a run log of it "
+            "with bayescale import, such as --metric eval/loss --column params=config.n_params "
+            "--column tokens=summary.tokens"
+        ]
+    problems = []
+    has = listed(readable, 20)
+    if "loss" not in there:
+        problems.append(
+            f"it has no loss among its columns {has}: name it with {name_it('loss', readable)}"
+        )
+    if not any(column in there for column in (*SCALES, "layers")):
+        found = next((c for c in SCALES if likely(c, readable)), "params")
+        problems.append(
+            "it has none of params, tokens and flops: name at least one with, for example, "
+            f"{name_it(found, readable)}"
+        )
+    return problems
+
+
+def _unit_problems(units: Mapping[str, str], mapping: dict[str, str]) -> list[str]:
     problems = []
     for column, unit in units.items():
         if column not in KNOWN or (column == "loss" and parse_convention("loss", unit)):
             continue
         if column not in mapping:
             problems.append(f"a unit is stated for {column}, which the log does not have")
+            continue
+        if unit.strip().lower() in LOGS and column in (*SCALES, "loss", "unique_tokens"):
             continue
         try:
             unit_factor(column, unit)

@@ -12,8 +12,12 @@ import pandas as pd
 from bayescale.conventions import UNKNOWN, Conventions, flop_count
 from bayescale.errors import RunLogError, collected, listed
 from bayescale.findings import Finding, Severity
-from bayescale.runs.cells import is_missing, named, where
+from bayescale.runs.cells import holds, is_missing, named, where
 from bayescale.runs.log import NOTHING_STATED, LeftOut, Runs
+from bayescale.runs.options import ReadOptions
+
+SET_ASIDE = "column_not_read"
+"""Code of notes on columns that are known by name, and cannot be read."""
 
 Stated = dict[str, np.ndarray]
 """Each convention row by row, (run,); ``unknown``, or NaN, where a row does not state it."""
@@ -26,18 +30,23 @@ class Draft:
     The steps of :func:`bayescale.runs.read_runs` fill it in, and rules read it. Arrays have one
     item for each row of the file; ``frame`` has the kept rows in raw units, indexed by their place
     in the file. ``headers`` goes from our columns to the file's, ``sources`` to where their values
-    come from, and ``units`` has those that the caller states.
+    come from, and ``units`` has those that the caller or a header states. ``ignored`` are headers
+    that are not read on request, and ``used`` others that served to choose rows.
     """
 
     raw: pd.DataFrame
     name: str
     headers: dict[str, str]
     units: dict[str, str]
+    options: ReadOptions = field(default_factory=ReadOptions)
+    ignored: tuple[str, ...] = ()
+    used: set[str] = field(default_factory=set)
     ids: list[str] = field(init=False)
     keep: np.ndarray = field(init=False)
     dropped: list[LeftOut] = field(default_factory=list)
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
     shapes: dict[str, np.ndarray] = field(default_factory=dict)
+    helpers: dict[str, np.ndarray] = field(default_factory=dict)
     labels: dict[str, list[Any]] = field(default_factory=dict)
     stated: Stated = field(default_factory=dict)
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -61,6 +70,18 @@ class Draft:
         texts = [text for text in map(str.strip, map(str, stated.dropna().unique())) if text]
         source = f"column {self.headers[column]!r}"
         return f"{source} ({listed(texts)})" if texts else source
+
+    @property
+    def unread(self) -> list[str]:
+        """Headers of the file that no column of ours takes, and that are not to be ignored."""
+        known = {*self.headers.values(), *self.ignored}
+        known |= {f"{column}_from" for column in self.headers}
+        return [header for header in self.raw.columns if header not in known]
+
+    @property
+    def unread_cells(self) -> pd.DataFrame:
+        """Cells of the kept rows under those headers."""
+        return self.raw.loc[self.frame.index, self.unread]
 
     def where(
         self, rows: Iterable[int], values: Sequence[Any] | Mapping[Any, Any] | None = None
@@ -107,7 +128,8 @@ class Draft:
         for rule in rules:
             self.findings += rule(self)
         problems = [found.text for found in self.findings if found.severity is Severity.STOPS]
-        if problems:
+        if problems:  # with what was set aside, which may be what they lack
+            problems += [found.text for found in self.findings if found.code == SET_ASIDE]
             raise RunLogError(collected(f"{self.name} cannot be used:", problems))
 
     def runs(self) -> Runs:
@@ -120,6 +142,15 @@ class Draft:
             source=self.name,
             conventions=self.conventions,
             flop_count=flop_count(self.frame),
+            unused=self.unused(),
+        )
+
+    def unused(self) -> tuple[str, ...]:
+        """Columns that were not read, each with what it holds."""
+        return tuple(
+            f"{header} ({holds(self.raw.loc[self.frame.index, header])})"
+            for header in (*self.unread, *self.ignored)
+            if header not in self.used
         )
 
 

@@ -30,6 +30,9 @@ NOTHING_STATED = Conventions()
 
 LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
 
+HELPERS = ("tokens_per_param", "batch_size", "batch_tokens")
+"""Numbers from which a scale may follow, and which runs do not keep."""
+
 
 class LeftOut(NamedTuple):
     """A row that is not among the runs, and why."""
@@ -67,6 +70,8 @@ class Runs:
     flop_count : FlopCount
         How the log counts compute, in which budgets are spent; of all of its runs, also where only
         some are taken.
+    unused : tuple of str
+        Columns of the file that were not read, each with what it holds: ``arch (2 values)``.
     """
 
     frame: pd.DataFrame
@@ -76,6 +81,7 @@ class Runs:
     source: str = "DataFrame"
     conventions: Conventions = NOTHING_STATED
     flop_count: FlopCount = SIX_ND
+    unused: tuple[str, ...] = ()
     _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:

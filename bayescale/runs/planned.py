@@ -59,7 +59,7 @@ def read_planned(path: str | Path) -> Planned:
     RunLogError
         If the file cannot be read, has none of these columns, or a cell is no size.
     """
-    raw, name = load_table(path)
+    raw, name, _ = load_table(path)
     columns = [str(column) for column in raw if column in INPUTS]
     if not columns:
         raise RunLogError(

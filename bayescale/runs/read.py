@@ -4,37 +4,54 @@ Bad input is never fixed, dropped or guessed. All problems of a log are reported
 every row that the caller asks to leave out is listed with its reason.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayescale.conventions.configuration import SWITCHES
-from bayescale.errors import RunLogError, listed
+from bayescale.errors import RunLogError, argument, collected, listed
 from bayescale.findings import note
-from bayescale.runs.cells import equals, is_missing, read_numbers, yes_or_no
+from bayescale.runs.cells import (
+    DECIMAL_COMMA,
+    dots_between_thousands,
+    is_missing,
+    read_numbers,
+    yes_or_no,
+)
 from bayescale.runs.columns import map_columns
-from bayescale.runs.draft import Draft
+from bayescale.runs.derive import derive_columns, fill_gaps, fill_problems, fillable
+from bayescale.runs.draft import SET_ASIDE, Draft
 from bayescale.runs.harmonize import harmonize_draft
-from bayescale.runs.log import LABELS, NUMBERS, SCALES, SHAPES, Runs
+from bayescale.runs.log import HELPERS, LABELS, NUMBERS, SCALES, SHAPES, Runs
+from bayescale.runs.options import Missing, ReadOptions, Repeats, Values
+from bayescale.runs.rows import drop_repeats, leave_out_rows
 from bayescale.runs.rules import CELL_RULES, NUMBER_RULES, SIGN_RULES
+from bayescale.runs.settings import NAME, settings_beside
 from bayescale.runs.statements import read_statements
 from bayescale.runs.table import load_table
 from bayescale.runs.units import convert_units, count_params
 
-Missing = Literal["error", "drop", "keep"]
+SIZES = (*SCALES, "unique_tokens", "params_no_embed", "steps")
+"""Columns whose cells may hold sizes as people write them."""
+
+OPTIONAL = (*SHAPES, *HELPERS, "steps", "epochs", "params_no_embed")
+"""Columns without which a log can be read: a fault in one costs the column, not the log."""
 
 
-def read_runs(
+def read_runs(  # noqa: PLR0913 every option has a name and a default
     source: str | Path | pd.DataFrame,
     *,
     columns: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
-    exclude: Mapping[str, str] | None = None,
-    missing: Missing = "error",
+    exclude: Mapping[str, Values] | None = None,
+    only: Mapping[str, Values] | None = None,
+    ignore: str | Sequence[str] | None = None,
+    fill: Mapping[str, str] | None = None,
+    missing: Missing | None = None,
+    repeats: Repeats | None = None,
     conventions: Mapping[str, Any] | None = None,
     convert: Mapping[str, Any] | None = None,
 ) -> Runs:
@@ -43,19 +60,33 @@ def read_runs(
     Parameters
     ----------
     source : path or pandas.DataFrame
-        CSV, Parquet or JSON lines (``.csv``, ``.parquet``, ``.jsonl``), or a frame. A column
-        ``NAME_from``, which says where NAME was read, is kept as the source of NAME.
+        CSV, Parquet or JSON (``.csv``, ``.parquet``, ``.jsonl``, ``.json``), or a frame. A column
+        ``NAME_from``, which says where NAME was read, is kept as the source of NAME. A file
+        ``runs.toml`` beside it may state any of the options below, under their names.
     columns : mapping, optional
         Names that differ from ours and the usual aliases: ``{"tokens": "my_column"}``.
     units : mapping, optional
         Units that differ from raw counts, FLOP and nats: ``{"tokens": "1e9"}``,
-        ``{"flops": "PF-day"}``, ``{"loss": "bits"}``, ``{"loss": "perplexity"}``. Naming a
-        unit, even ``1``, also confirms that small numbers are intended.
+        ``{"flops": "PF-day"}``, ``{"loss": "bits"}``, ``{"loss": "perplexity"}``,
+        ``{"params": "log10"}``. Naming a unit, even ``1``, also confirms that small numbers are
+        intended.
     exclude : mapping, optional
-        Rows to leave out: ``{"suspect": "1"}``; compared as numbers where both are.
-    missing : {"error", "drop", "keep"}
-        What to do with rows that lack a value: refuse the log; leave them out, listed; or
-        keep those that lack a scale (params, tokens or flops), for laws that need another.
+        Rows to leave out: ``{"suspect": "1"}``, ``{"dataset": ["dclm", "nemotron"]}``; compared
+        as numbers where both are. ``{"run_id": "row 12"}`` names a row without an id.
+    only : mapping, optional
+        Rows to keep: ``{"source": "a"}``; the others are left out.
+    ignore : str or sequence of str, optional
+        Columns to leave unread, by header.
+    fill : mapping, optional
+        Formulas for a scale's gaps: ``{"flops": "6ND"}``, ``{"tokens": "C/6N"}``.
+    missing : {"error", "drop", "keep"}, optional
+        What to do with rows that lack a value or have an infinite one: refuse the log, which is
+        the default; leave them out, listed; or keep those that lack a scale (params, tokens or
+        flops), for laws that need another.
+    repeats : {"error", "keep", "drop", "best"}, optional
+        What to do with rows that repeat an earlier one in every value: refuse the log where they
+        have no ids, which is the default; count them as runs; or leave them out, listed. With
+        ``best``, of all rows of one size the one with the lowest loss is kept.
     conventions : mapping, optional
         What all rows count, where no column says: ``{"params": "non_embedding"}``. Names and
         values are those of :class:`bayescale.conventions.Conventions`; what neither states is
@@ -67,8 +98,9 @@ def read_runs(
     Returns
     -------
     Runs
-        With ``flops = 6 * params * tokens`` where the log has no such column, and params
-        counted from the models' configuration where it has no params.
+        A scale that the log has not is derived where its other columns determine it, such as
+        ``flops = 6 * params * tokens``, and params are counted from the models' configuration;
+        each with a note.
 
     Raises
     ------
@@ -82,20 +114,38 @@ def read_runs(
     >>> read_runs(log)["flops"]
     array([1.2e+20, 4.8e+20])
     """
-    raw, name = load_table(source)
-    units = dict(units or {})
-    draft = Draft(raw, name, map_columns(raw, dict(columns or {}), units, name), units)
-    _exclude_rows(draft, exclude or {})
+    given = ReadOptions.of(
+        columns=columns,
+        units=units,
+        exclude=exclude,
+        only=only,
+        ignore=ignore,
+        fill=fill,
+        missing=missing,
+        repeats=repeats,
+        conventions=conventions,
+        convert=convert,
+    )
+    return read_with(source, given)
+
+
+def read_with(source: str | Path | pd.DataFrame, given: ReadOptions) -> Runs:
+    """Read a run log as options say, and ``runs.toml`` beside it. See :func:`read_runs`."""
+    draft = _open(source, given)
+    options = draft.options
+    leave_out_rows(draft)
     _read_cells(draft)
-    _leave_out_missing(draft, missing)
-    read_statements(draft, conventions or {})
+    _leave_out_missing(draft, options.missing or "error")
+    read_statements(draft, options.conventions)
     draft.check(CELL_RULES)
     convert_units(draft)
     draft.frame = _frame(draft)
     count_params(draft)
-    harmonize_draft(draft, convert or {})
+    fill_gaps(draft)
+    harmonize_draft(draft, options.convert)
+    drop_repeats(draft)
     draft.check(NUMBER_RULES)
-    _derive_columns(draft)
+    derive_columns(draft)
     draft.check(SIGN_RULES)
     return draft.runs()
 
@@ -118,67 +168,176 @@ def as_runs(source: Runs | pd.DataFrame | str | Path) -> Runs:
     )
 
 
-def _exclude_rows(draft: Draft, exclude: Mapping[str, str]) -> None:
-    for column, wanted in exclude.items():
-        header = draft.headers.get(column, column)
-        if header not in draft.raw.columns:
-            raise RunLogError(
-                f"{draft.name} has no column {column!r} to exclude runs by; it has "
-                f"{listed(draft.raw.columns, 20)}"
-            )
-        hits = draft.raw[header].map(lambda cell, wanted=wanted: equals(cell, wanted))
-        draft.leave_out(hits.to_numpy(bool), f"{column} = {wanted}, excluded on request")
-    if not draft.keep.any():
-        raise RunLogError(
-            f"{draft.name} has no rows left: all {len(draft.raw)} are excluded on request"
-        )
+def options_for(source: str | Path | pd.DataFrame, given: ReadOptions) -> tuple[ReadOptions, bool]:
+    """Join options with those of ``runs.toml`` beside a file, and say whether there is one.
+
+    Raises
+    ------
+    RunLogError
+        If the two contradict each other, or the file cannot be read.
+    """
+    if isinstance(source, pd.DataFrame):
+        return given, False
+    beside = settings_beside(Path(source))
+    if beside is None:
+        return given, False
+    return given.joined(beside, f"{NAME} beside {Path(source).name}"), True
+
+
+def _open(source: str | Path | pd.DataFrame, given: ReadOptions) -> Draft:
+    options, beside = options_for(source, given)
+    table = load_table(source)
+    raw, name = table.cells, table.name
+    absent = [f"`ignore={h!r}` names no column" for h in options.ignore if h not in raw.columns]
+    problems = [f"{text}; it has {listed(raw.columns, 20)}" for text in absent]
+    problems += fill_problems(options.fill)
+    if problems:
+        raise RunLogError(collected(f"{name} cannot be read so:", problems))
+    found = map_columns(raw, options.columns, options.units, name, options.ignore)
+    in_headers = found.units
+    if "loss" in options.conventions or "loss_unit" in found.headers:
+        in_headers.pop("loss", None)
+    units = {**in_headers, **options.units}
+    draft = Draft(raw, name, found.headers, units, options, options.ignore)
+    draft.findings += table.notes
+    if beside:
+        draft.name = f"{name} with {NAME}"
+    if in_headers:
+        stated = listed(f"{c} in {u} ({found.headers[c]!r})" for c, u in in_headers.items())
+        draft.findings.append(note("units_in_headers", f"units are read from headers: {stated}"))
+    return draft
 
 
 def _read_cells(draft: Draft) -> None:
     switches = {"yes": 1.0, "no": 0.0}
-    for column in (*NUMBERS, *SHAPES):
+    sized: list[str] = []
+    for column in (*NUMBERS, *SHAPES, *HELPERS):
         if column not in draft.headers:
             continue
         cells = draft.raw[draft.headers[column]].tolist()
         if column in SWITCHES:
             cells = [switches.get(yes_or_no(cell), cell) for cell in cells]
-        numbers, texts = read_numbers(cells, draft.keep)
-        (draft.numbers if column in NUMBERS else draft.shapes)[column] = numbers
-        if texts:
-            draft.stop(
-                "text_for_number",
-                f"{draft.named(column)} has text in place of numbers: "
-                f"{draft.where(texts, cells)}; write plain numbers such as 1.4e12",
-            )
+        read = read_numbers(cells, draft.keep, sizes=column in SIZES)
+        problem = _cell_problem(draft, column, cells, read.texts)
+        if column in OPTIONAL and _set_aside(draft, column, cells, read.values, problem):
+            continue
+        _home(draft, column)[column] = read.values
+        if problem:
+            draft.stop("text_for_number", problem)
+        if read.sizes:
+            i = read.sizes[0]
+            sized.append(f"{column} in {len(read.sizes)} rows ({cells[i]!r}: {read.values[i]:.6g})")
+            if column in draft.options.units:
+                unit = draft.options.units[column]
+                draft.stop(
+                    "unit_twice",
+                    f"{draft.named(column)} states a unit in its cells ({cells[i]!r}), and "
+                    f"{argument('units', **{column: unit})} states another: leave that out",
+                )
+    if sized:
+        draft.findings.append(
+            note("sizes_as_written", f"sizes are read as people write them: {listed(sized)}")
+        )
     for column in LABELS:
         if column in draft.headers:
             draft.labels[column] = draft.raw[draft.headers[column]].tolist()
 
 
+def _home(draft: Draft, column: str) -> dict[str, np.ndarray]:
+    if column in HELPERS:
+        return draft.helpers
+    return draft.numbers if column in NUMBERS else draft.shapes
+
+
+def _cell_problem(draft: Draft, column: str, cells: list[Any], texts: list[int]) -> str:
+    """Write what is wrong with the cells of a column of numbers; empty where nothing is."""
+    if column in (*SCALES, "unique_tokens") and (rows := dots_between_thousands(cells)):
+        return (
+            f"{draft.named(column)} mixes {draft.where(rows, cells)} with numbers without a dot, "
+            "as where dots separate thousands: write numbers without them, or, if the dots are "
+            "decimal points, the others with three decimals too"
+        )
+    if not texts:
+        return ""
+    places = f"{draft.named(column)} has text in place of numbers: {draft.where(texts, cells)}"
+    if any(DECIMAL_COMMA.fullmatch(str(cells[i]).strip()) for i in texts):
+        return (
+            f"{places}; a comma may be a decimal comma or stand between thousands: write decimal "
+            "points, as in 4.1168, and no commas"
+        )
+    words = list(dict.fromkeys(str(cells[i]).strip() for i in texts))
+    if len(texts) == draft.keep.sum() or any("," in word or not word for word in words):
+        return f"{places}; write plain numbers such as 1.4e12"
+    leave = argument("exclude", **{draft.headers[column]: ",".join(words)})
+    return f"{places}; write plain numbers such as 1.4e12, or leave such rows out with {leave}"
+
+
+def _set_aside(
+    draft: Draft, column: str, cells: list[Any], values: np.ndarray, problem: str
+) -> bool:
+    """Leave a column unread that has a fault and that no law needs, with a note."""
+    gaps = np.flatnonzero(np.isnan(values) & draft.keep)
+    chosen = column in draft.options.columns or column in draft.options.units
+    if not problem and column in (*SHAPES, *HELPERS):
+        return False  # rules say what is wrong with sizes; rows may lack them
+    if not problem and not gaps.size:
+        return False
+    if column == "epochs" and (values[draft.keep] > 1.0).any():
+        return False  # data are repeated, on which the choice of a law depends
+    if chosen and problem:
+        return False  # the caller wants it read
+    what = problem or f"{draft.named(column)} is missing in {draft.where(gaps)}"
+    what = what.split("; ")[0]
+    draft.findings.append(
+        note(SET_ASIDE, f"{what}: the column is not read, and no law of the runs needs it")
+    )
+    del draft.headers[column]
+    draft.sources.pop(column, None)
+    return True
+
+
 def _leave_out_missing(draft: Draft, missing: Missing) -> None:
     lacking = {
-        column: np.isnan(numbers)
+        column: ~np.isfinite(numbers) if missing != "error" else np.isnan(numbers)
         for column, numbers in draft.numbers.items()
-        if column != "params_no_embed"  # no law needs it
     }
     lacking |= {
         column: np.array([is_missing(cell) for cell in draft.labels[column]], dtype=bool)
         for column in ("family", "run", "schedule_complete")
         if column in draft.labels
     }
-    lacking = {column: rows & draft.keep for column, rows in lacking.items()}
-    for column, rows in lacking.items():
-        if not rows.any() or (missing == "keep" and column in SCALES):
+    filled = {column: fillable(draft, column) for column in draft.options.fill}
+    for column, without in lacking.items():
+        rows = without & draft.keep & ~filled.get(column, np.zeros(len(draft.raw), dtype=bool))
+        if not rows.any():
+            continue
+        if missing == "keep" and column in SCALES:
+            draft.numbers[column] = np.where(without, np.nan, draft.numbers[column])
             continue
         if missing == "drop":
+            infinite = rows & np.isinf(draft.numbers.get(column, np.zeros(len(rows))))
+            draft.leave_out(infinite, f"{column} is infinite")
             draft.leave_out(rows, f"{column} is missing")
             continue
-        keep = " or keep them for laws that do not need it with `missing='keep'`"
         draft.stop(
             "missing_value",
             f"{draft.named(column)} is missing in {draft.where(np.flatnonzero(rows))}: fill it "
-            f"in, leave such rows out with `missing='drop'`{keep if column in SCALES else ''}",
+            f"in, leave such rows out with `missing='drop'`{_other_ways(draft, column)}",
         )
+
+
+def _other_ways(draft: Draft, column: str) -> str:
+    """Write what else can be done about gaps than to leave rows out."""
+    if column == "flops" and {"params", "tokens"} <= set(draft.numbers):
+        return (
+            f", take compute as 6 N D there with {argument('fill', flops='6ND')}, or keep them "
+            "for laws that do not need it with `missing='keep'`"
+        )
+    if column in SCALES:
+        return " or keep them for laws that do not need it with `missing='keep'`"
+    if column == "loss":
+        return ""
+    return f", or leave the column unread with `ignore={draft.headers[column]!r}`"
 
 
 def _frame(draft: Draft) -> pd.DataFrame:
@@ -194,17 +353,3 @@ def _frame(draft: Draft) -> pd.DataFrame:
         if column in draft.labels:
             frame[column] = [read_label(cell) for cell in draft.labels[column]]
     return frame
-
-
-def _derive_columns(draft: Draft) -> None:
-    frame = draft.frame = draft.frame.copy()
-    if "unique_tokens" not in frame and {"tokens", "epochs"} <= set(frame.columns):
-        frame["unique_tokens"] = frame["tokens"] / frame["epochs"]
-        draft.sources["unique_tokens"] = "tokens / epochs"
-    if "flops" not in frame and {"params", "tokens"} <= set(frame.columns):
-        frame["flops"] = 6.0 * frame["params"] * frame["tokens"]
-        draft.sources["flops"] = "6 * params * tokens"
-        draft.conventions = replace(draft.conventions, flops="6ND")
-        draft.findings.append(
-            note("flops_derived", "flops is not in the log; taken as 6 * params * tokens")
-        )

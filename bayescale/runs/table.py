@@ -1,17 +1,41 @@
 """Tables of cells from files and frames."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bayescale.errors import RunLogError, listed
+from bayescale.findings import Finding, note
+
+ENDINGS = (".csv", ".parquet", ".jsonl", ".json")
+_DIRECTIVE = "sep="
+"""First words of a line that tells spreadsheets how cells are separated."""
 
 
-def load_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Load the cells of a run log, and its name in messages.
+class Table(NamedTuple):
+    """The cells of a file or frame.
+
+    Attributes
+    ----------
+    cells : pandas.DataFrame
+    name : str
+        Its name in messages.
+    notes : tuple of Finding
+        Lines of a file that are not rows of the table.
+    """
+
+    cells: pd.DataFrame
+    name: str
+    notes: tuple[Finding, ...] = ()
+
+
+def load_table(source: str | Path | pd.DataFrame) -> Table:
+    """Load the cells of a run log.
 
     Raises
     ------
@@ -23,25 +47,32 @@ def load_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
         raw, name = source.reset_index(drop=True), "DataFrame"
         _refuse_repeated([str(c) for c in raw.columns], name)
         raw.columns = [str(c) for c in raw.columns]
+        table = Table(raw, name)
     else:
-        path = Path(source)
-        name = path.name
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise RunLogError(f"run log {str(path)!r} {what}: give a .csv, .parquet or .jsonl file")
-        if path.stat().st_size == 0:
-            raise RunLogError(f"{name} is empty: a run log has a header and one row per run")
-        readers = {".csv": _csv, ".parquet": _parquet, ".jsonl": _json_lines}
-        reader = readers.get(path.suffix.lower())
-        if reader is None:
-            raise RunLogError(
-                f"{name} ends in {path.suffix or 'nothing'!r}: run logs are read from .csv, "
-                ".parquet and .jsonl (JSON lines) files"
-            )
-        raw = reader(path)
-    if raw.empty:
-        raise RunLogError(f"{name} has a header but no rows: a run log has one row per run")
-    return raw, name
+        table = _load_file(Path(source))
+    if table.cells.empty:
+        raise RunLogError(f"{table.name} has a header but no rows: a run log has one row per run")
+    return table
+
+
+def _load_file(path: Path) -> Table:
+    name = path.name
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise RunLogError(f"run log {str(path)!r} {what}: give a .csv, .parquet or .jsonl file")
+    if path.stat().st_size == 0:
+        raise RunLogError(f"{name} is empty: a run log has a header and one row per run")
+    match path.suffix.lower():
+        case ".csv":
+            return _csv(path)
+        case ".parquet":
+            return Table(_parquet(path), name)
+        case ".jsonl" | ".json":
+            return Table(_json(path), name)
+    raise RunLogError(
+        f"{name} ends in {path.suffix or 'nothing'!r}: run logs are read from .csv, "
+        ".parquet and .jsonl (JSON lines) files"
+    )
 
 
 def _text(path: Path, what: str) -> str:
@@ -50,11 +81,13 @@ def _text(path: Path, what: str) -> str:
     for magic, kind in binary.items():
         if data.startswith(magic):
             raise RunLogError(f"{path.name} is not {what} but {kind} inside: name it accordingly")
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
+        word = "UTF-16" if encoding == "utf-16" else "UTF-8"
         raise RunLogError(
-            f"{path.name} is not {what}: byte {error.start} is not UTF-8 text"
+            f"{path.name} is not {what}: byte {error.start} is not {word} text; save it as UTF-8"
         ) from None
     if "\0" in text:
         raise RunLogError(f"{path.name} is not {what}: it holds binary data")
@@ -63,28 +96,88 @@ def _text(path: Path, what: str) -> str:
     return text
 
 
-def _csv(path: Path) -> pd.DataFrame:
+def csv_rows(text: str) -> list[list[str]]:
+    """Split CSV into cells of any length; lines without cells are left out.
+
+    Raises
+    ------
+    csv.Error
+        If it is not CSV.
+    """
+    limit = csv.field_size_limit(max(len(text), csv.field_size_limit()))
+    try:
+        return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv(path: Path) -> Table:
     text = _text(path, "CSV")
     first = text.lstrip()[0]
     if first in "{[<":
         kind = "HTML or XML" if first == "<" else "JSON"
         raise RunLogError(f"{path.name} is not CSV but {kind} inside: name it accordingly")
-    rows = [row for row in csv.reader(text.splitlines()) if row]
+    try:
+        rows = csv_rows(text)
+    except csv.Error as error:
+        raise RunLogError(f"{path.name} is not CSV: {error}; write it again as CSV") from None
+    rows, notes = _without_comments(rows, path.name)
     header = [cell.strip() for cell in rows[0]]
     _refuse_repeated(header, path.name)
-    if len(header) == 1:
-        for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if mark in header[0]:
-                raise RunLogError(f"{path.name} is separated by {word}: use commas")
-    uneven = [
-        f"row {i} has {len(row)}" for i, row in enumerate(rows[1:], 1) if len(row) != len(header)
-    ]
+    _refuse_other_marks(rows, path.name)
+    width = len(header)
+    uneven = [f"row {i} has {len(row)}" for i, row in enumerate(rows[1:], 1) if len(row) != width]
     if uneven:
         raise RunLogError(
-            f"{path.name} has {len(header)} columns, but {listed(uneven)}: write as many cells as "
+            f"{path.name} has {width} columns, but {listed(uneven)}: write as many cells as "
             "the header has, and quote cells that hold commas"
         )
-    return pd.DataFrame(rows[1:], columns=header, dtype=object)
+    return Table(pd.DataFrame(rows[1:], columns=header, dtype=object), path.name, notes)
+
+
+def _without_comments(
+    rows: list[list[str]], name: str
+) -> tuple[list[list[str]], tuple[Finding, ...]]:
+    """Leave out comments: rows that begin with # and are not as wide as the header."""
+
+    def is_comment(row: list[str], width: int | None) -> bool:
+        return row[0].lstrip().startswith("#") and len(row) != width
+
+    directive = len(rows[0]) <= 2 and rows[0][0].strip().lower().startswith(_DIRECTIVE)
+    rows = rows[1:] if directive else rows
+    kept = next((i for i, row in enumerate(rows) if not row[0].lstrip().startswith("#")), None)
+    if kept is None:
+        if len(rows) < 2:
+            raise RunLogError(f"{name} holds comments only: a run log has a header and rows")
+        return rows, ()
+    # a header may begin with a #, as where numpy.savetxt wrote it
+    start = kept - 1 if kept and len(rows[kept - 1]) == len(rows[kept]) > 1 else kept
+    width = len(rows[start])
+    comments = [r for i, r in enumerate(rows) if i < start or (i > start and is_comment(r, width))]
+    if not comments:
+        return rows, ()
+    left = [r for i, r in enumerate(rows) if i == start or (i > start and not is_comment(r, width))]
+    left[0] = [left[0][0].lstrip("# "), *left[0][1:]]
+    texts = listed(repr(",".join(row)) for row in comments)
+    return left, (note("comment_lines", f"{name} has lines that are comments, not rows: {texts}"),)
+
+
+def _refuse_other_marks(rows: list[list[str]], name: str) -> None:
+    """Refuse tables that something else than a comma separates, with the way to read them."""
+    header = rows[0]
+    for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) > 1 or mark not in header[0]:
+            continue
+        if any(len(row) > 1 for row in rows[1:]):
+            raise RunLogError(
+                f"{name} is separated by {word}, and its numbers have commas for points: export it "
+                "again with commas between cells and points in numbers, or read it with "
+                f"pandas.read_csv({name!r}, sep={mark!r}, decimal=',') and give the frame"
+            )
+        raise RunLogError(
+            f"{name} is separated by {word}: use commas, or read it with "
+            f"pandas.read_csv({name!r}, sep={mark!r}) and give the frame"
+        )
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -106,28 +199,53 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise RunLogError(f"{path.name} is a damaged Parquet file: {error}") from None
 
 
-def _json_lines(path: Path) -> pd.DataFrame:
+def _json(path: Path) -> pd.DataFrame:
+    """Read JSON lines, or one array of objects."""
+    text = _text(path, "JSON lines")
+    if text.lstrip().startswith("["):
+        rows: list[Any] = _json_array(text, path)
+    else:
+        lines = [line for line in text.split("\n") if line.strip()]
+        rows = [_parsed(line, number, path) for number, line in enumerate(lines, 1)]
     records = []
-    lines = [line for line in _text(path, "JSON lines").splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line, object_pairs_hook=list)
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # also for too much nesting
-            raise RunLogError(
-                f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
-                "write one object per line"
-            ) from None
-        if not (isinstance(record, list) and line.lstrip().startswith("{")):
+    for number, record in enumerate(rows, 1):
+        if not isinstance(record, _Object):
             raise RunLogError(
                 f"{path.name} is not JSON lines: row {number} is not a JSON object; write one "
                 "object per line"
             )
         _refuse_repeated([key for key, _ in record], f"{path.name} row {number}")
-        records.append(dict(record))
+        records.append({key: _plain(value) for key, value in record})
     return pd.DataFrame(records, dtype=object)
+
+
+class _Object(list):
+    """Pairs of a JSON object, among which a name may stand twice."""
+
+
+def _plain(value: Any) -> Any:
+    """Turn objects within cells into text, as CSV has them."""
+    return json.dumps(dict(value)) if isinstance(value, _Object) else value
+
+
+def _json_array(text: str, path: Path) -> list[Any]:
+    try:
+        return json.loads(text, object_pairs_hook=_Object)
+    except (ValueError, RecursionError) as error:
+        raise RunLogError(
+            f"{path.name} is not a JSON array ({error}): write an array of objects, or one object "
+            "per line"
+        ) from None
+
+
+def _parsed(line: str, number: int, path: Path) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=_Object)
+    except (ValueError, RecursionError) as error:  # also for too much nesting
+        raise RunLogError(
+            f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
+            "write one object per line"
+        ) from None
 
 
 def _refuse_repeated(header: Sequence[str], name: str) -> None:

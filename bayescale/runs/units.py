@@ -1,14 +1,24 @@
 """Raw units: raw counts, FLOP and nats per token from what a log is in."""
 
+import numpy as np
+
 from bayescale.conventions import UNKNOWN, Configuration
 from bayescale.runs.draft import Draft
-from bayescale.units import PER_RUN_UNITS, to_nats, unit_factor
+from bayescale.units import LOGS, PER_RUN_UNITS, to_nats, unit_factor
 
 
 def convert_units(draft: Draft) -> None:
     """Put numbers in raw units, as the caller or the log's columns state them."""
     numbers, units = draft.numbers, draft.units
     loss_units = draft.stated["loss"]
+    logs = {c: LOGS[u.strip().lower()] for c, u in units.items() if u.strip().lower() in LOGS}
+    for column, base in logs.items():
+        draft.sources[column] += f" in {units[column]}"
+        numbers[column] = np.exp(base * numbers[column])
+    if "loss" in logs:
+        for column in (c for c in PER_RUN_UNITS if c in numbers and c not in units):
+            numbers[column] = numbers[column] * logs["loss"] * numbers["loss"]
+    units = {column: unit for column, unit in units.items() if column not in logs}
     for column, unit in units.items():
         draft.sources[column] += f" in {unit}"
         if column != "loss" or (loss_units == UNKNOWN).all():

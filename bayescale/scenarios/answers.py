@@ -303,7 +303,7 @@ def read_scores(
     ScenarioError
         If it lacks a column, or a cell is no number.
     """
-    raw, name = load_table(source)
+    raw, name, _ = load_table(source)
     named = {"loss": "loss", "score": "score"} | dict(columns or {})
     problems = [
         f"column {column!r} is not one of loss, score"

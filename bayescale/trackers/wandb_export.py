@@ -25,7 +25,7 @@ def exported_runs(
     """Read the runs of an exported table; without histories it holds only the last values."""
     path = Path(table)
     try:
-        cells, name = load_table(path)
+        cells, name, _ = load_table(path)
     except RunLogError as error:
         raise TrackerError(str(error)) from error
     source = f"Weights & Biases {name}"

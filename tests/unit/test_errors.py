@@ -13,7 +13,7 @@ from bayescale.errors import argument, as_options
         (f"say {argument('units', loss='bits')}, or not", "say --unit loss=bits, or not"),
         (argument("convert", tokens_per_byte=0.25), "--convert tokens_per_byte=0.25"),
         (argument("columns", loss="HEADER"), "--column loss=HEADER"),
-        (argument("exclude", **{"val set": "pile 2"}), "--exclude val set=pile 2"),
+        (argument("exclude", **{"val set": "pile 2"}), "--exclude 'val set=pile 2'"),
         ("`missing='drop'`", "--missing drop"),
         ("`ci_prob=0.9`", "--ci-prob 0.9"),
         ("`allow_unconverged=True`", "--allow-unconverged"),

@@ -170,10 +170,10 @@ def test_runs_do_not_change_and_do_not_follow_the_callers_frame() -> None:
 
 
 def test_text_in_place_of_numbers() -> None:
-    assert wrong(changed("tokens", 1, "20B")) == (
+    assert wrong(changed("tokens", 1, "20 bn")) == (
         "DataFrame cannot be used:\n"
-        "  - tokens has text in place of numbers: '20B' in row 2 (b); write plain numbers such as "
-        "1.4e12"
+        "  - tokens has text in place of numbers: '20 bn' in row 2 (b); write plain numbers such as "
+        "1.4e12, or leave such rows out with --exclude 'tokens=20 bn'"
     )
 
 
@@ -194,7 +194,8 @@ def test_zero_and_negative_values(value: float) -> None:
 def test_infinite_value() -> None:
     assert wrong(changed("flops", 2, np.inf)) == (
         "DataFrame cannot be used:\n"
-        "  - flops is infinite: inf in row 3 (c); correct it or leave such runs out of the log"
+        "  - flops is infinite: inf in row 3 (c); correct it, or leave such rows out with "
+        "--missing drop"
     )
 
 
@@ -238,12 +239,17 @@ def test_small_runs_pass_when_their_unit_is_said_to_be_meant() -> None:
 
 
 def test_one_run_twice() -> None:
-    frame = pd.concat([GOOD, GOOD.iloc[[1]].assign(run_id="z")])
+    frame = pd.concat([GOOD, GOOD.iloc[[1]]]).drop(columns="run_id")
     assert wrong(frame) == (
         "DataFrame cannot be used:\n"
-        "  - 1 runs repeat an earlier one in every value: z (the first is b); a run counted twice "
-        "makes the fit overconfident, so remove the copies"
+        "  - 1 run repeats an earlier one in every value: row 4 (the first is row 2); a run counted "
+        "twice makes the fit overconfident, so leave copies out with --repeats drop, or count them "
+        "as runs with --repeats keep"
     )
+    assert [tuple(left) for left in read_runs(frame, repeats="drop").dropped] == [
+        ("row 4", "it repeats an earlier row in every value")
+    ]
+    assert len(read_runs(frame, repeats="keep")) == 4
     assert "run_id 'b' stands for more than one run" in wrong(GOOD.assign(run_id=["a", "b", "b"]))
 
 
@@ -280,7 +286,7 @@ def test_missing_columns() -> None:
     )
     assert "it has none of params, tokens and flops" in wrong(GOOD[["run_id", "loss"]])
     with pytest.raises(RunLogError, match="it has no tokens: name its column with `columns="):
-        require_runs_for(CHINCHILLA, read_runs(GOOD.drop(columns=["tokens"])))
+        require_runs_for(CHINCHILLA, read_runs(GOOD[["params", "loss"]]))
 
 
 def test_columns_that_could_be_the_same_thing() -> None:
@@ -319,7 +325,7 @@ BAD_FILES = {
     "json.csv": (b'{"params": 1e9}\n', "json.csv is not CSV but JSON inside"),
     "page.csv": (b"<html></html>", "page.csv is not CSV but HTML or XML inside"),
     "excel.csv": (b"PK\x03\x04rest", "excel.csv is not CSV but Excel or zip inside"),
-    "binary.csv": (b"\xff\xfe\x00", "binary.csv is not CSV: byte 0 is not UTF-8 text"),
+    "binary.csv": (b"a\xff\xfe\x00", "binary.csv is not CSV: byte 1 is not UTF-8 text"),
     "arrow.csv": (b"PAR1....", "arrow.csv is not CSV but Parquet inside"),
     "text.parquet": (b"params,loss\n", "text.parquet is not a Parquet file"),
     "cut.parquet": (b"PAR1cutshort", "cut.parquet is a damaged Parquet file"),

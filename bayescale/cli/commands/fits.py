@@ -72,6 +72,7 @@ def fit(
     answer = result.to_json() | {
         "warnings": [note.to_json() for note in notes],
         "dropped": dropped_json(log),
+        "unused": list(log.unused),
         "output": str(target),
     }
     own = "".join(f" --law {name}" for name in laws.law or () if ".py:" in name)

@@ -55,6 +55,7 @@ def check(
             if name in log
         },
         "dropped": dropped_json(log),
+        "unused": list(log.unused),
         "warnings": [note.to_json() for note in notes],
         "checks": [check.check_json() for check in (*checks, *of_runs)],
         "conventions": log.conventions.to_json(),
@@ -73,7 +74,7 @@ def check(
         )
     lines += ["", "What the runs can identify:", *map(check_lines, checks)]
     lines += ["", "Whether they are what a law assumes:", *map(check_lines, of_runs)]
-    if log.dropped or log_notes:
+    if log.dropped or log_notes or log.unused:
         lines += ["", *log_lines(log, log_notes)]
     if refitted is not None:
         lines += ["", str(refitted)]

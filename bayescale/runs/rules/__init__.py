@@ -4,13 +4,13 @@ To add a finding, write a generator that takes the :class:`Draft` and yields ``s
 for what refuses the log or ``note(code, text)`` for a warning, and add it to the module's RULES.
 """
 
-from bayescale.runs.rules import cells, compute, configuration, groups, loss, numbers
+from bayescale.runs.rules import cells, compute, configuration, groups, loss, numbers, rows
 
-CELL_RULES = (*configuration.RULES, *cells.RULES)
+CELL_RULES = (*configuration.RULES, *cells.RULES, *rows.CELL_RULES)
 """Rules on cells, before their units are converted."""
 
-NUMBER_RULES = numbers.RULES
+NUMBER_RULES = (*numbers.RULES, *rows.REPEAT_RULES)
 """Rules on numbers in raw units, before further columns are derived."""
 
-SIGN_RULES = (*compute.RULES, *loss.RULES, *groups.RULES)
+SIGN_RULES = (*compute.RULES, *loss.RULES, *rows.SIGN_RULES, *groups.RULES)
 """Signs that numbers are in other units, or count something else, than it seems."""

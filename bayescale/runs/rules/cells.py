@@ -21,7 +21,7 @@ def numbers_are_in_range(draft: Draft) -> Iterator[Finding]:
             yield stop(
                 "infinite",
                 f"{draft.named(column)} is infinite: {draft.where(infinite, numbers.tolist())}; "
-                "correct it or leave such runs out of the log",
+                "correct it, or leave such rows out with `missing='drop'`",
             )
         low = (numbers < 0) if column in ERRORS else (numbers <= 0)
         wrong = np.flatnonzero(low & np.isfinite(numbers) & draft.keep)

@@ -5,12 +5,19 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from bayescale.errors import argument, listed
 from bayescale.findings import Finding, note
 from bayescale.runs.draft import Draft
 from bayescale.runs.rules.loss import BITS
 
 LEAST_RUNS, LEAST_RUNS_ANY = 20, 40
 """Fewer runs show two groups by accident: a known step apart, and any step."""
+
+MOST_KINDS = 20
+"""Values of a column that says which group a run belongs to."""
+
+MOST_FITTED = 5_000
+"""Runs among which groups are looked for: every so many of a longer log."""
 
 LEAST_STEP = 0.05
 """Tokenizers and evaluation sets differ by more; a surface that fits badly may look like less."""
@@ -30,7 +37,9 @@ def loss_is_one_smooth_surface(draft: Draft) -> Iterator[Finding]:
             "holds one run's own numbers",
         )
     elif len(frame) >= LEAST_RUNS:
-        yield from _group_findings(frame, scales, log_loss)
+        if any(found.code == "sweep" for found in draft.findings):
+            return  # whose losses spread for another reason
+        yield from _group_findings(draft, scales, log_loss)
 
 
 def _log_scales(frame: pd.DataFrame) -> list[np.ndarray]:
@@ -60,9 +69,9 @@ def _are_related(design: np.ndarray, y: np.ndarray) -> bool:
     return bool(fdtrc(k - 1, n - k, f) < 1e-3)
 
 
-def _group_findings(
-    frame: pd.DataFrame, scales: list[np.ndarray], y: np.ndarray
-) -> Iterator[Finding]:
+def _group_findings(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> Iterator[Finding]:
+    each = len(y) // MOST_FITTED + 1
+    frame, y, scales = draft.frame.iloc[::each], y[::each], [scale[::each] for scale in scales]
     columns = [np.ones(len(y)), *scales]
     columns += [a * b for i, a in enumerate(scales) for b in scales[i:]]
     found = _two_groups(np.column_stack(columns), y, [*scales, np.arange(len(y))])
@@ -88,8 +97,23 @@ def _group_findings(
         "loss_groups",
         f"runs fall into two groups: in {int(upper.sum())} of {len(y)} the loss is "
         f"{np.exp(step):.3g} times as high as in the others at the same scale, {cause}; convert "
-        "or leave out one group",
+        f"or leave out one group{_column_between(draft, frame, upper)}",
     )
+
+
+def _column_between(draft: Draft, frame: pd.DataFrame, upper: np.ndarray) -> str:
+    """Write which column's values separate two groups, with the option that keeps one."""
+    cells = draft.raw.loc[frame.index, draft.unread]
+    for header in draft.unread:
+        share = pd.Series(upper).groupby(cells[header].map(str).to_numpy()).mean()
+        if 2 <= len(share) <= MOST_KINDS and not share.between(0.05, 0.95).any():
+            high, low = share.index[share > 0.5], share.index[share < 0.5]
+            larger = low if upper.mean() < 0.5 else high
+            return (
+                f". Column {header!r} separates them ({listed(high)} from {listed(low)}): keep "
+                f"one with {argument('only', **{header: ','.join(larger)})}"
+            )
+    return ""
 
 
 def _two_groups(

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions import UNKNOWN
-from bayescale.errors import argument
+from bayescale.errors import argument, listed
 from bayescale.findings import Finding, note
 from bayescale.laws import CHINCHILLA, compute_optimal
-from bayescale.runs.draft import Draft, needs
+from bayescale.runs.columns import ALIASES, canonical
+from bayescale.runs.draft import Draft, needs, stop
 
 WEB_TEXT: Mapping[str, float] = MappingProxyType(
     {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
@@ -30,6 +31,65 @@ LOSS_LIKE = re.compile(r"loss|nll|cross_entropy|xent", re.IGNORECASE)
 """Headers of columns that seem to hold losses."""
 
 
+RISES = 0.5
+CLEARLY = 4.0
+"""Rank correlation of losses with those expected, below zero, that says score, and its t value."""
+
+
+def loss_falls_with_scale(draft: Draft) -> Iterator[Finding]:
+    """The loss falls where scale grows, as a score does not."""
+    expected, scale = _expected_order(draft.frame)
+    if expected is None:
+        return
+    known = np.isfinite(expected)
+    n = int(known.sum())
+    ranks = pd.DataFrame({"e": expected[known], "l": draft.frame["loss"][known]}).rank()
+    if n < 6 or (ranks.std() == 0).any():
+        return
+    rho = float(np.corrcoef(ranks["e"], ranks["l"])[0, 1])
+    if rho < -RISES and -rho * np.sqrt((n - 2) / max(1 - rho**2, 1e-12)) > CLEARLY:
+        yield stop(
+            "loss_rises",
+            f"{draft.named('loss')} rises with {scale} (rank correlation {-rho:.2f}), as a score "
+            "does: a law describes a loss, which falls. Name the column of the loss with "
+            f"{argument('columns', loss='HEADER')}; of a score such as accuracy write 1 - "
+            "accuracy, and the language model's loss in a column lm_loss, for "
+            "`law='downstream'`",
+        )
+
+
+def _expected_order(frame: pd.DataFrame) -> tuple[np.ndarray | None, str]:
+    """Losses in the order that is to be expected of these scales, and the scale in words."""
+    if "lm_loss" in frame:
+        return frame["lm_loss"].to_numpy(), "scale, while lm_loss falls"
+    if {"params", "tokens"} <= set(frame):
+        size = frame["params"].to_numpy(), frame["tokens"].to_numpy()
+        return np.asarray(CHINCHILLA.loss(*size, **WEB_TEXT)), "params and tokens"
+    for column in ("flops", "params", "tokens"):
+        if column in frame:
+            return -frame[column].to_numpy(), column
+    return None, ""
+
+
+def other_losses_are_not_meant(draft: Draft) -> Iterator[Finding]:
+    """Where several columns hold losses, it is said which one was read."""
+    if "loss" in draft.options.columns:
+        return
+    others = [header for header in draft.unread if canonical(header) in ALIASES["loss"]]
+    if others:
+        header = draft.headers["loss"]
+        yield note(
+            "other_losses",
+            f"the loss is column {header!r}, and {listed(map(repr, others))} "
+            f"{'is' if len(others) == 1 else 'are'} not read: if that is the loss to fit, say "
+            f"{argument('columns', loss=others[0])}; if not, {argument('columns', loss=header)}",
+        )
+
+
+def _header_says_log(draft: Draft) -> bool:
+    return bool({"log", "ln", "log10"} & set(canonical(draft.headers["loss"]).split("_")))
+
+
 @needs("flops")
 def loss_is_at_the_level_of_nats(draft: Draft) -> Iterator[Finding]:
     """The best losses are about what language models reach with that much compute."""
@@ -43,6 +103,15 @@ def loss_is_at_the_level_of_nats(draft: Draft) -> Iterator[Finding]:
     reached = CHINCHILLA.loss(params, tokens, **WEB_TEXT)
     level = float(np.quantile(known["loss"] / reached, 0.1))
     if LEAST_LEVEL <= level <= MOST_LEVEL:
+        return
+    if _header_says_log(draft):
+        yield note(
+            "loss_level",
+            f"the best losses are {level:.3g} times what language models reach in nats per token "
+            f"with as much compute, and {draft.named('loss')} says log: if it is the natural log "
+            f"of the loss, say {argument('units', loss='ln')}; if it is the loss itself, "
+            f"{argument('units', loss='nats')}",
+        )
         return
     unit, other = ("bits", "bits per token") if level > 1 else ("bits_per_byte", "bits per byte")
     yield note(
@@ -121,6 +190,8 @@ def _decimals(values: np.ndarray) -> int | None:
 
 
 RULES = (
+    loss_falls_with_scale,
+    other_losses_are_not_meant,
     loss_is_at_the_level_of_nats,
     loss_is_in_the_unit_of_others,
     loss_was_not_converted_from_nats,

@@ -4,15 +4,22 @@ import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
 from bayescale.errors import argument, listed
 from bayescale.findings import Finding
+from bayescale.laws import CHINCHILLA
+from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
+from bayescale.runs.rules.loss import WEB_TEXT
+from bayescale.units import unit_factor
 
 MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
 ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
+MOST_LOG = 75.0  # above the natural log of any size of a run
+TYPICAL_RATIO = 20.0  # tokens per parameter, to guess a unit by
 WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention of counting
 LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
 LARGE_RUN_MOST_NATS = 4.5
@@ -20,11 +27,18 @@ SMALLEST = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
 
 _RAW_UNITS = MappingProxyType(
     {
-        "params": ("counts of parameters, such as 7e9; if they are in billions", "1e9"),
-        "tokens": ("counts of tokens, such as 1.4e12; if they are in billions", "1e9"),
-        "flops": ("FLOP, such as 5.76e23; if they are in PF-days", "PF-day"),
+        "params": "counts of parameters, such as 7e9",
+        "tokens": "counts of tokens, such as 1.4e12",
+        "flops": "FLOP, such as 5.76e23",
     }
 )
+_COUNTED_IN = MappingProxyType(
+    {"1e3": "thousands", "1e6": "millions", "1e9": "billions", "1e12": "trillions"}
+)
+_COMPUTE_IN = MappingProxyType(
+    {"GFLOP": "GFLOP", "TFLOP": "TFLOP", "PFLOP": "PFLOP", "EFLOP": "EFLOP", "ZFLOP": "ZFLOP",
+     "PF-day": "PF-days"}
+)  # fmt: skip
 _OTHER_UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "flops": {
@@ -76,14 +90,36 @@ def sizes_are_raw_counts(draft: Draft) -> Iterator[Finding]:
             continue
         low = frame[column] < smallest
         if places := draft.places(low, column):
-            hint, unit = _RAW_UNITS[column]
+            words, unit = _sensible_unit(draft, column)
             yield stop(
                 "size_too_small",
                 f"{column} is below {smallest:g} in {low.sum()} of {len(frame)} runs, {places}: "
-                f"raw {hint}, say "
+                f"raw {_RAW_UNITS[column]}; if they are {words}, say "
                 f"{argument('units', **{column: unit})}; if they are meant, say "
                 f"{argument('units', **{column: 1})}",
             )
+
+
+def _sensible_unit(draft: Draft, column: str) -> tuple[str, str]:
+    """Return the unit, in words and as an option, in which sizes are those of such losses."""
+    values, loss = draft.frame[column].to_numpy(), draft.frame["loss"].to_numpy()
+    words = set(canonical(draft.headers.get(column, column)).split("_"))
+    if words & {"log", "log10", "log10n", "ln"} and np.nanmax(values) < MOST_LOG:
+        return ("natural logs", "ln") if "ln" in words else ("logs to base 10", "log10")
+    names = _COMPUTE_IN if column == "flops" else _COUNTED_IN
+
+    def apart(unit: str) -> float:
+        raw = values * unit_factor(column, unit)
+        if column == "flops":
+            params = np.sqrt(raw / (6.0 * TYPICAL_RATIO))
+        else:
+            params = raw if column == "params" else raw / TYPICAL_RATIO
+        with np.errstate(all="ignore"):
+            reached = CHINCHILLA.loss(params, TYPICAL_RATIO * params, **WEB_TEXT)
+        return float(np.nanmedian(np.abs(np.log(loss / reached))))
+
+    best = min(names, key=apart)
+    return f"in {names[best]}", best
 
 
 def compute_is_near_6nd(draft: Draft) -> Iterator[Finding]:
@@ -185,21 +221,6 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
         )
 
 
-def runs_differ(draft: Draft) -> Iterator[Finding]:
-    """No run is in the log twice."""
-    frame = draft.frame
-    values = [column for column in frame.columns if column != "run_id"]
-    again = frame.duplicated(subset=values, keep="first")
-    if again.any():
-        first = frame.loc[frame.duplicated(subset=values, keep=False) & ~again, "run_id"]
-        yield stop(
-            "run_repeated",
-            f"{int(again.sum())} runs repeat an earlier one in every value: "
-            f"{listed(frame.loc[again, 'run_id'])} (the first is {first.iloc[0]}); a run counted "
-            "twice makes the fit overconfident, so remove the copies",
-        )
-
-
 RULES = (
     loss_is_in_nats,
     large_runs_reach_low_losses,
@@ -210,5 +231,4 @@ RULES = (
     unique_tokens_are_within_tokens,
     kept_fraction_is_a_share,
     run_ids_are_unique,
-    runs_differ,
 )
