@@ -172,8 +172,8 @@ def test_runs_do_not_change_and_do_not_follow_the_callers_frame() -> None:
 def test_text_in_place_of_numbers() -> None:
     assert wrong(changed("tokens", 1, "20 bn")) == (
         "DataFrame cannot be used:\n"
-        "  - tokens has text in place of numbers: '20 bn' in row 2 (b); write plain numbers such as "
-        "1.4e12, or leave such rows out with --exclude 'tokens=20 bn'"
+        "  - tokens has text in place of numbers: '20 bn' in row 2 (b); write plain numbers such "
+        "as 1.4e12, or leave such rows out with --exclude 'tokens=20 bn'"
     )
 
 
@@ -242,8 +242,8 @@ def test_one_run_twice() -> None:
     frame = pd.concat([GOOD, GOOD.iloc[[1]]]).drop(columns="run_id")
     assert wrong(frame) == (
         "DataFrame cannot be used:\n"
-        "  - 1 run repeats an earlier one in every value: row 4 (the first is row 2); a run counted "
-        "twice makes the fit overconfident, so leave copies out with --repeats drop, or count them "
+        "  - 1 run repeats an earlier one in every value: row 4 (the first is row 2); a run "
+        "counted twice makes the fit overconfident, so leave copies out with --repeats drop, or count them "
         "as runs with --repeats keep"
     )
     assert [tuple(left) for left in read_runs(frame, repeats="drop").dropped] == [

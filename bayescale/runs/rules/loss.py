@@ -31,6 +31,9 @@ LOSS_LIKE = re.compile(r"loss|nll|cross_entropy|xent", re.IGNORECASE)
 """Headers of columns that seem to hold losses."""
 
 
+FEWEST = 8
+"""Fewer runs rise by accident."""
+
 RISES = 0.5
 CLEARLY = 4.0
 """Rank correlation of losses with those expected, below zero, that says score, and its t value."""
@@ -44,7 +47,7 @@ def loss_falls_with_scale(draft: Draft) -> Iterator[Finding]:
     known = np.isfinite(expected)
     n = int(known.sum())
     ranks = pd.DataFrame({"e": expected[known], "l": draft.frame["loss"][known]}).rank()
-    if n < 6 or (ranks.std() == 0).any():
+    if n < FEWEST or (ranks.std() == 0).any():
         return
     rho = float(np.corrcoef(ranks["e"], ranks["l"])[0, 1])
     if rho < -RISES and -rho * np.sqrt((n - 2) / max(1 - rho**2, 1e-12)) > CLEARLY:
