@@ -13,27 +13,26 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.decisions.allocation import Allocation, EvaluatedSplits, MoreData
-from bayescale.decisions.constraints import TOKENS_PER_PARAM, Constraints, checked_budgets
-from bayescale.decisions.optimum import (
-    Best,
-    Losses,
-    best_choice,
-    best_split,
-    draws_for_splits,
-    ladder,
-    least_compute,
-    losses_of,
-)
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, View, flop_count_of
+from bayescale.posterior import Fit, flop_count_of
 from bayescale.results import DEFAULT_CI_PROB
+from bayescale.runs import Runs
+from bayescale.splits import (
+    Constraints,
+    Solved,
+    best_split,
+    checked_budgets,
+    chosen,
+    ladder,
+    least_compute,
+    losses_of,
+    searched_range,
+    solve,
+)
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
-
-MOST_DRAWS = 4000
-"""Draws that are optimized, in all; evenly spaced ones where a fit has more."""
 
 MORE_DATA = (2.0, np.inf)
 """Multiples of the available unique tokens whose worth is reported."""
@@ -111,13 +110,12 @@ def allocate(  # noqa: PLR0913
 
     Notes
     -----
-    The best split of each draw is searched for on the line of all splits that spend the
-    budget, from 1e-4 to 1e7 tokens per parameter, under the draw's own law. Splits are
-    compared by the laws without the drift walk, with coefficients inferred beside a drift along
-    compute, which moves all of them alike (see
-    :func:`bayescale.decisions.optimum.draws_for_splits`); the loss reported for the choice
-    allows for any drift. The choice has the least loss averaged over draws, laws in proportion
-    to their weights.
+    The best split of each draw is searched for on the line of splits that spend the budget,
+    from the runs' least tokens per parameter to their most and 1.5 e-folds (a factor of 4.5)
+    beyond, each way. Splits are compared by the law with its drift, the same draw for draw:
+    drift along compute is equal for all of them, and drift across tokens per parameter makes the
+    best split as uncertain as the law's form is. The choice has the least loss averaged over
+    draws, laws in proportion to their weights.
     Wasted compute is the cost of a split less the least compute at which the same draw's best
     split reaches the same loss (reported up to a factor of 400).
 
@@ -148,6 +146,7 @@ def allocate(  # noqa: PLR0913
         sizes=None if sizes is None else tuple(_count(size, "sizes") for size in sizes),
         inference_tokens=_count(inference_tokens, "inference_tokens"),
         count=flop_count_of(fit),
+        searched=searched_range(fit.runs),
     )
     named = _named(options, limits, budgets.max())
     question = _Question(budgets, limits, family, drift, checked_ci_prob(ci_prob), price)
@@ -181,20 +180,6 @@ def _count(value: Any, name: str) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class _Solved:
-    """One law's draws, and the best split in each of every budget on the ladder."""
-
-    view: View
-    losses: Losses
-    best: Best
-    exponent: xr.DataArray
-
-    def as_draws(self, values: np.ndarray, dim: str) -> xr.DataArray:
-        """Label values of shape (draw, ...) with their chain and draw."""
-        return _as_draws(self.view, values, dim)
-
-
-@dataclass(frozen=True, eq=False)
 class _Question:
     """Budgets and limits, and how their splits are compared."""
 
@@ -205,20 +190,24 @@ class _Question:
     ci_prob: float
     price: float | None
 
-    def choose(self, laws: Sequence[_Solved], weights: tuple[float, ...]) -> pd.DataFrame:
+    def choose(self, laws: Sequence[Solved], weights: tuple[float, ...]) -> pd.DataFrame:
         """Find the split of least expected loss, one row a budget."""
-        losses = [law.losses for law in laws]
-        return _points(*best_choice(losses, weights, self.budgets, self.limits), self.limits)
+        return _points(*chosen(laws, weights, self.budgets, self.limits), self.limits)
 
-    def solve(self, view: View, rungs: np.ndarray) -> _Solved:
-        """Find each draw's best splits under one law."""
-        limits, budgets = self.limits, self.budgets
-        losses = losses_of(view, self.family, limits.unique_tokens)
-        ends = np.array([budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE])
-        free = best_split(losses_of(view, self.family), ends, Constraints(count=limits.count))
+    def exponent(self, law: Solved, runs: Runs | None) -> xr.DataArray:
+        """Return how params grow with compute, without limits, on average over the scales.
+
+        They are those of the runs and of the budgets; a local slope would be noisy.
+        """
+        low, high = self.budgets.min() / _HALF_DECADE, self.budgets.max() * _HALF_DECADE
+        if runs is not None:
+            flops = self.limits.count.flops(runs["params"], runs["tokens"])
+            low, high = min(flops.min(), self.budgets.min()), max(flops.max(), self.budgets.max())
+        ends = np.array([low, max(high, low * _HALF_DECADE)])
+        limits = Constraints(searched=self.limits.searched, count=self.limits.count)
+        free = best_split(losses_of(law.view, self.family), ends, limits)
         growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
-        exponent = _as_draws(view, growth, "budget").isel(budget=0, drop=True)
-        return _Solved(view, losses, best_split(losses, rungs, limits), exponent)
+        return law.as_draws(growth, "budget").isel(budget=0, drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +237,7 @@ class _Evaluation:
         )
 
     def splits(
-        self, laws: Sequence[_Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+        self, laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
     ) -> EvaluatedSplits:
         """Say what splits reach, and what they give up beside the best of these budgets."""
         reached = self.forecast(fit, points)
@@ -256,7 +245,7 @@ class _Evaluation:
         return EvaluatedSplits(points, loss=loss, **_given_up(laws, points, budgets, fit))
 
     def allocation(
-        self, fit: Fit, laws: Sequence[_Solved], points: pd.DataFrame, **more: Any
+        self, fit: Fit, laws: Sequence[Solved], points: pd.DataFrame, **more: Any
     ) -> Allocation:
         """Make the result for a fit of these laws and their chosen splits."""
         question = self.question
@@ -276,10 +265,10 @@ class _Evaluation:
             params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in laws]),
             tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in laws]),
             choice=choice,
-            exponent=fit.mix([law.exponent for law in laws]),
+            exponent=fit.mix([question.exponent(law, fit.runs) for law in laws]),
             at_choice=at_choice,
             more_data=_more_data(laws, question, fit),
-            at_end=float(np.mean([_at_end(law.best, at) for law in laws])),
+            at_end=float(np.mean([_at_end(law, at, limits) for law in laws])),
             drift=question.drift,
             price=question.price,
             provenance=fit.record["provenance"],
@@ -288,27 +277,17 @@ class _Evaluation:
         )
 
 
-def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[_Solved]:
+def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[Solved]:
     budgets = np.concatenate([question.budgets, named["flops"]])
     rungs = ladder(budgets)
     if question.limits.sizes is not None:
         question.limits.buildable(budgets)  # raises where a budget cannot build any size
         rungs = rungs[question.limits.can_build(rungs)]
-    most = max(1, MOST_DRAWS // len(fit.members))
-    return [
-        question.solve(draws_for_splits(member, question.drift).thinned(most), rungs)
-        for member in fit.members
-    ]
-
-
-def _as_draws(view: View, values: np.ndarray, dim: str) -> xr.DataArray:
-    coords = view.coords
-    shape = tuple(len(c) for c in coords.values())
-    return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", dim), coords=coords)
+    return solve(fit, rungs, question.limits, question.family, question.drift)
 
 
 def _given_up(
-    laws: Sequence[_Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+    laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
 ) -> dict[str, xr.DataArray]:
     """Compare splits, under each law's draws, with the best split of these budgets."""
     answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
@@ -322,7 +301,7 @@ def _given_up(
     return {name: fit.mix(each) for name, each in answers.items()}
 
 
-def _more_data(laws: Sequence[_Solved], question: _Question, fit: Fit) -> tuple[MoreData, ...]:
+def _more_data(laws: Sequence[Solved], question: _Question, fit: Fit) -> tuple[MoreData, ...]:
     """Find what more unique tokens would be worth, where they are limited."""
     limits, budgets = question.limits, question.budgets
     if limits.unique_tokens is None:
@@ -343,7 +322,7 @@ def _more_data(laws: Sequence[_Solved], question: _Question, fit: Fit) -> tuple[
 
 
 def _across(
-    fit: Fit, laws: Sequence[_Solved], own: Sequence[pd.DataFrame], budgets: np.ndarray
+    fit: Fit, laws: Sequence[Solved], own: Sequence[pd.DataFrame], budgets: np.ndarray
 ) -> pd.DataFrame:
     """Find what one law's choice gives up where another law holds."""
     rows = []
@@ -394,8 +373,10 @@ def _named(
     return _points(params, tokens, limits)
 
 
-def _at_end(best: Best, at: np.ndarray) -> float:
+def _at_end(law: Solved, at: np.ndarray, limits: Constraints) -> float:
     """Return the share of best splits at an end of the searched tokens per parameter."""
-    log_ratio = np.log(best.tokens[:, at] / best.params[:, at])
-    low, high = np.log(TOKENS_PER_PARAM)
+    if limits.sizes is not None:
+        return 0.0
+    log_ratio = np.log(law.best.tokens[:, at] / law.best.params[:, at])
+    low, high = np.log(limits.searched)
     return float(((log_ratio < low + 0.01) | (log_ratio > high - 0.01)).mean())

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.constraints import TOKENS_PER_PARAM, Constraints
 from bayescale.errors import DecisionError
 from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
 from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles
+from bayescale.splits import Constraints
 from bayescale.units import format_size
 
 PUBLISHED_EXPONENTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
@@ -130,8 +130,8 @@ class Allocation(Result):
     options : EvaluatedSplits or None
         Splits that were named.
     exponent : xarray.DataArray
-        Dims (chain, draw): a in params ~ C^a, without limits, from a factor of the square root
-        of ten below the smallest budget to as far above the largest.
+        Dims (chain, draw): a in params ~ C^a, without limits, on average from the smallest run to
+        the largest run or budget; of a point estimate, over a decade about the budgets.
     at_choice : Forecast or None
         The loss at each choice, with the verdict on it; None where losses were not asked for.
     by_law : tuple of Allocation
@@ -277,10 +277,11 @@ class Allocation(Result):
         )
         yield f"  Published: {published}."
         if self.at_end > MANY_AT_END:
-            low, high = TOKENS_PER_PARAM
+            low, high = self.limits.searched
             yield (
-                f"  {self.at_end:.0%} of draws have no best split between {low:g} and {high:g} "
-                "tokens per parameter: they end there."
+                f"  In {self.at_end:.0%} of draws the best split lies at an end of what was "
+                f"searched, {low:.3g} to {high:.3g} tokens per parameter (the runs' range and a "
+                "factor of 4.5 beyond): train runs there."
             )
         yield from self.limits.count.lines
         if not self.drift:

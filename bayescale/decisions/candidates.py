@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from bayescale.decisions.constraints import Constraints
 from bayescale.errors import DecisionError, collected, listed
 from bayescale.laws.optimum import OF_THE_DATA, splits
 from bayescale.posterior import Fit, flop_count_of
+from bayescale.splits import Constraints
 from bayescale.verdict import sizes
 
 GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)

@@ -14,7 +14,6 @@ import xarray as xr
 
 from bayescale.conventions import SIX_ND, FlopCount
 from bayescale.decisions.candidates import checked_candidates
-from bayescale.decisions.constraints import Constraints, checked_budgets
 from bayescale.decisions.information_value import (
     NAMES,
     WORTHWHILE,
@@ -23,11 +22,11 @@ from bayescale.decisions.information_value import (
     evaluate,
     greedy,
 )
-from bayescale.decisions.optimum import best_choice, best_split, draws_for_splits, losses_of
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
-from bayescale.posterior import Fit, Posterior, View, flop_count_of
+from bayescale.posterior import Fit, View, flop_count_of
 from bayescale.results import Result, TextTable
+from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
 
 MOST_DRAWS = 8000
@@ -213,19 +212,16 @@ def next_run(
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
     table = checked_candidates(fit, candidates, spend)
     most = max(1, MOST_DRAWS // len(fit.members))
-    splitting = [draws_for_splits(m, drift).thinned(most) for m in fit.members]
+    sources = [member.view(drift).thinned(most) for member in fit.members]
     given = {"params": params, "tokens": tokens, "flops": flops}
-    at = _target_scales(fit, splitting, given, target)
-    limits = Constraints(count=flop_count_of(fit))
-    among = _splits(splitting, at["flops"], limits) if target == "regret" else {}
-    sources = [draws_for_candidates(m, drift, target).thinned(most) for m in fit.members]
+    at, among = _target_scales(fit, given, target, drift)
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
     # the target first, then its splits where a regret is asked for, then candidates
     draws = np.concatenate(
         [
             _log_losses(fit, sources, {name: np.array([at[name]]) for name in scales}),
-            *([_log_losses(fit, splitting, among)] if among else []),
+            *([_log_losses(fit, sources, among)] if among else []),
             _log_losses(fit, sources, buyable),
         ],
         axis=1,
@@ -249,17 +245,19 @@ def next_run(
 
 
 def _target_scales(
-    fit: Fit, sources: list[View], given: Mapping[str, float | str | None], target: Target
-) -> dict[str, float]:
+    fit: Fit, given: Mapping[str, float | str | None], target: Target, drift: bool
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the target's scales, and the splits among which its regret is searched."""
     known = {name: as_size(value, name) for name, value in given.items() if value is not None}
     if target == "regret":
         for member in fit.members:
             require_split(member.law)
     if set(known) == {"flops"} and splits(fit.inputs):
-        losses = [losses_of(source) for source in sources]
-        limits = Constraints(count=flop_count_of(fit))
-        choice = best_choice(losses, fit.weights, np.array([known["flops"]]), limits)
-        return {"params": float(choice[0][0]), "tokens": float(choice[1][0]), **known}
+        split = default_split(fit, np.array([known["flops"]]), drift=drift)
+        at = {"params": float(split.params[0]), "tokens": float(split.tokens[0]), **known}
+        if target == "loss":
+            return at, {}
+        return at, _splits(split, known["flops"], Constraints(count=flop_count_of(fit)))
     inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
     if set(known) != set(inputs) or target == "regret":
         needed = [] if target == "regret" else [" and ".join(inputs)]
@@ -272,26 +270,15 @@ def _target_scales(
         )
     if set(known) == {"params", "tokens"}:
         known["flops"] = flop_count_of(fit).flops(known["params"], known["tokens"])
-    return known
+    return known, {}
 
 
-def _splits(sources: list[View], flops: float, limits: Constraints) -> dict[str, np.ndarray]:
+def _splits(split: DefaultSplit, flops: float, limits: Constraints) -> dict[str, np.ndarray]:
     """Lay out splits of a budget that span the draws' own best ones."""
-    best = [best_split(losses_of(source), np.array([flops]), limits) for source in sources]
-    log_ratio = np.concatenate([np.log(b.tokens / b.params).ravel() for b in best])
+    log_ratio = np.log((split.best_tokens / split.best_params).values)
     low, high = np.quantile(log_ratio, [0.005, 0.995])
     params, tokens = limits.split(flops, np.linspace(low - 0.05, high + 0.05, SPLITS))
     return {"params": params, "tokens": tokens}
-
-
-def draws_for_candidates(posterior: Posterior, drift: bool, target: Target) -> View:
-    """Return the draws that candidates are evaluated with.
-
-    They include drift, which blurs what a run can show. Where splits are compared by the exact
-    law's draws, because the drift does not go along compute, candidates use the same draws.
-    """
-    exact = target == "regret" and posterior.card.drifts_across_splits
-    return posterior.view(drift and not exact)
 
 
 def _log_losses(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> np.ndarray:

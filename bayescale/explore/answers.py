@@ -15,12 +15,12 @@ import pandas as pd
 
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
-from bayescale.decisions.constraints import Constraints
 from bayescale.errors import BayescaleError, UnitError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit, flop_count_of
 from bayescale.questions import command_line, word
+from bayescale.splits.constraints import Constraints
 from bayescale.units import parse_size
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, sizes

@@ -14,15 +14,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.conventions import FlopCount
-from bayescale.conventions.flop_count import SIX
 from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.result import SCALES, Forecast
-from bayescale.laws import Law, compute_optimal
+from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, Posterior, View, flop_count_of
+from bayescale.posterior import Fit, View, flop_count_of
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
+from bayescale.splits import default_split
 from bayescale.units import as_size, checked_ci_prob
 from bayescale.verdict import TOLERANCE, sizes, verdict
 
@@ -57,10 +56,9 @@ def forecast(  # noqa: PLR0913
     params, tokens : float, str or array_like, shape (point,)
         Raw counts, or as people write them (``"70B"``); for a law of both, give both.
     flops : float, str or array_like, shape (point,)
-        FLOP. For a law of params and tokens the budget is split at the median over draws of
-        each draw's compute-optimal params, the law taken to hold exactly: one definite run, at
-        which every draw is then evaluated. Compute is counted as in the fitted log, C = 6 N D
-        where that does not say.
+        FLOP. For a law of params and tokens the budget is split as :func:`bayescale.allocate`
+        chooses: one definite run, at which every draw is evaluated. Compute is counted as in the
+        fitted log, C = 6 N D where that does not say.
     unique_tokens : float, str or array_like, shape (point,)
         For a law that asks how many of the tokens are unique; all of them where not given.
     kept_fraction : float or array_like, shape (point,)
@@ -235,7 +233,7 @@ def _forecast(
     """Forecast points, of which ``first`` went before, for each law as well where asked for."""
     family, drift = options.family, options.drift
     sources = tuple(member.view(drift) for member in fit.members)
-    scales, optimum = _places(fit, sources, given, family)
+    scales, optimum = _places(fit, sources, given, options)
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
     losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
     news: list[xr.DataArray | None] = [None] * len(losses)
@@ -331,20 +329,14 @@ def _places(
     fit: Fit,
     sources: Sequence[View],
     given: Mapping[str, np.ndarray],
-    family: str | None,
+    options: _Options,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
     count = flop_count_of(fit)
     if set(given) == {"flops"} and splits(fit.inputs):
-        # The exact laws choose the split: where a walk goes along params or tokens, coefficients
-        # inferred beside it no longer say what the law would choose.
-        split = [_optimum(member, given["flops"], family, count) for member in fit.members]
-        params = fit.mix(split)
-        chosen = np.exp(np.median(np.log(params.values), axis=(0, 1)))
-        budgets = given["flops"]
-        places = {"params": chosen, "tokens": count.tokens(budgets, chosen), "flops": budgets}
-        places = dict(all_unique(fit.inputs, places))
-        tokens = count.tokens(xr.DataArray(budgets, dims="point"), params)
-        return places, {"params": params, "tokens": tokens}
+        split = default_split(fit, given["flops"], options.family, options.drift)
+        places = {"params": split.params, "tokens": split.tokens, "flops": given["flops"]}
+        optimum = {"params": split.best_params, "tokens": split.best_tokens}
+        return dict(all_unique(fit.inputs, places)), optimum
     given = dict(all_unique(fit.inputs, given))
     for source in sources:
         _require_inputs(source.law, set(given))
@@ -352,22 +344,6 @@ def _places(
     if "flops" not in places and {"params", "tokens"} <= set(places):
         places["flops"] = count.flops(places["params"], places["tokens"])
     return places, None
-
-
-def _optimum(
-    posterior: Posterior, flops: np.ndarray, family: str | None, count: FlopCount
-) -> xr.DataArray:
-    """Return draws of the law's compute-optimal params, dims (chain, draw, point)."""
-    coefficients = {
-        name: values.values[..., None]
-        for name, values in posterior.exact.coefficients(family).items()
-    }
-    if count.is_constant:
-        params, _ = compute_optimal(posterior.law, flops * (SIX / count.level), coefficients)
-    else:
-        params, _ = compute_optimal(posterior.law, flops, coefficients, tokens=count.tokens)
-    coords = {name: posterior.draws[name] for name in ("chain", "draw")}
-    return xr.DataArray(params, dims=("chain", "draw", "point"), coords=coords)
 
 
 def _require_inputs(law: Law, given: set[str]) -> None:

@@ -11,15 +11,10 @@ summary, identifiability, sensitivity     ``exact``; the rows of drift come from
 leave-one-out, outliers, lack of fit      ``exact``
 published laws, point estimates           ``exact``, the only one that they have
 forecast, trust, backtest                 ``drifting``; ``exact`` with ``drift=False``
-compute-optimal split of a forecast       ``exact``
-allocate, regret                          coefficients of ``drifting`` where the card's drift goes
-                                          along compute, else of ``exact``; the walk is left out of
-                                          both (:meth:`View.without_walk`)
+compute-optimal split, allocate, regret   ``drifting``; ``exact`` with ``drift=False``
 data_budget for a bound on overfit        ``exact``
 data_budget for a target loss             ``drifting``; ``exact`` with ``drift=False``
-next_run for a loss                       ``drifting``; ``exact`` with ``drift=False``
-next_run for a regret                     ``drifting`` where the card's drift goes along compute,
-                                          else ``exact``
+next_run                                  ``drifting``; ``exact`` with ``drift=False``
 prune, emergence                          ``drifting``; ``exact`` with ``drift=False``
 ========================================  ==========================================================
 

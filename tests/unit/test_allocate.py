@@ -18,11 +18,11 @@ from support.published import (
 
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
-from bayescale.decisions.optimum import Best, draws_for_splits, ladder, least_compute
 from bayescale.errors import BayescaleError, DecisionError, LawError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, point
+from bayescale.splits.optimum import Best, ladder, least_compute
 
 GOPHER = 5.76e23
 
@@ -213,7 +213,6 @@ def test_drift_moves_the_level_and_not_the_split(chinchilla_posterior: Posterior
     assert widths[0] > 2 * widths[1]
     ratios = [np.log(r.tokens / r.params).std() for r in (drifting, exact)]
     assert 0.5 < float(ratios[0] / ratios[1]) < 2
-    assert draws_for_splits(chinchilla_posterior, True).drift({}) == 1.0
 
 
 def test_240_runs_split_the_budget_of_gopher(chinchilla_posterior: Posterior) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bayescale.decisions.constraints import Constraints
 from support.published import BESIROGLU, CARD, ONE
 
 from bayescale.conventions import SIX_ND, FlopCount, flop_count
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.candidates import checked_candidates
-from bayescale.decisions.constraints import Constraints
 from bayescale.decisions.regret import regret_map
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA

@@ -12,10 +12,23 @@ import numpy as np
 from bayescale.conventions import SIX_ND, FlopCount
 from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.errors import DecisionError, collected
+from bayescale.runs import Runs
 from bayescale.units import as_size, format_size
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
-"""Range of training tokens per parameter that is searched."""
+"""Range of training tokens per parameter that is searched without runs."""
+
+BEYOND_RUNS = 1.5
+"""E-folds of tokens per parameter beyond the runs' own range, each way, that are searched: what a
+law says further out is its form and no evidence."""
+
+
+def searched_range(runs: Runs | None) -> tuple[float, float]:
+    """Return the least and the most training tokens per parameter that are searched."""
+    if runs is None:
+        return TOKENS_PER_PARAM
+    ratio, beyond = runs["tokens"] / runs["params"], np.exp(BEYOND_RUNS)
+    return float(ratio.min() / beyond), float(ratio.max() * beyond)
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,9 @@ class Constraints:
         repetition is worth, in place of ``max_tokens``.
     count : FlopCount
         How compute is counted.
+    searched : tuple of (float, float)
+        Least and most training tokens per parameter of the search, see :func:`searched_range`.
+        Limits and ``sizes`` may lead outside.
 
     Raises
     ------
@@ -50,6 +66,7 @@ class Constraints:
     inference_tokens: float = 0.0
     unique_tokens: float | None = None
     count: FlopCount = SIX_ND
+    searched: tuple[float, float] = TOKENS_PER_PARAM
 
     def __post_init__(self) -> None:
         limits = {
@@ -113,17 +130,20 @@ class Constraints:
     def range(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and the largest log of tokens per parameter, shape (budget,).
 
-        They are equal where both limits bind, and the budget cannot all be spent.
+        They are equal where a limit leads outside the range that is searched, or where both
+        limits bind, and the budget cannot all be spent.
         """
-        low, high = (np.full(np.shape(flops), np.log(end)) for end in TOKENS_PER_PARAM)
+        low, high = (np.full(np.shape(flops), np.log(end)) for end in self.searched)
+        least, most = np.full_like(low, -np.inf), np.full_like(high, np.inf)
         if self.max_tokens is not None:
             trained = self.max_tokens + FORWARD_SHARE * self.inference_tokens
             params = self.count.solve(lambda each: flops / (each * trained))
-            high = np.minimum(high, np.log(self.max_tokens / params))
+            most = np.log(self.max_tokens / params)
         if self.max_params is not None:
             tokens = self.tokens_left(flops, self.max_params)
             with np.errstate(divide="ignore", invalid="ignore"):  # serving alone takes it all
-                low = np.fmax(low, np.log(np.maximum(tokens, 0.0) / self.max_params))
+                least = np.fmax(np.log(np.maximum(tokens, 0.0) / self.max_params), -np.inf)
+        low, high = np.maximum(low, least), np.minimum(np.maximum(high, least), most)
         return np.minimum(low, high), high
 
     def can_build(self, flops: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The best split of a budget, draw by draw, and the compute that a worse one wastes.
 
-The search goes along the line of all splits that a budget buys.
+The search goes along the line of splits that a budget buys. Losses include the drift of the draws'
+view: drift along compute is equal for all splits that train on the same compute, and drift across
+tokens per parameter is what the law may get wrong about the best one.
 """
 
 from collections.abc import Callable
@@ -9,16 +11,16 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+import xarray as xr
 
-from bayescale.decisions.constraints import Constraints
-from bayescale.laws.optimum import all_unique
-from bayescale.posterior import Posterior, View
+from bayescale.posterior import View
+from bayescale.splits.constraints import Constraints
 
-GRID = 33
-"""Splits of each budget at which every draw is evaluated first."""
+GRID = 0.3
+"""E-folds of tokens per parameter between the splits at which every draw is evaluated first."""
 
-REFINEMENTS = 6
-"""Successive parabolas through the three splits around the best one."""
+REFINEMENTS = 3
+"""Successive parabolas through the three splits around the best one: each squares the error."""
 
 LADDER, RUNG = 6.0, 0.5
 """How far below the smallest budget, and how finely, wasted compute is resolved, in e-folds."""
@@ -67,32 +69,25 @@ class Best:
         return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
 
 
-def draws_for_splits(posterior: Posterior, drift: bool) -> View:
-    """Return the draws by which splits of a budget are compared, without the drift walk.
-
-    A drift along compute moves the losses of all splits of a budget alike: coefficients are
-    those inferred beside it, and the walk itself is left out. A drift along params or tokens
-    does not: beyond the runs the walk would choose in the law's place, and the best of many
-    random walks is one with a large error. There the coefficients are those of the exact law.
-    """
-    return posterior.view(drift and (not posterior.card.drifts_across_splits)).without_walk()
-
-
 def losses_of(view: View, family: str | None = None, unique_tokens: float | None = None) -> Losses:
-    """Make the loss of a posterior's draws, by its law without drift, a function of arrays.
+    """Make the mean loss of a view's draws a function of arrays.
 
     At most ``unique_tokens`` of the tokens are unique, where the law asks how many.
     """
-    law = view.law
-    values = {
-        name: draws.values.reshape(-1, 1) for name, draws in view.coefficients(family).items()
-    }
+    shape = tuple(view.draws.sizes[name] for name in ("chain", "draw"))
+
+    def as_points(values: np.ndarray) -> xr.DataArray:
+        if np.ndim(values) < 2:
+            return xr.DataArray(values, dims="point")
+        return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", "point"))
 
     def losses(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         scales = {"params": params, "tokens": tokens}
         if unique_tokens is not None:
             scales["unique_tokens"] = np.minimum(tokens, unique_tokens)
-        return law.loss(**all_unique(law.inputs, scales), **values)
+        points = {name: as_points(values) for name, values in scales.items()}
+        loss = view.loss(points, family).transpose("chain", "draw", "point").values
+        return loss.reshape(-1, loss.shape[-1])
 
     return losses
 
@@ -109,7 +104,7 @@ def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
     limits : Constraints
     """
     n_draws = losses(np.ones(1), np.ones(1)).shape[0]
-    size = max(1, _BLOCK // (n_draws * GRID))
+    size = max(1, _BLOCK // (n_draws * _grid(limits, flops).shape[1]))
     blocks = [flops[i : i + size] for i in range(0, len(flops), size)]
     found = [_best_of_block(losses, block, limits) for block in blocks]
     params, tokens, loss = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
@@ -125,7 +120,7 @@ def _best_of_block(
         best = np.nanargmin(loss, axis=2)
         row = np.arange(len(flops))
         return params[row, best], tokens[row, best], np.nanmin(loss, axis=2)
-    grid = np.linspace(*limits.range(flops), GRID, axis=1)
+    grid = _grid(limits, flops)
     loss = _on_grid(losses, *limits.split(flops[:, None], grid))
     x, least = _refined(lambda x: losses(*limits.split(flops, x)), *_bracket(grid, loss))
     return *limits.split(flops, x), least
@@ -162,10 +157,16 @@ def best_choice(
         best = np.nanargmin(on_grid(params, tokens), axis=1)
         row = np.arange(len(flops))
         return params[row, best], tokens[row, best]
-    grid = np.linspace(*limits.range(flops), GRID, axis=1)
+    grid = _grid(limits, flops)
     mean = on_grid(*limits.split(flops[:, None], grid))
     x, _ = _refined(lambda x: expected(*limits.split(flops, x)), *_bracket(grid, mean))
     return limits.split(flops, x)
+
+
+def _grid(limits: Constraints, flops: np.ndarray) -> np.ndarray:
+    """Lay out logs of tokens per parameter, (budget, option), within the limits."""
+    low, high = limits.range(flops)
+    return np.linspace(low, high, 3 + int(np.max(high - low) / GRID), axis=1)
 
 
 def _on_grid(losses: Losses, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:

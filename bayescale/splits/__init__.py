@@ -1,0 +1,20 @@
+"""Splits of a compute budget between parameters and tokens: the best of each draw, and a choice."""
+
+from bayescale.splits.choice import DefaultSplit, Solved, chosen, default_split, solve
+from bayescale.splits.constraints import Constraints, checked_budgets, searched_range
+from bayescale.splits.optimum import best_split, ladder, least_compute, losses_of
+
+__all__ = [
+    "Constraints",
+    "DefaultSplit",
+    "Solved",
+    "best_split",
+    "checked_budgets",
+    "chosen",
+    "default_split",
+    "ladder",
+    "least_compute",
+    "losses_of",
+    "searched_range",
+    "solve",
+]

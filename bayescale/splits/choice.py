@@ -1,0 +1,95 @@
+"""The default split of a budget: the one of least expected loss over the draws of a fit.
+
+Every command that splits a budget asks here, so that all of them name the same split.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+import xarray as xr
+
+from bayescale.posterior import Fit, View, flop_count_of
+from bayescale.splits.constraints import Constraints, searched_range
+from bayescale.splits.optimum import Best, Losses, best_choice, best_split, losses_of
+
+MOST_DRAWS = 4000
+"""Draws that are optimized, in all; evenly spaced ones where a fit has more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """One law's draws, and the best split in each of them of every budget.
+
+    Attributes
+    ----------
+    view : View
+        At most :data:`MOST_DRAWS` draws, over all laws of a fit.
+    losses : callable
+        See :data:`bayescale.splits.optimum.Losses`.
+    best : Best
+    """
+
+    view: View
+    losses: Losses
+    best: Best
+
+    def as_draws(self, values: np.ndarray, dim: str) -> xr.DataArray:
+        """Label values of shape (draw, ...) with their chain and draw."""
+        coords = self.view.coords
+        shape = tuple(len(c) for c in coords.values())
+        return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", dim), coords=coords)
+
+
+def solve(
+    fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
+) -> list[Solved]:
+    """Find the best splits of budgets, from small to large, in each draw of each law."""
+    most = max(1, MOST_DRAWS // len(fit.members))
+    views = [member.view(drift).thinned(most) for member in fit.members]
+    each = [losses_of(view, family, limits.unique_tokens) for view in views]
+    return [
+        Solved(view, losses, best_split(losses, flops, limits))
+        for view, losses in zip(views, each, strict=True)
+    ]
+
+
+def chosen(
+    laws: Sequence[Solved], weights: Sequence[float], flops: np.ndarray, limits: Constraints
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return params and tokens, (budget,) each, of the splits of least expected loss."""
+    return best_choice([law.losses for law in laws], tuple(weights), flops, limits)
+
+
+@dataclass(frozen=True, eq=False)
+class DefaultSplit:
+    """The default split of budgets, without limits.
+
+    Attributes
+    ----------
+    params, tokens : numpy.ndarray, shape (budget,)
+        The split of least expected loss.
+    best_params : xarray.DataArray
+        Dims (chain, draw, point): params of each draw's own best split.
+    """
+
+    params: np.ndarray
+    tokens: np.ndarray
+    best_params: xr.DataArray
+    best_tokens: xr.DataArray
+
+
+def default_split(
+    fit: Fit, flops: np.ndarray, family: str | None = None, drift: bool = True
+) -> DefaultSplit:
+    """Split budgets in FLOP, shape (budget,) in any order, as every command does."""
+    limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
+    budgets, place = np.unique(flops, return_inverse=True)
+    laws = solve(fit, budgets, limits, family, drift)
+    params, tokens = chosen(laws, fit.weights, budgets, limits)
+    best = [
+        fit.mix([law.as_draws(values(law.best)[:, place], "point") for law in laws])
+        for values in (attrgetter("params"), attrgetter("tokens"))
+    ]
+    return DefaultSplit(params[place], tokens[place], *best)
