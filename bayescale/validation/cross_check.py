@@ -39,6 +39,7 @@ from bayescale.validation.split_estimates import (
     group_frame,
     group_points,
     law_draws,
+    law_optima,
     parabola_bias,
 )
 
@@ -61,7 +62,7 @@ class CrossCheck(Result):
     estimates : pandas.DataFrame
         One row per approach and quantity: ``a`` (params grow as C^a), ``b`` (tokens as C^b),
         ``params`` and ``tokens`` at the budget, with ``estimate``, ``lower`` and ``upper``.
-        For the posterior the estimate is the median of its draws.
+        The posterior's estimate of a split is the one that :func:`bayescale.allocate` chooses.
     groups : pandas.DataFrame
         One row per isoFLOP budget: ``budget``, ``flops``, ``n_runs``, ``width`` (largest size
         over smallest), ``params``, ``tokens`` and their intervals at the parabola's minimum,
@@ -278,11 +279,13 @@ def cross_check(
 
     table, expected = pd.DataFrame(), None
     if isinstance(fitted, Parabolas):
-        bias, optima = parabola_bias(fit, runs, groups, fitted, budget, family)
+        bias = parabola_bias(fit, runs, groups, fitted, budget, family)
+        centers = np.array([np.log(count[group.runs]).mean() for group in groups])
+        optima = law_optima(fit, np.exp(centers), family)
         table = group_frame(runs, groups, fitted, bias, optima, ci_prob)
         expected = {name: finite_quantiles(bias[:, i], ci_prob) for i, name in enumerate(BIASES)}
     estimates = [
-        {"approach": name, "quantity": quantity, **estimate(name, values[quantity], ci_prob)}
+        {"approach": name, "quantity": quantity, **estimate(values[quantity], ci_prob)}
         for name, values in draws.items()
         for quantity in QUANTITIES
     ]
@@ -375,7 +378,7 @@ def _disagreements(
     ci_prob: float,
     rng: np.random.Generator,
 ) -> Iterator[Finding]:
-    law = np.log(draws[POSTERIOR]["params"])
+    law = np.log(draws[POSTERIOR]["params"][1:])
     for name in (name for name in draws if name != POSTERIOR):
         own = np.log(draws[name]["params"][1:])
         if np.isnan(own).all():

@@ -1,7 +1,7 @@
 """Estimates of the compute-optimal split: by a law, by parabolas, by an envelope.
 
 Draws are of the exponents ``a`` and ``b`` and of ``params`` and ``tokens`` at a budget. The first
-draw of an approach without a law is its estimate.
+of them is the estimate: the posterior's split is the one that every command chooses.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import quantiles
 from bayescale.runs import Runs
+from bayescale.splits import DefaultSplit, default_split
 from bayescale.validation.approaches import (
     Envelope,
     Frontier,
@@ -91,9 +92,22 @@ def law_draws(
     """Return the law's draws; its exponents are over the budgets of the other approaches."""
     log_flops = np.concatenate([frontier.log_flops[0] for frontier in frontiers.values()])
     low, high = np.exp(np.nanmin(log_flops)), np.exp(np.nanmax(log_flops))
-    at = np.array([low, high, budget])
-    best = _over_laws(fit, lambda member: _log_optima(member.exact, at, family))
-    return _draws((best[:, 1] - best[:, 0]) / np.log(high / low), best[:, 2], budget)
+    split = default_split(fit, np.array([low, high, budget]), family)
+    best = np.log(_by_draw(split))
+    a = (best[:, 1] - best[:, 0]) / np.log(high / low)
+    log_params = np.append(np.log(split.params[2]), best[:, 2])
+    return _draws(np.append(np.median(a), a), log_params, budget)
+
+
+def law_optima(fit: Fit, flops: np.ndarray, family: str | None) -> np.ndarray:
+    """Return the best params at each budget: the choice, then each draw's, (1 + draw, budget)."""
+    split = default_split(fit, flops, family)
+    return np.vstack([split.params, _by_draw(split)])
+
+
+def _by_draw(split: DefaultSplit) -> np.ndarray:
+    values = split.best_params.transpose("chain", "draw", "point").values
+    return values.reshape(-1, values.shape[-1])
 
 
 def frontier_draws(frontier: Frontier, budget: float) -> Draws:
@@ -111,11 +125,10 @@ def _draws(a: np.ndarray, log_params: np.ndarray, budget: float) -> Draws:
     }
 
 
-def estimate(approach: str, values: np.ndarray, ci_prob: float) -> dict[str, float]:
-    """Reduce draws to an estimate and its interval; for the posterior the median."""
-    found = finite_quantiles(values if approach == POSTERIOR else values[1:], ci_prob)
-    middle = found["median"] if approach == POSTERIOR else float(values[0])
-    return {"estimate": middle, "lower": found["lower"], "upper": found["upper"]}
+def estimate(values: np.ndarray, ci_prob: float) -> dict[str, float]:
+    """Reduce draws, of which the first is the estimate, to it and its interval."""
+    found = finite_quantiles(values[1:], ci_prob)
+    return {"estimate": float(values[0]), "lower": found["lower"], "upper": found["upper"]}
 
 
 def finite_quantiles(values: np.ndarray, ci_prob: float) -> dict[str, float]:
@@ -131,20 +144,16 @@ def parabola_bias(
     fitted: Parabolas,
     budget: float,
     family: str | None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Compare parabolas through each draw's own losses on this grid with that draw's optimum.
 
     Returns
     -------
-    bias : numpy.ndarray, shape (draw, 3 + budget)
+    numpy.ndarray, shape (draw, 3 + budget)
         Errors of a, and of params and tokens at the budget as shares; then of each minimum's
         params.
-    optima : numpy.ndarray, shape (draw, budget)
-        The law's best params at the mean budget of each group's runs.
     """
     scales = {name: xr.DataArray(runs[name], dims="run") for name in ("params", "tokens")}
-    count = np.log(FLOP_PER_PARAM_TOKEN * runs["params"] * runs["tokens"])
-    centers = np.array([count[group.runs].mean() for group in groups])
 
     def compute(member: Posterior) -> np.ndarray:
         thin = member.exact.thinned(_BIAS_DRAWS)
@@ -152,18 +161,16 @@ def parabola_bias(
         found = noiseless(runs, groups, losses.reshape(-1, len(runs)), fitted.frontier.weights)
         used = take(found, fitted.inside)
         ends = np.array([used.log_flops.min(), used.log_flops.max()])
-        fixed = np.exp([*ends, np.log(budget), *centers])
+        fixed = np.exp([*ends, np.log(budget)])
         law = _log_optima(thin, fixed, family).reshape(-1, len(fixed))
         here = np.exp(found.log_flops).reshape(*losses.shape[:2], -1)
         minima = found.log_params - _log_optima(thin, here, family).reshape(-1, len(groups))
         a = used.exponent() - (law[:, 1] - law[:, 0]) / np.diff(ends)
         off = used.log_params_at(budget) - law[:, 2]
-        errors = [a, np.expm1(off), np.expm1(-off), np.expm1(minima), law[:, 3:]]
+        errors = [a, np.expm1(off), np.expm1(-off), np.expm1(minima)]
         return np.column_stack(errors).reshape(*losses.shape[:2], -1)
 
-    found = _over_laws(fit, compute)
-    last = len(BIASES) + len(groups)
-    return found[:, :last], np.exp(found[:, last:])
+    return _over_laws(fit, compute)
 
 
 def group_frame(
@@ -185,13 +192,13 @@ def group_frame(
             "used": bool(fitted.inside[i]),
         }
         quantities = {
-            "params": (ISOFLOP, np.exp(frontier.log_params[:, i])),
-            "tokens": (ISOFLOP, np.exp(frontier.log_tokens[:, i])),
-            "params_posterior": (POSTERIOR, optima[:, i]),
-            "bias": (POSTERIOR, bias[:, len(BIASES) + i]),
+            "params": np.exp(frontier.log_params[:, i]),
+            "tokens": np.exp(frontier.log_tokens[:, i]),
+            "params_posterior": optima[:, i],
+            "bias": np.insert(errors := bias[:, len(BIASES) + i], 0, np.nanmedian(errors)),
         }
-        for name, (approach, draws) in quantities.items():
-            found = estimate(approach, draws, ci_prob)
+        for name, draws in quantities.items():
+            found = estimate(draws, ci_prob)
             row |= {f"{name}{suffix}": found[end] for end, suffix in ENDS.items()}
         row["weight"] = frontier.weights[i] * fitted.inside[i]
         row |= dict(zip(("square", "slope", "constant"), fitted.coefficients[i], strict=True))
