@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayescale.conventions import flop_count
+from bayescale.conventions import read_flop_count
 
 STATES = ("inside", "trusted", "too_wide", "failed", "untested")
 TOLERANCE = 0.02
@@ -82,7 +82,9 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
     unknown = np.full(len(frame), np.nan)
     found = frame[scale].to_numpy(dtype=float) if scale in frame else unknown
     if scale == "flops" and {"params", "tokens"} <= set(frame.columns):
-        counted = flop_count(frame).flops(*(frame[n].to_numpy(float) for n in ("params", "tokens")))
+        counted = read_flop_count(frame).flops(
+            *(frame[n].to_numpy(float) for n in ("params", "tokens"))
+        )
         found = np.where(np.isfinite(found), found, counted)
     return found if np.isfinite(found).all() else unknown
 

@@ -5,7 +5,7 @@ A log that counts embeddings and one that does not, losses in bits and in nats, 
 """
 
 from bayescale.conventions.configuration import Configuration
-from bayescale.conventions.flop_count import SIX_ND, FlopCount, flop_count
+from bayescale.conventions.flop_count import SIX_ND, FlopCount, read_flop_count
 from bayescale.conventions.loss_unit import LossUnit, chosen_unit, unit_of_log
 from bayescale.conventions.stated import UNKNOWN, Conventions
 
@@ -17,6 +17,6 @@ __all__ = [
     "FlopCount",
     "LossUnit",
     "chosen_unit",
-    "flop_count",
+    "read_flop_count",
     "unit_of_log",
 ]

@@ -134,7 +134,7 @@ SIX_ND = FlopCount()
 """C = 6 N D (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)."""
 
 
-def flop_count(columns: pd.DataFrame | Mapping[str, Any]) -> FlopCount:
+def read_flop_count(columns: pd.DataFrame | Mapping[str, Any]) -> FlopCount:
     """Read off a log how it counts compute.
 
     Parameters

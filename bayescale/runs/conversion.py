@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.conventions import flop_count
+from bayescale.conventions import read_flop_count
 from bayescale.errors import RunLogError, collected
 from bayescale.runs.cells import where
 from bayescale.runs.harmonize import Harmonized
@@ -60,7 +60,7 @@ def convert(runs: Runs | pd.DataFrame | str | Path, **to: Any) -> Runs:
         frame=harmonized.frame,
         columns=columns,
         conventions=harmonized.conventions,
-        flop_count=flop_count(harmonized.frame),
+        flop_count=read_flop_count(harmonized.frame),
         warnings=(*runs.warnings, *harmonized.findings),
         _arrays={},
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.conventions import UNKNOWN, Conventions, flop_count
+from bayescale.conventions import UNKNOWN, Conventions, read_flop_count
 from bayescale.errors import RunLogError, collected, listed
 from bayescale.findings import Finding, Severity
 from bayescale.runs.cells import holds, is_missing, named, where
@@ -141,7 +141,7 @@ class Draft:
             warnings=tuple(self.findings),
             source=self.name,
             conventions=self.conventions,
-            flop_count=flop_count(self.frame),
+            flop_count=read_flop_count(self.frame),
             unused=self.unused(),
         )
 

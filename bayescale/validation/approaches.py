@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayescale.conventions import FlopCount
 from bayescale.errors import listed
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.runs import LeftOut, Runs
 
 TOLERANCE = 0.1
@@ -44,16 +44,19 @@ class Frontier:
         The best sizes; the first draw is the estimate itself. NaN where there is none.
     weights : numpy.ndarray, shape (budget,) or (draw, budget)
         Weights in the power law.
+    count : FlopCount
+        How compute is counted.
     """
 
     log_params: np.ndarray
     log_tokens: np.ndarray
     weights: np.ndarray
+    count: FlopCount
 
     @property
     def log_flops(self) -> np.ndarray:
-        """Log of C = 6 N D, shape (draw, budget)."""
-        return np.log(FLOP_PER_PARAM_TOKEN) + self.log_params + self.log_tokens
+        """Log of compute, shape (draw, budget)."""
+        return np.log(self.count.flops(np.exp(self.log_params), np.exp(self.log_tokens)))
 
     def exponent(self) -> np.ndarray:
         """Return the power of compute with which the best size grows, shape (draw,)."""
@@ -217,7 +220,7 @@ def parabolas(
         inside=inside,
         width=np.exp(reach - low),
         residual_sd=float(residual_sd),
-        frontier=_frontier(designs, np.vstack([away, away + errors]), se**-2.0),
+        frontier=_frontier(runs, designs, np.vstack([away, away + errors]), se**-2.0),
     )
 
 
@@ -226,7 +229,7 @@ def noiseless(
 ) -> Frontier:
     """Fit parabolas to losses (draw, run) without residual noise, at given weights."""
     designs = [_Design.of(runs, group) for group in groups]
-    return _frontier(designs, _minima(_solved(designs, groups, losses)), weights)
+    return _frontier(runs, designs, _minima(_solved(designs, groups, losses)), weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,18 +269,19 @@ def _minima(coefficients: np.ndarray) -> np.ndarray:
         return np.where(square > 0, -slope / (2 * square), np.nan)
 
 
-def _frontier(designs: list[_Design], away: np.ndarray, weights: np.ndarray) -> Frontier:
+def _frontier(
+    runs: Runs, designs: list[_Design], away: np.ndarray, weights: np.ndarray
+) -> Frontier:
     """Make a frontier from minima (draw, budget) about the centers."""
     log_tokens = [np.polyval(d.tokens, away[:, i]) for i, d in enumerate(designs)]
     center = np.array([design.center for design in designs])
-    return Frontier(away + center, np.stack(log_tokens, axis=1), weights)
+    return Frontier(away + center, np.stack(log_tokens, axis=1), weights, runs.flop_count)
 
 
 def take(frontier: Frontier, keep: np.ndarray) -> Frontier:
     """Keep some of the budgets."""
-    return Frontier(
-        frontier.log_params[:, keep], frontier.log_tokens[:, keep], frontier.weights[..., keep]
-    )
+    log_params, log_tokens = frontier.log_params[:, keep], frontier.log_tokens[:, keep]
+    return Frontier(log_params, log_tokens, frontier.weights[..., keep], frontier.count)
 
 
 # approach 1
@@ -318,7 +322,8 @@ def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelo
     Envelope or str
         A sentence on what the log lacks for an envelope.
     """
-    log_flops = np.log(FLOP_PER_PARAM_TOKEN) + np.log(runs["params"]) + np.log(runs["tokens"])
+    count = runs.flop_count
+    log_flops = np.log(count.flops(runs["params"], runs["tokens"]))
     grid = np.linspace(log_flops.min(), log_flops.max(), _GRID)
     log_sizes, heights = _curves(runs, log_flops, grid)
     if len(log_sizes) < FEWEST_SIZES:
@@ -339,8 +344,8 @@ def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelo
     found = np.array([leader, *(_leaders(heights[some], some) for some in resampled)])[:, led]
     enough = np.array([len(np.unique(row[row >= 0])) >= FEWEST_SIZES for row in found])
     log_params = np.where(enough[:, None], log_sizes[found], np.nan)
-    log_tokens = grid[led] - np.log(FLOP_PER_PARAM_TOKEN) - log_params
-    frontier = Frontier(log_params, log_tokens, (found >= 0).astype(float))
+    log_tokens = np.log(count.tokens(np.exp(grid[led]), np.exp(log_params)))
+    frontier = Frontier(log_params, log_tokens, (found >= 0).astype(float), count)
     return Envelope(np.exp(log_sizes), leaders, frontier)
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 
 from bayescale.errors import TrustError, collected, listed
 from bayescale.findings import Finding, note, note_lines
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit
 from bayescale.random import Purpose
@@ -46,7 +45,6 @@ from bayescale.validation.split_estimates import (
 MOST_BIAS = 0.02
 """Expected error of a best size, as a share, from which on approach 2 is warned of."""
 
-_OWN_COUNT = 0.02
 _FEW = 0.01  # share of draws that does not matter for a 90 % interval
 _MOST_BUDGETS = 12  # listed one by one
 
@@ -215,7 +213,7 @@ def cross_check(
     fit : Posterior or ModelAverage
         Of laws of params and tokens, with the runs it was fitted to.
     flops : float or str, optional
-        The budget, in FLOP of 6 N D; the largest run's where not given.
+        The budget, in FLOP as the log counts them; the largest run's where not given.
     tolerance : float
         Largest spread of compute within one budget, as a share, where the log has no column
         ``isoflop``.
@@ -242,8 +240,8 @@ def cross_check(
 
     Notes
     -----
-    Budgets are C = 6 N D, as in every decision of this package: the compute of a minimum is six
-    times the product of its params and tokens, whatever the log counts.
+    Compute is counted as in the log, as in every decision of this package: C = 6 N D where that
+    does not say.
 
     Intervals of approach 2 allow for residual noise about the parabolas, normal and common to all
     budgets; those of approach 1 are from resampled sizes. Neither includes a parabola's own
@@ -262,7 +260,7 @@ def cross_check(
     runs = _runs_of(fit, family)
     if not 0 < tolerance < 1:
         raise TrustError(f"tolerance is {tolerance:g}, but must lie between 0 and 1")
-    count = FLOP_PER_PARAM_TOKEN * runs["params"] * runs["tokens"]
+    count = runs.flop_count.flops(runs["params"], runs["tokens"])
     budget = float(count.max()) if flops is None else as_size(flops, "flops")
 
     rng = fit.members[0].rng(Purpose.CROSS_CHECK)
@@ -303,7 +301,7 @@ def cross_check(
             *_grid_notes(table, expected, budget),
             *_draw_notes(draws, fitted),
             *_disagreements(draws, expected, ci_prob, rng),
-            *_count_notes(runs, count),
+            *_count_notes(runs),
         ),
         provenance=fit.record["provenance"],
     )
@@ -396,10 +394,6 @@ def _disagreements(
             )
 
 
-def _count_notes(runs: Runs, count: np.ndarray) -> Iterator[Finding]:
-    ratio = float(np.median(runs["flops"] / count))
-    if abs(np.log(ratio)) > _OWN_COUNT:
-        yield note(
-            "flops_convention",
-            f"the log counts {ratio:.3g} times 6 N D (median); budgets here are 6 N D",
-        )
+def _count_notes(runs: Runs) -> Iterator[Finding]:
+    if not runs.flop_count.is_6nd:
+        yield note("flops_convention", f"compute is counted as {runs.flop_count.in_words()}")

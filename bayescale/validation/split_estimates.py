@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import FlopCount
+from bayescale.conventions.flop_count import SIX
 from bayescale.laws import compute_optimal
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
-from bayescale.posterior import Fit, Posterior, View
+from bayescale.posterior import Fit, Posterior, View, flop_count_of
 from bayescale.results import quantiles
 from bayescale.runs import Runs
 from bayescale.splits import DefaultSplit, default_split
@@ -80,10 +81,14 @@ def _over_laws(fit: Fit, compute: Callable[[Posterior], np.ndarray]) -> np.ndarr
     return mixed.reshape(-1, *mixed.shape[2:])
 
 
-def _log_optima(view: View, budgets: np.ndarray, family: str | None) -> np.ndarray:
+def _log_optima(
+    view: View, budgets: np.ndarray, family: str | None, count: FlopCount
+) -> np.ndarray:
     """Compute the log of the law's best params, (chain, draw, budget)."""
     values = {n: draws.values[..., None] for n, draws in view.coefficients(family).items()}
-    return np.log(compute_optimal(view.law, budgets, values)[0])
+    if count.is_constant:  # the law's own optimum, which is exact, is for 6 N D
+        return np.log(compute_optimal(view.law, budgets * (SIX / count.level), values)[0])
+    return np.log(compute_optimal(view.law, budgets, values, tokens=count.tokens)[0])
 
 
 def law_draws(
@@ -96,7 +101,7 @@ def law_draws(
     best = np.log(_by_draw(split))
     a = (best[:, 1] - best[:, 0]) / np.log(high / low)
     log_params = np.append(np.log(split.params[2]), best[:, 2])
-    return _draws(np.append(np.median(a), a), log_params, budget)
+    return _draws(np.append(np.median(a), a), log_params, budget, flop_count_of(fit))
 
 
 def law_optima(fit: Fit, flops: np.ndarray, family: str | None) -> np.ndarray:
@@ -112,17 +117,12 @@ def _by_draw(split: DefaultSplit) -> np.ndarray:
 
 def frontier_draws(frontier: Frontier, budget: float) -> Draws:
     """Return the draws of an approach without a law."""
-    return _draws(frontier.exponent(), frontier.log_params_at(budget), budget)
+    return _draws(frontier.exponent(), frontier.log_params_at(budget), budget, frontier.count)
 
 
-def _draws(a: np.ndarray, log_params: np.ndarray, budget: float) -> Draws:
+def _draws(a: np.ndarray, log_params: np.ndarray, budget: float, count: FlopCount) -> Draws:
     params = np.exp(log_params)
-    return {
-        "a": a,
-        "b": 1 - a,
-        "params": params,
-        "tokens": budget / FLOP_PER_PARAM_TOKEN / params,
-    }
+    return {"a": a, "b": 1 - a, "params": params, "tokens": count.tokens(budget, params)}
 
 
 def estimate(values: np.ndarray, ci_prob: float) -> dict[str, float]:
@@ -154,6 +154,7 @@ def parabola_bias(
         params.
     """
     scales = {name: xr.DataArray(runs[name], dims="run") for name in ("params", "tokens")}
+    count = runs.flop_count
 
     def compute(member: Posterior) -> np.ndarray:
         thin = member.exact.thinned(_BIAS_DRAWS)
@@ -162,9 +163,9 @@ def parabola_bias(
         used = take(found, fitted.inside)
         ends = np.array([used.log_flops.min(), used.log_flops.max()])
         fixed = np.exp([*ends, np.log(budget)])
-        law = _log_optima(thin, fixed, family).reshape(-1, len(fixed))
+        law = _log_optima(thin, fixed, family, count).reshape(-1, len(fixed))
         here = np.exp(found.log_flops).reshape(*losses.shape[:2], -1)
-        minima = found.log_params - _log_optima(thin, here, family).reshape(-1, len(groups))
+        minima = found.log_params - _log_optima(thin, here, family, count).reshape(-1, len(groups))
         a = used.exponent() - (law[:, 1] - law[:, 0]) / np.diff(ends)
         off = used.log_params_at(budget) - law[:, 2]
         errors = [a, np.expm1(off), np.expm1(-off), np.expm1(minima)]

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from bayescale.decisions.constraints import Constraints
 from support.published import BESIROGLU, CARD, ONE
 
-from bayescale.conventions import SIX_ND, FlopCount, flop_count
+from bayescale.conventions import SIX_ND, FlopCount, read_flop_count
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.candidates import checked_candidates
 from bayescale.decisions.regret import regret_map
@@ -17,6 +16,7 @@ from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import Posterior, flop_count_of, open_posterior, point, save
 from bayescale.runs import convert, read_runs
+from bayescale.splits import Constraints
 
 SIZES = np.array([190e6, 370e6, 760e6, 1.3e9, 3.2e9, 7e9, 13e9])
 
@@ -84,8 +84,8 @@ def test_a_count_that_scatters_names_its_spread() -> None:
 def test_runs_that_lack_a_number_do_not_count() -> None:
     frame = log_of(1.4)
     frame.loc[3, "flops"] = np.nan
-    assert flop_count(frame).level == pytest.approx(8.4)
-    assert flop_count(frame.assign(flops=np.nan)) is SIX_ND
+    assert read_flop_count(frame).level == pytest.approx(8.4)
+    assert read_flop_count(frame.assign(flops=np.nan)) is SIX_ND
 
 
 def test_the_count_is_kept_where_runs_are_taken_and_made_anew_where_they_are_converted() -> None:
