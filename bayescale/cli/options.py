@@ -127,6 +127,13 @@ class LogOptions:
 
         return read_with(path, self.to_read())
 
+    def write(self, path: Path) -> Path:
+        """Write the options into ``runs.toml`` beside the log, with those that it has."""
+        from bayescale.runs.read import options_for
+        from bayescale.runs.settings import write_settings
+
+        return write_settings(path, options_for(path, self.to_read())[0])
+
     def to_read(self) -> "ReadOptions":
         """Return the options of :func:`bayescale.read_runs`."""
         from bayescale.runs.options import ReadOptions

@@ -149,7 +149,7 @@ def map_columns(
     mapping = {c: h for c, h in chosen.items() if c in KNOWN and h in readable}
     ambiguous = _add_found(mapping, readable)
     problems += ambiguous.values()
-    problems += _unit_problems(units, mapping)
+    problems += unit_problems(units, mapping)
     problems += _absence_problems({*mapping, *chosen, *ambiguous}, readable)
     if problems:
         raise RunLogError(collected(f"{name} cannot be used:", problems))
@@ -236,7 +236,8 @@ def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
     return problems
 
 
-def _unit_problems(units: Mapping[str, str], mapping: dict[str, str]) -> list[str]:
+def unit_problems(units: Mapping[str, str], mapping: Collection[str]) -> list[str]:
+    """Return what is wrong with units that are stated for columns."""
     problems = []
     for column, unit in units.items():
         if column not in KNOWN or (column == "loss" and parse_convention("loss", unit)):

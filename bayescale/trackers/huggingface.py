@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bayescale.errors import TrackerError
+from bayescale.findings import Finding, note
 from bayescale.trackers.tracked import (
     History,
     Points,
@@ -18,6 +19,7 @@ from bayescale.trackers.tracked import (
 )
 
 KEEPS, SERIES = ("state.", "config."), "history."
+MEAN_LOSS = "train_loss"
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
@@ -46,7 +48,20 @@ def trainer_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
             f"{str(folder)!r} holds no trainer_state.json of the Hugging Face Trainer"
         )
     source = f"Hugging Face Trainer {folder.resolve().name}"
-    return Tracked(source, (_run(n, f, metrics) for n, f in runs.items()), KEEPS, SERIES)
+    read = (_run(n, f, metrics) for n, f in runs.items())
+    return Tracked(source, read, KEEPS, SERIES, _notes(metrics[0]))
+
+
+def _notes(loss: str) -> tuple[Finding, ...]:
+    """Note that the Trainer's ``train_loss`` is no loss at a step."""
+    if loss != MEAN_LOSS:
+        return ()
+    text = (
+        f"{MEAN_LOSS} of the Hugging Face Trainer is the mean over the whole training, far above "
+        "the loss at its end: take the loss of an evaluation with `metric='eval_loss'`, or the "
+        "last training loss with `metric='loss'`"
+    )
+    return (note("mean_over_training", text),)
 
 
 def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun:

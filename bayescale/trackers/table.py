@@ -67,7 +67,8 @@ class TrackerLog:
 
     def runs(self, *, units: Mapping[str, str] | None = None) -> Runs:
         """Check the log and put it in raw units."""
-        runs = read_runs(self.frame, units=units, missing="keep")
+        states = [c for c in ("state",) if c in self.frame]  # which the choice dealt with
+        runs = read_runs(self.frame, units=units, missing="keep", ignore=states)
         return replace(
             runs,
             source=self.source,
@@ -118,7 +119,7 @@ def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
         frame=_frame([one.row for one in kept], origins, choice),
         origins=MappingProxyType(origins),
         dropped=tuple(dropped),
-        notes=_notes(kept, tracked),
+        notes=(*_notes(kept, tracked), *tracked.notes),
         source=tracked.source,
     )
 

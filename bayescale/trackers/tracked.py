@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bayescale.errors import TrackerError
+from bayescale.findings import Finding
 
 _POINT = np.dtype([("step", np.int64), ("value", np.float64)])
 
@@ -100,12 +101,15 @@ class Tracked:
         Prefixes of places that hold one value per run: ``params.``, ``tags.``.
     series : str
         Prefix of the places of metrics: ``metrics.``.
+    notes : tuple of Finding
+        What was noticed about the source.
     """
 
     source: str
     runs: Iterator[TrackedRun]
     keeps: tuple[str, ...]
     series: str
+    notes: tuple[Finding, ...] = ()
 
 
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

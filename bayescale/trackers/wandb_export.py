@@ -10,8 +10,11 @@ from typing import Any, TextIO
 import pandas as pd
 
 from bayescale.errors import RunLogError, TrackerError, listed
+from bayescale.findings import Finding, note
+from bayescale.runs.states import finished
 from bayescale.runs.table import load_table
 from bayescale.trackers.tracked import History, Tracked, TrackedRun, as_number, as_step
+from bayescale.trackers.wandb_table import API_KEEPS, api_runs, is_api_table
 
 KEEPS, SERIES = ("table.",), "history."
 STEPS = ("_step", "Step", "step")
@@ -29,22 +32,51 @@ def exported_runs(
     except RunLogError as error:
         raise TrackerError(str(error)) from error
     source = f"Weights & Biases {name}"
+    if is_api_table(cells):
+        return Tracked(source, api_runs(cells, name, metrics), API_KEEPS, SERIES)
     if "Name" not in cells.columns:
-        raise TrackerError(
-            f"{source} has no column Name, as a table of runs exported from Weights & Biases has; "
-            f"it has {listed(cells.columns, 12)}. A run log needs no import: bayescale check {name}"
-        )
+        raise TrackerError(_no_names(source, name, cells))
     if history is None and not last_only:
         raise TrackerError(
             f"{source} holds last values alone, not those of a step or those that a mean is of: "
             "export the histories and name them with `history=`"
         )
     beside = None if history is None else Path(history)
-    return Tracked(source, _runs(cells, beside, metrics), KEEPS, SERIES)
+    axis = _chart_axis(beside)
+    return Tracked(source, _runs(cells, beside, metrics, axis), KEEPS, SERIES, _notes(beside, axis))
+
+
+def _no_names(source: str, name: str, cells: pd.DataFrame) -> str:
+    """Write what a table is that has no column Name."""
+    if any(str(header).endswith("__MIN") for header in cells.columns):
+        return (
+            f"{source} is a chart, which has histories and no table of runs: export the table of "
+            f"its runs too, and import that with `history={name!r}`"
+        )
+    return (
+        f"{source} has no column Name, as a table of runs exported from Weights & Biases has; "
+        f"it has {listed(cells.columns, 12)}. A run log needs no import: bayescale check {name}"
+    )
+
+
+def _chart_axis(history: Path | None) -> str:
+    """The x axis of a chart, where that is not the step; empty for other histories."""
+    if history is None or not history.is_file() or history.suffix.lower() != ".csv":
+        return ""
+    first, *others = _chart_headers(history) or ("",)
+    is_chart = any(" - " in header for header in others) and " - " not in first
+    return first if is_chart and first not in STEPS else ""
+
+
+def _notes(history: Path | None, axis: str) -> tuple[Finding, ...]:
+    if history is None or not axis:
+        return ()
+    text = f"steps are values of {axis!r}, the x axis of {history.name}"
+    return (note("chart_axis", text),)
 
 
 def _runs(
-    cells: pd.DataFrame, history: Path | None, metrics: Sequence[str]
+    cells: pd.DataFrame, history: Path | None, metrics: Sequence[str], axis: str
 ) -> Iterator[TrackedRun]:
     found = {} if history is None or history.is_file() else _files(history, cells)
     headers = _chart_headers(history) if history is not None and history.is_file() else ()
@@ -55,7 +87,7 @@ def _runs(
         if history is None:
             histories, names = _last_values(row, metrics), tuple(map(str, cells.columns))
         elif history.is_file():
-            histories, names = _from_file(history, metrics, f"{name} - "), headers
+            histories, names = _from_file(history, metrics, f"{name} - ", axis), headers
         else:
             file = found.get(run_id) or found.get(name)
             histories = {} if file is None else _from_file(file, metrics)
@@ -64,7 +96,7 @@ def _runs(
             id=run_id,
             name=name,
             state=state,
-            finished=state == "finished" if state else None,
+            finished=finished(state) if state else None,
             places={f"table.{header}": value for header, value in row.items()},
             metrics=names,
             histories=histories,
@@ -98,25 +130,31 @@ def _files(folder: Path, cells: pd.DataFrame) -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
-def _from_file(path: Path, metrics: Sequence[str], prefix: str = "") -> dict[str, History]:
+def _from_file(
+    path: Path, metrics: Sequence[str], prefix: str = "", axis: str = ""
+) -> dict[str, History]:
     histories = {}
     for metric in metrics:
-        history = History.of(_points(path, f"{prefix}{metric}"))
+        name = metric if axis and metric == axis else f"{prefix}{metric}"
+        history = History.of(_points(path, name, axis))
         if len(history.steps):
             histories[metric] = history
     return histories
 
 
-def _points(path: Path, metric: str) -> Iterator[tuple[int, float]]:
+def _points(path: Path, metric: str, axis: str = "") -> Iterator[tuple[int, float]]:
     rows = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
     for number, row in enumerate(rows[path.suffix.lower()](path, metric), 1):
         value = as_number(row.get(metric))
         if value is None:
             continue  # another metric's row
-        step = next((as_step(row[name]) for name in STEPS if name in row), None)
+        names = (axis,) if axis else STEPS
+        step = next((as_step(row[name]) for name in names if name in row), None)
         if step is None:
+            among = "" if axis else " or, of a chart, a first column with the values of its x axis"
             raise TrackerError(
-                f"{path.name} has no step in row {number}: it needs a column _step of whole numbers"
+                f"{path.name} has no step in row {number}: it needs a column "
+                f"{axis or '_step'} of whole numbers{among}; export the chart over Step"
             )
         yield step, value
 
@@ -133,6 +171,7 @@ def _text(path: Path) -> Iterator[TextIO]:
 
 def _csv_rows(path: Path, metric: str) -> Iterator[dict[str, Any]]:
     with _text(path) as stream:
+        csv.field_size_limit(max(path.stat().st_size, csv.field_size_limit()))
         reader = csv.DictReader(stream)
         for row in reader:
             if None in row or None in row.values():

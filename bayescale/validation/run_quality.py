@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.cards import REPEATED, ModelCard
-from bayescale.errors import listed
+from bayescale.errors import argument, listed
 from bayescale.findings import Finding, note
 from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
@@ -43,6 +43,9 @@ BLOCK = 256  # rows compared with all others at once, which bounds memory
 FEWEST_STEPS = 1000
 FEWEST_TOKENS = 1e8
 """Training as short as this is mostly warm-up: Kaplan et al. 2020 warmed up for 3,000 steps."""
+
+MOST_NAMED = 30
+"""Runs that a hint names."""
 
 FAR_ABOVE = 0.05
 LACKING_FIT = 0.01
@@ -166,15 +169,24 @@ def _checkpoints(runs: Runs) -> Finding:
         n = len(np.unique(runs["run"]))
         text = f"{len(runs)} rows are of {n} runs, as column run says"
         return Finding.check(name, True, text)
+    if any(found.code == name for found in runs.warnings):  # found while reading, in other columns
+        return Finding.check(name, None, "rows look like checkpoints, as the note says")
     if "params" not in runs or "tokens" not in runs:
         return Finding.check(name, None, "without params and tokens, checkpoints look like runs")
-    frame, suspects = runs.frame, []
+    frame, suspects, several = runs.frame, [], 0
     alike = [c for c in ("family", "params", "unique_tokens", "kept_fraction") if c in frame]
     for _, group in frame.groupby(alike, sort=False, dropna=False):
+        several += len(group) > 1
         if len(group) >= FEWEST_CHECKPOINTS and _of_one_run(group.sort_values("tokens")):
             suspects.append(group)
+    if not suspects and several:
+        text = (
+            f"{several} sizes have several rows, with tokens in uneven steps: they count as runs, "
+            "and no column says so"
+        )
+        return Finding.check(name, None, text)
     if not suspects:
-        return Finding.check(name, True, "no rows look like checkpoints of one run")
+        return Finding.check(name, True, "no two rows are of one size")
     ids = [f"{group['run_id'].iloc[0]} to {group['run_id'].iloc[-1]}" for group in suspects]
     rows = sum(map(len, suspects))
     text = (
@@ -203,7 +215,9 @@ def _of_one_run(group: pd.DataFrame) -> bool:
 
 
 def _divergence(runs: Runs) -> Finding:
-    scales = [c for c in SCALES if c in runs]
+    # compute follows from the other two, under whatever convention
+    both = {"params", "tokens"} <= set(runs.frame.columns)
+    scales = ["params", "tokens"] if both else [c for c in SCALES if c in runs]
     lowest = _lowest_of_smaller(runs, scales)
     risen = runs["loss"] / lowest - 1
     out = np.flatnonzero(risen > RISEN)
@@ -215,11 +229,14 @@ def _divergence(runs: Runs) -> Finding:
         text = f"no loss is more than {RISEN:.0%} above that of a run smaller in every scale"
         return Finding.check("divergence", True, text, table)
     worst = out[np.argsort(-risen[out])]
+    sweep = any(found.code == "sweep" for found in runs.warnings)
+    cause = "Look for divergence, a wrong row or other data"
+    cause = "They are untuned rows of a sweep, likely" if sweep else cause
     text = (
         f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
         f"{' and '.join(scales)}: "
-        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. Look for "
-        "divergence, a wrong row or other data, and fit again without them (`exclude=`)"
+        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. {cause}, and fit "
+        f"again {without(runs['run_id'][worst])}"
     )
     return Finding.check("divergence", False, text, table)
 
@@ -228,17 +245,56 @@ def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
     """Return the lowest loss among runs of the same kind that are no larger in any scale."""
     known = np.stack([runs[scale] for scale in scales], axis=1)
     alike = [np.unique(runs[c], return_inverse=True)[1] for c in ALIKE if c in runs]
-    kinds = np.stack(alike, axis=1) if alike else np.zeros((len(runs), 1))
-    repeats = np.zeros(len(runs), dtype=bool)
+    kinds = pd.DataFrame(alike, columns=range(len(runs))).T
+    repeats = np.isnan(known).any(axis=1)
     if "unique_tokens" in runs:  # where data repeat, a larger run may well overfit
-        repeats = runs["tokens"] > REPEATED * runs["unique_tokens"]
+        repeats |= runs["tokens"] > REPEATED * runs["unique_tokens"]
     lowest = np.full(len(runs), np.inf)
-    for first in range(0, len(runs), BLOCK):
+    groups = kinds.groupby(list(kinds)).indices.values() if alike else [np.arange(len(runs))]
+    for group in groups:
+        rows = np.asarray(group)
+        rows = rows[np.flatnonzero(np.isfinite(known[rows]).all(axis=1))]
+        lowest[rows] = _lowest_below(known[rows], runs["loss"][rows])
+    lowest[repeats] = np.inf
+    return lowest
+
+
+def _lowest_below(scales: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Return the lowest loss among other rows that are no larger in any of at most two scales."""
+    first, last = scales[:, 0], scales[:, -1]
+    order = np.lexsort((loss, last, first))
+    new = np.diff(first[order], prepend=np.nan) != 0
+    new |= np.diff(last[order], prepend=np.nan) != 0
+    starts = np.flatnonzero(new)
+    size = np.cumsum(new) - 1  # of each row, in order
+    best = loss[order][starts]
+    second = np.full(len(starts), np.inf)
+    several = np.diff(starts, append=len(order)) > 1
+    second[several] = loss[order][starts[several] + 1]
+    others = _prefix_minimum(last[order][starts], best)
+    is_best = np.zeros(len(order), dtype=bool)
+    is_best[starts] = True
+    within = np.where(is_best, second[size], best[size])
+    lowest = np.empty(len(order))
+    lowest[order] = np.minimum(within, others[size])
+    return lowest
+
+
+def _prefix_minimum(height: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return for each item the lowest value of those before it that are no higher, by blocks."""
+    lowest = np.full(len(height), np.inf)
+    steps, floor = np.array([]), np.array([])  # falling lowest values by rising height, so far
+    for first in range(0, len(height), BLOCK):
         these = slice(first, first + BLOCK)
-        smaller = (known <= known[these, None]).all(-1) & (kinds == kinds[these, None]).all(-1)
-        smaller[np.arange(len(smaller)), np.arange(len(runs))[these]] = False
-        smaller[repeats[these]] = False
-        lowest[these] = np.where(smaller, runs["loss"], np.inf).min(axis=1)
+        h, v = height[these], value[these]
+        at = np.searchsorted(steps, h, side="right") - 1
+        before = np.where(at >= 0, floor[at], np.inf) if len(steps) else np.full(len(h), np.inf)
+        inside = np.where(np.tri(len(h), k=-1, dtype=bool) & (h <= h[:, None]), v, np.inf)
+        lowest[these] = np.minimum(before, inside.min(axis=1))
+        order = np.argsort(np.concatenate([steps, h]), kind="stable")
+        steps, floor = np.concatenate([steps, h])[order], np.concatenate([floor, v])[order]
+        falls = floor < np.concatenate([[np.inf], np.minimum.accumulate(floor)[:-1]])
+        steps, floor = steps[falls], floor[falls]
     return lowest
 
 
@@ -252,8 +308,8 @@ def _warm_up(runs: Runs) -> Finding:
     text = (
         f"{_count(short, 'run')} had fewer than {least:,.0f} {column}: "
         f"{listed(f'{runs["run_id"][i]} ({runs[column][i]:.3g})' for i in short)}. Most of that is "
-        "warm-up, which lifts small runs above the law and biases its exponents: fit again without "
-        "them (`exclude=`)"
+        "warm-up, which lifts small runs above the law and biases its exponents: fit again "
+        f"{without(runs['run_id'][short])}"
     )
     table = pd.DataFrame({column: runs[column][short]}, index=runs["run_id"][short])
     return Finding.check("warm_up", False, text, table)
@@ -271,6 +327,14 @@ def _schedules(runs: Runs) -> Finding:
     )
     table = pd.DataFrame({"loss": runs["loss"][cut]}, index=runs["run_id"][cut])
     return Finding.check("schedules", False, text, table)
+
+
+def without(ids: np.ndarray) -> str:
+    """Write how runs are left out, as far as a command line holds their names."""
+    names = [str(name) for name in ids]
+    if len(names) > MOST_NAMED or any("," in name or "'" in name for name in names):
+        return "without them (`exclude=`)"
+    return f"without them ({argument('exclude', run_id=','.join(names))})"
 
 
 def _count(found: np.ndarray, what: str) -> str:

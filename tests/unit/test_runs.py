@@ -243,8 +243,8 @@ def test_one_run_twice() -> None:
     assert wrong(frame) == (
         "DataFrame cannot be used:\n"
         "  - 1 run repeats an earlier one in every value: row 4 (the first is row 2); a run "
-        "counted twice makes the fit overconfident, so leave copies out with --repeats drop, or count them "
-        "as runs with --repeats keep"
+        "counted twice makes the fit overconfident, so leave copies out with --repeats drop, or "
+        "count them as runs with --repeats keep"
     )
     assert [tuple(left) for left in read_runs(frame, repeats="drop").dropped] == [
         ("row 4", "it repeats an earlier row in every value")

@@ -26,6 +26,10 @@ def check(
         bool,
         typer.Option("--sensitivity", help="Refit under other conventions that the log implies."),
     ] = False,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Write these options into runs.toml beside RUNS."),
+    ] = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -37,6 +41,7 @@ def check(
     from bayescale.validation.sensitivity import counting_notes
 
     log = log_options.read(runs)
+    settings = log_options.write(runs) if write else None
     chosen, priors = _law_and_card(log, law, card)
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
@@ -62,6 +67,7 @@ def check(
         "compute": compute and compute._asdict(),
         "sensitivity": refitted and refitted.to_json(),
         "sha256": log.digest,
+        "settings": settings and str(settings),
     }
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
     width = max(13, *map(len, log.columns))
@@ -76,6 +82,8 @@ def check(
     lines += ["", "Whether they are what a law assumes:", *map(check_lines, of_runs)]
     if log.dropped or log_notes or log.unused:
         lines += ["", *log_lines(log, log_notes)]
+    if settings is not None:
+        lines += ["", f"Written to {settings}, which every command that reads {runs.name} honors."]
     if refitted is not None:
         lines += ["", str(refitted)]
     passed = refitted is None or refitted.passed

@@ -1,6 +1,7 @@
 """From the tracker that holds runs to a run log."""
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from bayescale.cli.options import Json, Missing
 from bayescale.cli.output import dropped_json, dropped_lines, note_line, show
 from bayescale.cli.parsing import name_values
+from bayescale.errors import as_options
 
 
 class From(StrEnum):
@@ -76,6 +78,14 @@ class ImportOptions:
     missing: Annotated[
         Missing, typer.Option("--missing", help="Runs that lack a value: refuse, drop or keep.")
     ] = Missing.error
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unit",
+            metavar="NAME=UNIT",
+            help="A column's unit, for runs.toml beside RUNS.csv.",
+        ),
+    ] = None
     run_id: Annotated[RunName, typer.Option("--run-id", help="What names the runs.")] = (
         RunName.by_name
     )
@@ -102,6 +112,12 @@ def import_(
 
     if output is not None:
         require_folder(output)
+    units = name_values(given.unit, "--unit")
+    if units and output is None:
+        raise typer.BadParameter(
+            "units are written into runs.toml beside the log: name a file with -o RUNS.csv",
+            param_hint="--unit",
+        )
     choice = Choice(
         metric=given.metric,
         columns=name_values(given.column, "--column"),
@@ -134,13 +150,28 @@ def import_(
     notes = [*dropped_lines(log), *map(note_line, log.notes)]
     if output is None:
         show(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_)
-        print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
+        print(*map(as_options, notes), sep="\n", end="\n" if notes else "", file=sys.stderr)
         return
+    _write_units(output, units, log.origins)
     log.to_csv(output)
     lines = [f"{log}, written to {output}", ""]
     lines += [f"  {name:<13} from {place}" for name, place in log.origins.items()]
     lines += ["", *notes, f"Next: bayescale check {output}"]
     show(answer, "\n".join(lines), json_)
+
+
+def _write_units(output: Path, units: dict[str, str], columns: Collection[str]) -> None:
+    """Write what the columns of a log are in beside it."""
+    from bayescale.runs.columns import unit_problems
+    from bayescale.runs.options import ReadOptions
+    from bayescale.runs.read import options_for
+    from bayescale.runs.settings import write_settings
+
+    if not units:
+        return
+    if problems := unit_problems(units, columns):
+        raise typer.BadParameter("; ".join(problems), param_hint="--unit")
+    write_settings(output, options_for(output, ReadOptions.of(units=units))[0])
 
 
 def _step_of(text: str) -> int | None:
