@@ -156,8 +156,11 @@ class Result:
     """The base of all results.
 
     Subclasses are frozen dataclasses. Override :meth:`_content`; override :meth:`_json` and
-    :meth:`_table` where the fields alone do not say what JSON and the table hold.
+    :meth:`_table` where the fields alone do not say what JSON and the table hold. What the fit
+    warns of that a result rests on is in its field ``cautions``, lines that are shown last.
     """
+
+    cautions: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
@@ -184,10 +187,17 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values under the keys of the command line."""
-        return plain(self._json(), getattr(self, "ci_prob", DEFAULT_CI_PROB))
+        values = dict(self._json())
+        if hasattr(self, "provenance"):
+            values["cautions"] = self.cautions
+        return plain(values, getattr(self, "ci_prob", DEFAULT_CI_PROB))
+
+    def _lines(self) -> Content:
+        """Yield everything that is shown."""
+        return [*self._content(), *self.cautions]
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self._content()))
+        return "\n".join(map(str, self._lines()))
 
     def __repr__(self) -> str:
         headline = str(next(iter(self._content()), "")).strip().rstrip(":")
@@ -197,7 +207,7 @@ class Result:
     def _repr_html_(self) -> str:
         parts: list[str] = []
         lines: list[str] = []
-        for part in [*self._content(), None]:
+        for part in [*self._lines(), None]:
             if isinstance(part, str):
                 lines.append(html.escape(part))
                 continue

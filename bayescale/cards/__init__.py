@@ -21,6 +21,7 @@ from bayescale.cards.for_log import (
     loss_steps,
     memberships,
 )
+from bayescale.cards.level import require_level
 from bayescale.cards.load import card_names, cards_folder, load_card, parse_card
 from bayescale.cards.parts import Described, Published
 from bayescale.cards.prior import DISTRIBUTIONS, PRIOR_MASS, NearOne, Prior
@@ -49,4 +50,5 @@ __all__ = [
     "loss_steps",
     "memberships",
     "parse_card",
+    "require_level",
 ]

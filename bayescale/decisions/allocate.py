@@ -16,7 +16,7 @@ from bayescale.decisions.allocation import Allocation, EvaluatedSplits, MoreData
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, flop_count_of
+from bayescale.posterior import Fit, cautions, flop_count_of
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.runs import Runs
 from bayescale.splits import (
@@ -273,6 +273,7 @@ class _Evaluation:
             price=question.price,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
+            cautions=cautions(fit),
             **more,
         )
 

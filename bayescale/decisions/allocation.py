@@ -171,6 +171,7 @@ class Allocation(Result):
     across: pd.DataFrame | None = None
     more_data: tuple[MoreData, ...] = ()
     meaning: str = MEAN
+    cautions: tuple[str, ...] = ()
 
     @property
     def _reached(self) -> Forecast:

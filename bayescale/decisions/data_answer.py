@@ -77,6 +77,7 @@ class DataBudget(Result):
     verdict_text: str | None = None
     by_law: tuple["DataBudget", ...] = ()
     weights: tuple[float, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def p_reachable(self) -> float:

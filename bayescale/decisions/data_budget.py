@@ -15,7 +15,7 @@ from bayescale.decisions.data_answer import FURTHEST, DataBudget
 from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, Posterior, View
+from bayescale.posterior import Fit, Posterior, View, cautions
 from bayescale.results import DEFAULT_CI_PROB, interval_text, quantiles, with_each_law
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import sizes
@@ -137,6 +137,7 @@ def data_budget(
             ranges=ranges,
             drift=drifts,
             provenance=fit.record["provenance"],
+            cautions=cautions(fit),
             **more,
         )
 

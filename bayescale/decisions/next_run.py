@@ -24,7 +24,7 @@ from bayescale.decisions.information_value import (
 )
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
-from bayescale.posterior import Fit, View, flop_count_of
+from bayescale.posterior import Fit, View, cautions, flop_count_of
 from bayescale.results import Result, TextTable
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
@@ -71,6 +71,7 @@ class NextRun(Result):
     drift: bool
     provenance: Mapping[str, Any]
     flop_count: FlopCount = SIX_ND
+    cautions: tuple[str, ...] = ()
 
     def _json(self) -> Mapping[str, Any]:
         return {**super()._json(), "flop_count": self.flop_count.to_json()}
@@ -241,6 +242,7 @@ def next_run(
         drift=drift,
         provenance=fit.record["provenance"],
         flop_count=flop_count_of(fit),
+        cautions=cautions(fit),
     )
 
 

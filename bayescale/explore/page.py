@@ -181,6 +181,8 @@ def _forecast(fit: Fit, answers: Answers) -> None:
     state = row["verdict"].replace("_", " ")
     box = getattr(st, _KIND.get(row["verdict"], "warning"))
     box(f"**{state.capitalize()}.** {plain(row['why'])}")
+    for line in run.cautions:
+        st.warning(plain(line))
 
 
 def _allocation(answers: Answers) -> None:

@@ -18,7 +18,7 @@ from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, View, flop_count_of
+from bayescale.posterior import Fit, View, cautions, flop_count_of
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
 from bayescale.splits import default_split
@@ -261,6 +261,7 @@ def _forecast(
             unit=fit.members[0].law.unit,
             meaning=fit.meaning,
             flop_count=flop_count_of(fit),
+            cautions=cautions(fit),
             **more,
         )
 

@@ -69,6 +69,7 @@ class Forecast(Result):
     weights: tuple[float, ...] = ()
     meaning: str = MEAN
     flop_count: FlopCount = SIX_ND
+    cautions: tuple[str, ...] = ()
 
     @property
     def meaning_new(self) -> str:

@@ -21,6 +21,7 @@ from bayescale.cards import (
     choose_card,
     default_laws,
     load_card,
+    require_level,
 )
 from bayescale.errors import PosteriorError
 from bayescale.inference.compile import VERSIONS_OF
@@ -44,6 +45,7 @@ from bayescale.posterior import (
     quantiles,
     worst_diagnostics,
 )
+from bayescale.posterior.conflicts import with_conflicts
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs, as_runs, require_runs_for
 
@@ -155,6 +157,8 @@ def fit(  # noqa: PLR0913 every option has a name and a default
     for chosen in cards:
         require_runs_for(chosen.law, runs)
     cards = tuple(card_for(runs, chosen) for chosen in cards)
+    for chosen in cards:
+        require_level(runs, chosen)
     for name, value, least in (("draws", draws, 10), ("tune", tune, 10), ("chains", chains, 1)):
         if value < least:
             raise ValueError(f"{name} is {value}, but must be at least {least}")
@@ -255,7 +259,7 @@ def _fit_one(
     record |= {"diagnostics": worst_diagnostics(checked), "without_outliers": without}
     total = time.perf_counter() - started
     record["seconds"] = {"compile": compiling, "sample": total - compiling, "total": total}
-    return replace(posterior, record=record)
+    return with_conflicts(replace(posterior, record=record))
 
 
 def _sampler_without_outliers(posterior: Posterior, sampler: Sampler) -> Sampler | None:

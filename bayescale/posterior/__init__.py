@@ -1,6 +1,7 @@
 """Posteriors: draws of a law's coefficients, their files, views and summaries."""
 
 from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights
+from bayescale.posterior.conflicts import cautions, recorded_conflicts
 from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.fit import Fit, flop_count_of, loss_unit_of
 from bayescale.posterior.methods import FLOOR, MEAN
@@ -30,6 +31,7 @@ __all__ = [
     "Posterior",
     "Summary",
     "View",
+    "cautions",
     "contraction",
     "diagnosis",
     "finite",
@@ -42,6 +44,7 @@ __all__ = [
     "point",
     "quantiles",
     "quantiles_by_rank",
+    "recorded_conflicts",
     "save",
     "summarize",
     "worst_diagnostics",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.findings import Finding
-from bayescale.posterior import Fit, outliers
+from bayescale.posterior import Fit, outliers, recorded_conflicts
 from bayescale.validation.backtest import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.resampling import resampling_notes
@@ -176,4 +176,4 @@ def _of_any_tolerance(fit: Fit) -> tuple[Finding, ...]:
     found = [_outliers(fit), *identifiability_checks(fit)]
     if all("log_likelihood" in member.tree.children for member in fit.members):
         found += [Finding.check(note.code, None, note.text) for note in resampling_notes(fit)]
-    return tuple(found)
+    return (*found, *recorded_conflicts(fit))

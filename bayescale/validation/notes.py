@@ -1,7 +1,7 @@
 """All warnings of a fit."""
 
 from bayescale.findings import Finding
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, recorded_conflicts
 from bayescale.validation.design import layout_checks
 from bayescale.validation.identifiability import posterior_notes
 from bayescale.validation.resampling import resampling_notes
@@ -17,13 +17,15 @@ def fit_notes(fit: Fit) -> tuple[Finding, ...]:
     tuple of Finding
         Warnings of reading the log, of :func:`counting_notes`, of :func:`imperfect_notes`,
         of :func:`posterior_notes` and, where the fit holds the draws for them, of
-        :func:`resampling_notes`.
+        :func:`resampling_notes`; and where card and runs disagree
+        (:mod:`bayescale.posterior.conflicts`).
     """
     before = () if fit.runs is None else fit.runs.warnings
     known = all("log_likelihood" in member.tree.children for member in fit.members)
     after = resampling_notes(fit) if known else ()
     of_runs = imperfect_notes(fit)
-    return (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
+    shown = (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
+    return (*shown, *recorded_conflicts(fit))
 
 
 def _counting_notes(fit: Fit) -> tuple[Finding, ...]:

@@ -1,0 +1,197 @@
+"""Where a card and the runs disagree: its priors, and the shape of its residual noise.
+
+A posterior combines whatever it is given. Where the runs pull a coefficient out of the range that
+the card calls plausible, or the residuals do not look like the noise that it states, the answers
+rest on a compromise that nobody chose.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale.cards import ModelCard, log_size
+from bayescale.cards.prior import PRIOR_MASS
+from bayescale.errors import listed
+from bayescale.findings import Finding, note
+from bayescale.posterior.fit import Fit
+from bayescale.posterior.posterior import Posterior
+from bayescale.posterior.predict import View
+from bayescale.results import quantiles
+
+LEAST_OUTSIDE = 0.9
+"""Posterior probability beyond an end of a prior's 90 % interval that is a conflict."""
+
+FEWEST_RUNS, SIGNIFICANT = 12, 0.002
+"""Runs that tests of residuals need, and the p-value below which they find something."""
+
+MOST_DRAWS = 500
+"""Draws by which residuals are scored."""
+
+LEAST_RANGE = 0.1
+"""Range of residuals' normal scores below which nothing can be said of their shape."""
+
+
+def conflicts(posterior: Posterior) -> tuple[Finding, ...]:
+    """Find where card and runs of a fit disagree.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        A fit to runs.
+
+    Returns
+    -------
+    tuple of Finding
+        Warnings, with code ``prior_conflict`` where a coefficient or the noise's scale lies
+        outside its prior's 90 % interval, on one side, with a posterior probability of at least
+        0.9; ``heavy_tails`` where the degrees of freedom do so below; ``skewed_noise`` and
+        ``noise_varies_with_size`` where residuals are skewed or their scale changes along the
+        runs.
+
+    Notes
+    -----
+    Residuals are normal scores of leave-one-out probabilities under the law with its drift, by
+    importance weights (Gelfand, Dey and Chang 1992). Their skewness is tested as in D'Agostino
+    1970, their size against the runs' by Spearman's rank correlation, both at 0.2 %.
+    """
+    runs = posterior.runs
+    if runs is None or "sigma" not in posterior.draws:
+        return ()
+    found = list(_outside(posterior.card.anchored(runs), posterior.draws))
+    if len(runs) >= FEWEST_RUNS and not runs.has_checkpoints:
+        found += _residuals(posterior.drifting)
+    return tuple(found)
+
+
+def recorded_conflicts(fit: Fit) -> tuple[Finding, ...]:
+    """Return what :func:`conflicts` found when the fit was made, laws named where several."""
+    found = []
+    for member in fit.members:
+        head = f"{member.name}: " if len(fit.members) > 1 else ""
+        found += [
+            note(item["code"], head + item["text"]) for item in member.record.get("conflicts", ())
+        ]
+    return tuple(found)
+
+
+def cautions(fit: Fit) -> tuple[str, ...]:
+    """Return one line for each conflict of a fit, for the answers that rest on it."""
+    return tuple(f"Caution ({item.code}): {item.text}" for item in recorded_conflicts(fit))
+
+
+def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
+    """Find quantities that left their prior's interval."""
+    pulled = []
+    for name, value, described in _stated(card, draws):
+        prior = described.prior.frozen
+        low, high = (float(prior.ppf(p)) for p in ((1 - PRIOR_MASS) / 2, (1 + PRIOR_MASS) / 2))
+        below, above = float((value < low).mean()), float((value > high).mean())
+        if name == "nu" and below >= LEAST_OUTSIDE:
+            yield note(
+                "heavy_tails",
+                f"the residual noise has heavier tails than nu = {low:.3g}, the low end of its "
+                f"prior's 90% interval: nu is {_interval(value)}. Look for runs that do not belong "
+                "in the log: outliers, unfinished or diverged runs, other data; or lower that "
+                "prior in the card (`card=`)",
+            )
+        elif name != "nu" and max(below, above) >= LEAST_OUTSIDE:
+            side = "below" if below > above else "above"
+            pulled.append(f"{name}{_where(card, name)} is {_interval(value)}, {side} {low:.3g} to "
+                          f"{high:.3g}")  # fmt: skip
+    if pulled:
+        yield note(
+            "prior_conflict",
+            f"the runs pull out of its prior's 90% interval: {'; '.join(pulled)}. Check the log's "
+            "units, tokenizer and evaluation set; if they are right, give a card whose priors "
+            "allow for that (`card=`)",
+        )
+
+
+def _stated(card: ModelCard, draws: xr.Dataset) -> Iterator[tuple[str, xr.DataArray, Any]]:
+    """Give draws of coefficients, noise scale and degrees of freedom as the card states them."""
+    for name in (*card.law.coefficients, "sigma", "nu"):
+        described = card.parameters.get(name)
+        if described is None or name not in draws:
+            continue
+        value, prior = draws[name] / described.unit_factor, described.prior
+        if prior.stated_at:
+            term = card.law.terms[name]
+            known = {other: draws[other] for other in term.needs}
+            log = term.log_value(xr.ufuncs.log(draws[name]), known, prior.log_at(term))
+            value = xr.ufuncs.exp(log)
+        yield name, value, described
+
+
+def _where(card: ModelCard, name: str) -> str:
+    prior = card.parameters[name].prior
+    if not prior.stated_at:
+        return ""
+    at: Mapping[str, float] = prior.log_at(card.law.terms[name])
+    scales = " and ".join(f"{np.exp(log):.3g} {scale}" for scale, log in at.items())
+    return f"'s term at {scales}"
+
+
+def _interval(value: xr.DataArray) -> str:
+    q = quantiles(value)
+    return f"{q['median']:.3g} ({q['lower']:.3g} to {q['upper']:.3g})"
+
+
+def _residuals(view: View) -> Iterator[Finding]:
+    from scipy import stats
+
+    runs, noise = view.runs, view.card.noise
+    assert runs is not None
+    score = leave_one_out_scores(view.thinned(MOST_DRAWS))
+    if np.ptp(score) < LEAST_RANGE:
+        return  # every run lies beyond what the law says
+    skew, p_skew = float(stats.skew(score)), float(stats.skewtest(score).pvalue)
+    if p_skew < SIGNIFICANT:
+        side = "above" if skew > 0 else "below"
+        worst = np.argsort(-np.sign(skew) * score)[:3]
+        text = (
+            f"residuals are skewed: those {side} the law are larger (skewness {skew:+.2g} of "
+            f"normal scores, p = {p_skew:.2g}; most of {listed(runs['run_id'][worst])}), and the "
+            "noise is taken to be symmetric"
+        )
+        if skew < 0:
+            text += ". Look at these runs: losses too low to be true"
+        elif noise.excess is None:
+            text += (
+                ". If untuned or unfinished runs lie above, state that in the card with "
+                "[noise.excess], as card chinchilla_floor does"
+            )
+        yield note("skewed_noise", text)
+    size = np.asarray(log_size({name: runs[name] for name in view.inputs}))
+    trend: Any = stats.spearmanr(np.abs(score), size)
+    r, p_trend = float(trend.statistic), float(trend.pvalue)
+    if p_trend < SIGNIFICANT:
+        text = (
+            f"the residual noise {'grows' if r > 0 else 'shrinks'} with size (rank correlation "
+            f"{r:+.2f}, p = {p_trend:.2g}), and it is taken to "
+            + ("be the same for all runs" if noise.shrink is None else "shrink as the card says")
+        )
+        if r < 0 and noise.shrink is None:
+            text += ": state that in the card with [noise.shrink]"
+        yield note("noise_varies_with_size", text)
+
+
+def leave_one_out_scores(view: View) -> np.ndarray:
+    """Return normal scores of the fitted runs' leave-one-out probabilities, shape (run,)."""
+    from scipy.special import ndtri
+
+    likelihood, below, _ = view.densities_of_runs()
+    log_weight = -likelihood.values.reshape(-1, likelihood.shape[-1])
+    weight = np.exp(log_weight - log_weight.max(axis=0))
+    most = weight.mean(axis=0) * np.sqrt(len(weight))  # truncated: Ionides 2008
+    weight = np.minimum(weight, most)
+    share = (weight * below.values.reshape(weight.shape)).sum(axis=0) / weight.sum(axis=0)
+    return ndtri(share.clip(1e-6, 1 - 1e-6))
+
+
+def with_conflicts(posterior: Posterior) -> Posterior:
+    """Return the posterior with its conflicts in the record."""
+    found = [{"code": item.code, "text": item.text} for item in conflicts(posterior)]
+    return replace(posterior, record={**posterior.record, "conflicts": found})
