@@ -108,7 +108,7 @@ def test_answers_that_rest_on_a_conflict_say_so() -> None:
     assert str(allocate(posterior, 1e23)).endswith(line)
     assert {"prior_conflict"} == {item.code for item in recorded_conflicts(posterior)}
     assert "prior_conflict" in {item.code for item in fit_notes(posterior)}
-    other = built(load_card("kaplan_irreducible"), log_of(SHUFFLED), {
+    other = built(load_card("kaplan_irreducible"), posterior.runs, {
         "E": 1.7, "N_c": 2e8, "alpha_N": 0.3, "D_c": 5e9, "alpha_D": 0.34, "sigma": 0.01, "nu": 9.0,
     })  # fmt: skip
     average = ModelAverage((posterior, other), (0.5, 0.5))
