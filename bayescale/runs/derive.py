@@ -128,7 +128,7 @@ def fillable(draft: Draft, column: str) -> np.ndarray:
     nowhere = np.zeros(len(draft.raw), dtype=bool)
     if formula is None:
         return nowhere
-    known = {**draft.shapes, **draft.numbers}
+    known = {**draft.helpers, **draft.shapes, **draft.numbers}
     if not set(formula.needs) <= set(known):
         return nowhere
     return np.all([np.isfinite(known[name]) for name in formula.needs], axis=0)
@@ -177,9 +177,9 @@ def derive_columns(draft: Draft) -> None:
     """Derive the scales that a log has not, where its other columns determine them."""
     draft.frame = draft.frame.copy()
     absent = [column for column in _ORDER if column not in draft.frame]
-    for column in _ORDER:
-        if column not in absent:
-            _compare(draft, column)
+    compared = next((column for column in ("tokens", "params") if column in draft.headers), None)
+    if compared is not None:  # what is said of one is said of the other
+        _compare(draft, compared)
     for column in absent * 2:  # one may follow from another
         if column not in draft.frame:
             _derive(draft, column)

@@ -151,10 +151,10 @@ def _points(path: Path, metric: str, axis: str = "") -> Iterator[tuple[int, floa
         names = (axis,) if axis else STEPS
         step = next((as_step(row[name]) for name in names if name in row), None)
         if step is None:
-            among = "" if axis else " or, of a chart, a first column with the values of its x axis"
+            again = "; export the chart over Step" if axis else ""
             raise TrackerError(
-                f"{path.name} has no step in row {number}: it needs a column "
-                f"{axis or '_step'} of whole numbers{among}; export the chart over Step"
+                f"{path.name} has no step in row {number}: it needs a column {axis or '_step'} of "
+                f"whole numbers{again}"
             )
         yield step, value
 
