@@ -15,13 +15,13 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
 from bayescale.cards import ModelCard, cards_folder, load_card
-from bayescale.conventions import UNKNOWN, Conventions
+from bayescale.conventions import NATS, UNKNOWN, Conventions, LossUnit
 from bayescale.conventions.stated import parse_conventions
 from bayescale.errors import CardError, LawError, collected
 from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, point, quantiles
+from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, loss_unit_of, point, quantiles
 from bayescale.results import Result, TextTable
 from bayescale.runs import Runs
 from bayescale.units import checked_ci_prob, format_size
@@ -216,6 +216,7 @@ class PublishedComparison(Result):
     runs: pd.DataFrame
     ci_prob: float
     warnings: tuple[Finding, ...]
+    loss_unit: LossUnit = NATS
 
     def _table(self) -> pd.DataFrame:
         return self.curves
@@ -224,6 +225,7 @@ class PublishedComparison(Result):
         return {
             "law": self.law,
             "scale": self.scale,
+            "unit": self.loss_unit.label,
             "interval": self.ci_prob,
             "laws": self.laws,
             "curves": self.curves,
@@ -308,9 +310,13 @@ def compare_published(
     x = fit.runs[scale]
     path = np.geomspace(x.min(), x.max() * beyond, _POINTS)
     allow = {"ci_prob": ci_prob, "allow_unconverged": allow_unconverged}
-    answers = {fit.name: (False, forecast(fit, **{scale: path}, **allow))}
+    unit = loss_unit_of(fit)
+    answers = {fit.name: (False, forecast(fit, **{scale: path}, loss_unit=unit, **allow))}
     answers |= {
-        law.name: (True, forecast(law.posterior(), **{scale: path}, ci_prob=ci_prob))
+        law.name: (
+            True,
+            forecast(law.posterior(), **{scale: path}, loss_unit=unit, ci_prob=ci_prob),
+        )
         for law in laws
     }
     columns = [scale, "loss_median", "loss_lower", "loss_upper"]
@@ -323,7 +329,8 @@ def compare_published(
         scale=scale,
         curves=pd.concat(curves, ignore_index=True),
         laws=pd.DataFrame([_errors(law, fit.runs, ci_prob) for law in laws]),
-        runs=fit.runs.frame[[scale, "loss"]].copy(),
+        runs=fit.runs.frame[[scale]].assign(loss=unit.of(fit.runs["loss"])),
+        loss_unit=unit,
         ci_prob=ci_prob,
         warnings=tuple(note for law in laws for note in _notes(law, fit.runs)),
     )

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from bayescale.conventions import FlopCount, LossUnit
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_budget import data_budget
@@ -19,7 +20,15 @@ from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws import find_law
 from bayescale.laws.optimum import splits
-from bayescale.posterior import Fit, ModelAverageSummary, Posterior, Summary, summarize
+from bayescale.posterior import (
+    Fit,
+    ModelAverageSummary,
+    Posterior,
+    Summary,
+    flop_count_of,
+    loss_unit_of,
+    summarize,
+)
 from bayescale.units import format_size, parse_size
 from bayescale.validation.design import design_checks
 from bayescale.validation.horizon import Trust, trust
@@ -152,6 +161,8 @@ class Questions:
         The next scale; ten times the largest run's where None.
     own : tuple of str
         The caller's own laws, as the command line names them.
+    unit_name : str or None
+        The unit of losses; the log's own where None.
     """
 
     fit: Fit
@@ -162,6 +173,7 @@ class Questions:
     family: str | None
     own: tuple[str, ...]
     allow: bool
+    unit_name: str | None = None
     answers: dict[str, Answer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -195,10 +207,20 @@ class Questions:
         """The name of the fit's file, without its folder."""
         return Path(self.file).name
 
+    @cached_property
+    def loss_unit(self) -> LossUnit:
+        """The unit of losses: the one asked for, or the log's own."""
+        return loss_unit_of(self.fit, self.unit_name)
+
     @property
     def unit(self) -> str:
         """The unit of what the law predicts, in words."""
-        return self.fit.members[0].law.unit.replace("/", " per ")
+        return self.loss_unit.words
+
+    @property
+    def flop_count(self) -> FlopCount:
+        """How compute is counted."""
+        return flop_count_of(self.fit)
 
     @property
     def split(self) -> bool:
@@ -233,6 +255,11 @@ class Questions:
         """The place of the next scale in :attr:`around`."""
         return self.around.index(self.next)
 
+    @property
+    def _shared(self) -> dict[str, Any]:
+        """Options that several commands share."""
+        return {"family": self.family, "loss_unit": self.unit_name}
+
     def _answer(self, key: str, command: str, json: Any, **options: Any) -> Answer:
         """Keep an answer with the command that gives it."""
         words = [word for law in self.own for word in ("--law", law)]
@@ -264,9 +291,10 @@ class Questions:
             self.around,
             tolerance=self.tolerance,
             family=self.family,
+            loss_unit=self.unit_name,
             allow_unconverged=self.allow,
         )
-        options = {"flops": self.around, "tolerance": self.tolerance, "family": self.family}
+        options = {"flops": self.around, "tolerance": self.tolerance, **self._shared}
         return result, self._answer("allocate", "allocate", result.to_json(), **options)
 
     @property
@@ -293,9 +321,11 @@ class Questions:
             target=self.target,
             tolerance=self.tolerance,
             family=family,
+            loss_unit=self.unit_name,
             allow_unconverged=self.allow,
         )
-        options = {"target": self.target, "tolerance": self.tolerance, "family": family}
+        options = {"target": self.target, "tolerance": self.tolerance, **self._shared}
+        options["family"] = family
         return result, self._answer(key, "forecast", result.to_json(), **places, **options)
 
     @cached_property
@@ -326,7 +356,13 @@ class Questions:
             ends += list(own_scale(sizes(runs.frame, self.fit.inputs), self.fit.inputs))
         space = np.linspace if self.scale == "lm_loss" else np.geomspace
         scales: dict[str, Any] = {self.scale: space(min(ends), max(ends), CURVE_POINTS)}
-        return forecast(self.fit, **scales, family=self.family, allow_unconverged=self.allow)
+        return forecast(
+            self.fit,
+            **scales,
+            family=self.family,
+            loss_unit=self.unit_name,
+            allow_unconverged=self.allow,
+        )
 
     @cached_property
     def trust(self) -> tuple[Trust, Answer]:

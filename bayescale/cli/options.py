@@ -52,6 +52,14 @@ Tolerance = Annotated[
 Target = Annotated[
     float | None, typer.Option("--target", help="A loss; the answer has the probability below it.")
 ]
+LossUnitName = Annotated[
+    str | None,
+    typer.Option(
+        "--loss-unit",
+        metavar="UNIT",
+        help="Of answer and target: nats, bits, bits_per_byte, perplexity; else the log's own.",
+    ),
+]
 Figure = Annotated[
     Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the result as well.")
 ]
@@ -260,7 +268,18 @@ class QuestionOptions(FamilyOptions):
 
 
 @dataclass(frozen=True)
-class ForecastOptions(QuestionOptions):
+class LossOptions(QuestionOptions):
+    """How a fit is opened for an answer that holds losses, and in which unit."""
+
+    loss_unit: LossUnitName = None
+
+    def to_ask(self) -> dict[str, Any]:
+        """Return the arguments that functions of a fit share."""
+        return {**super().to_ask(), "loss_unit": self.loss_unit}
+
+
+@dataclass(frozen=True)
+class ForecastOptions(LossOptions):
     """How a fit is opened for a forecast, which target it has, and when it is precise."""
 
     robust: Robust = False

@@ -6,10 +6,11 @@ A log that counts embeddings and one that does not, losses in bits and in nats, 
 
 from bayescale.conventions.configuration import Configuration
 from bayescale.conventions.flop_count import SIX_ND, FlopCount, read_flop_count
-from bayescale.conventions.loss_unit import LossUnit, chosen_unit, unit_of_log
+from bayescale.conventions.loss_unit import NATS, LossUnit, chosen_unit, unit_of_log
 from bayescale.conventions.stated import UNKNOWN, Conventions
 
 __all__ = [
+    "NATS",
     "SIX_ND",
     "UNKNOWN",
     "Configuration",

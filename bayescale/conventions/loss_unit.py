@@ -62,9 +62,14 @@ class LossUnit:
         return self.words.removesuffix(" per token")
 
     @property
+    def is_loss(self) -> bool:
+        """Whether it is a unit of a language model's loss."""
+        return self.name in LABELS
+
+    @property
     def is_fitted(self) -> bool:
         """Whether it is the unit in which laws are fitted, so that nothing is converted."""
-        return self.name == "nats" or self.name not in LABELS
+        return self.name == "nats" or not self.is_loss
 
     def of(self, loss: Any) -> Any:
         """Convert losses from the fitted unit."""
@@ -78,12 +83,8 @@ class LossUnit:
             return loss
         return to_nats(loss, self.name, tokens_per_byte=self.tokens_per_byte)
 
-    def difference(self, higher: Any, lower: Any) -> Any:
-        """Return how much higher one loss is than another, both in the fitted unit."""
-        return self.of(higher) - self.of(lower)
-
-    def require_likely(self, target: float, losses: Any) -> None:
-        """Ask about a target that lies where the forecast would be in another unit.
+    def require_likely(self, target: float, losses: Any, known: Any = ()) -> None:
+        """Ask about a target that lies where losses would be in another unit.
 
         Parameters
         ----------
@@ -91,41 +92,42 @@ class LossUnit:
             In this unit.
         losses : array_like
             Losses that are forecast, in the fitted unit.
+        known : array_like
+            Losses of runs, in the fitted unit.
 
         Raises
         ------
         UnitError
-            If the target is far from all of these losses, and near to one of them in another unit.
+            If the target is far from all of these losses, and near to them in another unit.
         """
-        if self.name not in LABELS:
+        if not self.is_loss:
             return
         nats = np.asarray(losses, dtype=float)
-        own = self.of(nats)
-        if _distance(target, own) < FAR:
+        near = np.append(nats, known)
+        if _distance(target, self.of(near)) < FAR:
             return
         for name in LABELS:
             if name == self.name:
                 continue
-            other = replace(self, name=name)
-            known = name != "bits_per_byte" or self.tokens_per_byte is not None
-            if not known:
-                other = replace(other, tokens_per_byte=TYPICAL_TOKENS_PER_BYTE)
-            near = NEAR if known else 2 * NEAR
+            other, margin = replace(self, name=name), NEAR
+            guessed = name == "bits_per_byte" and self.tokens_per_byte is None
+            if guessed:
+                other, margin = replace(other, tokens_per_byte=TYPICAL_TOKENS_PER_BYTE), 2 * NEAR
             with np.errstate(over="ignore"):
-                if _distance(target, other.of(nats)) < near:
-                    raise UnitError(self._question(target, own, other, known))
+                if _distance(target, other.of(near)) < margin:
+                    raise UnitError(self._question(target, self.of(nats), other, guessed))
 
-    def _question(self, target: float, own: np.ndarray, other: "LossUnit", known: bool) -> str:
+    def _question(self, target: float, own: np.ndarray, other: "LossUnit", guessed: bool) -> str:
         middle = float(np.median(own))
         ask = (
-            f"ask in that unit with {_option(other.name)}"
-            if known
-            else "convert it, which takes the tokens per byte of the evaluation set"
+            "convert it, which takes the tokens per byte of the evaluation set"
+            if guessed
+            else f"ask in that unit with {_option(other.name)}"
         )
         return (
-            f"`target=` is {target:g} {self.label}, far from the {middle:.4g} {self.label} that is "
-            f"forecast, and about what that is in {other.words}: if {other.words} are meant, "
-            f"{ask}; if {self.words} are meant, say so with {_option(self.name)}"
+            f"`target=` is {target:g} {self.label}, far from the losses here (median {middle:.4g} "
+            f"{self.label}) and near to what they are in {other.words}: if {other.words} are "
+            f"meant, {ask}; if {self.words} are meant, say so with {_option(self.name)}"
         )
 
 
@@ -137,6 +139,10 @@ def _distance(target: float, losses: np.ndarray) -> float:
     """Return how far a target is from the range of losses, in logs."""
     low, high = np.log(losses.min()), np.log(losses.max())
     return float(max(low - np.log(target), np.log(target) - high, 0.0))
+
+
+NATS = LossUnit()
+"""Nats per token, in which laws are fitted."""
 
 
 def unit_of_log(conventions: Conventions, law_unit: str = LABELS["nats"]) -> LossUnit:
@@ -157,8 +163,8 @@ def unit_of_log(conventions: Conventions, law_unit: str = LABELS["nats"]) -> Los
     return LossUnit(conventions.loss, per_byte, stated=True)
 
 
-def chosen_unit(own: LossUnit, name: str | None) -> LossUnit:
-    """Return the unit that is asked for, or the log's own.
+def chosen_unit(own: LossUnit, name: str | LossUnit | None) -> LossUnit:
+    """Return the unit that is asked for, by name or as it is, or the log's own.
 
     Raises
     ------
@@ -168,11 +174,13 @@ def chosen_unit(own: LossUnit, name: str | None) -> LossUnit:
     """
     if name is None:
         return own
+    if isinstance(name, LossUnit):
+        return name
     place = _option(name)
     parsed = parse_convention("loss", name)
-    if own.name not in LABELS:
+    if not own.is_loss:
         raise UnitError(
-            f"{place}: the law predicts an {own.words}, with no other unit: leave it out"
+            f"{place}: the law predicts {own.words}, which has no other unit: leave it out"
         )
     if parsed is None:
         raise UnitError(f"{place}: a unit of loss is {choices_text('loss')}")

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import LossUnit
 from bayescale.decisions.allocation import Allocation, EvaluatedSplits, MoreData
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, cautions, flop_count_of
+from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.runs import Runs
 from bayescale.splits import (
@@ -55,6 +56,7 @@ def allocate(  # noqa: PLR0913
     family: str | None = None,
     drift: bool = True,
     losses: bool = True,
+    loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> Allocation:
     """Split compute budgets between parameters and tokens.
@@ -92,6 +94,9 @@ def allocate(  # noqa: PLR0913
     losses : bool
         Whether to forecast the losses of the choice and of options, which takes half of the
         time. Without them the answer holds splits and their regret alone.
+    loss_unit : str, optional
+        The unit of losses and regret; the fitted log's own where not given: see
+        :func:`bayescale.forecast`.
     allow_unconverged : bool
         Answer although the fit failed its convergence checks.
 
@@ -149,7 +154,8 @@ def allocate(  # noqa: PLR0913
         searched=searched_range(fit.runs),
     )
     named = _named(options, limits, budgets.max())
-    question = _Question(budgets, limits, family, drift, checked_ci_prob(ci_prob), price)
+    unit = loss_unit_of(fit, loss_unit)
+    question = _Question(budgets, limits, family, drift, checked_ci_prob(ci_prob), price, unit)
     evaluation = _Evaluation(question, tolerance if losses else None)
     laws = _solve_each(fit, question, named)
     evaluated = None
@@ -170,7 +176,7 @@ def allocate(  # noqa: PLR0913
             for member, law, points in each
         ),
         weights=fit.weights,
-        across=_across(fit, laws, own, budgets),
+        across=_across(fit, laws, own, budgets, unit),
     )
 
 
@@ -189,6 +195,7 @@ class _Question:
     drift: bool
     ci_prob: float
     price: float | None
+    unit: LossUnit
 
     def choose(self, laws: Sequence[Solved], weights: tuple[float, ...]) -> pd.DataFrame:
         """Find the split of least expected loss, one row a budget."""
@@ -233,6 +240,7 @@ class _Evaluation:
             tolerance=self.tolerance,
             family=question.family,
             drift=question.drift,
+            loss_unit=question.unit,
             allow_unconverged=True,
         )
 
@@ -242,7 +250,9 @@ class _Evaluation:
         """Say what splits reach, and what they give up beside the best of these budgets."""
         reached = self.forecast(fit, points)
         loss = None if reached is None else reached.loss
-        return EvaluatedSplits(points, loss=loss, **_given_up(laws, points, budgets, fit))
+        unit = self.question.unit
+        given_up = _given_up(laws, points, budgets, fit, unit)
+        return EvaluatedSplits(points, loss=loss, loss_unit=unit, **given_up)
 
     def allocation(
         self, fit: Fit, laws: Sequence[Solved], points: pd.DataFrame, **more: Any
@@ -255,7 +265,8 @@ class _Evaluation:
         choice = EvaluatedSplits(
             points,
             loss=None if at_choice is None else at_choice.loss,
-            **_given_up(laws, points, budgets, fit),
+            loss_unit=question.unit,
+            **_given_up(laws, points, budgets, fit, question.unit),
         )
         return Allocation(
             law=fit.name,
@@ -274,6 +285,7 @@ class _Evaluation:
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
             cautions=cautions(fit),
+            loss_unit=question.unit,
             **more,
         )
 
@@ -288,7 +300,7 @@ def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[Solv
 
 
 def _given_up(
-    laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
+    laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit, unit: LossUnit
 ) -> dict[str, xr.DataArray]:
     """Compare splits, under each law's draws, with the best split of these budgets."""
     answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
@@ -297,7 +309,8 @@ def _given_up(
         loss = law.losses(params, tokens)
         least = law.best.loss[:, law.best.at(budgets)]
         wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
-        answers["regret"].append(law.as_draws(np.maximum(loss - least, 0.0), "point"))
+        regret = np.maximum(unit.of(loss) - unit.of(least), 0.0)
+        answers["regret"].append(law.as_draws(regret, "point"))
         answers["wasted"].append(law.as_draws(wasted, "point"))
     return {name: fit.mix(each) for name, each in answers.items()}
 
@@ -309,21 +322,27 @@ def _more_data(laws: Sequence[Solved], question: _Question, fit: Fit) -> tuple[M
         return ()
     found = []
     for times in MORE_DATA:
-        nats, flops = [], []
+        less, flops = [], []
         for law in laws:
-            losses = losses_of(law.view, question.family, times * limits.unique_tokens)
+            unique = times * limits.unique_tokens
+            losses = losses_of(law.view, question.family, unique)
             best = best_split(losses, law.best.flops, limits)
             at = law.best.at(budgets)
             now = law.best.loss[:, at]
-            nats.append(law.as_draws(np.maximum(now - best.loss[:, at], 0.0), "budget"))
+            saved = question.unit.of(now) - question.unit.of(best.loss[:, at])
+            less.append(law.as_draws(np.maximum(saved, 0.0), "budget"))
             enough = np.minimum(least_compute(best, now), budgets)
             flops.append(law.as_draws(budgets - enough, "budget"))
-        found.append(MoreData(times, fit.mix(nats), fit.mix(flops)))
+        found.append(MoreData(times, fit.mix(less), fit.mix(flops)))
     return tuple(found)
 
 
 def _across(
-    fit: Fit, laws: Sequence[Solved], own: Sequence[pd.DataFrame], budgets: np.ndarray
+    fit: Fit,
+    laws: Sequence[Solved],
+    own: Sequence[pd.DataFrame],
+    budgets: np.ndarray,
+    unit: LossUnit,
 ) -> pd.DataFrame:
     """Find what one law's choice gives up where another law holds."""
     rows = []
@@ -331,7 +350,7 @@ def _across(
         for holds, law in zip(fit.members, laws, strict=True):
             if holds is follow:
                 continue
-            given_up = _given_up([law], points, budgets, holds)
+            given_up = _given_up([law], points, budgets, holds, unit)
             rows += [
                 {"flops": flops, "follow": follow.name, "holds": holds.name}
                 | {name: float(draws.isel(point=i).mean()) for name, draws in given_up.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import DecisionError
 from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
@@ -34,10 +35,10 @@ class EvaluatedSplits:
     points : pandas.DataFrame
         One row a split: ``params``, ``tokens``, ``flops`` (of training and of serving).
     loss : xarray.DataArray or None
-        Dims (chain, draw, point), nats per token: the mean over seeds there, or the floor, with
+        Dims (chain, draw, point), in ``loss_unit``: the mean over seeds there, or the floor, with
         drift where it was asked for; None where losses were not asked for.
     regret : xarray.DataArray
-        Dims (chain, draw, point), nats per token: how much lower the loss would be at the best
+        Dims (chain, draw, point), in ``loss_unit``: how much lower the loss would be at the best
         split of the same compute. Never negative.
     wasted : xarray.DataArray
         Dims (chain, draw, point), FLOP: compute that the best split would have saved at the
@@ -48,6 +49,7 @@ class EvaluatedSplits:
     loss: xr.DataArray | None
     regret: xr.DataArray
     wasted: xr.DataArray
+    loss_unit: LossUnit = NATS
 
     def split(self, i: int) -> dict[str, float]:
         """Return params and tokens of one split."""
@@ -60,6 +62,7 @@ class EvaluatedSplits:
             loss=None if self.loss is None else self.loss.isel(point=which),
             regret=self.regret.isel(point=which),
             wasted=self.wasted.isel(point=which),
+            loss_unit=self.loss_unit,
         )
 
     def to_frame(self, ci_prob: float) -> pd.DataFrame:
@@ -91,9 +94,10 @@ class EvaluatedSplits:
         at_most = (1 + ci_prob) / 2
         share = wasted / self.points["flops"].iloc[i]
         text = (
-            f"{float(regret.mean()):.2g} nats expected (below {float(regret.quantile(at_most)):.2g}"
-            f" with {at_most:.0%}), as if {float(wasted.mean()):.2g} FLOP, "
-            f"{float(share.mean()):.1%}, were wasted (below {float(share.quantile(at_most)):.0%})"
+            f"{float(regret.mean()):.2g} {self.loss_unit.short} expected "
+            f"(below {float(regret.quantile(at_most)):.2g} with {at_most:.0%}), "
+            f"as if {float(wasted.mean()):.2g} FLOP, {float(share.mean()):.1%}, were wasted "
+            f"(below {float(share.quantile(at_most)):.0%})"
         )
         return text if price is None else f"{text}, ${float(wasted.mean()) * price:,.0f}"
 
@@ -106,7 +110,7 @@ class MoreData(NamedTuple):
     times : float
         Multiple of the unique tokens that there are.
     loss, flops : xarray.DataArray
-        Dims (chain, draw, budget): nats per token off the loss at the best split, and the compute
+        Dims (chain, draw, budget): what they take off the loss at the best split, and the compute
         that would be saved at the loss that is reached now.
     """
 
@@ -172,6 +176,7 @@ class Allocation(Result):
     more_data: tuple[MoreData, ...] = ()
     meaning: str = MEAN
     cautions: tuple[str, ...] = ()
+    loss_unit: LossUnit = NATS
 
     @property
     def _reached(self) -> Forecast:
@@ -266,7 +271,8 @@ class Allocation(Result):
         if len(self.flops) > 1:
             yield f"{self.law}: the split of least expected loss"
             yield self._frontier()
-            yield f"Intervals of {self.ci_prob:.0%}; regret in nats and wasted compute are means."
+            unit = self.loss_unit.short
+            yield f"Intervals of {self.ci_prob:.0%}; regret in {unit} and wasted compute are means."
             yield ""
         yield from self._budget_lines(len(self.flops) - 1)
         yield from self._option_lines()
@@ -363,7 +369,7 @@ class Allocation(Result):
             yield f"      {options.regret_text(i, self.ci_prob, self.price)}"
 
     def _data_lines(self, i: int, point: pd.Series, epochs: Mapping[str, float]) -> Iterator[str]:
-        unique = self.limits.unique_tokens
+        unique, unit = self.limits.unique_tokens, self.loss_unit.short
         assert unique is not None
         yield (
             f"  epochs      {max(point['tokens'] / unique, 1.0):.3g} over {format_size(unique)} "
@@ -371,12 +377,12 @@ class Allocation(Result):
         )
         for more in self.more_data:
             what = "twice as many" if np.isfinite(more.times) else "unlimited"
-            nats = self._quantiles(more.loss.isel(budget=i))
+            less = self._quantiles(more.loss.isel(budget=i))
             share = self._quantiles(more.flops.isel(budget=i) / self.flops[i])
             yield (
-                f"    {what} unique tokens: {nats['median']:.2g} nats less ({nats['lower']:.2g} to "
-                f"{nats['upper']:.2g}), or {share['median']:.0%} of the compute saved "
-                f"({share['lower']:.0%} to {share['upper']:.0%})"
+                f"    {what} unique tokens: {less['median']:.2g} {unit} less "
+                f"({less['lower']:.2g} to {less['upper']:.2g}), or {share['median']:.0%} of the "
+                f"compute saved ({share['lower']:.0%} to {share['upper']:.0%})"
             )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayescale.conventions import NATS, LossUnit
 from bayescale.decisions.agreement import disagreement
 from bayescale.results import (
     DEFAULT_CI_PROB,
@@ -39,7 +40,7 @@ class DataBudget(Result):
     value : float
         The raw count that is given.
     overfit, target : float or None
-        The bound on overfit, or the loss to be reached, in nats per token.
+        The bound on overfit, or the loss to be reached, in ``loss_unit``.
     needed : xarray.DataArray
         Dims (chain, draw): the least that reaches the target or avoids the overfit; the most
         params for which the data are enough. Infinite where nothing does, or where any size
@@ -75,6 +76,7 @@ class DataBudget(Result):
     flops: float | None = None
     verdict: str | None = None
     verdict_text: str | None = None
+    loss_unit: LossUnit = NATS
     by_law: tuple["DataBudget", ...] = ()
     weights: tuple[float, ...] = ()
     cautions: tuple[str, ...] = ()
@@ -143,6 +145,7 @@ class DataBudget(Result):
             self.given: self.value,
             "overfit": self.overfit,
             "target": self.target,
+            "unit": self.loss_unit.label,
             **self._answer(),
             "least_loss": self.least if given else None,
             "within": self.within,
@@ -160,7 +163,7 @@ class DataBudget(Result):
         bound = (
             f"overfit of at most {self.overfit:.3g}"
             if self.overfit is not None
-            else f"a loss of {self.target:.4g} nats/token"
+            else f"a loss of {self.target:.4g} {self.loss_unit.label}"
         )
         verb = "support at most" if self._bounds_params else "need"
         yield f"{self.law}: for {bound}, {format_size(self.value)} {self.given} {verb}"

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayescale.conventions import LossUnit
 from bayescale.decisions.data_answer import FURTHEST, DataBudget
 from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, Posterior, View, cautions
+from bayescale.posterior import Fit, Posterior, View, cautions, loss_unit_of
 from bayescale.results import DEFAULT_CI_PROB, interval_text, quantiles, with_each_law
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import sizes
@@ -43,6 +44,7 @@ def data_budget(
     ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     drift: bool = True,
+    loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> DataBudget:
     """Find the tokens that a model needs, or the model that tokens support.
@@ -57,14 +59,17 @@ def data_budget(
         Bound on L(N, D) / L(N, infinite data) - 1; 0.02 where no target is given. With params,
         the answer is the least tokens that keep to it; with tokens, the most params.
     target : float, optional
-        A loss in nats per token to be reached instead: the answer is the least tokens, or
-        params, that reach it.
+        A loss to be reached instead, in ``loss_unit``: the answer is the least tokens, or params,
+        that reach it.
     ci_prob : float
         Mass of the central intervals.
     family : str, optional
         A family of the fit; a new family where not given and families are partially pooled.
     drift : bool
         Whether to allow for the laws' drift on the way to a target.
+    loss_unit : str, optional
+        The unit of the target; the fitted log's own where not given: see
+        :func:`bayescale.forecast`.
     allow_unconverged : bool
         Answer although the fit failed its convergence checks.
 
@@ -113,7 +118,9 @@ def data_budget(
         overfit = checked_overfit(OVERFIT if overfit is None else overfit)
     elif not 0 < target < np.inf:
         raise DecisionError(f"target is {target:g}, but a loss must be greater than zero")
-    question = _Question(given, value, family, overfit, target)
+    unit = loss_unit_of(fit, loss_unit)
+    fitted_target = None if target is None else unit.to_fitted(target)
+    question = _Question(given, value, family, overfit, fitted_target)
     drifts = drift and target is not None and fit.runs is not None
     ranges = _ranges(fit)
     within = FURTHEST * ranges[question.wanted][1] if drifts else None
@@ -132,7 +139,8 @@ def data_budget(
             ci_prob=checked_ci_prob(ci_prob),
             needed=fit.mix([part.needed for part in parts]),
             exponent=fit.mix(exponents) if len(exponents) == len(parts) else None,
-            least=fit.mix(lowest) if lowest else None,
+            least=unit.of(fit.mix(lowest)) if lowest else None,
+            loss_unit=unit,
             within=within,
             ranges=ranges,
             drift=drifts,
@@ -142,6 +150,8 @@ def data_budget(
         )
 
     answer = with_each_law(fit, parts, result)
+    if target is not None and loss_unit is None:
+        _require_likely(fit, unit, target, parts)
     if target is not None and answer.p_reachable == 0:
         raise DecisionError(_unreachable_text(answer))
     members = zip(fit.members, answer.by_law, strict=bool(answer.by_law))
@@ -149,6 +159,13 @@ def data_budget(
         _with_verdict(fit, answer, family),
         by_law=tuple(_with_verdict(member, own, family) for member, own in members),
     )
+
+
+def _require_likely(fit: Fit, unit: LossUnit, target: float, parts: list["_Part"]) -> None:
+    """Ask about a target that seems to be in another unit."""
+    known = [] if fit.runs is None else [fit.runs["loss"]]
+    lowest = [np.atleast_1d(part.least.median()) for part in parts if part.least is not None]
+    unit.require_likely(target, np.concatenate([*known, *lowest]))
 
 
 def _ranges(fit: Fit) -> dict[str, tuple[float, float]]:
@@ -179,7 +196,7 @@ def _unreachable_text(answer: DataBudget) -> str:
     far = "unlimited" if answer.within is None else f"up to {format_size(answer.within)}"
     lowest = quantiles(answer.least, answer.ci_prob)
     return (
-        f"a loss of {answer.target:g} nats per token is out of reach of "
+        f"a loss of {answer.target:g} {answer.loss_unit.words} is out of reach of "
         f"{format_size(answer.value)} {answer.given} in every draw: {far} {answer.wanted} leave "
         f"{interval_text(lowest, lambda x: f'{x:.4f}', answer.ci_prob)}. Ask for more than that, "
         f"or for more {answer.given}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.conventions import LossUnit
 from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation, EvaluatedSplits
@@ -41,10 +42,10 @@ class RegretMap(Result):
 
     Notes
     -----
-    :meth:`to_frame` has one row a split: ``params``, ``tokens``, ``flops``; ``regret`` (nats per
-    token), ``wasted`` (FLOP) and ``wasted_share`` (of the split's own compute), each with its mean
-    over draws and its interval; ``on_budget``, whether the split spends the budget; ``choice``,
-    whether it is the split of least expected loss; and the limits.
+    :meth:`to_frame` has one row a split: ``params``, ``tokens``, ``flops``; ``regret`` (in
+    the allocation's unit), ``wasted`` (FLOP) and ``wasted_share`` (of the split's own compute),
+    each with its mean over draws and its interval; ``on_budget``, whether the split spends the
+    budget; ``choice``, whether it is the split of least expected loss; and the limits.
     """
 
     allocation: Allocation
@@ -83,6 +84,7 @@ class RegretMap(Result):
             "law": self.allocation.law,
             "interval": self.ci_prob,
             "flops": self.flops,
+            "unit": self.allocation.loss_unit.label,
             "choice": self.allocation.choice.split(0),
             "limits": self.allocation.limits.to_json(),
             "flop_count": self.allocation.limits.count.to_json(),
@@ -104,7 +106,7 @@ class RegretMap(Result):
                 "params": format_size(row["params"]),
                 "tokens": format_size(row["tokens"]),
                 "per param": f"{row['tokens'] / row['params']:.3g}",
-                "regret, nats": f"{row['regret_mean']:.2g}",
+                f"regret, {self.allocation.loss_unit.short}": f"{row['regret_mean']:.2g}",
                 f"regret {upper}": f"{row['regret_upper']:.2g}",
                 "wasted": f"{row['wasted_share_mean']:.1%}",
                 f"wasted {upper}": f"{row['wasted_share_upper']:.1%}",
@@ -124,7 +126,7 @@ class RegretMap(Result):
         yield f"The map has {len(grid)} splits, {low} to {high}."
 
 
-def regret_map(
+def regret_map(  # noqa: PLR0913
     fit: Fit,
     flops: float | str,
     *,
@@ -135,6 +137,7 @@ def regret_map(
     ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
     drift: bool = True,
+    loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> RegretMap:
     """Map what any params and tokens around a budget's best split give up.
@@ -150,7 +153,7 @@ def regret_map(
     doublings : int
         How many times params and tokens, those to be served included, are doubled and halved
         from the choice to the edges.
-    ci_prob, family, drift, allow_unconverged
+    ci_prob, family, drift, loss_unit, allow_unconverged
         As for :func:`bayescale.allocate`.
 
     Returns
@@ -188,6 +191,7 @@ def regret_map(
         family=family,
         drift=drift,
         losses=False,
+        loss_unit=loss_unit,
         allow_unconverged=allow_unconverged,
     )
     first = split()

@@ -18,7 +18,7 @@ from bayescale.decisions.allocation import Allocation
 from bayescale.errors import BayescaleError, UnitError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import splits
-from bayescale.posterior import Fit, flop_count_of
+from bayescale.posterior import Fit, flop_count_of, loss_unit_of
 from bayescale.questions import command_line, word
 from bayescale.splits.constraints import Constraints
 from bayescale.units import parse_size
@@ -68,7 +68,7 @@ class View:
     tolerance : float
         Share of the loss.
     target : float or None
-        In the law's unit of loss.
+        In the log's own unit of loss.
     max_tokens : float or None
         Most unique tokens there are; None for no limit.
     inference_tokens : float or None
@@ -135,7 +135,7 @@ class Curve:
 def controls(fit: Fit) -> tuple[Control, ...]:
     """List the controls of a fit, in the order of the page."""
     scale, budget = scale_of(fit), splits(fit.inputs)
-    unit = fit.members[0].law.unit
+    unit = loss_unit_of(fit).label
     of_size = {
         "flops": ("Compute budget (FLOP)" if budget else "Training compute (FLOP)", "5.76e23"),
         "params": ("Parameters", "70B"),

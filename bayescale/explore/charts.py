@@ -70,7 +70,7 @@ def splits_chart(answers: Answers) -> dict[str, Any]:
     assert answers.splits is not None
     mass, frame = f"{allocation.ci_prob:.0%}", answers.splits
     best = allocation.to_frame().iloc[[0]]
-    layers = _Layers(_axis("params", log=True), _axis("regret (nats per token)"))
+    layers = _Layers(_axis("params", log=True), _axis(f"regret ({allocation.loss_unit.words})"))
     layers.add(
         best, {"type": "rect", "opacity": 0.2}, f"each draw's best size, {mass} interval", AMBER,
         x="params_lower", x2="params_upper",
@@ -129,6 +129,7 @@ def loss_chart(fit: Fit, answers: Answers) -> dict[str, Any]:
         layers.add(own, line, f"{law} alone, median", LAW_COLORS[i % 4], x=scale, y="loss_median")
     if fit.runs is not None and scale in fit.runs:
         seen = fit.runs.frame[[scale, "loss"]].nsmallest(MOST_RUNS, "loss")
+        seen = seen.assign(loss=curve.loss_unit.of(seen["loss"]))
         dots = {"type": "point", "filled": True, "size": 28, "opacity": 0.7}
         layers.add(seen, dots, _runs_text(fit), GREY, x=scale, y="loss")
     here = answers.run.to_frame().T
@@ -173,7 +174,8 @@ def splits_text(answers: Answers) -> str:
     best = quantiles(allocation.params.isel(budget=0), allocation.ci_prob)
     return (
         f"Regret against the size of the model, all of the budget spent: "
-        f"{float(allocation.choice.regret.mean()):.2g} nats expected at the choice, "
+        f"{float(allocation.choice.regret.mean()):.2g} {allocation.loss_unit.short} expected at "
+        f"the choice, "
         f"{format_size(choice['params'])} params; {first['regret_mean']:.2g} at "
         f"{format_size(first['params'])} and {last['regret_mean']:.2g} at "
         f"{format_size(last['params'])}. Each draw's best size lies between "
@@ -212,4 +214,4 @@ def _runs_text(fit: Fit) -> str:
 
 
 def _what(curve: Forecast) -> str:
-    return "Loss" if curve.unit.startswith("nats") else "Error"
+    return "Loss" if curve.loss_unit.is_loss else "Error"

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import LossUnit
 from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, View, cautions, flop_count_of
+from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
 from bayescale.splits import default_split
@@ -46,6 +47,7 @@ def forecast(  # noqa: PLR0913
     tolerance: float = TOLERANCE,
     family: str | None = None,
     drift: bool = True,
+    loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> Forecast:
     """Forecast the loss at given scales, or at a budget on the compute-optimal path.
@@ -66,7 +68,7 @@ def forecast(  # noqa: PLR0913
     lm_loss : float or array_like, shape (point,)
         For a law of downstream error: the language model's loss in nats per token.
     target : float, optional
-        A loss in nats per token, for the probability of ending below it.
+        A loss, for the probability of ending below it; in the unit of the answer.
     ci_prob : float
         Mass of the central intervals.
     tolerance : float
@@ -76,6 +78,9 @@ def forecast(  # noqa: PLR0913
         A family of the fit; a new family where not given and families are partially pooled.
     drift : bool
         Whether to allow for the law's drift; without it, the law is taken to hold exactly.
+    loss_unit : str, optional
+        The unit of the answer: ``nats``, ``bits``, ``bits_per_byte`` or ``perplexity``; the fitted
+        log's own where not given.
     allow_unconverged : bool
         Forecast although the fit failed its convergence checks.
 
@@ -89,6 +94,8 @@ def forecast(  # noqa: PLR0913
         If the scales given are not what the law needs.
     PosteriorError
         If there are so many points that their draws would fill the memory.
+    UnitError
+        If the unit is unknown, or the target is about what the forecast would be in another unit.
     UnconvergedError
         If the posterior failed its convergence checks.
 
@@ -105,7 +112,7 @@ def forecast(  # noqa: PLR0913
         kept_fraction=kept_fraction,
         lm_loss=lm_loss,
     )
-    options = _Options(target, ci_prob, tolerance, family, drift)
+    options = _Options(target, ci_prob, tolerance, family, drift, loss_unit)
     n_points = _n_points(given)
     n_values = n_points * _n_draws(fit)
     if n_values > MOST_HELD:
@@ -125,6 +132,7 @@ def forecast_table(
     tolerance: float = TOLERANCE,
     family: str | None = None,
     drift: bool = True,
+    loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
     show_progress: bool = False,
     **scales: Any,
@@ -134,7 +142,7 @@ def forecast_table(
     Parameters
     ----------
     fit : Posterior or ModelAverage
-    target, ci_prob, tolerance, family, drift, allow_unconverged
+    target, ci_prob, tolerance, family, drift, loss_unit, allow_unconverged
         As for :func:`forecast`.
     show_progress : bool
         Show progress on standard error.
@@ -150,12 +158,12 @@ def forecast_table(
 
     Raises
     ------
-    LawError, UnconvergedError
+    LawError, UnitError, UnconvergedError
         As :func:`forecast`.
     """
     fit.require_converged(allow_unconverged)
     given = _same_length(_given(**scales))
-    options = _Options(target, ci_prob, tolerance, family, drift)
+    options = _Options(target, ci_prob, tolerance, family, drift, loss_unit)
     n_points = _n_points(given)
     size, tables = max(1, MOST_VALUES // _n_draws(fit)), []
     with progress(show_progress) as stage:
@@ -177,6 +185,7 @@ class _Options:
     tolerance: float
     family: str | None
     drift: bool
+    loss_unit: str | LossUnit | None
 
     def __post_init__(self) -> None:
         checked_ci_prob(self.ci_prob)
@@ -241,6 +250,9 @@ def _forecast(
         each = zip(sources, losses, strict=True)
         news = [source.new_run(loss, inputs, first) for source, loss in each]
     points = _points(fit, scales, inputs)
+    unit = loss_unit_of(fit, options.loss_unit)
+    if options.target is not None and options.loss_unit is None and first == 0:
+        _require_likely(fit, unit, options.target, losses)
 
     def result(
         fit: Fit, parts: Sequence[tuple[xr.DataArray, xr.DataArray | None]], **more: Any
@@ -250,15 +262,15 @@ def _forecast(
         return Forecast(
             law=fit.name,
             points=_with_verdicts(fit, points, loss, options.tolerance),
-            loss=loss,
-            loss_new=fit.mix(new) if new else None,
+            loss=unit.of(loss),
+            loss_new=unit.of(fit.mix(new)) if new else None,
             ci_prob=options.ci_prob,
             target=options.target,
             optimum=optimum if len(parts) == len(losses) else None,
             family=family or ("a new family" if fit.families else None),
             provenance=fit.record["provenance"],
             drift=drift,
-            unit=fit.members[0].law.unit,
+            loss_unit=unit,
             meaning=fit.meaning,
             flop_count=flop_count_of(fit),
             cautions=cautions(fit),
@@ -267,6 +279,15 @@ def _forecast(
 
     parts = list(zip(losses, news, strict=True))
     return with_each_law(fit, parts, result) if by_law else result(fit, parts)
+
+
+def _require_likely(
+    fit: Fit, unit: LossUnit, target: float, losses: Sequence[xr.DataArray]
+) -> None:
+    """Ask about a target that seems to be in another unit."""
+    known = np.empty(0) if fit.runs is None else fit.runs["loss"]
+    medians = [loss.median(("chain", "draw")).values for loss in losses]
+    unit.require_likely(target, np.concatenate(medians), known)
 
 
 def _points(

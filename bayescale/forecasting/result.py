@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.conventions import SIX_ND, FlopCount
+from bayescale.conventions import NATS, SIX_ND, FlopCount, LossUnit
 from bayescale.errors import PosteriorError
 from bayescale.laws.law import INPUTS
 from bayescale.posterior import MEAN
@@ -26,7 +26,7 @@ class Forecast(Result):
     Attributes
     ----------
     loss, loss_new : xarray.DataArray
-        Dims (chain, draw, point), in ``unit``, nats per token but for the law ``downstream``:
+        Dims (chain, draw, point), in ``loss_unit``, the log's own where no other was asked for:
         the mean over seeds, or the floor as ``meaning`` says, and a single new run.
         ``loss_new`` is None for a point estimate without noise.
     points : pandas.DataFrame
@@ -64,12 +64,17 @@ class Forecast(Result):
     family: str | None
     provenance: Mapping[str, Any]
     drift: bool = True
-    unit: str = "nats/token"
+    loss_unit: LossUnit = NATS
     by_law: tuple["Forecast", ...] = ()
     weights: tuple[float, ...] = ()
     meaning: str = MEAN
     flop_count: FlopCount = SIX_ND
     cautions: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """The unit of the losses: ``nats/token``, or as the law or the log states it."""
+        return self.loss_unit.label
 
     @property
     def meaning_new(self) -> str:

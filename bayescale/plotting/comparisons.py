@@ -12,7 +12,6 @@ from bayescale.plotting.style import (
     BLUE,
     COLORS,
     GREY,
-    LOSS_LABEL,
     ORANGE,
     color_and_line,
     draw_band,
@@ -20,6 +19,7 @@ from bayescale.plotting.style import (
     finish_axes,
     label_rows,
     log_sizes,
+    loss_label,
     new_axes,
 )
 from bayescale.published import PublishedComparison
@@ -79,13 +79,13 @@ def plot_laws(
     interval = f"model average, {result.ci_prob:.0%} interval"
     for end, label in (("lower", interval), ("upper", None)):
         ax.plot(average[scale], average[f"loss_{end}"], color=BLACK, linewidth=0.8, label=label)
-    draw_runs(ax, runs, scale)
+    draw_runs(ax, runs, scale, result.loss_unit)
     if scale == "lm_loss":
         ax.set_xlabel(AXIS_LABELS[scale])
         ax.set_ylabel("mean error over tasks")
     else:
         log_sizes(ax, scale)
-        ax.set_ylabel(LOSS_LABEL)
+        ax.set_ylabel(loss_label(result.loss_unit))
     return finish_axes(ax)
 
 
@@ -163,5 +163,5 @@ def plot_published(result: PublishedComparison, ax: "Axes | None" = None) -> "Ax
         ax.plot(curve[scale], curve["loss_median"], label=str(name), **style)
     draw_runs(ax, result.runs, scale)
     log_sizes(ax, scale)
-    ax.set_ylabel(LOSS_LABEL)
+    ax.set_ylabel(loss_label(result.loss_unit))
     return finish_axes(ax)

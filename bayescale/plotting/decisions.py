@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _REGRETS = {
-    "regret": "expected regret (nats per token)",
+    "regret": "expected regret ({unit})",
     "wasted_share": "compute expected to be wasted (share)",
 }
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99)
@@ -92,7 +92,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given. The map adds a color bar to its figure.
     of : {"regret", "wasted_share"}
-        Nats per token, or the share of a split's own compute that the best one would save.
+        In the map's unit, or the share of a split's own compute that the best one would save.
 
     Returns
     -------
@@ -120,7 +120,13 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     lines = ax.contour(*where, levels, colors=GREY, linewidths=0.8)
     form = FuncFormatter(lambda x, _: f"{x:.0%}" if of == "wasted_share" else f"{x:g}")
     ax.clabel(lines, fmt=form, colors=BLACK, fontsize="small")
-    ax.figure.colorbar(filled, ax=ax, label=_REGRETS[of], ticks=levels, format=form)
+    ax.figure.colorbar(
+        filled,
+        ax=ax,
+        label=_REGRETS[of].format(unit=result.allocation.loss_unit.words),
+        ticks=levels,
+        format=form,
+    )
     budget, chosen = frame[frame["on_budget"]], frame[frame["choice"]]
     label = f"{result.flops:.3g} FLOP".replace("e+", "e")
     ax.plot(budget["params"], budget["tokens"], color=BLACK, linestyle="--", label=label)

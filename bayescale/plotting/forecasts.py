@@ -14,7 +14,6 @@ from bayescale.plotting.style import (
     BLUE,
     COLORS,
     GREY,
-    LOSS_LABEL,
     ORANGE,
     color_and_line,
     draw_band,
@@ -22,6 +21,7 @@ from bayescale.plotting.style import (
     draw_runs,
     finish_axes,
     log_sizes,
+    loss_label,
     marker_size,
     new_axes,
 )
@@ -60,7 +60,8 @@ def plot_forecast(
     runs : Runs, optional
         Fitted runs, drawn as filled points.
     held_out : pandas.DataFrame, optional
-        Runs not fitted, with the columns ``scale`` and ``loss``, drawn as hollow points.
+        Runs not fitted, with the columns ``scale`` and ``loss`` (nats per token), drawn as hollow
+        points.
     horizon : Trust, optional
         Marks the largest run, and shades the region beyond the trust horizon. It must be in
         terms of ``scale``.
@@ -93,18 +94,19 @@ def plot_forecast(
         own = law.to_frame().sort_values(scale)
         look = color_and_line(i) | {"linewidth": 1.2, "label": f"{law.law} alone, median"}
         ax.plot(own[scale], own["loss_median"], **look)
-    draw_runs(ax, runs, scale, color=BLACK, zorder=3)
+    draw_runs(ax, runs, scale, result.loss_unit, color=BLACK, zorder=3)
     if held_out is not None and len(held_out):
         look = {"markerfacecolor": "white", "color": ORANGE, "markeredgewidth": 1.8, "zorder": 3}
         look |= {"markersize": marker_size(0 if runs is None else len(runs))}
-        draw_points(ax, held_out[scale], held_out["loss"], "D", label="held-out runs", **look)
+        losses = result.loss_unit.of(held_out["loss"])
+        draw_points(ax, held_out[scale], losses, "D", label="held-out runs", **look)
     if horizon is not None:
         _mark(ax, horizon)
     if scale == "lm_loss":
         ax.set_xlabel(AXIS_LABELS[scale])
     else:
         log_sizes(ax, scale)
-    ax.set_ylabel(LOSS_LABEL)
+    ax.set_ylabel(loss_label(result.loss_unit))
     return finish_axes(ax)
 
 
@@ -175,7 +177,7 @@ def plot_slices(
         ax.hlines(on_curve, lower, upper, color=BLACK, **look)
         ax.plot(table[f"choice_{scale}"], on_curve, "D", color=BLACK, label="least expected loss")
     log_sizes(ax, scale)
-    ax.set_ylabel(f"{LOSS_LABEL}, {result.ci_prob:.0%} interval")
+    ax.set_ylabel(f"{loss_label(result.loss_unit)}, {result.ci_prob:.0%} interval")
     return finish_axes(ax)
 
 

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayescale.conventions import LossUnit
 from bayescale.errors import TrustError
 from bayescale.plotting.style import (
     BLACK,
-    LOSS_LABEL,
     draw_points,
     finish_axes,
     log_sizes,
+    loss_label,
     new_axes,
 )
 from bayescale.validation.cross_check import CrossCheck
@@ -45,7 +46,7 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
         raise TrustError(f"there are no parabolas to draw: {result.missing['isoflop']}")
     import matplotlib as mpl
 
-    ax = new_axes(ax)
+    ax, unit = new_axes(ax), result.loss_unit
     shown = result.groups[result.groups["used"]].nlargest(MOST, "weight").sort_values("flops")
     colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.8, len(shown)))
     labels = {"label": "minimum of the parabola"}, {"label": f"best size by {result.law}"}
@@ -53,23 +54,32 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
         points = result.points[result.points["budget"] == row["budget"]]
         parabola = np.poly1d([row["square"], row["slope"], row["constant"]])
         x = np.geomspace(points["params"].min(), points["params"].max(), 100)
-        y = parabola(np.log(x) - row["center"])
+        y = unit.of(parabola(np.log(x) - row["center"]))
         ax.plot(x, y, color=color, linewidth=1.4)
-        draw_points(ax, points["params"], points["loss"], color=color, markersize=3.5)
-        _mark(ax, row, parabola, "params", fillstyle="full", marker="D", **labels[0])
-        _mark(ax, row, parabola, "params_posterior", fillstyle="none", marker="o", **labels[1])
+        draw_points(ax, points["params"], unit.of(points["loss"]), color=color, markersize=3.5)
+        _mark(ax, row, parabola, "params", unit, fillstyle="full", marker="D", **labels[0])
+        _mark(
+            ax, row, parabola, "params_posterior", unit, fillstyle="none", marker="o", **labels[1]
+        )
         labels = {}, {}
         look = {"fontsize": 7, "va": "center", "color": color}
         beside = {"xytext": (4, 0), "textcoords": "offset points"}
         ax.annotate(f"{row['flops']:.2g}", (x[-1], y[-1]), **beside, **look)
     log_sizes(ax, "params")
-    ax.set_ylabel(LOSS_LABEL)
+    ax.set_ylabel(loss_label(unit))
     ax.set_title(f"runs of equal compute, in FLOP; bars: {result.ci_prob:.0%} intervals", size=9)
     return finish_axes(ax)
 
 
-def _mark(ax: "Axes", row: dict[Any, Any], parabola: np.poly1d, column: str, **look: Any) -> None:
+def _mark(
+    ax: "Axes",
+    row: dict[Any, Any],
+    parabola: np.poly1d,
+    column: str,
+    unit: LossUnit,
+    **look: Any,
+) -> None:
     """Draw a best size and its interval on the parabola."""
-    at = parabola(np.log(row[column]) - row["center"])
+    at = unit.of(parabola(np.log(row[column]) - row["center"]))
     ax.hlines(at, row[f"{column}_lower"], row[f"{column}_upper"], color=BLACK, linewidth=0.9)
     ax.plot(row[column], at, color=BLACK, markersize=6, linestyle="none", zorder=4, **look)

@@ -51,7 +51,7 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     ax.set_xscale("log")
     percents(ax.xaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0), decimals=0)
     ax.set_xlabel("share of the data kept")
-    ax.set_ylabel("gain over keeping everything (nats per token)")
+    ax.set_ylabel(f"gain over keeping everything ({result.loss_unit.words})")
     if result.scenario:
         ax.set_title("Scenario: the metric's quality is a prior", loc="left", fontsize="medium")
     return finish_axes(ax)

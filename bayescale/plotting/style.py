@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bayescale.conventions import NATS, LossUnit
 from bayescale.units import format_size
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ AXIS_LABELS = {
     "flops": "training compute (FLOP)",
     "lm_loss": "loss of the language model (nats per token)",
 }
-LOSS_LABEL = "loss (nats per token)"
 RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _MANY = 100  # points, from which on they are drawn smaller
@@ -64,11 +64,22 @@ def marker_size(count: int) -> float:
     return 6 if count < _MANY else 3
 
 
-def draw_runs(ax: "Axes", runs: "Runs | pd.DataFrame | None", scale: str, **look: Any) -> None:
-    """Draw the loss of the fitted runs, if there are any."""
+def loss_label(unit: LossUnit) -> str:
+    """Label an axis of losses."""
+    return f"loss ({unit.words})"
+
+
+def draw_runs(
+    ax: "Axes",
+    runs: "Runs | pd.DataFrame | None",
+    scale: str,
+    unit: LossUnit = NATS,
+    **look: Any,
+) -> None:
+    """Draw the loss of the fitted runs, which is in nats per token, in a unit."""
     if runs is not None:
         look = {"color": GREY, "markersize": marker_size(len(runs))} | look
-        draw_points(ax, runs[scale], runs["loss"], label="fitted runs", **look)
+        draw_points(ax, runs[scale], unit.of(runs["loss"]), label="fitted runs", **look)
 
 
 def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:

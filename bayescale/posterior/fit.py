@@ -44,7 +44,12 @@ def flop_count_of(fit: Fit) -> FlopCount:
     return SIX_ND if fit.runs is None else fit.runs.flop_count
 
 
-def loss_unit_of(fit: Fit, name: str | None = None) -> LossUnit:
+def fitted_unit_of(fit: Fit) -> LossUnit:
+    """Return the unit in which a fit's draws state losses: nats per token, but for other laws."""
+    return unit_of_log(Conventions(), fit.members[0].law.unit)
+
+
+def loss_unit_of(fit: Fit, name: str | LossUnit | None = None) -> LossUnit:
     """Return the unit of a fit's answers: the one named, or the log's own.
 
     Raises

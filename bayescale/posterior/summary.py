@@ -7,8 +7,9 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
+from bayescale.conventions import NATS, LossUnit
 from bayescale.posterior.average import ModelAverage
-from bayescale.posterior.fit import Fit
+from bayescale.posterior.fit import Fit, loss_unit_of
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.posterior.record import diagnosis
 from bayescale.results import DEFAULT_CI_PROB, Content, Result, TextTable, quantiles
@@ -40,6 +41,7 @@ class Summary(Result):
     outliers: pd.DataFrame
     without_outliers: Mapping[str, Any] | None
     families: tuple[str, ...]
+    loss_unit: LossUnit = NATS
 
     def _table(self) -> pd.DataFrame:
         return self.frame
@@ -54,6 +56,7 @@ class Summary(Result):
             "law": self.law,
             "card": self.card,
             "n_runs": self.n_runs,
+            "unit": self.loss_unit.label,
             "interval": self.ci_prob,
             "coefficients": {n: q for n, q in rows.items() if not n.startswith(_DRIFT)},
             "drift": {n: q for n, q in rows.items() if n.startswith(_DRIFT)},
@@ -79,6 +82,11 @@ class Summary(Result):
         )
         yield ""
         yield "contraction: the share of the prior's spread that the runs removed"
+        if not self.loss_unit.is_fitted:
+            yield (
+                f"coefficients are those of a loss in nats per token; answers are in the log's own "
+                f"unit, {self.loss_unit.words}"
+            )
         if any(str(name).startswith(_DRIFT) for name in self.frame.index):
             yield (
                 "drift: how far real losses depart from the law; every forecast allows for it, "
@@ -144,7 +152,7 @@ class ModelAverageSummary(Result):
 
     def _json(self) -> Mapping[str, Any]:
         answers = {law.law: law.to_json() for law in self.laws}
-        shared = ("n_runs", "interval", "families")
+        shared = ("n_runs", "unit", "interval", "families")
         first = answers[self.laws[0].law]
         own = ("law", "seconds", *shared)
         return {
@@ -218,6 +226,7 @@ def _summary(posterior: Posterior, ci_prob: float) -> Summary:
         outliers=outliers(posterior),
         without_outliers=posterior.record.get("without_outliers"),
         families=posterior.families,
+        loss_unit=loss_unit_of(posterior),
     )
 
 
@@ -250,21 +259,22 @@ def outliers(posterior: Posterior) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``run_id``, ``loss``, ``expected`` (nats per token), ``p_value`` (two-sided, of the run
-        given all others), ``moves`` (largest shift of a coefficient's mean on leaving the run
+        ``run_id``, ``loss``, ``expected`` (in the log's own unit), ``p_value`` (two-sided, of the
+        run given all others), ``moves`` (largest shift of a coefficient's mean on leaving the run
         out, in posterior standard deviations), ``moves_coefficient`` and ``why``.
     """
     columns = ["run_id", "loss", "expected", "p_value", "moves", "moves_coefficient", "why"]
     if "leave_one_out" not in posterior.tree.children or posterior.runs is None:
         return pd.DataFrame(columns=columns)
+    unit = loss_unit_of(posterior)
     loo = posterior.tree["leave_one_out"].to_dataset()
     shift = abs(loo["shift"])
     largest = shift.fillna(-1.0).argmax("coefficient")  # NaN where a coefficient has one value
     frame = pd.DataFrame(
         {
             "run_id": posterior.runs["run_id"],
-            "loss": posterior.runs["loss"],
-            "expected": loo["expected"].values,
+            "loss": unit.of(posterior.runs["loss"]),
+            "expected": unit.of(loo["expected"].values),
             "p_value": loo["p_value"].values,
             "moves": shift.max("coefficient").values,
             "moves_coefficient": loo["coefficient"].values[largest.values].astype(str),

@@ -10,7 +10,7 @@ import numpy as np
 
 from bayescale.conventions import UNKNOWN
 from bayescale.conventions.stated import in_words
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, loss_unit_of
 from bayescale.runs import Runs
 from bayescale.units import format_size
 
@@ -68,7 +68,11 @@ def _form(fit: Fit, use: str) -> list[Item]:
 
 
 def _predicts(fit: Fit) -> str:
-    what = "mean error over tasks" if fit.inputs == ("lm_loss",) else "loss in nats per token"
+    what = (
+        "mean error over tasks"
+        if fit.inputs == ("lm_loss",)
+        else f"loss in {loss_unit_of(fit).words}"
+    )
     return f"{what}, from {', '.join(fit.inputs)}"
 
 
@@ -145,6 +149,11 @@ def _counting(runs: Runs | None) -> list[Item]:
             theme,
             "Does it include attention, embeddings and recomputation?",
             _stated(runs, "flops"),
+        ),
+        Item(
+            theme,
+            "In which count are budgets spent?",
+            None if runs is None else runs.flop_count.in_words(),
         ),
         Item(theme, "Where does the loss come from?", read.get("loss")),
         Item(theme, "In which unit was it logged?", _stated(runs, "loss")),

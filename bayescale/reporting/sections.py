@@ -105,6 +105,7 @@ def report(
     tolerance: float = TOLERANCE,
     family: str | None = None,
     laws: tuple[str, ...] = (),
+    loss_unit: str | None = None,
     allow_unconverged: bool = False,
 ) -> Report:
     """Collect everything that a fit says of the next scale, for a page that can be sent.
@@ -118,13 +119,15 @@ def report(
         The next scale in FLOP. Ten times the largest run's where not given, or ten times the
         law's only input; for a law of the language model's loss, 5 % less than the lowest.
     target : float, optional
-        A loss in nats per token, for the probability of ending below it.
+        A loss, for the probability of ending below it; in the unit of the report.
     tolerance : float
         As for :func:`bayescale.forecast` and :func:`bayescale.trust`.
     family : str, optional
         A family of the fit; a new family where not given and families are partially pooled.
     laws : tuple of str
         The caller's own laws, as the command line names them.
+    loss_unit : str, optional
+        The unit of losses; the fitted log's own where not given.
     allow_unconverged : bool
         Report although the fit failed its convergence checks.
 
@@ -154,6 +157,7 @@ def report(
         family=family,
         own=laws,
         allow=allow_unconverged,
+        unit_name=loss_unit,
     )
     sections = tuple(_section(name, questions) for name in SECTIONS if _applies(name, questions))
     n = 0 if fit.runs is None else len(fit.runs)

@@ -15,7 +15,7 @@ import xarray as xr
 from bayescale.errors import ScenarioError, collected
 from bayescale.forecasting import Forecast
 from bayescale.forecasting import forecast as forecast_loss
-from bayescale.posterior import Fit, Posterior, View
+from bayescale.posterior import Fit, Posterior, View, fitted_unit_of
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, Result, interval_text, quantiles, quantiles_by_rank
 from bayescale.scenarios.answers import Answers, Decoding, Dispersion, scored
@@ -306,6 +306,7 @@ def emergence(  # noqa: PLR0913
         ci_prob=ci_prob,
         family=family,
         drift=drift,
+        loss_unit=fitted_unit_of(fit),
         allow_unconverged=allow_unconverged,
     )
     scale = size_scale(fit.inputs)

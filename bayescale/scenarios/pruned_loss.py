@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.cards import Described, Prior, load_card
+from bayescale.conventions import LossUnit
 from bayescale.laws import worth
 from bayescale.laws.repetition import effective
 from bayescale.posterior import Fit, Posterior, flop_count_of
@@ -165,3 +166,9 @@ def _coefficients(member: Posterior, family: str | None) -> dict[str, np.ndarray
         name: draws.transpose("chain", "draw").values
         for name, draws in member.exact.coefficients(family).items()
     }
+
+
+def in_unit(growth: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
+    """Convert the losses of a growth table from the fitted unit."""
+    losses = [name for name in growth if str(name).startswith(("plain_", "pruned_"))]
+    return growth.assign(**{str(name): unit.of(growth[name]) for name in losses})

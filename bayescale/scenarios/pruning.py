@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import ScenarioError, UnitError, collected, listed
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, flop_count_of
+from bayescale.posterior import Fit, flop_count_of, loss_unit_of
 from bayescale.results import (
     DEFAULT_CI_PROB,
     Result,
@@ -28,6 +29,7 @@ from bayescale.scenarios.pruned_loss import (
     assumed_values,
     by_fraction,
     growth_table,
+    in_unit,
     make_losses,
     solve,
 )
@@ -51,7 +53,7 @@ class Pruning(Result):
     keep : numpy.ndarray, shape (fraction,)
         Kept fractions, increasing to 1.
     loss : xarray.DataArray
-        Dims (chain, draw, fraction), nats per token: the mean over seeds, without drift.
+        Dims (chain, draw, fraction), in ``loss_unit``: the mean over seeds, without drift.
     break_even, same_loss : xarray.DataArray
         Dims (chain, draw, fraction): the quality at which pruning makes no difference, and
         the training tokens that reach the loss of the whole data; infinite where none do.
@@ -78,10 +80,11 @@ class Pruning(Result):
     assumed: Mapping[str, Mapping[str, Any]]
     growth: pd.DataFrame
     provenance: Mapping[str, Any]
+    loss_unit: LossUnit = NATS
 
     @property
     def gain(self) -> xr.DataArray:
-        """Nats per token by which pruning beats keeping everything, (chain, draw, fraction)."""
+        """The loss by which pruning beats keeping everything, (chain, draw, fraction)."""
         return self.loss.isel(fraction=-1) - self.loss
 
     @property
@@ -146,6 +149,7 @@ class Pruning(Result):
         return {
             "law": self.law,
             "label": self.label,
+            "unit": self.loss_unit.label,
             "interval": self.ci_prob,
             "params": self.params,
             "tokens": self.tokens,
@@ -228,6 +232,7 @@ def prune(  # noqa: PLR0913
     repeat_worth: tuple[float, float] | None = None,
     ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
+    loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> Pruning:
     """Compute the loss when only part of the data is kept.
@@ -253,7 +258,7 @@ def prune(  # noqa: PLR0913
         Not for coefficients of the fit.
     ci_prob : float
         Mass of the central intervals.
-    family : str, optional
+    family, loss_unit : str, optional
         See :func:`bayescale.forecast`.
     allow_unconverged : bool
         Answer although the fit failed its convergence checks.
@@ -292,7 +297,7 @@ def prune(  # noqa: PLR0913
     >>> round(result.to_json()["choice"]["saved"]["median"], 2)
     0.5
     """
-    ci_prob = checked_ci_prob(ci_prob)
+    ci_prob, unit = checked_ci_prob(ci_prob), loss_unit_of(fit, loss_unit)
     for member in fit.members:
         require_split(member.law)
     fit.require_converged(allow_unconverged)
@@ -314,6 +319,7 @@ def prune(  # noqa: PLR0913
     best = float(fractions[np.argmin(loss.mean(("chain", "draw")).values)])
     # where keeping everything is best, growth is computed for the least pruning
     followed = best if best < 1 else float(fractions[max(len(fractions) - 2, 0)])
+    growth = growth_table(fit, losses_of, params, tokens, trained, followed, ci_prob, family)
     return Pruning(
         law=fit.name,
         params=params,
@@ -321,14 +327,15 @@ def prune(  # noqa: PLR0913
         trained=trained,
         flops=flop_count_of(fit).flops(params, trained),
         keep=fractions,
-        loss=loss,
+        loss=unit.of(loss),
         break_even=break_even,
         same_loss=same_loss,
         ci_prob=ci_prob,
         scenario=any("quality" not in member.law.coefficients for member in fit.members),
         assumed=assumptions[0],
-        growth=growth_table(fit, losses_of, params, tokens, trained, followed, ci_prob, family),
+        growth=in_unit(growth, unit),
         provenance=fit.record["provenance"],
+        loss_unit=unit,
     )
 
 

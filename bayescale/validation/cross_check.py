@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import TrustError, collected, listed
 from bayescale.findings import Finding, note, note_lines
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, loss_unit_of
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
 from bayescale.runs import LeftOut, Runs
@@ -68,7 +69,10 @@ class CrossCheck(Result):
         if the law is right) and its interval, ``square``, ``slope``, ``constant``, ``center``
         (of the parabola in log params), ``used``, ``weight`` (in the power law).
     points : pandas.DataFrame
-        The runs of those budgets: ``run_id``, ``budget``, ``params``, ``tokens``, ``loss``.
+        The runs of those budgets: ``run_id``, ``budget``, ``params``, ``tokens``, ``loss`` (nats
+        per token, as in ``groups``).
+    loss_unit : LossUnit
+        The log's own, in which losses are drawn.
     bias : mapping or None
         Expected error of approach 2 on this grid, if the law is right: intervals of
         ``a`` (a difference) and of ``params`` and ``tokens`` at the budget (shares).
@@ -92,6 +96,7 @@ class CrossCheck(Result):
     missing: Mapping[str, str]
     warnings: tuple[Finding, ...]
     provenance: Mapping[str, Any]
+    loss_unit: LossUnit = NATS
 
     def of(self, approach: str, quantity: str) -> dict[str, float]:
         """Return one estimate with its interval."""
@@ -294,6 +299,7 @@ def cross_check(
         estimates=pd.DataFrame(estimates),
         groups=table,
         points=group_points(runs, groups),
+        loss_unit=loss_unit_of(fit),
         bias=expected,
         refused=refused,
         missing=missing,

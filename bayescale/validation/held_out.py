@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.cards import ModelCard
 from bayescale.forecasting import forecast
-from bayescale.posterior import Posterior
+from bayescale.posterior import Posterior, fitted_unit_of
 from bayescale.runs import Runs
 from bayescale.validation import scores
 from bayescale.validation.cutoffs import training_mask
@@ -84,7 +84,8 @@ def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
         rows = held_out.iloc[which]
         scales: dict[str, Any] = {i: rows[i].to_numpy(dtype=float) for i in posterior.inputs}
         of: dict[str, Any] = {"family": name or None}
-        result = forecast(posterior, **scales, **of, allow_unconverged=True)
+        unit = fitted_unit_of(posterior)
+        result = forecast(posterior, **scales, **of, loss_unit=unit, allow_unconverged=True)
         assert result.loss_new is not None
         points = {i: xr.DataArray(x, dims="point") for i, x in scales.items()}
         density = by_draw(posterior.drifting.log_density(rows["loss"], points, **of))

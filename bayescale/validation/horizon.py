@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.errors import PosteriorError, TrustError
 from bayescale.findings import Finding
 from bayescale.forecasting import forecast
-from bayescale.posterior import Fit
+from bayescale.posterior import Fit, fitted_unit_of, flop_count_of
 from bayescale.results import Result, TextTable
 from bayescale.units import format_size
 from bayescale.validation import scores
@@ -243,11 +243,13 @@ def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     else:
         upper = size >= np.quantile(size, 0.75)
         along = float(np.exp(np.median(np.log(runs["tokens"] / runs["params"])[upper])))
-        # the runs' own count of FLOP for one parameter and token, 6 by most conventions
-        per = float(np.median((size / (runs["params"] * runs["tokens"]))[upper]))
-        params = np.sqrt(target / (per * along))
+        ratio_of_upper = along
+        params = flop_count_of(fit).solve(lambda each: np.sqrt(target / (each * ratio_of_upper)))
         scales = {"params": params, "tokens": along * params}
-    answers = [forecast(m, **scales, allow_unconverged=True).loss for m in fit.members]
+    unit = fitted_unit_of(fit)
+    answers = [
+        forecast(m, **scales, loss_unit=unit, allow_unconverged=True).loss for m in fit.members
+    ]
     mean = np.log(by_draw(fit.mix(answers)))
     medians = [np.median(np.log(by_draw(answer)), axis=0) for answer in answers]
     path = pd.DataFrame({"ratio": ratio, **scales})

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import FitFile, FitOptions, Json, QuestionOptions, Tolerance
+from bayescale.cli.options import FitFile, FitOptions, Json, LossOptions, Tolerance
 from bayescale.cli.output import show
 from bayescale.cli.parsing import size_of, sizes_of
 from bayescale.units import parse_size
@@ -13,7 +13,7 @@ from bayescale.units import parse_size
 
 def allocate(
     fit_file: FitFile,
-    options: QuestionOptions,
+    options: LossOptions,
     flops: Annotated[
         str, typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving).")
     ],
@@ -69,7 +69,7 @@ def allocate(
 
 def data(
     fit_file: FitFile,
-    options: QuestionOptions,
+    options: LossOptions,
     params: Annotated[
         str | None, typer.Option("--params", help="A model, to ask for its tokens: 7B.")
     ] = None,

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import FamilyOptions, FitFile, FitOptions, Json, Target, Tolerance
+from bayescale.cli.options import (
+    FamilyOptions,
+    FitFile,
+    FitOptions,
+    Json,
+    LossUnitName,
+    Target,
+    Tolerance,
+)
 from bayescale.cli.output import show
 from bayescale.cli.parsing import size_of
 
@@ -25,6 +33,7 @@ def report(
     ] = None,
     target: Target = None,
     tolerance: Tolerance = 0.02,
+    loss_unit: LossUnitName = None,
     json_: Json = False,
 ) -> None:
     """Write one page that can be sent: answer, trust, decisions and provenance.
@@ -45,6 +54,7 @@ def report(
         target=target,
         tolerance=tolerance,
         laws=tuple(options.law or ()),
+        loss_unit=loss_unit,
         **options.to_ask(),
     )
     write(result, page)

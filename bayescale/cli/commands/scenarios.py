@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from bayescale.cli.options import FamilyOptions, Figure, FitFile, FitOptions, Json, QuestionOptions
+from bayescale.cli.options import (
+    FamilyOptions,
+    Figure,
+    FitFile,
+    FitOptions,
+    Json,
+    LossUnitName,
+    QuestionOptions,
+)
 from bayescale.cli.output import draw, show
 from bayescale.cli.parsing import low_high, name_values, path_between, size_of, sizes_of
 from bayescale.errors import ScenarioError, collected
@@ -65,6 +73,7 @@ def prune(
     fit_file: Annotated[
         Path | None, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")
     ] = None,
+    loss_unit: LossUnitName = None,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -86,6 +95,7 @@ def prune(
             "--repeat-worth": given.repeat_worth,
             "--family": options.family,
             "--law": options.law,
+            "--loss-unit": loss_unit,
         }
         needed = {"--examples-per-param": given.examples, "--keep": given.keep}
         _require("prune --theory", needed, foreign={**of_fit, **optional})
@@ -106,6 +116,7 @@ def prune(
         quality=low_high(given.quality, "--quality"),
         floor=low_high(given.floor, "--floor"),
         repeat_worth=low_high(given.repeat_worth, "--repeat-worth"),
+        loss_unit=loss_unit,
         **options.to_ask(),
     )
     path = draw("plot_pruning", result, figure)
