@@ -302,6 +302,8 @@ class Questions:
         """The next run: params and tokens of least expected loss, or the law's own scale."""
         if not self.split:
             return {self.scale: self.next}
+        if (why := self.allocation[0].refusal(self.at)) is not None:
+            raise DecisionError(why)
         choice = self.allocation[1].raw("budgets", self.at, "choice")
         return {name: float(round(choice[name])) for name in ("params", "tokens")}
 

@@ -17,7 +17,10 @@ MOST_APART = 3.0
 """Factor between medians of laws, in tokens, params or FLOP, up to which they agree."""
 
 GAP, FEWEST_DRAWS = 1.5, 100
-"""Factor between neighboring draws inside the interval that is a gap; draws needed to see one."""
+"""Factor between neighboring draws that is a gap; draws needed to see one."""
+
+CENTRAL = 0.5
+"""Mass around the median in which a gap matters: there it makes the median arbitrary."""
 
 
 class Averaged(Protocol):
@@ -36,11 +39,6 @@ class Averaged(Protocol):
     @property
     def weights(self) -> Sequence[float]:
         """The laws' shares."""
-        ...
-
-    @property
-    def ci_prob(self) -> float:
-        """Mass of the intervals."""
         ...
 
 
@@ -67,7 +65,7 @@ def disagreement[R: Averaged](
     -------
     str or None
         None for a single law, or if the medians of all laws with a share differ by a factor of at
-        most :data:`MOST_APART` and the average's draws have no gap inside their interval.
+        most :data:`MOST_APART` and the average's draws have no gap in their central half.
     """
     shares = zip(result.by_law, result.weights, strict=True)
     medians = {
@@ -81,7 +79,7 @@ def disagreement[R: Averaged](
     if not high <= MOST_APART * low:
         each = [f"{name} says {_amount(x, what, form)}" for name, x in medians.items()]
         return f"The laws do not agree: {', '.join(each)}. {_ADVICE}"
-    gap = _gap(draws(result), result.ci_prob)
+    gap = _gap(draws(result))
     if gap is None:
         return None
     return (
@@ -100,11 +98,11 @@ def _amount(value: float, what: str, form: Callable[[float], str]) -> str:
     return f"{form(value)} {what}" if np.isfinite(value) else f"no amount of {what}"
 
 
-def _gap(average: xr.DataArray, ci_prob: float) -> tuple[float, float] | None:
-    """Find the first gap between neighboring draws inside the interval."""
+def _gap(average: xr.DataArray) -> tuple[float, float] | None:
+    """Find the first gap between neighboring draws around the median."""
     values = np.sort(np.asarray(average, dtype=float).ravel())
     values = values[~np.isnan(values)]
-    tail = int(len(values) * (1 - ci_prob) / 2)
+    tail = int(len(values) * (1 - CENTRAL) / 2)
     inside = values[tail : len(values) - tail]
     inside = inside[np.isfinite(inside)]
     if len(values) < FEWEST_DRAWS or len(inside) < 2:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,10 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.conventions import NATS, LossUnit
+from bayescale.decisions.agreement import disagreement
 from bayescale.errors import DecisionError
 from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
-from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles
+from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles, withheld
 from bayescale.splits import Constraints
 from bayescale.units import format_size
 
@@ -192,6 +194,18 @@ class Allocation(Result):
             best["epochs"] = (tokens / self.limits.unique_tokens).clip(1.0)
         return best
 
+    def refusal(self, i: int) -> str | None:
+        """Say why no split of one budget is given: the laws of an average do not agree on it."""
+        return next(filter(None, map(partial(self._disagreement, i), ("params", "tokens"))), None)
+
+    def _disagreement(self, i: int, name: str) -> str | None:
+        return disagreement(self, lambda law: getattr(law, name).isel(budget=i), name)
+
+    @property
+    def answered(self) -> bool:
+        """Whether a split is given of every budget."""
+        return all(self.refusal(i) is None for i in range(len(self.flops)))
+
     def _quantiles(self, draws: xr.DataArray) -> dict[str, float]:
         return quantiles(draws, self.ci_prob)
 
@@ -206,16 +220,21 @@ class Allocation(Result):
             row |= {str(k): v for k, v in losses.iloc[i].items() if str(k).startswith("loss")}
             given_up = evaluated.filter(regex="^(regret|wasted)_").iloc[i]
             row |= {str(k): v for k, v in given_up.items()}
-            rows.append(row | {name: losses[name].iloc[i] for name in ("verdict", "why")})
+            row |= {name: losses[name].iloc[i] for name in ("verdict", "why")}
+            if (why := self.refusal(i)) is not None:
+                row = dict.fromkeys(row, np.nan) | {"flops": flops, "verdict": None, "why": why}
+            rows.append(row)
         return pd.DataFrame(rows)
 
     def _json(self) -> dict[str, Any]:
         budgets = [self._budget_values(i) for i in range(len(self.flops))]
+        exponent = {"exponent": self.exponent}
         return {
             "law": self.law,
             "interval": self.ci_prob,
             **(budgets[0] if len(budgets) == 1 else {"budgets": budgets}),
-            "exponent": self.exponent,
+            "answered": self.answered,
+            **(exponent if self.answered else withheld(exponent)),
             "published_exponents": PUBLISHED_EXPONENTS,
             "options": self._options_values(),
             "limits": self.limits.to_json(),
@@ -235,9 +254,10 @@ class Allocation(Result):
             {
                 **options.split(i),
                 "loss": None if losses is None else losses.isel(point=i),
-                **options.values(i, self.price),
+                **(values if self.answered else withheld(values)),
             }
             for i in range(len(options.points))
+            for values in (options.values(i, self.price),)
         ]
 
     def split_values(self, i: int) -> dict[str, Any]:
@@ -248,13 +268,18 @@ class Allocation(Result):
     def _budget_values(self, i: int) -> dict[str, Any]:
         point, across, new = self._reached.points.iloc[i], self.across, self._reached.loss_new
         rows = [] if across is None else across[across["flops"] == self.flops[i]]
-        return {
-            "flops": float(self.flops[i]),
+        values = {
             **self.split_values(i),
             "loss": self._reached.loss.isel(point=i),
             "loss_new": None if new is None else new.isel(point=i),
-            "unit": self._reached.unit,
             **{key: point[key] for key in ("extrapolation_ratio", "verdict", "why")},
+        }
+        if (why := self.refusal(i)) is not None:
+            values = withheld(values) | {"why": why}
+        return {
+            "flops": float(self.flops[i]),
+            **values,
+            "unit": self._reached.unit,
             "laws": laws_json(self, lambda law: law.split_values(i)),
             "more_data": [
                 {
@@ -276,13 +301,8 @@ class Allocation(Result):
             yield ""
         yield from self._budget_lines(len(self.flops) - 1)
         yield from self._option_lines()
-        exponent = interval_text(self._quantiles(self.exponent), lambda x: f"{x:.3f}", self.ci_prob)
-        yield f"  Params grow as C^{exponent}."
-        published = ", ".join(
-            f"{', '.join(f'{a:.2f}' for a in values)} ({source})"
-            for source, values in PUBLISHED_EXPONENTS.items()
-        )
-        yield f"  Published: {published}."
+        if self.answered:
+            yield from self._exponent_lines()
         if self.at_end > MANY_AT_END:
             low, high = self.limits.searched
             yield (
@@ -294,24 +314,18 @@ class Allocation(Result):
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
 
-    def _frontier(self) -> TextTable:
-        return TextTable.of(
-            {
-                "FLOP": f"{row['flops']:.3g}",
-                "params": format_size(row["choice_params"]),
-                "tokens": format_size(row["choice_tokens"]),
-                "tokens per param": (
-                    f"{row['choice_tokens'] / row['choice_params']:.3g} "
-                    f"({row['tokens_per_param_lower']:.3g} to {row['tokens_per_param_upper']:.3g})"
-                ),
-                "loss": (
-                    f"{row['loss_median']:.3f} ({row['loss_lower']:.3f} to {row['loss_upper']:.3f})"
-                ),
-                "regret": f"{row['regret_mean']:.2g}",
-                "wasted": f"{row['wasted_mean'] / row['choice_flops']:.1%}",
-            }
-            for row in self.to_frame().to_dict(orient="records")
+    def _exponent_lines(self) -> Iterator[str]:
+        exponent = interval_text(self._quantiles(self.exponent), lambda x: f"{x:.3f}", self.ci_prob)
+        yield f"  Params grow as C^{exponent}."
+        published = ", ".join(
+            f"{', '.join(f'{a:.2f}' for a in values)} ({source})"
+            for source, values in PUBLISHED_EXPONENTS.items()
         )
+        yield f"  Published: {published}."
+
+    def _frontier(self) -> TextTable:
+        rows = self.to_frame().to_dict(orient="records")
+        return TextTable.of(map(_frontier_row, rows))
 
     def _budget_lines(self, i: int) -> Iterator[str]:
         point, mass = self.choice.points.iloc[i], f"{self.ci_prob:.0%}"
@@ -326,6 +340,10 @@ class Allocation(Result):
             + (f", ${self.flops[i] * price:,.0f}" if price is not None else "")
             + ":"
         )
+        if (why := self.refusal(i)) is not None:
+            yield f"  {why}"
+            yield from self._law_lines(i)
+            return
         yield f"  choice      {_split_text(point)}: least expected loss"
         yield (
             f"  best split  {_range_text(best['params'])} params, {_range_text(best['tokens'])} "
@@ -366,7 +384,8 @@ class Allocation(Result):
             loss = options.loss
             reached = "" if loss is None else f": loss {float(loss.isel(point=i).median()):.4f}"
             yield f"    {_split_text(point)}, {point['flops']:.3g} FLOP{reached}"
-            yield f"      {options.regret_text(i, self.ci_prob, self.price)}"
+            if self.answered:
+                yield f"      {options.regret_text(i, self.ci_prob, self.price)}"
 
     def _data_lines(self, i: int, point: pd.Series, epochs: Mapping[str, float]) -> Iterator[str]:
         unique, unit = self.limits.unique_tokens, self.loss_unit.short
@@ -384,6 +403,24 @@ class Allocation(Result):
                 f"({less['lower']:.2g} to {less['upper']:.2g}), or {share['median']:.0%} of the "
                 f"compute saved ({share['lower']:.0%} to {share['upper']:.0%})"
             )
+
+
+def _frontier_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    flops = {"FLOP": f"{row['flops']:.3g}"}
+    if np.isnan(row["choice_params"]):
+        columns = ("params", "tokens", "tokens per param", "loss", "regret", "wasted")
+        return flops | dict.fromkeys(columns, "-")
+    return flops | {
+        "params": format_size(row["choice_params"]),
+        "tokens": format_size(row["choice_tokens"]),
+        "tokens per param": (
+            f"{row['choice_tokens'] / row['choice_params']:.3g} "
+            f"({row['tokens_per_param_lower']:.3g} to {row['tokens_per_param_upper']:.3g})"
+        ),
+        "loss": f"{row['loss_median']:.3f} ({row['loss_lower']:.3f} to {row['loss_upper']:.3f})",
+        "regret": f"{row['regret_mean']:.2g}",
+        "wasted": f"{row['wasted_mean'] / row['choice_flops']:.1%}",
+    }
 
 
 def _range_text(q: Mapping[str, float]) -> str:

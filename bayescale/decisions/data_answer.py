@@ -97,6 +97,11 @@ class DataBudget(Result):
         apart = disagreement(self, lambda answer: answer.needed, self.wanted)
         return self._too_far() if apart is None else apart
 
+    @property
+    def answered(self) -> bool:
+        """Whether a number is given."""
+        return self.refusal is None
+
     def _too_far(self) -> str | None:
         median = self.quantiles["median"]
         if self.wanted not in self.ranges or not np.isfinite(median):
@@ -146,6 +151,7 @@ class DataBudget(Result):
             "overfit": self.overfit,
             "target": self.target,
             "unit": self.loss_unit.label,
+            "answered": given,
             **self._answer(),
             "least_loss": self.least if given else None,
             "within": self.within,

@@ -163,7 +163,8 @@ def regret_map(  # noqa: PLR0913
     Raises
     ------
     DecisionError
-        If a budget or limit leaves nothing to choose, or ``doublings`` is less than one.
+        If a budget or limit leaves nothing to choose, ``doublings`` is less than one, or the laws
+        of an average do not agree on the split.
     LawError
         If the law is not a function of params and tokens.
     UnconvergedError
@@ -195,6 +196,8 @@ def regret_map(  # noqa: PLR0913
         allow_unconverged=allow_unconverged,
     )
     first = split()
+    if (why := first.refusal(0)) is not None:
+        raise DecisionError(f"a map needs one split in its middle. {why}")
     grid, line = _splits(first, doublings)
     found = split(options=[*grid, *line])
     assert found.options is not None

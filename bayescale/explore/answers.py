@@ -15,7 +15,7 @@ import pandas as pd
 
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
-from bayescale.errors import BayescaleError, UnitError
+from bayescale.errors import BayescaleError, DecisionError, UnitError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit, flop_count_of, loss_unit_of
@@ -311,6 +311,8 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
     if splits(fit.inputs):
         limits = view.max_tokens, view.inference_tokens or 0.0
         allocation, table = _split(fit, curve, view.size, *limits, view.family)
+        if (why := allocation.refusal(0)) is not None:
+            raise DecisionError(why)
         places = {name: allocation.choice.points[name] for name in ("params", "tokens")}
         if "unique_tokens" in fit.inputs and view.max_tokens is not None:
             places["unique_tokens"] = np.minimum(places["tokens"], view.max_tokens)

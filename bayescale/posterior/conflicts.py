@@ -47,7 +47,7 @@ def conflicts(posterior: Posterior) -> tuple[Finding, ...]:
     tuple of Finding
         Warnings, with code ``prior_conflict`` where a coefficient or the noise's scale lies
         outside its prior's 90 % interval, on one side, with a posterior probability of at least
-        0.9; ``heavy_tails`` where the degrees of freedom do so below; ``skewed_noise`` and
+        0.9, the scale above it; ``heavy_tails`` where the degrees of freedom do so below; ``skewed_noise`` and
         ``noise_varies_with_size`` where residuals are skewed or their scale changes along the
         runs.
 
@@ -97,7 +97,9 @@ def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
                 "in the log: outliers, unfinished or diverged runs, other data; or lower that "
                 "prior in the card (`card=`)",
             )
-        elif name != "nu" and max(below, above) >= LEAST_OUTSIDE:
+        if name in ("nu", "sigma"):  # a log that is cleaner than expected is no conflict
+            below = 0.0
+        if max(below, above) >= LEAST_OUTSIDE and name != "nu":
             side = "below" if below > above else "above"
             pulled.append(f"{name}{_where(card, name)} is {_interval(value)}, {side} {low:.3g} to "
                           f"{high:.3g}")  # fmt: skip

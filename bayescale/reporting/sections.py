@@ -77,11 +77,17 @@ class Report(Result):
     sections: tuple[Section, ...]
     answers: tuple[Answer, ...]
 
+    @property
+    def answered(self) -> bool:
+        """Whether every decision has a number: the laws of an average may not agree on one."""
+        return all(answer.json.get("answered", True) for answer in self.answers)
+
     def _json(self) -> dict[str, Any]:
         return {
             "law": self.law,
             "n_runs": self.n_runs,
             "converged": self.converged,
+            "answered": self.answered,
             "sections": [
                 {"name": s.name, "ok": s.error is None, "error": s.error} for s in self.sections
             ],

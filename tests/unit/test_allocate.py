@@ -18,6 +18,7 @@ from support.published import (
 
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
+from bayescale.decisions.regret import regret_map
 from bayescale.errors import BayescaleError, DecisionError, LawError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
@@ -351,3 +352,50 @@ def test_without_losses_it_tells_splits_alone() -> None:
     assert str(caught.value) == ("this allocation holds no losses: allocate with `losses=True`")
     told = str(replace(lean, at_choice=whole.at_choice))
     assert told == re.sub(r"(?<=FLOP): loss \d\.\d+(?=\n      )", "", str(whole))
+
+
+# laws that do not agree on a split
+
+
+def far_apart() -> ModelAverage:
+    """Besiroglu's law, and one whose best models are ten times as large."""
+    other = load_card("chinchilla_outer")
+    values = BESIROGLU | {"A": 30 * BESIROGLU["A"], "kappa": 1.0}
+    values = {name: values[name] for name in other.law.coefficients}
+    return ModelAverage((ONE, point(other, values)), (0.5, 0.5))
+
+
+def test_laws_that_do_not_agree_on_a_split_have_none_of_their_average() -> None:
+    result = allocate(far_apart(), [1e22, 1e23], options=[(7e9, None)])
+    why = result.refusal(1)
+    assert why is not None
+    assert why.startswith("The laws do not agree: chinchilla says 29.4B params, chinchilla_outer")
+    answer, nothing = result.to_json(), dict.fromkeys(("median", "lower", "upper"))
+    assert answer["answered"] is False
+    assert answer["exponent"] == nothing
+    budget = answer["budgets"][1]
+    assert budget["why"] == why
+    assert budget["choice"] == {"params": None, "tokens": None}
+    assert budget["params"] == budget["loss"] == budget["regret"]["flops"] == nothing
+    assert budget["verdict"] is None
+    assert budget["laws"]["chinchilla"]["choice"]["params"] == pytest.approx(2.94e10, rel=0.01)
+    assert answer["options"][0]["loss"]["median"] > 2
+    assert answer["options"][0]["expected_regret"] == {"loss": None, "flops": None}
+    frame = result.to_frame()
+    assert frame["choice_params"].isna().all()
+    assert list(frame["why"]) == [result.refusal(0), why]
+    text = str(result)
+    assert f"  {why}\n    chinchilla           29.4B params on" in text
+    assert "least expected loss\n" not in text.split("wasted\n")[1]
+    assert "Params grow as" not in text
+
+
+def test_a_law_without_a_share_does_not_disagree() -> None:
+    fit = far_apart()
+    assert allocate(ModelAverage(fit.members, (1.0, 0.0)), 1e22).answered
+    assert allocate(fit.members[0], 1e22).answered
+
+
+def test_a_map_around_no_split_is_refused() -> None:
+    with pytest.raises(DecisionError, match=r"^a map needs one split in its middle\. The laws do"):
+        regret_map(far_apart(), 1e22)

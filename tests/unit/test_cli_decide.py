@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support.published import ONE, SPREAD, significant
 
-from bayescale.posterior import Posterior, save
+from bayescale.cards import load_card
+from bayescale.posterior import ModelAverage, Posterior, point, save
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,22 @@ def test_data_holds_its_promised_keys(bayescale, published: Path) -> None:
     assert set(answer["tokens_needed"]) == {"median", "lower", "upper"}
     text = bayescale("data", published, "--params", "7B", "--target", "2.1").out
     assert "for a loss of 2.1 nats/token, 7B params need\n  620B tokens" in text
+
+
+def test_laws_that_do_not_agree_exit_with_3(bayescale, tmp_path: Path) -> None:
+    kaplan = load_card("kaplan")
+    members = (ONE, point(kaplan, kaplan.published_values("kaplan_2020")))
+    file = save(ModelAverage(members, (0.5, 0.5)), tmp_path / "both.nc")
+    for question in (("data", "--params", "1B"), ("allocate", "--flops", "1e25")):
+        ran = bayescale(question[0], file, *question[1:], "--json")
+        assert ran.code == 3
+        assert ran.json["answered"] is False
+        assert ran.json["why"].startswith("The laws do not agree: chinchilla says ")
+        assert bayescale(question[0], file, *question[1:]).code == 3
+    ran = bayescale("report", file, "--flops", "1e25", "-o", tmp_path / "page.html")
+    assert ran.code == 3
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("The laws do not agree: chinchilla says ") >= 3
 
 
 def test_next_run_holds_its_promised_keys(bayescale, real: Path, tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def allocate(
         tolerance=tolerance,
         **options.to_ask(),
     )
-    show(result.to_json(), str(result), json_, passed=fitted.diagnostics["passed"])
+    passed = result.answered and fitted.diagnostics["passed"]
+    show(result.to_json(), str(result), json_, passed=passed)
 
 
 def data(
@@ -97,8 +98,8 @@ def data(
         target=target,
         **options.to_ask(),
     )
-    given = result.refusal is None
-    show(result.to_json(), str(result), json_, passed=given and fitted.diagnostics["passed"])
+    passed = result.answered and fitted.diagnostics["passed"]
+    show(result.to_json(), str(result), json_, passed=passed)
 
 
 def next_run(

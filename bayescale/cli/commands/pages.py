@@ -59,7 +59,7 @@ def report(
     )
     write(result, page)
     answer, text = {"output": str(page), **result.to_json()}, f"{result}\nWritten to {page}."
-    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+    show(answer, text, json_, passed=result.answered and fitted.diagnostics["passed"])
 
 
 def explore(
