@@ -47,9 +47,9 @@ def conflicts(posterior: Posterior) -> tuple[Finding, ...]:
     tuple of Finding
         Warnings, with code ``prior_conflict`` where a coefficient or the noise's scale lies
         outside its prior's 90 % interval, on one side, with a posterior probability of at least
-        0.9, the scale above it; ``heavy_tails`` where the degrees of freedom do so below; ``skewed_noise`` and
-        ``noise_varies_with_size`` where residuals are skewed or their scale changes along the
-        runs.
+        0.9, the scale above it; ``heavy_tails`` where the degrees of freedom do so below;
+        ``skewed_noise`` and ``noise_varies_with_size`` where residuals are skewed or their scale
+        changes along the runs.
 
     Notes
     -----
