@@ -58,7 +58,14 @@ def check_lines(check: "Finding") -> str:
 
     verdict = {True: "ok", False: "WEAK", None: "info"}[check.passed]
     lead = f"  {verdict:<4}  {check.code.replace('_', ' '):<17}  "
-    return fill(check.text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
+    return fill(
+        check.text,
+        width=100,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,  # commands stay whole
+    )
 
 
 def draw(plot: str, result: Any, figure: Path | None) -> str | None:

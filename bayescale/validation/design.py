@@ -121,7 +121,8 @@ def centered(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _uncentered(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
+def uncentered(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return coefficients in raw units, from what :func:`centered` returns."""
     values = {name: np.exp(log) for name, log in logs.items()}
     log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
     for name, term in law.terms.items():  # in order: a balance needs what it is against
@@ -329,7 +330,7 @@ def _derivatives(runs: Runs, law: Law, center: np.ndarray) -> np.ndarray:
     inputs = {name: runs[name] for name in law.inputs}
 
     def log_loss(logs: np.ndarray) -> np.ndarray:
-        values = _uncentered(law, runs, dict(zip(law.coefficients, logs, strict=True)))
+        values = uncentered(law, runs, dict(zip(law.coefficients, logs, strict=True)))
         with np.errstate(all="ignore"):  # the caller checks for values that are not finite
             return np.log(law.loss(**inputs, **values)) + np.zeros(len(runs))
 

@@ -11,6 +11,7 @@ from bayescale.findings import Finding
 from bayescale.posterior import Fit, outliers, recorded_conflicts
 from bayescale.validation.backtest import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
+from bayescale.validation.other_factors import other_factors_of
 from bayescale.validation.resampling import resampling_notes
 from bayescale.verdict import Reach, failure
 
@@ -173,7 +174,8 @@ def _outliers(fit: Fit) -> Finding:
 
 @lru_cache(1)  # the same for every tolerance, and slow
 def _of_any_tolerance(fit: Fit) -> tuple[Finding, ...]:
-    found = [_outliers(fit), *identifiability_checks(fit)]
+    other = other_factors_of(fit)
+    found = [_outliers(fit), *([other] if other else []), *identifiability_checks(fit)]
     if all("log_likelihood" in member.tree.children for member in fit.members):
         found += [Finding.check(note.code, None, note.text) for note in resampling_notes(fit)]
     return (*found, *recorded_conflicts(fit))

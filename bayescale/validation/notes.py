@@ -4,6 +4,7 @@ from bayescale.findings import Finding
 from bayescale.posterior import Fit, recorded_conflicts
 from bayescale.validation.design import layout_checks
 from bayescale.validation.identifiability import posterior_notes
+from bayescale.validation.other_factors import other_factor_notes, other_factors_of
 from bayescale.validation.resampling import resampling_notes
 from bayescale.validation.run_quality import imperfect_notes
 from bayescale.validation.sensitivity import counting_notes
@@ -15,7 +16,8 @@ def fit_notes(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        Warnings of reading the log, of :func:`counting_notes`, of :func:`imperfect_notes`,
+        Warnings of reading the log, of :func:`counting_notes`, of :func:`other_factors_of`, of
+        :func:`imperfect_notes`,
         of :func:`posterior_notes` and, where the fit holds the draws for them, of
         :func:`resampling_notes`; and where card and runs disagree
         (:mod:`bayescale.posterior.conflicts`).
@@ -23,7 +25,7 @@ def fit_notes(fit: Fit) -> tuple[Finding, ...]:
     before = () if fit.runs is None else fit.runs.warnings
     known = all("log_likelihood" in member.tree.children for member in fit.members)
     after = resampling_notes(fit) if known else ()
-    of_runs = imperfect_notes(fit)
+    of_runs = (*other_factor_notes(other_factors_of(fit)), *imperfect_notes(fit))
     shown = (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
     return (*shown, *recorded_conflicts(fit))
 

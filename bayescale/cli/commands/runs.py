@@ -38,6 +38,7 @@ def check(
     from bayescale.runs.rules.compute import audit_compute
     from bayescale.validation import run_quality
     from bayescale.validation.design import design_checks, notes_of
+    from bayescale.validation.other_factors import other_factor_notes, other_factors
     from bayescale.validation.sensitivity import counting_notes
 
     log = log_options.read(runs)
@@ -46,8 +47,15 @@ def check(
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
     log_notes = [*log.warnings, *counting_notes(log, chosen, checks)]
+    other = other_factors(log, chosen)
     of_runs = run_quality.log_checks(log, priors)
-    notes = [*log_notes, *run_quality.notes_of(of_runs), *notes_of(checks)]
+    notes = [
+        *log_notes,
+        *other_factor_notes(other),
+        *run_quality.notes_of(of_runs),
+        *notes_of(checks),
+    ]
+    of_runs = (*of_runs, *([other] if other else []))
     compute = audit_compute(log.frame)
     refitted = _refitted(log, law, card, seed) if sensitivity else None
     answer = {
