@@ -34,7 +34,8 @@ from bayescale.posterior import ModelAverage, Posterior
 from bayescale.runs import Runs
 from bayescale.tasks import Serial
 from bayescale.validation import scores
-from bayescale.validation.backtest import RATIO_BINS, Backtest, backtest
+from bayescale.validation.backtest import backtest
+from bayescale.validation.backtest_result import RATIO_BINS, Backtest
 from bayescale.validation.cutoffs import training_mask
 from bayescale.validation.held_out import AVERAGE, MOST_DRAWS, Sample, aggregate, scored
 from bayescale.validation.horizon import trust

@@ -122,7 +122,7 @@ def default_laws(runs: Runs) -> tuple[str, ...]:
     if {"params", "tokens"} <= complete:
         if "kept_fraction" in runs and (runs["kept_fraction"] < 1).any():
             return ("pruned",)
-        return ("repetition",) if _repeats(runs) else ("chinchilla", "kaplan_irreducible")
+        return ("repetition",) if _repeats(runs) else ("unified",)
     for column, name in (("flops", "compute"), ("params", "params"), ("tokens", "tokens")):
         if column in complete:
             return (f"henighan_{name}", f"saturating_{name}")

@@ -18,8 +18,8 @@ from bayescale.plotting.style import (
     new_axes,
     percents,
 )
-from bayescale.validation.backtest import Backtest
 from bayescale.validation.backtest_record import bins
+from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.horizon import INTERVAL, Trust
 from bayescale.verdict import LEAST_COVERAGE
 

@@ -4,220 +4,35 @@ Runs themselves can give no other evidence on extrapolation. Refits are a callab
 needs no sampler, and run on any executor of :mod:`concurrent.futures`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayescale.cards import ModelCard, choose_card
-from bayescale.errors import TrustError, collected, listed
+from bayescale.errors import TrustError, collected
 from bayescale.laws import Law
+from bayescale.laws.optimum import splits
 from bayescale.progress import progress
-from bayescale.results import Result, TextTable
 from bayescale.runs import Runs, as_runs, require_runs_for
 from bayescale.tasks import outcomes
-from bayescale.validation import scores
-from bayescale.validation.cutoffs import choose_cutoffs
+from bayescale.validation.across import AcrossTask, across_tasks
+from bayescale.validation.backtest_result import Backtest, Missing
+from bayescale.validation.cutoffs import choose_cutoffs, fewest_training
 from bayescale.validation.held_out import (
     AVERAGE,
     Refit,
-    Samples,
+    Sample,
     Task,
-    aggregate,
+    by_training,
     scored,
     scored_average,
 )
+from bayescale.validation.split_forecasts import measured_optima, scored_splits
 from bayescale.verdict import size_scale, sizes
-
-RATIO_BINS = ((1.0, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, 100.0), (100.0, np.inf))
-
-_LEGEND = """\
-times larger: than the largest run fitted. RMSLE, CRPS: error on log loss (0.01 is about 1 %).
-log density: of the observed loss, higher is better. 50%, 90%: share of runs inside these intervals;
-near 50 and 90 is right, less is overconfident."""
-
-
-class Missing(NamedTuple):
-    """A refit without a result."""
-
-    law: str
-    cutoff: float
-    why: str
-
-
-@dataclass(frozen=True, eq=False)
-class Backtest(Result):
-    """Forecasts of held-out larger runs, with the losses that those runs reached.
-
-    Attributes
-    ----------
-    laws : tuple of str
-        Two or more are also scored as their model average, named ``average``.
-    weights : tuple of float
-        Each law's weight in the average.
-    scale : str
-        The scale of sizes and cutoffs: ``flops``, or the laws' only input.
-    forecasts : pandas.DataFrame
-        One row per law, cutoff and held-out run: ``law``, ``cutoff``, ``run_id``, ``ratio``
-        (size over that of the largest training run), ``n_train``, ``loss`` (observed),
-        ``median``, ``lower50``, ``upper50``, ``lower90``, ``upper90`` (of a single new run, nats
-        per token), ``log_error`` (log median minus log observed), ``lpd`` (log predictive
-        density per nat per token), ``crps`` (of log loss, the outermost 1 % of draws moved
-        inward), ``pit`` (share of draws below),
-        ``half_width90`` (of the interval of log mean loss), ``covered50``, ``covered90``,
-        ``converged``.
-    missing : tuple of Missing
-        Refits that failed or were lost with their worker.
-    samples : mapping of (str, float) to Sample
-        The scored forecasts, by law and cutoff.
-    """
-
-    laws: tuple[str, ...]
-    weights: tuple[float, ...]
-    scale: str
-    cutoffs: tuple[float, ...]
-    forecasts: pd.DataFrame
-    missing: tuple[Missing, ...]
-    samples: Samples
-    runs: Runs
-    seed: int
-
-    @property
-    def answer(self) -> str:
-        """The name that stands for all laws: the average, or the only law."""
-        return AVERAGE if self.laws[1:] else self.laws[0]
-
-    def averaged(self, weights: Sequence[float]) -> pd.DataFrame:
-        """Return forecasts of the model average with other weights, rows like ``forecasts``."""
-        return scored_average(self.runs, self.samples, self.laws, weights, self.cutoffs, self.scale)
-
-    def rows(self) -> pd.DataFrame:
-        """Return scores by law, cutoff and bin of ratio, under the keys of the command line.
-
-        ``ratio`` is the geometric mean of the ratios in the row.
-        """
-        rows = []
-        for (law, cutoff, _), part in self._binned().groupby(["law", "cutoff", "bin"], sort=False):
-            rows.append(
-                {
-                    "law": law,
-                    "cutoff_flops": cutoff if self.scale == "flops" else None,
-                    "cutoff": cutoff,
-                    "ratio": float(np.exp(np.log(part["ratio"]).mean())),
-                    "n_train": int(part["n_train"].iloc[0]),
-                    "n_test": len(part),
-                    **aggregate(part),
-                }
-            )
-        return pd.DataFrame(rows)
-
-    def summary(self) -> pd.DataFrame:
-        """Return scores by law and bin of ratio over all cutoffs, and by law over all ratios.
-
-        ``n`` forecasts from ``n_cutoffs`` cutoffs, ``rmsle``, ``crps``, ``lpd``,
-        ``coverage50``, ``coverage90``, ``msce``: plain means over forecasts.
-        """
-        rows = []
-        for law, of_law in self._binned().groupby("law", sort=False):
-            parts = [(RATIO_BINS[cast(int, i)], part) for i, part in of_law.groupby("bin")]
-            for (lower, upper), part in [*parts, ((1.0, np.inf), of_law)]:
-                row = {"law": law, "lower": lower, "upper": None if upper == np.inf else upper}
-                row |= {"n": len(part), "n_cutoffs": part["cutoff"].nunique()}
-                row |= aggregate(part) | {"msce": scores.msce(part["pit"])}
-                rows.append(row | {"ratios": _bin_name(lower, upper)})
-        return pd.DataFrame(rows)
-
-    def _binned(self) -> pd.DataFrame:
-        ends = [upper for _, upper in RATIO_BINS[:-1]]
-        ratio = self.forecasts["ratio"]
-        return self.forecasts.assign(bin=np.digitize(ratio, ends, right=True))
-
-    def unconverged(self) -> list[dict[str, Any]]:
-        """Return law and cutoff of refits that failed their convergence checks."""
-        return [
-            {"law": law, "cutoff": cutoff}
-            for (law, cutoff), sample in self.samples.items()
-            if not sample.converged
-        ]
-
-    def _table(self) -> pd.DataFrame:
-        return self.forecasts
-
-    def _json(self) -> dict[str, Any]:
-        return {
-            "laws": self.laws,
-            "weights": dict(zip(self.laws, self.weights, strict=True)),
-            "scale": self.scale,
-            "cutoffs": self.cutoffs,
-            "interval": 0.9,
-            "rows": self.rows(),
-            "summary": {
-                law: part.drop(columns="law")
-                for law, part in self.summary().groupby("law", sort=False)
-            },
-            "missing": [item._asdict() for item in self.missing],
-            "unconverged": self.unconverged(),
-            "seed": self.seed,
-            "runs_sha256": self.runs.digest,
-        }
-
-    def _content(self) -> Iterator[str | TextTable]:
-        n = self.forecasts.drop_duplicates(["cutoff", "run_id"]).shape[0]
-        cutoffs = ", ".join(f"{cutoff:.3g}" for cutoff in self.cutoffs)
-        yield (
-            f"Backtest of {' and '.join(self.laws)} on {len(self.runs)} runs from "
-            f"{self.runs.source}:"
-        )
-        yield (
-            f"{n} forecasts of larger runs from the smaller ones, at {len(self.cutoffs)} cutoff"
-            f"{'' if len(self.cutoffs) == 1 else 's'} in {self.scale} ({cutoffs})."
-        )
-        yield ""
-        yield TextTable.of(
-            {
-                "law": row["law"],
-                "times larger": row["ratios"],
-                "forecasts": str(row["n"]),
-                "cutoffs": str(row["n_cutoffs"]),
-                "RMSLE": f"{row['rmsle']:.4f}",
-                "CRPS": f"{row['crps']:.4f}",
-                "log density": f"{row['lpd']:.2f}",
-                "50%": f"{row['coverage50']:.0%}",
-                "90%": f"{row['coverage90']:.0%}",
-            }
-            for row in self.summary().to_dict(orient="records")
-        )
-        yield ""
-        yield _LEGEND
-        if len(self.laws) > 1:
-            shares = zip(self.laws, self.weights, strict=True)
-            yield f"average: their mixture, {', '.join(f'{w:.0%} {law}' for law, w in shares)}."
-        for sentence in refit_problems(self.missing, len(self.unconverged()), len(self.samples)):
-            yield f"\n{sentence}"
-
-
-def _bin_name(lower: float, upper: float) -> str:
-    if upper == np.inf:
-        return "all" if lower == 1 else f"above {lower:g}"
-    return f"{lower:g} to {upper:g}"
-
-
-def refit_problems(missing: Sequence[Missing], unconverged: int, n: int) -> list[str]:
-    """Write sentences on refits without a result, or scored although unconverged."""
-    sentences = []
-    if missing:
-        which = listed(f"{item.law} at {item.cutoff:.3g} ({item.why})" for item in missing)
-        sentences.append(f"Missing: {len(missing)} of {len(missing) + n} refits: {which}.")
-    if unconverged:
-        sentences.append(
-            f"{unconverged} of {n} refits failed their convergence checks; they are scored all the "
-            "same."
-        )
-    return sentences
 
 
 def backtest(
@@ -292,8 +107,13 @@ def backtest(
     scale, size = size_scale(inputs), sizes(runs.frame, inputs)
     at = choose_cutoffs(runs, cards, cutoffs)
     make = refit or default_refit()
-    tasks = [Task(make, card, runs, size, cutoff, seed) for cutoff in at for card in cards]
-    samples, missing = _run(tasks, executor, workers, show_progress)
+    optima = measured_optima(runs) if splits(inputs) else None
+    tasks = [Task(make, card, runs, size, cutoff, seed, optima) for cutoff in at for card in cards]
+    least = fewest_training(cards)
+    across = [task for card in cards for task in across_tasks(runs, card, make, least, seed)]
+    samples, missing = _run([*tasks, *across], executor, workers, show_progress)
+    forecast_across = {task.key: task for task in across}
+    others = {key: samples.pop(key) for key in forecast_across if key in samples}
     by_law = [
         scored(law, cutoff, runs, size, samples[law, cutoff])
         for law in names
@@ -308,6 +128,17 @@ def backtest(
         scale=scale,
         cutoffs=at,
         forecasts=pd.concat([part for part in by_law if len(part)], ignore_index=True),
+        splits=_together(
+            scored_splits(law, cutoff, sample.splits)
+            for law, cutoff, sample in by_training(samples, names, shares)
+            if sample.splits is not None
+        ),
+        across=_together(
+            forecast_across[cards[0].law.name if law == AVERAGE else law, training].scored(
+                law, sample
+            )
+            for law, training, sample in by_training(others, names, shares)
+        ),
         missing=missing,
         samples=samples,
         runs=runs,
@@ -322,9 +153,17 @@ def default_refit() -> Any:
     return bayescale.refit
 
 
+def _together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    found = list(parts)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"law": []})
+
+
 def _run(
-    tasks: Sequence[Task], executor: Executor | None, workers: int | None, show_progress: bool
-) -> tuple[Samples, tuple[Missing, ...]]:
+    tasks: Sequence[Task | AcrossTask],
+    executor: Executor | None,
+    workers: int | None,
+    show_progress: bool,
+) -> tuple[dict[tuple[str, Any], Sample], tuple[Missing, ...]]:
     """Run the refits; their samples are in the order of the tasks."""
     samples, failed = {}, []
     with progress(show_progress) as stage:
@@ -334,13 +173,20 @@ def _run(
             if outcome.error is None:
                 samples[task.key] = outcome.result
             else:
-                failed.append(Missing(task.card.law.name, task.cutoff, outcome.reason))
+                failed.append(_missing(task, outcome.reason))
             done(n)
-    if not samples:
+    if not any(isinstance(task, Task) and task.key in samples for task in tasks):
         why = [f"{item.law} at {item.cutoff:.3g}: {item.why}" for item in failed[:5]]
         raise TrustError(collected(f"all of the {len(tasks)} refits failed:", why))
     in_order = {task.key: samples[task.key] for task in tasks if task.key in samples}
     return in_order, tuple(failed)
+
+
+def _missing(task: Task | AcrossTask, reason: str) -> Missing:
+    law = task.card.law.name
+    if isinstance(task, Task):
+        return Missing(law, task.cutoff, reason)
+    return Missing(law, np.nan, f"{task.name}: {reason}")
 
 
 def _require_comparable(cards: Sequence[ModelCard]) -> None:

@@ -5,10 +5,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from bayescale.errors import TrustError
 from bayescale.posterior import Fit, Posterior
-from bayescale.validation.backtest import Backtest
+from bayescale.validation.across import across_record
+from bayescale.validation.backtest_result import Backtest
+from bayescale.validation.split_forecasts import splits_record
 
 
 def bins(backtest: Backtest, law: str | None = None) -> list[dict[str, Any]]:
@@ -56,12 +59,18 @@ def record_of(backtest: Backtest) -> dict[str, Any]:
         "scale": backtest.scale,
         "cutoffs": list(backtest.cutoffs),
         "n": int((backtest.forecasts["law"] == backtest.answer).sum()),
-        "refits": len(backtest.samples),
+        "refits": backtest.n_refits,
+        "splits": splits_record(_of_answer(backtest, backtest.splits)),
+        "across": across_record(_of_answer(backtest, backtest.across)),
         "unconverged": len(backtest.unconverged()),
         "missing": [list(item) for item in backtest.missing],
         "runs_sha256": backtest.runs.digest,
         "seed": backtest.seed,
     }
+
+
+def _of_answer(backtest: Backtest, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["law"] == backtest.answer]
 
 
 def keep(fit: Fit, backtest: Backtest) -> Fit:

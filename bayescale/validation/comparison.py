@@ -12,7 +12,7 @@ from bayescale.findings import Finding, note, note_lines
 from bayescale.posterior import Posterior
 from bayescale.results import Result, TextTable
 from bayescale.validation import scores
-from bayescale.validation.backtest import Backtest, refit_problems
+from bayescale.validation.backtest_result import Backtest, refit_problems
 from bayescale.validation.held_out import AVERAGE, aggregate
 
 FEWEST_HELD_OUT, FEWEST_CUTOFFS = 30, 3

@@ -20,6 +20,11 @@ def training_mask(size: np.ndarray, cutoff: float) -> np.ndarray:
     return size <= cutoff * (1 + SAME_SIZE)
 
 
+def fewest_training(cards: Sequence[ModelCard]) -> int:
+    """Return the fewest runs that a refit needs: the coefficients of the largest law, or five."""
+    return max(FEWEST_TRAINING, *(len(card.law.coefficients) for card in cards))
+
+
 def choose_cutoffs(
     runs: Runs, cards: Sequence[ModelCard], given: Iterable[float] | None = None
 ) -> tuple[float, ...]:
@@ -32,7 +37,7 @@ def choose_cutoffs(
     """
     inputs = cards[0].law.inputs
     size = sizes(runs.frame, inputs)
-    least = max(FEWEST_TRAINING, *(len(card.law.coefficients) for card in cards))
+    least = fewest_training(cards)
     if given is not None:
         chosen = tuple(sorted({float(cutoff) for cutoff in given}))
         problems = [_problem(runs, inputs, size, cutoff, least) for cutoff in chosen]

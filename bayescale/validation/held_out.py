@@ -1,7 +1,7 @@
 """Forecasts of held-out runs by one refit, and their scores."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from bayescale.forecasting import forecast
 from bayescale.posterior import Posterior, fitted_unit_of
 from bayescale.runs import Runs
 from bayescale.validation import scores
-from bayescale.validation.cutoffs import training_mask
+from bayescale.validation.cutoffs import SAME_SIZE, training_mask
+from bayescale.validation.split_forecasts import Optima, SplitSample, mixed_splits, sample_splits
 from bayescale.verdict import sizes
 
 Refit = Callable[[Runs, ModelCard, int], Posterior]
@@ -38,12 +39,25 @@ class Sample:
         Log predictive density of the observed loss, per nat per token, shape (run,).
     converged : bool
         Whether the refit passed its convergence checks.
+    splits : SplitSample or None
+        Losses of splits of larger budgets whose best size was measured.
     """
 
     new: np.ndarray
     mean: np.ndarray
     lpd: np.ndarray
     converged: bool
+    splits: SplitSample | None = None
+
+    def errors(self, loss: np.ndarray) -> dict[str, np.ndarray]:
+        """Compare the forecasts with observed losses, shape (run,)."""
+        log_loss = np.log(loss)
+        lower, upper = scores.central_interval(self.new, 0.9)
+        return {
+            "log_error": np.median(self.new.astype(float), axis=0) - log_loss,
+            "half_width90": scores.half_width(self.mean, 0.9),
+            "covered90": (lower <= log_loss) & (log_loss <= upper),
+        }
 
 
 Samples = Mapping[tuple[str, float], Sample]
@@ -52,7 +66,10 @@ Samples = Mapping[tuple[str, float], Sample]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One refit, as it is sent to a worker; called there, it returns a :class:`Sample`."""
+    """One refit, as it is sent to a worker; called there, it returns a :class:`Sample`.
+
+    ``optima`` are the best sizes that were measured at budgets of the log.
+    """
 
     refit: Refit
     card: ModelCard
@@ -60,6 +77,7 @@ class Task:
     size: np.ndarray
     cutoff: float
     seed: int
+    optima: Optima | None = None
 
     @property
     def key(self) -> tuple[str, float]:
@@ -70,10 +88,15 @@ class Task:
         """Fit the runs up to the cutoff and forecast the others."""
         training = training_mask(self.size, self.cutoff)
         posterior = self.refit(self.runs.take(training), self.card, self.seed)
-        return _forecast_held_out(posterior, self.runs.frame.loc[~training])
+        sample = forecast_held_out(posterior, self.runs.frame.loc[~training])
+        larger = None if self.optima is None else self.optima.above(self.cutoff * (1 + SAME_SIZE))
+        if not larger or posterior.families:  # families have optima of their own
+            return sample
+        return replace(sample, splits=sample_splits(posterior, larger))
 
 
-def _forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
+def forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
+    """Forecast runs by a refit that did not see them, each with its family's coefficients."""
     n, known = len(held_out), posterior.families
     family = np.full(n, "", dtype=object)
     if known and "family" in held_out:
@@ -176,14 +199,32 @@ def scored_average(
         found = [samples[law, cutoff] for law in laws if (law, cutoff) in samples]
         if len(found) < len(laws):
             continue
-        mixture = Sample(
-            scores.mixed([sample.new for sample in found], weights),
-            scores.mixed([sample.mean for sample in found], weights),
-            scores.log_mixture([sample.lpd for sample in found], weights),
-            all(sample.converged for sample in found),
-        )
-        parts.append(scored(AVERAGE, cutoff, runs, size, mixture))
+        parts.append(scored(AVERAGE, cutoff, runs, size, mixed_sample(found, weights)))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def mixed_sample(samples: Sequence[Sample], weights: Sequence[float]) -> Sample:
+    """Mix the forecasts of several laws' refits to the same runs."""
+    splits = [sample.splits for sample in samples if sample.splits is not None]
+    return Sample(
+        scores.mixed([sample.new for sample in samples], weights),
+        scores.mixed([sample.mean for sample in samples], weights),
+        scores.log_mixture([sample.lpd for sample in samples], weights),
+        all(sample.converged for sample in samples),
+        mixed_splits(splits, weights) if len(splits) == len(samples) else None,
+    )
+
+
+def by_training(
+    samples: Mapping[tuple[str, Any], Sample], laws: Sequence[str], weights: Sequence[float]
+) -> Iterator[tuple[str, Any, Sample]]:
+    """Yield law, what was fitted, and the sample: of each law, and of the average of several."""
+    for (law, training), sample in samples.items():
+        yield law, training, sample
+    for training in dict.fromkeys(training for _, training in samples):
+        found = [samples[law, training] for law in laws if (law, training) in samples]
+        if len(laws) > 1 and len(found) == len(laws):
+            yield AVERAGE, training, mixed_sample(found, weights)
 
 
 def aggregate(part: pd.DataFrame) -> dict[str, float]:

@@ -15,8 +15,8 @@ from bayescale.posterior import Fit, fitted_unit_of, flop_count_of
 from bayescale.results import Result, TextTable
 from bayescale.units import format_size
 from bayescale.validation import scores
-from bayescale.validation.backtest import Backtest
 from bayescale.validation.backtest_record import record_of, require_same
+from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.held_out import by_draw
 from bayescale.validation.horizon_checks import INTERVAL, first_crossing, horizon_checks
 from bayescale.verdict import BREAK, TOLERANCE, own_scale, reach, size_scale, sizes

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayescale.findings import Finding
 from bayescale.posterior import Fit, outliers, recorded_conflicts
-from bayescale.validation.backtest import Missing, refit_problems
+from bayescale.validation.backtest_result import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.other_factors import other_factors_of
 from bayescale.validation.resampling import resampling_notes

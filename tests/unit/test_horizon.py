@@ -15,8 +15,9 @@ from bayescale.errors import PosteriorError, TrustError, UnconvergedError
 from bayescale.posterior import ModelAverage, Posterior, open_posterior, point, save
 from bayescale.runs import Runs, read_runs
 from bayescale.tasks import Serial
-from bayescale.validation.backtest import Backtest, backtest
+from bayescale.validation.backtest import backtest
 from bayescale.validation.backtest_record import bins, keep, record_of
+from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.horizon import trust
 from bayescale.verdict import BREAK, STATES, reach, size_scale, sizes, verdict
 

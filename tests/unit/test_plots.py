@@ -38,8 +38,8 @@ from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
-from bayescale.validation.backtest import Backtest
 from bayescale.validation.backtest_record import bins
+from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.comparison import Comparison
 from bayescale.validation.horizon import Trust, trust
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bayescale.cards import ModelCard
     from bayescale.results import Result
     from bayescale.runs import Runs
-    from bayescale.validation.backtest import Backtest
+    from bayescale.validation.backtest_result import Backtest
 
 
 @dataclass(frozen=True)

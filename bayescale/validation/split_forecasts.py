@@ -1,0 +1,177 @@
+"""Splits of larger budgets forecast from smaller ones, against the optima measured there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.posterior import Posterior
+from bayescale.runs import Runs
+from bayescale.splits import Constraints, losses_of, searched_range
+from bayescale.validation import scores
+from bayescale.validation.approaches import isoflop_groups, parabolas
+
+SPREAD = 0.03
+"""Largest spread of compute, as a share, of runs that count as one budget: more would tilt the
+parabola by the slope of the loss along compute."""
+
+FEWEST_RUNS = 5
+"""Fewest runs of a budget whose parabola's minimum counts as a measurement."""
+
+MOST_DRAWS = 1000
+_POINTS = 97
+_SEED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Optima:
+    """Best sizes measured at the budgets of a log, by parabolas in log params.
+
+    Attributes
+    ----------
+    flops : numpy.ndarray, shape (budget,)
+        From small to large.
+    log_params, error : numpy.ndarray, shape (budget,)
+        The minimum, and its standard error by the runs' residuals about the parabolas.
+    square : numpy.ndarray, shape (budget,)
+        Nats lost for each squared e-fold of params off the minimum.
+    """
+
+    flops: np.ndarray
+    log_params: np.ndarray
+    error: np.ndarray
+    square: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.flops)
+
+    def above(self, flops: float) -> "Optima":
+        """Return the optima of larger budgets."""
+        return self.part(self.flops > flops)
+
+    def part(self, which: np.ndarray) -> "Optima":
+        """Return some of the optima."""
+        return Optima(
+            self.flops[which], self.log_params[which], self.error[which], self.square[which]
+        )
+
+
+def measured_optima(runs: Runs) -> Optima:
+    """Measure the best size at every budget of a log with enough runs about its minimum.
+
+    A budget needs :data:`FEWEST_RUNS` runs within :data:`SPREAD` of one compute, and a parabola
+    with its minimum between the sizes tried.
+    """
+    none = Optima(*(np.empty(0) for _ in range(4)))
+    if not {"params", "tokens", "flops"} <= set(runs.frame.columns):
+        return none
+    groups, _ = isoflop_groups(runs, SPREAD)
+    groups = tuple(group for group in groups if len(group.runs) >= FEWEST_RUNS)
+    if not groups:
+        return none
+    found = parabolas(runs, groups, np.random.default_rng(_SEED))
+    log_params = found.frontier.log_params
+    flops = np.array([np.exp(np.log(runs["flops"][group.runs]).mean()) for group in groups])
+    usable = found.inside & np.isfinite(log_params[1:]).all(axis=0)
+    errors = np.full(len(groups), np.nan)
+    errors[usable] = log_params[1:, usable].std(axis=0)
+    optima = Optima(flops, log_params[0], errors, found.coefficients[:, 0])
+    return optima.part(usable)
+
+
+@dataclass(frozen=True, eq=False)
+class SplitSample:
+    """Losses of splits of larger budgets, draw by draw.
+
+    Attributes
+    ----------
+    optima : Optima
+        Those of the budgets.
+    log_params : numpy.ndarray, shape (budget, split)
+    losses : numpy.ndarray, shape (draw, budget, split)
+    """
+
+    optima: Optima
+    log_params: np.ndarray
+    losses: np.ndarray
+
+
+def sample_splits(posterior: Posterior, optima: Optima) -> SplitSample:
+    """Evaluate splits of these budgets, over the range that is searched, in at most 1,000 draws."""
+    assert posterior.runs is not None
+    view = posterior.drifting.thinned(MOST_DRAWS)
+    limits = Constraints(searched=searched_range(posterior.runs), count=posterior.runs.flop_count)
+    low, high = limits.range(optima.flops)
+    params, tokens = limits.split(optima.flops[:, None], np.linspace(low, high, _POINTS, axis=1))
+    losses = losses_of(view)(params.ravel(), tokens.ravel()).reshape(-1, *params.shape)
+    return SplitSample(optima, np.log(params), losses.astype("float32"))
+
+
+def mixed_splits(samples: Sequence[SplitSample], weights: Sequence[float]) -> SplitSample:
+    """Mix the samples of several laws by weight."""
+    first = samples[0]
+    losses = scores.mixed([sample.losses for sample in samples], weights)
+    return SplitSample(first.optima, first.log_params, losses)
+
+
+def scored_splits(law: str, cutoff: float, sample: SplitSample) -> pd.DataFrame:
+    """Compare the splits of larger budgets with their measured optima, one row a budget.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``law``, ``cutoff``, ``flops``, ``ratio`` (to the cutoff), ``params`` and ``error`` (the
+        measured optimum, and its standard error in logs), ``params_median``, ``params_lower90``,
+        ``params_upper90`` (of the forecast optimum, with the measurement's error), ``covered90``,
+        ``choice`` (params of least expected loss), ``regret_mean``, ``regret_upper95`` (as
+        stated, nats), ``regret`` (realized, by the parabola) and ``exceeded`` (whether that is
+        above the stated bound).
+    """
+    rng = np.random.default_rng(_SEED)
+    rows: list[dict[str, Any]] = []
+    for i, flops in enumerate(sample.optima.flops):
+        log_params, losses = sample.log_params[i], sample.losses[:, i].astype(float)
+        best = log_params[losses.argmin(axis=1)]
+        at = int(losses.mean(axis=0).argmin())
+        given_up = losses[:, at] - losses.min(axis=1)
+        measured, error = float(sample.optima.log_params[i]), float(sample.optima.error[i])
+        seen = best + error * rng.standard_normal(len(best))
+        lower, median, upper = np.quantile(seen, [0.05, 0.5, 0.95])
+        regret = float(sample.optima.square[i]) * (log_params[at] - measured) ** 2
+        bound = float(np.quantile(given_up, 0.95))
+        rows.append(
+            {
+                "law": law,
+                "cutoff": cutoff,
+                "flops": flops,
+                "ratio": flops / cutoff,
+                "params": np.exp(measured),
+                "error": error,
+                "params_median": np.exp(median),
+                "params_lower90": np.exp(lower),
+                "params_upper90": np.exp(upper),
+                "covered90": lower <= measured <= upper,
+                "choice": np.exp(log_params[at]),
+                "regret_mean": float(given_up.mean()),
+                "regret_upper95": bound,
+                "regret": regret,
+                "exceeded": regret > bound,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def splits_record(rows: pd.DataFrame) -> Mapping[str, Any] | None:
+    """Return what a fit keeps of a backtest of splits, as plain values; None without any."""
+    if not len(rows):
+        return None
+    return {
+        "n": len(rows),
+        "n_budgets": int(rows["flops"].nunique()),
+        "n_cutoffs": int(rows["cutoff"].nunique()),
+        "n_covered": int(rows["covered90"].sum()),
+        "n_exceeded": int(rows["exceeded"].sum()),
+        "largest": float(rows["ratio"].max()),
+    }
