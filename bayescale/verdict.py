@@ -19,6 +19,12 @@ TOLERANCE = 0.02
 LEAST_COVERAGE = 0.8
 """Coverage that 90 % intervals need in backtests; the margin allows for few held-out runs."""
 
+FEW = 10
+"""With fewer forecasts of held-out runs, a range is called hardly tested."""
+
+FEWEST_ACROSS = 4
+"""Forecasts of held-out runs that a distance across tokens per parameter needs to be tested."""
+
 MOST_EMPTY_BINS = 2
 """Consecutive factors of two that may be untested: sizes of runs often grow eightfold a step."""
 
@@ -52,11 +58,14 @@ class Reach(NamedTuple):
     failed : mapping or None
         The bin that ended the range because its coverage was too low; None where the range
         ended because nothing larger was tested.
+    n : int
+        Forecasts of held-out runs within the range.
     """
 
     covered: float
     tested: float
     failed: Mapping[str, Any] | None
+    n: int = 0
 
 
 def size_scale(inputs: Sequence[str]) -> str:
@@ -105,6 +114,17 @@ def next_scale(frame: pd.DataFrame, inputs: Sequence[str]) -> float:
     return float(f"{times * largest:.3g}")
 
 
+def holds(covered: float, n: float) -> bool:
+    """Return whether intervals covered as they should, as far as so many held-out runs can say.
+
+    It is more likely than not that coverage is at least :data:`LEAST_COVERAGE`, under a prior of
+    Beta(9, 1): 90 % intervals are believed until runs speak against them.
+    """
+    from scipy.special import betainc
+
+    return bool(betainc(9.0 + covered, 1.0 + n - covered, LEAST_COVERAGE) <= 0.5)
+
+
 def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
     """Find how far a backtest's bins reach, and how far they pass.
 
@@ -117,76 +137,160 @@ def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
 
     Notes
     -----
-    A bin passes with :data:`LEAST_COVERAGE`. The range starts at 1, bridges at most
-    :data:`MOST_EMPTY_BINS` untested bins in a row, and ends at the largest ratio tested.
+    A bin passes as :func:`holds` says of its coverage, averaged over cutoffs. The range starts at
+    1, bridges at most :data:`MOST_EMPTY_BINS` untested bins in a row, and ends at the largest
+    ratio tested.
     """
     if not bins:
-        return Reach(1.0, 1.0, None)
+        return Reach(1.0, 1.0, None, 0)
     tested = max(item["largest"] for item in bins)
-    covered, upper = 1.0, 1.0
+    covered, upper, n = 1.0, 1.0, 0
     for item in bins:
         if item["lower"] > upper * 2.0**MOST_EMPTY_BINS * 1.001:
             break
-        if item["coverage90"] < LEAST_COVERAGE:
-            return Reach(covered, tested, item)
+        if not holds(item["coverage90"] * item["n"], item["n"]):
+            return Reach(covered, tested, item, n)
         upper = item["upper"]
-        covered = min(upper, tested)
-    return Reach(covered, tested, None)
+        covered, n = min(upper, tested), n + item["n"]
+    return Reach(covered, tested, None, n)
+
+
+class Place(NamedTuple):
+    """Where a point lies beside the runs.
+
+    Attributes
+    ----------
+    inside : bool
+        Whether it lies inside the range of the runs in every input and in tokens per parameter.
+    ratio : float
+        How many times larger than the largest training run; NaN if there are no runs.
+    across : float
+        E-folds of tokens per parameter beyond the runs' most (above zero), or short of their
+        least (below zero); zero between, and for laws of one scale.
+    """
+
+    inside: bool
+    ratio: float
+    across: float = 0.0
+
+    def in_words(self) -> str:
+        """Write where it lies."""
+        if not self.across:
+            return f"Extrapolates to {self.ratio:.3g} times the largest training run"
+        times = np.exp(abs(self.across))
+        share = f"{times:.3g} times the most" if self.across > 0 else f"1/{times:.3g} of the least"
+        return (
+            f"Extrapolates to {self.ratio:.3g} times the compute of the largest training run, at "
+            f"{share} tokens per parameter of any run"
+        )
+
+
+class Evidence(NamedTuple):
+    """What backtests inside the runs say, as a fit keeps it.
+
+    Attributes
+    ----------
+    bins : sequence of mapping or None
+        As for :func:`reach`; None where no backtest was made.
+    across : sequence of mapping
+        Forecasts at other tokens per parameter than those fitted, each with ``side``, ``distance``
+        in e-folds and ``covered``.
+    """
+
+    bins: Sequence[Mapping[str, Any]] | None = None
+    across: Sequence[Mapping[str, Any]] = ()
 
 
 def verdict(
-    inside: bool,
-    ratio: float,
+    place: Place,
     half_width: float,
     tolerance: float = TOLERANCE,
-    bins: Sequence[Mapping[str, Any]] | None = None,
+    evidence: Evidence = Evidence(),  # noqa: B008 a frozen value
+    new_half_width: float | None = None,
 ) -> Verdict:
     """Judge a forecast.
 
     Parameters
     ----------
-    inside : bool
-        Whether it lies inside the range of the runs.
-    ratio : float
-        How many times larger than the largest training run; NaN if there are no runs.
+    place : Place
+        Where it lies beside the runs.
     half_width : float
         Half the width of the 90 % interval of log mean loss, drift included.
     tolerance : float
         The largest ``half_width`` that counts as precise.
-    bins : sequence of mapping, optional
-        As for :func:`reach`; None where no backtest was made.
+    evidence : Evidence
+        What backtests say.
+    new_half_width : float, optional
+        As ``half_width``, of a single new run.
 
     Examples
     --------
-    >>> verdict(False, 3.0, 0.05).state
+    >>> verdict(Place(False, 3.0), 0.05).state
     'too_wide'
     """
-    if np.isnan(ratio):
+    if np.isnan(place.ratio):
         return Verdict(
             "untested",
             "This point estimate comes without runs, so how far it extrapolates is unknown.",
         )
-    if inside:
-        return Verdict("inside", f"Inside the range of the runs ({ratio:.3g} times the largest).")
-    head = f"Extrapolates to {ratio:.3g} times the largest training run"
-    if half_width > tolerance:
+    single = ""
+    if new_half_width is not None and not new_half_width <= tolerance:
+        single = f" A single new run is known within {new_half_width:.1%}."
+    if place.inside:
+        text = f"Inside the range of the runs ({place.ratio:.3g} times the largest)."
+        return Verdict("inside", text + single)
+    head = place.in_words()
+    if not half_width <= tolerance:
         return Verdict(
             "too_wide",
             f"{head}, too far to be precise: the mean loss is known within {half_width:.1%}, and "
-            f"{tolerance:.1%} is asked for. Train a larger run first, or accept a wider tolerance.",
+            f"{tolerance:.1%} is asked for. Train a larger run first, or accept a wider tolerance."
+            if np.isfinite(half_width)
+            else f"{head}, where the mean loss has no finite interval. Train a larger run first.",
         )
-    if bins is None:
+    if evidence.bins is None:
         return Verdict(
             "untested",
             f"{head}. No backtest has tested this: the interval takes the law to hold there. Test "
             f"it: bayescale trust. {BREAK}",
         )
-    to = reach(bins)
-    if ratio <= to.covered:
+    along = _along(place, head, reach(evidence.bins))
+    if along.state != "trusted" or not place.across:
+        return Verdict(along.state, along.text + single if along.state == "trusted" else along.text)
+    side = [
+        item
+        for item in evidence.across
+        if item["side"] * place.across > 0 and item["distance"] >= abs(place.across)
+    ]
+    held = sum(item["covered"] for item in side)
+    tested = f"{len(side)} held-out run{'' if len(side) == 1 else 's'} as far from those fitted"
+    if len(side) < FEWEST_ACROSS:
+        return Verdict(
+            "untested",
+            f"{head}. Untested across tokens per parameter: backtests inside the runs forecast "
+            f"{tested}, and {FEWEST_ACROSS} are needed. Train a run at such a ratio. {BREAK}",
+        )
+    if not holds(held, len(side)):
+        return Verdict(
+            "failed",
+            f"{head}. Backtests across tokens per parameter failed: 90% intervals held {held} of "
+            f"{tested}. Do not rely on the interval there.",
+        )
+    return Verdict(
+        "trusted",
+        f"{head}: precise enough; backtests inside the runs covered as they should along compute, "
+        f"and held {held} of {tested} in tokens per parameter. {BREAK}{single}",
+    )
+
+
+def _along(place: Place, head: str, to: Reach) -> Verdict:
+    """Judge how far a point lies along compute."""
+    if place.ratio <= max(to.covered, 1.0):
+        few = f" (hardly: {to.n} held-out runs)" if to.n < FEW else ""
         return Verdict(
             "trusted",
             f"{head}: precise enough, and backtests inside the runs covered as they should up to "
-            f"{to.covered:.3g} times. {BREAK}",
+            f"{to.covered:.3g} times{few}. {BREAK}",
         )
     if to.failed is not None:
         return Verdict("failed", f"{head}. {failure(to.failed)} Do not rely on the interval there.")
@@ -198,11 +302,71 @@ def verdict(
     return Verdict("untested", f"{head}. {far}; beyond, nothing was tested. {BREAK}")
 
 
+UNTESTED_SPLIT = (
+    "The split has not been tested on these runs: that needs budgets with five runs or more of like "
+    "compute and different sizes."
+)
+
+
+def split_verdict(ratio: float, record: Mapping[str, Any] | None) -> Verdict:
+    """Judge a split, by backtests of splits at larger budgets inside the runs.
+
+    Parameters
+    ----------
+    ratio : float
+        How many times larger the budget is than the largest training run.
+    record : mapping or None
+        As :func:`bayescale.validation.split_forecasts.splits_record` makes it; None where the log
+        measures no best split at a larger budget, or no backtest was made.
+    """
+    if record is None:
+        return Verdict("untested", UNTESTED_SPLIT)
+    n, held = record["n"], record["n_covered"]
+    kept = n - record["n_exceeded"]
+    text = (
+        f"90% intervals of the best size held {held} of {n} measured at larger budgets inside the "
+        f"runs, up to {record['largest']:.3g} times, and {kept} of {n} choices lost no more than "
+        "the 95% bound stated"
+    )
+    if not (holds(held, n) and holds(kept, n)):
+        return Verdict("failed", f"Backtests of splits failed: {text}.")
+    if ratio > record["largest"]:
+        return Verdict("untested", f"The split is untested so far out: {text}.")
+    return Verdict("trusted", f"Splits were tested: {text}.")
+
+
+def places(
+    frame: pd.DataFrame | None, inputs: Sequence[str], points: pd.DataFrame, ratio: np.ndarray
+) -> list[Place]:
+    """Return where points lie beside runs: those in ``frame``, None for a point estimate.
+
+    ``ratio`` is of the points' sizes to the largest run's, NaN without runs.
+    """
+    if frame is None:
+        return [Place(False, np.nan)] * len(points)
+    within, across = ratio <= 1, np.zeros(len(points))
+    for name in inputs:
+        x = frame[name]
+        within = within & points[name].between(x.min() * 0.999, x.max() * 1.001).to_numpy()
+    if {"params", "tokens"} <= set(inputs):
+        runs, there = (
+            np.log(table["tokens"].to_numpy(float) / table["params"].to_numpy(float))
+            for table in (frame, points)
+        )
+        edge = 1e-3  # ratios are written to a few digits
+        across = np.maximum(there - runs.max(), 0.0) - np.maximum(runs.min() - there, 0.0)
+        across = np.where(abs(across) < edge, 0.0, across)
+    return [
+        Place(bool(inside and away == 0), float(times), float(away))
+        for inside, times, away in zip(within, ratio, across, strict=True)
+    ]
+
+
 def failure(item: Mapping[str, Any]) -> str:
     """Describe a bin whose coverage is too low."""
     return (
         f"Backtests inside the runs failed at {item['lower']:.3g} to {item['upper']:.3g} times: "
         f"90% intervals held {item['n_covered']} of {item['n']} held-out runs, "
-        f"{item['coverage90']:.0%} averaged over cutoffs, and at least {LEAST_COVERAGE:.0%} is "
-        "needed."
+        f"{item['coverage90']:.0%} averaged over cutoffs, and at least {LEAST_COVERAGE:.0%} would "
+        "have to be likely."
     )

@@ -18,6 +18,7 @@ from bayescale.posterior import MEAN
 from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles, withheld
 from bayescale.splits import Constraints
 from bayescale.units import format_size
+from bayescale.verdict import Verdict, split_verdict
 
 PUBLISHED_EXPONENTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {"Hoffmann et al. 2022": (0.50, 0.49, 0.46), "Kaplan et al. 2020": (0.73,)}
@@ -150,6 +151,9 @@ class Allocation(Result):
     more_data : tuple of MoreData
         Twice as many unique tokens, and unlimited ones; empty unless they are limited and the law
         knows what repetition is worth.
+    tested : mapping or None
+        How splits at larger budgets inside the runs were forecast: see
+        :func:`bayescale.verdict.split_verdict`.
 
     Notes
     -----
@@ -177,8 +181,14 @@ class Allocation(Result):
     across: pd.DataFrame | None = None
     more_data: tuple[MoreData, ...] = ()
     meaning: str = MEAN
+    tested: Mapping[str, Any] | None = None
     cautions: tuple[str, ...] = ()
     loss_unit: LossUnit = NATS
+
+    def split_verdict(self, i: int) -> Verdict:
+        """Judge the split of one budget by the backtest of splits that the fit keeps."""
+        ratio = float(self._reached.points["extrapolation_ratio"].iloc[i])
+        return split_verdict(ratio, self.tested)
 
     @property
     def _reached(self) -> Forecast:
@@ -272,7 +282,9 @@ class Allocation(Result):
             **self.split_values(i),
             "loss": self._reached.loss.isel(point=i),
             "loss_new": None if new is None else new.isel(point=i),
-            **{key: point[key] for key in ("extrapolation_ratio", "verdict", "why")},
+            **{key: point[key] for key in ("extrapolation_ratio", "across", "verdict", "why")},
+            "split_verdict": self.split_verdict(i).state,
+            "split_why": self.split_verdict(i).text,
         }
         if (why := self.refusal(i)) is not None:
             values = withheld(values) | {"why": why}
@@ -358,6 +370,7 @@ class Allocation(Result):
             unspent = 1 - point["flops"] / self.flops[i]
             yield f"  The limits leave {unspent:.0%} of the budget unspent."
         yield f"  {self._reached.points['why'].iloc[i]}"
+        yield f"  {self.split_verdict(i).text}"
         yield from self._law_lines(i)
 
     def _law_lines(self, i: int) -> Iterator[str]:

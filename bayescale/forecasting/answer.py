@@ -24,7 +24,7 @@ from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
 from bayescale.splits import default_split
 from bayescale.units import as_size, checked_ci_prob
-from bayescale.verdict import TOLERANCE, sizes, verdict
+from bayescale.verdict import TOLERANCE, Evidence, places, sizes, verdict
 
 MOST_VALUES = 2**20
 """Values by draw and point that :func:`forecast_table` holds of each quantity: 8 MB."""
@@ -258,12 +258,13 @@ def _forecast(
         fit: Fit, parts: Sequence[tuple[xr.DataArray, xr.DataArray | None]], **more: Any
     ) -> Forecast:
         loss = fit.mix([loss for loss, _ in parts])
-        new = [new for _, new in parts if new is not None]
+        each = [new for _, new in parts if new is not None]
+        new = fit.mix(each) if each else None
         return Forecast(
             law=fit.name,
-            points=_with_verdicts(fit, points, loss, options.tolerance),
+            points=_with_verdicts(fit, points, loss, new, options.tolerance),
             loss=unit.of(loss),
-            loss_new=unit.of(fit.mix(new)) if new else None,
+            loss_new=None if new is None else unit.of(new),
             ci_prob=options.ci_prob,
             target=options.target,
             optimum=optimum if len(parts) == len(losses) else None,
@@ -301,21 +302,34 @@ def _points(
 
 
 def _with_verdicts(
-    fit: Fit, points: pd.DataFrame, loss: xr.DataArray, tolerance: float
+    fit: Fit,
+    points: pd.DataFrame,
+    loss: xr.DataArray,
+    new: xr.DataArray | None,
+    tolerance: float,
 ) -> pd.DataFrame:
     """Add to the points whether a forecast there can be trusted."""
     log_loss = np.log(loss.values)
     lower, upper = np.quantile(log_loss, [0.05, 0.95], axis=(0, 1))
     half_width = (upper - lower) / 2
-    bins = fit.record.get("backtest", {}).get("bins")
+    new_half_width = np.full(len(points), np.nan)
+    if new is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):  # heavy tails reach zero and infinity
+            lower, upper = np.quantile(np.log(new.values), [0.05, 0.95], axis=(0, 1))
+        new_half_width = (upper - lower) / 2
+    record = fit.record.get("backtest") or {}
+    evidence = Evidence(record.get("bins"), record.get("across", ()))
+    ratio = points["extrapolation_ratio"].to_numpy()
+    frame = None if fit.runs is None else fit.runs.frame
+    where = places(frame, fit.inputs, points, ratio)
     verdicts = [
-        verdict(within, ratio, width, tolerance, bins)
-        for within, ratio, width in zip(
-            _inside(fit, points), points["extrapolation_ratio"], half_width, strict=True
-        )
+        verdict(place, width, tolerance, evidence, None if np.isnan(single) else single)
+        for place, width, single in zip(where, half_width, new_half_width, strict=True)
     ]
     return points.assign(
+        across=[place.across for place in where],
         half_width=half_width,
+        half_width_new=new_half_width,
         verdict=[item.state for item in verdicts],
         why=[item.text for item in verdicts],
     )
@@ -334,17 +348,6 @@ def _noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any
         return np.median(mixed.transpose(*order).values, axis=(0, 1))
 
     return {"noise_sd": median(inputs), "noise_sd_at_largest": median(at_largest)[0]}
-
-
-def _inside(fit: Fit, points: pd.DataFrame) -> np.ndarray:
-    """Mark the points that are no larger than the runs, in size and in every input."""
-    within = (points["extrapolation_ratio"] <= 1).to_numpy()
-    runs = fit.runs
-    for name in fit.inputs if runs is not None else ():
-        assert runs is not None
-        x = runs[name]
-        within = within & points[name].between(x.min() * 0.999, x.max() * 1.001).to_numpy()
-    return within
 
 
 def _places(

@@ -33,8 +33,9 @@ class Forecast(Result):
         One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
         ``unique_tokens`` where the law asks for them,
         ``extrapolation_ratio``: how many times larger than the largest training run,
-        ``half_width``: of the 90 % interval of log mean loss, ``verdict`` and ``why``: whether
-        to trust it (see :mod:`bayescale.verdict`). Where residual noise shrinks with scale,
+        ``across``: e-folds of tokens per parameter above the runs' most or below their least,
+        ``half_width`` and ``half_width_new``: of the 90 % interval of log mean loss, and of a
+        single new run's, ``verdict`` and ``why``: whether to trust it (see :mod:`bayescale.verdict`). Where residual noise shrinks with scale,
         ``noise_sd`` and ``noise_sd_at_largest``: medians of its scale there and at the largest
         training run, on log loss.
     meaning : str
@@ -123,7 +124,8 @@ class Forecast(Result):
             "loss_new": self.loss_new,
             "target": self.target,
             **{key: None if p is None else p[0] for key, p in self._p_below().items()},
-            "extrapolation_ratio": point["extrapolation_ratio"],
+            **{n: point[n] for n in ("extrapolation_ratio", "across")},
+            **{n: point[n] for n in ("half_width", "half_width_new")},
             "loss_is": self.meaning,
             "loss_new_is": self.meaning_new,
             "noise": noise or None,
@@ -155,7 +157,7 @@ class Forecast(Result):
         if self.optimum is not None:
             split = quantiles(self.optimum["params"], self.ci_prob)
             yield (
-                "  The split is the median compute-optimal one; the law leaves it at "
+                "  The split is the one of least expected loss; the best one lies at "
                 f"{format_size(split['lower'])} to {format_size(split['upper'])} params "
                 f"({self.ci_prob:.0%} interval)."
             )
