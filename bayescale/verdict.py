@@ -303,8 +303,8 @@ def _along(place: Place, head: str, to: Reach) -> Verdict:
 
 
 UNTESTED_SPLIT = (
-    "The split has not been tested on these runs: that needs budgets with five runs or more of like "
-    "compute and different sizes."
+    "The split has not been tested on these runs: that needs budgets with five runs or more of "
+    "like compute and different sizes, and a backtest (bayescale trust)."
 )
 
 
@@ -367,6 +367,6 @@ def failure(item: Mapping[str, Any]) -> str:
     return (
         f"Backtests inside the runs failed at {item['lower']:.3g} to {item['upper']:.3g} times: "
         f"90% intervals held {item['n_covered']} of {item['n']} held-out runs, "
-        f"{item['coverage90']:.0%} averaged over cutoffs, and at least {LEAST_COVERAGE:.0%} would "
-        "have to be likely."
+        f"{item['coverage90']:.0%} averaged over cutoffs, and at least {LEAST_COVERAGE:.0%} is "
+        "needed."
     )

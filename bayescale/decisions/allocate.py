@@ -284,6 +284,7 @@ class _Evaluation:
             price=question.price,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
+            tested=(fit.record.get("backtest") or {}).get("splits"),
             cautions=cautions(fit),
             loss_unit=question.unit,
             **more,

@@ -35,7 +35,8 @@ class Forecast(Result):
         ``extrapolation_ratio``: how many times larger than the largest training run,
         ``across``: e-folds of tokens per parameter above the runs' most or below their least,
         ``half_width`` and ``half_width_new``: of the 90 % interval of log mean loss, and of a
-        single new run's, ``verdict`` and ``why``: whether to trust it (see :mod:`bayescale.verdict`). Where residual noise shrinks with scale,
+        single new run's, ``verdict`` and ``why``: whether to trust it (see
+        :mod:`bayescale.verdict`). Where residual noise shrinks with scale,
         ``noise_sd`` and ``noise_sd_at_largest``: medians of its scale there and at the largest
         training run, on log loss.
     meaning : str

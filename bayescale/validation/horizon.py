@@ -49,6 +49,11 @@ class Trust(Result):
         the laws' log medians.
     bins : tuple of mapping
         Coverage of backtests by ratio: see :func:`bayescale.validation.backtest_record.bins`.
+    across : tuple of mapping
+        Forecasts at other tokens per parameter than those fitted: ``side``, ``distance`` in
+        e-folds, ``covered``.
+    splits : mapping or None
+        How splits of larger budgets were forecast; None where the log measures none.
     """
 
     law: str
@@ -62,6 +67,8 @@ class Trust(Result):
     checks: tuple[Finding, ...]
     path: pd.DataFrame
     bins: tuple[Mapping[str, Any], ...]
+    across: tuple[Mapping[str, Any], ...] = ()
+    splits: Mapping[str, Any] | None = None
 
     @property
     def horizon_flops(self) -> float | None:
@@ -85,6 +92,8 @@ class Trust(Result):
             "tokens_per_param": self.tokens_per_param,
             "checks": [check.check_json(figures=True) for check in self.checks],
             "bins": self.bins,
+            "across": self.across,
+            "splits": self.splits,
             "caveat": BREAK,
         }
 
@@ -176,10 +185,13 @@ def trust(
     The horizon is the smaller of two ratios to the largest run. *Precision*: where half the
     width first exceeds the tolerance, going outward at the runs' own tokens per parameter
     (the median of the upper quarter of runs by compute). *Backtest*: up to where 90 % intervals
-    of a single new run held at least 80 % of held-out larger runs, in bins of a factor of two,
-    averaged over cutoffs, counting on from 1 (:func:`bayescale.verdict.reach`). Anything
-    beyond the largest ratio tested is never trusted, and no backtest sees a break in the law
-    that lies outside the runs.
+    of a single new run more likely than not hold at least 80 % of larger runs, in bins of a factor
+    of two, counting on from 1 (:func:`bayescale.verdict.reach`). Anything beyond the largest ratio
+    tested is never trusted, and no backtest sees a break in the law that lies outside the runs.
+    Refits pass somewhat looser convergence checks than fits
+    (:data:`bayescale.inference.diagnostics.REFIT_LIMITS`). The horizon is along compute;
+    forecasts at other tokens per parameter than the runs' have a verdict of their own
+    (:func:`bayescale.verdict.verdict`).
     """
     require_answerable(fit, tolerance, allow_unconverged)
     assert fit.runs is not None
@@ -207,6 +219,8 @@ def trust(
         checks=horizon_checks(fit, path, precise, tolerance, record, to),
         path=path,
         bins=bins,
+        across=tuple((record or {}).get("across", ())),
+        splits=(record or {}).get("splits"),
     )
 
 

@@ -1,6 +1,6 @@
 """The checks behind a trust horizon: convergence, precision, coverage, agreement, outliers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from bayescale.validation.backtest_result import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.other_factors import other_factors_of
 from bayescale.validation.resampling import resampling_notes
-from bayescale.verdict import Reach, failure
+from bayescale.verdict import Reach, failure, holds, split_verdict
 
 INTERVAL = 0.9
 FEWEST_FORECASTS, FEWEST_CUTOFFS = 30, 3
@@ -66,6 +66,7 @@ def horizon_checks(
         _precision(path, precise, tolerance),
         _coverage([] if record is None else record["bins"], to),
         _held_out(record),
+        *_beside(record or {}),
         _agreement(fit, path, tolerance),
         *_of_any_tolerance(fit),
     )
@@ -128,6 +129,23 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach) -> Finding:
     if to.covered < to.tested * _EDGE:
         text += f"; up to {to.tested:.3g} times was tested, with a gap between"
     return Finding.check(code, True, f"{text}.", table)
+
+
+def _beside(record: Mapping[str, Any]) -> Iterator[Finding]:
+    """Say how forecasts at other tokens per parameter, and splits of larger budgets, fared."""
+    across, tested = record.get("across", ()), record.get("splits")
+    for side, words in ((1, "more"), (-1, "fewer")):
+        rows = [item for item in across if item["side"] == side]
+        if rows:
+            held, far = sum(item["covered"] for item in rows), max(r["distance"] for r in rows)
+            text = (
+                f"runs of {words} tokens per parameter than those fitted, at like compute: 90% "
+                f"intervals held {held} of {len(rows)}, up to {np.exp(far):.3g} times outside."
+            )
+            yield Finding.check(f"across_{words}", holds(held, len(rows)), text)
+    if tested is not None:
+        judged = split_verdict(1.0, tested)
+        yield Finding.check("splits", judged.state == "trusted", judged.text)
 
 
 def _held_out(record: Mapping[str, Any] | None) -> Finding:

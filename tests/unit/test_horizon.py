@@ -19,10 +19,23 @@ from bayescale.validation.backtest import backtest
 from bayescale.validation.backtest_record import bins, keep, record_of
 from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.horizon import trust
-from bayescale.verdict import BREAK, STATES, reach, size_scale, sizes, verdict
+from bayescale.verdict import (
+    BREAK,
+    STATES,
+    Evidence,
+    Place,
+    holds,
+    places,
+    reach,
+    size_scale,
+    sizes,
+    split_verdict,
+    verdict,
+)
 
 CARD = load_card("kaplan_compute")
 LOG = power_law_log([0.0] * 8)
+NONE = pd.DataFrame({"law": []})
 LARGEST = float(LOG["flops"].max())
 SLOPE_SD = 0.02 / (1.6449 * np.log(10))
 
@@ -65,9 +78,9 @@ WELL = [bin_of(1), bin_of(2), bin_of(4), bin_of(8), bin_of(16), bin_of(32, large
         ([], 1, 1, None),
         (WELL, 40, 40, None),
         ([bin_of(1), bin_of(2, largest=3)], 3, 3, None),
-        ([bin_of(1), bin_of(2, covered=8)], 4, 4, None),  # exactly 80 %
-        ([bin_of(1), bin_of(2, covered=7), bin_of(4)], 2, 8, 2),
-        ([bin_of(1, covered=7), bin_of(2)], 1, 4, 1),
+        ([bin_of(1), bin_of(2, covered=7)], 4, 4, None),  # 7 of 10 do not speak against 80 %
+        ([bin_of(1), bin_of(2, covered=6), bin_of(4)], 2, 8, 2),
+        ([bin_of(1, covered=6), bin_of(2)], 1, 4, 1),
         ([bin_of(4), bin_of(8)], 16, 16, None),  # runs that grow fourfold a step
         ([bin_of(8)], 1, 16, None),
         ([bin_of(1), bin_of(16)], 2, 32, None),
@@ -82,6 +95,74 @@ def test_bins_reach_as_far_as_they_pass_without_a_gap(
     assert (to.failed or {}).get("lower") == failed_at
 
 
+def test_few_held_out_runs_do_not_speak_against_an_interval() -> None:
+    assert holds(2, 3)
+    assert holds(0, 0)
+    assert not holds(0, 3)
+    assert not holds(20, 30)  # two of three again, by ten times as many
+    assert holds(26, 30)
+
+
+ACROSS = [
+    {"side": 1, "distance": d, "covered": c}
+    for d, c in [(0.5, True), (1.0, True), (1.5, True), (2.0, True), (2.5, True)]
+] + [{"side": -1, "distance": d, "covered": False} for d in (0.5, 1.0, 1.5, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("across", "state", "text"),
+    [
+        (0.9, "trusted", "and held 4 of 4 held-out runs as far from those fitted in tokens per"),
+        (1.1, "untested", "Untested across tokens per parameter: backtests inside the runs "
+                          "forecast 3 held-out runs as far from those fitted, and 4 are needed."),
+        (-0.4, "failed", "Backtests across tokens per parameter failed: 90% intervals held 0 of 4"),
+    ],
+)  # fmt: skip
+def test_a_point_off_the_runs_tokens_per_parameter_has_to_be_tested_there(
+    across: float, state: str, text: str
+) -> None:
+    evidence = Evidence(WELL, ACROSS)
+    judged = verdict(Place(False, 0.5, across), 0.01, 0.02, evidence)
+    assert judged.state == state
+    assert text in judged.text
+    times = np.exp(abs(across))
+    share = f"{times:.3g} times the most" if across > 0 else f"1/{times:.3g} of the least"
+    assert judged.text.startswith(
+        "Extrapolates to 0.5 times the compute of the largest training run, at "
+        f"{share} tokens per parameter of any run"
+    )
+
+
+def test_places_are_inside_only_within_the_runs_tokens_per_parameter() -> None:
+    runs = pd.DataFrame({"params": [1e8, 1e9], "tokens": [2e9, 2e10]})
+    points = pd.DataFrame({"params": [1e9, 1e8, 1e9], "tokens": [2e10, 2e10, 2e9]})
+    found = places(runs, ("params", "tokens"), points, np.array([1.0, 0.1, 0.1]))
+    assert [place.inside for place in found] == [True, False, False]
+    np.testing.assert_allclose([p.across for p in found], np.log([1, 10, 0.1]), atol=1e-9)
+
+
+def test_the_width_of_a_single_new_run_is_said_where_it_is_not_precise() -> None:
+    judged = verdict(Place(False, 30.0), 0.01, 0.02, Evidence(WELL), 0.05)
+    assert judged.state == "trusted"
+    assert judged.text.endswith("A single new run is known within 5.0%.")
+    assert verdict(Place(False, 3.0), np.nan, 0.02, Evidence(WELL)).state == "too_wide"
+
+
+@pytest.mark.parametrize(
+    ("covered", "exceeded", "ratio", "state"),
+    [(9, 0, 2.0, "trusted"), (9, 0, 20.0, "untested"), (4, 0, 2.0, "failed"),
+     (9, 6, 2.0, "failed")],
+)  # fmt: skip
+def test_a_split_is_judged_by_the_splits_of_larger_budgets(
+    covered: int, exceeded: int, ratio: float, state: str
+) -> None:
+    record = {"n": 10, "n_covered": covered, "n_exceeded": exceeded, "largest": 8.0}
+    judged = split_verdict(ratio, record)
+    assert judged.state == state
+    assert f"held {covered} of 10 measured at larger budgets inside the runs" in judged.text
+    assert split_verdict(ratio, None).text.startswith("The split has not been tested")
+
+
 def test_bins_average_over_cutoffs() -> None:
     """At 4 times: two of three covered at one cutoff and the only one at another: 5/6."""
     frame = pd.DataFrame(
@@ -92,7 +173,7 @@ def test_bins_average_over_cutoffs() -> None:
             "covered90": [True, True, False, True, False],
         }
     )
-    made = Backtest(("a",), (1.0,), "flops", (1.0, 2.0), frame, (), {}, LOG, 0)
+    made = Backtest(("a",), (1.0,), "flops", (1.0, 2.0), frame, NONE, NONE, (), {}, LOG, 0)
     first, second = bins(made)
     assert first == {
         "lower": 2.0, "upper": 4.0, "n": 4, "n_covered": 3, "n_cutoffs": 2,
@@ -107,35 +188,36 @@ def test_bins_average_over_cutoffs() -> None:
 
 
 def test_each_state_has_its_advice() -> None:
-    failed = [bin_of(1), bin_of(2, covered=7)]
-    assert verdict(True, 0.5, 0.1) == ("inside", "Inside the range of the runs (0.5 times the "
-                                       "largest).")  # fmt: skip
-    assert verdict(False, 30.0, 0.01, 0.02, WELL) == (
+    failed = Evidence([bin_of(1), bin_of(2, covered=6)])
+    well = Evidence(WELL)
+    text = "Inside the range of the runs (0.5 times the largest)."
+    assert verdict(Place(True, 0.5), 0.1) == ("inside", text)
+    assert verdict(Place(False, 30.0), 0.01, 0.02, well) == (
         "trusted",
         "Extrapolates to 30 times the largest training run: precise enough, and backtests inside "
         f"the runs covered as they should up to 40 times. {BREAK}",
     )
-    assert verdict(False, 30.0, 0.031, 0.02, WELL) == (
+    assert verdict(Place(False, 30.0), 0.031, 0.02, well) == (
         "too_wide",
         "Extrapolates to 30 times the largest training run, too far to be precise: the mean loss "
         "is known within 3.1%, and 2.0% is asked for. Train a larger run first, or accept a wider "
         "tolerance.",
     )
-    assert verdict(False, 3.0, 0.01, 0.02, failed) == (
+    assert verdict(Place(False, 3.0), 0.01, 0.02, failed) == (
         "failed",
         "Extrapolates to 3 times the largest training run. Backtests inside the runs failed at 2 "
-        "to 4 times: 90% intervals held 7 of 10 held-out runs, 70% averaged over cutoffs, and at "
+        "to 4 times: 90% intervals held 6 of 10 held-out runs, 60% averaged over cutoffs, and at "
         "least 80% is needed. Do not rely on the interval there.",
     )
-    assert verdict(False, 2.0, 0.01, 0.02, failed).state == "trusted"
-    assert verdict(False, 41.0, 0.01, 0.02, WELL) == (
+    assert verdict(Place(False, 2.0), 0.01, 0.02, failed).state == "trusted"
+    assert verdict(Place(False, 41.0), 0.01, 0.02, well) == (
         "untested",
         "Extrapolates to 41 times the largest training run. Backtests inside the runs support up "
         f"to 40 times; beyond, nothing was tested. {BREAK}",
     )
-    assert "tested no such step" in verdict(False, 3.0, 0.01, 0.02, []).text
-    assert "Test it: bayescale trust." in verdict(False, 3.0, 0.01).text
-    assert verdict(False, np.nan, 0.01).state == "untested"
+    assert "tested no such step" in verdict(Place(False, 3.0), 0.01, 0.02, Evidence([])).text
+    assert "Test it: bayescale trust." in verdict(Place(False, 3.0), 0.01).text
+    assert verdict(Place(False, np.nan), 0.01).state == "untested"
     assert set(STATES) == {"inside", "trusted", "too_wide", "failed", "untested"}
 
 

@@ -353,7 +353,7 @@ def test_errors_of_a_backtest_are_drawn_one_by_one(cerebras_posterior: Posterior
         }
     )  # fmt: skip
     result = Backtest(
-        laws=("mine",), weights=(1.0,), scale="flops", cutoffs=(1e20,), forecasts=frame,
+        laws=("mine",), weights=(1.0,), scale="flops", cutoffs=(1e20,), forecasts=frame, splits=NONE, across=NONE,
         missing=(), samples={}, runs=runs, seed=0,
     )  # fmt: skip
     ax = plot_errors(result)
