@@ -353,7 +353,8 @@ def test_errors_of_a_backtest_are_drawn_one_by_one(cerebras_posterior: Posterior
         }
     )  # fmt: skip
     result = Backtest(
-        laws=("mine",), weights=(1.0,), scale="flops", cutoffs=(1e20,), forecasts=frame, splits=NONE, across=NONE,
+        laws=("mine",), weights=(1.0,), scale="flops", cutoffs=(1e20,), forecasts=frame,
+        splits=pd.DataFrame({"law": []}), across=pd.DataFrame({"law": []}),
         missing=(), samples={}, runs=runs, seed=0,
     )  # fmt: skip
     ax = plot_errors(result)
