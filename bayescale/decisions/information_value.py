@@ -1,7 +1,8 @@
 """The value of information: what measuring a candidate run would change about a target.
 
-Means and covariances of log losses over draws stand for the posterior. Observing a run moves a
-mean in proportion to its covariance with the run, as if draws were normal.
+Reweighted draws say what a run, or several, would leave. Which runs to buy together is searched by
+means and covariances of log losses over draws: observing a run then moves a mean in proportion to
+its covariance with the run, as if draws were normal and the size of noise and drift known.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+
+from bayescale.decisions.reweighting import LEAST_EFFECTIVE, Left, Reweighting
 
 WORTHWHILE = 0.01
 """Share of the uncertainty that a run must remove to be bought, however cheap it is."""
@@ -97,18 +100,26 @@ class NormalBeliefs:
         return np.array([self._regret(self.split_means + by) for by in shifts])
 
     def _regret(self, means: np.ndarray) -> float:
-        best = float(means.min(axis=1).mean())  # the choice is made anew for each outcome
-        return float(np.exp(best) * (best - self.floor))
+        return self.regret_of(float(means.min(axis=1).mean()))  # the choice is made anew
+
+    def regret_of(self, choice: float) -> float:
+        """Return the regret in nats of an expected log loss at the choice."""
+        return float(np.exp(choice) * (choice - self.floor))
 
 
 def evaluate(
-    beliefs: NormalBeliefs, table: pd.DataFrame, target: Target, budget: float
+    beliefs: NormalBeliefs, draws: Reweighting, table: pd.DataFrame, target: Target, budget: float
 ) -> pd.DataFrame:
     """Add to the candidates the uncertainty that each would leave."""
     found = table.assign(affordable=table["flops"] <= budget)
+    each = [draws.after(i) for i in range(len(table))]
     for kind in dict.fromkeys(("loss", target)):
-        name = NAMES[kind]
-        found[f"{name}_before"], found[f"{name}_after"] = beliefs.now(kind), beliefs.after(kind)
+        name, normal = NAMES[kind], beliefs.after(kind)
+        found[f"{name}_before"] = beliefs.now(kind)
+        found[f"{name}_after"] = [
+            _uncertainty(beliefs, kind, left) if left.effective >= LEAST_EFFECTIVE else normal[i]
+            for i, left in enumerate(each)
+        ]
     name = NAMES[target]
     before = found[f"{name}_before"]
     removed = before - found[f"{name}_after"]
@@ -117,10 +128,41 @@ def evaluate(
     )
 
 
+def _uncertainty(beliefs: NormalBeliefs, target: Target, left: Left) -> float:
+    if target == "loss":
+        return beliefs.now("loss") * float(np.sqrt(left.share))
+    return beliefs.regret_of(left.choice)
+
+
+def best_batch(
+    beliefs: NormalBeliefs, draws: Reweighting, table: pd.DataFrame, target: Target, budget: float
+) -> pd.DataFrame:
+    """Choose runs to buy together, with the uncertainty left after each.
+
+    They are chosen one by one by normal beliefs, once by reduction and once by reduction for the
+    price; the choice that leaves less by the reweighted draws is returned. Where several runs
+    leave too few effective draws, uncertainty falls on as it does by normal beliefs.
+    """
+    batches = []
+    for by_price in (False, True):
+        chosen, normal = greedy(beliefs, table, target, budget, by_price)
+        left: list[float] = []
+        for i, exact in enumerate(draws.after_several(chosen)):
+            if exact.effective >= LEAST_EFFECTIVE:
+                left.append(_uncertainty(beliefs, target, exact))
+                continue
+            start, before = (left[-1], normal[i - 1]) if i else (1.0, 1.0)
+            left.append(start * normal[i] / before if before else 0.0)
+        column = {f"{NAMES[target]}_after": left}
+        batches.append(table.iloc[chosen].reset_index(drop=True).assign(**column))
+    now = beliefs.now(target)
+    return min(batches, key=lambda b: b[f"{NAMES[target]}_after"].iloc[-1] if len(b) else now)
+
+
 def greedy(
     beliefs: NormalBeliefs, table: pd.DataFrame, target: Target, budget: float, by_price: bool
-) -> tuple[float, pd.DataFrame]:
-    """Choose runs one by one within a budget; return the uncertainty left, and the runs."""
+) -> tuple[list[int], list[float]]:
+    """Choose runs one by one within a budget; return them, and the uncertainty left after each."""
     cost = table["flops"].to_numpy()
     free, chosen, left, unspent = np.ones(len(cost), dtype=bool), [], [], budget
     start = now = beliefs.now(target)
@@ -128,12 +170,10 @@ def greedy(
         after = beliefs.after(target)
         usable = free & (cost <= unspent) & (now - after >= WORTHWHILE * start)
         if not usable.any():
-            break
+            return chosen, left
         gain = np.where(usable, now - after, -np.inf)
         best = int((gain / cost if by_price else gain).argmax())
         beliefs, now = beliefs.observe(best), float(after[best])
         free[best], unspent = False, unspent - cost[best]
         chosen.append(best)
         left.append(now)
-    batch = table.iloc[chosen].reset_index(drop=True).assign(**{f"{NAMES[target]}_after": left})
-    return now, batch

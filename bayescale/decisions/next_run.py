@@ -19,9 +19,10 @@ from bayescale.decisions.information_value import (
     WORTHWHILE,
     NormalBeliefs,
     Target,
+    best_batch,
     evaluate,
-    greedy,
 )
+from bayescale.decisions.reweighting import Noise, Reweighting
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, View, cautions, flop_count_of
@@ -29,13 +30,16 @@ from bayescale.results import Result, TextTable
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
 
-MOST_DRAWS = 8000
-"""Draws from which means and covariances are taken, in all."""
+MOST_DRAWS, MOST_WITH_EXCESS = 4000, 1000
+"""Draws that are reweighted, in all; fewer where the noise has an excess, which takes longer."""
 
 SPLITS = 61
 """Splits among which a regret is searched."""
 
 MOST_SHOWN = 10
+
+NEARLY_NORMAL = 1e6
+"""Degrees of freedom for a law with normal noise beside others with Student-t."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,15 +199,18 @@ def next_run(
 
     Notes
     -----
-    With t and d the log mean losses of target and candidate and s the noise of one run,
-    Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), as if draws were normal; under Student-t
-    noise s^2 = sigma^2 (nu + 3) / (nu + 1), the inverse Fisher information of one observation
-    about its center. An excess above the floor counts with its variance, an upper bound. Regret
-    is what the choice of least expected loss gives up; after a candidate the choice is made
-    anew, and the remaining regret is averaged over the outcomes of the candidate (the knowledge
-    gradient of Frazier, Powell and Dayanik 2009). Runs to buy together are chosen one by one,
-    each given the ones before, once by reduction and once by reduction for the price; the better
-    of the two is kept. Drift is allowed for as in :func:`bayescale.forecast`,
+    A candidate's outcome weighs every draw by the density of that outcome under it, and what is
+    then left is averaged over 201 outcomes, quantiles of the predictive distribution: the variance
+    of the target's log mean loss, or the regret. The sizes of noise and drift are thereby as
+    uncertain as the draws have them. Regret is what the choice of least expected loss gives up;
+    after a candidate the choice is made anew (the knowledge gradient of Frazier, Powell and
+    Dayanik 2009). Runs to buy together are chosen one by one, each given the ones before, by
+    covariances of the draws: with t and d the log mean losses of target and candidate,
+    Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), where s^2 = sigma^2 (nu + 3) / (nu + 1) is
+    the inverse Fisher information of one Student-t observation. Once by reduction and once by
+    reduction for the price; the better of the two is kept. Its uncertainty left is reweighted as
+    well, over 400 draws taken for the truth; where fewer than 25 effective draws remain, the
+    covariances say how it falls on. Drift is allowed for as in :func:`bayescale.forecast`,
     and in comparing splits as in :func:`bayescale.allocate`. No candidate says anything
     about a break beyond itself.
     """
@@ -212,7 +219,8 @@ def next_run(
     if target not in ("loss", "regret"):
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
     table = checked_candidates(fit, candidates, spend)
-    most = max(1, MOST_DRAWS // len(fit.members))
+    most = MOST_WITH_EXCESS if fit.members[0].card.is_floor else MOST_DRAWS
+    most = max(1, most // len(fit.members))
     sources = [member.view(drift).thinned(most) for member in fit.members]
     given = {"params": params, "tokens": tokens, "flops": flops}
     at, among = _target_scales(fit, given, target, drift)
@@ -227,10 +235,13 @@ def next_run(
         ],
         axis=1,
     )
-    beliefs = NormalBeliefs.from_draws(draws, _noise(fit, sources, buyable), SPLITS if among else 0)
-    table = evaluate(beliefs, table, target, spend)
-    batches = (greedy(beliefs, table, target, spend, by_price) for by_price in (False, True))
-    _, batch = min(batches, key=lambda left_and_batch: left_and_batch[0])
+    n_splits = SPLITS if among else 0
+    noise = _noise(fit, sources, buyable)
+    beliefs = NormalBeliefs.from_draws(draws, noise.information_loss(), n_splits)
+    at_splits, losses = np.split(draws[:, 1:], [n_splits], axis=1)
+    exact = Reweighting(draws[:, 0], at_splits, losses, noise)
+    table = evaluate(beliefs, exact, table, target, spend)
+    batch = best_batch(beliefs, exact, table, target, spend)
     first = ["affordable", "worthwhile", "reduction_per_flop"]
     return NextRun(
         law=fit.name,
@@ -291,20 +302,22 @@ def _log_losses(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) ->
     return np.log(mixed.reshape(-1, mixed.shape[-1]))
 
 
-def _noise(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the inverse information of one run about its mean, by place."""
+def _noise(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> Noise:
+    """Return the noise of a single run, laws mixed draw by draw."""
     inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
-    total = np.zeros(len(next(iter(places.values()))))
-    for source, weight in zip(sources, fit.weights, strict=True):
-        draws = source.draws
-        if "sigma" not in draws:
-            raise DecisionError(
-                "a point estimate has no uncertainty that a run could reduce: fit runs first"
-            )
-        variance = source.sigma(inputs) ** 2
-        if "excess" in draws:
-            variance = variance + draws["excess"] ** 2
-        if "nu" in draws:
-            variance = variance * (draws["nu"] + 3) / (draws["nu"] + 1)
-        total += weight * variance.median(["chain", "draw"]).values
-    return total
+    if not all("sigma" in source.draws for source in sources):
+        raise DecisionError(
+            "a point estimate has no uncertainty that a run could reduce: fit runs first"
+        )
+    one = xr.ones_like(next(iter(inputs.values())))
+    sigma = fit.mix([(source.sigma(inputs) * one) for source in sources])
+    sigma = sigma.transpose("chain", "draw", "point").values
+
+    def mixed(name: str, absent: float) -> np.ndarray | None:
+        if not any(name in source.draws for source in sources):
+            return None
+        each = [s.draws.get(name, xr.full_like(s.draws["sigma"], absent)) for s in sources]
+        return fit.mix(each).transpose("chain", "draw").values.ravel()
+
+    shape = (-1, sigma.shape[-1])
+    return Noise(sigma.reshape(shape), mixed("nu", NEARLY_NORMAL), mixed("excess", 0.0))

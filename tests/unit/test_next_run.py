@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 from support.published import ONE, SPREAD
-from support.refits import SIGMA, TRUTH, built, even_normal, power_law_log
+from support.refits import N_DRAWS, SIGMA, TRUTH, built, even_normal, power_law_log
 
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
@@ -38,21 +38,35 @@ def test_what_a_candidate_leaves_by_hand() -> None:
     """One unknown slope: every run measures it, the better the farther it is from C_c."""
     frame = next_run(FIT, 1e22, flops=TARGET, candidates=FEW).to_frame().set_index("flops")
     for flops, row in frame.iterrows():
-        assert row["sd_before"] == pytest.approx(sd_at(TARGET), rel=1e-6)
+        assert row["sd_before"] == pytest.approx(sd_at(TARGET), rel=1e-3)
         share = SIGMA**2 / (sd_at(float(str(flops))) ** 2 + SIGMA**2)
-        assert row["sd_after"] == pytest.approx(sd_at(TARGET) * np.sqrt(share), rel=1e-6)
+        assert row["sd_after"] == pytest.approx(sd_at(TARGET) * np.sqrt(share), rel=0.02)
         less = row["sd_before"] - row["sd_after"]
         assert row["reduction_per_flop"] == pytest.approx(less / float(str(flops)))
 
 
-def test_heavy_tails_tell_more_than_their_scale_would() -> None:
-    """One Student-t observation is worth 1 / (sigma^2 (nu + 3) / (nu + 1)) of precision."""
+def test_what_a_heavy_tailed_run_leaves_by_quadrature() -> None:
     values = {"C_c": TRUTH["C_c"], "alpha_C": SLOPES, "sigma": SIGMA, "nu": 3.0}
     fit = built(load_card("kaplan_compute"), LOG, values)
     row = next_run(fit, 1e22, flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
-    noise = SIGMA**2 * 6 / 4
-    share = noise / (sd_at(1e19) ** 2 + noise)
-    assert row["sd_after"] == pytest.approx(sd_at(TARGET) * np.sqrt(share), rel=1e-6)
+    sd = sd_at(1e19)
+    d, y = np.linspace(-6, 6, 801) * sd, np.linspace(-40, 40, 4001) * sd
+    joint = stats.norm.pdf(d, 0, sd) * stats.t.pdf((y[:, None] - d) / SIGMA, 3.0)
+    given = joint / joint.sum(axis=1, keepdims=True)
+    left = (given @ d**2 - (given @ d) ** 2) @ joint.sum(axis=1) / joint.sum()
+    assert row["sd_after"] == pytest.approx(sd_at(TARGET) * np.sqrt(left) / sd, rel=0.02)
+
+
+def test_a_run_whose_noise_is_not_known_tells_less() -> None:
+    """Half of the draws have so much noise that the run says nothing: a linear update takes the
+    middle of the noise and sees no difference.
+    """
+    noise = np.where(np.arange(N_DRAWS) // 2 % 2, 0.1 * SIGMA, 1e5 * SIGMA)
+    values = {"C_c": TRUTH["C_c"], "alpha_C": SLOPES, "sigma": noise}
+    fit = built(load_card("kaplan_compute"), LOG, values)
+    row = next_run(fit, 1e22, flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
+    half = sd_at(TARGET) * np.sqrt(0.5)  # what is left where it says all or nothing
+    assert row["sd_after"] == pytest.approx(half, rel=0.03)
 
 
 def test_a_batch_is_chosen_run_by_run_within_the_budget() -> None:
@@ -61,7 +75,7 @@ def test_a_batch_is_chosen_run_by_run_within_the_budget() -> None:
     assert list(result.batch["flops"]) == [1e19] * 3
     precision = np.arange(1, 4) * sd_at(1e19) ** 2 / SIGMA**2
     left = sd_at(TARGET) / np.sqrt(1 + precision)
-    np.testing.assert_allclose(result.batch["sd_after"], left, rtol=1e-6)
+    np.testing.assert_allclose(result.batch["sd_after"], left, rtol=0.05)
     assert list(result.candidates["affordable"]) == [True] * 3 + [False]
     assert "(1 of which cost more than the budget)" in str(result)
     assert "Train the first, add its row to the log, fit again, and ask again." in str(result)
@@ -224,6 +238,6 @@ def test_a_run_that_costs_next_to_nothing_is_not_bought_for_that() -> None:
     covariance = np.array([[1.0, 0.01, 0.9], [0.01, 1.0, 0.0], [0.9, 0.0, 0.9]])
     beliefs = NormalBeliefs(covariance, 0.1, np.empty((1, 0)), np.nan)
     table = pd.DataFrame({"flops": [1.0, 1e5]})
-    left, batch = greedy(beliefs, table, "loss", 1e6, by_price=True)
-    assert list(batch["flops"]) == [1e5]
-    assert left == pytest.approx(np.sqrt(1 - 0.9**2 / 1.0))
+    chosen, left = greedy(beliefs, table, "loss", 1e6, by_price=True)
+    assert chosen == [1]
+    assert left == [pytest.approx(np.sqrt(1 - 0.9**2 / 1.0))]

@@ -1,0 +1,151 @@
+"""What runs that were not trained yet would teach, by reweighting the draws of a posterior.
+
+An outcome of a run changes the weight of every draw by its density under that draw. Whatever else
+the draws hold changes with it, such as the size of the noise and of the drift, which a linear
+update with covariances takes as known.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bayescale import noise
+
+OUTCOMES = 201
+"""Outcomes of a single candidate, evenly spaced quantiles of what is predicted."""
+
+WORLDS = 400
+"""Draws that are taken for the truth in turn, to simulate the outcomes of several runs."""
+
+LEAST_EFFECTIVE = 25.0
+"""Effective draws, on average over outcomes, below which weights say nothing any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Residual noise of a single run, draw by draw.
+
+    Attributes
+    ----------
+    sigma : numpy.ndarray, shape (draw, candidate)
+    nu, excess : numpy.ndarray or None, shape (draw,)
+    """
+
+    sigma: np.ndarray
+    nu: np.ndarray | None = None
+    excess: np.ndarray | None = None
+
+    def information_loss(self) -> np.ndarray:
+        """Return the inverse information of one run about its mean, (candidate,).
+
+        An excess above the floor counts with its variance, an upper bound.
+        """
+        variance = self.sigma**2
+        if self.excess is not None:
+            variance = variance + self.excess[:, None] ** 2
+        if self.nu is not None:
+            variance = variance * ((self.nu + 3) / (self.nu + 1))[:, None]
+        return np.median(variance, axis=0)
+
+    def sampled(self, candidate: int, rng: np.random.Generator, draws: Any) -> np.ndarray:
+        """Draw the noise of one run for each of these draws."""
+        sigma = self.sigma[draws, candidate]
+        nu = None if self.nu is None else self.nu[draws]
+        excess = None if self.excess is None else self.excess[draws] / sigma
+        return sigma * noise.draw(rng, sigma.shape, nu, excess)
+
+    def log_density(self, candidate: int, deviation: np.ndarray) -> np.ndarray:
+        """Return the log density of deviations, (outcome, draw)."""
+        nodes = None
+        if self.excess is not None and self.nu is not None:
+            nodes = tuple(x[:, None, :] for x in noise.precision_nodes(self.nu))
+        scale = self.sigma[:, candidate]
+        return noise.log_density(deviation, scale, nu=self.nu, excess=self.excess, nodes=nodes)
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """The uncertainty that outcomes leave, averaged over them.
+
+    Attributes
+    ----------
+    share : float
+        Of the variance of the target's log loss.
+    choice : float
+        Expected log loss at the split that is best by what is then known; NaN without splits.
+    effective : float
+        Effective draws, on average over outcomes.
+    """
+
+    share: float
+    choice: float
+    effective: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reweighting:
+    """Draws of log losses at the target, at its splits and at candidates.
+
+    Attributes
+    ----------
+    at : numpy.ndarray, shape (draw,)
+        Log mean loss at the target.
+    splits : numpy.ndarray, shape (draw, split)
+        At splits of the target's budget; none where no regret is asked for.
+    losses : numpy.ndarray, shape (draw, candidate)
+        At the candidates.
+    noise : Noise
+    """
+
+    at: np.ndarray
+    splits: np.ndarray
+    losses: np.ndarray
+    noise: Noise
+
+    def after(self, candidate: int) -> Left:
+        """Evaluate one candidate."""
+        there, draws = self.losses[:, candidate], np.arange(len(self.losses))
+        rng = np.random.default_rng(candidate)
+        outcomes = np.sort(there + self.noise.sampled(candidate, rng, draws))
+        places = (np.arange(OUTCOMES) + 0.5) / OUTCOMES * len(outcomes)
+        outcomes = outcomes[places.astype(int), None]
+        return self._left(self.noise.log_density(candidate, outcomes - there))
+
+    def after_several(self, bought: list[int]) -> list[Left]:
+        """Evaluate runs bought together: what is left after the first, the second, and so on."""
+        world = np.linspace(0, len(self.at) - 1, min(WORLDS, len(self.at))).astype(int)
+        log_weight, found = np.zeros((len(world), len(self.at))), []
+        rng = np.random.default_rng(len(bought))
+        for candidate in bought:
+            there = self.losses[:, candidate]
+            outcomes = there[world] + self.noise.sampled(candidate, rng, world)
+            log_weight += self.noise.log_density(candidate, outcomes[:, None] - there)
+            found.append(self._left(log_weight))
+        if not found:
+            return []
+        first, times = self.after(bought[0]), 1.0
+        if found[0].share > 0:  # known better of one run, and nearly the same error goes on
+            times = first.share / found[0].share
+        rest = [replace(left, share=min(times * left.share, 1.0)) for left in found[1:]]
+        return [first, *rest]
+
+    def _left(self, log_weight: np.ndarray) -> Left:
+        weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+        weight /= weight.sum(axis=1, keepdims=True)
+        squares = (weight**2).sum(axis=1)
+        away = self.at - self.at.mean()
+        mean = weight @ away
+        # of self-normalized weights, which are worth so many draws
+        within = (weight @ away**2 - mean**2) / np.maximum(1 - squares, 0.5)
+        error = weight**2 @ away**2 - 2 * mean * (weight**2 @ away) + mean**2 * squares
+        between = max(float(mean.var() - error.mean()), 0.0)
+        choice = np.nan
+        if self.splits.shape[1]:
+            level = self.splits.mean(axis=0)
+            means = weight @ (self.splits - level)
+            means = level + means - means.mean(axis=0)  # outcomes do not move the mean
+            choice = float(means.min(axis=1).mean())
+        left = float(within.mean())
+        share = left / (left + between) if left + between > 0 else 0.0
+        return Left(share, choice, float((1 / squares).mean()))
