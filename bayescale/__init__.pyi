@@ -53,6 +53,9 @@ from .forecasting import (
 from .forecasting import (
     forecast_table as forecast_table,
 )
+from .forecasting import (
+    slices as slices,
+)
 from .inference.fit import (
     fit as fit,
 )

@@ -17,7 +17,7 @@ from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_budget import data_budget
 from bayescale.decisions.next_run import NextRun, next_run
 from bayescale.errors import DecisionError, LawError
-from bayescale.forecasting import Forecast, forecast
+from bayescale.forecasting import Forecast, forecast, slices
 from bayescale.laws import find_law
 from bayescale.laws.optimum import splits
 from bayescale.posterior import (
@@ -365,6 +365,12 @@ class Questions:
             loss_unit=self.unit_name,
             allow_unconverged=self.allow,
         )
+
+    @cached_property
+    def slices(self) -> Forecast:
+        """The loss against params at fixed tokens: ``bayescale slices``."""
+        options = {"loss_unit": self.unit_name, "allow_unconverged": self.allow}
+        return slices(self.fit, family=self.family, **options)
 
     @cached_property
     def trust(self) -> tuple[Trust, Answer]:

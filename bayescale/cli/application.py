@@ -26,7 +26,7 @@ from bayescale.errors import BayescaleError, as_options
 COMMANDS = {
     "Runs": (fits.demo, trackers.import_, runs.check, runs.simulate),
     "Fits": (fits.fit, fits.fit_many, fits.summary, fits.reproduce),
-    "Forecasts": (forecasts.forecast, forecasts.forecast_many),
+    "Forecasts": (forecasts.forecast, forecasts.forecast_many, forecasts.slices),
     "Trust": (trust.trust, trust.backtest, trust.compare, trust.cross_check),
     "Decisions": (decisions.allocate, decisions.data, decisions.next_run),
     "Scenarios": (scenarios.prune, scenarios.emerge),

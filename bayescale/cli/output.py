@@ -68,7 +68,7 @@ def check_lines(check: "Finding") -> str:
     )
 
 
-def draw(plot: str, result: Any, figure: Path | None) -> str | None:
+def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None:
     """Draw a result into a file, which is written as a whole or not at all."""
     if figure is None:
         return None
@@ -80,7 +80,7 @@ def draw(plot: str, result: Any, figure: Path | None) -> str | None:
     from bayescale import plotting
     from bayescale.files import replacing
 
-    ax = getattr(plotting, plot)(result)
+    ax = getattr(plotting, plot)(result, **look)
     with replacing(figure) as temporary:
         ax.figure.savefig(temporary, dpi=150)
     plt.close(ax.figure)

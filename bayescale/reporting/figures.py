@@ -13,6 +13,7 @@ from bayescale.plotting import (
     plot_downstream,
     plot_forecast,
     plot_next_run,
+    plot_slices,
     plot_trust,
 )
 from bayescale.plotting.style import BLACK, BLUE, GREY
@@ -159,6 +160,23 @@ def _forecast(questions: Questions) -> Drawing:
     return Drawing(draw, alt, caption)
 
 
+def _slices(questions: Questions) -> Drawing:
+    result = questions.slices
+    frame = result.to_frame()
+    ends = "; ".join(
+        f"{part['loss_median'].iloc[0]:.3f} to {part['loss_median'].iloc[-1]:.3f} on "
+        f"{format_size(tokens)} tokens"  # pyright: ignore[reportArgumentType]
+        for tokens, part in frame.groupby("tokens")
+    )
+    low, high = (format_size(size) for size in (frame["params"].min(), frame["params"].max()))
+    return Drawing(
+        lambda ax: plot_slices(result, ax, scale="params", by="tokens"),
+        f"Loss against parameters from {low} to {high}, a curve for each number of tokens: {ends}.",
+        "The loss against parameters at fixed tokens: where a curve is flat, data limit it. "
+        f"Bands are {result.ci_prob:.0%} intervals; bayescale slices has the numbers.",
+    )
+
+
 def _allocation(questions: Questions) -> Drawing:
     result, _ = questions.allocation
     ends = " to ".join(
@@ -228,6 +246,7 @@ def _coefficients(questions: Questions, summary: "Summary") -> Drawing:
 
 DRAWINGS: dict[str, Callable[..., Drawing]] = {
     "forecast": _forecast,
+    "slices": _slices,
     "allocation": _allocation,
     "next_run": _next_run,
     "trust": _trust,

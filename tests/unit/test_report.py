@@ -515,7 +515,7 @@ def test_it_can_be_heard_and_reached(page: str) -> None:
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert all(len(drawing["aria-label"] or "") > 40 for drawing in parsed.of("svg"))
-    assert [drawing["role"] for drawing in parsed.of("svg")] == ["img"] * 6
+    assert [drawing["role"] for drawing in parsed.of("svg")] == ["img"] * 7
     assert all(head["scope"] in ("row", "col") for head in parsed.of("th"))
     assert len(parsed.of("caption")) == len(parsed.of("table"))
     anchors = {attrs["id"] for _, attrs in parsed.tags if attrs.get("id")}
@@ -551,7 +551,7 @@ def test_it_opens_in_a_browser(made: Report, tmp_path: Path) -> None:
             widths = browser.find(
                 "[...document.querySelectorAll('figure svg')].map(i => i.clientWidth)"
             )
-            assert len(widths) == 6
+            assert len(widths) == 7
             assert min(widths) > 250
             assert browser.find("document.documentElement.scrollWidth") <= width
             ground = browser.find("getComputedStyle(document.body).backgroundColor")

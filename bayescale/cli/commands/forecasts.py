@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import FitFile, ForecastOptions, Json
-from bayescale.cli.output import note_line, show
+from bayescale.cli.options import Figure, FitFile, ForecastOptions, Json, LossOptions
+from bayescale.cli.output import draw, note_line, show
+from bayescale.cli.parsing import path_between, sizes_of
 from bayescale.units import parse_size
 
 
@@ -103,4 +104,42 @@ def forecast_many(
     if others:
         lines.append(f"Further columns kept: {', '.join(others)}")
     text = "\n".join([*lines, *map(note_line, notes)])
+    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+
+
+def slices(
+    fit_file: FitFile,
+    options: LossOptions,
+    by: Annotated[
+        str, typer.Option("--by", help="What each curve holds: tokens, or params.")
+    ] = "tokens",
+    held: Annotated[
+        str | None, typer.Option("--held", help="Its values, one a curve: 1B,10B,100B.")
+    ] = None,
+    along: Annotated[
+        str | None, typer.Option("--along", metavar="FROM,TO", help="The other scale's ends.")
+    ] = None,
+    figure: Figure = None,
+    json_: Json = False,
+) -> None:
+    """Show the loss against params at fixed tokens, as Kaplan's figure, or the other way round."""
+    from bayescale.forecasting import slices as forecast_slices
+    from bayescale.forecasting.curves import slices_text
+
+    held_values = None if held is None else sizes_of(held, "--held")
+    path = path_between(along, "--along")
+    fitted, question = options.open(fit_file), {"by": by, **options.to_ask()}
+    result = forecast_slices(fitted, held_values, along=path, **question)
+    drawn = draw("plot_slices", result, figure, scale={"tokens": "params"}.get(by, "tokens"), by=by)
+    rows = result.to_frame().drop(columns="why").to_dict(orient="records")
+    answer = {
+        "law": result.law,
+        "by": by,
+        "interval": result.ci_prob,
+        "unit": result.unit,
+        "points": rows,
+        "provenance": result.provenance,
+        "figure": drawn,
+    }
+    text = slices_text(result, by) + (f"\nFigure: {drawn}" if drawn else "")
     show(answer, text, json_, passed=fitted.diagnostics["passed"])

@@ -1,0 +1,123 @@
+"""The loss against one scale while another is held: Kaplan's curves of L against N at fixed D."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bayescale.errors import LawError
+from bayescale.forecasting.answer import forecast
+from bayescale.forecasting.result import Forecast
+from bayescale.laws.optimum import splits
+from bayescale.posterior import Fit
+from bayescale.results import TextTable, interval_text
+from bayescale.units import as_size, format_size
+
+CURVES, POINTS = 4, 25
+"""Curves where no held values are given, and points of each."""
+
+MOST_ROWS = 9
+"""Rows of the table in a terminal."""
+
+BEYOND = 10.0
+"""How far beyond the runs' largest size the curves go, as a factor."""
+
+Scale = Literal["params", "tokens"]
+
+
+def slices(
+    fit: Fit,
+    held: Sequence[float | str] | np.ndarray | None = None,
+    *,
+    by: Scale = "tokens",
+    along: Sequence[float | str] | np.ndarray | None = None,
+    **options: Any,
+) -> Forecast:
+    """Forecast the loss against params at fixed tokens, or against tokens at fixed params.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+        A fit of laws of params and tokens.
+    held : sequence of float or str, optional
+        Values of ``by``, one a curve; four over the runs' range where not given.
+    by : {"tokens", "params"}
+        The scale that each curve holds.
+    along : sequence of float or str, optional
+        Values of the other scale; from the smallest run's to ten times the largest's where not
+        given.
+    **options
+        As for :func:`bayescale.forecast`.
+
+    Returns
+    -------
+    Forecast
+        One point for each pair: :func:`bayescale.plotting.plot_slices` draws it. Where a curve is
+        flat, more of the other scale gains nothing.
+
+    Raises
+    ------
+    LawError
+        If a law is not of params and tokens, ``by`` is neither, or a point estimate gives no range.
+
+    Notes
+    -----
+    Kaplan et al. 2020, figures 4 and 9: the loss falls as a power of params until tokens limit it.
+
+    Examples
+    --------
+    >>> from bayescale.cards import load_card
+    >>> from bayescale.posterior import point
+    >>> card = load_card("kaplan")
+    >>> kaplan = point(card, card.published_values("kaplan_2020"))
+    >>> found = slices(kaplan, ["1B", "10B"], along=["1M", "1B"]).to_frame()
+    >>> found["loss_median"].round(2).tolist()
+    [3.93, 2.79, 3.92, 2.42]
+    """
+    if not splits(fit.inputs):
+        raise LawError(
+            f"law {fit.name!r} is a function of {' and '.join(fit.inputs)}, and slices need params "
+            "and tokens: fit a law of both, such as kaplan"
+        )
+    if by not in ("tokens", "params"):
+        raise LawError(f"by is {by!r}, but must be tokens or params")
+    other = {"tokens": "params", "params": "tokens"}[by]
+    values = _values(fit, held, "held", by, CURVES, 1.0)
+    path = _values(fit, along, "along", other, POINTS, BEYOND)
+    grid: dict[str, Any] = {by: np.repeat(values, len(path)), other: np.tile(path, len(values))}
+    return forecast(fit, **grid, **options)
+
+
+def _values(
+    fit: Fit, given: Any, argument: str, name: str, count: int, beyond: float
+) -> np.ndarray:
+    if given is not None:
+        return np.atleast_1d(as_size(given, name))
+    if fit.runs is None:
+        raise LawError(
+            f"a point estimate has no runs whose {name} span a range: name {name} with "
+            f"`{argument}=`"
+        )
+    of_runs = fit.runs[name]
+    return np.geomspace(of_runs.min(), of_runs.max() * beyond, count)
+
+
+def slices_text(result: Forecast, by: str) -> str:
+    """Write a table: a row for each of a few sizes, a column for each curve."""
+    other = {"tokens": "params", "params": "tokens"}[by]
+    frame = result.to_frame()
+    path = np.unique(frame[other])
+    shown = path[:: max(1, -(-len(path) // MOST_ROWS))]
+    curves = {size: part.set_index(other) for size, part in frame.groupby(by)}
+    rows = [
+        {other: format_size(size)}
+        | {f"{format_size(at)} {by}": _loss(part.loc[size]) for at, part in curves.items()}  # type: ignore[arg-type]
+        for size in shown
+    ]
+    head = f"{result.law}: the {result.meaning} against {other} at fixed {by}, {result.unit}"
+    return f"{head} ({result.ci_prob:.0%} intervals)\n{TextTable.of(rows)}"
+
+
+def _loss(row: Any) -> str:
+    values = {name: row[f"loss_{name}"] for name in ("median", "lower", "upper")}
+    return interval_text(values, lambda x: f"{x:.3f}")
