@@ -156,8 +156,9 @@ def holds(cells: pd.Series, most: int = 4) -> str:
     >>> holds(pd.Series(["a", "b", "a"])), holds(pd.Series([0.1, 0.2, 0.3, 0.4, 0.5]))
     ('a 2, b 1', '5 values')
     """
-    texts = cells.map(lambda cell: "" if is_missing(cell) else str(cell).strip())
-    counts = texts[texts != ""].value_counts()
+    counts = cells.map(str).value_counts()
+    counts.index = [str(text).strip() for text in counts.index]
+    counts = counts[[text.lower() not in {*MISSING_WORDS, "<na>", "nat"} for text in counts.index]]
     if counts.empty:
         return "empty"
     repeats = len(counts) <= most and (len(counts) < len(cells) or len(counts) == 1)

@@ -175,8 +175,9 @@ def _checkpoints(runs: Runs) -> Finding:
         return Finding.check(name, None, "without params and tokens, checkpoints look like runs")
     frame, suspects, several = runs.frame, [], 0
     alike = [c for c in ("family", "params", "unique_tokens", "kept_fraction") if c in frame]
-    for _, group in frame.groupby(alike, sort=False, dropna=False):
-        several += len(group) > 1
+    repeated = frame.duplicated(alike, keep=False)
+    for _, group in frame.loc[repeated].groupby(alike, sort=False, dropna=False):
+        several += 1
         if len(group) >= FEWEST_CHECKPOINTS and _of_one_run(group.sort_values("tokens")):
             suspects.append(group)
     if not suspects and several:
@@ -244,13 +245,12 @@ def _divergence(runs: Runs) -> Finding:
 def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
     """Return the lowest loss among runs of the same kind that are no larger in any scale."""
     known = np.stack([runs[scale] for scale in scales], axis=1)
-    alike = [np.unique(runs[c], return_inverse=True)[1] for c in ALIKE if c in runs]
-    kinds = pd.DataFrame(alike, columns=range(len(runs))).T
+    alike = [c for c in ALIKE if c in runs]
     repeats = np.isnan(known).any(axis=1)
     if "unique_tokens" in runs:  # where data repeat, a larger run may well overfit
         repeats |= runs["tokens"] > REPEATED * runs["unique_tokens"]
     lowest = np.full(len(runs), np.inf)
-    groups = kinds.groupby(list(kinds)).indices.values() if alike else [np.arange(len(runs))]
+    groups = runs.frame.groupby(alike).indices.values() if alike else [np.arange(len(runs))]
     for group in groups:
         rows = np.asarray(group)
         rows = rows[np.flatnonzero(np.isfinite(known[rows]).all(axis=1))]
