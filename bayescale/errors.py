@@ -86,6 +86,19 @@ def collected(headline: str, problems: Iterable[str]) -> str:
     return "\n".join([headline, *(f"  - {problem}" for problem in problems)])
 
 
+def leaving_out(ids: Iterable[object]) -> str:
+    """Write the argument that leaves runs out by id, as far as a command line holds the names.
+
+    Examples
+    --------
+    >>> leaving_out(["a", "b"])
+    "`exclude={'run_id': 'a,b'}`"
+    """
+    names = [str(name) for name in ids]
+    plain = not any({",", "'", '"', "\\", "`"} & set(name) for name in names)
+    return argument("exclude", run_id=",".join(names)) if plain else "`exclude=`"
+
+
 _ARGUMENT = re.compile(r"`(\w+)=([^`]*)`")
 _PAIR = re.compile(r"'([^']*)':\s*'([^']*)'")
 _QUOTED = re.compile(r"[^\w@%+=:,./-]")

@@ -6,6 +6,7 @@ and refused otherwise.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ def harmonize_draft(draft: Draft, convert: Mapping[str, Any]) -> None:
         lambda rows: draft.where(rows),
     )
     harmonized.convert(convert)
-    harmonized.refuse_mixtures(draft.headers)
+    kept = draft.raw.loc[draft.keep]
+    headers = {name: draft.headers.get(column, "") for name, column in COLUMN_OF.items()}
+    cells = {name: kept[header].map(str) for name, header in headers.items() if header}
+    harmonized.refuse_mixtures(draft.headers, cells)
     draft.frame, draft.conventions = harmonized.frame, harmonized.conventions
     draft.findings += harmonized.findings
     harmonized.record(draft.sources)
@@ -103,8 +107,10 @@ class Harmonized:
             )
         )
 
-    def refuse_mixtures(self, headers: Mapping[str, str]) -> None:
-        """Find conventions that differ between rows."""
+    def refuse_mixtures(
+        self, headers: Mapping[str, str], cells: Mapping[str, pd.Series] = MappingProxyType({})
+    ) -> None:
+        """Find conventions that differ between rows; ``cells`` are as the log writes them."""
         index = self.frame.index.to_numpy()
         several = any(len(set(self.stated[n])) > 1 for n in ("tokenizer", "evaluation_set"))
         for name, rows in self.stated.items():
@@ -117,10 +123,11 @@ class Harmonized:
                 for kind in kinds
             ]
             column = headers.get(COLUMN_OF[name], COLUMN_OF[name])
+            first = _as_written(cells.get(name), labels, kinds[0])
             self.findings.append(
                 stop(
                     "mixed_conventions",
-                    f"{column} says {'; '.join(parts)}: {_advice(name, column, kinds)}",
+                    f"{column} says {'; '.join(parts)}: {_advice(name, column, kinds, first)}",
                 )
             )
 
@@ -153,10 +160,17 @@ def _parse_targets(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     return targets, problems + wrong
 
 
-def _advice(name: str, column: str, kinds: list[Any]) -> str:
+def _as_written(cells: pd.Series | None, labels: np.ndarray, kind: Any) -> str:
+    """Write a convention's value as the cells of its rows do."""
+    if cells is None:
+        return str(kind)
+    return ",".join(dict.fromkeys(cells.to_numpy()[labels == kind].tolist()))
+
+
+def _advice(name: str, column: str, kinds: list[Any], first: str) -> str:
     if "nothing" in kinds:
         return "runs that state different things do not mix; fill in the empty cells"
-    apart = f"fit them apart with {argument('exclude', **{column: 'VALUE'})}"
+    apart = f"fit them apart, as with {argument('only', **{column: first})}"
     match name:
         case "params" | "flops":
             choice = next(kind for kind in CHOICES[name] if kind in kinds)
@@ -179,6 +193,6 @@ def _advice(name: str, column: str, kinds: list[Any]) -> str:
         case "tokens_per_byte":
             return (
                 "so there are several tokenizers, whose losses per token do not compare; convert "
-                f"them with {argument('convert', tokens_per_byte='VALUE')}, or {apart}"
+                f"them with {argument('convert', tokens_per_byte=first)}, or {apart}"
             )
     return f"losses on different texts do not compare and cannot be converted; {apart}"

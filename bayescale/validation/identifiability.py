@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.errors import leaving_out
 from bayescale.findings import Finding
 from bayescale.posterior import Fit, Posterior, contraction
 from bayescale.validation.design import (
@@ -285,7 +286,7 @@ def _influence(posterior: Posterior) -> Finding:
     text = (
         f"{len(shown)} of {len(ids)} runs would move the answer if left out: "
         f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and fit again without them "
-        "(`exclude=`)"
+        f"({leaving_out(ids[i] for i in order if flagged[i])})"
     )
     return Finding.check(name, False, text, table)
 

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.cards import REPEATED, ModelCard
-from bayescale.errors import argument, listed
+from bayescale.errors import leaving_out, listed
 from bayescale.findings import Finding, note
 from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
@@ -43,9 +43,6 @@ BLOCK = 256  # rows compared with all others at once, which bounds memory
 FEWEST_STEPS = 1000
 FEWEST_TOKENS = 1e8
 """Training as short as this is mostly warm-up: Kaplan et al. 2020 warmed up for 3,000 steps."""
-
-MOST_NAMED = 30
-"""Runs that a hint names."""
 
 FAR_ABOVE = 0.05
 LACKING_FIT = 0.01
@@ -237,7 +234,7 @@ def _divergence(runs: Runs) -> Finding:
         f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
         f"{' and '.join(scales)}: "
         f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. {cause}, and fit "
-        f"again {without(runs['run_id'][worst])}"
+        f"again without them ({leaving_out(runs['run_id'][worst])})"
     )
     return Finding.check("divergence", False, text, table)
 
@@ -309,7 +306,7 @@ def _warm_up(runs: Runs) -> Finding:
         f"{_count(short, 'run')} had fewer than {least:,.0f} {column}: "
         f"{listed(f'{runs["run_id"][i]} ({runs[column][i]:.3g})' for i in short)}. Most of that is "
         "warm-up, which lifts small runs above the law and biases its exponents: fit again "
-        f"{without(runs['run_id'][short])}"
+        f"without them ({leaving_out(runs['run_id'][short])})"
     )
     table = pd.DataFrame({column: runs[column][short]}, index=runs["run_id"][short])
     return Finding.check("warm_up", False, text, table)
@@ -327,14 +324,6 @@ def _schedules(runs: Runs) -> Finding:
     )
     table = pd.DataFrame({"loss": runs["loss"][cut]}, index=runs["run_id"][cut])
     return Finding.check("schedules", False, text, table)
-
-
-def without(ids: np.ndarray) -> str:
-    """Write how runs are left out, as far as a command line holds their names."""
-    names = [str(name) for name in ids]
-    if len(names) > MOST_NAMED or any("," in name or "'" in name for name in names):
-        return "without them (`exclude=`)"
-    return f"without them ({argument('exclude', run_id=','.join(names))})"
 
 
 def _count(found: np.ndarray, what: str) -> str:

@@ -254,27 +254,27 @@ MIXED = {
         ["gpt2", "gpt2", "llama"],
         "  - tokenizer says 'gpt2' in 2 (row 1 (a), row 2 (b)); 'llama' in 1 (row 3 (c)): losses "
         "per token of different tokenizers do not compare; convert them with --convert "
-        "tokenizer=gpt2, which needs tokens_per_byte for each, or fit them apart with --exclude "
-        "tokenizer=VALUE",
+        "tokenizer=gpt2, which needs tokens_per_byte for each, or fit them apart, as with --only "
+        "tokenizer=gpt2",
     ),
     "eval_set": (
         ["c4", "pile", "pile"],
         "  - eval_set says 'c4' in 1 (row 1 (a)); 'pile' in 2 (row 2 (b), row 3 (c)): losses on "
-        "different texts do not compare and cannot be converted; fit them apart with --exclude "
-        "eval_set=VALUE",
+        "different texts do not compare and cannot be converted; fit them apart, as with --only "
+        "eval_set=c4",
     ),
     "params_convention": (
         ["all", "all", "non_embedding"],
         "  - params_convention says 'all' in 2 (row 1 (a), row 2 (b)); 'non_embedding' in 1 (row 3 "
         "(c)): different counts do not mix in one law; convert them with --convert params=all, "
-        "which needs each model's configuration, or fit them apart with --exclude "
-        "params_convention=VALUE",
+        "which needs each model's configuration, or fit them apart, as with --only "
+        "params_convention=all",
     ),
     "loss_unit": (
         ["nats", "nats", "bits"],
         "  - loss_unit says 'nats' in 2 (row 1 (a), row 2 (b)); 'bits' in 1 (row 3 (c)): different "
-        "units do not mix; convert them with --convert loss=nats, or fit them apart with --exclude "
-        "loss_unit=VALUE",
+        "units do not mix; convert them with --convert loss=nats, or fit them apart, as with "
+        "--only loss_unit=nats",
     ),
     "flops_convention": (
         ["6ND", "", ""],
@@ -285,7 +285,7 @@ MIXED = {
         [0.25, 0.25, 0.3],
         "  - tokens_per_byte says 0.25 in 2 (row 1 (a), row 2 (b)); 0.3 in 1 (row 3 (c)): so there "
         "are several tokenizers, whose losses per token do not compare; convert them with "
-        "--convert tokens_per_byte=VALUE, or fit them apart with --exclude tokens_per_byte=VALUE",
+        "--convert tokens_per_byte=0.25, or fit them apart, as with --only tokens_per_byte=0.25",
     ),
 }
 

@@ -350,11 +350,14 @@ def test_names_from_the_log_are_escaped() -> None:
         runs,
         source=NASTY,
         dropped=(*runs.dropped, *runs.take([False] + [True] * 11, NASTY).dropped),
+        unused=(f"{NASTY} (2 values)",),
     )
     html = render(report(chinchilla(left), f"{NASTY}.nc".replace("/", "")))
     assert "<script" not in html
     assert "&lt;script&gt;alert" in html
-    assert NASTY in "".join(Page(html).text)
+    text = "".join(Page(html).text)
+    assert NASTY in text
+    assert f"Columns of the log that were not read: {NASTY} (2 values)." in text
 
 
 def test_a_section_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

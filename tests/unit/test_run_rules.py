@@ -65,6 +65,40 @@ def two_tokenizers(log: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def state(word: str) -> Corrupt:
+    return lambda log: log.assign(State=["finished"] * 3 + [word] + ["finished"] * (len(log) - 4))
+
+
+def row_of_means(log: pd.DataFrame) -> pd.DataFrame:
+    means = log.mean(numeric_only=True).to_frame().T.assign(run_id="mean")
+    return pd.concat([log, means.dropna(axis=1)], ignore_index=True)
+
+
+def without_tokens(log: pd.DataFrame) -> pd.DataFrame:
+    log = log.dropna(subset=["params", "tokens"])
+    kept = log.drop(columns=["tokens", "unique_tokens", "epochs"], errors="ignore")
+    return kept.assign(flops=6 * log["params"] * log["tokens"])
+
+
+def learning_rates(log: pd.DataFrame) -> pd.DataFrame:
+    parts = [log.assign(lr=lr, loss=log["loss"] * (1 + 10 * lr)) for lr in (1e-3, 3e-3, 1e-2)]
+    return pd.concat(parts, ignore_index=True).drop(columns="run_id")
+
+
+def checkpoints(log: pd.DataFrame) -> pd.DataFrame:
+    """Each run at four steps, with the losses of a law, under a name that repeats."""
+    log = log.dropna(subset=["params", "tokens"])
+    parts = [
+        log.assign(
+            model=log["run_id"], step=round(1000 * share), tokens=share * log["tokens"],
+            loss=log["loss"] * share**-0.05, flops=6 * share * log["params"] * log["tokens"],
+        )
+        for share in (0.2, 0.4, 0.7, 1.0)
+    ]  # fmt: skip
+    unread = ["run_id", "unique_tokens", "epochs"]
+    return pd.concat(parts, ignore_index=True).drop(columns=unread, errors="ignore")
+
+
 HIGH = ("loss is above 15", "loss_level", "loss_rounded", "the median loss of")
 SMALL = ("is below", "in another unit")
 # each with what may tell of it: a note's code, or words of the refusal
@@ -99,6 +133,31 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[str, ...]]] = {
     "one id twice": (
         lambda log: log.assign(run_id=["same", "same", *log["run_id"][2:]]),
         ("stands for more than one run",),
+    ),
+    "a run that crashed": (state("crashed"), ("have not finished",)),
+    "a state that nobody knows": (state("limbo"), ("are not known as finished or unfinished",)),
+    "a row of means": (row_of_means, ("is called as a summary of other rows is",)),
+    "no tokens beside params and compute": (without_tokens, ("tokens_derived",)),
+    "three learning rates for each run": (learning_rates, ("sweep",)),
+    "checkpoints of each run": (checkpoints, ("checkpoints",)),
+    "copies without ids": (
+        lambda log: pd.concat([log, log.head(2)]).drop(columns="run_id"),
+        ("an earlier one in every value",),
+    ),
+    "a score": (column("loss", lambda x: 1 - x / 20), ("as a score does",)),
+    "tokens for each parameter that are not so": (
+        lambda log: log.assign(tpp=2 * log["tokens"] / log["params"]), ("scale_disagrees",),
+    ),
+    "sizes in words": (
+        column("params", lambda x: [f"{n / 1e6:.6g}M" for n in x]), ("sizes_as_written",),
+    ),
+    "a decimal comma": (
+        column("loss", lambda x: [f"{y:.4f}".replace(".", ",") for y in x]), ("decimal comma",),
+    ),
+    "a logarithm of params": (column("params", np.log10), ("is below",)),
+    "billions in the header alone": (
+        lambda log: log.rename(columns={"params": "Params (B)"}),
+        ("units_in_headers", "in another unit"),
     ),
 }  # fmt: skip
 
@@ -257,8 +316,8 @@ def test_rows_that_are_mixed_up(sound: pd.DataFrame) -> None:
     assert as_options(str(caught.value)) == (
         "DataFrame cannot be used:\n"
         "  - flops is 1 times 6 * params * tokens in most runs (median), but not in 1 of 60, "
-        "1000.0 in row 5 times: these rows are in another unit or mixed up; correct them or leave "
-        "them out"
+        "1000.0 in row 5 times: these rows are in another unit or mixed up; correct them, or leave "
+        "them out with --exclude 'run_id=row 5'"
     )
 
 
@@ -268,10 +327,9 @@ def test_the_unit_that_fits_is_named(sound: pd.DataFrame) -> None:
     assert as_options(str(caught.value)) == (
         "DataFrame cannot be used:\n"
         "  - flops is 1e+03 times 6 * params * tokens (median), so one of the three is in another "
-        "unit (params or tokens in thousands, perhaps): state it with --unit, for example --unit "
-        "tokens=1e9"
+        "unit: params in thousands, perhaps; if so, say --unit params=1e3"
     )
-    with pytest.raises(RunLogError, match=r"\(flops in PF-days, perhaps\)"):
+    with pytest.raises(RunLogError, match=r"unit: flops in PF-days, perhaps; if so, say `units="):
         read_runs(sound.assign(flops=sound["flops"] / 8.64e19), units={"flops": "1"})
 
 

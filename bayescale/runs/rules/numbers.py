@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from bayescale.errors import argument, listed
+from bayescale.errors import argument, leaving_out, listed
 from bayescale.findings import Finding
 from bayescale.laws import CHINCHILLA
 from bayescale.runs.columns import canonical
@@ -39,19 +39,6 @@ _COMPUTE_IN = MappingProxyType(
     {"GFLOP": "GFLOP", "TFLOP": "TFLOP", "PFLOP": "PFLOP", "EFLOP": "EFLOP", "ZFLOP": "ZFLOP",
      "PF-day": "PF-days"}
 )  # fmt: skip
-_OTHER_UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {
-        "flops": {
-            "GFLOP": 1e-9,
-            "TFLOP": 1e-12,
-            "PFLOP": 1e-15,
-            "EFLOP": 1e-18,
-            "ZFLOP": 1e-21,
-            "PF-days": 1 / 8.64e19,
-        },
-        "params or tokens": {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12},
-    }
-)
 
 
 def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
@@ -130,8 +117,7 @@ def compute_is_near_6nd(draft: Draft) -> Iterator[Finding]:
     yield stop(
         "flops_in_another_unit",
         f"flops is {ratio:.3g} times 6 * params * tokens (median), so one of the three is in "
-        f"another unit{_likely_unit(ratio)}: state it with `units=`, for example "
-        f"{argument('units', tokens='1e9')}",
+        f"another unit: {_likely_unit(draft, ratio)}",
     )
 
 
@@ -147,7 +133,8 @@ def compute_is_near_6nd_in_each_run(draft: Draft) -> Iterator[Finding]:
             "rows_in_another_unit",
             f"flops is {ratio:.3g} times 6 * params * tokens in most runs (median), but not in "
             f"{len(odd)} of {len(ratios)}, {draft.where(odd, ratios.round(6).to_dict())} times: "
-            "these rows are in another unit or mixed up; correct them or leave them out",
+            "these rows are in another unit or mixed up; correct them, or leave them out with "
+            f"{leaving_out(draft.ids[i] for i in odd)}",
         )
 
 
@@ -163,15 +150,35 @@ def _near(ratio: float) -> bool:
     return not (ratio > WRONG_UNIT_FACTOR or ratio < 1 / WRONG_UNIT_FACTOR)
 
 
-def _likely_unit(ratio: float) -> str:
-    """The unit that would bring compute within any convention of 6 N D, if there is one."""
+def _likely_unit(draft: Draft, ratio: float) -> str:
+    """Write the unit that would bring compute within any convention of 6 N D, if there is one."""
+    units: dict[str, Mapping[str, str]] = {"flops": _COMPUTE_IN}
+    if ratio > 1:
+        units = {"params": _COUNTED_IN, "tokens": _COUNTED_IN}
     apart = {
-        f"{quantity} in {unit}": abs(math.log(ratio / factor))
-        for quantity, units in _OTHER_UNITS.items()
-        for unit, factor in units.items()
+        (column, unit): abs(math.log(ratio) - math.log(unit_factor(column, unit)) * sign)
+        for column, sign in zip(units, (1.0, 1.0) if ratio > 1 else (-1.0,), strict=True)
+        for unit in units[column]
     }
-    nearest = min(apart, key=lambda words: (apart[words], words))
-    return f" ({nearest}, perhaps)" if apart[nearest] < math.log(4) else ""
+    nearest = min(apart.values())
+    if nearest >= math.log(4):
+        return "state it with `units=`"
+    likely = [pair for pair, far in apart.items() if far < nearest + 1e-9]
+    column, unit = min(likely, key=lambda pair: _apart_from_law(draft, *pair))
+    return (
+        f"{column} in {units[column][unit]}, perhaps; if so, say "
+        f"{argument('units', **{column: unit})}"
+    )
+
+
+def _apart_from_law(draft: Draft, column: str, unit: str) -> float:
+    """Return how far losses are from those of web text with a column in another unit."""
+    frame = draft.frame
+    sizes: dict[str, np.ndarray] = {name: frame[name].to_numpy() for name in ("params", "tokens")}
+    if column in sizes:
+        sizes[column] = sizes[column] * unit_factor(column, unit)
+    reached = np.asarray(CHINCHILLA.loss(sizes["params"], sizes["tokens"], **WEB_TEXT))
+    return float(np.nanmedian(np.abs(np.log(frame["loss"].to_numpy() / reached))))
 
 
 @needs("epochs")
@@ -216,8 +223,8 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
         yield stop(
             "run_id_repeated",
             f"run_id {listed(map(repr, repeated))} stands for more than one run: give each run "
-            "its own; rows that are checkpoints of one training run say which in another column, "
-            f"{argument('columns', run='HEADER')}",
+            "its own; where the rows are checkpoints of one training run, say "
+            f"{argument('columns', run=draft.headers['run_id'])}",
         )
 
 
