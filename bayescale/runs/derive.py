@@ -177,9 +177,8 @@ def derive_columns(draft: Draft) -> None:
     """Derive the scales that a log has not, where its other columns determine them."""
     draft.frame = draft.frame.copy()
     absent = [column for column in _ORDER if column not in draft.frame]
-    compared = next((column for column in ("tokens", "params") if column in draft.headers), None)
-    if compared is not None:  # what is said of one is said of the other
-        _compare(draft, compared)
+    if "tokens" in draft.headers:  # what is said of them is said of params and tokens per param
+        _compare(draft, "tokens")
     for column in absent * 2:  # one may follow from another
         if column not in draft.frame:
             _derive(draft, column)
@@ -227,7 +226,7 @@ def _derive(draft: Draft, column: str) -> None:
 def _compare(draft: Draft, column: str) -> None:
     values = draft.frame[column].to_numpy()
     for formula, found in _ways(draft, column):
-        if formula.name not in _OWN_RULES and column in draft.headers:
+        if formula.name not in _OWN_RULES:
             _note_disagreement(draft, column, "the column", values, formula, found)
 
 
