@@ -399,7 +399,8 @@ ASKED = {
 }
 OPTIONS = frozenset(  # those that neither write files, nor read them, nor sample
     """
-    --column --unit --exclude --missing --convention --convert --params --tokens --flops
+    --column --unit --exclude --only --ignore --fill --repeats --missing --convention --convert
+    --params --tokens --flops
     --unique-tokens --kept-fraction --lm-loss --target --family --tolerance --law --no-drift
     --robust --json --max-tokens --max-params --sizes --inference-tokens --option --price --overfit
     --budget --target-flops --target-params --target-tokens --regret --keep --train-tokens
@@ -411,7 +412,8 @@ OPTIONS = frozenset(  # those that neither write files, nor read them, nor sampl
 TYPED = (
     ("check", "--unit", "tokens=1", "--column", "loss=loss", "--missing", "keep"),
     ("check", "--convention", "flops=6ND", "--convert", "params=all", "--json"),
-    ("check", "--exclude", "loss=3", "--convention", "evaluation_set=pile"),
+    ("check", "--exclude", "run_id=a", "--convention", "evaluation_set=pile"),
+    ("check", "--repeats", "keep", "--missing", "drop"),
     ("summary", "--json"),
     ("forecast", "--params", "70B", "--tokens", "1.4T", "--target", "1.95", "--json"),
     ("forecast", "--flops", "5.76e23", "--no-drift", "--tolerance", "0.1"),
