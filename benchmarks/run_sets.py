@@ -542,10 +542,10 @@ def markdown(results: Mapping[str, Any]) -> str:
         "Priors of drift of the other laws are estimated by `python benchmarks/drift_prior.py` "
         "on the other families of sets (Gadre's three are one family, Datablations' two are one), "
         "never on the set that is scored. The way in which they are estimated was chosen with the "
-        "coverage on all sets and on simulated logs known: the score, the spread, the length over which "
-        "changes of the slope fade, and which of two medians with equal scores is used. The other "
-        "priors of kaplan_irreducible were set to those of chinchilla after an earlier version of "
-        "this page had shown that vaguer ones do worse.",
+        "coverage on all sets and on simulated logs known: the score, the spread, the length over "
+        "which changes of the slope fade, and which of two medians with equal scores is used. The "
+        "other priors of kaplan_irreducible were set to those of chinchilla after an earlier "
+        "version of this page had shown that vaguer ones do worse.",
         "## Targets",
         table(goals),
         "## By ratio",
