@@ -159,8 +159,12 @@ def best_choice(
         return params[row, best], tokens[row, best]
     grid = _grid(limits, flops)
     mean = on_grid(*limits.split(flops[:, None], grid))
-    x, _ = _refined(lambda x: expected(*limits.split(flops, x)), *_bracket(grid, mean))
-    return limits.split(flops, x)
+    # one by one, so that a budget's split does not depend, by rounding, on the other budgets
+    places = [
+        _refined(lambda x, one=one: expected(*limits.split(one, x)), *_bracket(*at))[0]
+        for one, *at in zip(flops[:, None], grid[:, None], mean[:, None], strict=True)
+    ]
+    return limits.split(flops, np.concatenate(places))
 
 
 def _grid(limits: Constraints, flops: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ _STEP = 1e-4
 _CODES = {
     "runs": "few_runs",
     "ranges": "narrow_range",
+    "compute": "narrow_compute",
     "tokens_per_param": "collinear_design",
     "expected_contraction": "weak_design",
     "contraction": "prior_decides",
@@ -75,11 +76,11 @@ def layout_checks(runs: Runs, law: Law) -> tuple[Finding, ...]:
     -------
     tuple of Finding
         ``runs`` (how many, for how many coefficients), ``ranges`` (of each input) and, for laws
-        of both params and tokens, ``tokens_per_param``.
+        of both params and tokens, ``compute`` and ``tokens_per_param``.
     """
     checks = (_runs(runs, law), _ranges(runs, law))
     both = {"params", "tokens"} <= set(law.inputs)
-    return (*checks, _tokens_per_param(runs)) if both else checks
+    return (*checks, _compute(runs), _tokens_per_param(runs)) if both else checks
 
 
 def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
@@ -88,7 +89,8 @@ def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[F
     Returns
     -------
     tuple of Finding
-        Codes ``few_runs``, ``narrow_range``, ``collinear_design`` and ``weak_design``.
+        Codes ``few_runs``, ``narrow_range``, ``narrow_compute``, ``collinear_design`` and
+        ``weak_design``.
     """
     return notes_of(design_checks(runs, law, card))
 
@@ -229,6 +231,25 @@ def _times(factor: float) -> str:
     return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
 
 
+LEAST_COMPUTE_SPREAD = 3.0
+"""Range of compute, as a factor, from which on growth with compute can be seen and tested."""
+
+
+def _compute(runs: Runs) -> Finding:
+    flops = runs.flop_count.flops(runs["params"], runs["tokens"])
+    factor = float(flops.max() / flops.min())
+    text = f"compute spans a factor of {_times(factor)}"
+    if factor >= LEAST_COMPUTE_SPREAD:
+        return Finding.check("compute", True, text)
+    return Finding.check(
+        "compute",
+        False,
+        f"{text} only, so how loss and best split change with compute comes from the priors, and "
+        "no backtest can test a larger budget: these runs support comparisons at their own budget. "
+        "Train runs of a third of this compute, or of three times as much",
+    )
+
+
 def _tokens_per_param(runs: Runs) -> Finding:
     n, d = np.log(runs["params"]), np.log(runs["tokens"])
     log_ratio, log_compute = d - n, d + n
@@ -263,7 +284,7 @@ def _tokens_per_param(runs: Runs) -> Finding:
 
 def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the least-squares line of y on x; the mean where x hardly varies."""
-    if np.ptp(x) < np.log(SAME_SIZE):
+    if np.ptp(x) < np.log(LEAST_COMPUTE_SPREAD) / 2:  # a slope would be that of the noise
         return np.full_like(y, y.mean())
     return np.polyval(np.polyfit(x, y, 1), x)
 

@@ -14,10 +14,10 @@ import xarray as xr
 from bayescale.conventions import FlopCount
 from bayescale.conventions.flop_count import SIX
 from bayescale.laws import compute_optimal
-from bayescale.posterior import Fit, Posterior, View, flop_count_of
+from bayescale.posterior import Fit, Posterior, View
 from bayescale.results import quantiles
 from bayescale.runs import Runs
-from bayescale.splits import DefaultSplit, default_split
+from bayescale.splits import default_split
 from bayescale.validation.approaches import (
     Envelope,
     Frontier,
@@ -98,31 +98,34 @@ def law_draws(
     log_flops = np.concatenate([frontier.log_flops[0] for frontier in frontiers.values()])
     low, high = np.exp(np.nanmin(log_flops)), np.exp(np.nanmax(log_flops))
     split = default_split(fit, np.array([low, high, budget]), family)
-    best = np.log(_by_draw(split))
-    a = (best[:, 1] - best[:, 0]) / np.log(high / low)
-    log_params = np.append(np.log(split.params[2]), best[:, 2])
-    return _draws(np.append(np.median(a), a), log_params, budget, flop_count_of(fit))
+    best = _by_draw(split.best_params)
+    a = np.log(best[:, 1] / best[:, 0]) / np.log(high / low)
+    return _draws(
+        np.append(np.median(a), a),
+        np.append(split.params[2], best[:, 2]),
+        np.append(split.tokens[2], _by_draw(split.best_tokens)[:, 2]),
+    )
 
 
 def law_optima(fit: Fit, flops: np.ndarray, family: str | None) -> np.ndarray:
     """Return the best params at each budget: the choice, then each draw's, (1 + draw, budget)."""
     split = default_split(fit, flops, family)
-    return np.vstack([split.params, _by_draw(split)])
+    return np.vstack([split.params, _by_draw(split.best_params)])
 
 
-def _by_draw(split: DefaultSplit) -> np.ndarray:
-    values = split.best_params.transpose("chain", "draw", "point").values
+def _by_draw(draws: xr.DataArray) -> np.ndarray:
+    values = draws.transpose("chain", "draw", "point").values
     return values.reshape(-1, values.shape[-1])
 
 
 def frontier_draws(frontier: Frontier, budget: float) -> Draws:
     """Return the draws of an approach without a law."""
-    return _draws(frontier.exponent(), frontier.log_params_at(budget), budget, frontier.count)
+    params = np.exp(frontier.log_params_at(budget))
+    return _draws(frontier.exponent(), params, frontier.count.tokens(budget, params))
 
 
-def _draws(a: np.ndarray, log_params: np.ndarray, budget: float, count: FlopCount) -> Draws:
-    params = np.exp(log_params)
-    return {"a": a, "b": 1 - a, "params": params, "tokens": count.tokens(budget, params)}
+def _draws(a: np.ndarray, params: np.ndarray, tokens: np.ndarray) -> Draws:
+    return {"a": a, "b": 1 - a, "params": params, "tokens": tokens}
 
 
 def estimate(values: np.ndarray, ci_prob: float) -> dict[str, float]:
