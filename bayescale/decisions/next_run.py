@@ -5,7 +5,8 @@ candidate and of the target are correlated over draws, measuring the candidate n
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.conventions import SIX_ND, FlopCount
+from bayescale.decisions.allocate import allocate
 from bayescale.decisions.candidates import checked_candidates
 from bayescale.decisions.information_value import (
     NAMES,
@@ -26,7 +28,7 @@ from bayescale.decisions.reweighting import Noise, Reweighting
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, View, cautions, flop_count_of
-from bayescale.results import Result, TextTable
+from bayescale.results import Result, TextTable, laws_json
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
 
@@ -37,6 +39,8 @@ SPLITS = 61
 """Splits among which a regret is searched."""
 
 MOST_SHOWN = 10
+
+_OF_LAW = ("at", "candidates", "batch")
 
 NEARLY_NORMAL = 1e6
 """Degrees of freedom for a law with normal noise beside others with Student-t."""
@@ -64,6 +68,9 @@ class NextRun(Result):
     batch : pandas.DataFrame
         Runs to buy together within the budget, in the order chosen, with the uncertainty left
         after each: ``sd_after`` or ``regret_after``.
+    refusal : str or None
+        How the laws of an average disagree on the split of the target's budget. There is then no
+        one target, ``candidates`` and ``batch`` are empty, and ``by_law`` holds each law's answer.
     """
 
     law: str
@@ -76,9 +83,23 @@ class NextRun(Result):
     provenance: Mapping[str, Any]
     flop_count: FlopCount = SIX_ND
     cautions: tuple[str, ...] = ()
+    refusal: str | None = None
+    by_law: tuple["NextRun", ...] = ()
+    weights: tuple[float, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether candidates are ranked."""
+        return self.refusal is None
 
     def _json(self) -> Mapping[str, Any]:
-        return {**super()._json(), "flop_count": self.flop_count.to_json()}
+        values = {**super()._json(), "flop_count": self.flop_count.to_json()}
+        for name in ("refusal", "by_law", "weights"):
+            del values[name]
+        if not self.answered:
+            values |= {"candidates": None, "batch": None}
+        laws = laws_json(self, lambda law: {k: getattr(law, k) for k in _OF_LAW})
+        return values | {"answered": self.answered, "why": self.refusal, "laws": laws}
 
     def _table(self) -> pd.DataFrame:
         return self.candidates
@@ -88,6 +109,13 @@ class NextRun(Result):
         return [name for name in ("params", "tokens") if name in self.candidates]
 
     def _content(self) -> Iterator[str | TextTable]:
+        if self.refusal is not None:
+            yield f"{self.law}: no one split of {self.at['flops']:.3g} FLOP to learn about."
+            yield self.refusal
+            for law in self.by_law:
+                yield ""
+                yield str(law)
+            return
         name = NAMES[self.target]
         before = self.candidates[f"{name}_before"].iloc[0]
         if self.target == "loss":
@@ -219,10 +247,24 @@ def next_run(
     if target not in ("loss", "regret"):
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
     table = checked_candidates(fit, candidates, spend)
+    given = {"params": params, "tokens": tokens, "flops": flops}
+    if (why := _disagreement(fit, given, drift)) is not None:
+        each = partial(next_run, budget=budget, flops=flops, target=target, candidates=candidates)
+        by_law = tuple(each(m, drift=drift, allow_unconverged=True) for m in fit.members)
+        return replace(
+            by_law[0],
+            law=fit.name,
+            at={"flops": as_size(flops, "flops")},
+            candidates=by_law[0].candidates.iloc[:0],
+            batch=by_law[0].batch.iloc[:0],
+            cautions=cautions(fit),
+            refusal=why,
+            by_law=by_law,
+            weights=fit.weights,
+        )
     most = MOST_WITH_EXCESS if fit.members[0].card.is_floor else MOST_DRAWS
     most = max(1, most // len(fit.members))
     sources = [member.view(drift).thinned(most) for member in fit.members]
-    given = {"params": params, "tokens": tokens, "flops": flops}
     at, among = _target_scales(fit, given, target, drift)
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
@@ -255,6 +297,16 @@ def next_run(
         flop_count=flop_count_of(fit),
         cautions=cautions(fit),
     )
+
+
+def _disagreement(fit: Fit, given: Mapping[str, float | str | None], drift: bool) -> str | None:
+    """Say how laws disagree on the split of the target's budget, where only that is given."""
+    known = [name for name, value in given.items() if value is not None]
+    if known != ["flops"] or len(fit.members) == 1 or not splits(fit.inputs):
+        return None
+    flops = as_size(given["flops"], "flops")
+    split = allocate(fit, flops, drift=drift, losses=False, allow_unconverged=True)
+    return split.refusal(0)
 
 
 def _target_scales(

@@ -152,7 +152,8 @@ def next_run(
         drift=not no_drift,
         allow_unconverged=options.allow_unconverged,
     )
-    show(result.to_json(), str(result), json_, passed=fitted.diagnostics["passed"])
+    passed = result.answered and fitted.diagnostics["passed"]
+    show(result.to_json(), str(result), json_, passed=passed)
 
 
 def _split(text: str) -> tuple[float, float | None]:
