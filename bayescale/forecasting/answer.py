@@ -16,10 +16,11 @@ import xarray as xr
 
 from bayescale.conventions import LossUnit
 from bayescale.errors import LawError, PosteriorError
+from bayescale.forecasting.families import NEW_FAMILY, family_widths, with_reasons
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of
+from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of, runs_by_family
 from bayescale.progress import progress
 from bayescale.results import DEFAULT_CI_PROB, with_each_law
 from bayescale.splits import default_split
@@ -249,6 +250,7 @@ def _forecast(
     if all("sigma" in source.draws for source in sources):
         each = zip(sources, losses, strict=True)
         news = [source.new_run(loss, inputs, first) for source, loss in each]
+    widths = family_widths(fit, sources, inputs) if family is None else None
     points = _points(fit, scales, inputs)
     unit = loss_unit_of(fit, options.loss_unit)
     if options.target is not None and options.loss_unit is None and first == 0:
@@ -260,15 +262,19 @@ def _forecast(
         loss = fit.mix([loss for loss, _ in parts])
         each = [new for _, new in parts if new is not None]
         new = fit.mix(each) if each else None
+        found = _with_verdicts(fit, points, loss, new, options.tolerance)
+        if widths is not None and len(parts) == len(losses):
+            found = with_reasons(found, widths, options.tolerance)
         return Forecast(
             law=fit.name,
-            points=_with_verdicts(fit, points, loss, new, options.tolerance),
+            points=found,
             loss=unit.of(loss),
             loss_new=None if new is None else unit.of(new),
             ci_prob=options.ci_prob,
             target=options.target,
             optimum=optimum if len(parts) == len(losses) else None,
-            family=family or ("a new family" if fit.families else None),
+            family=family or (NEW_FAMILY if fit.families else None),
+            families=_families(fit, widths),
             provenance=fit.record["provenance"],
             drift=drift,
             loss_unit=unit,
@@ -280,6 +286,13 @@ def _forecast(
 
     parts = list(zip(losses, news, strict=True))
     return with_each_law(fit, parts, result) if by_law else result(fit, parts)
+
+
+def _families(fit: Fit, widths: pd.DataFrame | None) -> dict[str, dict[str, Any]]:
+    """List the fit's families: their runs, and half widths at the first point."""
+    counts = runs_by_family(fit)
+    known = {} if widths is None else widths[0].to_dict()
+    return {name: {"n_runs": n, "half_width": known.get(name)} for name, n in counts.items()}
 
 
 def _require_likely(

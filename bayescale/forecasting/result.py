@@ -1,7 +1,7 @@
 """The result of a forecast: draws of the loss at one or more points."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayescale.conventions import NATS, SIX_ND, FlopCount, LossUnit
 from bayescale.errors import PosteriorError
+from bayescale.forecasting.families import family_text
 from bayescale.laws.law import INPUTS
 from bayescale.posterior import MEAN
 from bayescale.results import Result, interval_text, laws_json, quantiles, quantiles_of_columns
@@ -43,6 +44,11 @@ class Forecast(Result):
         What ``loss`` is: :data:`bayescale.posterior.MEAN` or :data:`bayescale.posterior.FLOOR`.
     optimum : mapping or None
         Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``.
+    family : str or None
+        For which family.
+    families : mapping
+        By family of the fit, ``n_runs`` and the ``half_width`` of its own interval at the first
+        point, where that was computed.
     drift : bool
         Whether the law's drift is allowed for.
     flop_count : FlopCount
@@ -70,6 +76,7 @@ class Forecast(Result):
     by_law: tuple["Forecast", ...] = ()
     weights: tuple[float, ...] = ()
     meaning: str = MEAN
+    families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     flop_count: FlopCount = SIX_ND
     cautions: tuple[str, ...] = ()
 
@@ -138,6 +145,7 @@ class Forecast(Result):
             "optimum": self.optimum or None,
             "flop_count": self.flop_count.to_json(),
             "family": self.family,
+            "families": self.families,
             "provenance": self.provenance,
         }
 
@@ -165,7 +173,8 @@ class Forecast(Result):
         if len(self.points) and self.points[["params", "tokens"]].notna().all(axis=None):
             yield from self.flop_count.lines
         if self.family is not None:
-            yield f"  For {self.family}."
+            counts = {name: row["n_runs"] for name, row in self.families.items()}
+            yield f"  For {family_text(self.family, counts)}."
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
 

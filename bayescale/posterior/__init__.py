@@ -3,7 +3,13 @@
 from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights
 from bayescale.posterior.conflicts import cautions, recorded_conflicts
 from bayescale.posterior.files import open_posterior, save
-from bayescale.posterior.fit import Fit, fitted_unit_of, flop_count_of, loss_unit_of
+from bayescale.posterior.fit import (
+    Fit,
+    fitted_unit_of,
+    flop_count_of,
+    loss_unit_of,
+    runs_by_family,
+)
 from bayescale.posterior.methods import FLOOR, MEAN
 from bayescale.posterior.posterior import DRIFTING, EXACT, Posterior, point
 from bayescale.posterior.predict import View
@@ -46,6 +52,7 @@ __all__ = [
     "quantiles",
     "quantiles_by_rank",
     "recorded_conflicts",
+    "runs_by_family",
     "save",
     "summarize",
     "worst_diagnostics",

@@ -59,3 +59,11 @@ def loss_unit_of(fit: Fit, name: str | LossUnit | None = None) -> LossUnit:
     """
     conventions = Conventions() if fit.runs is None else fit.runs.conventions
     return chosen_unit(unit_of_log(conventions, fit.members[0].law.unit), name)
+
+
+def runs_by_family(fit: Fit) -> dict[str, int]:
+    """Count the runs of each family that has coefficients of its own; empty where none has."""
+    if fit.runs is None or not fit.families:
+        return {}
+    of_runs = fit.runs["family"].astype(str)
+    return {name: int((of_runs == name).sum()) for name in fit.families}

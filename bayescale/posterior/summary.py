@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayescale.conventions import NATS, LossUnit
 from bayescale.posterior.average import ModelAverage
-from bayescale.posterior.fit import Fit, loss_unit_of
+from bayescale.posterior.fit import Fit, loss_unit_of, runs_by_family
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.posterior.record import diagnosis
 from bayescale.results import DEFAULT_CI_PROB, Content, Result, TextTable, quantiles
@@ -29,6 +29,9 @@ class Summary(Result):
         ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was sampled.
     ci_prob : float
         Mass of the central interval between lower and upper.
+    by_family : pandas.DataFrame or None
+        One row a family and coefficient of its own: ``family``, ``n_runs``, ``coefficient``,
+        ``unit``, ``median``, ``lower`` and ``upper``.
     """
 
     law: str
@@ -41,6 +44,7 @@ class Summary(Result):
     outliers: pd.DataFrame
     without_outliers: Mapping[str, Any] | None
     families: tuple[str, ...]
+    by_family: pd.DataFrame | None = None
     loss_unit: LossUnit = NATS
 
     def _table(self) -> pd.DataFrame:
@@ -63,6 +67,7 @@ class Summary(Result):
             "diagnostics": self.diagnostics,
             "seconds": self.seconds,
             "families": self.families,
+            "by_family": _family_json(self.by_family),
             "outliers": self.outliers,
             "without_outliers": self.without_outliers,
         }
@@ -92,6 +97,10 @@ class Summary(Result):
                 "drift: how far real losses depart from the law; every forecast allows for it, "
                 "the other rows take the law to hold exactly"
             )
+        if self.by_family is not None:
+            yield ""
+            yield f"families, with coefficients of their own ({self.ci_prob:.0%} intervals):"
+            yield _family_table(self.by_family)
         yield ""
         yield diagnosis(self.diagnostics)
         if len(self.outliers):
@@ -226,8 +235,41 @@ def _summary(posterior: Posterior, ci_prob: float) -> Summary:
         outliers=outliers(posterior),
         without_outliers=posterior.record.get("without_outliers"),
         families=posterior.families,
+        by_family=_by_family(posterior, ci_prob),
         loss_unit=loss_unit_of(posterior),
     )
+
+
+def _by_family(posterior: Posterior, ci_prob: float) -> pd.DataFrame | None:
+    """Tabulate families' own coefficients, one row a family and coefficient, in the card's unit."""
+    counts, rows = runs_by_family(posterior), []
+    for family, n in counts.items():
+        own = posterior.exact.coefficients(family)
+        for name in posterior.card.family:
+            described = posterior.card.coefficients[name]
+            values = quantiles(own[name].values / described.unit_factor, ci_prob)
+            row = {"family": family, "n_runs": n, "coefficient": name, "unit": described.unit}
+            rows.append(row | values)
+    return pd.DataFrame(rows) if rows else None
+
+
+def _family_json(table: pd.DataFrame | None) -> dict[str, Any]:
+    """Give each family's number of runs and own coefficients."""
+    found: dict[str, Any] = {}
+    for row in [] if table is None else table.to_dict(orient="records"):
+        one = found.setdefault(row["family"], {"n_runs": row["n_runs"], "coefficients": {}})
+        values = {key: row[key] for key in ("median", "lower", "upper", "unit")}
+        one["coefficients"][row["coefficient"]] = values
+    return found
+
+
+def _family_table(table: pd.DataFrame) -> TextTable:
+    rows: dict[str, dict[str, str]] = {}
+    for row in table.to_dict(orient="records"):
+        cells = rows.setdefault(row["family"], {"": row["family"], "runs": str(row["n_runs"])})
+        text = f"{row['median']:.4g} ({row['lower']:.4g} to {row['upper']:.4g})"
+        cells[row["coefficient"]] = text
+    return TextTable.of(rows.values())
 
 
 def _why(row: pd.Series) -> str:

@@ -8,7 +8,7 @@ import typer
 from bayescale.cli.options import Card, Json, LawName, LogOptions, RunLog, Seed
 from bayescale.cli.output import check_lines, dropped_json, log_lines, show
 from bayescale.cli.parsing import name_values, number, sizes_of
-from bayescale.errors import LawError
+from bayescale.errors import LawError, listed
 
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard
@@ -72,6 +72,7 @@ def check(
         "warnings": [note.to_json() for note in notes],
         "checks": [check.check_json() for check in (*checks, *of_runs)],
         "conventions": log.conventions.to_json(),
+        "families": _family_counts(log),
         "compute": compute and compute._asdict(),
         "sensitivity": refitted and refitted.to_json(),
         "sha256": log.digest,
@@ -86,6 +87,9 @@ def check(
             f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
             f"{compute.median:.3g}"
         )
+    if families := _family_counts(log):
+        counts = [f"{name} {n}" for name, n in families.items()]
+        lines += ["", f"Runs by family: {listed(counts, 20)}"]
     lines += ["", "What the runs can identify:", *map(check_lines, checks)]
     lines += ["", "Whether they are what a law assumes:", *map(check_lines, of_runs)]
     if log.dropped or log_notes or log.unused:
@@ -109,6 +113,14 @@ def _law_and_card(
         return find_law(law), None
     chosen = choose_card(log, law, card)
     return chosen.law, chosen
+
+
+def _family_counts(log: "Runs") -> dict[str, int]:
+    """Count the runs of each family."""
+    if "family" not in log:
+        return {}
+    counts = log.frame["family"].astype(str).value_counts(sort=False)
+    return {str(name): int(n) for name, n in counts.items()}
 
 
 def _convention_lines(log: "Runs") -> list[str]:

@@ -80,11 +80,15 @@ def with_runs(compiled: Any, runs: Runs, card: ModelCard, families: bool = True)
 
 
 def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[str, ...]:
-    """Return the families that get coefficients of their own: none unless there are two or more."""
+    """Return the families that get coefficients of their own.
+
+    None do unless there are two or more, and unless some have several runs: families of one run
+    each would take up every residual.
+    """
     if not (families and card.family and "family" in runs):
         return ()
-    names = tuple(str(name) for name in np.unique(runs["family"]))
-    return names if len(names) > 1 else ()
+    names, counts = np.unique(runs["family"].astype(str), return_counts=True)
+    return tuple(map(str, names)) if len(names) > 1 and counts.max() > 1 else ()
 
 
 def are_few(names: tuple[str, ...]) -> bool:

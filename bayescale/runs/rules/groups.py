@@ -7,7 +7,7 @@ import pandas as pd
 
 from bayescale.errors import argument, listed
 from bayescale.findings import Finding, note
-from bayescale.runs.draft import Draft
+from bayescale.runs.draft import Draft, needs
 from bayescale.runs.rules.loss import BITS
 
 LEAST_RUNS, LEAST_RUNS_ANY = 20, 40
@@ -169,4 +169,18 @@ def _settle(
     return group, height, float(step)
 
 
-RULES = (loss_is_one_smooth_surface,)
+@needs("family")
+def families_have_several_runs(draft: Draft) -> Iterator[Finding]:
+    """Some family has more than one run, so that families can have coefficients of their own."""
+    counts = draft.frame["family"].astype(str).value_counts()
+    if 1 < len(counts) == len(draft.frame):
+        header = draft.headers.get("family", "family")
+        yield note(
+            "families_of_one_run",
+            f"{draft.named('family')} has {len(counts)} values in as many runs: families of one "
+            "run each cannot have coefficients of their own, so all runs are fitted as one family; "
+            f"leave the column unread with `ignore={header!r}` if it names runs",
+        )
+
+
+RULES = (loss_is_one_smooth_surface, families_have_several_runs)
