@@ -1,6 +1,6 @@
 """Scales that follow from other columns: derived where a log has none, or filled where asked."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.conventions import UNKNOWN
 from bayescale.errors import argument, listed
 from bayescale.findings import note
-from bayescale.runs.columns import likely
+from bayescale.runs.columns import likely, name_it
 from bayescale.runs.draft import Draft
 from bayescale.runs.log import SCALES
 
@@ -182,6 +182,16 @@ def derive_columns(draft: Draft) -> None:
     for column in absent * 2:  # one may follow from another
         if column not in draft.frame:
             _derive(draft, column)
+    for scale in SCALES:
+        if scale in absent and (found := likely(scale, draft.unread)):
+            draft.findings.append(
+                note(
+                    "scale_not_read",
+                    f"{scale} is not in the log under a name that is known, and column "
+                    f"{found[0]!r} may hold it: if so, say {name_it(scale, draft.unread)}; if not, "
+                    f"`ignore={found[0]!r}`",
+                )
+            )
 
 
 def _known(draft: Draft) -> dict[str, np.ndarray]:
@@ -262,12 +272,3 @@ def _way_out(draft: Draft, column: str, ours: str, formula: Formula) -> str:
     names = (n for n in formula.needs if n in draft.headers and n not in SCALES)
     header = draft.headers[next(names)]
     return f"Correct one of them, or leave the other unread with `ignore={header!r}`"
-
-
-def absent_scales(draft: Draft, unread: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Scales that the law will lack, with the unread headers that may hold them."""
-    return [
-        (scale, found)
-        for scale in SCALES
-        if scale not in draft.frame and (found := likely(scale, unread))
-    ]

@@ -228,12 +228,12 @@ def _divergence(runs: Runs) -> Finding:
         return Finding.check("divergence", True, text, table)
     worst = out[np.argsort(-risen[out])]
     sweep = any(found.code == "sweep" for found in runs.warnings)
-    cause = "Look for divergence, a wrong row or other data"
-    cause = "They are untuned rows of a sweep, likely" if sweep else cause
+    cause = "Look for divergence, a wrong row or other data, and"
+    cause = "They are likely untuned rows of a sweep:" if sweep else cause
     text = (
         f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
         f"{' and '.join(scales)}: "
-        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. {cause}, and fit "
+        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. {cause} fit "
         f"again without them ({leaving_out(runs['run_id'][worst])})"
     )
     return Finding.check("divergence", False, text, table)

@@ -125,6 +125,9 @@ LOGS: dict[str, tuple[pd.DataFrame, dict[str, list[str]]]] = {
     "two evaluation sets": (stated("eval_set", "c4", "pile"), {}),
     "two tokens per byte": (stated("tokens_per_byte", 0.25, 0.3), {}),
     "bits per byte alone": (BASE.assign(loss=0.3 * LOSS), {"unit": ["loss=bits_per_byte"]}),
+    "active params": (
+        without("params", "tokens").assign(active_params=N, flops=6.0 * N * D), {},
+    ),
     "counted params": (without("params").assign(tied_head=1, **SHAPES), {}),
     "a fill without its columns": (without("tokens").assign(hidden=D), {"fill": ["flops=6ND"]}),
     "short runs": (TINY, {}),

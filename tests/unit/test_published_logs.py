@@ -136,6 +136,17 @@ def test_gaps_of_compute_are_filled_where_asked_and_rows_are_kept() -> None:
     assert "steps is missing in row 13 (r12), row 14 (r13)" in notes(runs)["column_not_read"]
 
 
+def test_a_column_that_may_hold_a_scale_is_proposed() -> None:
+    frame = base().drop(columns=["params", "tokens"])
+    frame = frame.assign(flops=6.0 * PARAMS * TOKENS, active_params=PARAMS)
+    assert notes(read_runs(frame))["scale_not_read"] == (
+        "params is not in the log under a name that is known, and column 'active_params' may hold "
+        "it: if so, say --column params=active_params; if not, --ignore active_params"
+    )
+    runs = read_runs(frame, columns={"params": "active_params"})
+    np.testing.assert_allclose(runs["tokens"], TOKENS)
+
+
 # columns that are not read
 
 
@@ -348,6 +359,12 @@ def test_the_column_that_separates_groups_is_named() -> None:
     assert "Column 'source' separates them (c from a, b): keep one with --only source=a,b" in text
     assert "loss_groups" not in notes(read_runs(mixed, only={"source": "a,b"}))
     assert len(read_runs(mixed, exclude={"source": ["a", "b"]})) == 14
+    logs = mixed[mixed["source"] != "b"].groupby("source").head(9).reset_index(drop=True)
+    logs["loss"] = logs["loss"].astype(float)
+    logs.loc[logs["source"] == "c", "loss"] = np.log(logs["loss"])
+    text = notes(read_runs(logs))["loss_unrelated"]
+    assert "Each value of column 'source' (a, c) has losses that follow scale by themselves" in text
+    assert text.endswith("keep one with --only source=a")
 
 
 # numbers and units as people write them

@@ -16,6 +16,9 @@ LEAST_RUNS, LEAST_RUNS_ANY = 20, 40
 MOST_KINDS = 20
 """Values of a column that says which group a run belongs to."""
 
+SHARE = 0.1
+"""Share of the squares left over that remains where kinds are fitted apart."""
+
 MOST_FITTED = 5_000
 """Runs among which groups are looked for: every so many of a longer log."""
 
@@ -34,7 +37,7 @@ def loss_is_one_smooth_surface(draft: Draft) -> Iterator[Finding]:
         yield note(
             "loss_unrelated",
             "loss is no more related to scale than shuffled losses would be: check that each row "
-            "holds one run's own numbers",
+            f"holds one run's own numbers{_column_of_kinds(draft, scales, log_loss)}",
         )
     elif len(frame) >= LEAST_RUNS:
         if any(found.code == "sweep" for found in draft.findings):
@@ -99,6 +102,29 @@ def _group_findings(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> It
         f"{np.exp(step):.3g} times as high as in the others at the same scale, {cause}; convert "
         f"or leave out one group{_column_between(draft, frame, upper)}",
     )
+
+
+def _column_of_kinds(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> str:
+    """Write which column's values each have losses that follow scale, with the option for one."""
+    design = np.column_stack([np.ones(len(y)), *scales])
+    rest = _rest(design, y)
+    for header in draft.unread:
+        kinds = draft.raw.loc[draft.frame.index, header].map(str).to_numpy()
+        names, counts = np.unique(kinds, return_counts=True)
+        if not 2 <= len(names) <= MOST_KINDS or counts.min() < 2 * design.shape[1]:
+            continue
+        if sum(_rest(design[kinds == name], y[kinds == name]) for name in names) < SHARE * rest:
+            first = kinds[0]
+            return (
+                f". Each value of column {header!r} ({listed(names)}) has losses that follow scale "
+                f"by themselves: keep one with {argument('only', **{header: first})}"
+            )
+    return ""
+
+
+def _rest(design: np.ndarray, y: np.ndarray) -> float:
+    """Sum of squares that a plane leaves."""
+    return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).sum())
 
 
 def _column_between(draft: Draft, frame: pd.DataFrame, upper: np.ndarray) -> str:
