@@ -252,7 +252,7 @@ def test_wrong_options_end_with_code_2_and_the_way_out(
     bayescale, log: Path, tmp_path: Path
 ) -> None:
     cases = [
-        (("fit", log, "--law", "chinchila"), "law 'chinchila' is unknown: use one of chinchilla"),
+        (("fit", log, "--law", "chinchila"), "law 'chinchila' is unknown: use one of unified"),
         (("fit", log, "--card", "no.toml"), "model card 'no.toml' does not exist"),
         (("fit", log, "-o", tmp_path / "no" / "fit.nc"), "no' does not exist: make it, or write"),
         (("fit", log, "--draws", 1), "Invalid value for '--draws'"),
@@ -313,6 +313,10 @@ def test_the_installed_command_prints_json_alone_on_standard_output(log: Path) -
 def test_an_option_of_one_name_is_not_quietly_replaced(bayescale, tmp_path: Path) -> None:
     log = tmp_path / "runs.csv"
     log.write_text("params,tokens,loss\n1e8,2e9,3.5\n1e9,2e10,2.9\n")
-    ran = bayescale("check", log, "--exclude", "params=1e8", "--exclude", "params=1e9")
+    ran = bayescale("check", log, "--column", "params=params", "--column", "params=tokens")
     assert ran.code == 2
     assert "params is given twice" in " ".join(ran.err.split())
+    several = ("--exclude", "params=1e8", "--exclude", "params=1e9")
+    assert (
+        "has no rows left: all 2 are excluded on request" in bayescale("check", log, *several).err
+    )
