@@ -16,7 +16,7 @@ from bayescale.units import format_size
 MOST_APART = 3.0
 """Factor between medians of laws, in tokens, params or FLOP, up to which they agree."""
 
-GAP, FEWEST_DRAWS = 1.5, 100
+GAP, FEWEST_DRAWS = 2.0, 100
 """Factor between neighboring draws that is a gap; draws needed to see one."""
 
 CENTRAL = 0.5

@@ -22,13 +22,14 @@ from support.explored import (
     pool,
     with_backtest,
 )
-from support.published import ONE, SPREAD
+from support.published import BESIROGLU, ONE, SPREAD
 
 from bayescale import explore as room
-from bayescale.errors import UnconvergedError
+from bayescale.cards import load_card
+from bayescale.errors import DecisionError, UnconvergedError
 from bayescale.explore import answers, charts, page
 from bayescale.explore.answers import View, answer, first_texts, read_view, to_query
-from bayescale.posterior import Fit, save
+from bayescale.posterior import Fit, ModelAverage, point, save
 from bayescale.questions import word
 
 # views and addresses
@@ -334,3 +335,12 @@ def test_a_busy_port_is_told(bayescale, tmp_path: Path) -> None:
     ran = bayescale("explore", file, "--port", 70000)
     assert ran.err == "error: port is 70000, but must lie between 1 and 65535\n"
     assert bayescale("explore", tmp_path / "none.nc").code == 2
+
+
+def test_laws_that_do_not_agree_show_no_average() -> None:
+    outer = load_card("chinchilla_outer")
+    values = BESIROGLU | {"A": 30 * BESIROGLU["A"], "kappa": 1.0}
+    other = point(outer, {name: values[name] for name in outer.law.coefficients})
+    fit = ModelAverage((ONE, other), (0.5, 0.5))
+    with pytest.raises(DecisionError, match=r"^The laws do not agree: chinchilla says 9.05B"):
+        answer(fit, View(1e22))

@@ -230,7 +230,8 @@ def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
     values = {"E": 1.8, "A": 482.0, "B": even_normal(2085.0, 40.0), "beta": 0.366}
     card, more = load_card("chinchilla"), {"alpha": 0.348, "sigma": 0.01}
     sizes = np.geomspace(1e8, 1e10, 6)
-    runs = LOG.frame.assign(params=sizes, tokens=20 * sizes, flops=120 * sizes**2)
+    tokens = sizes * np.geomspace(200.0, 2.0, 6)
+    runs = LOG.frame.assign(params=sizes, tokens=tokens, flops=6 * sizes * tokens)
     other = load_card("chinchilla_outer")
     law = {"kappa": 1.0, **values, "A": 3e4}
     law = {name: law[name] for name in other.law.coefficients if name in law} | more
@@ -238,7 +239,7 @@ def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
     fit = ModelAverage(members, (0.5, 0.5))
     result = next_run(fit, 1e22, flops=1e23)
     assert result.refusal is not None
-    assert result.refusal.startswith("The laws do not agree: ")
+    assert result.refusal.startswith("The laws do not agree: chinchilla says ")
     answer = result.to_json()
     assert answer["candidates"] is answer["batch"] is None
     assert answer["why"] == result.refusal
