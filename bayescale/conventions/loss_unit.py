@@ -67,6 +67,11 @@ class LossUnit:
         return self.name in LABELS
 
     @property
+    def is_linear(self) -> bool:
+        """Whether differences of losses convert as losses do."""
+        return self.name != "perplexity"
+
+    @property
     def is_fitted(self) -> bool:
         """Whether it is the unit in which laws are fitted, so that nothing is converted."""
         return self.name == "nats" or not self.is_loss

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.conventions import SIX_ND, FlopCount
+from bayescale.conventions import NATS, SIX_ND, FlopCount, LossUnit
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.candidates import checked_candidates
 from bayescale.decisions.information_value import (
@@ -27,7 +27,7 @@ from bayescale.decisions.information_value import (
 from bayescale.decisions.reweighting import Noise, Reweighting
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
-from bayescale.posterior import Fit, View, cautions, flop_count_of
+from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of
 from bayescale.results import Result, TextTable, laws_json
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
@@ -63,7 +63,7 @@ class NextRun(Result):
         ``sd_after`` of the log of the target's mean loss, ``reduction_per_flop``,
         ``affordable`` within the budget, and ``worthwhile``: whether it removes a hundredth
         of the uncertainty. Those that are both come first, the best for its price at the top.
-        For a regret also ``regret_before`` and ``regret_after`` (expected, nats per token), to
+        For a regret also ``regret_before`` and ``regret_after`` (expected, in ``loss_unit``), to
         which the reduction then refers.
     batch : pandas.DataFrame
         Runs to buy together within the budget, in the order chosen, with the uncertainty left
@@ -82,6 +82,7 @@ class NextRun(Result):
     drift: bool
     provenance: Mapping[str, Any]
     flop_count: FlopCount = SIX_ND
+    loss_unit: LossUnit = NATS
     cautions: tuple[str, ...] = ()
     refusal: str | None = None
     by_law: tuple["NextRun", ...] = ()
@@ -93,8 +94,12 @@ class NextRun(Result):
         return self.refusal is None
 
     def _json(self) -> Mapping[str, Any]:
-        values = {**super()._json(), "flop_count": self.flop_count.to_json()}
-        for name in ("refusal", "by_law", "weights"):
+        values = {
+            **super()._json(),
+            "flop_count": self.flop_count.to_json(),
+            "unit": self.loss_unit.label,
+        }
+        for name in ("refusal", "by_law", "weights", "loss_unit"):
             del values[name]
         if not self.answered:
             values |= {"candidates": None, "batch": None}
@@ -123,7 +128,8 @@ class NextRun(Result):
             yield f"{self.law}: the mean loss at {where} is known within {before:.2%} (sd)."
         else:
             yield (
-                f"{self.law}: splitting {self.at['flops']:.3g} FLOP now gives up {before:.2g} nats "
+                f"{self.law}: splitting {self.at['flops']:.3g} FLOP now gives up {before:.2g} "
+                f"{self.loss_unit.short} "
                 "(expected)."
             )
         yield ""
@@ -168,7 +174,7 @@ class NextRun(Result):
         )
 
     def _uncertainty_text(self, value: float) -> str:
-        return f"{value:.2%}" if self.target == "loss" else f"{value:.2g} nats"
+        return f"{value:.2%}" if self.target == "loss" else f"{value:.2g} {self.loss_unit.short}"
 
 
 def _sizes_text(sizes: Mapping[str, float]) -> str:
@@ -284,6 +290,10 @@ def next_run(
     exact = Reweighting(draws[:, 0], at_splits, losses, noise)
     table = evaluate(beliefs, exact, table, target, spend)
     batch = best_batch(beliefs, exact, table, target, spend)
+    unit = loss_unit_of(fit)
+    unit = unit if unit.is_linear else NATS
+    if target == "regret":
+        table, batch = (_in_unit(frame, unit) for frame in (table, batch))
     first = ["affordable", "worthwhile", "reduction_per_flop"]
     return NextRun(
         law=fit.name,
@@ -295,8 +305,15 @@ def next_run(
         drift=drift,
         provenance=fit.record["provenance"],
         flop_count=flop_count_of(fit),
+        loss_unit=unit,
         cautions=cautions(fit),
     )
+
+
+def _in_unit(frame: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
+    """Convert regrets, which are differences of losses, from nats."""
+    names = [n for n in frame if str(n).startswith("regret_") or n == "reduction_per_flop"]
+    return frame.assign(**{str(name): unit.of(frame[name]) for name in names})
 
 
 def _disagreement(fit: Fit, given: Mapping[str, float | str | None], drift: bool) -> str | None:

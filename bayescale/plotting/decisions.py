@@ -41,7 +41,7 @@ _LIMITS = {
 }
 _UNCERTAINTIES = {
     "loss": ("sd", "sd of log loss"),
-    "regret": ("regret", "expected regret, nats per token"),
+    "regret": ("regret", "expected regret, {unit}"),
 }
 
 
@@ -229,6 +229,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
     """
     ax, frame = new_axes(ax), result.to_frame()
     column, name = _UNCERTAINTIES[result.target]
+    name = name.format(unit=result.loss_unit.words)
     after, before = f"{column}_after", float(frame[f"{column}_before"].iloc[0])
     batch = result.batch
     if {"params", "tokens"} <= set(frame.columns):

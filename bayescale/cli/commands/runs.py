@@ -74,6 +74,7 @@ def check(
         "conventions": log.conventions.to_json(),
         "families": _family_counts(log),
         "compute": compute and compute._asdict(),
+        "flop_count": log.flop_count.to_json(),
         "sensitivity": refitted and refitted.to_json(),
         "sha256": log.digest,
         "settings": settings and str(settings),
@@ -87,6 +88,8 @@ def check(
             f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
             f"{compute.median:.3g}"
         )
+    if not log.flop_count.is_6nd:
+        lines.append(f"  {'budgets':<15} {log.flop_count.in_words()}")
     if families := _family_counts(log):
         counts = [f"{name} {n}" for name, n in families.items()]
         lines += ["", f"Runs by family: {listed(counts, 20)}"]
