@@ -11,6 +11,7 @@ import pandas as pd
 from bayescale.conventions import UNKNOWN
 from bayescale.errors import argument, listed
 from bayescale.findings import note
+from bayescale.runs.cells import read_numbers
 from bayescale.runs.columns import likely, name_it
 from bayescale.runs.draft import Draft
 from bayescale.runs.log import SCALES
@@ -183,15 +184,21 @@ def derive_columns(draft: Draft) -> None:
         if column not in draft.frame:
             _derive(draft, column)
     for scale in SCALES:
-        if scale in absent and (found := likely(scale, draft.unread)):
+        found = [h for h in likely(scale, draft.unread) if _holds_numbers(draft, h)]
+        if scale in absent and found:
             draft.findings.append(
                 note(
                     "scale_not_read",
                     f"{scale} is not in the log under a name that is known, and column "
-                    f"{found[0]!r} may hold it: if so, say {name_it(scale, draft.unread)}; if not, "
+                    f"{found[0]!r} may hold it: if so, say {name_it(scale, found)}; if not, "
                     f"`ignore={found[0]!r}`",
                 )
             )
+
+
+def _holds_numbers(draft: Draft, header: str) -> bool:
+    read = read_numbers(draft.raw[header].tolist(), draft.keep, sizes=True)
+    return not read.texts and bool(np.isfinite(read.values).any())
 
 
 def _known(draft: Draft) -> dict[str, np.ndarray]:
