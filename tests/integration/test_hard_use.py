@@ -1,6 +1,7 @@
 """Processes killed, disks full, folders read-only: no result is lost, halved or mixed up."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.published import BESIROGLU
 
@@ -281,3 +283,24 @@ def test_a_clock_that_jumps_back_changes_no_draw(log: Path, tmp_path: Path) -> N
         assert all(seconds >= 0 for seconds in posterior.record["seconds"].values())
         found.append(posterior.draws["alpha_C"].values)
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.slow
+def test_a_log_of_a_million_rows_is_checked_within_seconds_and_two_gigabytes(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    n = 1_000_000
+    params, tokens = 10 ** rng.uniform(7, 10, n), 10 ** rng.uniform(9, 12, n)
+    loss = LAWS["chinchilla"].loss(params, tokens, **BESIROGLU) * np.exp(rng.normal(0, 0.005, n))
+    frame = pd.DataFrame({"params": params.round(), "tokens": tokens.round(), "loss": loss})
+    frame.insert(0, "run_id", [f"r{i}" for i in range(n)])
+    frame.round({"loss": 5}).to_csv(tmp_path / "large.csv", index=False)
+    command = [sys.executable, "-m", "bayescale.cli", "check", tmp_path / "large.csv", "--json"]
+    earlier = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = earlier.ru_utime + earlier.ru_stime
+    done = subprocess.run(command, capture_output=True, check=False)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["n_runs"] == n
+    assert used.ru_utime + used.ru_stime - before < 20
+    assert used.ru_maxrss < 2e6  # kilobytes
