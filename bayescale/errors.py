@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 5
+MOST_IN_OPTION = 30
+"""Names that an option in a message lists."""
 
 
 class BayescaleError(Exception):
@@ -95,7 +97,9 @@ def leaving_out(ids: Iterable[object]) -> str:
     "`exclude={'run_id': 'a,b'}`"
     """
     names = [str(name) for name in ids]
-    plain = not any({",", "'", '"', "\\", "`"} & set(name) for name in names)
+    plain = len(names) <= MOST_IN_OPTION and not any(
+        {",", "'", '"', "\\", "`"} & set(name) for name in names
+    )
     return argument("exclude", run_id=",".join(names)) if plain else "`exclude=`"
 
 

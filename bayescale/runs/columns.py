@@ -227,7 +227,7 @@ def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
         problems.append(
             f"it has no loss among its columns {has}: name it with {name_it('loss', readable)}"
         )
-    if not any(column in there for column in (*SCALES, "layers")):
+    if not any(column in there for column in (*SCALES, "layers", "params_no_embed")):
         found = next((c for c in SCALES if likely(c, readable)), "params")
         problems.append(
             "it has none of params, tokens and flops: name at least one with, for example, "

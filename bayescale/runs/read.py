@@ -32,7 +32,7 @@ from bayescale.runs.rules import CELL_RULES, NUMBER_RULES, SIGN_RULES
 from bayescale.runs.settings import NAME, settings_beside
 from bayescale.runs.statements import read_statements
 from bayescale.runs.table import load_table
-from bayescale.runs.units import convert_units, count_params
+from bayescale.runs.units import convert_units, count_params, take_other_count
 
 SIZES = (*SCALES, "unique_tokens", "params_no_embed", "steps")
 """Columns whose cells may hold sizes as people write them."""
@@ -141,6 +141,7 @@ def read_with(source: str | Path | pd.DataFrame, given: ReadOptions) -> Runs:
     convert_units(draft)
     draft.frame = _frame(draft)
     count_params(draft)
+    take_other_count(draft)
     fill_gaps(draft)
     harmonize_draft(draft, options.convert)
     drop_repeats(draft)

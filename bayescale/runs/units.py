@@ -3,6 +3,7 @@
 import numpy as np
 
 from bayescale.conventions import UNKNOWN, Configuration
+from bayescale.findings import note
 from bayescale.runs.draft import Draft
 from bayescale.units import LOGS, PER_RUN_UNITS, to_nats, unit_factor
 
@@ -37,6 +38,25 @@ def convert_units(draft: Draft) -> None:
             numbers[column][rows] *= slope
         if unit != "nats" and "loss" not in units:
             draft.sources["loss"] += f" in {unit}"
+
+
+def take_other_count(draft: Draft) -> None:
+    """Take a count without embeddings as params, where the log has no other."""
+    kinds = draft.stated["params"]
+    if "params" in draft.frame or "params_no_embed" not in draft.frame:
+        return
+    if not set(kinds[draft.keep]) <= {UNKNOWN, "non_embedding"}:
+        return
+    kinds[:] = "non_embedding"
+    draft.frame = draft.frame.rename(columns={"params_no_embed": "params"})
+    draft.sources["params"] = draft.sources.pop("params_no_embed")
+    draft.findings.append(
+        note(
+            "params_without_embeddings",
+            f"params are {draft.named('params_no_embed')}, without embeddings, which is the only "
+            "count that the log has: forecast in that count",
+        )
+    )
 
 
 def count_params(draft: Draft) -> None:

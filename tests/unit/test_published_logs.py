@@ -136,6 +136,16 @@ def test_gaps_of_compute_are_filled_where_asked_and_rows_are_kept() -> None:
     assert "steps is missing in row 13 (r12), row 14 (r13)" in notes(runs)["column_not_read"]
 
 
+def test_a_count_without_embeddings_is_the_params_of_a_log_that_has_no_other() -> None:
+    runs = read_runs(base().rename(columns={"params": "params_non_embedding"}))
+    np.testing.assert_array_equal(runs["params"], PARAMS)
+    assert runs.conventions.params == "non_embedding"
+    assert notes(runs)["params_without_embeddings"] == (
+        "params are params_no_embed (column 'params_non_embedding'), without embeddings, which is "
+        "the only count that the log has: forecast in that count"
+    )
+
+
 def test_a_column_that_may_hold_a_scale_is_proposed() -> None:
     frame = base().drop(columns=["params", "tokens"])
     frame = frame.assign(flops=6.0 * PARAMS * TOKENS, active_params=PARAMS)

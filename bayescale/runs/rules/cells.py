@@ -73,7 +73,7 @@ def params_can_be_counted(draft: Draft) -> Iterator[Finding]:
     kinds = list(dict.fromkeys(draft.stated["params"][draft.keep]))
     name_params = argument("columns", params="HEADER")
     if models is None:
-        if not set(SCALES) & set(draft.numbers):
+        if not {*SCALES, "params_no_embed"} & set(draft.numbers):
             yield stop(
                 "no_scale",
                 "it has none of params, tokens and flops, and no width to count params from the "
