@@ -300,7 +300,7 @@ def runs_with(**columns: list[float]) -> Runs:
 @pytest.mark.parametrize(
     ("columns", "card"),
     [
-        ({"params": [1e9, 2e9], "tokens": [2e10, 4e10]}, "chinchilla"),
+        ({"params": [1e9, 2e9], "tokens": [2e10, 4e10]}, "unified"),
         ({"flops": [1e20, 4e20]}, "henighan_compute"),
         ({"params": [1e9, 2e9]}, "henighan_params"),
         ({"tokens": [2e10, 4e10]}, "henighan_tokens"),
