@@ -281,6 +281,7 @@ class _Evaluation:
             more_data=_more_data(laws, question, fit),
             at_end=float(np.mean([_at_end(law, at, limits) for law in laws])),
             drift=question.drift,
+            drift_across=any(member.card.drifts_across_splits for member in fit.members),
             price=question.price,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,

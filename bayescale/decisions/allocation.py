@@ -154,6 +154,8 @@ class Allocation(Result):
     tested : mapping or None
         How splits at larger budgets inside the runs were forecast: see
         :func:`bayescale.verdict.split_verdict`.
+    drift_across : bool
+        Whether drift tells splits apart, so that their comparison has an error of the law.
 
     Notes
     -----
@@ -182,6 +184,7 @@ class Allocation(Result):
     more_data: tuple[MoreData, ...] = ()
     meaning: str = MEAN
     tested: Mapping[str, Any] | None = None
+    drift_across: bool = True
     cautions: tuple[str, ...] = ()
     loss_unit: LossUnit = NATS
 
@@ -251,6 +254,7 @@ class Allocation(Result):
             "flop_count": self.limits.count.to_json(),
             "price": self.price,
             "drift": self.drift,
+            "drift_across": self.drift_across,
             "at_end": self.at_end,
             "provenance": self.provenance,
         }
@@ -325,6 +329,12 @@ class Allocation(Result):
         yield from self.limits.count.lines
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
+        elif not self.drift_across:
+            yield (
+                "  The drift of this law is equal for all splits of a budget, so the intervals of "
+                "the best split and of the regret take its form to be right: fit unified for "
+                "intervals that do not."
+            )
 
     def _exponent_lines(self) -> Iterator[str]:
         exponent = interval_text(self._quantiles(self.exponent), lambda x: f"{x:.3f}", self.ci_prob)
