@@ -20,6 +20,7 @@ from bayescale.posterior.fit import Fit
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predict import View
 from bayescale.results import quantiles
+from bayescale.runs.log import SCALES
 
 LEAST_OUTSIDE = 0.9
 """Posterior probability beyond an end of a prior's 90 % interval that is a conflict."""
@@ -166,6 +167,8 @@ def _residuals(view: View) -> Iterator[Finding]:
                 "[noise.excess], as card chinchilla_floor does"
             )
         yield note("skewed_noise", text)
+    if not set(view.inputs) & set(SCALES):  # a law of the language model's loss has no size
+        return
     size = np.asarray(log_size({name: runs[name] for name in view.inputs}))
     trend: Any = stats.spearmanr(np.abs(score), size)
     r, p_trend = float(trend.statistic), float(trend.pvalue)

@@ -45,7 +45,8 @@ def test_check_tells_what_a_log_holds(bayescale, log: Path) -> None:
     assert all(warning["text"] for warning in ran.json["warnings"])
     checks = {check["name"]: check["passed"] for check in ran.json["checks"]}
     assert checks == {
-        "runs": False, "ranges": True, "tokens_per_param": False, "expected_contraction": False,
+        "runs": False, "ranges": True, "compute": True, "tokens_per_param": False,
+        "expected_contraction": False,
         "loss_steps": True, "checkpoints": True, "divergence": True, "warm_up": True,
     }  # fmt: skip
     assert all(check["text"] for check in ran.json["checks"])

@@ -182,7 +182,10 @@ def test_an_answer_says_how_far_it_extrapolates() -> None:
     answer = result.to_json()
     assert answer["extrapolation"] == pytest.approx({"params": 0.7, "tokens": 30.0, "flops": 21.0})
     assert answer["verdict"] == "untested"
-    assert answer["why"].startswith("Extrapolates to 21 times the largest training run.")
+    assert answer["why"].startswith(
+        "Extrapolates to 21 times the compute of the largest training run, at 4.29 times the most "
+        "tokens per parameter of any run."
+    )
     far = "0.7 times the params, 30 times the tokens, 21 times the FLOP of the largest fitted ones."
     assert f"  At the median, a run has {far}\n  Extrapolates to 21 times" in str(result)
     bins = [{"lower": 1.0, "upper": 64.0, "n": 9, "n_covered": 9, "n_cutoffs": 3,

@@ -72,7 +72,8 @@ def drifting(law: str = "chinchilla") -> View:
     frame = {"run_id": list("abcdefghi"), "params": params, "tokens": 20 * params}
     runs = Runs(frame=pd.DataFrame(frame | {"loss": 3.0}), columns={})
     n = 4000
-    besiroglu = card.published_values("besiroglu_2024")
+    besiroglu = load_card("chinchilla").published_values("besiroglu_2024")
+    besiroglu |= {"kappa": 1.0} if law == "unified" else {}
     values = besiroglu | {"sigma": 0.004, "nu": 5.0} | dict.fromkeys(card.drift.parameters, 0.01)
     draws = xr.Dataset(
         {name: (("chain", "draw"), np.full((1, n), value)) for name, value in values.items()}

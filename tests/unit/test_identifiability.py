@@ -110,11 +110,12 @@ def test_an_isoflop_grid_passes_every_check() -> None:
     frame = pd.DataFrame({"params": params, "tokens": params * ratio.ravel(), "loss": 3.0})
     checks = design_checks(read_runs(frame), CHINCHILLA)
     assert [check.code for check in checks] == [
-        "runs", "ranges", "tokens_per_param", "expected_contraction",
+        "runs", "ranges", "compute", "tokens_per_param", "expected_contraction",
     ]  # fmt: skip
     assert all(check.passed for check in checks)
-    assert checks[2].text == "from 2 to 200, over a factor of 100 at equal compute"
-    assert checks[2].table.loc["factor", "tokens_per_param"] == pytest.approx(100)
+    assert checks[2].text == "compute spans a factor of 1,000"
+    assert checks[3].text == "from 2 to 200, over a factor of 100 at equal compute"
+    assert checks[3].table.loc["factor", "tokens_per_param"] == pytest.approx(100)
     ranges = checks[1].table
     assert ranges.loc["params", "sizes"] == len(np.unique(params.round(-5)))
     assert ranges.loc["params", "e_folds"] == pytest.approx(np.log(params.max() / params.min()))
@@ -124,13 +125,22 @@ def test_one_isoflop_curve_is_not_called_collinear() -> None:
     """Size and data trade against each other on it, which is the reverse of growing together."""
     params = np.geomspace(1e8, 1e10, 9)
     frame = pd.DataFrame({"params": params, "tokens": 1e20 / params, "loss": 3.0})
-    assert named(design_checks(read_runs(frame), CHINCHILLA), "tokens_per_param").passed
+    checks = design_checks(read_runs(frame), CHINCHILLA)
+    assert named(checks, "tokens_per_param").passed
+    compute = named(checks, "compute")
+    assert compute.passed is False
+    assert compute.text == (
+        "compute spans a factor of 1 only, so how loss and best split change with compute comes "
+        "from the priors, and no backtest can test a larger budget: these runs support "
+        "comparisons at their own budget. Train runs of a third of this compute, or of three "
+        "times as much"
+    )
 
 
 def test_a_constant_number_of_tokens_per_parameter_fails_in_one_sentence(cerebras: Runs) -> None:
     checks = design_checks(cerebras, CHINCHILLA)
-    assert [check.passed for check in checks] == [True, True, False, False]
-    text = checks[3].text
+    assert [check.passed for check in checks] == [True, True, True, False, False]
+    text = checks[4].text
     assert text.startswith("the runs should remove nothing of the prior's spread along one ")
     assert "alpha" in text.split("(")[1]
     assert "beta" in text.split("(")[1]
@@ -359,7 +369,8 @@ def test_240_runs_tell_every_coefficient_and_none_decides(
 ) -> None:
     checks = identifiability_checks(chinchilla_posterior)
     assert [(check.code, check.passed) for check in checks] == [
-        ("runs", True), ("ranges", True), ("tokens_per_param", True), ("contraction", True),
+        ("runs", True), ("ranges", True), ("compute", True), ("tokens_per_param", True),
+        ("contraction", True),
         ("ridges", True), ("prior_sensitivity", True), ("influential_runs", True),
     ]  # fmt: skip
     assert all(check.table is not None for check in checks[1:])

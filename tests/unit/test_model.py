@@ -207,10 +207,10 @@ def replace_family(card: ModelCard) -> ModelCard:
     return card.model_copy(update={"family": {}})
 
 
-@pytest.mark.parametrize("of", [list("bbaabb"), [*"abcdef"]], ids=["few", "many"])
+@pytest.mark.parametrize("of", [list("bbaabb"), [*"abcdef"] * 2], ids=["few", "many"])
 def test_families_spread_about_the_population_as_the_card_states(of: list[str]) -> None:
     """Terms of few are normal; of many, steps that are standard normal and scaled by spreads."""
-    model = build_model(some_runs(family=of), load_card("chinchilla"))
+    model = build_model(some_runs(len(of), family=of), load_card("chinchilla"))
     many, n = not are_few(tuple(set(of))), len(set(of))
     spreads = [model[f"{name}_spread"] for name in ("E", "A", "B")]
     with model:

@@ -161,7 +161,7 @@ def test_logs_with_pruned_runs_are_fitted_with_their_own_law() -> None:
     frame = pd.DataFrame({"params": [1e9, 2e9], "tokens": [2e10, 3e10], "loss": [3.0, 2.8]})
     log = read_runs(frame.assign(kept_fraction=[1.0, 0.5], unique_tokens=[2e10, 3e10]))
     assert default_laws(log) == ("pruned",)
-    assert default_laws(read_runs(frame.assign(kept_fraction=1.0)))[0] == "chinchilla"
+    assert default_laws(read_runs(frame.assign(kept_fraction=1.0))) == ("unified",)
 
 
 def test_a_scenario_says_so_and_where_each_number_comes_from() -> None:

@@ -171,7 +171,8 @@ def test_every_number_is_what_its_command_prints(
         fit = with_backtest(chinchilla())
     path = save(fit, Path("fit.nc"))
     ran = bayescale("report", path, "--target", "2", "-o", "page.html", "--json")
-    assert ran.code == 0, ran.err
+    # its laws do not agree on the data that models need, so that answer is withheld
+    assert ran.code == (3 if kind == "real pool" else 0), ran.err
     assert [s for s in ran.json["sections"] if not s["ok"]] == []
     told = Page(Path("page.html").read_text()).told
     assert len(told) > 60
