@@ -238,15 +238,18 @@ LEAST_COMPUTE_SPREAD = 3.0
 def _compute(runs: Runs) -> Finding:
     flops = runs.flop_count.flops(runs["params"], runs["tokens"])
     factor = float(flops.max() / flops.min())
+    figures = {"lower": flops.min(), "upper": flops.max(), "factor": factor}
+    table = pd.DataFrame.from_dict(figures, orient="index", columns=["flops"])
     text = f"compute spans a factor of {_times(factor)}"
     if factor >= LEAST_COMPUTE_SPREAD:
-        return Finding.check("compute", True, text)
+        return Finding.check("compute", True, text, table)
     return Finding.check(
         "compute",
         False,
         f"{text} only, so how loss and best split change with compute comes from the priors, and "
         "no backtest can test a larger budget: these runs support comparisons at their own budget. "
         "Train runs of a third of this compute, or of three times as much",
+        table,
     )
 
 

@@ -191,7 +191,9 @@ def test_an_answer_says_how_far_it_extrapolates() -> None:
     bins = [{"lower": 1.0, "upper": 64.0, "n": 9, "n_covered": 9, "n_cutoffs": 3,
              "coverage90": 1.0, "largest": 64.0}]  # fmt: skip
     fit = within_runs(30.0)
-    tested = replace(fit, record={**fit.record, "backtest": {"bins": bins}})
+    across = [{"side": 1, "distance": 2.0, "covered": True}] * 4
+    record = {"bins": bins, "across": across}
+    tested = replace(fit, record={**fit.record, "backtest": record})
     assert data_budget(tested, params=7e9, target=2.1).verdict == "trusted"
     no_trust = data_budget(tested, params=7e9)
     assert no_trust.verdict == "untested"

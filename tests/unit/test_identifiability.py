@@ -147,7 +147,7 @@ def test_a_constant_number_of_tokens_per_parameter_fails_in_one_sentence(cerebra
     assert text.endswith(
         "there the answer is the prior's. Train runs that vary params and tokens independently"
     )
-    assert checks[3].table.attrs["condition"] > 1000
+    assert checks[4].table.attrs["condition"] > 1000
     assert [note.code for note in design_notes(cerebras, CHINCHILLA)] == [
         "collinear_design", "weak_design",
     ]  # fmt: skip

@@ -182,7 +182,7 @@ def test_every_number_is_what_its_command_prints(
         if words[0] == "check" or (words[0] == "trust" and kind != "one law"):
             continue  # of the run log itself; a backtest would be made first
         answered = bayescale(*words, "--json")
-        assert answered.code == 0, answered.err
+        assert answered.code == (0 if answered.json.get("answered", True) else 3), answered.err
         answers[key] = answered.json
     compared = 0
     for item in told:
