@@ -308,29 +308,34 @@ UNTESTED_SPLIT = (
 )
 
 
-def split_verdict(ratio: float, record: Mapping[str, Any] | None) -> Verdict:
+def split_verdict(ratio: float, record: Sequence[Mapping[str, Any]]) -> Verdict:
     """Judge a split, by backtests of splits at larger budgets inside the runs.
 
     Parameters
     ----------
     ratio : float
         How many times larger the budget is than the largest training run.
-    record : mapping or None
-        As :func:`bayescale.validation.split_forecasts.splits_record` makes it; None where the log
-        measures no best split at a larger budget, or no backtest was made.
+    record : sequence of mapping
+        Splits that were forecast, each with ``ratio``, ``covered`` (by the 90 % interval of the
+        best size) and ``exceeded`` (whether the choice lost more than the 95 % bound stated).
+        Empty where the log measures no best split at a larger budget, or no backtest was made.
+        Those up to the ratio count, or the nearest ones where the ratio is smaller than all.
     """
-    if record is None:
+    if not record:
         return Verdict("untested", UNTESTED_SPLIT)
-    n, held = record["n"], record["n_covered"]
-    kept = n - record["n_exceeded"]
+    ratios = np.array([item["ratio"] for item in record])
+    most = max(ratio, float(np.sort(ratios)[min(FEWEST_ACROSS, len(ratios)) - 1]))
+    near = [item for item in record if item["ratio"] <= most]
+    n, held = len(near), sum(item["covered"] for item in near)
+    kept = n - sum(item["exceeded"] for item in near)
     text = (
-        f"90% intervals of the best size held {held} of {n} measured at larger budgets inside the "
-        f"runs, up to {record['largest']:.3g} times, and {kept} of {n} choices lost no more than "
-        "the 95% bound stated"
+        f"90% intervals of the best size held {held} of {n} measured at budgets up to "
+        f"{max(item['ratio'] for item in near):.3g} times larger inside the runs, and {kept} of "
+        f"{n} choices lost no more than the 95% bound stated"
     )
     if not (holds(held, n) and holds(kept, n)):
         return Verdict("failed", f"Backtests of splits failed: {text}.")
-    if ratio > record["largest"]:
+    if ratio > ratios.max():
         return Verdict("untested", f"The split is untested so far out: {text}.")
     return Verdict("trusted", f"Splits were tested: {text}.")
 

@@ -285,7 +285,7 @@ class _Evaluation:
             price=question.price,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
-            tested=(fit.record.get("backtest") or {}).get("splits"),
+            tested=(fit.record.get("backtest") or {}).get("splits", ()),
             cautions=cautions(fit),
             loss_unit=question.unit,
             **more,

@@ -1,6 +1,6 @@
 """What an allocation says: splits of a budget, the best in each draw, and what others give up."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -151,7 +151,7 @@ class Allocation(Result):
     more_data : tuple of MoreData
         Twice as many unique tokens, and unlimited ones; empty unless they are limited and the law
         knows what repetition is worth.
-    tested : mapping or None
+    tested : sequence of mapping
         How splits at larger budgets inside the runs were forecast: see
         :func:`bayescale.verdict.split_verdict`.
     drift_across : bool
@@ -183,7 +183,7 @@ class Allocation(Result):
     across: pd.DataFrame | None = None
     more_data: tuple[MoreData, ...] = ()
     meaning: str = MEAN
-    tested: Mapping[str, Any] | None = None
+    tested: Sequence[Mapping[str, Any]] = ()
     drift_across: bool = True
     cautions: tuple[str, ...] = ()
     loss_unit: LossUnit = NATS

@@ -52,8 +52,8 @@ class Trust(Result):
     across : tuple of mapping
         Forecasts at other tokens per parameter than those fitted: ``side``, ``distance`` in
         e-folds, ``covered``.
-    splits : mapping or None
-        How splits of larger budgets were forecast; None where the log measures none.
+    splits : tuple of mapping
+        Splits of larger budgets that were forecast: see :func:`bayescale.verdict.split_verdict`.
     """
 
     law: str
@@ -68,7 +68,7 @@ class Trust(Result):
     path: pd.DataFrame
     bins: tuple[Mapping[str, Any], ...]
     across: tuple[Mapping[str, Any], ...] = ()
-    splits: Mapping[str, Any] | None = None
+    splits: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def horizon_flops(self) -> float | None:
@@ -220,7 +220,7 @@ def trust(
         path=path,
         bins=bins,
         across=tuple((record or {}).get("across", ())),
-        splits=(record or {}).get("splits"),
+        splits=tuple((record or {}).get("splits", ())),
     )
 
 

@@ -13,7 +13,7 @@ from bayescale.validation.backtest_result import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.other_factors import other_factors_of
 from bayescale.validation.resampling import resampling_notes
-from bayescale.verdict import Reach, failure, holds, split_verdict
+from bayescale.verdict import NEXT_TIMES, Reach, failure, holds, split_verdict
 
 INTERVAL = 0.9
 FEWEST_FORECASTS, FEWEST_CUTOFFS = 30, 3
@@ -133,7 +133,7 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach) -> Finding:
 
 def _beside(record: Mapping[str, Any]) -> Iterator[Finding]:
     """Say how forecasts at other tokens per parameter, and splits of larger budgets, fared."""
-    across, tested = record.get("across", ()), record.get("splits")
+    across, tested = record.get("across", ()), record.get("splits", ())
     for side, words in ((1, "more"), (-1, "fewer")):
         rows = [item for item in across if item["side"] == side]
         if rows:
@@ -143,8 +143,8 @@ def _beside(record: Mapping[str, Any]) -> Iterator[Finding]:
                 f"intervals held {held} of {len(rows)}, up to {np.exp(far):.3g} times outside."
             )
             yield Finding.check(f"across_{words}", holds(held, len(rows)), text)
-    if tested is not None:
-        judged = split_verdict(1.0, tested)
+    if tested:
+        judged = split_verdict(min(NEXT_TIMES, max(item["ratio"] for item in tested)), tested)
         yield Finding.check("splits", judged.state == "trusted", judged.text)
 
 

@@ -1,6 +1,6 @@
 """Splits of larger budgets forecast from smaller ones, against the optima measured there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,15 +163,13 @@ def scored_splits(law: str, cutoff: float, sample: SplitSample) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def splits_record(rows: pd.DataFrame) -> Mapping[str, Any] | None:
-    """Return what a fit keeps of a backtest of splits, as plain values; None without any."""
+def splits_record(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what a fit keeps: ratio, coverage and bound of every split, as plain values."""
     if not len(rows):
-        return None
-    return {
-        "n": len(rows),
-        "n_budgets": int(rows["flops"].nunique()),
-        "n_cutoffs": int(rows["cutoff"].nunique()),
-        "n_covered": int(rows["covered90"].sum()),
-        "n_exceeded": int(rows["exceeded"].sum()),
-        "largest": float(rows["ratio"].max()),
-    }
+        return []
+    return [
+        {"ratio": float(ratio), "covered": bool(covered), "exceeded": bool(exceeded)}
+        for ratio, covered, exceeded in zip(
+            rows["ratio"], rows["covered90"], rows["exceeded"], strict=True
+        )
+    ]

@@ -156,11 +156,15 @@ def test_the_width_of_a_single_new_run_is_said_where_it_is_not_precise() -> None
 def test_a_split_is_judged_by_the_splits_of_larger_budgets(
     covered: int, exceeded: int, ratio: float, state: str
 ) -> None:
-    record = {"n": 10, "n_covered": covered, "n_exceeded": exceeded, "largest": 8.0}
+    record = [
+        {"ratio": 2.0 if i < 9 else 8.0, "covered": i < covered, "exceeded": i < exceeded}
+        for i in range(10)
+    ]
+    n = 10 if ratio > 8 else 9
     judged = split_verdict(ratio, record)
     assert judged.state == state
-    assert f"held {covered} of 10 measured at larger budgets inside the runs" in judged.text
-    assert split_verdict(ratio, None).text.startswith("The split has not been tested")
+    assert f"held {min(covered, n)} of {n} measured at budgets up to" in judged.text
+    assert split_verdict(ratio, ()).text.startswith("The split has not been tested")
 
 
 def test_bins_average_over_cutoffs() -> None:

@@ -135,9 +135,10 @@ def test_a_backtest_scores_the_splits_of_larger_budgets() -> None:
     square = measured_optima(runs).above(row["flops"] * 0.99).square[0]
     assert row["regret"] == pytest.approx(square * np.log(row["choice"] / row["params"]) ** 2)
     kept = record_of(honest)["splits"]
-    assert kept["n"] == len(honest.splits)
-    assert kept["n_covered"] == honest.splits["covered90"].sum()
-    assert f"held {kept['n_covered']} of {kept['n']} best sizes measured" in str(honest)
+    assert [item["ratio"] for item in kept] == list(honest.splits["ratio"])
+    held = sum(item["covered"] for item in kept)
+    assert held == honest.splits["covered90"].sum()
+    assert f"held {held} of {len(kept)} best sizes measured" in str(honest)
 
 
 def test_a_backtest_forecasts_runs_of_other_tokens_per_parameter() -> None:
