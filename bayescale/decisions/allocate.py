@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.conventions import LossUnit
-from bayescale.decisions.allocation import Allocation, EvaluatedSplits, MoreData
+from bayescale.decisions.allocation import Allocation, MoreData
+from bayescale.decisions.evaluated import EvaluatedSplits
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split

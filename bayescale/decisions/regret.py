@@ -11,7 +11,8 @@ import pandas as pd
 from bayescale.conventions import LossUnit
 from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.decisions.allocate import allocate
-from bayescale.decisions.allocation import Allocation, EvaluatedSplits
+from bayescale.decisions.allocation import Allocation
+from bayescale.decisions.evaluated import EvaluatedSplits
 from bayescale.errors import DecisionError
 from bayescale.posterior import Fit
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable

@@ -1,0 +1,86 @@
+"""Definite splits of a budget, and what every draw says of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.conventions import NATS, LossUnit
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedSplits:
+    """Definite splits, and what each draw says of them.
+
+    Attributes
+    ----------
+    points : pandas.DataFrame
+        One row a split: ``params``, ``tokens``, ``flops`` (of training and of serving).
+    loss : xarray.DataArray or None
+        Dims (chain, draw, point), in ``loss_unit``: the mean over seeds there, or the floor, with
+        drift where it was asked for; None where losses were not asked for.
+    regret : xarray.DataArray
+        Dims (chain, draw, point), in ``loss_unit``: how much lower the loss would be at the best
+        split of the same compute. Never negative.
+    wasted : xarray.DataArray
+        Dims (chain, draw, point), FLOP: compute that the best split would have saved at the
+        same loss.
+    """
+
+    points: pd.DataFrame
+    loss: xr.DataArray | None
+    regret: xr.DataArray
+    wasted: xr.DataArray
+    loss_unit: LossUnit = NATS
+
+    def split(self, i: int) -> dict[str, float]:
+        """Return params and tokens of one split."""
+        return {name: float(self.points[name].iloc[i]) for name in ("params", "tokens")}
+
+    def part(self, which: slice) -> "EvaluatedSplits":
+        """Return some of the splits."""
+        return EvaluatedSplits(
+            self.points.iloc[which],
+            loss=None if self.loss is None else self.loss.isel(point=which),
+            regret=self.regret.isel(point=which),
+            wasted=self.wasted.isel(point=which),
+            loss_unit=self.loss_unit,
+        )
+
+    def to_frame(self, ci_prob: float) -> pd.DataFrame:
+        """Return one row a split: its place, mean and interval of its regret and wasted compute."""
+        frame = self.points.reset_index(drop=True)
+        at = {"lower": (1 - ci_prob) / 2, "median": 0.5, "upper": (1 + ci_prob) / 2}
+        for name in ("regret", "wasted"):
+            draws = getattr(self, name).transpose("chain", "draw", "point").values
+            frame[f"{name}_mean"] = draws.mean(axis=(0, 1))
+            for part, values in zip(at, np.quantile(draws, [*at.values()], (0, 1)), strict=True):
+                frame[f"{name}_{part}"] = values
+        return frame
+
+    def values(self, i: int, price: float | None) -> dict[str, Any]:
+        """Give what one split costs and gives up, under its JSON keys."""
+        regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
+        given_up = {"loss": regret, "flops": wasted}
+        if price is not None:
+            given_up["dollars"] = wasted * price
+        return {
+            "spent": float(self.points["flops"].iloc[i]),
+            "regret": given_up,
+            "expected_regret": {name: float(draws.mean()) for name, draws in given_up.items()},
+        }
+
+    def regret_text(self, i: int, ci_prob: float, price: float | None) -> str:
+        """Write what one split gives up."""
+        regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
+        at_most = (1 + ci_prob) / 2
+        share = wasted / self.points["flops"].iloc[i]
+        text = (
+            f"{float(regret.mean()):.2g} {self.loss_unit.short} expected "
+            f"(below {float(regret.quantile(at_most)):.2g} with {at_most:.0%}), "
+            f"as if {float(wasted.mean()):.2g} FLOP, {float(share.mean()):.1%}, were wasted "
+            f"(below {float(share.quantile(at_most)):.0%})"
+        )
+        return text if price is None else f"{text}, ${float(wasted.mean()) * price:,.0f}"
