@@ -10,5 +10,5 @@ print(best.to_frame()[columns].to_string(index=False, float_format="{:.3g}".form
 
 spent = np.repeat(budgets, 40)
 params = np.sqrt(spent / 120) * np.tile(np.geomspace(0.2, 5, 40), 3)
-curves = bayescale.forecast(fit, params=params, tokens=spent / (6 * params), drift=False)
+curves = bayescale.forecast(fit, params=params, tokens=spent / (6 * params))
 bayescale.plot_slices(curves, best=best)
