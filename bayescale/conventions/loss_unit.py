@@ -24,7 +24,7 @@ NEAR, FAR = 0.1, 0.25
 """Logs of a target over a loss that count as alike, and as different."""
 
 TYPICAL_TOKENS_PER_BYTE = 0.27
-"""Of tokenizers of English text with 32 to 128 thousand entries, within a fifth."""
+"""Tokens in a byte of English text, for vocabularies of 32 to 128 thousand, within a fifth."""
 
 
 @dataclass(frozen=True)
