@@ -110,7 +110,7 @@ def imperfect_runs(card: ModelCard, truth: Mapping[str, float], seed: int) -> Ru
 
 
 def log_likelihood(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> np.ndarray:
-    """Of all runs together, for parameters of any shape."""
+    """Sum over all runs, for parameters of any shape."""
     flat = {n: (("chain", "draw"), np.reshape(values[n], (1, -1))) for n in card.parameters}
     coords = {"chain": [0], "draw": np.arange(flat["sigma"][1].size)}
     by_run, *_ = View(xr.Dataset(flat, coords=coords), card, runs, seed=0).densities_of_runs()

@@ -1,4 +1,4 @@
-"""The same training runs, written as each tracker writes them."""
+"""Training runs, written as each tracker writes them."""
 
 import json
 import sqlite3
@@ -253,7 +253,7 @@ def leveldb(records: Iterable[bytes]) -> bytes:
 
 
 class FakeWandb:
-    """As much of wandb.Api as is asked for: projects, their runs, and histories by key."""
+    """The part of wandb.Api that is asked for: projects, their runs, and histories by key."""
 
     def __init__(self, projects: dict[str, Sequence[Run]]) -> None:
         self.projects = projects

@@ -44,7 +44,7 @@ KAPLAN = [
 
 
 def gopher_like(**shape) -> Configuration:
-    """As the runs of Hoffmann et al.: 32,000 tokens, tied, with relative positions."""
+    """Runs like those of Hoffmann et al.: 32,000 tokens, tied, with relative positions."""
     return Configuration(
         vocabulary=32000, sequence_length=2048, tied_head=1.0, relative_positions=1.0, **shape
     )

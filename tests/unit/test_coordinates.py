@@ -69,7 +69,7 @@ def test_a_narrow_and_bent_valley_is_optimized_to_its_mode() -> None:
 
 
 def two_modes(lower: float) -> Density:
-    """Of one width, at -5 and 5, of which the second holds so much less, as a log."""
+    """Two modes of one width, at -5 and 5, of which the second holds so much less, as a log."""
 
     def density(x: np.ndarray) -> tuple[float, np.ndarray]:
         parts = np.array([-((x[0] + 5) ** 2) / 2, -((x[0] - 5) ** 2) / 2 + lower])
