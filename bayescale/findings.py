@@ -33,12 +33,15 @@ class Finding:
         A sentence: what was found, and what to do about it where that is known.
     table : pandas.DataFrame or None
         The figures behind it.
+    means : str
+        What it means for answers, and what to do, where the text does not say so.
     """
 
     code: str
     severity: Severity
     text: str
     table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    means: str = ""
 
     @classmethod
     def check(
@@ -60,15 +63,20 @@ class Finding:
 
     def check_json(self, figures: bool = False) -> dict[str, Any]:
         """Return plain values under the keys of checks at the command line."""
-        found = {"name": self.code, "passed": self.passed, "text": self.text}
+        found = {
+            "name": self.code,
+            "passed": self.passed,
+            "severity": str(self.severity),
+            "text": self.text,
+            "means": self.means,
+        }
         if not figures:
             return found
         rows = None if self.table is None else self.table.rename_axis("name").reset_index()
         return found | {"table": None if rows is None else rows.to_dict(orient="records")}
 
     def __str__(self) -> str:
-        word = {True: "pass", False: "FAIL", None: "info"}[self.passed]
-        return f"{word}  {self.code}: {self.text}"
+        return f"{self.severity}  {self.code}: {self.text}"
 
 
 def note(code: str, text: str) -> Finding:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import PosteriorError, TrustError
-from bayescale.findings import Finding
+from bayescale.findings import Finding, Severity
 from bayescale.forecasting import forecast
 from bayescale.posterior import Fit, fitted_unit_of, flop_count_of
 from bayescale.results import Result, TextTable
@@ -18,7 +18,12 @@ from bayescale.validation import scores
 from bayescale.validation.backtest_record import record_of, require_same
 from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.held_out import by_draw
-from bayescale.validation.horizon_checks import INTERVAL, first_crossing, horizon_checks
+from bayescale.validation.horizon_checks import (
+    INTERVAL,
+    first_crossing,
+    horizon_checks,
+    share,
+)
 from bayescale.verdict import BREAK, TOLERANCE, own_scale, reach, size_scale, sizes
 
 FURTHEST, FURTHEST_LOSS = 1000.0, 2.0
@@ -98,25 +103,56 @@ class Trust(Result):
         }
 
     def _content(self) -> Iterator[str | TextTable]:
-        if self.horizon_ratio <= 1:
-            yield f"{self.law}: not to be trusted beyond the largest run ({self._at(1.0)})."
-        else:
-            yield (
-                f"{self.law}: trusted up to {self.horizon_ratio:.3g} times the largest run, "
-                f"{self._at(self.horizon_ratio)}, within {self.tolerance:.1%} of the loss."
-            )
-        yield _LIMITS[self.limited_by].format(self=self)
+        yield self._answer()
+        yield self._limit()
         for check in self.checks:
             if check.code == "held_out_runs" and check.passed is False and self.horizon_ratio > 1:
                 yield f"The evidence is thin: {check.text}"
         yield BREAK
-        yield ""
-        for check in self.checks:
-            yield str(check)
-            if check.code == "coverage" and self.bins:
+        for severity, title in _GRADES.items():
+            found = [check for check in self.checks if check.severity is severity]
+            if found:
                 yield ""
-                yield TextTable.of(map(_bin_row, self.bins), indent="      ")
-                yield ""
+                yield title
+            for check in found:
+                yield f"  {check.code}: {_sentence(check.text)} {check.means}".rstrip()
+        passed = [check.code for check in self.checks if check.passed]
+        if passed:
+            yield ""
+            yield f"Passed: {', '.join(passed)}."
+        if self.bins:
+            yield ""
+            yield f"Held-out runs inside {INTERVAL:.0%} intervals:"
+            yield TextTable.of(map(_bin_row, self._merged_bins()), indent="  ")
+
+    def _answer(self) -> str:
+        of = "compute" if self.scale == "flops" else self.scale
+        within = f"within {share(self.tolerance)} of the loss"
+        if self.scale == "lm_loss":
+            to, largest = f"{self.horizon_ratio:.3g} times below the lowest", "the lowest"
+        else:
+            to = f"{self.horizon_ratio:.3g} times the largest run's {of}"
+            largest = "the largest run"
+        if self.horizon_ratio > 1:
+            return f"Trust it up to {to}, {within}: {self._at(self.horizon_ratio)} ({self.law})."
+        return f"Do not trust it beyond {largest}, {within}: {self._at(1.0)} ({self.law})."
+
+    def _limit(self) -> str:
+        if self.limited_by == "untested" and not self.bins:
+            return _NOT_TESTED
+        return _LIMITS[self.limited_by].format(
+            tolerance=share(self.tolerance), tested=f"{self.tested_ratio:.3g}"
+        )
+
+    def _merged_bins(self) -> list[Mapping[str, Any]]:
+        """Return the bins up to one beyond the horizon, and one of all that lie further out."""
+        near = [item for item in self.bins if item["lower"] <= self.horizon_ratio][:_MOST_BINS]
+        first, far = self.bins[: len(near) + 1], self.bins[len(near) + 1 :]
+        if len(far) < 2:
+            return [*first, *far]
+        n = sum(item["n"] for item in far)
+        held = sum(item["n_covered"] for item in far)
+        return [*first, {**far[0], "upper": far[-1]["upper"], "n": n, "n_covered": held}]
 
     def _at(self, ratio: float) -> str:
         size = ratio * self.largest
@@ -128,22 +164,40 @@ class Trust(Result):
         return f"{size:.3g} FLOP" + (f" at {along:.3g} tokens per parameter" if along else "")
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
 def _bin_row(item: Mapping[str, Any]) -> dict[str, str]:
     return {
         "times larger": f"{item['lower']:g} to {item['upper']:g}",
         "held out": str(item["n"]),
-        "covered": str(item["n_covered"]),
-        "cutoffs": str(item["n_cutoffs"]),
-        "averaged": f"{item['coverage90']:.0%}",
+        "inside": str(item["n_covered"]),
+        "share": share(round(item["n_covered"] / item["n"], 2)),
     }
 
 
-_LIMITS = {
-    "precision": "Limited by precision: beyond, the loss is not known within {self.tolerance:.1%}.",
-    "backtest": "Limited by backtests: beyond, intervals inside the runs did not cover.",
-    "untested": "Limited by what could be tested: backtests inside the runs reach "
-    "{self.tested_ratio:.3g} times.",
+_MOST_BINS = 6  # shown one by one
+
+_GRADES = {
+    Severity.STOPS: "What stops trust:",
+    Severity.WARNS: "Warnings, which do not stop it:",
+    Severity.INFORMATION: "For information:",
 }
+"""Titles of findings by severity, in order."""
+
+_LIMITS = {
+    "precision": "Limited by precision: beyond, the loss is not known within {tolerance}. Train a "
+    "larger run (bayescale next-run finds which), or accept a wider tolerance.",
+    "backtest": "Limited by backtests: beyond, intervals inside the runs did not cover. Train runs "
+    "of sizes between, or fit another law.",
+    "untested": "Limited by what could be tested: backtests inside the runs reach {tested} times. "
+    "Train a larger run, or smaller ones, to test further.",
+}
+_NOT_TESTED = (
+    "Limited by what was tested: no backtest was made. Make one: bayescale trust, or trust(fit, "
+    "backtest(...))."
+)
 
 
 def trust(

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.findings import Finding
+from bayescale.findings import Finding, Severity
 from bayescale.posterior import Fit, outliers, recorded_conflicts
 from bayescale.validation.backtest_result import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
+from bayescale.validation.meanings import KEPT_OUTLIERS, ONE_LAW, with_meanings
 from bayescale.validation.other_factors import other_factors_of
 from bayescale.validation.resampling import resampling_notes
 from bayescale.verdict import NEXT_TIMES, Reach, failure, holds, split_verdict
@@ -21,6 +22,11 @@ FEWEST_FORECASTS, FEWEST_CUTOFFS = 30, 3
 
 _ROWS = 12  # of the tables behind checks
 _EDGE = 0.999
+
+
+def share(part: float) -> str:
+    """Write a share in percent, to three digits: ``2%``."""
+    return f"{100 * part:.3g}%"
 
 
 def first_crossing(ratio: Any, values: Any, limit: float) -> float:
@@ -46,7 +52,7 @@ def horizon_checks(
     record: Mapping[str, Any] | None,
     to: Reach,
 ) -> tuple[Finding, ...]:
-    """Return the checks of a trust horizon.
+    """Return the checks of a trust horizon; those that end it stop, others only warn.
 
     Parameters
     ----------
@@ -61,15 +67,16 @@ def horizon_checks(
     to : Reach
         How far it supports forecasts.
     """
-    return (
+    found = (
         _converged(fit),
         _precision(path, precise, tolerance),
-        _coverage([] if record is None else record["bins"], to),
+        _coverage([] if record is None else record["bins"], to, stops=precise >= to.covered),
         _held_out(record),
         *_beside(record or {}),
         _agreement(fit, path, tolerance),
         *_of_any_tolerance(fit),
     )
+    return with_meanings(found)
 
 
 def _converged(fit: Fit) -> Finding:
@@ -78,24 +85,30 @@ def _converged(fit: Fit) -> Finding:
     ending = (
         "passed its convergence checks" if passed else f"failed its convergence checks: {reasons}"
     )
-    return Finding.check("converged", passed, f"the sampler {ending}.")
+    return _stops_unless(passed, "converged", f"the sampler {ending}.")
+
+
+def _stops_unless(passed: bool, code: str, text: str, table: pd.DataFrame | None = None) -> Finding:
+    return Finding(code, Severity.OK if passed else Severity.STOPS, text, table)
 
 
 def _precision(path: pd.DataFrame, precise: float, tolerance: float) -> Finding:
     far, start = float(path["ratio"].iloc[-1]), float(path["half_width"].iloc[0])
     marks = (1, 3, 10, 100) if far > 100 else (1, 1.2, 1.5, 2)
     at = ", ".join(f"{_width_at(path, mark):.1%} at {mark:g} times" for mark in marks)
-    within = f"half the {INTERVAL:.0%} interval of the mean loss stays within {tolerance:.1%} up to"
+    within = (
+        f"half the {INTERVAL:.0%} interval of the mean loss stays within {share(tolerance)} up to"
+    )
     if start > tolerance:
         text = (
             f"even at the largest run the mean loss is known within {start:.1%} only, and "
-            f"the tolerance is {tolerance:.1%}. Add runs, or accept a wider tolerance."
+            f"the tolerance is {share(tolerance)}. Add runs, or accept a wider tolerance."
         )
     elif precise >= far * _EDGE:
         text = f"{within} {far:g} times the largest run and perhaps beyond ({at})."
     else:
         text = f"{within} {precise:.3g} times the largest run ({at})."
-    return Finding.check("precision", start <= tolerance, text, _sparse(path, "half_width"))
+    return _stops_unless(start <= tolerance, "precision", text, _sparse(path, "half_width"))
 
 
 def _width_at(path: pd.DataFrame, ratio: float) -> float:
@@ -107,7 +120,7 @@ def _sparse(path: pd.DataFrame, column: str) -> pd.DataFrame:
     return path[["ratio", column]].iloc[::every].reset_index(drop=True)
 
 
-def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach) -> Finding:
+def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach, stops: bool) -> Finding:
     code = "coverage"
     if not bins:
         text = (
@@ -118,7 +131,8 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach) -> Finding:
     table = pd.DataFrame(bins)
     if to.failed is not None:
         supports = f" Smaller steps did, up to {to.covered:.3g} times." if to.covered > 1 else ""
-        return Finding.check(code, False, failure(to.failed) + supports, table)
+        severity = Severity.STOPS if stops else Severity.WARNS
+        return Finding(code, severity, failure(to.failed) + supports, table)
     if to.covered <= 1:
         text = (
             f"the smallest step tested is {bins[0]['lower']:.3g} times or more: train runs of "
@@ -168,12 +182,12 @@ def _agreement(fit: Fit, path: pd.DataFrame, tolerance: float) -> Finding:
     code = "laws_agree"
     if len(fit.members) == 1:
         text = f"{fit.name} alone: another law might give another answer."
-        return Finding.check(code, None, text)
+        return Finding(code, Severity.INFORMATION, text, means=ONE_LAW)
     to = first_crossing(path["ratio"], path["disagreement"], tolerance)
     far = f"up to {to:.3g} times the largest run" if to > 1 else "not even at the largest run"
     if to >= path["ratio"].iloc[-1] * _EDGE:
         far += " and perhaps beyond"
-    text = f"medians of the laws within {tolerance:.1%} {far}."
+    text = f"medians of the laws within {share(tolerance)} {far}."
     return Finding.check(code, None, text, _sparse(path, "disagreement"))
 
 
@@ -187,7 +201,8 @@ def _outliers(fit: Fit) -> Finding:
     table = pd.concat(found, ignore_index=True)
     runs = list(dict.fromkeys(table["run_id"].astype(str)))
     shown = f"{', '.join(runs[:5])}{f' and {len(runs) - 5} more' if len(runs) > 5 else ''}"
-    return Finding.check("outliers", None, f"by leave-one-out: {shown}.", table)
+    text = f"by leave-one-out: {shown}."
+    return Finding("outliers", Severity.INFORMATION, text, table, KEPT_OUTLIERS)
 
 
 @lru_cache(1)  # the same for every tolerance, and slow

@@ -13,9 +13,9 @@ from bayescale.findings import Finding, Severity, note, note_lines
 @pytest.mark.parametrize(
     ("passed", "severity", "word"),
     [
-        (True, Severity.OK, "pass"),
-        (None, Severity.INFORMATION, "info"),
-        (False, Severity.WARNS, "FAIL"),
+        (True, Severity.OK, "ok"),
+        (None, Severity.INFORMATION, "information"),
+        (False, Severity.WARNS, "warns"),
     ],
 )
 def test_a_check_passes_fails_or_informs(
@@ -24,7 +24,9 @@ def test_a_check_passes_fails_or_informs(
     found = Finding.check("ranges", passed, "params over a factor of 10")
     assert (found.severity, found.passed) == (severity, passed)
     assert str(found) == f"{word}  ranges: params over a factor of 10"
-    assert found.check_json() == {"name": "ranges", "passed": passed, "text": found.text}
+    assert found.check_json() == {
+        "name": "ranges", "passed": passed, "severity": word, "text": found.text, "means": "",
+    }  # fmt: skip
 
 
 def test_findings_are_equal_by_what_they_say() -> None:

@@ -245,6 +245,48 @@ def test_precision_limits_where_the_interval_grows_too_wide() -> None:
     assert trust(fanning(), record(*WELL), 0.01).horizon_ratio == pytest.approx(10**0.5, rel=2e-3)
 
 
+def test_the_answer_comes_first_then_its_limit_then_findings_by_what_they_do() -> None:
+    across = [{"side": -1, "distance": d, "covered": False} for d in (0.5, 1.0, 1.5, 2.0)]
+    lines = str(trust(fanning(), record(*WELL) | {"across": across})).splitlines()
+    assert lines[:3] == [
+        f"Trust it up to 10 times the largest run's compute, within 2% of the loss: "
+        f"{10 * LARGEST:.3g} FLOP (kaplan_compute).",
+        "Limited by precision: beyond, the loss is not known within 2%. Train a larger run "
+        "(bayescale next-run finds which), or accept a wider tolerance.",
+        BREAK,
+    ]
+    warned = lines.index("Warnings, which do not stop it:")
+    assert lines[warned + 1] == (
+        "  across_fewer: runs of fewer tokens per parameter than those fitted, at like compute: "
+        "90% intervals held 0 of 4, up to 7.39 times outside. Do not rely on forecasts at fewer "
+        "tokens per parameter than the runs have. Train a run there first."
+    )
+    assert "What stops trust:" not in lines
+    assert "FAIL" not in "\n".join(lines)
+
+
+def test_only_what_ends_the_horizon_stops_trust() -> None:
+    """A backtest that fails at 4 times stops trust, unless precision ended it before."""
+    failing = record(*WELL[:2], bin_of(4, covered=5))
+    stops = {c.code: str(c.severity) for c in trust(fanning(), failing).checks}
+    assert (stops["coverage"], stops["precision"]) == ("stops", "ok")
+    narrow = trust(fanning(), failing, tolerance=0.01)
+    assert narrow.limited_by == "precision"
+    assert {c.code: str(c.severity) for c in narrow.checks}["coverage"] == "warns"
+    text = str(trust(fanning(), failing))
+    assert "What stops trust:\n  coverage: Backtests inside the runs failed" in text
+    assert "From that step on, intervals are overconfident." in text
+    assert "no backtest was made. Make one: bayescale trust" in str(trust(fanning()))
+
+
+def test_bins_far_beyond_the_horizon_are_shown_as_one() -> None:
+    text = str(trust(fanning(), record(*WELL), tolerance=0.01))
+    table = text.split("Held-out runs inside 90% intervals:\n")[1].splitlines()
+    assert [line.split("  ")[-3:] for line in table[1:]]
+    assert table[-1].split() == ["8", "to", "64", "30", "27", "90%"]
+    assert len(table) == 1 + 3 + 1
+
+
 def test_backtests_limit_where_they_failed_or_ended() -> None:
     ended = trust(fanning(), record(*WELL[:2]))
     assert (ended.horizon_ratio, ended.limited_by) == (4, "untested")
@@ -266,7 +308,8 @@ def test_no_horizon_where_even_the_largest_run_is_not_known_well() -> None:
     result = trust(built(CARD, LOG, values), record(*WELL))
     assert (result.horizon_ratio, result.limited_by) == (1, "precision")
     assert {c.code: c.passed for c in result.checks}["precision"] is False
-    assert "not to be trusted beyond the largest run" in str(result)
+    assert str(result).startswith("Do not trust it beyond the largest run, within 2% of the loss: ")
+    assert "FAIL" not in str(result)
 
 
 def test_every_answer_says_that_a_break_cannot_be_excluded() -> None:
@@ -295,7 +338,7 @@ def test_laws_that_disagree_are_reported_beside_the_horizon() -> None:
     result = trust(pool, record(*WELL, laws=laws))
     agreement = {check.code: check for check in result.checks}["laws_agree"]
     assert agreement.passed is None
-    assert "within 2.0% up to 7.39 times the largest run" in agreement.text
+    assert "within 2% up to 7.39 times the largest run" in agreement.text
     # half the pool's interval exceeds each law's own
     assert result.horizon_ratio < 10
 
@@ -330,7 +373,7 @@ def test_one_scale_without_compute_has_a_horizon_without_flops() -> None:
     result = trust(fit, made)
     assert result.to_json()["horizon_flops"] is None
     assert result.to_json()["horizon"] == result.horizon_ratio * 1e10
-    assert "params, within 2.0% of the loss" in str(result)
+    assert "times the largest run's params, within 2% of the loss" in str(result)
 
 
 # where the backtest comes from
@@ -390,7 +433,7 @@ def test_point_estimates_and_unconverged_fits_are_refused() -> None:
     first = trust(bad, allow_unconverged=True).checks[0]
     assert (first.code, first.passed) == ("converged", False)
     assert str(first) == (
-        "FAIL  converged: the sampler failed its convergence checks: R-hat of E is 1.200, above "
+        "stops  converged: the sampler failed its convergence checks: R-hat of E is 1.200, above "
         "1.01."
     )
 
