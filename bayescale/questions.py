@@ -263,6 +263,7 @@ class Questions:
     def _answer(self, key: str, command: str, json: Any, **options: Any) -> Answer:
         """Keep an answer with the command that gives it."""
         words = [word for law in self.own for word in ("--law", law)]
+        words += [text for name, x in self.fit.at.items() for text in ("--at", f"{name}={x:.12g}")]
         if self.allow and not self.fit.diagnostics["passed"] and command != "summary":
             words.append("--allow-unconverged")
         line = command_line(command, self.file, options, *words)

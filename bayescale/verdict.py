@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions import read_flop_count
+from bayescale.laws.law import INPUTS
 
 STATES = ("inside", "trusted", "too_wide", "failed", "untested")
 TOLERANCE = 0.02
@@ -69,8 +70,9 @@ class Reach(NamedTuple):
 
 
 def size_scale(inputs: Sequence[str]) -> str:
-    """Name the scale in which runs are compared: a law's only input, else flops."""
-    return inputs[0] if len(inputs) == 1 else "flops"
+    """Name the scale in which runs are compared: a law's only scale, else flops."""
+    known = [name for name in inputs if name in INPUTS]
+    return known[0] if len(known) == 1 else "flops"
 
 
 def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
@@ -167,14 +169,19 @@ class Place(NamedTuple):
     across : float
         E-folds of tokens per parameter beyond the runs' most (above zero), or short of their
         least (below zero); zero between, and for laws of one scale.
+    beyond : str
+        Which input that is no scale lies outside the range of the runs, in words; empty for none.
     """
 
     inside: bool
     ratio: float
     across: float = 0.0
+    beyond: str = ""
 
     def in_words(self) -> str:
         """Write where it lies."""
+        if self.ratio <= 1 and not self.across and self.beyond:
+            return f"At {self.ratio:.3g} times the largest training run"
         if not self.across:
             return f"Extrapolates to {self.ratio:.3g} times the largest training run"
         times = np.exp(abs(self.across))
@@ -247,6 +254,11 @@ def verdict(
             f"{tolerance:.1%} is asked for. Train a larger run first, or accept a wider tolerance."
             if np.isfinite(half_width)
             else f"{head}, where the mean loss has no finite interval. Train a larger run first.",
+        )
+    if place.beyond:
+        return Verdict(
+            "untested",
+            f"{head}, and {place.beyond}: no backtest tests that. Train runs there. {BREAK}",
         )
     if evidence.bins is None:
         return Verdict(
@@ -349,10 +361,13 @@ def places(
     """
     if frame is None:
         return [Place(False, np.nan)] * len(points)
-    within, across = ratio <= 1, np.zeros(len(points))
+    within, across, beyond = ratio <= 1, np.zeros(len(points)), [""] * len(points)
     for name in inputs:
         x = frame[name]
-        within = within & points[name].between(x.min() * 0.999, x.max() * 1.001).to_numpy()
+        inside = points[name].between(x.min() * 0.999, x.max() * 1.001).to_numpy()
+        within = within & inside
+        if name not in INPUTS:
+            _say_beyond(beyond, name, x, points[name].to_numpy(float), inside)
     if {"params", "tokens"} <= set(inputs):
         runs, there = (
             np.log(table["tokens"].to_numpy(float) / table["params"].to_numpy(float))
@@ -362,9 +377,18 @@ def places(
         across = np.maximum(there - runs.max(), 0.0) - np.maximum(runs.min() - there, 0.0)
         across = np.where(abs(across) < edge, 0.0, across)
     return [
-        Place(bool(inside and away == 0), float(times), float(away))
-        for inside, times, away in zip(within, ratio, across, strict=True)
+        Place(bool(inside and away == 0), float(times), float(away), outside)
+        for inside, times, away, outside in zip(within, ratio, across, beyond, strict=True)
     ]
+
+
+def _say_beyond(
+    texts: list[str], name: str, runs: pd.Series, values: np.ndarray, inside: np.ndarray
+) -> None:
+    """Add to the texts of points that an input lies outside the range of the runs."""
+    for i in np.flatnonzero(~inside):
+        text = f"{name} {values[i]:.6g} lies outside the runs' {runs.min():.6g} to {runs.max():.6g}"
+        texts[i] = f"{texts[i]} and {text}" if texts[i] else text
 
 
 def failure(item: Mapping[str, Any]) -> str:

@@ -20,10 +20,11 @@ from bayescale.cards.for_log import (
     log_size,
     loss_steps,
     memberships,
+    runs_for,
 )
 from bayescale.cards.level import require_level
 from bayescale.cards.load import card_names, cards_folder, load_card, parse_card
-from bayescale.cards.parts import Described, Published
+from bayescale.cards.parts import Described, Input, Published
 from bayescale.cards.prior import DISTRIBUTIONS, PRIOR_MASS, NearOne, Prior
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PRIOR_MASS",
     "REPEATED",
     "Described",
+    "Input",
     "ModelCard",
     "NearOne",
     "Prior",
@@ -51,4 +53,5 @@ __all__ = [
     "memberships",
     "parse_card",
     "require_level",
+    "runs_for",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, InstanceOf, model_validator
 
-from bayescale.cards.parts import PLANE, Described, Drift, Noise, Published
+from bayescale.cards.parts import PLANE, Described, Drift, Input, Noise, Published
 from bayescale.cards.prior import Prior, Strict
 from bayescale.errors import CardError
 from bayescale.laws import Balance, Law
@@ -27,6 +27,7 @@ class ModelCard(Strict):
     law: InstanceOf[Law]
     summary: str
     references: tuple[str, ...]
+    inputs: dict[str, Input] = Field(default_factory=dict)
     coefficients: dict[str, Described]
     noise: Noise
     drift: Drift | None = None
@@ -198,6 +199,22 @@ def _geometric_mean(values: np.ndarray) -> float:
 # rules by which a card fits its law
 
 
+def _inputs_suit_the_law(card: ModelCard) -> Iterator[str]:
+    for name in card.law.foreign:
+        if name not in card.inputs:
+            yield (
+                f"inputs.{name} is missing; law {card.law.name!r} has that input, which the "
+                "package does not know: state unit, meaning, range and guard"
+            )
+    for name in card.inputs:
+        if name not in card.law.foreign:
+            others = f", which are {', '.join(card.law.foreign)}" if card.law.foreign else ""
+            yield (
+                f"inputs.{name} is not to be stated: only inputs of law {card.law.name!r} that the "
+                f"package does not know{others}"
+            )
+
+
 def _coefficients_are_complete(card: ModelCard) -> Iterator[str]:
     for name in card.law.coefficients:
         if name not in card.coefficients:
@@ -236,7 +253,7 @@ def _has_scale(prior: Prior, term: Any) -> bool:
 def _drift_suits_the_law(card: ModelCard) -> Iterator[str]:
     if card.drift is None:
         return
-    inputs = set(card.law.inputs)
+    inputs = set(card.law.inputs) - set(card.law.foreign)
     axes = inputs | (set(PLANE) if {"params", "tokens"} <= inputs else set())
     for axis in card.drift.along:
         if axis not in axes:
@@ -286,6 +303,7 @@ def _published_estimates_are_complete(card: ModelCard) -> Iterator[str]:
 
 
 _RULES = (
+    _inputs_suit_the_law,
     _coefficients_are_complete,
     _coefficients_suit_the_law,
     _drift_suits_the_law,

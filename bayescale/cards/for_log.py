@@ -12,8 +12,8 @@ import numpy as np
 from bayescale.cards.card import ModelCard
 from bayescale.cards.parts import Rounding
 from bayescale.drift import STEPS, TILT, Component, Frame, coordinate
-from bayescale.errors import RunLogError, collected, listed
-from bayescale.runs import Runs
+from bayescale.errors import RunLogError, argument, collected, listed
+from bayescale.runs import Runs, with_inputs
 from bayescale.runs.log import SCALES
 
 
@@ -47,6 +47,37 @@ def card_for(runs: Runs, card: ModelCard) -> ModelCard:
     if together or noise.shared is None:
         return card
     return card.model_copy(update={"noise": noise.model_copy(update={"shared": None})})
+
+
+def runs_for(card: ModelCard, runs: Runs) -> Runs:
+    """Return the runs with every column that the card's law needs, within the card's guards.
+
+    Raises
+    ------
+    RunLogError
+        If a column holds no positive numbers, or values that the card's guard excludes.
+    """
+    runs = with_inputs(runs, card.law)
+    problems = []
+    for name, described in card.inputs.items():
+        if name not in runs:
+            continue
+        (low, high), values = described.guard, runs[name]
+        outside = (values < low) | (values > high)
+        if outside.any():
+            ids, found = runs["run_id"][outside], values[outside]
+            places = listed(f"{x:g} in {i}" for x, i in zip(found, ids, strict=True))
+            problems.append(
+                f"{name} must lie from {low:g} to {high:g} ({described.unit}: "
+                f"{described.meaning}): {places}; correct it, name another column with "
+                f"{argument('columns', **{name: 'HEADER'})}, or widen inputs.{name}.guard of the "
+                "card"
+            )
+    if problems:
+        raise RunLogError(
+            collected(f"card {card.name!r} cannot be used with {runs.source}:", problems)
+        )
+    return runs
 
 
 def _rounding_problems(runs: Runs, rounding: Rounding | None) -> list[str]:

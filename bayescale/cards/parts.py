@@ -26,6 +26,29 @@ class Described(Strict):
         return _UNIT_FACTORS.get(self.unit, 1.0)
 
 
+class Input(Strict):
+    """An input of a law that the package does not know: a positive column of the log.
+
+    ``range`` is where the priors are meant to hold, which is said of points beyond. Values outside
+    ``guard`` are refused: they are likely in another unit.
+    """
+
+    unit: str
+    meaning: str
+    range: tuple[PositiveFloat, PositiveFloat]
+    guard: tuple[PositiveFloat, PositiveFloat]
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        (least, most), (low, high) = self.guard, self.range
+        if not least <= low < high <= most:
+            raise ValueError(
+                f"range is {low:g} to {high:g} and guard {least:g} to {most:g}: write the smaller "
+                "number first, and a guard that holds the range"
+            )
+        return self
+
+
 class Rounding(Strict):
     """What losses are rounded to: a ``step`` of the loss in nats, or of its logarithm."""
 

@@ -228,6 +228,10 @@ class FitOptions:
         list[str] | None,
         typer.Option("--law", metavar="file.py:NAME", help="Your own law, if the fit used it."),
     ] = None
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", metavar="NAME=VALUE", help="For a law of other inputs: lr=1e-3."),
+    ] = None
     allow_unconverged: Annotated[
         bool,
         typer.Option("--allow-unconverged", help="Use a fit that failed its convergence checks."),
@@ -238,7 +242,8 @@ class FitOptions:
         from bayescale.laws import find_law
         from bayescale.posterior import open_posterior
 
-        return open_posterior(path, law=[find_law(name) for name in self.law or ()])
+        fit = open_posterior(path, law=[find_law(name) for name in self.law or ()])
+        return fit.holding(name_values(self.at, "--at"))
 
 
 @dataclass(frozen=True)

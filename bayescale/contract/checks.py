@@ -11,7 +11,7 @@ import xarray as xr
 from bayescale.contract.subject import Subject
 from bayescale.laws import LAWS, compute_optimal
 from bayescale.laws.law import sum_of_parts
-from bayescale.laws.optimum import splits
+from bayescale.laws.optimum import held_at, splits
 
 GRADIENTS = 40
 """Draws at which a law is differentiated."""
@@ -217,6 +217,8 @@ def _optimum(it: Subject) -> Answer:
     law = it.law
     if not splits(law.inputs):
         return None, f"a law of {', '.join(law.inputs)} splits no budget"
+    held = {name: float(np.exp(np.log(it.inputs[name]).mean())) for name in law.foreign}
+    law = held_at(law, held)
     searched, rest = compute_optimal(replace(law, optimum=None), BUDGET, it.draws)
     edge = (searched < 2) | (rest < 2)
     if edge.any():

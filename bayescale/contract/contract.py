@@ -10,15 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.cards import ModelCard, load_card
+from bayescale.cards import ModelCard, load_card, runs_for
 from bayescale.contract.checks import ARITHMETIC, CHECKS, Answer
 from bayescale.contract.subject import Subject, language_models
 from bayescale.errors import CardError, LawError
 from bayescale.findings import Finding
 from bayescale.laws import LAWS, Law
 from bayescale.results import Content, Result
-from bayescale.runs import Runs
-from bayescale.runs.log import require_runs_for
+from bayescale.runs import Runs, require_runs_for, with_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +89,18 @@ def check_law(
     >>> check_law(CHINCHILLA, "chinchilla").passed
     True
     """
-    if runs is not None:
-        require_runs_for(law, runs)
     problem = None
     if card is not None and not isinstance(card, ModelCard):
         try:
             card = load_card(card, law=None if LAWS.get(law.name) is law else law)
         except CardError as error:
             card, problem = None, str(error)
-    subject = Subject(law, card, language_models() if runs is None else runs, problem)
+    if runs is not None:
+        runs = with_inputs(runs, law) if card is None else runs_for(card, runs)
+        require_runs_for(law, runs)
+    known = {} if card is None else card.inputs
+    examined = language_models(law, known) if runs is None else runs
+    subject = Subject(law, card, examined, problem)
     found: dict[str, Finding] = {}
     for name, (check, needs) in CHECKS.items():
         if all(other in found and found[other].passed is not False for other in needs):

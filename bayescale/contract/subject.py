@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.cards import ModelCard
+from bayescale.cards import Input, ModelCard
 from bayescale.laws import Law
 from bayescale.laws.law import INPUTS
 from bayescale.laws.optimum import all_unique
@@ -30,7 +30,8 @@ class Subject:
     @cached_property
     def inputs(self) -> dict[str, np.ndarray]:
         """The law's inputs, shape (run,)."""
-        known = {name: np.array(self.runs[name]) for name in INPUTS if name in self.runs}
+        columns = (*INPUTS, *self.law.foreign)
+        known = {name: np.array(self.runs[name]) for name in columns if name in self.runs}
         known = all_unique(self.law.inputs, known)
         return {name: known[name] for name in self.law.inputs}
 
@@ -83,11 +84,21 @@ class Subject:
         return f"in {int(bad.sum())} of {len(bad)} draws of the prior, such as {values}"
 
 
-def language_models() -> Runs:
-    """Make the runs at which a law is examined by default."""
+_SCRAMBLED = np.array([4, 7, 2, 0, 5, 8, 3, 1, 6]) / 8  # a range in an order unlike that of sizes
+_ANY_RANGE = (1.0, 100.0)
+
+
+def language_models(law: Law, described: Mapping[str, Input]) -> Runs:
+    """Make the runs at which a law is examined by default.
+
+    Inputs that the package does not know span the range that the card states.
+    """
     params = np.geomspace(1e7, 1e11, 9)
     loss = np.geomspace(4.0, 1.9, 9)
     scales = {"params": params, "tokens": 20 * params, "flops": 120 * params**2}
     scales |= {"unique_tokens": 8 * params, "kept_fraction": np.full(9, 0.4), "lm_loss": loss}
+    for name in law.foreign:
+        low, high = described[name].range if name in described else _ANY_RANGE
+        scales[name] = low * (high / low) ** _SCRAMBLED
     frame = pd.DataFrame({"run_id": [f"{n:.0e}" for n in params], **scales, "loss": loss})
     return Runs(frame=frame, columns={}, source="language models of 1e7 to 1e11 params")

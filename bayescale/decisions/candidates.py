@@ -27,8 +27,9 @@ def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> p
     inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
     if given is None:
         given = _grid(fit, budget)
+    given = given.assign(**{name: x for name, x in fit.held.items() if name not in given})
     lacking = [name for name in inputs if name not in given]
-    if "flops" not in given and set(inputs) == {"params", "tokens"} and not lacking:
+    if "flops" not in given and splits(fit.inputs) and not lacking:
         given = given.assign(flops=flop_count_of(fit).flops(given["params"], given["tokens"]))
     lacking += [name for name in ("flops",) if name not in given and name not in lacking]
     if lacking:

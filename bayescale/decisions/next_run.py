@@ -111,7 +111,10 @@ class NextRun(Result):
 
     @property
     def _sizes(self) -> list[str]:
-        return [name for name in ("params", "tokens") if name in self.candidates]
+        scales = [name for name in ("params", "tokens") if name in self.candidates]
+        others = [name for name in self.at if name not in (*scales, "flops")]
+        varied = [name for name in others if self.candidates[name].nunique() > 1]
+        return [*scales, *varied]
 
     def _content(self) -> Iterator[str | TextTable]:
         if self.refusal is not None:
@@ -146,7 +149,7 @@ class NextRun(Result):
             sizes = {key: row[key] for key in (*self._sizes, "flops")}
             yield f"  {_sizes_text(sizes)}: leaves {self._uncertainty_text(row[f'{name}_after'])}"
         yield "Train the first, add its row to the log, fit again, and ask again."
-        if self._sizes == ["params", "tokens"]:
+        if self._sizes[:2] == ["params", "tokens"]:
             yield from map(str.strip, self.flop_count.lines)
         if not self.drift:
             yield "Without drift: this takes the law to hold exactly."
@@ -183,7 +186,7 @@ def _sizes_text(sizes: Mapping[str, float]) -> str:
 
 
 def _size_text(name: str, value: float) -> str:
-    return f"{value:.3g}" if name == "flops" else format_size(value)
+    return format_size(value) if name in ("params", "tokens") else f"{value:.3g}"
 
 
 def next_run(
@@ -213,8 +216,10 @@ def next_run(
         is best.
     candidates : pandas.DataFrame, optional
         One row a run that could be trained: the laws' inputs in raw counts, and ``flops``, its
-        price, which is counted as in the log where not given. Without it, a grid of sizes from
-        the smallest run's compute up to the budget, at 5, 20 and 80 tokens per parameter.
+        price, which is counted as in the log where not given. Inputs that the package does not know
+        may vary between them; where the table lacks one, it is held as for the target. Without it,
+        a grid of sizes from the smallest run's compute up to the budget, at 5, 20 and 80 tokens per
+        parameter.
     drift : bool
         Whether to allow for the laws' drift.
     allow_unconverged : bool
@@ -272,6 +277,7 @@ def next_run(
     most = max(1, most // len(fit.members))
     sources = [member.view(drift).thinned(most) for member in fit.members]
     at, among = _target_scales(fit, given, target, drift)
+    at |= fit.held
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
     # the target first, then its splits where a regret is asked for, then candidates
@@ -340,7 +346,7 @@ def _target_scales(
         if target == "loss":
             return at, {}
         return at, _splits(split, known["flops"], Constraints(count=flop_count_of(fit)))
-    inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
+    inputs = [name for name in fit.inputs if name not in (*OF_THE_DATA, *fit.held)]
     if set(known) != set(inputs) or target == "regret":
         needed = [] if target == "regret" else [" and ".join(inputs)]
         if splits(fit.inputs):

@@ -6,7 +6,7 @@ training runs. For a card with an excess, ``loss`` is the floor that a well-tune
 a new run lies above it as the training runs do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from bayescale.errors import LawError, PosteriorError
 from bayescale.forecasting.families import NEW_FAMILY, family_widths, with_reasons
 from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law
+from bayescale.laws.law import INPUTS
 from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of, runs_by_family
 from bayescale.progress import progress
@@ -43,6 +44,7 @@ def forecast(  # noqa: PLR0913
     unique_tokens: Any = None,
     kept_fraction: Any = None,
     lm_loss: Any = None,
+    at: Mapping[str, Any] | None = None,
     target: float | None = None,
     ci_prob: float = DEFAULT_CI_PROB,
     tolerance: float = TOLERANCE,
@@ -68,6 +70,9 @@ def forecast(  # noqa: PLR0913
         For a law of pruned data: the share of the data that was kept; all of it where not given.
     lm_loss : float or array_like, shape (point,)
         For a law of downstream error: the language model's loss in nats per token.
+    at : mapping of str to float or array_like, shape (point,), optional
+        Values of inputs that the package does not know, by name: ``{"lr": 1e-3}``. Those of the
+        largest run where not given, which the answer says.
     target : float, optional
         A loss, for the probability of ending below it; in the unit of the answer.
     ci_prob : float
@@ -112,7 +117,9 @@ def forecast(  # noqa: PLR0913
         unique_tokens=unique_tokens,
         kept_fraction=kept_fraction,
         lm_loss=lm_loss,
+        **(at or {}),
     )
+    _require_within_guards(fit, given)
     options = _Options(target, ci_prob, tolerance, family, drift, loss_unit)
     n_points = _n_points(given)
     n_values = n_points * _n_draws(fit)
@@ -148,7 +155,8 @@ def forecast_table(
     show_progress : bool
         Show progress on standard error.
     **scales
-        ``params``, ``tokens`` and so on, as for :func:`forecast`.
+        ``params``, ``tokens`` and so on, as for :func:`forecast`; also inputs that the package does
+        not know.
 
     Returns
     -------
@@ -164,6 +172,7 @@ def forecast_table(
     """
     fit.require_converged(allow_unconverged)
     given = _same_length(_given(**scales))
+    _require_within_guards(fit, given)
     options = _Options(target, ci_prob, tolerance, family, drift, loss_unit)
     n_points = _n_points(given)
     size, tables = max(1, MOST_VALUES // _n_draws(fit)), []
@@ -214,6 +223,18 @@ def _as_points(value: Any, name: str) -> np.ndarray:
     if values.dtype.kind in "OUS":
         values = as_size(values.tolist(), name)
     return np.atleast_1d(np.asarray(values, dtype=float))
+
+
+def _require_within_guards(fit: Fit, given: Mapping[str, np.ndarray]) -> None:
+    """Refuse inputs that no law has, and values that are likely in another unit."""
+    for end in (np.min, np.max):
+        fit.holding(_foreign(given, end))
+
+
+def _foreign(given: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    """Return one value of each input that the package does not know."""
+    foreign = {name: values for name, values in given.items() if name not in INPUTS}
+    return {name: float(pick(values)) for name, values in foreign.items() if len(values)}
 
 
 def _n_points(given: Mapping[str, np.ndarray]) -> int:
@@ -280,7 +301,8 @@ def _forecast(
             loss_unit=unit,
             meaning=fit.meaning,
             flop_count=flop_count_of(fit),
-            cautions=cautions(fit),
+            cautions=cautions(fit.holding(_foreign(given, np.min))),
+            others=tuple(fit.held),
             **more,
         )
 
@@ -370,12 +392,21 @@ def _places(
     options: _Options,
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
     count = flop_count_of(fit)
-    if set(given) == {"flops"} and splits(fit.inputs):
-        split = default_split(fit, given["flops"], options.family, options.drift)
+    foreign = {name: np.array([value]) for name, value in fit.held.items()}
+    foreign |= {name: given[name] for name in given if name in foreign}
+    stated = {name for name in given if name not in foreign}
+    if stated == {"flops"} and splits(fit.inputs):
+        if any(np.ptp(values) > 0 for values in foreign.values()):
+            raise LawError(
+                f"{' and '.join(foreign)} must have one value where `flops=` is to be split: "
+                "forecast at one value at a time, or give params and tokens"
+            )
+        held = {name: float(values[0]) for name, values in foreign.items()}
+        split = default_split(fit.holding(held), given["flops"], options.family, options.drift)
         places = {"params": split.params, "tokens": split.tokens, "flops": given["flops"]}
         optimum = {"params": split.best_params, "tokens": split.best_tokens}
-        return dict(all_unique(fit.inputs, places)), optimum
-    given = dict(all_unique(fit.inputs, given))
+        return _same_length({**all_unique(fit.inputs, places), **foreign}), optimum
+    given = {**all_unique(fit.inputs, given), **foreign}
     for source in sources:
         _require_inputs(source.law, set(given))
     places = _same_length(given)
@@ -387,7 +418,9 @@ def _places(
 def _require_inputs(law: Law, given: set[str]) -> None:
     if given == set(law.inputs):
         return
-    options = [" and ".join(f"`{name}=`" for name in law.inputs)]
+    options = [" and ".join(f"`{name}=`" for name in law.inputs if name not in law.foreign)]
+    if law.foreign and not set(law.foreign) <= given:
+        options[0] += f" and `at={{{', '.join(f'{name!r}: VALUE' for name in law.foreign)}}}`"
     if splits(law.inputs):
         options.append("`flops=` alone, for the compute-optimal split")
     raise LawError(

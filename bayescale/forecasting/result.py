@@ -53,6 +53,8 @@ class Forecast(Result):
         Whether the law's drift is allowed for.
     flop_count : FlopCount
         How compute is counted: as in the fitted log.
+    others : tuple of str
+        Columns of ``points`` that are inputs which the package does not know.
     by_law : tuple of Forecast
         What each law of an average says at the same points; empty for one law.
 
@@ -79,6 +81,7 @@ class Forecast(Result):
     families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     flop_count: FlopCount = SIX_ND
     cautions: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -127,6 +130,7 @@ class Forecast(Result):
             "law": self.law,
             **{name: point[name] for name in SCALES},
             **{name: point[name] for name in OTHER_INPUTS if name in point},
+            **({"at": {name: point[name] for name in self.others}} if self.others else {}),
             "interval": self.ci_prob,
             "loss": self.loss,
             "loss_new": self.loss_new,
@@ -152,7 +156,8 @@ class Forecast(Result):
     def _content(self) -> Iterator[str]:
         tables = [(law.law, law.to_frame()) for law in self.by_law]
         for i, (_, row) in enumerate(self.to_frame().iterrows()):
-            yield f"{self.law} at {', '.join(_size_texts(row))}:"
+            others = [f"{name} {row[name]:.4g}" for name in self.others]
+            yield f"{self.law} at {', '.join([*_size_texts(row), *others])}:"
             yield from self._loss_lines(row)
             for name, table in tables:
                 yield f"    {name:<20} {_loss_text(table.iloc[i], 'loss')}  {self.meaning}"

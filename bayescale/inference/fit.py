@@ -22,6 +22,7 @@ from bayescale.cards import (
     default_laws,
     load_card,
     require_level,
+    runs_for,
 )
 from bayescale.errors import PosteriorError
 from bayescale.inference.compile import VERSIONS_OF
@@ -155,6 +156,7 @@ def fit(  # noqa: PLR0913 every option has a name and a default
     if alone and weights is not None:
         raise PosteriorError("`weights=` are for several laws, and only one is fitted")
     for chosen in cards:
+        runs = runs_for(chosen, runs)
         require_runs_for(chosen.law, runs)
     cards = tuple(card_for(runs, chosen) for chosen in cards)
     for chosen in cards:
@@ -215,6 +217,7 @@ def refit(
     """
     runs = as_runs(runs)
     card = card if isinstance(card, ModelCard) else load_card(card)
+    runs = runs_for(card, runs)
     card = card_for(runs, card if drift else card.without_drift())
     settings = {"draws": draws, "tune": tune, "chains": 4, "cores": 1, "seed": seed}
     tries = EXACT_REFIT_TRIES if card.drift is None else REFIT_TRIES

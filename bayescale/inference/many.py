@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bayescale.cards import ModelCard
+from bayescale.cards import ModelCard, runs_for
 from bayescale.errors import PosteriorError, collected
 from bayescale.files import require_folder
 from bayescale.inference.fit import Source, cards_of, fit, made_with
@@ -130,6 +130,7 @@ def fit_many(
         runs = as_runs(source)
         cards, _ = cards_of(runs, law, card)
         for one in cards:
+            runs = runs_for(one, runs)
             require_runs_for(one.law, runs)
         path = None if folder is None else require_folder(Path(folder) / f"{name}.nc").absolute()
         job = Job(runs, law, card, settings, path)

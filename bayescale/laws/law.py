@@ -8,6 +8,7 @@ PyTensor variables unchanged, so the equation that is sampled is the equation th
 import hashlib
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ from bayescale.errors import LawError
 from bayescale.laws.terms import Constant, Known, Term
 
 INPUTS = ("params", "tokens", "flops", "unique_tokens", "kept_fraction", "lm_loss")
-"""What a law can be a function of: columns of a run log, in raw units."""
+"""What a law can be a function of without saying what it is: columns of a run log, in raw units."""
+
+_NO_INPUTS = ("loss", "run_id", "run", "family", "isoflop", "schedule_complete")
+_INPUT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 FLOP_PER_PARAM_TOKEN = 6.0
 """Training compute of one parameter on one token: C = 6 N D."""
@@ -43,7 +47,8 @@ class Law:
     name : str
         The law's name, as cards and the command line spell it.
     inputs : tuple of str
-        What the law is a function of, out of :data:`INPUTS`, in raw units.
+        What the law is a function of: some of :data:`INPUTS`, in raw units, and any other positive
+        numeric columns of the log, such as ``lr``, which the card then describes in ``[inputs]``.
     coefficients : tuple of str
         The coefficients' names, as the paper writes them.
     loss : callable
@@ -100,9 +105,7 @@ class Law:
             ),
             *_term_problems(self),
         ]
-        unknown = [name for name in self.inputs if name not in INPUTS]
-        if unknown or not self.inputs:
-            problems.append(f"inputs are {self.inputs}, but must be some of {', '.join(INPUTS)}")
+        problems += _input_problems(self)
         problems += [
             f"falls_with names {name!r}, which is not an input"
             for name in self.falls_with or ()
@@ -119,6 +122,11 @@ class Law:
             problems.append("loss is not the sum of the terms, although sum_of_terms is True")
         if problems:
             raise LawError(f"law {self.name!r} is ill-defined: {'; '.join(problems)}")
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Inputs besides :data:`INPUTS`, which the card describes."""
+        return tuple(name for name in self.inputs if name not in INPUTS)
 
     def __reduce__(self) -> Any:  # other processes find the law by its reference
         reference = _reference(self)
@@ -179,6 +187,21 @@ def _signature_problems(
     takes = ", ".join((*given, "*", *sorted(keywords)))
     needs = ", ".join((*inputs, "*", *sorted(names)))
     return [f"{what} takes ({takes}) but needs ({needs})"]
+
+
+def _input_problems(law: Law) -> list[str]:
+    problems = [
+        f"input {name!r} cannot be a column of numbers: name it in lower case, with digits and "
+        f"underscores, and not {', '.join(_NO_INPUTS)}"
+        for name in law.inputs
+        if not _INPUT_NAME.fullmatch(name) or name in _NO_INPUTS
+    ]
+    if not set(law.inputs) & set(INPUTS):
+        problems.append(
+            f"inputs are {', '.join(law.inputs) or 'none'}, but runs grow along one of "
+            f"{', '.join(INPUTS)}: name one that the loss depends on"
+        )
+    return problems
 
 
 def _term_problems(law: Law) -> list[str]:

@@ -1,12 +1,14 @@
 """The compute-optimal split of a budget between parameters and tokens."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bayescale.errors import LawError
-from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, INPUTS, Law
 
 Tokens = Callable[[Any, Any], Any]
 """From budgets and params to training tokens."""
@@ -65,8 +67,31 @@ OF_THE_DATA = ("unique_tokens", "kept_fraction")
 
 
 def splits(inputs: Iterable[str]) -> bool:
-    """Return whether laws of these inputs split a budget between params and tokens."""
-    return {"params", "tokens"} <= set(inputs) <= {"params", "tokens", *OF_THE_DATA}
+    """Return whether laws of these inputs split a budget between params and tokens.
+
+    Inputs that the package does not know are held while a budget is split.
+    """
+    known = set(inputs) & set(INPUTS)
+    return {"params", "tokens"} <= known <= {"params", "tokens", *OF_THE_DATA}
+
+
+def held_at(law: Law, values: Mapping[str, Any]) -> Law:
+    """Return a law as a function of its other inputs, with these held at values."""
+    if not values:
+        return law
+    inputs = tuple(name for name in law.inputs if name not in values)
+    kinds = inspect.Parameter
+    parameters = [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in inputs]
+    parameters += [kinds(name, kinds.KEYWORD_ONLY) for name in law.coefficients]
+    signature = inspect.Signature(parameters)
+
+    def loss(*scales: Any, **named: Any) -> Any:
+        return law.loss(**values, **signature.bind(*scales, **named).arguments)
+
+    loss.__signature__ = signature  # type: ignore[attr-defined]
+    falls_with = tuple(name for name in law.falls_with or () if name in inputs)
+    bare = {"terms": {}, "sum_of_terms": False, "root": None, "falls_with": falls_with}
+    return replace(law, inputs=inputs, loss=loss, **bare)
 
 
 def all_unique(inputs: Iterable[str], scales: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -172,6 +172,20 @@ class ModelAverage(FitMethods):
         """Return the view that allows for drift, or the exact one."""
         return AverageView(tuple(member.view(drift) for member in self.members), self.weights)
 
+    @property
+    def held(self) -> Mapping[str, float]:
+        """Inputs that the package does not know: as stated, or as in the largest run."""
+        return self.members[0].held
+
+    @property
+    def at(self) -> Mapping[str, float]:
+        """Values of such inputs as :meth:`holding` states them."""
+        return self.members[0].at
+
+    def holding(self, at: Mapping[str, Any] | None) -> "ModelAverage":
+        """Return the fits with inputs held at values: see :meth:`Posterior.holding`."""
+        return ModelAverage(tuple(member.holding(at) for member in self.members), self.weights)
+
     def combine(self, answer: Callable[[Posterior], xr.DataArray]) -> xr.DataArray:
         """Make the answer of the average from each law's answer, dims (chain, draw, ...)."""
         return self.mix([answer(member) for member in self.members])

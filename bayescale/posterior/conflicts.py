@@ -17,6 +17,7 @@ from bayescale.cards.prior import PRIOR_MASS
 from bayescale.errors import listed
 from bayescale.findings import Finding, note
 from bayescale.posterior.fit import Fit
+from bayescale.posterior.held import held_lines
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predict import View
 from bayescale.results import quantiles
@@ -79,8 +80,13 @@ def recorded_conflicts(fit: Fit) -> tuple[Finding, ...]:
 
 
 def cautions(fit: Fit) -> tuple[str, ...]:
-    """Return one line for each conflict of a fit, for the answers that rest on it."""
-    return tuple(f"Caution ({item.code}): {item.text}" for item in recorded_conflicts(fit))
+    """Return one line for each conflict of a fit, for the answers that rest on it.
+
+    Before them, a line says at which values inputs are held that no question stated.
+    """
+    held = held_lines(fit.members[0].law, fit.held, fit.at)
+    conflicts = (f"Caution ({item.code}): {item.text}" for item in recorded_conflicts(fit))
+    return (*held, *conflicts)
 
 
 def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:

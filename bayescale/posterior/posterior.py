@@ -4,7 +4,7 @@ Opening, summarizing and forecasting need neither PyMC nor nutpie.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ import xarray as xr
 from bayescale.cards import ModelCard
 from bayescale.errors import PosteriorError
 from bayescale.laws import Law
+from bayescale.posterior.held import checked_inputs, held_inputs
 from bayescale.posterior.methods import FLOOR, MEAN, FitMethods
 from bayescale.posterior.predict import View, families_of
 from bayescale.random import Purpose, generator
@@ -43,12 +44,15 @@ class Posterior(FitMethods):
         The runs that were fitted; None for a published point estimate.
     record : mapping
         ``diagnostics``, ``provenance``, ``seconds`` and ``without_outliers`` as plain values.
+    at : mapping of str to float
+        Values of inputs that the package does not know, where :meth:`holding` states them.
     """
 
     tree: xr.DataTree
     card: ModelCard
     runs: Runs | None
     record: Mapping[str, Any]
+    at: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def law(self) -> Law:
@@ -108,7 +112,8 @@ class Posterior(FitMethods):
             raise PosteriorError(
                 "this fit holds only draws that allow for drift: refit with `drift=False`"
             )
-        return View(self.tree[EXACT].to_dataset(), self.card, self.runs, self.seed)
+        draws = self.tree[EXACT].to_dataset()
+        return View(draws, self.card, self.runs, self.seed, held=self.held)
 
     @cached_property
     def drifting(self) -> View:
@@ -124,7 +129,22 @@ class Posterior(FitMethods):
         if DRIFTING not in self.tree.children:
             raise PosteriorError("this posterior does not hold the draws with drift: fit again")
         draws = self.tree[DRIFTING].to_dataset()
-        return View(draws, self.card, self.runs, self.seed, drifts=True)
+        return View(draws, self.card, self.runs, self.seed, drifts=True, held=self.held)
+
+    @cached_property
+    def held(self) -> Mapping[str, float]:
+        """Inputs that the package does not know: as stated, or as in the largest run."""
+        return held_inputs(self.law, self.runs, self.at)
+
+    def holding(self, at: Mapping[str, Any] | None) -> "Posterior":
+        """Return the fit with inputs that the package does not know held at values, by name.
+
+        Raises
+        ------
+        LawError
+            If the law has no such input, or a value is outside the card's guard.
+        """
+        return replace(self, at={**self.at, **checked_inputs(self.card, at or {})}) if at else self
 
     def view(self, drift: bool) -> View:
         """Return the view that allows for drift, or the exact one."""

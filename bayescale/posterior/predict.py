@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,6 +49,8 @@ class View:
         Seed of all draws from the view.
     drifts : bool
         Whether losses depart from the law by its drift.
+    held : mapping of str to float
+        Values of inputs that the package does not know, where a question does not state them.
     """
 
     draws: xr.Dataset
@@ -56,6 +58,7 @@ class View:
     runs: Runs | None
     seed: int
     drifts: bool = False
+    held: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def law(self) -> Law:
@@ -182,8 +185,14 @@ class View:
 
         A law of unique tokens takes each token as seen once where ``inputs`` does not say.
         """
-        inputs = all_unique(self.inputs, inputs)
+        inputs = self._complete(inputs)
         return self.law.loss(**inputs, **self.coefficients(family)) * self.drift(inputs)
+
+    def _complete(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add inputs that need not be stated: what is unique and kept, and what is held."""
+        like = next(iter(inputs.values())) * 0.0
+        held = {name: like + value for name, value in self.held.items() if name not in inputs}
+        return {**held, **all_unique(self.inputs, inputs)}
 
     def run_inputs(self) -> dict[str, xr.DataArray]:
         """Return the law's inputs at the fitted runs, dims (run,)."""
@@ -343,7 +352,7 @@ class View:
         xarray.DataArray
             Per nat per token, not per unit of log loss.
         """
-        mean = self.law.loss(**all_unique(self.inputs, inputs), **self.coefficients(family))
+        mean = self.law.loss(**self._complete(inputs), **self.coefficients(family))
         # drift beyond the runs is integrated out: few of its draws come near a given loss
         known, variance = self._log_drift(inputs, integrated=True)
         log_loss = np.log(np.asarray(loss, dtype=float))

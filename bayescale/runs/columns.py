@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -73,6 +74,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tied_head": ("tie_word_embeddings", "tied_embeddings", "weight_tying"),
         "learned_positions": ("learned_position_embeddings",),
         "relative_positions": (),
+        "lr": ("learning_rate", "peak_lr", "max_lr", "peak_learning_rate", "max_learning_rate"),
+        "experts": ("n_experts", "num_experts", "number_of_experts"),
     }
 )  # fmt: skip
 """Column names understood besides ours; case, spaces and dashes do not matter."""
@@ -98,6 +101,7 @@ _NOT = frozenset(
 )  # fmt: skip
 """Words of headers that hold something else."""
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BRACKETS = re.compile(r"(?P<name>.*?)[\s_]*[(\[]\s*(?P<unit>[^()\[\]]+?)\s*[)\]]\s*")
 
 
@@ -114,6 +118,16 @@ class Columns(NamedTuple):
 
     headers: dict[str, str]
     units: dict[str, str]
+
+
+def is_input_name(column: str) -> bool:
+    """Whether a column that is none of ours may be the input of a law.
+
+    A name that is nearly one of ours is more likely a slip than an input.
+    """
+    ours = any(column in ALIASES.get(name, ()) for name in KNOWN)
+    near = get_close_matches(column, KNOWN, 1, cutoff=0.85)
+    return bool(_NAME.fullmatch(column)) and not ours and not near
 
 
 def canonical(header: str) -> str:
@@ -133,7 +147,7 @@ def map_columns(
     problems = [
         f"column {column!r} is not one of {', '.join(KNOWN)}"
         for column in {**chosen, **units}
-        if column not in KNOWN
+        if column not in KNOWN and not (column in chosen and is_input_name(column))
     ]
     problems += [
         f"column {header!r}, named for {column}, is not there; it has {listed(raw.columns, 20)}"
@@ -146,7 +160,8 @@ def map_columns(
         for column, header in chosen.items()
         if header in ignored
     ]
-    mapping = {c: h for c, h in chosen.items() if c in KNOWN and h in readable}
+    usable = [column for column in chosen if column in KNOWN or is_input_name(column)]
+    mapping = {column: chosen[column] for column in usable if chosen[column] in readable}
     ambiguous = _add_found(mapping, readable)
     problems += ambiguous.values()
     problems += unit_problems(units, mapping)

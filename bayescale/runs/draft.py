@@ -143,7 +143,14 @@ class Draft:
             conventions=self.conventions,
             flop_count=read_flop_count(self.frame),
             unused=self.unused(),
+            others=self.others(),
         )
+
+    def others(self) -> pd.DataFrame:
+        """Cells of kept rows in unread columns, and numbers that runs do not keep."""
+        cells = self.unread_cells
+        helpers = {n: x[cells.index] for n, x in self.helpers.items() if n not in cells}
+        return cells.assign(**helpers).reset_index(drop=True)
 
     def unused(self) -> tuple[str, ...]:
         """Columns that were not read, each with what it holds."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +73,9 @@ class Runs:
         some are taken.
     unused : tuple of str
         Columns of the file that were not read, each with what it holds: ``arch (2 values)``.
+    others : pandas.DataFrame
+        Cells of those columns, one row per run, from which :func:`bayescale.runs.with_inputs`
+        reads what a law of other inputs needs. Empty for runs that come with a fit.
     """
 
     frame: pd.DataFrame
@@ -82,6 +86,7 @@ class Runs:
     conventions: Conventions = NOTHING_STATED
     flop_count: FlopCount = SIX_ND
     unused: tuple[str, ...] = ()
+    others: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     _arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -97,9 +102,9 @@ class Runs:
                 raise RunLogError(
                     f"{self.source} has no {column}: it has {', '.join(self.frame.columns)}"
                 )
-            values = self.frame[column].to_numpy(
-                dtype=float if column in (*NUMBERS, *SHAPES) else object, copy=True
-            )
+            cells = self.frame[column]
+            is_number = column in (*NUMBERS, *SHAPES) or cells.dtype.kind == "f"
+            values = cells.to_numpy(dtype=float if is_number else object, copy=True)
             values.flags.writeable = False
             self._arrays[column] = values
         return self._arrays[column]
@@ -144,8 +149,12 @@ class Runs:
             LeftOut(str(run), reason or "not among the runs taken")
             for run in self.frame.loc[~mask, "run_id"]
         ]
-        frame = self.frame.loc[mask].reset_index(drop=True)
-        return replace(self, frame=frame, dropped=(*self.dropped, *left), _arrays={})
+        frame, others = (
+            table.loc[mask].reset_index(drop=True) if len(table) else table
+            for table in (self.frame, self.others)
+        )
+        dropped = (*self.dropped, *left)
+        return replace(self, frame=frame, dropped=dropped, others=others, _arrays={})
 
     def __str__(self) -> str:
         sizes = [
@@ -173,12 +182,16 @@ def require_runs_for(law: Law, runs: Runs) -> None:
     problems = []
     for name in law.inputs:
         if name not in runs:
-            column = argument("columns", **{name: "HEADER"})
+            near = get_close_matches(name, [str(column) for column in runs.others], 1, cutoff=0.6)
+            column = argument("columns", **{name: near[0] if near else "HEADER"})
             problems.append(
                 f"it has no {name}: name its column with {column}, or choose a law of what it has"
             )
             continue
         values = runs[name]
+        if values.dtype.kind != "f" or (values <= 0).any():
+            problems.append(f"{name} holds something else than numbers above zero: correct it")
+            continue
         lacking = np.isnan(values)
         if lacking.any():
             rows = listed(runs["run_id"][lacking])

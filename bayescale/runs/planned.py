@@ -1,6 +1,6 @@
 """Runs that are planned and not yet trained."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ class Planned:
     name : str
         The file's name.
     scales : mapping of str to numpy.ndarray, shape (run,)
-        The columns among :data:`bayescale.laws.law.INPUTS`, in raw units.
+        The columns among :data:`bayescale.laws.law.INPUTS`, in raw units, and among the inputs
+        that the caller names besides.
     others : pandas.DataFrame
         All further columns, as they stand in the file.
     """
@@ -45,7 +46,7 @@ class Planned:
         return pd.concat([self.others, table.set_axis(self.others.index)], axis=1)
 
 
-def read_planned(path: str | Path) -> Planned:
+def read_planned(path: str | Path, others: Collection[str] = ()) -> Planned:
     """Read planned runs from a CSV, Parquet or JSON-lines file.
 
     Parameters
@@ -53,6 +54,8 @@ def read_planned(path: str | Path) -> Planned:
     path : path
         With columns ``params``, ``tokens``, ``flops``, ``unique_tokens``, ``kept_fraction`` or
         ``lm_loss``; sizes as people write them (``70B``), or raw counts.
+    others : collection of str
+        Inputs of the laws that the package does not know.
 
     Raises
     ------
@@ -60,10 +63,11 @@ def read_planned(path: str | Path) -> Planned:
         If the file cannot be read, has none of these columns, or a cell is no size.
     """
     raw, name, _ = load_table(path)
-    columns = [str(column) for column in raw if column in INPUTS]
+    inputs = (*INPUTS, *others)
+    columns = [str(column) for column in raw if column in inputs]
     if not columns:
         raise RunLogError(
-            f"{name} has none of the columns {', '.join(INPUTS)}, but {listed(map(str, raw))}: "
+            f"{name} has none of the columns {', '.join(inputs)}, but {listed(map(str, raw))}: "
             "name them so"
         )
     scales = {column: np.full(len(raw), np.nan) for column in columns}

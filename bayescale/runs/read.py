@@ -21,7 +21,7 @@ from bayescale.runs.cells import (
     read_numbers,
     yes_or_no,
 )
-from bayescale.runs.columns import map_columns
+from bayescale.runs.columns import KNOWN, map_columns
 from bayescale.runs.derive import derive_columns, fill_gaps, fill_problems, fillable
 from bayescale.runs.draft import SET_ASIDE, Draft
 from bayescale.runs.harmonize import harmonize_draft
@@ -64,7 +64,8 @@ def read_runs(  # noqa: PLR0913 every option has a name and a default
         ``NAME_from``, which says where NAME was read, is kept as the source of NAME. A file
         ``runs.toml`` beside it may state any of the options below, under their names.
     columns : mapping, optional
-        Names that differ from ours and the usual aliases: ``{"tokens": "my_column"}``.
+        Names that differ from ours and the usual aliases: ``{"tokens": "my_column"}``. A name that
+        is none of ours is the input of a law: ``{"lr": "peak learning rate"}``.
     units : mapping, optional
         Units that differ from raw counts, FLOP and nats: ``{"tokens": "1e9"}``,
         ``{"flops": "PF-day"}``, ``{"loss": "bits"}``, ``{"loss": "perplexity"}``,
@@ -212,7 +213,8 @@ def _open(source: str | Path | pd.DataFrame, given: ReadOptions) -> Draft:
 def _read_cells(draft: Draft) -> None:
     switches = {"yes": 1.0, "no": 0.0}
     sized: list[str] = []
-    for column in (*NUMBERS, *SHAPES, *HELPERS):
+    foreign = [column for column in draft.headers if column not in KNOWN]
+    for column in (*NUMBERS, *SHAPES, *HELPERS, *foreign):
         if column not in draft.headers:
             continue
         cells = draft.raw[draft.headers[column]].tolist()
@@ -247,7 +249,7 @@ def _read_cells(draft: Draft) -> None:
 def _home(draft: Draft, column: str) -> dict[str, np.ndarray]:
     if column in HELPERS:
         return draft.helpers
-    return draft.numbers if column in NUMBERS else draft.shapes
+    return draft.shapes if column in SHAPES else draft.numbers
 
 
 def _cell_problem(draft: Draft, column: str, cells: list[Any], texts: list[int]) -> str:

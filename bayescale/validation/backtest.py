@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.cards import ModelCard, choose_card
+from bayescale.cards import ModelCard, choose_card, runs_for
 from bayescale.errors import TrustError, collected
 from bayescale.laws import Law
 from bayescale.laws.optimum import splits
@@ -102,6 +102,7 @@ def backtest(
     names = tuple(card.law.name for card in cards)
     shares = _shares(names, weights)
     for card in cards:
+        runs = runs_for(card, runs)
         require_runs_for(card.law, runs)
     inputs = cards[0].law.inputs
     scale, size = size_scale(inputs), sizes(runs.frame, inputs)

@@ -107,8 +107,10 @@ def forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
         rows = held_out.iloc[which]
         scales: dict[str, Any] = {i: rows[i].to_numpy(dtype=float) for i in posterior.inputs}
         of: dict[str, Any] = {"family": name or None}
+        at = {i: scales[i] for i in posterior.law.foreign}
+        sizes = {i: x for i, x in scales.items() if i not in at}
         unit = fitted_unit_of(posterior)
-        result = forecast(posterior, **scales, **of, loss_unit=unit, allow_unconverged=True)
+        result = forecast(posterior, **sizes, at=at, **of, loss_unit=unit, allow_unconverged=True)
         assert result.loss_new is not None
         points = {i: xr.DataArray(x, dims="point") for i, x in scales.items()}
         density = by_draw(posterior.drifting.log_density(rows["loss"], points, **of))

@@ -306,8 +306,8 @@ def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     ratio = np.geomspace(1.0, far, STEPS)
     target = ratio * size.max()
     along = None
-    if len(inputs) == 1:
-        scales: dict[str, Any] = {inputs[0]: own_scale(target, inputs)}
+    if not {"params", "tokens"} <= set(inputs):
+        scales: dict[str, Any] = {size_scale(inputs): own_scale(target, inputs)}
     else:
         upper = size >= np.quantile(size, 0.75)
         along = float(np.exp(np.median(np.log(runs["tokens"] / runs["params"])[upper])))

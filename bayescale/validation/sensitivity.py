@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayescale.cards import ModelCard, choose_card
+from bayescale.cards import ModelCard, choose_card, runs_for
 from bayescale.conventions import UNKNOWN, Configuration
 from bayescale.conventions.configuration import NEEDED_FOR
 from bayescale.conventions.recognize import Recognized, recognize
@@ -348,6 +348,7 @@ def sensitivity(
     ci_prob = checked_ci_prob(ci_prob)
     runs = as_runs(runs)
     card = law if isinstance(law, ModelCard) else choose_card(runs, law)
+    runs = runs_for(card, runs)
     refit = refit or partial(default_refit(), drift=False)
     others = alternatives(runs, card.law)
     if not others:

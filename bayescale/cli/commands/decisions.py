@@ -137,10 +137,9 @@ def next_run(
     from bayescale.decisions.next_run import next_run as choose_next
     from bayescale.runs.planned import read_planned
 
-    trainable = None
+    trainable, fitted = None, options.open(fit_file)
     if candidates is not None:
-        trainable = pd.DataFrame(dict(read_planned(candidates).scales))
-    fitted = options.open(fit_file)
+        trainable = pd.DataFrame(dict(read_planned(candidates, fitted.inputs).scales))
     result = choose_next(
         fitted,
         spend,

@@ -76,8 +76,8 @@ def forecast_many(
     from bayescale.runs.planned import read_planned
 
     require_folder(output)
-    planned = read_planned(points)
     fitted, notes = options.open_with_notes(fit_file)
+    planned = read_planned(points, fitted.inputs)
     question = options.to_ask()
     # The first row alone shows clashing names before the long work.
     one = {name: values[:1] for name, values in planned.scales.items()}

@@ -34,7 +34,8 @@ def check(
     json_: Json = False,
 ) -> None:
     """Show what a run log holds, its units, and what it cannot identify."""
-    from bayescale.runs import require_runs_for
+    from bayescale.cards import runs_for
+    from bayescale.runs import require_runs_for, with_inputs
     from bayescale.runs.rules.compute import audit_compute
     from bayescale.validation import run_quality
     from bayescale.validation.design import design_checks, notes_of
@@ -44,6 +45,7 @@ def check(
     log = log_options.read(runs)
     settings = log_options.write(runs) if write else None
     chosen, priors = _law_and_card(log, law, card)
+    log = with_inputs(log, chosen) if priors is None else runs_for(priors, log)
     require_runs_for(chosen, log)
     checks = design_checks(log, chosen, priors)
     log_notes = [*log.warnings, *counting_notes(log, chosen, checks)]
