@@ -99,6 +99,9 @@ from .plotting import (
     plot_coverage as plot_coverage,
 )
 from .plotting import (
+    plot_data_budget as plot_data_budget,
+)
+from .plotting import (
     plot_downstream as plot_downstream,
 )
 from .plotting import (
@@ -106,6 +109,9 @@ from .plotting import (
 )
 from .plotting import (
     plot_errors as plot_errors,
+)
+from .plotting import (
+    plot_fit as plot_fit,
 )
 from .plotting import (
     plot_forecast as plot_forecast,
@@ -124,6 +130,9 @@ from .plotting import (
 )
 from .plotting import (
     plot_perceptron as plot_perceptron,
+)
+from .plotting import (
+    plot_point as plot_point,
 )
 from .plotting import (
     plot_pruning as plot_pruning,

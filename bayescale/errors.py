@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 5
+LONGEST = 150
+"""Characters of a one-line ``repr``, apart from the type's name."""
+
 MOST_IN_OPTION = 30
 """Names that an option in a message lists."""
 
@@ -28,6 +31,10 @@ class RunLogError(BayescaleError, ValueError):
 
 class TrackerError(BayescaleError, ValueError):
     """A tracker that cannot be read, or whose runs do not hold what was asked for."""
+
+
+class FigureError(BayescaleError, TypeError):
+    """An object that a figure cannot be drawn from."""
 
 
 class LawError(BayescaleError, ValueError):
@@ -75,6 +82,11 @@ def listed(objects: Iterable[object], most: int = MOST_LISTED) -> str:
     items = [str(item) for item in objects]
     shown = ", ".join(items[:most])
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Cut a text, with three dots, where it is longer than so many characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def first_few(items: Sequence[str], more: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 from bayescale.cards import ModelCard, cards_folder, load_card
 from bayescale.conventions import NATS, UNKNOWN, Conventions, LossUnit
 from bayescale.conventions.stated import parse_conventions
-from bayescale.errors import CardError, LawError, collected
+from bayescale.errors import CardError, LawError, collected, shortened
 from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import all_unique, splits
@@ -51,6 +51,9 @@ class PublishedLaw(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __repr__(self) -> str:
+        return f"<PublishedLaw {self.name}: {shortened(self.title)}>"
 
     name: str
     title: str
@@ -208,6 +211,8 @@ class PublishedComparison(Result):
     warnings : tuple of Finding
         Codes ``conventions_differ``, ``conventions_unknown``, ``outside_range``.
     """
+
+    in_figures = True
 
     law: str
     scale: str

@@ -7,10 +7,11 @@ tables). Terminal and notebook then show the same content, and JSON reduces draw
 
 import dataclasses
 import html
+import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -162,6 +163,9 @@ class Result:
 
     cautions: tuple[str, ...] = ()
 
+    in_figures: ClassVar[bool] = False
+    """Whether a notebook shows the figure as well, because it says more than the table."""
+
     def __init_subclass__(cls) -> None:
         """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
         cls.__repr__ = Result.__repr__
@@ -184,6 +188,27 @@ class Result:
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of the result's table."""
         return self._table().copy()
+
+    def plot(self, ax: Any = None, **look: Any) -> Any:
+        """Draw the result with the function of :mod:`bayescale.plotting` that suits it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Axes to draw into; a new figure if not given.
+        **look
+            What that function takes, such as ``scale`` or ``runs``.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        FigureError
+            If there is no figure of such a result.
+        """
+        return importlib.import_module("bayescale.plotting").plot_result(self, ax, **look)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values under the keys of the command line."""
@@ -216,6 +241,8 @@ class Result:
                 lines = []
             if part is not None:
                 parts.append(part.to_html())
+        if self.in_figures:
+            parts.append(importlib.import_module("bayescale.plotting").result_html(self))
         return "".join(parts)
 
 

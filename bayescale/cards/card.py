@@ -8,7 +8,7 @@ from pydantic import Field, InstanceOf, model_validator
 
 from bayescale.cards.parts import PLANE, Described, Drift, Input, Noise, Published
 from bayescale.cards.prior import Prior, Strict
-from bayescale.errors import CardError
+from bayescale.errors import CardError, shortened
 from bayescale.laws import Balance, Law
 from bayescale.runs import Runs
 from bayescale.runs.log import ERRORS, SCALES
@@ -21,6 +21,9 @@ class ModelCard(Strict):
 
     Made by :func:`load_card`; frozen.
     """
+
+    def __repr__(self) -> str:
+        return f"<ModelCard {self.name}: {shortened(self.title)}>"
 
     name: str
     title: str

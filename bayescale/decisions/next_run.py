@@ -73,6 +73,8 @@ class NextRun(Result):
         one target, ``candidates`` and ``batch`` are empty, and ``by_law`` holds each law's answer.
     """
 
+    in_figures = True
+
     law: str
     target: Target
     at: Mapping[str, float]

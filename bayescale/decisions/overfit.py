@@ -64,6 +64,8 @@ class OverfitLine(Result):
     its own.
     """
 
+    in_figures = True
+
     law: str
     params: np.ndarray
     overfit: float

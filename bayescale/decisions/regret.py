@@ -49,6 +49,8 @@ class RegretMap(Result):
     budget; ``choice``, whether it is the split of least expected loss; and the limits.
     """
 
+    in_figures = True
+
     allocation: Allocation
     splits: EvaluatedSplits
     line: EvaluatedSplits

@@ -142,7 +142,7 @@ def forecast_table(
     drift: bool = True,
     loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
-    show_progress: bool = False,
+    show_progress: bool | None = None,
     **scales: Any,
 ) -> pd.DataFrame:
     """Tabulate a forecast of very many points, whose draws are never held all at once.
@@ -152,8 +152,9 @@ def forecast_table(
     fit : Posterior or ModelAverage
     target, ci_prob, tolerance, family, drift, loss_unit, allow_unconverged
         As for :func:`forecast`.
-    show_progress : bool
-        Show progress on standard error.
+    show_progress : bool, optional
+        Show progress: on standard error, or below the cell of a notebook; where not given, in
+        notebooks alone.
     **scales
         ``params``, ``tokens`` and so on, as for :func:`forecast`; also inputs that the package does
         not know.

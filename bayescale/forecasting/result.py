@@ -13,11 +13,21 @@ from bayescale.errors import PosteriorError
 from bayescale.forecasting.families import family_text
 from bayescale.laws.law import INPUTS
 from bayescale.posterior import MEAN
-from bayescale.results import Result, interval_text, laws_json, quantiles, quantiles_of_columns
+from bayescale.results import (
+    Result,
+    TextTable,
+    interval_text,
+    laws_json,
+    quantiles,
+    quantiles_of_columns,
+)
 from bayescale.units import format_size
 
 SCALES = ("params", "tokens", "flops")
 OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
+
+
+_SHOWN = 8  # points, beyond which a table shows some
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +73,8 @@ class Forecast(Result):
     :meth:`to_frame` has one row a point: the scales, intervals of both losses, and the
     probabilities of ending below the target. :meth:`to_json` is for a forecast of one point.
     """
+
+    in_figures = True
 
     law: str
     points: pd.DataFrame
@@ -153,7 +165,31 @@ class Forecast(Result):
             "provenance": self.provenance,
         }
 
-    def _content(self) -> Iterator[str]:
+    def _brief(self) -> Iterator[str | TextTable]:
+        """Show many points in a table: some of them, and how many have which verdict."""
+        frame, n = self.to_frame(), len(self.points)
+        names = [
+            name for name in (*SCALES, "lm_loss") if name in frame and frame[name].notna().any()
+        ]
+        yield f"{self.law} at {n:,} points; {self.meaning}, {self.unit}:"
+        yield TextTable.of(
+            {
+                **{name: _size_cell(name, row[name]) for name in names},
+                f"loss ({self.ci_prob:.0%} interval)": _loss_text(row, "loss"),
+                "verdict": row["verdict"].replace("_", " "),
+            }
+            for _, row in frame.iloc[np.linspace(0, n - 1, _SHOWN).round().astype(int)].iterrows()
+        )
+        verdicts = [
+            f"{count:,} {str(state).replace('_', ' ')}"
+            for state, count in frame["verdict"].value_counts().items()
+        ]
+        yield f"{_SHOWN} of {n:,} points are shown. Verdicts: {', '.join(verdicts)}."
+
+    def _content(self) -> Iterator[str | TextTable]:
+        if len(self.points) > _SHOWN:
+            yield from self._brief()
+            return
         tables = [(law.law, law.to_frame()) for law in self.by_law]
         for i, (_, row) in enumerate(self.to_frame().iterrows()):
             others = [f"{name} {row[name]:.4g}" for name in self.others]
@@ -189,6 +225,10 @@ class Forecast(Result):
         for kind in self._losses:
             loss = _loss_text(row, kind, self.ci_prob)
             yield f"  {meanings[kind]:<{width}}  {loss}  {self.unit}"
+
+
+def _size_cell(name: str, value: float) -> str:
+    return format_size(value) if name in ("params", "tokens") else f"{value:.3g}"
 
 
 def _loss_text(row: pd.Series, kind: str, ci_prob: float | None = None) -> str:

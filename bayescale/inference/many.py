@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bayescale.cards import ModelCard, runs_for
-from bayescale.errors import PosteriorError, collected
+from bayescale.errors import PosteriorError, collected, shortened
 from bayescale.files import require_folder
 from bayescale.inference.fit import Source, cards_of, fit, made_with
 from bayescale.laws import LAWS, Law
@@ -40,6 +40,10 @@ class Fitted:
     resumed: bool = False
     laws: tuple[Law, ...] = ()
     _held: Fit | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        ended = f"failed: {self.error}" if self.error else "fitted"
+        return f"<Fitted {shortened(f'{self.name}: {ended}')}>"
 
     @property
     def fit(self) -> Fit:
@@ -85,7 +89,7 @@ def fit_many(
     folder: str | Path | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
-    show_progress: bool = False,
+    show_progress: bool | None = None,
     **settings: Any,
 ) -> Iterator[Fitted]:
     """Fit laws to many run logs, several at once.
@@ -104,8 +108,9 @@ def fit_many(
         Workers on other computers must reach ``folder`` under the same path.
     workers : int, optional
         Processes where no executor is given; by default one for each core.
-    show_progress : bool
-        Show progress on standard error.
+    show_progress : bool, optional
+        Show progress: on standard error, or below the cell of a notebook; where not given, in
+        notebooks alone.
     **settings
         ``seed``, ``draws``, ``tune``, ``chains``, ``families`` and ``weights`` of
         :func:`bayescale.fit`, the same for all logs.
@@ -151,7 +156,7 @@ def _fits(
     jobs: Mapping[str, Job],
     executor: Executor | None,
     workers: int | None,
-    show_progress: bool,
+    show_progress: bool | None,
 ) -> Iterator[Fitted]:
     yield from kept
     names = list(jobs)

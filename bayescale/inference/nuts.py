@@ -5,6 +5,7 @@ until it is used, and the tree is made here from nutpie's own record of the draw
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,7 +55,7 @@ def sampling(
     cores: int | None,
     seed: int,
     target_accept: float,
-    done: Callable[[int], None] = lambda count: None,
+    done: Callable[..., None] = lambda count, note="": None,
 ) -> Iterator[Callable[[], xr.DataTree]]:
     """Sample a compiled model with NUTS on other threads while the block runs.
 
@@ -67,7 +68,8 @@ def sampling(
     cores : int or None
         Threads; all of this computer's cores where None.
     done : callable
-        Called from another thread with the number of draws so far, tuning included.
+        Called from another thread with the number of draws so far, tuning included, and a note:
+        draws a second, and divergences after tuning.
 
     Yields
     ------
@@ -86,7 +88,7 @@ def sampling(
         target_accept=target_accept,
         adaptation="low_rank" if compiled.n_dim <= MOST_OF_LOW_RANK else "diag",
         progress_bar=False,
-        progress_callback=lambda parts: done(sum(part.finished_draws for part in parts)),
+        progress_callback=partial(_report, done, time.perf_counter()),
         return_raw_trace=True,
         blocking=False,
     )
@@ -104,6 +106,14 @@ def sampling(
     finally:
         if running:
             sampler.cancel()
+
+
+def _report(done: Callable[..., None], started: float, parts: Sequence[Any]) -> None:
+    """Report how far the chains are."""
+    count = sum(part.finished_draws for part in parts)
+    rate = count / max(time.perf_counter() - started, 1e-3)
+    diverged = sum(part.divergences for part in parts)
+    done(count, f"{rate:,.0f} draws/s, {diverged} divergence{'' if diverged == 1 else 's'}")
 
 
 def _tree(compiled: Any, trace: Any, draws: int) -> xr.DataTree:

@@ -74,15 +74,16 @@ class Reproduction(Result):
             yield f"NOT REPRODUCED: of {n} medians {moved}; up to {FAR:g} is chance.{since}"
 
 
-def reproduce(fitted: Fit, *, show_progress: bool = False) -> Reproduction:
+def reproduce(fitted: Fit, *, show_progress: bool | None = None) -> Reproduction:
     """Fit a posterior's runs again with its cards, seed and settings, and compare.
 
     Parameters
     ----------
     fitted : Posterior or ModelAverage
         As :func:`bayescale.fit` made it, or read from its file.
-    show_progress : bool
-        Show progress on standard error.
+    show_progress : bool, optional
+        Show progress: on standard error, or below the cell of a notebook; where not given, in
+        notebooks alone.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bayescale.errors import LawError
+from bayescale.errors import LawError, listed
 from bayescale.laws.chinchilla import CHINCHILLA, CHINCHILLA_OUTER
 from bayescale.laws.curves import (
     BROKEN_COMPUTE,
@@ -29,8 +29,16 @@ from bayescale.laws.repetition import REPETITION
 from bayescale.laws.terms import Amplitude, Balance, Constant, CriticalScale, Decay, Onset, Term
 from bayescale.laws.unified import UNIFIED
 
-LAWS = {
-    law.name: law
+
+class Laws(dict[str, Law]):
+    """Laws by name."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} laws: {listed(self)}>"
+
+
+LAWS = Laws(
+    (law.name, law)
     for law in (
         UNIFIED,
         CHINCHILLA,
@@ -53,7 +61,7 @@ LAWS = {
         BROKEN_COMPUTE,
         DOWNSTREAM,
     )
-}
+)
 
 
 def find_law(name: str) -> Law:

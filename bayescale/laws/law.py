@@ -128,6 +128,9 @@ class Law:
         """Inputs besides :data:`INPUTS`, which the card describes."""
         return tuple(name for name in self.inputs if name not in INPUTS)
 
+    def __repr__(self) -> str:
+        return f"<Law {self.name} of {', '.join(self.inputs)}: {', '.join(self.coefficients)}>"
+
     def __reduce__(self) -> Any:  # other processes find the law by its reference
         reference = _reference(self)
         digest = _digest(reference)

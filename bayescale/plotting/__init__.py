@@ -8,6 +8,9 @@ says is also said by line style, marker or position.
 from bayescale.plotting.coefficients import plot_coefficients
 from bayescale.plotting.comparisons import plot_comparison, plot_laws, plot_published
 from bayescale.plotting.decisions import plot_allocation, plot_next_run, plot_overfit, plot_regret
+from bayescale.plotting.densities import plot_data_budget, plot_point
+from bayescale.plotting.dispatch import plot_result, result_html
+from bayescale.plotting.fits import plot_fit
 from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_slices
 from bayescale.plotting.horizon import plot_coverage, plot_errors, plot_trust
 from bayescale.plotting.isoflop import plot_isoflop_parabolas
@@ -18,18 +21,23 @@ __all__ = [
     "plot_coefficients",
     "plot_comparison",
     "plot_coverage",
+    "plot_data_budget",
     "plot_downstream",
     "plot_emergence",
     "plot_errors",
+    "plot_fit",
     "plot_forecast",
     "plot_isoflop_parabolas",
     "plot_laws",
     "plot_next_run",
     "plot_overfit",
     "plot_perceptron",
+    "plot_point",
     "plot_pruning",
     "plot_published",
     "plot_regret",
+    "plot_result",
     "plot_slices",
     "plot_trust",
+    "result_html",
 ]

@@ -1,17 +1,26 @@
 """Figure of coefficients: posterior beside prior."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayescale.errors import PosteriorError
-from bayescale.plotting.style import BLUE, GREY, draw_points, finish_axes, label_rows, new_axes
+from bayescale.plotting.style import (
+    BLUE,
+    GREY,
+    draw_points,
+    draws_from,
+    finish_axes,
+    label_rows,
+    new_axes,
+)
 from bayescale.posterior import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@draws_from(Summary)
 def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
     """Draw the prior and the posterior of each coefficient, one row each.
 
@@ -57,8 +66,14 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         f"{name}  {row['median']:.4g} ({row['lower']:.4g} to {row['upper']:.4g})"
         for name, row in frame.iterrows()
     ]
-    label_rows(ax, names, room=1.9)
-    ax.set_xticks([0, 1], ["lower end\nof the prior", "upper end"])
-    ax.spines["left"].set_visible(False)
-    ax.set_xlabel("log scale, one per row")
-    return finish_axes(ax, loc="upper left")
+    label_rows(ax, names, room=0.8)
+    ends: dict[str, Any] = {"fontsize": "small", "color": GREY, "ha": "center", "va": "bottom"}
+    for row, (_, values) in zip(rows, frame.iterrows(), strict=True):
+        for at_end, name in ((0, "prior_lower"), (1, "prior_upper")):
+            text = f"{values[name]:.3g}"
+            place = {"xytext": (0, 6), "textcoords": "offset points"}
+            ax.annotate(text, (at_end, row), **place, **ends)
+    ax.set_xticks([])
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.set_xlabel("log scale of each row; numbers: the prior's ends")
+    return finish_axes(ax)

@@ -16,6 +16,7 @@ from bayescale.plotting.style import (
     color_and_line,
     draw_band,
     draw_runs,
+    draws_from,
     finish_axes,
     label_rows,
     log_sizes,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@draws_from(Forecast)
 def plot_laws(
     result: Forecast,
     ax: "Axes | None" = None,
@@ -89,6 +91,7 @@ def plot_laws(
     return finish_axes(ax)
 
 
+@draws_from(Comparison)
 def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
     """Draw how well each law, and each model average, forecast held-out larger runs.
 
@@ -128,12 +131,13 @@ def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
     for row in frame.to_dict(orient="records"):
         weight = "" if np.isnan(row["weight"]) else f"weight {row['weight']:.2f}, "
         names.append(f"{row['law']}\n{weight}covers {row['coverage90']:.0%}")
-    label_rows(ax, names, room=1.4)
+    label_rows(ax, names, room=0.5)
     ax.grid(axis="x", color=GREY, alpha=0.25)
     ax.set_xlabel("mean log density of held-out larger runs (nats), with one standard error")
-    return finish_axes(ax, loc="upper left", ncols=2)
+    return finish_axes(ax)
 
 
+@draws_from(PublishedComparison)
 def plot_published(result: PublishedComparison, ax: "Axes | None" = None) -> "Axes":
     """Draw a fit's mean loss along a scale, with published laws beside it.
 

@@ -20,6 +20,7 @@ from bayescale.plotting.style import (
     color_and_line,
     draw_band,
     draw_points,
+    draws_from,
     finish_axes,
     log_sizes,
     new_axes,
@@ -33,18 +34,20 @@ _REGRETS = {
     "regret": "expected regret ({unit})",
     "wasted_share": "compute expected to be wasted (share)",
 }
-_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99)
+_SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99)
 _LIMITS = {
     "max_params": ("most params", "-."),
     "max_tokens": ("most tokens", ":"),
     "unique_tokens": ("unique tokens, repeated beyond", ":"),
 }
+_NAMED = 3  # candidates with what they remove
 _UNCERTAINTIES = {
     "loss": ("sd", "sd of log loss"),
     "regret": ("regret", "expected regret, {unit}"),
 }
 
 
+@draws_from(Allocation)
 def plot_allocation(result: Allocation, ax: "Axes | None" = None) -> "Axes":
     """Draw the parameters and tokens to choose against the budget, with each draw's best split.
 
@@ -78,7 +81,8 @@ def plot_allocation(result: Allocation, ax: "Axes | None" = None) -> "Axes":
     return finish_axes(ax)
 
 
-def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regret") -> "Axes":
+@draws_from(RegretMap)
+def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "wasted_share") -> "Axes":
     """Draw what any params and tokens around a budget's best split give up.
 
     Lines join splits of equal expected regret; darker is worse. Each split is compared with the
@@ -91,8 +95,8 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     result : RegretMap
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given. The map adds a color bar to its figure.
-    of : {"regret", "wasted_share"}
-        In the map's unit, or the share of a split's own compute that the best one would save.
+    of : {"wasted_share", "regret"}
+        The share of a split's own compute that the best one would save, or in the map's unit.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     ax.set(xscale="log", yscale="log")  # before contours are labeled, along their slopes
     filled = ax.contourf(*where, levels, colors=colors, extend="both")
     lines = ax.contour(*where, levels, colors=GREY, linewidths=0.8)
-    form = FuncFormatter(lambda x, _: f"{x:.0%}" if of == "wasted_share" else f"{x:g}")
+    form = FuncFormatter(lambda x, _: f"{100 * x:.3g}%" if of == "wasted_share" else f"{x:g}")
     ax.clabel(lines, fmt=form, colors=BLACK, fontsize="small")
     ax.figure.colorbar(
         filled,
@@ -139,7 +143,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "regre
     draw_points(ax, chosen["params"], chosen["tokens"], "D", label="least expected loss", **look)
     log_sizes(ax, "tokens", "y")
     log_sizes(ax, "params")
-    return finish_axes(ax, loc="lower left", framealpha=0.9)
+    return finish_axes(ax)
 
 
 def _levels(values: np.ndarray, of: str) -> list[float]:
@@ -158,6 +162,7 @@ def _levels(values: np.ndarray, of: str) -> list[float]:
     return found if len(found) > 1 else [low, high]
 
 
+@draws_from(OverfitLine)
 def plot_overfit(
     result: OverfitLine, ax: "Axes | None" = None, *, runs: Runs | None = None
 ) -> "Axes":
@@ -208,6 +213,7 @@ def plot_overfit(
     return finish_axes(ax)
 
 
+@draws_from(NextRun)
 def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
     """Draw candidate runs by the uncertainty that would remain after buying each.
 
@@ -265,13 +271,24 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
     from matplotlib.colors import Normalize
 
     norm = Normalize(float(frame[after].min()), max(before, float(frame[after].max())))
-    look: dict[str, Any] = {"cmap": "cividis", "norm": norm, "edgecolors": GREY, "linewidths": 1.0}
+    shades: dict[str, Any] = {
+        "cmap": "cividis",
+        "norm": norm,
+        "edgecolors": GREY,
+        "linewidths": 1.0,
+    }
     for part, marker, label in _by_affordability(frame):
         size = 90 if marker == "o" else 40
         x, y = part["params"], part["tokens"]
-        ax.scatter(x, y, c=part[after], marker=marker, s=size, label=label, **look)
+        ax.scatter(x, y, c=part[after], marker=marker, s=size, label=label, **shades)
     colors = ScalarMappable(norm, "cividis")
     ax.figure.colorbar(colors, ax=ax, label=f"remaining {name} (now {before:.3g})")
+    best = frame[frame["affordable"].astype(bool)].nsmallest(_NAMED, after)
+    for row in best.to_dict(orient="records"):
+        removed = 1 - row[after] / before
+        look: dict[str, Any] = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right"}
+        text = f"removes {100 * removed:.2g}%"
+        ax.annotate(text, (row["params"], row["tokens"]), fontsize="small", **look)
 
 
 def _number(ax: "Axes", places: list[tuple[float, float]]) -> None:

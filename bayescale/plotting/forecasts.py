@@ -1,6 +1,6 @@
 """Figures of forecasts: loss along a scale, at equal compute, and downstream."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,13 @@ from bayescale.plotting.style import (
     draw_band,
     draw_points,
     draw_runs,
+    draws_from,
     finish_axes,
     log_sizes,
     loss_label,
     marker_size,
     new_axes,
+    write_along,
 )
 from bayescale.runs import Runs
 from bayescale.units import format_size
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@draws_from(Forecast)
 def plot_forecast(
     result: Forecast,
     ax: "Axes | None" = None,
@@ -112,17 +115,23 @@ def plot_forecast(
 
 def _mark(ax: "Axes", horizon: Trust) -> None:
     """Mark the largest run, and shade the region that is not trusted."""
-    ax.axvline(horizon.largest, color=GREY, linestyle=":", label="largest fitted run")
+    if horizon.scale == "lm_loss":
+        return  # the axis is inverted, and its sizes are not multiples
+    ax.axvline(horizon.largest, color=GREY, linestyle=":")
     edge, far = horizon.horizon_ratio * horizon.largest, ax.get_xlim()[1]
-    label = "not trusted beyond the largest run"
+    write_along(ax, horizon.largest, "largest fitted run", GREY)
     if horizon.horizon_ratio > 1:
-        label = f"not trusted: beyond {horizon.horizon_ratio:.3g} times the largest run"
-        ax.axvline(edge, color=ORANGE, linestyle="--", label="trust horizon")
+        ax.axvline(edge, color=ORANGE, linestyle="--")
+        write_along(ax, edge, f"trust horizon, {horizon.horizon_ratio:.3g} times", ORANGE)
     if edge < far:
-        ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0, label=label)
+        ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
         ax.set_xlim(right=far)
+        middle = edge * (far / edge) ** 0.5
+        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": "small", "color": GREY}
+        ax.text(middle, 0.01, "not trusted", transform=ax.get_xaxis_transform(), **look)
 
 
+@draws_from(Forecast)
 def plot_slices(
     result: Forecast,
     ax: "Axes | None" = None,
@@ -166,6 +175,9 @@ def plot_slices(
         color = COLORS[i % len(COLORS)]
         draw_band(ax, part[scale], part, "loss", color=color, alpha=0.2)
         ax.plot(part[scale], part["loss_median"], label=name, **color_and_line(i))
+        end = (part[scale].iloc[-1], part["loss_median"].iloc[-1])
+        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(name, end, color=color, fontsize="small", annotation_clip=False, **beside)
     if best is not None:
         table = best.to_frame()
         on_curve = [
@@ -194,6 +206,7 @@ def _six_digits(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+@draws_from(Forecast)
 def plot_downstream(
     result: Forecast,
     ax: "Axes | None" = None,

@@ -12,11 +12,13 @@ from bayescale.plotting.style import (
     GREY,
     ORANGE,
     draw_points,
+    draws_from,
     finish_axes,
     log_ratios,
     marker_size,
     new_axes,
     percents,
+    write_along,
 )
 from bayescale.validation.backtest_record import bins
 from bayescale.validation.backtest_result import Backtest
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@draws_from(Trust)
 def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     """Draw how precisely the mean loss is known by distance, with the tolerance and horizon.
 
@@ -51,22 +54,28 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     if frame["disagreement"].notna().any():
         label = "difference between the laws' medians"
         ax.plot(frame["ratio"], frame["disagreement"], color=GREEN, linestyle="-.", label=label)
-    label = f"tolerance, {result.tolerance:.1%}"
-    ax.axhline(result.tolerance, color=GREY, linestyle="--", label=label)
-    if result.tested_ratio > 1:
-        label = f"backtested up to {result.tested_ratio:.3g} times"
-        ax.axvline(result.tested_ratio, color=GREY, linestyle=":", label=label)
-    label = "not trusted beyond the largest run"
+    ax.axhline(result.tolerance, color=GREY, linestyle="--")
+    place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "small", "color": GREY}
+    right = (0.99, result.tolerance)
+    text = f"tolerance, {100 * result.tolerance:.3g}%"
+    ax.annotate(text, right, xycoords=("axes fraction", "data"), ha="right", **place)
+    if 1 < result.tested_ratio <= frame["ratio"].max():
+        ax.axvline(result.tested_ratio, color=GREY, linestyle=":")
+        write_along(ax, result.tested_ratio, f"tested to {result.tested_ratio:.3g} times", GREY)
+    text = "not trusted beyond the largest run"
     if result.horizon_ratio > 1:
-        label = f"trusted up to {result.horizon_ratio:.3g} times"
-    ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2, label=label)
+        text = f"trusted up to {result.horizon_ratio:.3g} times"
+    ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2)
+    write_along(ax, result.horizon_ratio, text, ORANGE)
     percents(ax.yaxis)
     ax.set_ylim(bottom=0.0)
+    ax.set_xlim(frame["ratio"].min() * 0.9, frame["ratio"].max())
     ax.set_ylabel("share of the loss")
     log_ratios(ax)
     return finish_axes(ax)
 
 
+@draws_from(Trust, Backtest)
 def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
     """Draw the share of held-out larger runs inside their 90 % interval, by how much larger.
 
@@ -122,9 +131,10 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
     ax.set_ylim(min(0.5, share.min() - 0.15), 1.05)
     ax.set_ylabel("held-out runs inside, mean over cutoffs")
     log_ratios(ax)
-    return finish_axes(ax, loc="lower left")
+    return finish_axes(ax)
 
 
+@draws_from(Backtest)
 def plot_errors(result: Backtest, ax: "Axes | None" = None, *, law: str | None = None) -> "Axes":
     """Draw the error of each forecast of a held-out run against how much larger the run was.
 

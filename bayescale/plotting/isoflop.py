@@ -9,6 +9,7 @@ from bayescale.errors import TrustError
 from bayescale.plotting.style import (
     BLACK,
     draw_points,
+    draws_from,
     finish_axes,
     log_sizes,
     loss_label,
@@ -23,6 +24,7 @@ MOST = 12
 """Budgets drawn: those that weigh most in the power law."""
 
 
+@draws_from(CrossCheck)
 def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axes":
     """Draw the loss against size at each budget: runs, parabola, minimum, and the law's best size.
 

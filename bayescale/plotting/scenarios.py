@@ -11,6 +11,7 @@ from bayescale.plotting.style import (
     ORANGE,
     color_and_line,
     draw_band,
+    draws_from,
     finish_axes,
     log_sizes,
     new_axes,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@draws_from(Pruning)
 def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     """Draw the gain of pruning over keeping everything, against the share that is kept.
 
@@ -57,6 +59,7 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     return finish_axes(ax)
 
 
+@draws_from(PrunedPerceptron)
 def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes":
     """Draw the test error of a pruned perceptron against the examples it is trained on.
 
@@ -88,6 +91,7 @@ def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes
     return finish_axes(ax)
 
 
+@draws_from(Emergence)
 def plot_emergence(
     result: Emergence, ax: "Axes | None" = None, *, metrics: Sequence[str] | None = None
 ) -> "Axes":

@@ -1,9 +1,11 @@
 """Shared style of figures: colors, axes in readable units, bands, points and legends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from bayescale.conventions import NATS, LossUnit
+from bayescale.errors import FigureError
 from bayescale.units import format_size
 
 if TYPE_CHECKING:
@@ -25,7 +27,29 @@ AXIS_LABELS = {
 }
 RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
+_LONG_LABEL = 44  # characters, from which on a legend has one column
 _MANY = 100  # points, from which on they are drawn smaller
+
+
+def draws_from[**P, R](*kinds: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Refuse any other first argument of a figure with a message that names what it draws."""
+
+    def decorate(draw: Callable[P, R]) -> Callable[P, R]:
+        @wraps(draw)
+        def checked(*arguments: P.args, **look: P.kwargs) -> R:
+            given = arguments[0] if arguments else next(iter(look.values()), None)
+            if not isinstance(given, kinds):
+                wanted = " or a ".join(kind.__name__ for kind in kinds)
+                table = ": give the result itself, not its table, which holds no draws"
+                raise FigureError(
+                    f"{draw.__name__} draws a {wanted}, and a {type(given).__name__} was given"
+                    + (table if hasattr(given, "iloc") else "")
+                )
+            return draw(*arguments, **look)
+
+        return checked
+
+    return decorate
 
 
 def new_axes(ax: "Axes | None") -> "Axes":
@@ -38,9 +62,19 @@ def new_axes(ax: "Axes | None") -> "Axes":
 
 
 def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
-    """Remove the frame's upper and right sides, and add a legend."""
+    """Remove the frame's upper and right sides, and name what is drawn above it, off the data."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(**{"edgecolor": "none", "framealpha": 0.7, "fontsize": "small"} | legend)
+    written = {text.get_text() for text in ax.texts}  # named where they stand
+    handles, labels = ax.get_legend_handles_labels()
+    shown = [pair for pair in zip(handles, labels, strict=True) if pair[1] not in written]
+    if not shown:
+        return ax
+    handles, labels = zip(*shown, strict=True)
+    long = max(map(len, labels)) > _LONG_LABEL or len(labels) == 1
+    above_title = 1.06 if ax.get_title(loc="left") or ax.get_title() else 1.0
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, above_title)}
+    look = {"frameon": False, "fontsize": "small", "ncols": 1 if long else 2, "borderaxespad": 0.2}
+    ax.legend(handles, labels, **place | look | legend)
     return ax
 
 
@@ -62,6 +96,22 @@ def draw_points(ax: "Axes", x: Any, y: Any, marker: str = "o", **look: Any) -> N
 def marker_size(count: int) -> float:
     """Return a size of markers that suits how many there are."""
     return 6 if count < _MANY else 3
+
+
+def write_along(ax: "Axes", x: float, text: str, color: str) -> None:
+    """Write what an upright line is, along it and on its left, from the top of the axes."""
+    ax.annotate(
+        text,
+        (x, 0.99),
+        xycoords=("data", "axes fraction"),
+        xytext=(-3, 0),
+        textcoords="offset points",
+        rotation=90,
+        ha="right",
+        va="top",
+        fontsize="small",
+        color=color,
+    )
 
 
 def loss_label(unit: LossUnit) -> str:

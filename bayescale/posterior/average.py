@@ -4,7 +4,7 @@ Few runs cannot choose among laws, and the law that fits best is often not the o
 extrapolates best. A model average keeps a posterior for each law and mixes their draws.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -121,6 +121,28 @@ class ModelAverage(FitMethods):
             problems.append(f"its weights must be zero or more with sum one: {self.weights}")
         if problems:
             raise PosteriorError(collected("these laws cannot be averaged:", problems))
+
+    def __iter__(self) -> Iterator[Posterior]:
+        """Go through the posteriors of the laws."""
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        """Count the laws."""
+        return len(self.members)
+
+    @cached_property
+    def tree(self) -> xr.DataTree:
+        """One tree with each law's ArviZ tree as a group by its name.
+
+        ArviZ' functions take the tree of one law: ``fit["chinchilla"].tree``.
+        """
+        return xr.DataTree.from_dict(
+            {
+                f"{member.name}/{path.strip('/')}".rstrip("/"): node.to_dataset()
+                for member in self.members
+                for path, node in ((group.path, group) for group in member.tree.subtree)
+            }
+        )
 
     @property
     def name(self) -> str:

@@ -1,10 +1,11 @@
 """Methods that fits of one law and of several share: questions, and the convergence guard."""
 
+import html
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from bayescale.errors import UnconvergedError
+from bayescale.errors import PosteriorError, UnconvergedError, shortened
 
 MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
 """What a law's loss is: where the card has an excess, the floor that runs lie above."""
@@ -17,10 +18,31 @@ class FitMethods:
     it is called, because its module imports this one.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
+        cls.__repr__ = FitMethods.__repr__
+
     @property
     def diagnostics(self) -> Mapping[str, Any]:
         """Results of the convergence checks."""
         raise NotImplementedError
+
+    def __getitem__(self, law: str) -> Any:
+        """Return the posterior of one law by its name.
+
+        Raises
+        ------
+        PosteriorError
+            If it is not among the fitted laws.
+        """
+        fit: Any = self
+        by_name = {member.name: member for member in fit.members}
+        if law not in by_name:
+            raise PosteriorError(
+                f"this fit holds no law {law!r}: take one of {', '.join(by_name)}, such as "
+                f"`fit[{next(iter(by_name))!r}]`"
+            )
+        return by_name[law]
 
     def require_converged(self, allow: bool = False) -> None:
         """Refuse draws that failed the convergence checks.
@@ -61,12 +83,37 @@ class FitMethods:
         """Say how far forecasts can be trusted: see :func:`bayescale.trust`."""
         return _call("trust", self, backtest, **options)
 
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw runs, law and trust horizon: see :func:`bayescale.plot_fit`."""
+        return _call("plot_fit", self, ax, **options)
+
     def save(self, path: Any) -> Any:
         """Write the fit to a file: see :func:`bayescale.save`."""
         return _call("save", self, path)
 
     def __str__(self) -> str:
         return str(self.summary())
+
+    def __repr__(self) -> str:
+        fit: Any = self
+        runs = fit.members[0].runs
+        n = "a point estimate" if runs is None else f"{len(runs)} runs"
+        passed = "converged" if self.diagnostics["passed"] else "FAILED its convergence checks"
+        text = shortened(f"{fit.name}, {n}, {passed}")
+        return f"<{type(self).__name__}: {text}>"
+
+    def _repr_html_(self) -> str:
+        """Show the coefficients, how far to trust the fit, and the fit beside its runs."""
+        fit: Any = self
+        first, parts = fit.members[0], [fit.summary()._repr_html_()]
+        if first.runs is not None and self.diagnostics["passed"]:
+            if "backtest" in first.record:
+                headline = str(self.trust()).splitlines()[0]
+            else:
+                headline = "Nothing beyond the runs is tested yet: bs.trust(fit, bs.backtest(...))."
+            parts.append(f"<p><b>{html.escape(headline)}</b></p>")
+            parts.append(importlib.import_module("bayescale.plotting").result_html(self))
+        return "".join(parts)
 
 
 def _call(name: str, *arguments: Any, **options: Any) -> Any:

@@ -1,6 +1,7 @@
 """The run log as a frozen value: training runs in raw units, and how they were read."""
 
 import hashlib
+import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ import pandas as pd
 
 from bayescale.conventions import SIX_ND, Conventions, FlopCount
 from bayescale.conventions.configuration import SIZES, SWITCHES
-from bayescale.errors import RunLogError, argument, collected, listed
+from bayescale.errors import RunLogError, argument, collected, listed, shortened
 from bayescale.findings import Finding
 from bayescale.laws import Law
 
@@ -33,6 +34,9 @@ LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
 
 HELPERS = ("tokens_per_param", "batch_size", "batch_tokens")
 """Numbers from which a scale may follow, and which runs do not keep."""
+
+
+_SHOWN = 5  # runs in a notebook
 
 
 class LeftOut(NamedTuple):
@@ -155,6 +159,20 @@ class Runs:
         )
         dropped = (*self.dropped, *left)
         return replace(self, frame=frame, dropped=dropped, others=others, _arrays={})
+
+    def __repr__(self) -> str:
+        return f"<Runs: {shortened(str(self))}>"
+
+    def _repr_html_(self) -> str:
+        """Show the first runs, and what was noticed while reading."""
+        names = [name for name in ("run_id", *SCALES, "loss", "family") if name in self]
+        first = self.frame[names].head(_SHOWN)
+        table = first.to_html(index=False, float_format="{:.4g}".format, border=0)
+        more = len(self) - len(first)
+        lines = [f"and {more} more"] if more > 0 else []
+        lines += [f"Note ({found.code}): {found.text}" for found in self.warnings]
+        below = "<br>".join(map(html.escape, lines))
+        return f"<p>{html.escape(str(self))}</p>{table}<p>{below}</p>"
 
     def __str__(self) -> str:
         sizes = [

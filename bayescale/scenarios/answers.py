@@ -208,6 +208,9 @@ class Dispersion:
     tokens: float
     decoding: Decoding
 
+    def __repr__(self) -> str:
+        return f"<Dispersion of {self.n} models, {self.tokens:g} tokens, {self.decoding}>"
+
     def quantile(self, q: Any) -> np.ndarray:
         """Return quantiles of the dispersion."""
         return np.interp(q, np.cumsum(self.weights) - self.weights / 2, self.values)

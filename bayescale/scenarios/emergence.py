@@ -75,6 +75,8 @@ class Emergence(Result):
         The law of downstream error, where one was given.
     """
 
+    in_figures = True
+
     forecast: Forecast
     metrics: tuple[Metric, ...]
     scale: str

@@ -66,6 +66,8 @@ class Pruning(Result):
         plain law's interval there, drift included, the pruned loss, and ``outside``.
     """
 
+    in_figures = True
+
     law: str
     params: float
     tokens: float

@@ -45,7 +45,7 @@ def backtest(
     executor: Executor | None = None,
     workers: int | None = None,
     seed: int = 0,
-    show_progress: bool = False,
+    show_progress: bool | None = None,
 ) -> Backtest:
     """Fit the runs up to each cutoff and forecast the larger ones.
 
@@ -73,8 +73,9 @@ def backtest(
         Number of processes where no executor is given; one per core by default.
     seed : int
         The same seed gives the same scores, wherever refits run.
-    show_progress : bool
-        Show progress on standard error.
+    show_progress : bool, optional
+        Show progress: on standard error, or below the cell of a notebook; where not given, in
+        notebooks alone.
 
     Returns
     -------
@@ -163,7 +164,7 @@ def _run(
     tasks: Sequence[Task | AcrossTask],
     executor: Executor | None,
     workers: int | None,
-    show_progress: bool,
+    show_progress: bool | None,
 ) -> tuple[dict[tuple[str, Any], Sample], tuple[Missing, ...]]:
     """Run the refits; their samples are in the order of the tasks."""
     samples, failed = {}, []

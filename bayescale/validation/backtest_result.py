@@ -64,6 +64,8 @@ class Backtest(Result):
         The scored forecasts, by law and cutoff.
     """
 
+    in_figures = True
+
     laws: tuple[str, ...]
     weights: tuple[float, ...]
     scale: str

@@ -41,6 +41,8 @@ class Comparison(Result):
         ``missing_refits``.
     """
 
+    in_figures = True
+
     weights: Mapping[str, float]
     weights_loo: Mapping[str, float] | None
     table: pd.DataFrame

@@ -85,6 +85,8 @@ class CrossCheck(Result):
         ``disagrees``, ``flops_convention``.
     """
 
+    in_figures = True
+
     law: str
     flops: float
     ci_prob: float

@@ -61,6 +61,8 @@ class Trust(Result):
         Splits of larger budgets that were forecast: see :func:`bayescale.verdict.split_verdict`.
     """
 
+    in_figures = True
+
     law: str
     scale: str
     largest: float
@@ -296,6 +298,27 @@ def require_answerable(fit: Fit, tolerance: float, allow_unconverged: bool = Fal
     fit.require_converged(allow_unconverged)
 
 
+def own_path(fit: Fit, target: Any) -> tuple[dict[str, Any], float | None]:
+    """Return scales of these sizes at the runs' own tokens per parameter, and that ratio.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+        A fit of runs.
+    target : numpy.ndarray, shape (point,)
+        Sizes, as :func:`bayescale.verdict.sizes` counts them.
+    """
+    runs, inputs = fit.runs, fit.inputs
+    assert runs is not None
+    if not {"params", "tokens"} <= set(inputs):
+        return {size_scale(inputs): own_scale(target, inputs)}, None
+    size = sizes(runs.frame, inputs)
+    upper = size >= np.quantile(size, 0.75)
+    along = float(np.exp(np.median(np.log(runs["tokens"] / runs["params"])[upper])))
+    params = flop_count_of(fit).solve(lambda each: np.sqrt(target / (each * along)))
+    return {"params": params, "tokens": along * params}, along
+
+
 @lru_cache(1)
 def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     """Compute widths and disagreement by ratio, and the tokens per parameter of the path."""
@@ -305,15 +328,7 @@ def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
     far = FURTHEST_LOSS if size_scale(inputs) == "lm_loss" else FURTHEST
     ratio = np.geomspace(1.0, far, STEPS)
     target = ratio * size.max()
-    along = None
-    if not {"params", "tokens"} <= set(inputs):
-        scales: dict[str, Any] = {size_scale(inputs): own_scale(target, inputs)}
-    else:
-        upper = size >= np.quantile(size, 0.75)
-        along = float(np.exp(np.median(np.log(runs["tokens"] / runs["params"])[upper])))
-        ratio_of_upper = along
-        params = flop_count_of(fit).solve(lambda each: np.sqrt(target / (each * ratio_of_upper)))
-        scales = {"params": params, "tokens": along * params}
+    scales, along = own_path(fit, target)
     unit = fitted_unit_of(fit)
     answers = [
         forecast(m, **scales, loss_unit=unit, allow_unconverged=True).loss for m in fit.members

@@ -46,7 +46,7 @@ def slices(ax: "Axes") -> None:
 
 
 def regret(ax: "Axes") -> None:
-    plot_regret(regret_map(SPREAD, 1e22, max_tokens=4e11), ax)
+    plot_regret(regret_map(SPREAD, 1e22, max_tokens=4e11), ax, of="regret")
 
 
 def comparison(ax: "Axes") -> None:

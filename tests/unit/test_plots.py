@@ -14,7 +14,7 @@ from bayescale.decisions.allocate import allocate
 from bayescale.decisions.next_run import next_run
 from bayescale.decisions.overfit import overfit_line
 from bayescale.decisions.regret import regret_map
-from bayescale.errors import DecisionError, PosteriorError, TrustError
+from bayescale.errors import DecisionError, FigureError, PosteriorError, TrustError
 from bayescale.forecasting import forecast
 from bayescale.plotting import (
     plot_allocation,
@@ -31,6 +31,7 @@ from bayescale.plotting import (
     plot_perceptron,
     plot_pruning,
     plot_regret,
+    plot_result,
     plot_slices,
     plot_trust,
 )
@@ -61,6 +62,11 @@ def labels(ax) -> list[str]:
 
 def line(ax, label: str):
     return next(x for x in ax.get_lines() if x.get_label() == label)
+
+
+def named_at(ax, start: str) -> tuple[float, float]:
+    """Where what a text in the figure names stands."""
+    return next(text.xy for text in ax.texts if text.get_text().startswith(start))
 
 
 def test_a_forecast_is_drawn_as_its_table_says() -> None:
@@ -116,15 +122,16 @@ def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) ->
     curve = forecast(cerebras_posterior, flops=PATH)
     ax = plot_forecast(curve, runs=cerebras_posterior.runs, horizon=trusted)
     largest = cerebras_posterior.runs["flops"].max()
-    assert line(ax, "largest fitted run").get_xdata()[0] == largest
-    assert line(ax, "trust horizon").get_xdata()[0] == pytest.approx(4.0 * largest)
-    assert "not trusted: beyond 4 times the largest run" in labels(ax)
+    assert named_at(ax, "largest fitted run")[0] == largest
+    assert named_at(ax, "trust horizon, 4 times")[0] == pytest.approx(4.0 * largest)
+    assert "not trusted" in [text.get_text() for text in ax.texts]
+    assert not [label for label in labels(ax) if "trust" in label]  # named where it stands
     np.testing.assert_array_equal(
         line(ax, "fitted runs").get_ydata(), cerebras_posterior.runs["loss"]
     )
     nowhere = plot_forecast(curve, horizon=replace(trusted, horizon_ratio=1.0))
-    assert "not trusted beyond the largest run" in labels(nowhere)
-    assert "trust horizon" not in labels(nowhere)
+    words = [text.get_text() for text in nowhere.texts]
+    assert words == ["largest fitted run", "not trusted"]
     both = forecast(SPREAD, params=[1e9, 1e10], tokens=[1e11, 1e11])
     with pytest.raises(TrustError) as error:
         plot_forecast(both, scale="params", horizon=trusted)
@@ -221,7 +228,7 @@ def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
     result = forecast(SPREAD, params=params, tokens=flops / 6 / params)
     best = allocate(SPREAD, budgets)
     ax, frame, table = plot_slices(result, best=best), result.to_frame(), best.to_frame()
-    assert labels(ax)[:2] == ["1e21 FLOP", "1e22 FLOP"]
+    assert [text.get_text() for text in ax.texts] == ["1e21 FLOP", "1e22 FLOP"]  # on the curves
     of_one = frame[np.isclose(frame["flops"], 1e22)]
     np.testing.assert_allclose(line(ax, "1e22 FLOP").get_xdata(), of_one["params"])
     np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), of_one["loss_median"])
@@ -232,7 +239,9 @@ def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
         beside = curve["loss_median"].iloc[np.searchsorted(curve["params"], x) - np.array([1, 0])]
         assert beside.min() <= y <= beside.max()  # a mark is on its own curve
     same_data = forecast(SPREAD, params=list(sizes) * 2, tokens=[1e10] * 7 + [1e12] * 7)
-    assert labels(plot_slices(same_data, by="tokens")) == ["10B tokens", "1T tokens"]
+    by_tokens = plot_slices(same_data, by="tokens")
+    assert [text.get_text() for text in by_tokens.texts] == ["10B tokens", "1T tokens"]
+    assert by_tokens.get_legend() is None
 
 
 def test_a_frontier_is_drawn_with_its_bands() -> None:
@@ -253,7 +262,7 @@ def test_a_frontier_is_drawn_with_its_bands() -> None:
 def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
     result = regret_map(SPREAD, 1e22, max_tokens=2e11, max_params=2e10)
     frame = result.to_frame()
-    ax = plot_regret(result)
+    ax = plot_regret(result, of="regret")
     filled = ax.collections[0]
     grid = frame[~frame["on_budget"]]
     assert (
@@ -271,10 +280,10 @@ def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (chosen["params"], chosen["tokens"])
     assert line(ax, "most params").get_xdata()[0] == 2e10
     assert line(ax, "most tokens").get_ydata()[0] == 2e11
-    wasted = plot_regret(result, of="wasted_share")
-    assert {text.get_text() for text in wasted.texts} <= {
-        f"{level:.0%}" for level in wasted.collections[0].levels
-    }
+    wasted = plot_regret(result)
+    levels = [f"{100 * level:.3g}%" for level in wasted.collections[0].levels]
+    assert {"3%", "10%", "30%"} <= set(levels)
+    assert {text.get_text() for text in wasted.texts} <= set(levels)
     with pytest.raises(DecisionError) as error:
         plot_regret(result, of="money")
     assert str(error.value) == "of is 'money', but must be one of regret, wasted_share"
@@ -309,7 +318,8 @@ def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) ->
     np.testing.assert_allclose(points.get_array(), affordable["sd_after"])
     bought = line(ax, "runs to buy, in order")
     np.testing.assert_allclose(bought.get_xdata(), result.batch["params"])
-    assert ax.texts[0].get_text().startswith("1")
+    assert [text.get_text()[:8] for text in ax.texts[:3]] == ["removes "] * 3
+    assert ax.texts[3].get_text().startswith("1")
 
 
 def test_candidates_of_one_scale_are_drawn_against_their_price(
@@ -327,8 +337,8 @@ def test_precision_is_drawn_with_tolerance_and_horizon(trusted: Trust) -> None:
     ax, frame = plot_trust(trusted), trusted.to_frame()
     width = line(ax, "half-width of the 90% interval of the mean loss")
     np.testing.assert_allclose(width.get_ydata(), frame["half_width"])
-    assert line(ax, "tolerance, 50.0%").get_ydata()[0] == 0.5
-    assert line(ax, "trusted up to 4 times").get_xdata()[0] == pytest.approx(4.0)
+    assert named_at(ax, "tolerance, 50%")[1] == 0.5
+    assert named_at(ax, "trusted up to 4 times")[0] == pytest.approx(4.0)
     disagreeing = replace(trusted, path=trusted.path.assign(disagreement=0.01))
     assert (
         line(plot_trust(disagreeing), "difference between the laws' medians").get_ydata()[0] == 0.01
@@ -434,3 +444,59 @@ def test_figures_go_where_they_are_asked_to() -> None:
     _, (left, right) = plt.subplots(1, 2)
     assert plot_pruning(prune(ONE, params=7e9, tokens=1.4e11), right) is right
     assert plot_emergence(emergence(ONE, flops=PATH), left) is left
+
+
+def test_names_stand_above_the_data_and_never_on_them() -> None:
+    ax = plot_forecast(forecast(POOL, flops=PATH))
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
+
+
+@pytest.mark.parametrize(
+    ("draw", "given", "message"),
+    [
+        (plot_trust, 3, "plot_trust draws a Trust, and a int was given"),
+        (
+            plot_forecast,
+            pd.DataFrame({"flops": [1.0]}),
+            "plot_forecast draws a Forecast, and a DataFrame was given: give the result itself, "
+            "not its table, which holds no draws",
+        ),
+        (plot_coverage, SPREAD, "plot_coverage draws a Trust or a Backtest, and a Posterior was "
+                                "given"),
+    ],
+)  # fmt: skip
+def test_the_wrong_object_is_named(draw, given: object, message: str) -> None:
+    with pytest.raises(FigureError) as caught:
+        draw(given)
+    assert str(caught.value) == message
+
+
+def test_every_result_draws_itself_or_says_that_it_has_no_figure(trusted: Trust) -> None:
+    one = SPREAD.forecast(params=1e10, tokens=2e11, target=2.0)
+    assert labels(one.plot())[0].startswith("mean over seeds: ")
+    assert one.plot().texts[0].get_text().startswith(" target 2: below with ")
+    grid = SPREAD.forecast(
+        params=np.tile([1e9, 3e9, 1e10], 9), tokens=np.repeat([1e10, 1e11, 1e12], 9)
+    )
+    assert [text.get_text() for text in grid.plot().texts] == [
+        "10B tokens", "100B tokens", "1T tokens",
+    ]  # fmt: skip
+    assert trusted.plot().get_ylabel() == "share of the loss"
+    assert SPREAD.allocate([1e21, 1e22]).plot().get_xlabel() == "budget (FLOP)"
+    needed = SPREAD.data_budget(params=1e10)
+    assert needed.plot().get_xlabel() == "training tokens for 10B params"
+    assert '<img alt="' in trusted._repr_html_()
+    with pytest.raises(FigureError) as caught:
+        plot_result(3)
+    assert str(caught.value) == "there is no figure of a int"
+    with pytest.raises(FigureError, match="a point estimate has no runs to be drawn"):
+        SPREAD.plot()
+
+
+def test_a_fit_is_drawn_with_its_runs_and_a_forecast(cerebras_posterior: Posterior) -> None:
+    answer = cerebras_posterior.forecast(flops="1e23")
+    ax = cerebras_posterior.plot(point=answer)
+    assert named_at(ax, "largest fitted run")[0] == cerebras_posterior.runs["flops"].max()
+    row = answer.to_frame().iloc[0]
+    assert named_at(ax, f"{row['loss_median']:.3f} (")[0] == 1e23

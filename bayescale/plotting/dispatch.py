@@ -1,0 +1,150 @@
+"""The figure that suits a result: for ``result.plot()`` and for notebooks."""
+
+import base64
+import io
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from bayescale.decisions.allocation import Allocation
+from bayescale.decisions.data_answer import DataBudget
+from bayescale.decisions.next_run import NextRun
+from bayescale.decisions.overfit import OverfitLine
+from bayescale.decisions.regret import RegretMap
+from bayescale.errors import BayescaleError, FigureError
+from bayescale.forecasting import Forecast
+from bayescale.plotting.coefficients import plot_coefficients
+from bayescale.plotting.comparisons import plot_comparison, plot_published
+from bayescale.plotting.decisions import (
+    plot_allocation,
+    plot_next_run,
+    plot_overfit,
+    plot_regret,
+)
+from bayescale.plotting.densities import plot_data_budget, plot_point
+from bayescale.plotting.fits import plot_fit
+from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_slices
+from bayescale.plotting.horizon import plot_errors, plot_trust
+from bayescale.plotting.isoflop import plot_isoflop_parabolas
+from bayescale.plotting.scenarios import plot_emergence, plot_perceptron, plot_pruning
+from bayescale.posterior import ModelAverage, ModelAverageSummary, Posterior, Summary
+from bayescale.published import PublishedComparison
+from bayescale.scenarios.emergence import Emergence
+from bayescale.scenarios.perceptron import PrunedPerceptron
+from bayescale.scenarios.pruning import Pruning
+from bayescale.validation.backtest_result import Backtest
+from bayescale.validation.comparison import Comparison
+from bayescale.validation.cross_check import CrossCheck
+from bayescale.validation.horizon import Trust
+
+_SIZE, _DPI = (6.4, 3.6), 100
+_SCALES = ("flops", "params", "tokens", "lm_loss")
+_FEW = 0.2  # share of distinct values, from which on points are curves
+
+
+def plot_result(result: Any, ax: Any = None, **look: Any) -> Any:
+    """Draw a result, or a fit, with the function that suits it.
+
+    Parameters
+    ----------
+    result : Result, Posterior or ModelAverage
+    ax : matplotlib Axes, optional
+        Axes to draw into; a new figure if not given.
+    **look
+        What that function takes.
+
+    Raises
+    ------
+    FigureError
+        If there is no figure of it.
+    """
+    draw = DRAWINGS.get(type(result))
+    if draw is None:
+        table = ": give the result itself, not its table, which holds no draws"
+        raise FigureError(
+            f"there is no figure of a {type(result).__name__}"
+            + (table if isinstance(result, pd.DataFrame) else "")
+        )
+    return draw(result, ax, **look)
+
+
+def result_html(result: Any) -> str:
+    """Draw a result as an image within HTML; empty where there is nothing to draw."""
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    try:
+        plot_result(result, canvas.subplots())
+    except BayescaleError:
+        return ""
+    into = io.BytesIO()
+    canvas.savefig(into, format="png")
+    data = base64.b64encode(into.getvalue()).decode()
+    alt = escape(repr(result))
+    return f'<img alt="{alt}" width="640" src="data:image/png;base64,{data}">'
+
+
+def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
+    """Draw one point's draws, curves where points form a grid, or the loss along a scale."""
+    if len(result.points) == 1 and not look:
+        return plot_point(result, ax)
+    frame = result.points
+    distinct = {name: frame[name].round(-3).nunique() for name in _SCALES if name in frame}
+    if "lm_loss" in frame:
+        return plot_downstream(result, ax, **look)
+    grid = [
+        name
+        for name in ("tokens", "params", "flops")
+        if 1 < _curves(frame[name]) <= _FEW * len(frame)
+    ]
+    if grid and not look:
+        scale = "tokens" if grid[0] == "params" else "params"
+        return plot_slices(result, ax, by=grid[0], scale=scale)
+    scale = next((name for name in _SCALES if distinct.get(name, 0) > 1), "flops")
+    options: dict[str, Any] = {"scale": scale, **look}
+    return plot_forecast(result, ax, **options)
+
+
+def _curves(values: pd.Series) -> int:
+    """Count the values that points share, to six digits."""
+    return values.dropna().map(lambda value: float(f"{value:.6g}")).nunique()
+
+
+def _coefficients_of_laws(result: ModelAverageSummary, ax: Any = None) -> Any:
+    """Draw each law's coefficients in axes of its own, and return the first."""
+    import matplotlib.pyplot as plt
+
+    if ax is not None:
+        raise FigureError(
+            "coefficients of several laws need axes each: draw `fit[...].summary()` of one law"
+        )
+    n = len(result.laws)
+    _, axes = plt.subplots(n, 1, figsize=(7, 4.0 * n), layout="constrained", squeeze=False)
+    for law, each in zip(result.laws, axes.ravel(), strict=True):
+        plot_coefficients(law, each).set_title(law.law, loc="left")
+    return axes.ravel()[0]
+
+
+DRAWINGS: dict[type, Callable[..., Any]] = {
+    Posterior: plot_fit,
+    ModelAverage: plot_fit,
+    Forecast: _forecast,
+    Summary: plot_coefficients,
+    ModelAverageSummary: _coefficients_of_laws,
+    Trust: plot_trust,
+    Backtest: plot_errors,
+    Comparison: plot_comparison,
+    CrossCheck: plot_isoflop_parabolas,
+    PublishedComparison: plot_published,
+    Allocation: plot_allocation,
+    DataBudget: plot_data_budget,
+    RegretMap: plot_regret,
+    OverfitLine: plot_overfit,
+    NextRun: plot_next_run,
+    Emergence: plot_emergence,
+    Pruning: plot_pruning,
+    PrunedPerceptron: plot_perceptron,
+}
+"""What draws a result, by its type."""

@@ -1,0 +1,92 @@
+"""Figure of a fit: its runs, the law beyond them, and where it stops being trusted."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayescale.errors import FigureError
+from bayescale.forecasting import Forecast, forecast
+from bayescale.plotting.forecasts import plot_forecast
+from bayescale.plotting.style import BLACK, ORANGE, draws_from
+from bayescale.posterior import Fit, ModelAverage, Posterior, loss_unit_of
+from bayescale.units import format_size
+from bayescale.validation.horizon import own_path, trust
+from bayescale.verdict import own_scale, size_scale, sizes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_POINTS = 60
+_BEYOND, _BEYOND_LOSS = 30.0, 1.3  # how far beyond the largest run, or the lowest loss
+
+
+@draws_from(Posterior, ModelAverage)
+def plot_fit(
+    fit: Fit,
+    ax: "Axes | None" = None,
+    *,
+    point: Forecast | None = None,
+    allow_unconverged: bool = False,
+) -> "Axes":
+    """Draw runs, the law through and beyond them, and the trust horizon.
+
+    The law is drawn along the runs' own tokens per parameter, so runs at other ratios lie off it.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+        A fit of runs.
+    ax : matplotlib Axes, optional
+        Axes to draw into; a new figure if not given.
+    point : Forecast, optional
+        Forecasts to mark: the interval of the mean as a bar, and its median in words.
+    allow_unconverged : bool
+        Draw although the fit failed its convergence checks.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FigureError
+        If the fit is a point estimate, which has no runs.
+    """
+    if fit.runs is None:
+        raise FigureError(
+            "a point estimate has no runs to be drawn beside the law: draw a forecast of several "
+            "points with plot_forecast"
+        )
+    scale, unit = size_scale(fit.inputs), loss_unit_of(fit)
+    size = sizes(fit.runs.frame, fit.inputs)
+    ends = [size.min(), size.max() * (_BEYOND_LOSS if scale == "lm_loss" else _BEYOND)]
+    shown = None if point is None else point.to_frame()
+    if shown is not None:
+        at = own_scale(shown[scale].to_numpy(float), fit.inputs)
+        ends += [at.min(), at.max() * 1.3]
+    scales, along = own_path(fit, np.geomspace(min(ends), max(ends), _POINTS))
+    options: dict[str, Any] = {"allow_unconverged": allow_unconverged}
+    if point is not None:
+        unit = point.loss_unit
+    curve = forecast(fit, **scales, loss_unit=unit, **options)
+    horizon = trust(fit, **options)
+    ax = plot_forecast(curve, ax, scale=scale, runs=fit.runs, horizon=horizon)
+    if shown is not None:
+        _mark(ax, shown, scale)
+    if along is not None:
+        ax.set_xlabel(f"{ax.get_xlabel()}; the law at {along:.3g} tokens per parameter")
+    return ax
+
+
+def _mark(ax: "Axes", shown: Any, scale: str) -> None:
+    """Mark forecasts by their interval, and write the median beside it."""
+    for row in shown.to_dict(orient="records"):
+        lower, middle, upper = (row[f"loss_{name}"] for name in ("lower", "median", "upper"))
+        x = row[scale]
+        ax.vlines(x, lower, upper, color=ORANGE, linewidth=3, zorder=4)
+        ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, zorder=5)
+        sizes_ = [format_size(row[n]) for n in ("params", "tokens") if np.isfinite(row[n])]
+        text = f"{' on '.join(sizes_)}\n{middle:.3f} ({lower:.3f} to {upper:.3f})".strip()
+        place: dict[str, Any] = {"xytext": (-4, 18), "textcoords": "offset points", "ha": "right"}
+        place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        ax.annotate(text, (x, upper), fontsize="small", zorder=6, **place)
