@@ -41,6 +41,12 @@ from .decisions.regret import (
 from .decisions.regret import (
     regret_map as regret_map,
 )
+from .decisions.tune import (
+    tune as tune,
+)
+from .decisions.tuning_answer import (
+    Tune as Tune,
+)
 from .errors import (
     BayescaleError as BayescaleError,
 )
@@ -76,6 +82,9 @@ from .inference.reproduce import (
 )
 from .inference.reproduce import (
     reproduce as reproduce,
+)
+from .inference.valley import (
+    fit_tuning as fit_tuning,
 )
 from .laws import (
     LAWS as LAWS,
@@ -241,6 +250,15 @@ from .trackers import (
 )
 from .trackers import (
     read_wandb as read_wandb,
+)
+from .tuning import (
+    Tuning as Tuning,
+)
+from .tuning import (
+    open_tuning as open_tuning,
+)
+from .tuning import (
+    save_tuning as save_tuning,
 )
 from .validation.backtest import (
     Backtest as Backtest,

@@ -29,6 +29,7 @@ TITLES = {
     "scenarios": "Scenarios",
     "simulation": "Simulated runs",
     "trackers": "Experiment trackers",
+    "tuning": "Learning rate and batch size",
     "validation": "Validation",
     "units": "Units",
 }

@@ -28,7 +28,7 @@ COMMANDS = {
     "Fits": (fits.fit, fits.fit_many, fits.summary, fits.reproduce),
     "Forecasts": (forecasts.forecast, forecasts.forecast_many, forecasts.slices),
     "Trust": (trust.trust, trust.backtest, trust.compare, trust.cross_check),
-    "Decisions": (decisions.allocate, decisions.data, decisions.next_run),
+    "Decisions": (decisions.allocate, decisions.data, decisions.next_run, decisions.tune),
     "Scenarios": (scenarios.prune, scenarios.emerge),
     "Pages": (pages.report, pages.explore),
 }

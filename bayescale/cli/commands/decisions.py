@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli.options import FitFile, FitOptions, Json, LossOptions, Tolerance
+from bayescale.cli.options import (
+    FitFile,
+    FitOptions,
+    Json,
+    LogOptions,
+    LossOptions,
+    Seed,
+    Tolerance,
+)
 from bayescale.cli.output import show
 from bayescale.cli.parsing import size_of, sizes_of
 from bayescale.units import parse_size
@@ -153,6 +161,66 @@ def next_run(
     )
     passed = result.answered and fitted.diagnostics["passed"]
     show(result.to_json(), str(result), json_, passed=passed)
+
+
+def tune(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="RUNS|FIT", help="A sweep of settings, or what tune -o wrote."),
+    ],
+    log_options: LogOptions,
+    params: Annotated[str | None, typer.Option("--params", help="The run: 7B.")] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="The run: 140B.")] = None,
+    flops: Annotated[
+        str | None, typer.Option("--flops", help="Or a budget, split over the sweep's ratios.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="A learning rate whose regret is asked for.")
+    ] = None,
+    batch_size: Annotated[
+        float | None, typer.Option("--batch-size", help="A batch size, as the log counts it.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FIT.nc", help="Keep the posterior.")
+    ] = None,
+    seed: Seed = 0,
+    draws: Annotated[int, typer.Option("--draws", min=100, help="Draws a chain.")] = 500,
+    allow_unconverged: Annotated[
+        bool,
+        typer.Option("--allow-unconverged", help="Answer although sampling failed."),
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Find the best learning rate and batch size of a run, and what other settings lose."""
+    import sys
+
+    from bayescale.decisions.tune import tune as tune_run
+    from bayescale.files import require_folder
+    from bayescale.tuning import open_tuning, save_tuning
+
+    if output is not None:
+        require_folder(output)
+    if source.suffix == ".nc":
+        posterior = open_tuning(source)
+    else:
+        from bayescale.inference.valley import fit_tuning
+
+        log = log_options.read(source)
+        posterior = fit_tuning(log, seed=seed, draws=draws, show_progress=sys.stderr.isatty())
+    if output is not None:
+        save_tuning(posterior, output)
+    passed = bool(posterior.diagnostics["passed"])
+    result = tune_run(
+        posterior,
+        params=size_of(params, "--params"),
+        tokens=size_of(tokens, "--tokens"),
+        flops=size_of(flops, "--flops"),
+        lr=lr,
+        batch_size=batch_size,
+        allow_unconverged=allow_unconverged,
+    )
+    answer = {**result.to_json(), "output": None if output is None else str(output)}
+    show(answer, str(result), json_, passed=passed)
 
 
 def _split(text: str) -> tuple[float, float | None]:

@@ -1,0 +1,35 @@
+"""Learning rate and batch size: a valley of the loss about the best setting of each size of run.
+
+A sweep has cells, each a size (params, tokens) trained at several settings. With z1 and z2 the logs
+of learning rate and batch size relative to the cell's best, the log loss of a run is u + g + noise:
+
+- u, the level, is the loss of well-tuned runs. Over cells it is normal about the frontier, the law
+  `unified` with small log-quadratic terms.
+- g is the excess, zero at the best setting:
+  g = q exp(skew_lr tanh(z1 - turn_lr z2) + skew_batch tanh(z2 + turn_batch z1)) with
+  q = exp(k) (z1^2 + 2 rho sqrt(r) z1 z2 + r z2^2).
+- Logs of the best learning rate and batch size and of the curvature, k, are normal about power laws
+  of params and tokens.
+- The noise is a Student-t of two scales, wider above than below, that grows with the excess.
+
+Diverged settings are data about the valley's edge. Because the noise grows with the excess, they
+say where the edge is and hardly move the valley's floor.
+"""
+
+from bayescale.tuning.card import TuningCard, load_tuning_card
+from bayescale.tuning.files import open_tuning, save_tuning
+from bayescale.tuning.posterior import Tuning
+from bayescale.tuning.sweep import Sweep, read_sweep
+from bayescale.tuning.valley import excess, frontier
+
+__all__ = [
+    "Sweep",
+    "Tuning",
+    "TuningCard",
+    "excess",
+    "frontier",
+    "load_tuning_card",
+    "open_tuning",
+    "read_sweep",
+    "save_tuning",
+]

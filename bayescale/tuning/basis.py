@@ -1,0 +1,72 @@
+"""The frontier as a Gaussian process: the law's prior over functions, in a few directions.
+
+Coefficients of a law that few cells determine are known only jointly, along curved ridges that take
+a sampler long to walk. The law's prior is therefore taken as normal over functions, with the mean
+and covariance that its coefficients' priors imply. Its leading directions are sampled, in which the
+posterior is nearly normal.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayescale.tuning.card import TuningCard
+from bayescale.tuning.valley import frontier
+
+N_DRAWS, N_DIRECTIONS = 2000, 12
+"""Draws of the law from its prior, and directions that are kept: all but 1e-4 of its spread."""
+
+REACH = 4.0
+"""How far beyond the cells the directions are to serve, in e-folds of params and tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Directions of the frontier.
+
+    Attributes
+    ----------
+    card : TuningCard
+    n, d : numpy.ndarray, shape (cell,)
+        Logs of the cells' sizes relative to the center.
+    level : float
+        Mean of the log loss of the cells' best runs.
+    """
+
+    card: TuningCard
+    n: np.ndarray
+    d: np.ndarray
+    level: float
+
+    @cached_property
+    def _coefficients(self) -> dict[str, np.ndarray]:
+        return self.card.draw(N_DRAWS, np.random.default_rng(0))
+
+    def _draws(self, n: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """Return log losses of prior draws, (draw, place), relative to the level."""
+        columns = {name: x[:, None] for name, x in self._coefficients.items()}
+        return frontier(columns, n, d)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """Weights of prior draws in each direction, (draw, direction)."""
+        ends = [np.linspace(x.min() - REACH / 2, x.max() + REACH, 5) for x in (self.n, self.d)]
+        grid = np.array(np.meshgrid(*ends)).reshape(2, -1)
+        draws = self._draws(*(np.append(x, y) for x, y in zip((self.n, self.d), grid, strict=True)))
+        left, _, _ = np.linalg.svd(draws - draws.mean(axis=0), full_matrices=False)
+        return left[:, :N_DIRECTIONS] / np.sqrt(N_DRAWS - 1)
+
+    def at(self, n: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the prior mean (place,) and deviations in each direction (direction, place)."""
+        draws = self._draws(np.atleast_1d(n), np.atleast_1d(d))
+        mean = draws.mean(axis=0)
+        return self.level + mean, self._weights.T @ (draws - mean)
+
+    def whitened(self, lowest: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and a root of the covariance of directions, given the cells' log losses."""
+        mean, directions = self.at(self.n, self.d)
+        precision = directions @ directions.T / noise**2 + np.eye(len(directions))
+        covariance = np.linalg.inv(precision)
+        center = covariance @ (directions @ (lowest - mean)) / noise**2
+        return center, np.linalg.cholesky(covariance)
