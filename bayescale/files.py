@@ -39,7 +39,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written; what stood at ``path`` stays as it was.
     """
     path = require_folder(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    beside = {"prefix": f".{path.stem}.", "suffix": path.suffix, "dir": path.parent}
+    try:
+        handle, name = tempfile.mkstemp(**beside)
+    except OSError as error:
+        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}") from error
     os.close(handle)
     temporary = Path(name)
     try:

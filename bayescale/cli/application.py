@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
@@ -35,15 +36,35 @@ COMMANDS = {
 """Commands by the panel of the help under which they stand."""
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from bayescale import __version__
+
+        print(f"bayescale {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Bayesian inference for neural scaling laws."""
+
+
 def _make_app() -> typer.Typer:
     app = typer.Typer(
         name="bayescale",
         help="Bayesian inference for neural scaling laws.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_options)
     for panel, commands in COMMANDS.items():
         for command in commands:
             name = command.__name__.strip("_").replace("_", "-")

@@ -60,8 +60,12 @@ LossUnitName = Annotated[
         help="Of answer and target: nats, bits, bits_per_byte, perplexity; else the log's own.",
     ),
 ]
+Mass = Annotated[
+    float, typer.Option("--ci-prob", help="Mass of intervals: 0.5 is half of the draws.")
+]
 Figure = Annotated[
-    Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the result as well.")
+    Path | None,
+    typer.Option("--figure", metavar="FILE", help="Draw the result: .png, .svg or .pdf."),
 ]
 Workers = Annotated[
     int | None,
@@ -277,10 +281,12 @@ class LossOptions(QuestionOptions):
     """How a fit is opened for an answer that holds losses, and in which unit."""
 
     loss_unit: LossUnitName = None
+    ci_prob: Mass = 0.9
 
     def to_ask(self) -> dict[str, Any]:
         """Return the arguments that functions of a fit share."""
-        return {**super().to_ask(), "loss_unit": self.loss_unit}
+        own = {"loss_unit": self.loss_unit, "ci_prob": self.ci_prob}
+        return {**super().to_ask(), **own}
 
 
 @dataclass(frozen=True)

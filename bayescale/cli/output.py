@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bayescale.trackers import TrackerLog
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
+FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 
 
 def show(answer: Mapping[str, Any], text: str, as_json: bool, *, passed: bool = True) -> None:
@@ -69,7 +70,11 @@ def check_lines(check: "Finding") -> str:
 
 
 def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None:
-    """Draw a result into a file, which is written as a whole or not at all."""
+    """Draw a result into a file, which is written as a whole or not at all.
+
+    ``plot`` names a function of :mod:`bayescale.plotting`, such as ``plot_result``, which finds
+    the one that suits the result.
+    """
     if figure is None:
         return None
     import matplotlib as mpl
@@ -80,8 +85,36 @@ def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None
     from bayescale import plotting
     from bayescale.files import replacing
 
-    ax = getattr(plotting, plot)(result, **look)
-    with replacing(figure) as temporary:
-        ax.figure.savefig(temporary, dpi=150)
-    plt.close(ax.figure)
+    try:
+        ax = getattr(plotting, plot)(result, **look)
+        with replacing(figure) as temporary:
+            ax.figure.savefig(temporary, dpi=150)
+    finally:
+        plt.close("all")
     return str(figure)
+
+
+def with_figure(text: str, path: str | None) -> str:
+    """Add a line that says where the figure is."""
+    return f"{text}\n\nFigure: {path}" if path else text
+
+
+def require_figure(figure: Path | None) -> None:
+    """Refuse, before long work, a figure that could not be written.
+
+    Raises
+    ------
+    OutputError, FigureError
+        If its folder cannot be written to, or its ending is no format of figures.
+    """
+    if figure is None:
+        return
+    from bayescale.errors import FigureError
+    from bayescale.files import require_folder
+
+    if figure.suffix.lower() not in FIGURE_ENDINGS:
+        raise FigureError(
+            f"figure {str(figure)!r} ends in {figure.suffix or 'nothing'!r}: end it in one of "
+            f"{', '.join(FIGURE_ENDINGS)}"
+        )
+    require_folder(figure)

@@ -32,6 +32,10 @@ def is_interval(q: dict[str, float]) -> bool:
     return set(q) >= {"median", "lower", "upper"} and q["lower"] <= q["median"] <= q["upper"]
 
 
+def test_the_version_is_printed(bayescale) -> None:
+    assert bayescale("--version").out == "bayescale 0.1.0\n"
+
+
 def test_check_tells_what_a_log_holds(bayescale, log: Path) -> None:
     ran = bayescale("check", log, "--json", "--exclude", "run_id=Cerebras-GPT-13B")
     assert ran.code == 0

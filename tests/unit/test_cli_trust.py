@@ -97,6 +97,57 @@ def test_a_fit_that_missed_its_gate_is_refused_or_marked(bayescale, tmp_path: Pa
     assert allowed.json["checks"][0]["passed"] is False
 
 
+def test_each_answer_is_drawn_into_a_file(bayescale, fit_file: Path, tmp_path: Path) -> None:
+    larger = "forecast", fit_file, "--flops", "1e23"
+    asked = {
+        ".png": (b"\x89PNG", larger),
+        ".svg": (b"<?xml", larger),
+        ".pdf": (b"%PDF", ("next-run", fit_file, "--budget", "1e22", "--target-flops", "1e24")),
+    }
+    for ending, (start, command) in asked.items():
+        figure = tmp_path / f"drawn{ending}"
+        ran = bayescale(*command, "--figure", figure, "--json")
+        assert (ran.code, ran.json["figure"]) == (0, str(figure)), command
+        assert figure.read_bytes().startswith(start)
+    text = bayescale(*larger, "--figure", figure).out
+    assert text.endswith(f"\n\nFigure: {figure}\n")
+    assert bayescale(*larger, "--json").json["figure"] is None
+
+
+def test_intervals_have_the_mass_that_is_asked_for(bayescale, fit_file: Path) -> None:
+    larger = "forecast", fit_file, "--flops", "1e23"
+    half, most = (bayescale(*larger, "--ci-prob", p, "--json").json for p in ("0.5", "0.9"))
+    assert (half["interval"], most["interval"]) == (0.5, 0.9)
+    assert half["loss"]["upper"] < most["loss"]["upper"]
+    assert "(50% interval" in bayescale(*larger, "--ci-prob", "0.5").out
+    bad = bayescale(*larger, "--ci-prob", "90")
+    assert bad.code == 2
+    assert "ci_prob is 90" in bad.err
+    assert bayescale("summary", fit_file, "--ci-prob", "0.5", "--json").json["interval"] == 0.5
+
+
+def test_a_figure_that_cannot_be_written_is_refused_before_the_work(
+    bayescale, log: Path, fit_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*a: object, **k: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr("bayescale.inference.fit.fit", never)
+    monkeypatch.setattr("bayescale.validation.backtest.backtest", never)
+    gif, nowhere = tmp_path / "a.gif", tmp_path / "no" / "a.png"
+    for command in (("fit", log), ("backtest", log), ("compare", log), ("trust", fit_file)):
+        ran = bayescale(*command, "--figure", gif)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (
+            f"error: figure {str(gif)!r} ends in '.gif': end it in one of .png, .svg, .pdf\n"
+        )
+        ran = bayescale(*command, "--figure", nowhere)
+        assert ran.err == (
+            f"error: folder {str(nowhere.parent)!r} does not exist: make it, or write elsewhere\n"
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv"]
+
+
 # bad input
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bayescale.cli.options import (
+    Figure,
     FitFile,
     FitOptions,
     Json,
@@ -14,7 +15,7 @@ from bayescale.cli.options import (
     Seed,
     Tolerance,
 )
-from bayescale.cli.output import show
+from bayescale.cli.output import draw, require_figure, show, with_figure
 from bayescale.cli.parsing import size_of, sizes_of
 from bayescale.units import parse_size
 
@@ -52,6 +53,7 @@ def allocate(
         typer.Option("--price", help="Dollars per FLOP: 1.5e-18 is $2 an hour at 370 TFLOP/s."),
     ] = None,
     tolerance: Tolerance = 0.02,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Split a compute budget between parameters and tokens, and say what a split gives up."""
@@ -59,6 +61,7 @@ def allocate(
 
     budgets = sizes_of(flops, "--flops")
     splits = [_split(text) for text in option or ()]
+    require_figure(figure)
     fitted = options.open(fit_file)
     result = allocate_budget(
         fitted,
@@ -73,7 +76,9 @@ def allocate(
         **options.to_ask(),
     )
     passed = result.answered and fitted.diagnostics["passed"]
-    show(result.to_json(), str(result), json_, passed=passed)
+    path = draw("plot_result", result, figure if result.answered else None)
+    text = with_figure(str(result), path)
+    show(result.to_json() | {"figure": path}, text, json_, passed=passed)
 
 
 def data(
@@ -92,11 +97,13 @@ def data(
     target: Annotated[
         float | None, typer.Option("--target", help="A loss to be reached, in place of overfit.")
     ] = None,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Find how much data a model needs, or how large a model data support."""
     from bayescale.decisions.data_budget import data_budget
 
+    require_figure(figure)
     fitted = options.open(fit_file)
     result = data_budget(
         fitted,
@@ -107,7 +114,9 @@ def data(
         **options.to_ask(),
     )
     passed = result.answered and fitted.diagnostics["passed"]
-    show(result.to_json(), str(result), json_, passed=passed)
+    path = draw("plot_result", result, figure if result.answered else None)
+    text = with_figure(str(result), path)
+    show(result.to_json() | {"figure": path}, text, json_, passed=passed)
 
 
 def next_run(
@@ -136,6 +145,7 @@ def next_run(
     no_drift: Annotated[
         bool, typer.Option("--no-drift", help="Take the law to hold exactly, for comparison.")
     ] = False,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Choose the small run that would reduce the uncertainty about a larger one most per FLOP."""
@@ -160,7 +170,9 @@ def next_run(
         allow_unconverged=options.allow_unconverged,
     )
     passed = result.answered and fitted.diagnostics["passed"]
-    show(result.to_json(), str(result), json_, passed=passed)
+    path = draw("plot_result", result, figure if result.answered else None)
+    text = with_figure(str(result), path)
+    show(result.to_json() | {"figure": path}, text, json_, passed=passed)
 
 
 def tune(

@@ -8,18 +8,29 @@ from typing import Annotated, Any
 import typer
 
 from bayescale.cli.options import (
+    Figure,
     FitFile,
     FitOptions,
     Json,
     LawOptions,
     LogOptions,
+    Mass,
     Robust,
     RunLog,
     SamplerOptions,
     Seed,
     Workers,
 )
-from bayescale.cli.output import BAD_INPUT, dropped_json, exit_unless, log_lines, show
+from bayescale.cli.output import (
+    BAD_INPUT,
+    draw,
+    dropped_json,
+    exit_unless,
+    log_lines,
+    require_figure,
+    show,
+    with_figure,
+)
 
 EXAMPLES = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
 
@@ -49,6 +60,7 @@ def fit(
         Path | None,
         typer.Option("-o", "--output", metavar="FIT.nc", help="Default: RUNS.nc in this folder."),
     ] = None,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Fit scaling laws: sample the posterior of their coefficients into FIT.nc.
@@ -58,6 +70,7 @@ def fit(
     """
     from bayescale.files import require_folder
 
+    require_figure(figure)
     target = require_folder(output or Path(f"{runs.stem}.nc"))
     log = log_options.read(runs)
 
@@ -69,7 +82,9 @@ def fit(
     fitted = sample_posterior(log, show_progress=sys.stderr.isatty(), **more)
     save(fitted, target)
     notes, result = fit_notes(fitted), summarize(fitted)
+    path = draw("plot_fit", fitted, figure, allow_unconverged=True)
     answer = result.to_json() | {
+        "figure": path,
         "warnings": [note.to_json() for note in notes],
         "dropped": dropped_json(log),
         "unused": list(log.unused),
@@ -85,7 +100,8 @@ def fit(
         f"  bayescale forecast {target}{own} {_example(fitted.inputs)}",
         f"  bayescale trust {target}{own}",
     ]
-    show(answer, "\n".join(lines), json_, passed=fitted.diagnostics["passed"])
+    text = with_figure("\n".join(lines), path)
+    show(answer, text, json_, passed=fitted.diagnostics["passed"])
 
 
 def _example(inputs: Sequence[str]) -> str:
@@ -94,16 +110,21 @@ def _example(inputs: Sequence[str]) -> str:
 
 
 def summary(
-    fit_file: FitFile, options: FitOptions, robust: Robust = False, json_: Json = False
+    fit_file: FitFile,
+    options: FitOptions,
+    robust: Robust = False,
+    ci_prob: Mass = 0.9,
+    json_: Json = False,
 ) -> None:
     """Show the coefficients of a fit, what the runs added to the prior, and the diagnostics."""
     from bayescale.posterior import summarize
+    from bayescale.units import checked_ci_prob
     from bayescale.validation.notes import fit_notes
     from bayescale.validation.resampling import widen
 
     fitted = options.open(fit_file)
     notes = fit_notes(fitted)
-    result = summarize(widen(fitted) if robust else fitted)
+    result = summarize(widen(fitted) if robust else fitted, checked_ci_prob(ci_prob))
     lines = [str(result), ""]
     if fitted.runs is not None:
         lines += log_lines(fitted.runs, notes)

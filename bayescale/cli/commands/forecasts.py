@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bayescale.cli.options import Figure, FitFile, ForecastOptions, Json, LossOptions
-from bayescale.cli.output import draw, note_line, show
+from bayescale.cli.output import draw, note_line, require_figure, show, with_figure
 from bayescale.cli.parsing import path_between, sizes_of
 from bayescale.units import parse_size
 
@@ -32,6 +32,7 @@ def forecast(
         float | None,
         typer.Option("--lm-loss", help="For the law downstream: the language model's loss."),
     ] = None,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Forecast the loss of a larger run: the mean over seeds and a single new run."""
@@ -43,15 +44,22 @@ def forecast(
     }
     from bayescale.forecasting import forecast as forecast_loss
 
+    require_figure(figure)
     fitted, notes = options.open_with_notes(fit_file)
     result = forecast_loss(
         fitted, **scales, kept_fraction=kept_fraction, lm_loss=lm_loss, **options.to_ask()
     )
+    more = {"point": result, "allow_unconverged": options.allow_unconverged}
+    if fitted.runs is None:
+        path = draw("plot_result", result, figure)
+    else:
+        path = draw("plot_fit", fitted, figure, **more)
     answer = result.to_json() | {
+        "figure": path,
         "robust": options.robust,
         "warnings": [note.to_json() for note in notes],
     }
-    text = "\n".join([str(result), *map(note_line, notes)])
+    text = with_figure("\n".join([str(result), *map(note_line, notes)]), path)
     show(answer, text, json_, passed=fitted.diagnostics["passed"])
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,14 @@ from bayescale.cli.options import (
     Seed,
     Workers,
 )
-from bayescale.cli.output import draw, dropped_json, dropped_lines, show
+from bayescale.cli.output import (
+    draw,
+    dropped_json,
+    dropped_lines,
+    require_figure,
+    show,
+    with_figure,
+)
 from bayescale.cli.parsing import size_of
 from bayescale.units import parse_size
 
@@ -68,11 +76,13 @@ def backtest(
     laws: LawOptions,
     options: BacktestOptions,
     log_options: LogOptions,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Test how right forecasts of the larger runs from the smaller ones would have been."""
+    require_figure(figure)
     log = log_options.read(runs)
-    _show_with_log(options.run(log, laws.cards(log)), log, json_)
+    _show_with_log(options.run(log, laws.cards(log)), log, json_, figure)
 
 
 def compare(
@@ -80,12 +90,14 @@ def compare(
     laws: LawOptions,
     options: BacktestOptions,
     log_options: LogOptions,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Weigh laws by how each forecasts the largest runs from the smaller ones."""
     from bayescale.validation.comparison import compare as compare_laws
     from bayescale.validation.comparison import require_two
 
+    require_figure(figure)
     log = log_options.read(runs)
     cards = laws.cards(log)
     require_two([card.law.name for card in cards])
@@ -98,13 +110,16 @@ def compare(
         for card in cards
     ]
     passed = all(posterior.diagnostics["passed"] for posterior in fits)
-    _show_with_log(compare_laws(result, fits), log, json_, passed=passed)
+    _show_with_log(compare_laws(result, fits), log, json_, figure, passed=passed)
 
 
-def _show_with_log(result: "Result", log: "Runs", json_: bool, *, passed: bool = True) -> None:
+def _show_with_log(
+    result: "Result", log: "Runs", json_: bool, figure: Path | None, *, passed: bool = True
+) -> None:
+    path = draw("plot_result", result, figure)
     lines = [str(result), *([""] * bool(log.dropped)), *dropped_lines(log)]
-    answer = result.to_json() | {"dropped": dropped_json(log)}
-    show(answer, "\n".join(lines), json_, passed=passed)
+    answer = result.to_json() | {"dropped": dropped_json(log), "figure": path}
+    show(answer, with_figure("\n".join(lines), path), json_, passed=passed)
 
 
 def trust(
@@ -117,6 +132,7 @@ def trust(
     again: Annotated[
         bool, typer.Option("--again", help="Backtest again although the file holds a backtest.")
     ] = False,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Find the scale up to which a fit can be trusted, and why not beyond.
@@ -130,6 +146,7 @@ def trust(
     from bayescale.validation.horizon import require_answerable
     from bayescale.validation.horizon import trust as trust_fit
 
+    require_figure(figure)
     fitted = options.open(fit_file)
     require_answerable(fitted, tolerance, options.allow_unconverged)
     if again or backtest_options.cutoff or "backtest" not in fitted.record:
@@ -141,8 +158,11 @@ def trust(
     result = trust_fit(fitted, tolerance=tolerance, allow_unconverged=options.allow_unconverged)
     n_refits = fitted.record["backtest"]["refits"]
     kept = f"The backtest ({n_refits} refits) is kept in {fit_file}; make a new one: --again"
-    answer = result.to_json() | {"output": str(fit_file)}
-    show(answer, f"{result}\n\n{kept}", json_, passed=fitted.diagnostics["passed"])
+    path = draw("plot_result", result, figure)
+    answer = result.to_json() | {"output": str(fit_file), "figure": path}
+    show(
+        answer, with_figure(f"{result}\n\n{kept}", path), json_, passed=fitted.diagnostics["passed"]
+    )
 
 
 def cross_check(
@@ -170,5 +190,5 @@ def cross_check(
         fitted, flops=size_of(flops, "--flops"), tolerance=tolerance, **options.to_ask()
     )
     path = draw("plot_isoflop_parabolas", result, figure)
-    text = f"{result}\n\nFigure: {path}" if path else str(result)
+    text = with_figure(str(result), path)
     show(result.to_json() | {"figure": path}, text, json_, passed=fitted.diagnostics["passed"])
