@@ -67,7 +67,7 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         for name, row in frame.iterrows()
     ]
     label_rows(ax, names, room=0.8)
-    ends: dict[str, Any] = {"fontsize": "small", "color": GREY, "ha": "center", "va": "bottom"}
+    ends: dict[str, Any] = {"fontsize": "small", "ha": "center", "va": "bottom"}
     for row, (_, values) in zip(rows, frame.iterrows(), strict=True):
         for at_end, name in ((0, "prior_lower"), (1, "prior_upper")):
             text = f"{values[name]:.3g}"

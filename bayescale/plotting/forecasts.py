@@ -119,15 +119,15 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
         return  # the axis is inverted, and its sizes are not multiples
     ax.axvline(horizon.largest, color=GREY, linestyle=":")
     edge, far = horizon.horizon_ratio * horizon.largest, ax.get_xlim()[1]
-    write_along(ax, horizon.largest, "largest fitted run", GREY)
+    write_along(ax, horizon.largest, "largest fitted run")
     if horizon.horizon_ratio > 1:
         ax.axvline(edge, color=ORANGE, linestyle="--")
-        write_along(ax, edge, f"trust horizon, {horizon.horizon_ratio:.3g} times", ORANGE)
+        write_along(ax, edge, f"trust horizon, {horizon.horizon_ratio:.3g} times")
     if edge < far:
         ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
         ax.set_xlim(right=far)
         middle = edge * (far / edge) ** 0.5
-        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": "small", "color": GREY}
+        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": "small"}
         ax.text(middle, 0.01, "not trusted", transform=ax.get_xaxis_transform(), **look)
 
 
@@ -177,7 +177,7 @@ def plot_slices(
         ax.plot(part[scale], part["loss_median"], label=name, **color_and_line(i))
         end = (part[scale].iloc[-1], part["loss_median"].iloc[-1])
         beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(name, end, color=color, fontsize="small", annotation_clip=False, **beside)
+        ax.annotate(name, end, fontsize="small", annotation_clip=False, **beside)
     if best is not None:
         table = best.to_frame()
         on_curve = [

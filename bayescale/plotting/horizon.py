@@ -55,18 +55,18 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
         label = "difference between the laws' medians"
         ax.plot(frame["ratio"], frame["disagreement"], color=GREEN, linestyle="-.", label=label)
     ax.axhline(result.tolerance, color=GREY, linestyle="--")
-    place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "small", "color": GREY}
+    place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "small"}
     right = (0.99, result.tolerance)
     text = f"tolerance, {100 * result.tolerance:.3g}%"
     ax.annotate(text, right, xycoords=("axes fraction", "data"), ha="right", **place)
     if 1 < result.tested_ratio <= frame["ratio"].max():
         ax.axvline(result.tested_ratio, color=GREY, linestyle=":")
-        write_along(ax, result.tested_ratio, f"tested to {result.tested_ratio:.3g} times", GREY)
+        write_along(ax, result.tested_ratio, f"tested to {result.tested_ratio:.3g} times")
     text = "not trusted beyond the largest run"
     if result.horizon_ratio > 1:
         text = f"trusted up to {result.horizon_ratio:.3g} times"
     ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2)
-    write_along(ax, result.horizon_ratio, text, ORANGE)
+    write_along(ax, result.horizon_ratio, text)
     percents(ax.yaxis)
     ax.set_ylim(bottom=0.0)
     ax.set_xlim(frame["ratio"].min() * 0.9, frame["ratio"].max())

@@ -98,7 +98,7 @@ def marker_size(count: int) -> float:
     return 6 if count < _MANY else 3
 
 
-def write_along(ax: "Axes", x: float, text: str, color: str) -> None:
+def write_along(ax: "Axes", x: float, text: str) -> None:
     """Write what an upright line is, along it and on its left, from the top of the axes."""
     ax.annotate(
         text,
@@ -110,7 +110,7 @@ def write_along(ax: "Axes", x: float, text: str, color: str) -> None:
         ha="right",
         va="top",
         fontsize="small",
-        color=color,
+        color=BLACK,  # pages set the color of words
     )
 
 

@@ -144,7 +144,7 @@ def test_the_answer_comes_first(page: str) -> None:
         "Trust horizon: up to 4 times the largest run",
         "Beyond, intervals inside the runs did not cover.",
         "Coefficients: before and after the runs Coefficients take the law to hold exactly",
-        "half the 90% interval of the mean loss stays within 2.0%",
+        "half the 90% interval of the mean loss stays within 2%",
         "not recorded",
     ]
     places = [text.index(words) for words in said]
