@@ -69,7 +69,7 @@ def test_trust_walks_towards_lower_losses(simulated: Posterior) -> None:
     assert result.path["lm_loss"].iloc[-1] == pytest.approx(2.7 / 2)  # no farther: it means nothing
     assert result.path["half_width"].iloc[0] < 0.1
     assert result.to_json()["horizon"] == pytest.approx(2.7)
-    assert "(a language model's loss of 2.7 nats/token)" in str(result)
+    assert ": a language model's loss of 2.7 nats/token (downstream)" in str(result)
 
 
 def test_its_forecasts_are_shares_and_not_nats(simulated: Posterior) -> None:
