@@ -74,7 +74,7 @@ def test_tokens_for_a_target_by_hand() -> None:
 
 
 def test_not_reachable_is_an_answer_with_its_probability() -> None:
-    """Of four draws, E is below the target in one alone."""
+    """One draw of four has an E below the target."""
     fit = several(*(BESIROGLU | {"E": E} for E in (1.5, 2.0, 2.1, 2.2)))
     result = data_budget(fit, params=70e9, target=1.9)
     answer = result.to_json()

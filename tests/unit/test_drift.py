@@ -26,11 +26,11 @@ VARIANCE = {
         M**2 * (h - 2 * M * (1 - np.exp(-h / M)) + M * (1 - np.exp(-2 * h / M)) / 2)
     ),
 }
-"""Of walks at h e-folds from their start, by what wanders and what it fades over, for q = 1."""
+"""Variance of a walk at h e-folds from its start, by its kind and what it fades over, for q = 1."""
 
 
 def variance(frame: Frame, h: float, way: int = 1) -> float:
-    """Of the walk at h e-folds from the center, within and beyond the runs."""
+    """Return the variance of the walk at h e-folds from the center, within and beyond the runs."""
     at = np.array([[h]])
     inside, beyond = (frame.down, frame.up)[way > 0], frame.beyond((h, h))[way > 0]
     return sum(float((frame.reach(steps, at) ** 2).sum()) for steps in (inside, beyond))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytensor  # noqa: F401  it raises the recursion limit, and Hypothesis refuses that in a test
 import pytest
 from conftest import Ran
 from hypothesis import HealthCheck, given, settings
@@ -320,7 +321,7 @@ def test_losses_that_a_posterior_file_cannot_have(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_shift_of_coefficients_is_unknown(tmp_path: Path) -> None:
-    """As draws leave it that are all one value: they have no deviation to be counted in."""
+    """Draws of one value have no standard deviation, in which a shift could be counted."""
     from bayescale.posterior import outliers
     from bayescale.posterior.files import fit_from
 

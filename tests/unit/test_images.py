@@ -108,7 +108,7 @@ def test_a_figure_looks_as_it_did(draw: Callable[["Axes"], None], tmp_path: Path
 def test_other_letters_do_not_matter(
     draw: Callable[["Axes"], None], hinting: str, tmp_path: Path
 ) -> None:
-    """As another FreeType has them, whose letters are wider or narrower by as much."""
+    """Another version of FreeType draws letters that are wider or narrower by as much."""
     with mpl.rc_context({"text.hinting": hinting}):
         assert difference(draw.__name__, drawn(draw, tmp_path / "other.png")) < TOLERANCE
 

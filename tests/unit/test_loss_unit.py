@@ -32,7 +32,7 @@ PLACE = {"params": 70e9, "tokens": 1.4e12}
 
 
 def log_in(unit: str) -> Any:
-    """The same runs, their losses in this unit."""
+    """Return one log of runs, with losses in this unit."""
     params, tokens = np.repeat(np.geomspace(1e8, 1e10, 5), 2), np.tile([4e9, 2e11], 5)
     nats = CHINCHILLA.loss(params, tokens, **BESIROGLU)
     loss = from_nats(nats, unit, tokens_per_byte=PER_BYTE)

@@ -32,7 +32,7 @@ FEW = pd.DataFrame({"flops": [1e19, 1e21, 1e22]})
 
 
 def sd_at(flops: float) -> float:
-    """Of log loss, which is alpha_C (ln C_c - ln C): in proportion to the distance from C_c."""
+    """Return the deviation of log loss, alpha_C (ln C_c - ln C): it grows away from C_c."""
     return abs(np.log(TRUTH["C_c"] / flops)) * float(np.std(SLOPES, ddof=1))
 
 
@@ -96,7 +96,7 @@ def test_what_tells_nothing_is_not_bought() -> None:
 
 
 def seen(fit: Posterior, sigma: float) -> Posterior:
-    """The same draws with a scatter of single runs."""
+    """Return the fit with residual noise of single runs."""
     draws = fit.draws.assign(sigma=xr.full_like(fit.draws["E"], sigma))
     return replace(fit, tree=xr.DataTree.from_dict({"posterior": draws}))
 

@@ -97,7 +97,7 @@ def test_a_worse_metric_never_lowers_the_loss() -> None:
 
 
 def test_where_the_curve_leaves_the_plain_laws_interval() -> None:
-    """Of a point estimate at once; of a law that does not know its exponent, later or never."""
+    """The curve leaves a point estimate at once, and a law of unknown exponent later or never."""
     gain = {"quality": (2.4, 2.5), "floor": (0.01, 0.02), **UNLIMITED}
     sure = prune(ONE, params=N, tokens=D, keep=[0.3], **gain)
     assert sure.leaves_at == D

@@ -414,7 +414,7 @@ def test_sound_values_come_through_unchanged(rows: list[tuple[float, float, floa
 
 
 def test_errors_and_steps_of_the_loss_take_its_unit() -> None:
-    """Of losses in bits, an error and a step are in bits too; those of scales are of their logs."""
+    """Errors and steps of losses in bits are in bits; errors of scales are those of their logs."""
     log = GOOD.assign(loss_se=0.01, loss_step=0.02, params_se=0.05)
     runs = read_runs(log, units={"loss": "bits"})
     np.testing.assert_allclose(runs["loss_step"], 0.02 * np.log(2))
