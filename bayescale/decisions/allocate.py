@@ -296,9 +296,9 @@ class _Evaluation:
 def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[Solved]:
     budgets = np.concatenate([question.budgets, named["flops"]])
     rungs = ladder(budgets)
+    question.limits.require_a_model(budgets)
     if question.limits.sizes is not None:
-        question.limits.buildable(budgets)  # raises where a budget cannot build any size
-        rungs = rungs[question.limits.can_build(rungs)]
+        rungs = rungs[question.limits.can_train(rungs)]
     return solve(fit, rungs, question.limits, question.family, question.drift)
 
 

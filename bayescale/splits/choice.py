@@ -83,9 +83,16 @@ class DefaultSplit:
 def default_split(
     fit: Fit, flops: np.ndarray, family: str | None = None, drift: bool = True
 ) -> DefaultSplit:
-    """Split budgets in FLOP, shape (budget,) in any order, as every command does."""
+    """Split budgets in FLOP, shape (budget,) in any order, as every command does.
+
+    Raises
+    ------
+    DecisionError
+        If a budget trains no model.
+    """
     limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
     budgets, place = np.unique(flops, return_inverse=True)
+    limits.require_a_model(budgets)
     laws = solve(fit, budgets, limits, family, drift)
     params, tokens = chosen(laws, fit.weights, budgets, limits)
     best = [

@@ -146,9 +146,39 @@ class Constraints:
         low, high = np.maximum(low, least), np.minimum(np.maximum(high, least), most)
         return np.minimum(low, high), high
 
-    def can_build(self, flops: np.ndarray) -> np.ndarray:
-        """Mark the budgets that buy at least one of the sizes, and a token to train it on."""
-        return ~np.isnan(self._options(flops)[1]).all(axis=1)
+    def can_train(self, flops: np.ndarray) -> np.ndarray:
+        """Mark the budgets that train a model of one parameter or more, or one of the sizes."""
+        if self.sizes is not None:
+            return ~np.isnan(self._options(flops)[1]).all(axis=1)
+        least, most = self.range(flops)
+        reaches = (self.split(flops, least)[0] >= 1) & (self.split(flops, most)[1] >= 1)
+        return reaches & (self.cost(1.0, 1.0) <= flops)
+
+    def require_a_model(self, flops: np.ndarray) -> None:
+        """Refuse budgets, shape (budget,), that train no model.
+
+        Raises
+        ------
+        DecisionError
+            If there is one.
+        """
+        hopeless = ~self.can_train(flops)
+        if not hopeless.any():
+            return
+        does, do = "train a model of one parameter on one token", ["raise the budget"]
+        smallest = 1.0 if self.sizes is None else min(self.sizes)
+        if self.sizes is not None:
+            does = f"train the smallest size, {format_size(smallest)} params, on even one token"
+        if self.inference_tokens:
+            does += (
+                f", and serve {format_size(self.inference_tokens)} tokens, which alone takes "
+                f"{self.cost(smallest, 0.0):.3g} FLOP"
+            )
+            do.append("serve fewer tokens")
+        if self.sizes is not None:
+            do.append("add a smaller size")
+        advice = f"{', '.join(do[:-1])}, or {do[-1]}" if do[1:] else do[0]
+        raise DecisionError(f"a budget of {flops[hopeless][0]:.3g} FLOP cannot {does}: {advice}")
 
     def buildable(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return params and tokens of each size within the limits, each (budget, size).
@@ -160,20 +190,8 @@ class Constraints:
         DecisionError
             If a budget cannot build any.
         """
-        hopeless = ~self.can_build(flops)
-        params, tokens = self._options(flops)
-        if hopeless.any():
-            smallest = params.min()
-            does = f"train the smallest size, {format_size(smallest)} params, on even one token"
-            do = "raise the budget, or add a smaller size"
-            if self.inference_tokens:
-                does += (
-                    f", and serve {format_size(self.inference_tokens)} tokens, which alone takes "
-                    f"{self.cost(smallest, 0.0):.3g} FLOP"
-                )
-                do = "raise the budget, serve fewer tokens, or add a smaller size"
-            raise DecisionError(f"a budget of {flops[hopeless][0]:.3g} FLOP cannot {does}: {do}")
-        return params, tokens
+        self.require_a_model(flops)
+        return self._options(flops)
 
     def _options(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.sizes is not None

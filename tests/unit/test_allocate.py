@@ -301,6 +301,16 @@ def test_promised_keys(fit: Posterior) -> None:
             "ci_prob is 1.0, but must be a number above 0 and below 1: write `ci_prob=0.9` for "
             "intervals that hold 90 %",
         ),
+        (
+            {"flops": 1e23, "inference_tokens": 1e60},
+            "a budget of 1e+23 FLOP cannot train a model of one parameter on one token, and serve "
+            "1e+60 tokens, which alone takes 2e+60 FLOP: raise the budget, or serve fewer tokens",
+        ),
+        (
+            {"flops": 1e-3},
+            "a budget of 0.001 FLOP cannot train a model of one parameter on one token: raise the "
+            "budget",
+        ),
         ({"price": 0.0}, "price is 0 dollars per FLOP, but must be above zero and at most 1"),
     ],
 )
