@@ -40,6 +40,10 @@ class Purpose(enum.IntEnum):
     PRUNING_FLOOR = 41
     PRUNING_R_D = 42
     CROSS_CHECK = 71
+    TUNING_LUCK = 80
+    """Noise of runs near the best of a sweep."""
+    TUNING_NEXT = 81
+    """Noise of the next setting to try."""
 
     @classmethod
     def drift(cls, position: int, *, up: bool) -> "Purpose":

@@ -11,7 +11,9 @@ import xarray as xr
 from bayescale.conventions import NATS, LossUnit, unit_of_log
 from bayescale.decisions.tuning_answer import SHARES, Tune
 from bayescale.errors import DecisionError
-from bayescale.results import DEFAULT_CI_PROB
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.random import Purpose
+from bayescale.results import DEFAULT_CI_PROB, quantiles
 from bayescale.tuning import Tuning
 from bayescale.tuning.posterior import Valley
 from bayescale.units import as_size, checked_ci_prob
@@ -87,15 +89,15 @@ def tune(
         source = bayescale.fit_tuning(source)
     source.require_converged(allow_unconverged)
     checked_ci_prob(ci_prob)
-    where, splits = _place(source, params, tokens, flops)
+    unit = unit_of_log(source.sweep.runs.conventions, "nats/token")
+    unit = unit if unit.is_linear else NATS
+    where, splits = _place(source, params, tokens, flops, unit, ci_prob)
     valley = source.valley(*where)
     sweep = source.sweep
     grid = _grid(valley)
     g = valley.excess(*grid)
     best = int(g.mean(axis=0).argmin())
     named = _setting(source, lr, batch_size, grid, best)
-    unit = unit_of_log(sweep.runs.conventions, "nats/token")
-    unit = unit if unit.is_linear else NATS
     answer = _Answer(source, valley, unit)
     return Tune(
         params=where[0],
@@ -112,7 +114,7 @@ def tune(
         off=_off(answer, grid, best),
         named=None if named is None else answer.named(named),
         next_setting=_next_setting(answer, grid, g),
-        cells=_cells(source),
+        cells=_cells(source, ci_prob),
         splits=splits,
         edges=_edges(answer),
         exponents=_exponents(source),
@@ -130,7 +132,7 @@ def _draws(values: Any) -> xr.DataArray:
 
 
 def _place(
-    source: Tuning, params: Any, tokens: Any, flops: Any
+    source: Tuning, params: Any, tokens: Any, flops: Any, unit: LossUnit, ci_prob: float
 ) -> tuple[tuple[float, float], pd.DataFrame | None]:
     """Return the run's params and tokens, and the splits of a budget that were compared."""
     cells = source.sweep.cells
@@ -140,7 +142,7 @@ def _place(
                 "both `flops=` and a size are given: give `flops=` alone, or `params=` and "
                 "`tokens=`"
             )
-        splits = _splits(source, as_size(flops, "flops"))
+        splits = _splits(source, as_size(flops, "flops"), unit, ci_prob)
         row = splits.iloc[int(splits["loss_mean"].argmin())]
         return (float(row["params"]), float(row["tokens"])), splits
     if (params is None) != (tokens is None):
@@ -151,7 +153,7 @@ def _place(
     return (as_size(params, "params"), as_size(tokens, "tokens")), None
 
 
-def _splits(source: Tuning, flops: float) -> pd.DataFrame:
+def _splits(source: Tuning, flops: float, unit: LossUnit, ci_prob: float) -> pd.DataFrame:
     """Compare splits of a budget by the well-tuned loss, within the sweep's range of ratios."""
     cells = source.sweep.cells
     of_cells = cells["tokens"] / cells["params"]
@@ -159,16 +161,17 @@ def _splits(source: Tuning, flops: float) -> pd.DataFrame:
     ratios = [r for r in RATIOS if low * 0.999 <= r <= high * 1.001] or [np.sqrt(low * high)]
     rows = []
     for ratio in ratios:
-        params = float(np.sqrt(flops / 6 / ratio))
+        params = float(np.sqrt(flops / FLOP_PER_PARAM_TOKEN / ratio))
         valley = source.valley(params, ratio * params)
-        loss = np.exp(valley.level)
+        loss = unit.of(np.exp(valley.level))
+        interval = quantiles(loss, ci_prob)
         rows.append(
             {
                 "params": params,
                 "tokens": ratio * params,
                 "loss_mean": loss.mean(),
-                "loss_lower": np.quantile(loss, 0.05),
-                "loss_upper": np.quantile(loss, 0.95),
+                "loss_lower": interval["lower"],
+                "loss_upper": interval["upper"],
                 "lr": float(np.exp(np.median(valley.lr) + source.sweep.center["lr"])),
                 "batch_size": np.nan
                 if valley.batch is None
@@ -255,7 +258,7 @@ class _Answer:
     @cached_property
     def _noise_beside_the_luckiest(self) -> np.ndarray:
         """Draws of a run's noise less that of the luckiest run near the best of a cell."""
-        values, rng = self.source.values(), np.random.default_rng(1)
+        values, rng = self.source.values(), self.source.rng(Purpose.TUNING_LUCK)
         above = np.exp(values["noise_skew"])[:, None]
         size = len(above), 1 + self._n_near_best
         noise = abs(rng.standard_t(values["noise_dof"][:, None], size=size))
@@ -316,7 +319,7 @@ def _next_setting(
     answer: _Answer, grid: tuple[np.ndarray, np.ndarray | None], g: np.ndarray
 ) -> dict[str, Any] | None:
     """Return the setting whose outcome would lower the expected regret of the choice most."""
-    values, rng = answer.source.values(), np.random.default_rng(0)
+    values, rng = answer.source.values(), answer.source.rng(Purpose.TUNING_NEXT)
     before = float(g.mean(axis=0).min())
     plausible = np.flatnonzero((np.expm1(g) < SHARES[-1]).mean(axis=0) > 0.1)
     if not len(plausible) or before <= 0:
@@ -336,7 +339,7 @@ def _left(outcome: np.ndarray, g: np.ndarray) -> float:
     return float(sum(len(p) * g[p].mean(axis=0).min() for p in parts) / len(g))
 
 
-def _cells(source: Tuning) -> pd.DataFrame:
+def _cells(source: Tuning, ci_prob: float) -> pd.DataFrame:
     """Say how far above the valley's floor each cell's best run lies."""
     sweep, values = source.sweep, source.values()
     lr, batch = sweep.settings
@@ -345,7 +348,7 @@ def _cells(source: Tuning) -> pd.DataFrame:
         valley, run = source.valley_of_cell(i, values), int(cell["best"])
         at = np.array([lr[run]]), None if batch is None else np.array([batch[run]])
         over = np.expm1(valley.excess(*at)[:, 0])
-        best = np.exp(np.quantile(valley.lr, [0.5, 0.05, 0.95]) + sweep.center["lr"])
+        best = quantiles(np.exp(valley.lr + sweep.center["lr"]), ci_prob)
         tried = sweep.runs["lr"][sweep.cell == i]
         rows.append(
             {
@@ -356,9 +359,9 @@ def _cells(source: Tuning) -> pd.DataFrame:
                 "under_tuned_share": float(np.median(over)),
                 "under_tuned_upper": float(np.quantile(over, 0.95)),
                 "under_tuned": bool(np.median(over) > UNDER_TUNED),
-                "lr": best[0],
-                "lr_lower": best[1],
-                "lr_upper": best[2],
+                "lr": best["median"],
+                "lr_lower": best["lower"],
+                "lr_upper": best["upper"],
                 "lr_tried_low": tried.min(),
                 "lr_tried_high": tried.max(),
             }

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.results import Result, TextTable, interval_text, quantiles
 from bayescale.units import format_size
 
@@ -97,7 +98,7 @@ class Tune(Result):
 
     def _json(self) -> dict[str, Any]:
         values = dict(super()._json())
-        values["flops"] = 6 * self.params * self.tokens
+        values["flops"] = FLOP_PER_PARAM_TOKEN * self.params * self.tokens
         values["extrapolation_ratio"] = values.pop("ratio")
         values["under_tuned"] = values.pop("cells")
         return {"law": "valley", **values, "verdict": self.verdict, "why": self.why}
@@ -107,7 +108,8 @@ class Tune(Result):
 
     def _content(self) -> Iterator[str | TextTable]:
         run = f"{format_size(self.params)} params, {format_size(self.tokens)} tokens"
-        yield f"Learning rate and batch size at {run} ({6 * self.params * self.tokens:.3g} FLOP):"
+        flops = FLOP_PER_PARAM_TOKEN * self.params * self.tokens
+        yield f"Learning rate and batch size at {run} ({flops:.3g} FLOP):"
         yield f"  choice              {_setting_text(self.choice)}: least expected loss"
         for name, draws in (("learning rate", self.lr), ("batch size", self.batch_size)):
             if draws is not None:
@@ -167,8 +169,10 @@ class Tune(Result):
                 {
                     "params": format_size(row["params"]),
                     "tokens": format_size(row["tokens"]),
-                    "well-tuned loss": f"{row['loss_mean']:.4f} ({row['loss_lower']:.4f} to "
-                    f"{row['loss_upper']:.4f})",
+                    f"well-tuned loss ({self.ci_prob:.0%})": (
+                        f"{row['loss_mean']:.4f} ({row['loss_lower']:.4f} to "
+                        f"{row['loss_upper']:.4f})"
+                    ),
                     "best lr": _three(row["lr"]),
                     "best batch size": _three(row["batch_size"]),
                 }

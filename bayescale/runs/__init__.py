@@ -1,8 +1,17 @@
 """Run logs: read, checked, and put in raw units."""
 
 from bayescale.runs.conversion import convert
-from bayescale.runs.inputs import with_inputs
+from bayescale.runs.inputs import read_inputs, with_inputs
 from bayescale.runs.log import LeftOut, Runs, require_runs_for
 from bayescale.runs.read import as_runs, read_runs
 
-__all__ = ["LeftOut", "Runs", "as_runs", "convert", "read_runs", "require_runs_for", "with_inputs"]
+__all__ = [
+    "LeftOut",
+    "Runs",
+    "as_runs",
+    "convert",
+    "read_inputs",
+    "read_runs",
+    "require_runs_for",
+    "with_inputs",
+]

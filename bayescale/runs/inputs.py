@@ -1,5 +1,6 @@
 """Columns that only some laws need: read from a log when a law names them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,14 +14,21 @@ from bayescale.runs.log import SCALES, Runs
 
 
 def with_inputs(runs: Runs, law: Law) -> Runs:
-    """Read the columns that a law needs and that no other law does.
+    """Read the columns that a law needs and that no other law does: see :func:`read_inputs`."""
+    return read_inputs(runs, law.foreign, f"law {law.name!r} cannot be fitted to")
+
+
+def read_inputs(runs: Runs, names: Sequence[str], use: str) -> Runs:
+    """Read columns that only some questions need.
 
     Parameters
     ----------
     runs : Runs
-    law : Law
-        Its inputs that the package does not know are found by name or alias among the columns
-        that were not read.
+    names : sequence of str
+        Inputs that the package does not know: found by name or alias among the columns that were
+        not read.
+    use : str
+        What they are needed for, for messages: ``law 'chinchilla' cannot be fitted to``.
 
     Returns
     -------
@@ -34,7 +42,7 @@ def with_inputs(runs: Runs, law: Law) -> Runs:
         meant, or a column equals a known scale up to a constant factor.
     """
     frame, columns, problems = runs.frame, dict(runs.columns), []
-    for name in (n for n in law.foreign if n not in frame):
+    for name in (n for n in names if n not in frame):
         headers = _headers(name, runs.others)
         if len(headers) > 1:
             problems.append(
@@ -48,11 +56,9 @@ def with_inputs(runs: Runs, law: Law) -> Runs:
         frame = frame.assign(**{name: values})
         columns[name] = f"column {headers[0]!r}"
     if not problems:
-        problems += [text for name in law.foreign for text in _equal_scales(frame, name)]
+        problems += [text for name in names for text in _equal_scales(frame, name)]
     if problems:
-        raise RunLogError(
-            collected(f"law {law.name!r} cannot be fitted to {runs.source}:", problems)
-        )
+        raise RunLogError(collected(f"{use} {runs.source}:", problems))
     read = {source.removeprefix("column ").strip("'") for source in columns.values()}
     unused = tuple(text for text in runs.unused if text.rpartition(" (")[0] not in read)
     return replace(runs, frame=frame, columns=columns, unused=unused, _arrays={})

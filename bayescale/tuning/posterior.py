@@ -84,6 +84,10 @@ class Tuning:
                 "or use it all the same with `allow_unconverged=True`"
             )
 
+    def rng(self, purpose: Purpose) -> np.random.Generator:
+        """Return the generator of one purpose."""
+        return generator(int(self.record["provenance"]["seed"]), purpose)
+
     def values(self) -> dict[str, np.ndarray]:
         """Return evenly spaced draws, (draw,) or (draw, cell), by name."""
         flat = {
@@ -101,7 +105,7 @@ class Tuning:
         if same.any():
             return self.valley_of_cell(int(np.flatnonzero(same)[0]), values)
         n, d = self.sweep.places(params, tokens)
-        rng = generator(int(self.record["provenance"]["seed"]), Purpose.NEW_RUN, 0)
+        rng = self.rng(Purpose.NEW_RUN)
 
         def new(law: np.ndarray, spread: str) -> np.ndarray:
             return law + values[spread] * rng.standard_normal(len(law))

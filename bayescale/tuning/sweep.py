@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunLogError, argument, collected, listed
-from bayescale.laws import Law
-from bayescale.runs import Runs, as_runs, with_inputs
+from bayescale.runs import Runs, as_runs, read_inputs
 from bayescale.tuning.basis import Basis
 from bayescale.tuning.card import TuningCard
 
@@ -86,10 +85,10 @@ def read_sweep(source: Any) -> Sweep:
         If a column is missing or constant, or batch sizes seem to be in two units.
     """
     runs = as_runs(source)
-    names = [name for name in ("batch_size", "batch_tokens") if _has(runs, name)]
-    batch = names[0] if names else None
+    batches = (name for name in ("batch_size", "batch_tokens") if name in _read(runs, name))
+    batch = next(batches, None)
     inputs = ("params", "tokens", "lr", *([batch] if batch else []))
-    runs = with_inputs(runs, _reader(inputs))
+    runs = _read(runs, "lr", *([batch] if batch else []))
     problems = [
         f"it has no {name}: name its column with {argument('columns', **{name: 'HEADER'})}"
         for name in inputs
@@ -112,24 +111,8 @@ def read_sweep(source: Any) -> Sweep:
     return _sweep(runs, batch)
 
 
-def _has(runs: Runs, name: str) -> bool:
-    return name in with_inputs(runs, _reader(("params", name)))
-
-
-def _reader(inputs: tuple[str, ...]) -> Law:
-    """Return a law that only names inputs, so that their columns are read."""
-
-    def loss(*scales: Any, E: Any) -> Any:
-        return E + 0.0 * sum(scales)
-
-    import inspect
-
-    kinds = inspect.Parameter
-    parameters = [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in inputs]
-    loss.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*parameters, kinds("E", kinds.KEYWORD_ONLY)]
-    )
-    return Law(name="tuning", inputs=inputs, coefficients=("E",), loss=loss)
+def _read(runs: Runs, *names: str) -> Runs:
+    return read_inputs(runs, names, "learning rates cannot be tuned from")
 
 
 def _flat(runs: Runs, name: str) -> list[str]:

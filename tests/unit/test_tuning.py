@@ -9,6 +9,7 @@ import xarray as xr
 
 import bayescale
 from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
+from bayescale.runs import Runs, read_runs
 from bayescale.tuning import (
     Tuning,
     excess,
@@ -54,7 +55,9 @@ def made(cells: int = 4, *, batch: bool = True, seed: int = 0) -> pd.DataFrame:
     return frame if batch else frame.drop(columns="batch_size")
 
 
-def posterior(log: pd.DataFrame, draws: int = 200, passed: bool = True, **moved: float) -> Tuning:
+def posterior(
+    log: pd.DataFrame | Runs, draws: int = 200, passed: bool = True, **moved: float
+) -> Tuning:
     """Draws about the truth, without sampling."""
     sweep, rng = read_sweep(log), np.random.default_rng(1)
     n, d = sweep.of_cells
@@ -205,6 +208,29 @@ def test_a_budget_is_split_and_questions_that_make_no_sense() -> None:
         bayescale.tune(tuning, lr=0.0)
     with pytest.raises(UnconvergedError):
         bayescale.tune(posterior(made(), passed=False))
+
+
+def test_splits_and_cells_follow_the_mass_of_intervals() -> None:
+    tuning = posterior(made(), cells_level=0.01)
+    wide, narrow = (bayescale.tune(tuning, flops=1e20, ci_prob=p) for p in (0.9, 0.5))
+    assert wide.splits is not None
+    assert narrow.splits is not None
+    assert (wide.splits["loss_lower"] < narrow.splits["loss_lower"]).all()
+    assert (wide.splits["loss_upper"] > narrow.splits["loss_upper"]).all()
+    assert (wide.cells["lr_lower"] < narrow.cells["lr_lower"]).all()
+    assert "well-tuned loss (50%)" in str(narrow)
+
+
+def test_splits_are_compared_in_the_unit_of_the_log() -> None:
+    log, bits = made(), np.log(2.0)
+    in_bits = read_runs(log.assign(loss=log["loss"] / bits), units={"loss": "bits"})
+    in_nats, found = (bayescale.tune(posterior(each), flops=1e20) for each in (log, in_bits))
+    assert in_nats.splits is not None
+    assert found.splits is not None
+    assert found.unit == "bits/token"
+    np.testing.assert_allclose(
+        found.splits["loss_mean"] * bits, in_nats.splits["loss_mean"], rtol=1e-6
+    )
 
 
 def test_a_posterior_is_kept_and_opened_as_it_was(tmp_path: Path) -> None:
