@@ -94,13 +94,12 @@ def plot_data_budget(result: DataBudget, ax: "Axes | None" = None) -> "Axes":
         raise DecisionError(f"there is no answer to draw: {result.refusal}")
     ax, values = new_axes(ax), result.needed.values.ravel()
     values = values[np.isfinite(values)]
-    log_sizes(ax, result.wanted)
     _density(ax, values, result.ci_prob, BLUE, f"{result.wanted}, {result.law}", format_size)
     ax.set_xlim(values.min(), values.max())
     log_sizes(ax, result.wanted)
     finite = f"; {result.p_reachable:.0%} of draws are finite" if result.p_reachable < 1 else ""
-    return _finished(ax, f"{AXIS_LABELS[result.wanted]} for {format_size(result.value)} "
-                         f"{result.given}{finite}")  # fmt: skip
+    of = f"{format_size(result.value)} {result.given}"
+    return _finished(ax, f"{AXIS_LABELS[result.wanted]} for {of}{finite}")
 
 
 def _density(ax: "Axes", values: np.ndarray, mass: float, color: str, name: str, form: Any) -> None:

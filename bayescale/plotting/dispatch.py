@@ -40,7 +40,7 @@ from bayescale.validation.cross_check import CrossCheck
 from bayescale.validation.horizon import Trust
 
 _SIZE, _DPI = (6.4, 3.6), 100
-_SCALES = ("flops", "params", "tokens", "lm_loss")
+_SCALES = ("flops", "params", "tokens")
 _FEW = 0.2  # share of distinct values, from which on points are curves
 
 
@@ -91,7 +91,6 @@ def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
     if len(result.points) == 1 and not look:
         return plot_point(result, ax)
     frame = result.points
-    distinct = {name: frame[name].round(-3).nunique() for name in _SCALES if name in frame}
     if "lm_loss" in frame:
         return plot_downstream(result, ax, **look)
     grid = [
@@ -102,7 +101,8 @@ def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
     if grid and not look:
         scale = "tokens" if grid[0] == "params" else "params"
         return plot_slices(result, ax, by=grid[0], scale=scale)
-    scale = next((name for name in _SCALES if distinct.get(name, 0) > 1), "flops")
+    varied = (name for name in _SCALES if name in frame and _curves(frame[name]) > 1)
+    scale = next(varied, "flops")
     options: dict[str, Any] = {"scale": scale, **look}
     return plot_forecast(result, ax, **options)
 

@@ -85,8 +85,8 @@ def _mark(ax: "Axes", shown: Any, scale: str) -> None:
         x = row[scale]
         ax.vlines(x, lower, upper, color=ORANGE, linewidth=3, zorder=4)
         ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, zorder=5)
-        sizes_ = [format_size(row[n]) for n in ("params", "tokens") if np.isfinite(row[n])]
-        text = f"{' on '.join(sizes_)}\n{middle:.3f} ({lower:.3f} to {upper:.3f})".strip()
+        of_run = [format_size(row[n]) for n in ("params", "tokens") if np.isfinite(row[n])]
+        text = f"{' on '.join(of_run)}\n{middle:.3f} ({lower:.3f} to {upper:.3f})".strip()
         place: dict[str, Any] = {"xytext": (-4, 18), "textcoords": "offset points", "ha": "right"}
         place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         ax.annotate(text, (x, upper), fontsize="small", zorder=6, **place)

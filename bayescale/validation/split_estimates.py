@@ -195,11 +195,13 @@ def group_frame(
             "width": float(fitted.width[i]),
             "used": bool(fitted.inside[i]),
         }
+        errors = bias[:, len(BIASES) + i]
+        known = errors[~np.isnan(errors)]
         quantities = {
             "params": np.exp(frontier.log_params[:, i]),
             "tokens": np.exp(frontier.log_tokens[:, i]),
             "params_posterior": optima[:, i],
-            "bias": np.insert(errors := bias[:, len(BIASES) + i], 0, np.nanmedian(errors)),
+            "bias": np.insert(errors, 0, np.median(known) if len(known) else np.nan),
         }
         for name, draws in quantities.items():
             found = estimate(draws, ci_prob)
