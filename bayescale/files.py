@@ -1,12 +1,16 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and trees of arrays in them."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bayescale.errors import OutputError
+from bayescale.errors import OutputError, PosteriorError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def require_folder(path: str | Path) -> Path:
@@ -56,3 +60,58 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"{str(path)!r} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_tree(tree: "xr.DataTree", path: str | Path) -> None:
+    """Write a tree to a NetCDF file, whole or not at all, with checksums of its numbers.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    checked = {
+        node.path: {
+            name: {"fletcher32": True}
+            for name, variable in node.to_dataset(inherit=False).variables.items()
+            if variable.ndim and variable.dtype.kind in "fiub"
+        }
+        for node in tree.subtree
+    }
+    with replacing(path) as temporary:
+        try:
+            tree.to_netcdf(temporary, engine="netcdf4", encoding=checked)
+        except RuntimeError as error:  # raised by the library for errors of the system
+            raise OSError(f"{error} (is the disk full?)") from error
+
+
+def read_tree(path: str | Path) -> "xr.DataTree":
+    """Read a NetCDF file, wholly into memory.
+
+    Raises
+    ------
+    PosteriorError
+        If it is absent, cut short, damaged, or of another kind.
+    """
+    import xarray as xr
+
+    path = Path(path)
+    if not path.is_file():
+        raise PosteriorError(f"posterior file {str(path)!r} does not exist")
+    try:
+        # The library keeps a file open that it fails to read, and ends the process where another
+        # is then written in its place: it is given the bytes.
+        data = path.read_bytes()
+    except OSError as error:
+        raise PosteriorError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    if not data.startswith(b"\x89HDF\r\n\x1a\n"):
+        raise PosteriorError(
+            f"{path.name} is not a posterior file (NetCDF): give one that bayescale fit wrote"
+        )
+    try:
+        with xr.open_datatree(data, engine="netcdf4") as opened:
+            return opened.load()
+    except Exception as error:  # the library raises many kinds of errors on damaged files
+        raise PosteriorError(
+            f"{path.name} is damaged or cut short ({type(error).__name__}): fit again or restore it"
+        ) from error

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import io
 import os
 import signal
 import sys
@@ -21,8 +22,8 @@ from bayescale.cli.commands import (
     trust,
 )
 from bayescale.cli.options import with_options
-from bayescale.cli.output import BAD_INPUT
-from bayescale.errors import BayescaleError, as_options
+from bayescale.cli.output import BAD_INPUT, abandon_output, printable, write
+from bayescale.errors import BayescaleError
 
 COMMANDS = {
     "Runs": (fits.demo, trackers.import_, runs.check, runs.simulate),
@@ -40,7 +41,7 @@ def _print_version(asked: bool) -> None:
     if asked:
         from bayescale import __version__
 
-        print(f"bayescale {__version__}")
+        write(f"bayescale {__version__}")
         raise typer.Exit
 
 
@@ -89,6 +90,7 @@ def _end(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line; every expected failure becomes one message and an exit code."""
     signal.signal(signal.SIGTERM, _end)
+    _open_descriptors()
     # Imported modules live to the end; searching them for garbage takes a second.
     gc.set_threshold(200_000, 20, 50)
     atexit.register(gc.freeze)
@@ -97,8 +99,13 @@ def main() -> None:
     except BayescaleError as error:
         _fail(str(error))
     except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()
         sys.exit(1)
+    except MemoryError:
+        _fail("there is not enough memory: allow more, or ask with fewer draws, rows or points")
+    except OSError as error:
+        abandon_output()
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except Exception as error:
         from bayescale.laws import own_fault
 
@@ -108,6 +115,20 @@ def main() -> None:
         _fail(f"{fault}; see bayescale models check")
 
 
+def _open_descriptors() -> None:
+    """Open closed standard descriptors, so that no file that is made gets their number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:  # as Python has it where the descriptor was closed
+        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of what its encoding lacks
+
+
 def _fail(message: str) -> None:
-    print(f"error: {as_options(message)}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(BAD_INPUT)

@@ -1,13 +1,18 @@
 """From results to what is printed: for people, as one JSON object, as a figure, as an exit code."""
 
+import io
 import json
+import os
+import re
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bayescale.errors import as_options
+from bayescale.errors import OutputError, as_options, listed
 from bayescale.results import plain
 
 if TYPE_CHECKING:
@@ -16,14 +21,56 @@ if TYPE_CHECKING:
     from bayescale.trackers import TrackerLog
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
+MOST_COLUMNS = 20
+"""Unread columns that a command lists."""
+
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 
 
 def show(answer: Mapping[str, Any], text: str, as_json: bool, *, passed: bool = True) -> None:
     """Print a result, as one JSON object or as its text; exit 3 unless it passed its checks."""
     printed = json.dumps(plain(answer), indent=2, allow_nan=False) if as_json else text
-    print(as_options(printed))
+    write(printed)
     exit_unless(passed)
+
+
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that move a terminal's cursor, turn its text around, or are no characters."""
+
+
+def printable(text: str) -> str:
+    """Write a text for a terminal: options in place of arguments, control characters escaped."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], as_options(text))
+
+
+def write(text: str) -> None:
+    """Write a text to standard output.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, for example to a full disk.
+    """
+    if sys.stdout is None:  # as Python has it where the descriptor is closed
+        raise OutputError("standard output is closed: give it a file, or /dev/null")
+    try:
+        print(printable(text), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_output()
+        raise OutputError(
+            f"standard output cannot be written: {error.strerror}; write it elsewhere"
+        ) from None
+
+
+def abandon_output() -> None:
+    """Send what is still in the buffer of standard output nowhere."""
+    if sys.stdout is not None:
+        with suppress(io.UnsupportedOperation):  # no file: captured by another program
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_unless(passed: bool) -> None:
@@ -44,7 +91,7 @@ def dropped_lines(log: "Runs | TrackerLog") -> list[str]:
 
 def log_lines(log: "Runs", notes: "Sequence[Finding]") -> list[str]:
     """Write what a user should know about a log: rows left out, columns unread, and notes."""
-    unused = [f"Not read: {', '.join(log.unused)}"] if log.unused else []
+    unused = [f"Not read: {listed(log.unused, MOST_COLUMNS)}"] if log.unused else []
     return [*dropped_lines(log), *unused, *(list(map(note_line, notes)) or ["No warnings."])]
 
 

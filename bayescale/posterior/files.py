@@ -11,10 +11,10 @@ import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bayescale.cards import ModelCard, card_for, drift_components, parse_card
+from bayescale.cards import ModelCard, Prior, card_for, drift_components, parse_card
 from bayescale.conventions import SIX_ND, Conventions, FlopCount
 from bayescale.errors import PosteriorError, collected, listed
-from bayescale.files import replacing
+from bayescale.files import read_tree, save_tree
 from bayescale.findings import note
 from bayescale.laws import LAWS, Law
 from bayescale.posterior.average import ModelAverage
@@ -61,11 +61,7 @@ def save(fit: Fit, path: str | Path) -> Path:
     if fit.runs is not None:
         tree["runs"] = xr.DataTree(_runs_dataset(fit.runs))
     tree.attrs["bayescale_format"] = FORMAT
-    with replacing(path) as temporary:
-        try:
-            tree.to_netcdf(temporary, engine="netcdf4")
-        except RuntimeError as error:  # raised by the library for errors of the system
-            raise OSError(f"{error} (is the disk full?)") from error
+    save_tree(tree, path)
     return path
 
 
@@ -103,22 +99,8 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
     PosteriorError
         If the file is absent, truncated, not a posterior file, or made by a later version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise PosteriorError(f"posterior file {str(path)!r} does not exist")
-    with path.open("rb") as stream:
-        if stream.read(8) != b"\x89HDF\r\n\x1a\n":
-            raise PosteriorError(
-                f"{path.name} is not a posterior file (NetCDF): give one that bayescale fit wrote"
-            )
-    try:
-        with xr.open_datatree(path, engine="netcdf4") as opened:
-            tree = opened.load()
-    except Exception as error:  # the library raises many kinds of errors on damaged files
-        raise PosteriorError(
-            f"{path.name} is damaged or cut short ({type(error).__name__}): fit again or restore it"
-        ) from error
-    return fit_from(tree, [law] if isinstance(law, Law) else law or (), path.name)
+    laws = [law] if isinstance(law, Law) else law or ()
+    return fit_from(read_tree(path), laws, Path(path).name)
 
 
 def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
@@ -209,6 +191,8 @@ def _damages(posterior: Posterior) -> Iterator[str]:
             continue
         dataset = tree[group].to_dataset()
         yield from _damages_of_group(group, dataset, needed)
+        if group in (EXACT, DRIFTING):
+            yield from _damages_of_draws(group, dataset, posterior.card)
         rows = 0 if runs is None else len(runs)
         if runs is not None and group == "log_likelihood" and runs.has_checkpoints:
             rows = len(np.unique(runs["run"]))  # rows of one training run have one density
@@ -232,9 +216,21 @@ def _damages_of_group(group: str, dataset: xr.Dataset, needed: Mapping[str, Any]
             yield f"{name} of {group} has dims {dict(dataset[name].sizes)}, not {dims}"
         elif dataset[name].dtype.kind not in "fiub":
             yield f"{name} of {group} is not numbers but {dataset[name].dtype}"
-    for name in {"sigma", "nu"} & set(dataset) if group in (EXACT, DRIFTING) else ():
-        if dataset[name].dtype.kind in "fiu" and not (dataset[name] > 0).all():
+
+
+def _damages_of_draws(group: str, dataset: xr.Dataset, card: ModelCard) -> Iterator[str]:
+    positive = {n for n, described in card.parameters.items() if _is_positive(described.prior)}
+    for name, variable in dataset.data_vars.items():
+        if variable.dtype.kind not in "fiu":
+            continue
+        if not np.isfinite(variable.values).all():
+            yield f"{name} of {group} is not finite throughout"
+        elif name in positive and not (variable.values > 0).all():
             yield f"{name} of {group} is not above zero throughout"
+
+
+def _is_positive(prior: Prior) -> bool:
+    return not prior.relative and bool(prior.frozen.ppf(0.0) >= 0)
 
 
 def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:

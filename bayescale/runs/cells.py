@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from bayescale.errors import UnitError, listed
 from bayescale.units import parse_size
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+_WITHOUT_VALUE = MISSING_WORDS | {"<na>", "nat"}
 TRUTHS = MappingProxyType(
     {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
 )
@@ -148,7 +150,7 @@ def named(column: str, header: str) -> str:
     return column if header == column else f"{column} (column {header!r})"
 
 
-def holds(cells: pd.Series, most: int = 4) -> str:
+def holds(cells: Sequence[Any] | pd.Series, most: int = 4) -> str:
     """Write what a column holds: its values and how often, where they are few, or their number.
 
     Examples
@@ -156,14 +158,13 @@ def holds(cells: pd.Series, most: int = 4) -> str:
     >>> holds(pd.Series(["a", "b", "a"])), holds(pd.Series([0.1, 0.2, 0.3, 0.4, 0.5]))
     ('a 2, b 1', '5 values')
     """
-    counts = cells.map(str).value_counts()
-    counts.index = [str(text).strip() for text in counts.index]
-    counts = counts[[text.lower() not in {*MISSING_WORDS, "<na>", "nat"} for text in counts.index]]
-    if counts.empty:
+    texts = Counter(str(cell).strip() for cell in cells)
+    counts = [(t, n) for t, n in texts.most_common() if t.lower() not in _WITHOUT_VALUE]
+    if not counts:
         return "empty"
     repeats = len(counts) <= most and (len(counts) < len(cells) or len(counts) == 1)
-    if not repeats or max(map(len, counts.index)) > 30:
+    if not repeats or max(len(text) for text, _ in counts) > 30:
         return f"{len(counts)} value{'' if len(counts) == 1 else 's'}"
-    if len(counts) == 1 and counts.iloc[0] == len(cells):
-        return f"{counts.index[0]} in all"
-    return ", ".join(f"{value} {n}" for value, n in counts.items())
+    if len(counts) == 1 and counts[0][1] == len(cells):
+        return f"{counts[0][0]} in all"
+    return ", ".join(f"{value} {n}" for value, n in counts)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -130,6 +131,7 @@ def is_input_name(column: str) -> bool:
     return bool(_NAME.fullmatch(column)) and not ours and not near
 
 
+@lru_cache(maxsize=2**16)
 def canonical(header: str) -> str:
     """A header without case, spaces and signs."""
     return "_".join("".join(c if c.isalnum() else " " for c in header.lower()).split())

@@ -154,8 +154,9 @@ class Draft:
 
     def unused(self) -> tuple[str, ...]:
         """Columns that were not read, each with what it holds."""
+        kept = self.raw.loc[self.frame.index]
         return tuple(
-            f"{header} ({holds(self.raw.loc[self.frame.index, header])})"
+            f"{header} ({holds(kept[header])})"
             for header in (*self.unread, *self.ignored)
             if header not in self.used
         )

@@ -3,18 +3,22 @@
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bayescale.errors import RunLogError, listed
+from bayescale.errors import RunLogError, listed, shortened
 from bayescale.findings import Finding, note
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".json")
 _DIRECTIVE = "sep="
 """First words of a line that tells spreadsheets how cells are separated."""
+
+_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 
 
 class Table(NamedTuple):
@@ -128,11 +132,23 @@ def _csv(path: Path) -> Table:
     width = len(header)
     uneven = [f"row {i} has {len(row)}" for i, row in enumerate(rows[1:], 1) if len(row) != width]
     if uneven:
+        _refuse_open_quote(text, rows, path.name)
         raise RunLogError(
             f"{path.name} has {width} columns, but {listed(uneven)}: write as many cells as "
             "the header has, and quote cells that hold commas"
         )
     return Table(pd.DataFrame(rows[1:], columns=header, dtype=object), path.name, notes)
+
+
+def _refuse_open_quote(text: str, rows: list[list[str]], name: str) -> None:
+    """Refuse a table whose last row is short because a quote in it is never closed."""
+    if len(rows[-1]) < len(rows[0]) and "\n" in (cell := rows[-1][-1]):
+        start = cell.split("\n", 1)[0].rstrip("\r")
+        line = text.count("\n", 0, text.rfind(cell)) + 1
+        raise RunLogError(
+            f"{name} is not CSV: line {line} opens a quote that is never closed, before "
+            f"{shortened(start, 40)!r}: close the quote, or remove it"
+        )
 
 
 def _without_comments(
@@ -228,9 +244,17 @@ def _plain(value: Any) -> Any:
     return json.dumps(dict(value)) if isinstance(value, _Object) else value
 
 
+def _loads(text: str) -> Any:
+    """Read JSON whose texts are Unicode: an escaped half of a surrogate pair is none."""
+    value = json.loads(text, object_pairs_hook=_Object)
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 def _json_array(text: str, path: Path) -> list[Any]:
     try:
-        return json.loads(text, object_pairs_hook=_Object)
+        return _loads(text)
     except (ValueError, RecursionError) as error:
         raise RunLogError(
             f"{path.name} is not a JSON array ({error}): write an array of objects, or one object "
@@ -240,7 +264,7 @@ def _json_array(text: str, path: Path) -> list[Any]:
 
 def _parsed(line: str, number: int, path: Path) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=_Object)
+        return _loads(line)
     except (ValueError, RecursionError) as error:  # also for too much nesting
         raise RunLogError(
             f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
@@ -249,7 +273,7 @@ def _parsed(line: str, number: int, path: Path) -> Any:
 
 
 def _refuse_repeated(header: Sequence[str], name: str) -> None:
-    repeated = sorted({column for column in header if list(header).count(column) > 1})
+    repeated = sorted(column for column, n in Counter(header).items() if n > 1)
     if repeated:
         raise RunLogError(
             f"{name} has more than one column named {listed(map(repr, repeated))}: rename or "

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import PosteriorError
-from bayescale.files import replacing
+from bayescale.files import read_tree, save_tree
 from bayescale.runs import Runs
 from bayescale.tuning.posterior import Tuning
 from bayescale.tuning.sweep import read_sweep
@@ -29,8 +29,7 @@ def save_tuning(tuning: Tuning, path: str | Path) -> Path:
     about = {"format": _FORMAT, "source": sweep.runs.source, "record": json.dumps(tuning.record)}
     tree = xr.DataTree.from_dict({"posterior": tuning.draws, "runs": xr.Dataset(runs)})
     tree.attrs.update(about)
-    with replacing(path) as temporary:
-        tree.to_netcdf(temporary, engine="netcdf4")
+    save_tree(tree, path)
     return path
 
 
@@ -42,12 +41,8 @@ def open_tuning(path: str | Path) -> Tuning:
     PosteriorError
         If the file is none.
     """
-    try:
-        tree = xr.open_datatree(Path(path), engine="netcdf4").load()
-        is_ours = tree.attrs.get("format") == _FORMAT
-    except (OSError, ValueError) as error:
-        raise PosteriorError(f"{path} cannot be opened: {error}") from None
-    if not is_ours:
+    tree = read_tree(path)
+    if tree.attrs.get("format") != _FORMAT:
         raise PosteriorError(
             f"{path} does not hold a posterior of learning rates: give the run log of the sweep, "
             "or a file that bayescale tune -o wrote"

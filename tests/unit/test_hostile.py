@@ -365,3 +365,99 @@ def test_json_has_no_infinity(bayescale: Callable[..., Ran], tmp_path: Path) -> 
 def test_a_log_of_numbers_without_end(tmp_path: Path) -> None:
     told = says("log jsonl", b'{"params": ' + b"9" * 5000 + b', "loss": 3}', tmp_path)
     assert told.startswith("runs.jsonl is not JSON lines: row 1 is not a JSON object (Exceeds the ")
+
+
+ROWS = ("params,tokens,loss", "2e7,4e8,4.6", "1e8,2e9,3.4", "1e9,2e10,2.6")
+
+
+def test_a_run_of_more_parameters_than_anything_has(tmp_path: Path) -> None:
+    data = "\n".join((*ROWS, "1e308,1e8,5.7")).encode()
+    assert says("log csv", data, tmp_path) == (
+        "runs.csv cannot be used:\n  - params must be from 1e-06 to 1e+60, and is 1e+308 in row 4: "
+        "correct it, or leave out with `exclude={'run_id': 'row 4'}`"
+    )
+
+
+def test_sizes_whose_product_overflows(tmp_path: Path) -> None:
+    data = b"params,tokens_per_param,loss\n" + b"1e30,1e200,3\n2e30,1e200,2\n"
+    assert "tokens must be from 1e-06 to 1e+60" in says("log csv", data, tmp_path)
+
+
+def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
+    data = "\n".join((*ROWS, '"3e9,6e10,2.4', *ROWS[1:] * 20_000)).encode()
+    assert says("log csv", data, tmp_path) == (
+        "runs.csv is not CSV: line 5 opens a quote that is never closed, before '3e9,6e10,2.4': "
+        "close the quote, or remove it"
+    )
+
+
+def test_half_of_a_character(tmp_path: Path) -> None:
+    data = b'{"run_id": "a\\ud800", "params": 1e9, "tokens": 2e10, "loss": 3}'
+    told = says("log jsonl", data, tmp_path)
+    assert told.startswith("runs.jsonl is not JSON lines: row 1 is not a JSON object ('utf-8'")
+
+
+def test_a_log_of_many_columns_lists_a_few(bayescale: Callable[..., Ran], tmp_path: Path) -> None:
+    names = ",".join(f"c{i}" for i in range(500))
+    rows = [f"{row},{names if i == 0 else names.replace('c', '1')}" for i, row in enumerate(ROWS)]
+    (tmp_path / "wide.csv").write_text("\n".join(rows))
+    told = bayescale("check", tmp_path / "wide.csv").out
+    assert "c19 (119 in all) and 480 more" in told
+
+
+def test_control_characters_of_a_log_reach_no_terminal(
+    bayescale: Callable[..., Ran], tmp_path: Path
+) -> None:
+    rows = [f"{row},{'who\x1b[2J\u202e' if i == 0 else '\x07'}" for i, row in enumerate(ROWS)]
+    (tmp_path / "log.csv").write_text("\n".join(rows), encoding="utf-8")
+    told = bayescale("check", tmp_path / "log.csv").out
+    assert r"Not read: who\x1b[2J\u202e (\x07 in all)" in told
+    refused = bayescale("check", tmp_path / "a\x1b[2J.csv")
+    assert (refused.code, "\x1b" in refused.err) == (2, False)
+
+
+def test_output_that_cannot_be_written(
+    bayescale: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no device that is always full")
+    with full.open("w", encoding="utf-8") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        ran = bayescale("summary", hostile.KEPT)
+        assert (ran.code, ran.err) == (
+            2,
+            "error: standard output cannot be written: No space left on device; write it "
+            "elsewhere\n",
+        )
+    monkeypatch.setattr("sys.stdout", None)
+    ran = bayescale("summary", hostile.KEPT)
+    assert (ran.code, ran.err) == (
+        2,
+        "error: standard output is closed: give it a file, or /dev/null\n",
+    )
+
+
+def test_numbers_that_changed_on_the_disk_are_noticed(tmp_path: Path) -> None:
+    from bayescale.posterior import open_posterior, save
+
+    path = save(open_posterior(hostile.KEPT), tmp_path / "fit.nc")
+    data = bytearray(path.read_bytes())
+    draws = open_posterior(path).members[0].draws["alpha_C"].values.tobytes()
+    place = data.index(draws[:64]) + 8
+    data[place] ^= 1  # the last bit of one draw
+    path.write_bytes(data)
+    with pytest.raises(BayescaleError, match=r"fit\.nc is damaged or cut short"):
+        open_posterior(path)
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"), [(float("nan"), "not finite"), (-1.0, "not above zero")]
+)
+def test_draws_that_a_posterior_file_cannot_have(factor: float, told: str, tmp_path: Path) -> None:
+    from bayescale.posterior.files import fit_from
+
+    tree = hostile._trees(tmp_path)[0].copy(deep=True)
+    tree["posterior/alpha_C"] = tree["posterior/alpha_C"] * factor
+    with pytest.raises(BayescaleError, match=f"alpha_C of posterior is {told} throughout"):
+        fit_from(tree, (), "fit.nc")

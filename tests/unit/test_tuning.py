@@ -242,7 +242,7 @@ def test_a_posterior_is_kept_and_opened_as_it_was(tmp_path: Path) -> None:
         bayescale.tune(tuning, **question).to_json()
     )
     (tmp_path / "other.nc").write_bytes(b"no")
-    with pytest.raises(PosteriorError, match="cannot be opened"):
+    with pytest.raises(PosteriorError, match="is not a posterior file"):
         open_tuning(tmp_path / "other.nc")
 
 

@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from bayescale.cli.options import Json, Missing
-from bayescale.cli.output import dropped_json, dropped_lines, note_line, show
+from bayescale.cli.output import dropped_json, dropped_lines, note_line, printable, show
 from bayescale.cli.parsing import name_values
-from bayescale.errors import as_options
 
 
 class From(StrEnum):
@@ -150,7 +149,7 @@ def import_(
     notes = [*dropped_lines(log), *map(note_line, log.notes)]
     if output is None:
         show(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_)
-        print(*map(as_options, notes), sep="\n", end="\n" if notes else "", file=sys.stderr)
+        print(*map(printable, notes), sep="\n", end="\n" if notes else "", file=sys.stderr)
         return
     _write_units(output, units, log.origins)
     log.to_csv(output)

@@ -12,5 +12,11 @@ CELL_RULES = (*configuration.RULES, *cells.RULES, *rows.CELL_RULES)
 NUMBER_RULES = (*numbers.RULES, *rows.REPEAT_RULES)
 """Rules on numbers in raw units, before further columns are derived."""
 
-SIGN_RULES = (*compute.RULES, *loss.RULES, *rows.SIGN_RULES, *groups.RULES)
+SIGN_RULES = (
+    numbers.numbers_are_possible,
+    *compute.RULES,
+    *loss.RULES,
+    *rows.SIGN_RULES,
+    *groups.RULES,
+)
 """Signs that numbers are in other units, or count something else, than it seems."""

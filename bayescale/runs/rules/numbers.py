@@ -14,7 +14,7 @@ from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
 from bayescale.runs.rules.loss import WEB_TEXT
-from bayescale.units import unit_factor
+from bayescale.units import LARGEST_SIZE, SMALLEST_SIZE, unit_factor
 
 MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
 ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
@@ -39,6 +39,19 @@ _COMPUTE_IN = MappingProxyType(
     {"GFLOP": "GFLOP", "TFLOP": "TFLOP", "PFLOP": "PFLOP", "EFLOP": "EFLOP", "ZFLOP": "ZFLOP",
      "PF-day": "PF-days"}
 )  # fmt: skip
+
+
+def numbers_are_possible(draft: Draft) -> Iterator[Finding]:
+    """Numbers are of sizes that things have, so that products of them do not overflow."""
+    for column in draft.frame.select_dtypes("number"):
+        values, least = draft.frame[column], SMALLEST_SIZE if column in SCALES else 0.0
+        beyond = (values > LARGEST_SIZE) | ((values > 0) & (values < least))
+        if places := draft.places(beyond, column):
+            yield stop(
+                "size_impossible",
+                f"{column} must be from {least:g} to {LARGEST_SIZE:g}, and is {places}: correct "
+                f"it, or leave out with {leaving_out(draft.ids[i] for i in values.index[beyond])}",
+            )
 
 
 def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
@@ -229,6 +242,7 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
 
 
 RULES = (
+    numbers_are_possible,
     loss_is_in_nats,
     large_runs_reach_low_losses,
     sizes_are_raw_counts,
