@@ -17,7 +17,7 @@ from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_budget import data_budget
 from bayescale.decisions.next_run import NextRun, next_run
 from bayescale.errors import DecisionError, LawError
-from bayescale.forecasting import Forecast, forecast, slices
+from bayescale.forecasting import Forecast, forecast, optimal_curve, slices
 from bayescale.laws import find_law
 from bayescale.laws.optimum import splits
 from bayescale.posterior import (
@@ -299,12 +299,17 @@ class Questions:
         return result, self._answer("allocate", "allocate", result.to_json(), **options)
 
     @property
+    def refusal(self) -> str | None:
+        """Why the next budget has no split; None where it has one, or needs none."""
+        return self.allocation[0].refusal(self.at) if self.split else None
+
+    @property
     def places(self) -> dict[str, float]:
         """The next run: params and tokens of least expected loss, or the law's own scale."""
         if not self.split:
             return {self.scale: self.next}
-        if (why := self.allocation[0].refusal(self.at)) is not None:
-            raise DecisionError(why)
+        if self.refusal is not None:
+            raise DecisionError(self.refusal)
         choice = self.allocation[1].raw("budgets", self.at, "choice")
         return {name: float(round(choice[name])) for name in ("params", "tokens")}
 
@@ -358,14 +363,11 @@ class Questions:
         if runs is not None:
             ends += list(own_scale(sizes(runs.frame, self.fit.inputs), self.fit.inputs))
         space = np.linspace if self.scale == "lm_loss" else np.geomspace
-        scales: dict[str, Any] = {self.scale: space(min(ends), max(ends), CURVE_POINTS)}
-        return forecast(
-            self.fit,
-            **scales,
-            family=self.family,
-            loss_unit=self.unit_name,
-            allow_unconverged=self.allow,
-        )
+        path = space(min(ends), max(ends), CURVE_POINTS)
+        options: dict[str, Any] = {**self._shared, "allow_unconverged": self.allow}
+        if self.split:
+            return optimal_curve(self.fit, path, **options)
+        return forecast(self.fit, **{self.scale: path}, **options)
 
     @cached_property
     def slices(self) -> Forecast:

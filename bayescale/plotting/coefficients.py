@@ -76,4 +76,4 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
     ax.set_xticks([])
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_xlabel("log scale of each row; numbers: the prior's ends")
-    return finish_axes(ax)
+    return finish_axes(ax, ncols=1)

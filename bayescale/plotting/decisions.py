@@ -40,7 +40,7 @@ _LIMITS = {
     "max_tokens": ("most tokens", ":"),
     "unique_tokens": ("unique tokens, repeated beyond", ":"),
 }
-_NAMED = 3  # candidates with what they remove
+_FEW = 3  # runs to buy that have room for a share each
 _UNCERTAINTIES = {
     "loss": ("sd", "sd of log loss"),
     "regret": ("regret", "expected regret, {unit}"),
@@ -240,7 +240,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
     batch = result.batch
     if {"params", "tokens"} <= set(frame.columns):
         _draw_map(ax, frame, after, before, name)
-        places = list(zip(batch.get("params", []), batch.get("tokens", []), strict=True))
+        at = ["params", "tokens"]
         log_sizes(ax, "tokens", "y")
         log_sizes(ax, "params")
     else:
@@ -248,11 +248,13 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
             draw_points(ax, part["flops"], part[after], marker, color=BLUE, label=label)
         ax.axhline(before, color=GREY, linestyle="--", label=f"now, {before:.3g}")
         ax.set_ylabel(f"remaining {name}")
-        remaining = dict(zip(frame["flops"], frame[after], strict=True))
-        places = [(flops, remaining[flops]) for flops in batch.get("flops", [])]
+        at = ["flops", after]
         log_sizes(ax, "flops")
         ax.set_xlabel(f"cost of the run: {AXIS_LABELS['flops']}")
-    _number(ax, places)
+    if len(batch):
+        keys = [name for name in ("params", "tokens", "flops") if name in frame]
+        bought = batch[keys].merge(frame.drop_duplicates(keys), on=keys, how="left")
+        _number(ax, bought[at].to_numpy(), 1 - bought[after].to_numpy() / before)
     return finish_axes(ax)
 
 
@@ -283,34 +285,23 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
         ax.scatter(x, y, c=part[after], marker=marker, s=size, label=label, **shades)
     colors = ScalarMappable(norm, "cividis")
     ax.figure.colorbar(colors, ax=ax, label=f"remaining {name} (now {before:.3g})")
-    best = frame[frame["affordable"].astype(bool)].nsmallest(_NAMED, after)
-    for row in best.to_dict(orient="records"):
-        removed = 1 - row[after] / before
-        look: dict[str, Any] = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right"}
-        text = f"removes {100 * removed:.2g}%"
-        ax.annotate(text, (row["params"], row["tokens"]), fontsize="small", **look)
+    ax.margins(x=0.12)  # for words at the right
 
 
-def _number(ax: "Axes", places: list[tuple[float, float]]) -> None:
-    """Mark the runs to buy, and number them in order."""
+def _number(ax: "Axes", places: np.ndarray, removed: np.ndarray) -> None:
+    """Mark the runs to buy, shape (run, 2), numbered in order; a few with what each removes."""
+    look: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": ORANGE}
+    few = len(places) <= _FEW
+    label = "runs to buy, in order" + (", and what each removes" if few else "")
+    draw_points(
+        ax, places[:, 0], places[:, 1], "s", markersize=13, markeredgewidth=2, label=label, **look
+    )
     orders: dict[tuple[float, float], list[str]] = {}
-    for i, place in enumerate(places, 1):
-        orders.setdefault(place, []).append(str(i))
-    if places:
-        look: dict[str, Any] = {
-            "markerfacecolor": "none",
-            "markeredgecolor": ORANGE,
-            "markeredgewidth": 2,
-        }
-        label = "runs to buy, in order"
-        x, y = np.array(places).T
-        draw_points(ax, x, y, "s", markersize=13, label=label, **look)
+    shares: dict[tuple[float, float], float] = {}
+    for i, ((x, y), share) in enumerate(zip(places, removed, strict=True), 1):
+        orders.setdefault((x, y), []).append(str(i))
+        shares[x, y] = share
+    beside: dict[str, Any] = {"xytext": (9, 5), "textcoords": "offset points", "color": BLACK}
     for place, order in orders.items():
-        ax.annotate(
-            ", ".join(order),
-            place,
-            xytext=(10, 8),
-            textcoords="offset points",
-            color=BLACK,
-            fontweight="bold",
-        )
+        text = f": {100 * shares[place]:.2g}%" if few else ""
+        ax.annotate(", ".join(order) + text, place, **beside)

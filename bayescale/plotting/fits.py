@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 60
+_ROOM = 0.22  # of the height, for words below the curve
 _BEYOND, _BEYOND_LOSS = 30.0, 1.3  # how far beyond the largest run, or the lowest loss
 
 
@@ -71,22 +72,26 @@ def plot_fit(
     curve = forecast(fit, **scales, loss_unit=unit, **options)
     horizon = trust(fit, **options)
     ax = plot_forecast(curve, ax, scale=scale, runs=fit.runs, horizon=horizon)
-    if shown is not None:
-        _mark(ax, shown, scale)
+    if point is not None:
+        mark_forecasts(ax, point, scale)
     if along is not None:
         ax.set_xlabel(f"{ax.get_xlabel()}; the law at {along:.3g} tokens per parameter")
     return ax
 
 
-def _mark(ax: "Axes", shown: Any, scale: str) -> None:
-    """Mark forecasts by their interval, and write the median beside it."""
-    for row in shown.to_dict(orient="records"):
+def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
+    """Mark forecasts against a scale by their interval, and write the median beside it."""
+    low, high = ax.get_ylim()
+    least = float(point.to_frame()["loss_median"].min())
+    ax.set_ylim(min(low, (least - _ROOM * high) / (1 - _ROOM)), high)
+    for row in point.to_frame().to_dict(orient="records"):
         lower, middle, upper = (row[f"loss_{name}"] for name in ("lower", "median", "upper"))
         x = row[scale]
         ax.vlines(x, lower, upper, color=ORANGE, linewidth=3, zorder=4)
         ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, zorder=5)
         of_run = [format_size(row[n]) for n in ("params", "tokens") if np.isfinite(row[n])]
         text = f"{' on '.join(of_run)}\n{middle:.3f} ({lower:.3f} to {upper:.3f})".strip()
-        place: dict[str, Any] = {"xytext": (-4, 18), "textcoords": "offset points", "ha": "right"}
+        # where losses fall with scale there is nothing below and to the left
+        place: dict[str, Any] = {"xytext": (-8, -9), "textcoords": "offset points", "va": "top"}
         place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-        ax.annotate(text, (x, upper), fontsize="small", zorder=6, **place)
+        ax.annotate(text, (x, middle), fontsize="small", ha="right", zorder=6, **place)

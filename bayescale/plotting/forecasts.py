@@ -21,6 +21,7 @@ from bayescale.plotting.style import (
     draw_runs,
     draws_from,
     finish_axes,
+    is_narrow,
     log_sizes,
     loss_label,
     marker_size,
@@ -127,8 +128,9 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
         ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
         ax.set_xlim(right=far)
         middle = edge * (far / edge) ** 0.5
-        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": "small"}
-        ax.text(middle, 0.01, "not trusted", transform=ax.get_xaxis_transform(), **look)
+        look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
+        text = "not\ntrusted" if is_narrow(ax) else "not trusted"
+        ax.text(middle, 0.99, text, transform=ax.get_xaxis_transform(), **look)
 
 
 @draws_from(Forecast)

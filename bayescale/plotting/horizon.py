@@ -118,7 +118,7 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
             draw_points(ax, middle[which], share[which], marker, **look)
     for i, item in enumerate(found):  # above and below in turn, so that neighbors are apart
         ax.annotate(
-            f"{item['n_covered']} of {item['n']}",
+            f"{item['n_covered']}/{item['n']}",
             (middle[i], share[i]),
             xytext=(0, -17 if i % 2 else 9),
             textcoords="offset points",

@@ -28,6 +28,7 @@ AXIS_LABELS = {
 RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
+_PHONE = 5.0  # inches, below which a figure has room for one column of names
 _MANY = 100  # points, from which on they are drawn smaller
 
 
@@ -70,12 +71,17 @@ def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
     if not shown:
         return ax
     handles, labels = zip(*shown, strict=True)
-    long = max(map(len, labels)) > _LONG_LABEL or len(labels) == 1
+    long = max(map(len, labels)) > _LONG_LABEL or len(labels) == 1 or is_narrow(ax)
     above_title = 1.06 if ax.get_title(loc="left") or ax.get_title() else 1.0
     place = {"loc": "lower left", "bbox_to_anchor": (0.0, above_title)}
     look = {"frameon": False, "fontsize": "small", "ncols": 1 if long else 2, "borderaxespad": 0.2}
     ax.legend(handles, labels, **place | look | legend)
     return ax
+
+
+def is_narrow(ax: "Axes") -> bool:
+    """Tell whether a figure is drawn for a phone."""
+    return ax.figure.bbox.width / ax.figure.dpi < _PHONE
 
 
 def color_and_line(i: int, shift: int = 0) -> dict[str, Any]:
@@ -146,7 +152,8 @@ def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
     ax.set(**{f"{which}scale": "log"})
     axis, (low, high) = (ax.xaxis, ax.get_xlim()) if which == "x" else (ax.yaxis, ax.get_ylim())
     narrow = high / low < _NARROW
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=9))
+    count = 5 if which == "x" and is_narrow(ax) else 9
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=count))
     axis.set_minor_formatter(NullFormatter())
     if scale != "flops":
         axis.set_major_formatter(FuncFormatter(lambda value, _: format_size(value)))

@@ -1,10 +1,10 @@
-"""Figures as part of a page: drawn once, in the page's own colors, light, dark or on paper."""
+"""Figures of the report: what draws each, its text alternative and its caption."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
-from xml.etree import ElementTree
+
+import pandas as pd
 
 from bayescale.plotting import (
     plot_allocation,
@@ -16,8 +16,9 @@ from bayescale.plotting import (
     plot_slices,
     plot_trust,
 )
-from bayescale.plotting.style import BLACK, BLUE, GREY
-from bayescale.questions import Questions
+from bayescale.plotting.fits import mark_forecasts
+from bayescale.plotting.inline import NARROW, Named, inline
+from bayescale.questions import Questions, lowest_losses
 from bayescale.reporting.formatting import SIZE, UNIT
 from bayescale.units import format_size
 
@@ -26,109 +27,42 @@ if TYPE_CHECKING:
 
     from bayescale.posterior import Summary
 
-DENSE = 2000
-"""Points above which a figure holds an image of them: as shapes they would fill the page."""
-
-INKS = {BLACK: "text", "#FFFFFF": "page", GREY: "quiet", BLUE: "blue"}
-"""Colors that the page sets, by the name of its CSS variable; others suit any background."""
-
-_COLOR = re.compile(r"#[0-9a-f]{6}\b")
-_TARGET = re.compile(r"(^|url\()#([^)]+)")
-_NAMESPACE = re.compile(r"\{[^}]*\}")
-_VARIABLES = {color.lower(): f"var(--{name})" for color, name in INKS.items()}
+MOST_NAMED = 1000
+"""Runs, of lowest loss, that show their names in a figure: more would fill the page."""
 
 
 class Drawing(NamedTuple):
-    """What draws a figure on axes, its text alternative and its caption."""
+    """What draws a figure on axes, its text alternative, its caption, and points with names."""
 
     draw: Callable[["Axes"], Any]
     alt: str
     caption: str
+    named: Sequence[Named] = ()
 
 
 def html(name: str, questions: Questions, *more: Any) -> str:
     """Draw a figure of :data:`DRAWINGS` as an HTML element."""
     drawing = DRAWINGS[name](questions, *more)
     identity = "".join(filter(str.isalnum, f"{name}{''.join(item.law for item in more)}"))
+    svg = inline(drawing.draw, identity, drawing.alt, named=drawing.named)
     caption = escape(drawing.caption)
     return (
         f'<figure>\n<div class="wide" role="region" tabindex="0" aria-label="{caption}">'
-        f"{inline(_svg(drawing.draw), identity, drawing.alt)}</div>\n"
-        f"<figcaption>{caption}</figcaption>\n</figure>"
+        f"{svg}</div>\n<figcaption>{caption}</figcaption>\n</figure>"
     )
 
 
-def _svg(draw: Callable[["Axes"], Any]) -> bytes:
-    """Draw on a canvas of its own, away from pyplot's list of open figures."""
-    from io import BytesIO
-
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
-
-    canvas = Canvas(figsize=(6.2, 4.0), layout="constrained")
-    ax = canvas.subplots()
-    draw(ax)
-    for line in ax.get_lines():
-        line.set_rasterized(len(line.get_xdata()) > DENSE)  # pyright: ignore[reportArgumentType]
-    for other in canvas.axes:
-        for shades in other.collections if other is not ax else ():
-            shades.set(rasterized=False, edgecolor="face")  # a color bar, without seams
-    into = BytesIO()
-    with rc_context({"svg.hashsalt": "bayescale"}):
-        canvas.savefig(into, format="svg", dpi=150, metadata={"Date": None})
-    return into.getvalue()
-
-
-def inline(svg: bytes, name: str, alt: str) -> str:
-    """Turn a drawing into an element of a page that sets the variables of :data:`INKS`.
-
-    Parameters
-    ----------
-    svg : bytes
-        The drawing, as matplotlib writes it.
-    name : str
-        Letters and digits, unique among the figures of the page: a prefix for names within.
-    alt : str
-        The text alternative.
-
-    Returns
-    -------
-    str
-        An ``svg`` element without size, comments or style sheet, and with its alternative text.
-    """
-    root = ElementTree.fromstring(svg)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _plain(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-    values = [value for element in root.iter() for value in element.attrib.values()]
-    used = {found[2] for value in values if (found := _TARGET.search(value))}
-
-    def own(key: str, value: str) -> str:
-        if key == "id":
-            return f"{name}-{value}"
-        return _TARGET.sub(rf"\1#{name}-\2", _COLOR.sub(_variable, value))
-
-    for element in root.iter():
-        element.tag = _plain(element.tag)
-        attributes = {_plain(key): value for key, value in element.attrib.items()}
-        if attributes.get("id") not in used:
-            attributes.pop("id", None)
-        element.attrib.clear()
-        element.attrib.update({key: own(key, value) for key, value in attributes.items()})
-    box = root.attrib["viewBox"]
-    root.attrib.clear()
-    root.attrib.update({"viewBox": box, "role": "img", "aria-label": alt})
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _plain(name: str) -> str:
-    """Strip the namespace of a name, which HTML does not know."""
-    return _NAMESPACE.sub("", name)
-
-
-def _variable(found: re.Match[str]) -> str:
-    return _VARIABLES.get(found[0], found[0])
+def answer_html(questions: Questions) -> str:
+    """Draw the figure of the first screen, once for wide pages and once for phones."""
+    drawing, caption = _forecast(questions), ""
+    svgs = [
+        f'<div class="{name}">'
+        + inline(drawing.draw, name, drawing.alt, named=drawing.named, **size)
+        + "</div>"
+        for name, size in (("roomy", {}), ("slim", {"size": NARROW}))
+    ]
+    caption = escape(drawing.caption)
+    return f"<figure>\n{svgs[0]}\n{svgs[1]}\n<figcaption>{caption}</figcaption>\n</figure>"
 
 
 def _forecast(questions: Questions) -> Drawing:
@@ -147,17 +81,39 @@ def _forecast(questions: Questions) -> Drawing:
     caption = f"The line is the median, the bands are the {curve.meaning} and {curve.meaning_new}."
     if questions.split and runs is not None:
         caption += (
-            " The curve is at the split that the laws find best; runs trained at another split "
-            "lie above it."
+            " The curve is at the split that the law finds best; runs at another lie above it."
         )
+    if runs is not None:
+        caption += " The pointer on a run shows its name."
 
     def draw(ax: "Axes") -> None:
         if scale == "lm_loss":
             plot_downstream(curve, ax, runs=runs)
         else:
             plot_forecast(curve, ax, scale=scale, runs=runs, horizon=horizon)
+        if not questions.refusal:
+            mark_forecasts(ax, questions.forecast[0], scale)
 
-    return Drawing(draw, alt, caption)
+    return Drawing(draw, alt, caption, () if runs is None else _runs(questions, runs.frame))
+
+
+def _runs(questions: Questions, frame: pd.DataFrame) -> list[Named]:
+    """Name the runs of lowest loss, with their sizes and losses in the unit of the page."""
+    scale, unit = questions.scale, questions.loss_unit
+    what = "loss" if unit.is_loss else "error"
+    shown = lowest_losses(frame, MOST_NAMED)
+    sizes = [name for name in ("params", "tokens", "flops", "lm_loss") if name in shown]
+    return [
+        Named(run[scale], loss, (str(run["run_id"]), *_pairs([
+            *(f"{SIZE[name](run[name])} {UNIT[name]}" for name in sizes), f"{what} {loss:.4g}"
+        ])))
+        for run, loss in zip(shown.to_dict(orient="records"), unit.of(shown["loss"]), strict=True)
+    ]  # fmt: skip
+
+
+def _pairs(parts: list[str]) -> list[str]:
+    """Write two parts a line."""
+    return [", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2)]
 
 
 def _slices(questions: Questions) -> Drawing:
@@ -194,11 +150,25 @@ def _allocation(questions: Questions) -> Drawing:
 def _next_run(questions: Questions) -> Drawing:
     result, _ = questions.next_run
     left = result.candidates["sd_after"]
+    x, y = ("params", "tokens") if questions.split else ("flops", "sd_after")
+    named = [
+        Named(
+            row[x],
+            row[y],
+            (
+                f"{row['flops']:.3g} FLOP".replace("e+", "e"),
+                ", ".join(f"{format_size(row[n])} {n}" for n in ("params", "tokens") if n in row),
+                f"leaves {row['sd_after']:.2%} of {row['sd_before']:.2%}",
+            ),
+        )
+        for row in result.candidates.to_dict(orient="records")
+    ]
     return Drawing(
         lambda ax: plot_next_run(result, ax),
         f"{len(left)} candidate runs by the uncertainty that buying each would leave: from "
         f"{left.min():.2%} to {left.max():.2%}; {len(result.batch)} marked to buy.",
         "Candidate runs, and the uncertainty about the next scale that each would leave.",
+        named,
     )
 
 

@@ -1,13 +1,22 @@
 """How values are written on the page."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bayescale.units import format_size
 
+_PLAIN = 1e6  # below which sizes have no exponent
+
 
 def _digits(n: int) -> Callable[[float], str]:
-    return lambda value: f"{value:.{n}g}".replace("e+", "e")
+    def write(value: float) -> str:
+        text = f"{value:.{n}g}"
+        if "e+" in text and abs(value) < _PLAIN:
+            return f"{float(text):.0f}"
+        return re.sub(r"e([+-])0*", lambda sign: f"e{sign[1].strip('+')}", text)
+
+    return write
 
 
 FORMATS: Mapping[str, Callable[[Any], str]] = {
@@ -20,7 +29,7 @@ FORMATS: Mapping[str, Callable[[Any], str]] = {
     "percent": lambda value: f"{value:.0%}",
     "percent_tenths": lambda value: f"{value:.1%}",
     "percent_hundredths": lambda value: f"{value:.2%}",
-    "per_1e18": lambda value: f"{1e18 * value:.2g}",
+    "per_1e18": lambda value: _digits(2)(1e18 * value),
     "spaced": lambda text: str(text).replace("_", " "),
 }
 """Formats by the name under which templates know them."""

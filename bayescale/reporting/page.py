@@ -4,7 +4,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bayescale.errors import BayescaleError
 from bayescale.files import replacing
+from bayescale.plotting.inline import STYLE
 from bayescale.posterior import diagnosis
 from bayescale.questions import Form, Questions, lowest_losses, words_list
 from bayescale.reporting import figures
@@ -62,6 +64,33 @@ def _check_name(code: str) -> str:
     return f"{law}{dot}{check.replace('_', ' ')}"
 
 
+def next_step(questions: Questions) -> str:
+    """Say what to do next.
+
+    Returns
+    -------
+    {"fit", "backtest", "train", "between", "larger", "buy", "none"}
+        ``none`` where no run of the largest one's price helps enough.
+    """
+    if questions.fit.runs is None:
+        return "fit"
+    if not questions.backtested:
+        return "backtest"
+    verdict = questions.forecast[0].points["verdict"].iloc[0]
+    steps = {"inside": "train", "trusted": "train", "failed": "between", "untested": "larger"}
+    if verdict in steps:
+        return steps[verdict]
+    if not (questions.split or questions.scale == "flops"):
+        return "larger"
+    try:
+        found, _ = questions.next_run
+    except BayescaleError:
+        return "larger"
+    if not found.answered:
+        return "larger"
+    return "buy" if len(found.batch) else "none"
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -85,6 +114,10 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+    def answer_figure(questions: Questions) -> Markup:
+        return Markup(figures.answer_html(questions))
+
     environment.filters["check_name"] = _check_name
     environment.filters["unit_name"] = UNIT.get
     environment.globals.update(
@@ -98,6 +131,9 @@ def _environment() -> "Environment":
         between=between,
         middle=middle,
         figure=figure,
+        answer_figure=answer_figure,
+        drawing_style=Markup(STYLE),
+        next_step=next_step,
         checklist=checklist,
         diagnosis=diagnosis,
         fit_notes=fit_notes,

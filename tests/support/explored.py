@@ -27,13 +27,13 @@ from support.refits import N_DRAWS, built, even_normal
 HOSTILE = "<b>:red[x]</b> ![y](http://example.com/z.png) $a_b$"
 
 
-def log_of(**columns: Any) -> Runs:
+def log_of(names: list[str] | None = None, **columns: Any) -> Runs:
     """Twelve runs of the published law."""
     params, ratio = (grid.ravel() for grid in np.meshgrid([1e8, 4e8, 1.6e9, 6.4e9], [5, 20, 80]))
     b, tokens = BESIROGLU, params * ratio
     loss = b["E"] + b["A"] / params ** b["alpha"] + b["B"] / tokens ** b["beta"]
     frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss} | columns)
-    return read_runs(frame.assign(run_id=[f"r{i}" for i in range(len(frame))]))
+    return read_runs(frame.assign(run_id=names or [f"r{i}" for i in range(len(frame))]))
 
 
 def thin(fit: Posterior) -> Posterior:
@@ -45,6 +45,18 @@ def chinchilla(runs: Runs | None = None, passed: bool = True) -> Posterior:
     rng, runs, card = np.random.default_rng(0), runs or log_of(), load_card("chinchilla")
     values = {k: x * np.exp(rng.permutation(even_normal(0, 0.02))) for k, x in BESIROGLU.items()}
     return thin(built(card, runs, values | {"sigma": 0.004}, passed=passed))
+
+
+def precise(runs: Runs | None = None, passed: bool = True) -> Posterior:
+    """Draws about the published law, ten times as narrow, and of its prior."""
+    rng, runs, card = np.random.default_rng(0), runs or log_of(), load_card("chinchilla")
+    each = {name: rng.permutation(even_normal(0.0, 0.002)) for name in BESIROGLU}
+    values = {name: x * np.exp(each[name]) for name, x in BESIROGLU.items()}
+    drawn = card.draw_prior(N_DRAWS, seed=0)
+    prior = xr.Dataset({name: (("chain", "draw"), x[None]) for name, x in drawn.items()})
+    values["sigma"] = even_normal(0.004, 0.0004)
+    fit = built(card, runs, values, passed=passed, groups={"prior": prior})
+    return replace(fit, tree=fit.tree.isel(draw=slice(None, None, N_DRAWS // 400)))
 
 
 def of_families() -> Posterior:

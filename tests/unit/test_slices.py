@@ -9,7 +9,7 @@ import pytest
 from support.published import BESIROGLU, ONE, SPREAD
 
 from bayescale.errors import LawError
-from bayescale.forecasting import slices
+from bayescale.forecasting import forecast, optimal_curve, slices
 from bayescale.forecasting.curves import slices_text
 from bayescale.laws import CHINCHILLA
 from bayescale.plotting import plot_slices
@@ -27,6 +27,16 @@ def test_curves_at_fixed_params_go_the_other_way() -> None:
     frame = slices(ONE, [1e9], by="params", along=[1e9, 1e12]).to_frame()
     assert frame["params"].tolist() == [1e9, 1e9]
     assert frame["tokens"].tolist() == [1e9, 1e12]
+
+
+def test_the_curve_of_best_splits_is_the_forecast_of_their_budgets() -> None:
+    budgets = np.geomspace(1e20, 1e24, 30)
+    curve, exact = (
+        f.to_frame() for f in (optimal_curve(SPREAD, budgets), forecast(SPREAD, flops=budgets))
+    )
+    for name in ("flops", "loss_median", "loss_lower", "loss_upper"):
+        np.testing.assert_allclose(curve[name], exact[name], rtol=1e-4)
+    assert abs(curve["params"] / exact["params"] - 1).max() < 0.02
 
 
 def test_the_table_has_a_column_for_each_curve_and_intervals() -> None:

@@ -1,0 +1,179 @@
+"""Figures as elements of a page: in its own colors and letters, naming what the pointer is on."""
+
+import re
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+
+from bayescale.plotting.style import BLACK, BLUE, GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE, NARROW = (6.2, 4.0), (3.7, 3.9)
+"""Inches of a figure for 600 pixels or more, and for a phone: no word is below 11 pixels."""
+
+DENSE = 2000
+"""Points above which a figure holds an image of them: as shapes they would fill the page."""
+
+INKS = {BLACK: "text", "#FFFFFF": "page", GREY: "quiet", BLUE: "blue"}
+"""Colors that the page sets, by the name of its CSS variable; others suit any background."""
+
+STYLE = """
+.drawing { display: block; width: 100%; height: auto; fill: var(--text); }
+.drawing * { stroke-linejoin: round; stroke-linecap: butt; }
+.named circle { fill: none; pointer-events: all; }
+.named g g { pointer-events: none; visibility: hidden; }
+.named g:hover circle { stroke: var(--text); stroke-width: 1.5; }
+.named g:hover g { visibility: visible; }
+.named rect { fill: var(--page); stroke: var(--quiet); }
+@media print { .named { display: none; } }
+"""
+"""Style sheet of a page with figures: names appear without a script."""
+
+_COLOR = re.compile(r"#[0-9a-f]{6}\b")
+_TARGET = re.compile(r"(^|url\()#([^)]+)")
+_NAMESPACE = re.compile(r"\{[^}]*\}")
+_FAMILY = re.compile(r"font: (\d+)px [^;]*")
+_LONG = re.compile(r"(\.\d\d)\d+")
+_VARIABLES = {color.lower(): f"var(--{name})" for color, name in INKS.items()}
+_LETTER, _LINE, _REACH, _MOST = 4.9, 11.0, 5.0, 44  # of names, in points and in characters
+
+
+class Named(NamedTuple):
+    """A point of a figure, and the lines that appear while the pointer is on it."""
+
+    x: float
+    y: float
+    lines: tuple[str, ...]
+
+
+def inline(
+    draw: Callable[["Axes"], Any],
+    name: str,
+    alt: str,
+    *,
+    named: Sequence[Named] = (),
+    size: tuple[float, float] = SIZE,
+) -> str:
+    """Draw an ``svg`` element for a page that has :data:`STYLE` and the variables of :data:`INKS`.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws on axes.
+    name : str
+        Letters and digits, unique among the figures of the page: a prefix for names within.
+    alt : str
+        The text alternative.
+    named : sequence of Named
+        Points that show their names, in the units of the axes.
+    size : tuple of float
+        Width and height in inches.
+
+    Returns
+    -------
+    str
+        Without size, comments or style sheet of its own. Words are text in the page's letters.
+    """
+    svg, placed = _drawn(draw, named, size)
+    root = ElementTree.fromstring(svg)
+    _clean(root, name)
+    box = root.attrib["viewBox"]
+    root.attrib.clear()
+    root.attrib.update({"viewBox": box, "class": "drawing", "role": "img", "aria-label": alt})
+    if placed:
+        width = float(box.split()[2])
+        holder = ElementTree.SubElement(root, "g", {"class": "named"})
+        for point in placed:
+            _name(holder, point, width)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _drawn(
+    draw: Callable[["Axes"], Any], named: Sequence[Named], size: tuple[float, float]
+) -> tuple[bytes, list[Named]]:
+    """Draw on a canvas of its own, away from pyplot's; return the points that it shows as well."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Canvas
+
+    with rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none"}):
+        canvas = Canvas(figsize=size, layout="constrained")
+        ax = canvas.subplots()
+        draw(ax)
+        for line in ax.get_lines():
+            line.set_rasterized(len(line.get_xdata()) > DENSE)  # pyright: ignore[reportArgumentType]
+        for other in canvas.axes:
+            for shades in other.collections if other is not ax else ():
+                shades.set(rasterized=False, edgecolor="face")  # a color bar, without seams
+        into = BytesIO()
+        canvas.savefig(into, format="svg", dpi=150, metadata={"Date": None})
+    if not named:
+        return into.getvalue(), []
+    places = ax.transData.transform([(point.x, point.y) for point in named])
+    inside = ax.bbox.padded(_REACH)
+    shown = [
+        Named(x, y, point.lines)
+        for (x, y), point in zip(places, named, strict=True)
+        if np.isfinite([x, y]).all() and inside.contains(x, y)
+    ]
+    scale, height = 72 / canvas.dpi, 72 * size[1]  # SVG has 72 units an inch, from the top
+    return into.getvalue(), [Named(x * scale, height - y * scale, to) for x, y, to in shown]
+
+
+def _clean(root: ElementTree.Element, name: str) -> None:
+    """Leave out what a page has itself, and prefix names so that figures keep apart."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _plain(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    values = [value for element in root.iter() for value in element.attrib.values()]
+    used = {found[2] for value in values if (found := _TARGET.search(value))}
+
+    def own(key: str, value: str) -> str:
+        if key == "id":
+            return f"{name}-{value}"
+        if key in ("d", "x", "y"):
+            return _LONG.sub(r"\1", value)
+        value = _FAMILY.sub(r"font-size: \1px", _COLOR.sub(_variable, value))
+        return _TARGET.sub(rf"\1#{name}-\2", value)
+
+    for element in root.iter():
+        element.tag = _plain(element.tag)
+        attributes = {_plain(key): value for key, value in element.attrib.items()}
+        if attributes.get("id") not in used:
+            attributes.pop("id", None)
+        element.attrib.clear()
+        element.attrib.update({key: own(key, value) for key, value in attributes.items()})
+
+
+def _name(holder: ElementTree.Element, point: Named, width: float) -> None:
+    """Add the place that the pointer finds, and beside it the lines that it shows."""
+    at = {"cx": f"{point.x:.1f}", "cy": f"{point.y:.1f}", "r": f"{_REACH:g}"}
+    group = ElementTree.SubElement(holder, "g")
+    ElementTree.SubElement(group, "circle", at)
+    lines = [line if len(line) <= _MOST else f"{line[: _MOST - 1]}\N{HORIZONTAL ELLIPSIS}"
+             for line in point.lines]  # fmt: skip
+    wide, tall = 8 + _LETTER * max(map(len, lines)), 5 + _LINE * len(lines)
+    x = point.x + 8 if point.x + 8 + wide < width else max(point.x - 8 - wide, 0.0)
+    y = max(point.y - tall / 2, 0.0)
+    shown = ElementTree.SubElement(group, "g", {"transform": f"translate({x:.1f} {y:.1f})"})
+    ElementTree.SubElement(
+        shown, "rect", {"width": f"{wide:.0f}", "height": f"{tall:.0f}", "rx": "2"}
+    )
+    text = ElementTree.SubElement(shown, "text", {"font-size": "8.5"})
+    for i, line in enumerate(lines):
+        part = ElementTree.SubElement(text, "tspan", {"x": "4", "y": f"{_LINE * (i + 1) - 1:g}"})
+        part.text = line
+
+
+def _plain(name: str) -> str:
+    """Strip the namespace of a name, which HTML does not know."""
+    return _NAMESPACE.sub("", name)
+
+
+def _variable(found: re.Match[str]) -> str:
+    return _VARIABLES.get(found[0], found[0])
