@@ -84,7 +84,8 @@ def _forecast(questions: Questions) -> Drawing:
             " The curve is at the split that the law finds best; runs at another lie above it."
         )
     if runs is not None:
-        caption += " The pointer on a run shows its name."
+        whose = "a run" if len(runs) <= MOST_NAMED else f"one of the {MOST_NAMED} best runs"
+        caption += f" The pointer on {whose} shows its name."
 
     def draw(ax: "Axes") -> None:
         if scale == "lm_loss":
