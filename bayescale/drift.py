@@ -23,6 +23,7 @@ W1 is equal for all splits of a budget. W2 and the tilt are not: they are what a
 about the best split, and about how it moves with compute.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,6 +80,12 @@ class Steps:
         """The distance at which the last step ends; zero without steps."""
         return float(self.start[-1] + self.gap[-1]) if len(self.start) else 0.0
 
+    def then(self, others: "Steps") -> "Steps":
+        """Return these steps followed by others."""
+        return Steps(
+            np.concatenate([self.start, others.start]), np.concatenate([self.gap, others.gap])
+        )
+
     def reach(self, distance: Any, walk: Walk, fades_over: float | None = None) -> Any:
         """Return what unit steps have added to log loss at these distances.
 
@@ -103,10 +110,63 @@ class Steps:
         if walk == "level":
             return ((distance - start).clip(0.0, gap)) / np.sqrt(np.maximum(gap, 1e-12))
         # a slope that changes at the middle of each gap keeps the variance of the walk
-        past = (distance - start - gap / 2).clip(0.0, None)
-        if fades_over is not None:
-            past = -fades_over * np.expm1(-past / fades_over)
-        return past * np.sqrt(gap)
+        return _ramp((distance - start - gap / 2).clip(0.0, None), fades_over) * np.sqrt(gap)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Draws of a walk in both directions from the center, by their state where it changes.
+
+    Attributes
+    ----------
+    node : numpy.ndarray, shape (node,)
+        Distances from the center: those of the way down from zero outward, then those of the way
+        up.
+    n_down : int
+        Nodes of the way down.
+    level, slope : array_like, dims (node, ...)
+        What the walk has added to log loss at each node, and its slope from there on outward.
+    fades_over : float or None
+        E-folds over which the slope decays.
+    """
+
+    node: np.ndarray
+    n_down: int
+    level: Any
+    slope: Any
+    fades_over: float | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """How far it reaches down and up, in e-folds."""
+        return float(self.node[self.n_down - 1]), float(self.node[-1])
+
+    def at(self, distance: Any) -> Any:
+        """Return what the walk has added at these distances up from the center.
+
+        Parameters
+        ----------
+        distance : numpy.ndarray or xarray.DataArray
+            E-folds, below zero on the way down.
+
+        Returns
+        -------
+        array_like, dims (..., of the draws)
+            The dims of xarray objects are kept.
+        """
+        x, n = np.asarray(distance), self.n_down
+        below = np.searchsorted(self.node[:n], -x, side="right")
+        index = np.where(x < 0, below, n + np.searchsorted(self.node[n:], x, side="right")) - 1
+        past = _ramp(np.abs(x) - self.node[index], self.fades_over)
+        if not isinstance(distance, xr.DataArray):
+            return self.level[index] + past[..., None] * self.slope[index]
+        index, past = distance.copy(data=index), distance.copy(data=past)
+        return self.level.isel(node=index) + past * self.slope.isel(node=index)
+
+
+def _ramp(distance: Any, fades_over: float | None) -> Any:
+    """Return how far a slope of one leads, where it decays."""
+    return distance if fades_over is None else -fades_over * np.expm1(-distance / fades_over)
 
 
 @dataclass(frozen=True)
@@ -156,6 +216,46 @@ class Frame:
         """Return the reach of every step within the runs at these places, shape (point, step)."""
         away = log_x[:, None] - self.center
         return np.concatenate([self.reach(self.down, -away), self.reach(self.up, away)], axis=1)
+
+    def path(self, sides: Sequence[Steps], values: Sequence[np.ndarray]) -> Path:
+        """Carry the state of the walk outward from the center.
+
+        Parameters
+        ----------
+        sides : (Steps, Steps)
+            All steps down, and all steps up.
+        values : (numpy.ndarray, numpy.ndarray), each of shape (step, ...)
+            Draws of them, in units of log loss.
+
+        Returns
+        -------
+        Path
+            At any distance it is the sum over steps of each times its reach.
+        """
+        nodes, levels, slopes = zip(*map(self._states, sides, values), strict=True)
+        level, slope = np.concatenate(levels), np.concatenate(slopes)
+        return Path(np.concatenate(nodes), len(nodes[0]), level, slope, self._fades_over)
+
+    @property
+    def _fades_over(self) -> float | None:
+        return None if self.walk == "level" else self.fades_over
+
+    def _states(self, steps: Steps, values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return where the walk changes, and its level and slope from there on."""
+        is_level, fades_over = self.walk == "level", self._fades_over
+        root = np.sqrt(steps.gap).reshape(-1, *[1] * (values.ndim - 1))
+        change = values / np.maximum(root, 1e-6) if is_level else values * root
+        place = steps.start if is_level else steps.start + steps.gap / 2
+        node = np.concatenate([[0.0], place, [steps.end]])
+        level, slope = np.zeros((2, len(node), *values.shape[1:]))
+        for i, length in enumerate(np.diff(node), 1):
+            level[i] = level[i - 1] + _ramp(length, fades_over) * slope[i - 1]
+            if not is_level:
+                stays = 1.0 if fades_over is None else np.exp(-length / fades_over)
+                slope[i] = slope[i - 1] * stays
+            if i <= len(change):
+                slope[i] += change[i - 1]
+        return node, level, slope
 
     def reach(self, steps: Steps, distance: Any) -> Any:
         """Return what unit steps of this walk have added: see :meth:`Steps.reach`."""

@@ -62,11 +62,37 @@ def quantiles_of_columns(values: np.ndarray, at: Sequence[float]) -> np.ndarray:
     numpy.ndarray, shape (len(at), column)
     """
     flat = values.reshape(-1, values.shape[-1])
-    infinite = np.isinf(flat).any(axis=0)
-    found = np.empty((len(at), flat.shape[1]))
-    found[:, ~infinite] = np.quantile(flat[:, ~infinite], at, axis=0)
-    found[:, infinite] = np.quantile(flat[:, infinite], at, axis=0, method="inverted_cdf")
-    return found
+    return quantiles_of_sorted(np.sort(flat.T, axis=1), at)
+
+
+def quantiles_of_sorted(
+    values: np.ndarray, at: Sequence[float], form: Callable[[Any], Any] = np.asarray
+) -> np.ndarray:
+    """Return quantiles of sorted rows, by rank in those with infinite draws.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (row, draw)
+        In increasing order; rows with NaN give NaN.
+    at : sequence of float
+    form : callable, optional
+        An increasing function: the quantiles are those of its values.
+
+    Returns
+    -------
+    numpy.ndarray, shape (len(at), row)
+    """
+    n = values.shape[1]
+    infinite = np.isinf(form(values[:, -1])) | np.isinf(form(values[:, 0]))
+    found = []
+    for p in at:
+        place = p * (n - 1)
+        below, above = (form(values[:, i]) for i in (int(place), min(int(place) + 1, n - 1)))
+        with np.errstate(invalid="ignore"):  # between infinite draws, which are replaced
+            between = below + (above - below) * (place - int(place))
+        by_rank = form(values[:, max(math.ceil(p * n) - 1, 0)])
+        found.append(np.where(infinite, by_rank, between))
+    return np.where(np.isnan(values[:, -1]), np.nan, found)
 
 
 def withheld(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,15 +21,13 @@ from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law
 from bayescale.laws.law import INPUTS
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of, runs_by_family
-from bayescale.progress import progress
-from bayescale.results import DEFAULT_CI_PROB, with_each_law
-from bayescale.splits import default_split
+from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of, runs_by_family
+from bayescale.results import DEFAULT_CI_PROB, quantiles_of_sorted, with_each_law
+from bayescale.splits import default_sizes, default_split
 from bayescale.units import as_size, checked_ci_prob
 from bayescale.verdict import TOLERANCE, Evidence, places, sizes, verdict
 
-MOST_VALUES = 2**20
-"""Values by draw and point that :func:`forecast_table` holds of each quantity: 8 MB."""
+_NINETY = (0.05, 0.95)
 
 MOST_HELD = 2**27
 """Values by draw and point that :func:`forecast` holds of each quantity: 1 GB."""
@@ -110,7 +108,7 @@ def forecast(  # noqa: PLR0913
     forecast_table : for so many points that their draws would fill the memory.
     """
     fit.require_converged(allow_unconverged)
-    given = _given(
+    given = given_scales(
         params=params,
         tokens=tokens,
         flops=flops,
@@ -119,10 +117,10 @@ def forecast(  # noqa: PLR0913
         lm_loss=lm_loss,
         **(at or {}),
     )
-    _require_within_guards(fit, given)
-    options = _Options(target, ci_prob, tolerance, family, drift, loss_unit)
-    n_points = _n_points(given)
-    n_values = n_points * _n_draws(fit)
+    require_within_guards(fit, given)
+    options = Options(target, ci_prob, tolerance, family, drift, loss_unit)
+    n_points = count_points(given)
+    n_values = n_points * n_draws(fit)
     if n_values > MOST_HELD:
         raise PosteriorError(
             f"a forecast of {n_points:,} points would hold {n_values:,} draws of the loss, and "
@@ -132,63 +130,8 @@ def forecast(  # noqa: PLR0913
     return _forecast(fit, given, options)
 
 
-def forecast_table(
-    fit: Fit,
-    *,
-    target: float | None = None,
-    ci_prob: float = DEFAULT_CI_PROB,
-    tolerance: float = TOLERANCE,
-    family: str | None = None,
-    drift: bool = True,
-    loss_unit: str | LossUnit | None = None,
-    allow_unconverged: bool = False,
-    show_progress: bool | None = None,
-    **scales: Any,
-) -> pd.DataFrame:
-    """Tabulate a forecast of very many points, whose draws are never held all at once.
-
-    Parameters
-    ----------
-    fit : Posterior or ModelAverage
-    target, ci_prob, tolerance, family, drift, loss_unit, allow_unconverged
-        As for :func:`forecast`.
-    show_progress : bool, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
-    **scales
-        ``params``, ``tokens`` and so on, as for :func:`forecast`; also inputs that the package does
-        not know.
-
-    Returns
-    -------
-    pandas.DataFrame
-        What :meth:`Forecast.to_frame` gives, without the texts ``why``. Points are reduced block
-        by block, each from all of its draws: no number differs from that of a forecast of all
-        points by more than rounding.
-
-    Raises
-    ------
-    LawError, UnitError, UnconvergedError
-        As :func:`forecast`.
-    """
-    fit.require_converged(allow_unconverged)
-    given = _same_length(_given(**scales))
-    _require_within_guards(fit, given)
-    options = _Options(target, ci_prob, tolerance, family, drift, loss_unit)
-    n_points = _n_points(given)
-    size, tables = max(1, MOST_VALUES // _n_draws(fit)), []
-    with progress(show_progress) as stage:
-        done = stage(f"{n_points:,} points", total=n_points)
-        for first in range(0, max(n_points, 1), size):
-            part = {name: values[first : first + size] for name, values in given.items()}
-            block = _forecast(fit, part, options, first=first, by_law=False)
-            tables.append(block.to_frame().drop(columns="why"))
-            done(min(first + size, n_points))
-    return pd.concat(tables, ignore_index=True)
-
-
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """The options of a forecast, alike for all points."""
 
     target: float | None
@@ -208,10 +151,12 @@ class _Options:
             raise PosteriorError(f"target is {self.target:g}, but a loss must be greater than zero")
 
 
-def _given(**scales: Any) -> dict[str, np.ndarray]:
+def given_scales(**scales: Any) -> dict[str, np.ndarray]:
     """Return the scales that are given, each of shape (point,)."""
     given = {name: _as_points(x, name) for name, x in scales.items() if x is not None}
     for name, values in given.items():
+        if not values.size:
+            raise LawError(f"`{name}=` holds no point: give one value or more")
         wrong = values[~(np.isfinite(values) & (values > 0))].tolist()
         if wrong:
             more = f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
@@ -226,27 +171,32 @@ def _as_points(value: Any, name: str) -> np.ndarray:
     return np.atleast_1d(np.asarray(values, dtype=float))
 
 
-def _require_within_guards(fit: Fit, given: Mapping[str, np.ndarray]) -> None:
+def require_within_guards(fit: Fit, given: Mapping[str, np.ndarray]) -> None:
     """Refuse inputs that no law has, and values that are likely in another unit."""
     for end in (np.min, np.max):
-        fit.holding(_foreign(given, end))
+        fit.holding(foreign_inputs(given, end))
 
 
-def _foreign(given: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+def foreign_inputs(
+    given: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]
+) -> dict[str, Any]:
     """Return one value of each input that the package does not know."""
     foreign = {name: values for name, values in given.items() if name not in INPUTS}
     return {name: float(pick(values)) for name, values in foreign.items() if len(values)}
 
 
-def _n_points(given: Mapping[str, np.ndarray]) -> int:
+def count_points(given: Mapping[str, np.ndarray]) -> int:
+    """Count the points of scales, of which some may be given once for all."""
     return max(map(len, given.values()), default=0)
 
 
-def _n_draws(fit: Fit) -> int:
+def n_draws(fit: Fit) -> int:
+    """Count the draws of all laws."""
     return sum(m.draws.sizes["chain"] * m.draws.sizes["draw"] for m in fit.members)
 
 
-def _same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return scales of shape (point,) each; what is given once holds for all points."""
     try:
         return dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
     except ValueError:
@@ -257,26 +207,24 @@ def _same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _forecast(
     fit: Fit,
     given: Mapping[str, np.ndarray],
-    options: _Options,
-    *,
-    first: int = 0,
-    by_law: bool = True,
+    options: Options,
 ) -> Forecast:
-    """Forecast points, of which ``first`` went before, for each law as well where asked for."""
+    """Forecast points, for each law as well."""
     family, drift = options.family, options.drift
     sources = tuple(member.view(drift) for member in fit.members)
-    scales, optimum = _places(fit, sources, given, options)
+    scales, optimum = placed(fit, given, options)
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
     losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
     news: list[xr.DataArray | None] = [None] * len(losses)
     if all("sigma" in source.draws for source in sources):
         each = zip(sources, losses, strict=True)
-        news = [source.new_run(loss, inputs, first) for source, loss in each]
+        news = [source.new_run(loss, inputs) for source, loss in each]
     widths = family_widths(fit, sources, inputs) if family is None else None
-    points = _points(fit, scales, inputs)
+    points = located(fit, scales).assign(**noise_scales(fit, inputs))
     unit = loss_unit_of(fit, options.loss_unit)
-    if options.target is not None and options.loss_unit is None and first == 0:
-        _require_likely(fit, unit, options.target, losses)
+    if options.target is not None:
+        medians = [loss.median(("chain", "draw")).values for loss in losses]
+        require_likely(fit, unit, options, np.concatenate(medians))
 
     def result(
         fit: Fit, parts: Sequence[tuple[xr.DataArray, xr.DataArray | None]], **more: Any
@@ -284,7 +232,7 @@ def _forecast(
         loss = fit.mix([loss for loss, _ in parts])
         each = [new for _, new in parts if new is not None]
         new = fit.mix(each) if each else None
-        found = _with_verdicts(fit, points, loss, new, options.tolerance)
+        found = _judged(fit, points, loss, new, options.tolerance)
         if widths is not None and len(parts) == len(losses):
             found = with_reasons(found, widths, options.tolerance)
         return Forecast(
@@ -302,13 +250,13 @@ def _forecast(
             loss_unit=unit,
             meaning=fit.meaning,
             flop_count=flop_count_of(fit),
-            cautions=cautions(fit.holding(_foreign(given, np.min))),
+            cautions=cautions(fit.holding(foreign_inputs(given, np.min))),
             others=tuple(fit.held),
             **more,
         )
 
     parts = list(zip(losses, news, strict=True))
-    return with_each_law(fit, parts, result) if by_law else result(fit, parts)
+    return with_each_law(fit, parts, result)
 
 
 def _families(fit: Fit, widths: pd.DataFrame | None) -> dict[str, dict[str, Any]]:
@@ -318,41 +266,58 @@ def _families(fit: Fit, widths: pd.DataFrame | None) -> dict[str, dict[str, Any]
     return {name: {"n_runs": n, "half_width": known.get(name)} for name, n in counts.items()}
 
 
-def _require_likely(
-    fit: Fit, unit: LossUnit, target: float, losses: Sequence[xr.DataArray]
-) -> None:
-    """Ask about a target that seems to be in another unit."""
-    known = np.empty(0) if fit.runs is None else fit.runs["loss"]
-    medians = [loss.median(("chain", "draw")).values for loss in losses]
-    unit.require_likely(target, np.concatenate(medians), known)
+def require_likely(fit: Fit, unit: LossUnit, options: Options, medians: np.ndarray) -> None:
+    """Ask about a target that seems to be in another unit than such losses, in nats per token."""
+    if options.target is not None and options.loss_unit is None:
+        unit.require_likely(options.target, medians, () if fit.runs is None else fit.runs["loss"])
 
 
-def _points(
-    fit: Fit, scales: Mapping[str, np.ndarray], inputs: Mapping[str, xr.DataArray]
-) -> pd.DataFrame:
-    unknown = np.full(len(next(iter(inputs.values()))), np.nan)
+def located(fit: Fit, scales: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Make the table of points: where they are, and how far beyond the runs."""
+    unknown = np.full(len(scales[fit.inputs[0]]), np.nan)
     columns = (*SCALES, *(name for name in fit.inputs if name not in SCALES))
-    points = pd.DataFrame({name: scales.get(name, unknown) for name in columns})
+    points = pd.DataFrame({name: scales.get(name, unknown) for name in columns}, copy=False)
     points["extrapolation_ratio"] = extrapolation_ratio(fit, points)
-    return points.assign(**_noise_scales(fit, inputs))
+    return points
 
 
-def _with_verdicts(
+def _judged(
     fit: Fit,
     points: pd.DataFrame,
     loss: xr.DataArray,
     new: xr.DataArray | None,
     tolerance: float,
 ) -> pd.DataFrame:
-    """Add to the points whether a forecast there can be trusted."""
-    log_loss = np.log(loss.values)
-    lower, upper = np.quantile(log_loss, [0.05, 0.95], axis=(0, 1))
-    half_width = (upper - lower) / 2
-    new_half_width = np.full(len(points), np.nan)
-    if new is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):  # heavy tails reach zero and infinity
-            lower, upper = np.quantile(np.log(new.values), [0.05, 0.95], axis=(0, 1))
-        new_half_width = (upper - lower) / 2
+    half_width, new_half_width = (
+        np.full(len(points), np.nan)
+        if draws is None
+        else half_width_of_log(
+            np.sort(draws.transpose("point", ...).values.reshape(len(points), -1))
+        )
+        for draws in (loss, new)
+    )
+    return with_verdicts(fit, points, half_width, new_half_width, tolerance)
+
+
+def half_width_of_log(values: np.ndarray) -> np.ndarray:
+    """Return half the width of 90 % intervals of the log of sorted losses, shape (point, draw)."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # heavy tails reach zero and infinity
+        lower, upper = quantiles_of_sorted(values, _NINETY, np.log)
+        return (upper - lower) / 2
+
+
+def with_verdicts(
+    fit: Fit,
+    points: pd.DataFrame,
+    half_width: np.ndarray,
+    new_half_width: np.ndarray,
+    tolerance: float,
+) -> pd.DataFrame:
+    """Add to the points whether a forecast there can be trusted.
+
+    The half widths, shape (point,), are of 90 % intervals of log loss: of the mean, and of a
+    single new run, NaN where that is unknown.
+    """
     record = fit.record.get("backtest") or {}
     evidence = Evidence(record.get("bins"), record.get("across", ()))
     ratio = points["extrapolation_ratio"].to_numpy()
@@ -371,7 +336,7 @@ def _with_verdicts(
     )
 
 
-def _noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]:
+def noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]:
     """Return medians of the noise scale at the points and at the largest run, where it shrinks."""
     if fit.runs is None or not all("shrink" in member.draws for member in fit.members):
         return {}
@@ -386,12 +351,18 @@ def _noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any
     return {"noise_sd": median(inputs), "noise_sd_at_largest": median(at_largest)[0]}
 
 
-def _places(
-    fit: Fit,
-    sources: Sequence[View],
-    given: Mapping[str, np.ndarray],
-    options: _Options,
+def placed(
+    fit: Fit, given: Mapping[str, np.ndarray], options: Options, *, best: bool = True
 ) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
+    """Return all scales of the points; where a budget is split, also the best split in each draw.
+
+    Finding that takes most of the time: it is left out unless ``best``.
+
+    Raises
+    ------
+    LawError
+        If the scales given are not what the law needs.
+    """
     count = flop_count_of(fit)
     foreign = {name: np.array([value]) for name, value in fit.held.items()}
     foreign |= {name: given[name] for name in given if name in foreign}
@@ -403,14 +374,20 @@ def _places(
                 "forecast at one value at a time, or give params and tokens"
             )
         held = {name: float(values[0]) for name, values in foreign.items()}
-        split = default_split(fit.holding(held), given["flops"], options.family, options.drift)
-        places = {"params": split.params, "tokens": split.tokens, "flops": given["flops"]}
-        optimum = {"params": split.best_params, "tokens": split.best_tokens}
-        return _same_length({**all_unique(fit.inputs, places), **foreign}), optimum
+        asked = (fit.holding(held), given["flops"], options.family, options.drift)
+        optimum = None
+        if best:
+            split = default_split(*asked)
+            params, tokens = split.params, split.tokens
+            optimum = {"params": split.best_params, "tokens": split.best_tokens}
+        else:
+            params, tokens = default_sizes(*asked)
+        places = {"params": params, "tokens": tokens, "flops": given["flops"]}
+        return same_length({**all_unique(fit.inputs, places), **foreign}), optimum
     given = {**all_unique(fit.inputs, given), **foreign}
-    for source in sources:
-        _require_inputs(source.law, set(given))
-    places = _same_length(given)
+    for member in fit.members:
+        _require_inputs(member.law, set(given))
+    places = same_length(given)
     if "flops" not in places and {"params", "tokens"} <= set(places):
         places["flops"] = count.flops(places["params"], places["tokens"])
     return places, None

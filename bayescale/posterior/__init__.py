@@ -1,6 +1,6 @@
 """Posteriors: draws of a law's coefficients, their files, views and summaries."""
 
-from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights
+from bayescale.posterior.average import AverageView, ModelAverage, mix, model_weights, shares
 from bayescale.posterior.conflicts import cautions, recorded_conflicts
 from bayescale.posterior.files import open_posterior, save
 from bayescale.posterior.fit import (
@@ -54,6 +54,7 @@ __all__ = [
     "recorded_conflicts",
     "runs_by_family",
     "save",
+    "shares",
     "summarize",
     "worst_diagnostics",
 ]

@@ -37,15 +37,25 @@ def mix(answers: Sequence[xr.DataArray], weights: Sequence[float]) -> xr.DataArr
         Dims (chain, draw, ...), all in one chain: each law gives evenly spaced draws.
     """
     flat = [answer.stack(sample=("chain", "draw")) for answer in answers]
-    # so many draws in all that nearly all of the law with the largest weight are used
-    total = min(x.sizes["sample"] / w for x, w in zip(flat, weights, strict=True) if w)
-    taken = []
-    for x, weight in zip(flat, weights, strict=True):
-        n = round(total * weight)
-        every = np.linspace(0, x.sizes["sample"] - 1, n).round().astype(int)
-        taken.append(x.isel(sample=every).drop_vars(["sample", "chain", "draw"]))
+    every = shares([x.sizes["sample"] for x in flat], weights)
+    taken = [
+        x.isel(sample=each).drop_vars(["sample", "chain", "draw"])
+        for x, each in zip(flat, every, strict=True)
+    ]
     mixed = xr.concat(taken, dim="sample").rename(sample="draw").expand_dims("chain")
     return mixed.transpose("chain", "draw", ...)
+
+
+def shares(n_draws: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]:
+    """Return which draws of each law a mixture holds: evenly spaced, in proportion to weights.
+
+    There are so many in all that nearly all of the law with the largest weight are used.
+    """
+    total = min(n / weight for n, weight in zip(n_draws, weights, strict=True) if weight)
+    return [
+        np.linspace(0, n - 1, round(total * weight)).round().astype(int)
+        for n, weight in zip(n_draws, weights, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from bayescale.errors import PosteriorError
 from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique
 from bayescale.posterior import residuals
+from bayescale.posterior.walks import Walks
 from bayescale.random import Purpose, generator
 from bayescale.runs import Runs
 
@@ -220,34 +221,17 @@ class View:
         Among the runs it is as inferred with the law. Beyond them the walk goes on by random
         steps, the same ones in every call. It is exactly 1 where the law is taken to hold.
         """
-        known, fresh = self._log_drift(inputs)
-        return xr.ufuncs.exp(known + fresh) if self.drifts else 1.0
-
-    def _log_drift(
-        self, inputs: Mapping[str, xr.DataArray], *, integrated: bool = False
-    ) -> tuple[Any, Any]:
-        """Return the drift inferred from the runs, and random drift beyond them or its variance."""
-        known, fresh = 0.0, 0.0
         if self.runs is None or not self.drifts:
-            return known, fresh
-        for i, (name, walk) in enumerate(drift_components(self.card, self.runs).items()):
-            away, factor, frame = walk.distance(inputs), walk.factor(inputs), walk.frame
-            size = self.draws[f"drift_{walk.sized_by}"]
-            steps = self.draws[f"drift_walk_{name}"].transpose("step", "chain", "draw").values
-            down, up = np.split(steps, [len(frame.down.gap)])
-            beyond = frame.beyond((float(-away.min()), float(away.max())))
-            sides = zip((-1, 1), (frame.down, frame.up), (down, up), beyond, strict=True)
-            for way, inside, inferred, past in sides:
-                distance = (way * away).expand_dims(step=1, axis=-1)
-                known += factor * _total(inferred, frame.reach(inside, distance))
-                reach = frame.reach(past, distance)
-                if integrated:
-                    fresh += (size * factor) ** 2 * (reach**2).sum("step")
-                    continue
-                rng = self.rng(Purpose.drift(i, up=way > 0))
-                standard = rng.standard_normal((len(past.gap), *size.shape))
-                fresh += factor * _total(size.values * standard, reach)
-        return known, fresh
+            return 1.0
+        walks = self.walks.reaching(inputs)
+        total = sum(walk.factor(inputs) * path.at(walk.distance(inputs)) for walk, path in walks)
+        return xr.ufuncs.exp(total)
+
+    @cached_property
+    def walks(self) -> Walks:
+        """The walks of the drift; without runs there are none."""
+        components = {} if self.runs is None else drift_components(self.card, self.runs)
+        return Walks(components, self.draws, self.seed)
 
     # single runs
 
@@ -280,7 +264,6 @@ class View:
         template: xr.DataArray,
         purpose: Purpose = Purpose.NEW_RUN,
         inputs: Mapping[str, xr.DataArray] | None = None,
-        first: int = 0,
     ) -> xr.DataArray:
         """Draw residual noise on log loss, one value for each element.
 
@@ -294,8 +277,6 @@ class View:
             The same purpose gives the same numbers.
         inputs : mapping of str to xarray.DataArray, optional
             Where the runs are, for noise that shrinks with size.
-        first : int
-            The number of the template's first place, where others went before.
 
         Raises
         ------
@@ -313,22 +294,19 @@ class View:
         standard = np.empty((*shape, math.prod(template.shape[2:])))
         for i in range(standard.shape[-1]):
             at = None if excess is None else excess[..., i]
-            standard[..., i] = noise.draw(self.rng(purpose, first + i), shape, nu, at)
+            standard[..., i] = noise.draw(self.rng(purpose, i), shape, nu, at)
         return sigma * template.copy(data=standard.reshape(template.shape))
 
     def new_run(
-        self,
-        loss: xr.DataArray,
-        inputs: Mapping[str, xr.DataArray] | None = None,
-        first: int = 0,
+        self, loss: xr.DataArray, inputs: Mapping[str, xr.DataArray] | None = None
     ) -> xr.DataArray:
         """Draw a single new run for each draw of the mean loss, in nats per token.
 
         It has the residual noise of the fitted runs, without any error of measurement; where the
-        law is a floor, it lies above. ``inputs`` and ``first`` as for :meth:`noise`.
+        law is a floor, it lies above. ``inputs`` as for :meth:`noise`.
         """
         with np.errstate(over="ignore"):  # few degrees of freedom reach an infinite loss
-            return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs, first=first))
+            return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs))
 
     def log_density(
         self,
@@ -354,7 +332,7 @@ class View:
         """
         mean = self.law.loss(**self._complete(inputs), **self.coefficients(family))
         # drift beyond the runs is integrated out: few of its draws come near a given loss
-        known, variance = self._log_drift(inputs, integrated=True)
+        known, variance = self.walks.integrated(inputs) if self.drifts else (0.0, 0.0)
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known
         density = residuals.log_density(
@@ -434,9 +412,3 @@ def families_of(draws: xr.Dataset) -> tuple[str, ...]:
     if "family" not in draws.coords:
         return ()
     return tuple(str(name) for name in draws["family"].values)
-
-
-def _total(steps: np.ndarray, reach: xr.DataArray) -> xr.DataArray:
-    """Add up steps of shape (step, chain, draw), each times its reach."""
-    each = xr.DataArray(steps, dims=("step", "chain", "draw"))
-    return xr.dot(each, reach, dim="step", optimize=True)

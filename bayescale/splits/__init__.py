@@ -1,6 +1,13 @@
 """Splits of a compute budget between parameters and tokens: the best of each draw, and a choice."""
 
-from bayescale.splits.choice import DefaultSplit, Solved, chosen, default_split, solve
+from bayescale.splits.choice import (
+    DefaultSplit,
+    Solved,
+    chosen,
+    default_sizes,
+    default_split,
+    solve,
+)
 from bayescale.splits.constraints import Constraints, checked_budgets, searched_range
 from bayescale.splits.optimum import best_split, ladder, least_compute, losses_of
 
@@ -11,6 +18,7 @@ __all__ = [
     "best_split",
     "checked_budgets",
     "chosen",
+    "default_sizes",
     "default_split",
     "ladder",
     "least_compute",

@@ -46,8 +46,7 @@ def solve(
     fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
 ) -> list[Solved]:
     """Find the best splits of budgets, from small to large, in each draw of each law."""
-    most = max(1, MOST_DRAWS // len(fit.members))
-    views = [member.view(drift).thinned(most) for member in fit.members]
+    views = _views(fit, drift)
     each = [losses_of(view, family, limits.unique_tokens) for view in views]
     return [
         Solved(view, losses, best_split(losses, flops, limits))
@@ -90,9 +89,7 @@ def default_split(
     DecisionError
         If a budget trains no model.
     """
-    limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
-    budgets, place = np.unique(flops, return_inverse=True)
-    limits.require_a_model(budgets)
+    limits, budgets, place = _default_limits(fit, flops)
     laws = solve(fit, budgets, limits, family, drift)
     params, tokens = chosen(laws, fit.weights, budgets, limits)
     best = [
@@ -100,3 +97,26 @@ def default_split(
         for values in (attrgetter("params"), attrgetter("tokens"))
     ]
     return DefaultSplit(params[place], tokens[place], *best)
+
+
+def default_sizes(
+    fit: Fit, flops: np.ndarray, family: str | None = None, drift: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return params and tokens, (budget,) each, of :func:`default_split`, sooner than it."""
+    limits, budgets, place = _default_limits(fit, flops)
+    losses = [losses_of(view, family) for view in _views(fit, drift)]
+    params, tokens = best_choice(losses, tuple(fit.weights), budgets, limits)
+    return params[place], tokens[place]
+
+
+def _default_limits(fit: Fit, flops: np.ndarray) -> tuple[Constraints, np.ndarray, np.ndarray]:
+    """Return the limits, different budgets from small to large, and the place of each."""
+    limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
+    budgets, place = np.unique(flops, return_inverse=True)
+    limits.require_a_model(budgets)
+    return limits, budgets, place
+
+
+def _views(fit: Fit, drift: bool) -> list[View]:
+    most = max(1, MOST_DRAWS // len(fit.members))
+    return [member.view(drift).thinned(most) for member in fit.members]

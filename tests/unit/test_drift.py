@@ -46,6 +46,24 @@ def test_variance_grows_with_distance_from_the_center(walk, fades_over, way, ste
         assert variance(frame, h, way) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize("steps", [6, 16, None])
+@pytest.mark.parametrize(("walk", "fades_over"), VARIANCE)
+def test_a_path_is_the_sum_of_its_steps(walk, fades_over, steps) -> None:
+    frame, rng = Frame.of(LOG_X, walk, fades_over, steps=steps), np.random.default_rng(0)
+    sides = [
+        x.then(y) for x, y in zip((frame.down, frame.up), frame.beyond((6.0, 9.0)), strict=True)
+    ]
+    values = [rng.standard_normal((len(side.gap), 3)) for side in sides]
+    path = frame.path(sides, values)
+    assert path.ends >= (6.0, 9.0)
+    distance = np.array([-5.9, -frame.down.end, -0.3, 0.0, 1e-9, 0.7, frame.up.end, 4.0, 8.9])
+    expected = sum(
+        frame.reach(side, way * distance[:, None]) @ draws
+        for way, side, draws in zip((-1, 1), sides, values, strict=True)
+    )
+    np.testing.assert_allclose(path.at(distance), expected, atol=1e-12)
+
+
 def test_a_slope_that_fades_slowly_lasts_and_one_that_has_faded_is_a_walk_of_the_level() -> None:
     lasting, fading = Frame.of(LOG_X, "slope"), Frame.of(LOG_X, "slope", M)
     slow, far = Frame.of(LOG_X, "slope", 1e6), 100 * M

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,11 +13,12 @@ import xarray as xr
 
 from bayescale.cards import ModelCard, load_card
 from bayescale.errors import LawError, PosteriorError, UnconvergedError
-from bayescale.forecasting import Forecast, forecast, forecast_table
+from bayescale.forecasting import forecast, forecast_table
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, open_posterior, point
 
 module = import_module("bayescale.forecasting.answer")
+blocks = import_module("bayescale.forecasting.table")
 CARD = load_card("chinchilla")
 BESIROGLU = point(CARD, CARD.published_values("besiroglu_2024"))
 
@@ -179,37 +179,37 @@ def far_and_wide(n: int) -> dict[str, np.ndarray]:
     return {"params": np.geomspace(1e7, 1e12, n), "tokens": np.geomspace(3e13, 1e9, n)}
 
 
-def test_a_table_in_blocks_is_that_of_all_points(
-    chinchilla_posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("more", [{}, {"excess": 0.02}, {"shrink": 0.1, "excess": 0.02}])
+def test_a_row_of_a_table_is_the_forecast_of_its_point(
+    more: dict[str, float], chinchilla_posterior: Posterior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With drift and fresh steps beyond the runs, in a pool; no block holds more than it may."""
-    other = replace(chinchilla_posterior, card=renamed(chinchilla_posterior.card, "other"))
-    fit = ModelAverage((chinchilla_posterior, other), (0.7, 0.3))
-    whole = forecast(fit, **far_and_wide(20), target=2.2).to_frame()
-    held = []
-    monkeypatch.setattr(Forecast, "to_frame", spied(Forecast.to_frame, held))
-    monkeypatch.setattr(module, "MOST_VALUES", 3 * 8000)
-    table = forecast_table(fit, **far_and_wide(20), target=2.2)
-    assert held == [3, 3, 3, 3, 3, 3, 2]
-    pd.testing.assert_frame_equal(table, whole.drop(columns="why"), rtol=1e-12)
+    """With drift and fresh steps beyond the runs, of two laws, in blocks of three points."""
+    tree = chinchilla_posterior.tree.copy()
+    for group in ("posterior", "posterior_drifting"):
+        draws = tree[group].to_dataset()
+        draws = draws.assign({name: 0 * draws["E"] + value for name, value in more.items()})
+        tree[group] = xr.DataTree(draws)
+    one = replace(chinchilla_posterior, tree=tree)
+    fit = ModelAverage((one, replace(one, card=renamed(one.card, "other"))), (0.7, 0.3))
+    monkeypatch.setattr(blocks, "MOST_VALUES", 3 * 8000)
+    places = far_and_wide(7)
+    table = forecast_table(fit, **places, target=2.2)
+    alone = [
+        forecast(fit, **{name: x[i] for name, x in places.items()}, target=2.2).to_frame()
+        for i in range(7)
+    ]
+    expected = pd.concat(alone, ignore_index=True).drop(columns="why")
+    pd.testing.assert_frame_equal(table, expected, rtol=1e-12)
 
 
 def renamed(card: ModelCard, name: str) -> ModelCard:
     return card.model_copy(update={"law": replace(card.law, name=name)})
 
 
-def spied(to_frame: Callable, held: list[int]) -> Callable:
-    def counting(result: Forecast) -> pd.DataFrame:
-        held.append(result.loss.sizes["point"])
-        return to_frame(result)
-
-    return counting
-
-
 def test_a_budget_is_split_alike_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     budgets = np.geomspace(1e18, 1e25, 7)
     whole = forecast(BESIROGLU, flops=budgets).to_frame()
-    monkeypatch.setattr(module, "MOST_VALUES", 2)
+    monkeypatch.setattr(blocks, "MOST_VALUES", 2)
     pd.testing.assert_frame_equal(
         forecast_table(BESIROGLU, flops=budgets), whole.drop(columns="why"), rtol=1e-12
     )
@@ -226,9 +226,8 @@ def test_the_scatter_of_a_point_does_not_hang_on_other_points(kind: str) -> None
     loss = xr.DataArray(np.ones((1, 2, 5)), dims=("chain", "draw", "point"))
     whole = one.exact.new_run(loss)
     assert len(np.unique(whole)) == 10
-    for first, n in ((0, 2), (2, 3)):
-        part = one.exact.new_run(loss.isel(point=slice(n)), first=first)
-        np.testing.assert_array_equal(part, whole.isel(point=slice(first, first + n)))
+    part = one.exact.new_run(loss.isel(point=slice(2)))
+    np.testing.assert_array_equal(part, whole.isel(point=slice(2)))
 
 
 def test_a_table_refuses_before_it_begins() -> None:
@@ -243,6 +242,11 @@ def test_a_table_refuses_before_it_begins() -> None:
         forecast_table(BESIROGLU)
     with pytest.raises(LawError, match=r"^the scales have different lengths: {'params': 1000"):
         forecast_table(BESIROGLU, params=np.full(1000, 1e9), tokens=np.full(999, 1e9))
+
+
+def test_a_forecast_of_no_points_is_refused() -> None:
+    with pytest.raises(LawError, match=r"^`params=` holds no point: give one value or more$"):
+        forecast_table(BESIROGLU, params=[], tokens=[])
 
 
 def test_more_draws_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
