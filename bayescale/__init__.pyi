@@ -176,6 +176,12 @@ from .posterior import (
 from .posterior import (
     summarize as summarize,
 )
+from .posterior.resampling import (
+    resampling_ratio as resampling_ratio,
+)
+from .posterior.resampling import (
+    widen as widen,
+)
 from .published import (
     PublishedComparison as PublishedComparison,
 )
@@ -295,12 +301,6 @@ from .validation.identifiability import (
 )
 from .validation.identifiability import (
     posterior_notes as posterior_notes,
-)
-from .validation.resampling import (
-    resampling_ratio as resampling_ratio,
-)
-from .validation.resampling import (
-    widen as widen,
 )
 from .validation.sensitivity import (
     Sensitivity as Sensitivity,

@@ -52,7 +52,7 @@ class Demo(Result):
     def _content(self) -> Iterator[str | TextTable]:
         yield f"Five published {FAMILY} runs, 111M to 2.7B parameters, fitted with {LAW}:"
         yield ""
-        yield str(self.summary)
+        yield from self.summary.content()
         yield ""
         yield f"Forecast of the two larger ones, a single new run, {self.ci_prob:.0%} interval:"
         yield ""

@@ -11,6 +11,7 @@ import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,9 @@ DEFAULT_CI_PROB = 0.9
 """Mass of central intervals where no other is asked for."""
 
 LONGEST_REPR = 160
+
+LINES_OF_BRIEF = 3
+"""Lines of an answer that stands alone."""
 
 
 def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
@@ -200,6 +204,11 @@ class Result:
         """Yield what the result shows, lines and tables; the first line is its headline."""
         raise TypeError(f"{type(self).__name__} does not say what it shows")
 
+    def brief(self) -> tuple[str, ...]:
+        """Return the answer alone, in one to three lines: those that it begins with."""
+        lines = takewhile(lambda part: isinstance(part, str) and part, self._content())
+        return tuple(map(str, islice(lines, LINES_OF_BRIEF)))
+
     def _json(self) -> Mapping[str, Any]:
         """Give the values under their JSON keys; draws and tables may stand as they are."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
@@ -243,12 +252,12 @@ class Result:
             values["cautions"] = self.cautions
         return plain(values, getattr(self, "ci_prob", DEFAULT_CI_PROB))
 
-    def _lines(self) -> Content:
-        """Yield everything that is shown."""
+    def content(self) -> Content:
+        """Return the lines and tables that are shown."""
         return [*self._content(), *self.cautions]
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self._lines()))
+        return "\n".join(map(str, self.content()))
 
     def __repr__(self) -> str:
         headline = str(next(iter(self._content()), "")).strip().rstrip(":")
@@ -258,7 +267,7 @@ class Result:
     def _repr_html_(self) -> str:
         parts: list[str] = []
         lines: list[str] = []
-        for part in [*self._lines(), None]:
+        for part in [*self.content(), None]:
             if isinstance(part, str):
                 lines.append(html.escape(part))
                 continue

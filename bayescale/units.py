@@ -216,6 +216,22 @@ def format_size(value: float) -> str:
     return f"{value:.3g}"
 
 
+def three_digits(value: float, digits: int = 3, pad: bool = False) -> str:
+    """Write a number with three significant digits, or as many as asked for.
+
+    With ``pad``, zeros at the end stay, as in a column of a table.
+
+    Examples
+    --------
+    >>> three_digits(0.03607), three_digits(1526.0), three_digits(5.876e23)
+    ('0.0361', '1,530', '5.88e+23')
+    """
+    rounded = float(f"{value:.{digits}g}")
+    if 1e3 <= abs(rounded) < 1e5:
+        return f"{rounded:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".") if pad else f"{value:.{digits}g}"
+
+
 def unit_factor(column: str, unit: str) -> float:
     """Return how many raw units one ``unit`` of ``column`` is.
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayescale.conventions import read_flop_count
 from bayescale.laws.law import INPUTS
+from bayescale.units import three_digits
 
 STATES = ("inside", "trusted", "too_wide", "failed", "untested")
 TOLERANCE = 0.02
@@ -181,14 +182,14 @@ class Place(NamedTuple):
     def in_words(self) -> str:
         """Write where it lies."""
         if self.ratio <= 1 and not self.across and self.beyond:
-            return f"At {self.ratio:.3g} times the largest training run"
+            return f"At {three_digits(self.ratio)} times the largest training run"
         if not self.across:
-            return f"Extrapolates to {self.ratio:.3g} times the largest training run"
-        times = np.exp(abs(self.across))
-        share = f"{times:.3g} times the most" if self.across > 0 else f"1/{times:.3g} of the least"
+            return f"Extrapolates to {three_digits(self.ratio)} times the largest training run"
+        times = three_digits(np.exp(abs(self.across)))
+        share = f"{times} times the most" if self.across > 0 else f"1/{times} of the least"
         return (
-            f"Extrapolates to {self.ratio:.3g} times the compute of the largest training run, at "
-            f"{share} tokens per parameter of any run"
+            f"Extrapolates to {three_digits(self.ratio)} times the compute of the largest training "
+            f"run, at {share} tokens per parameter of any run"
         )
 
 
@@ -244,7 +245,7 @@ def verdict(
     if new_half_width is not None and not new_half_width <= tolerance:
         single = f" A single new run is known within {new_half_width:.1%}."
     if place.inside:
-        text = f"Inside the range of the runs ({place.ratio:.3g} times the largest)."
+        text = f"Inside the range of the runs ({three_digits(place.ratio)} times the largest)."
         return Verdict("inside", text + single)
     head = place.in_words()
     if not half_width <= tolerance:
@@ -342,8 +343,8 @@ def split_verdict(ratio: float, record: Sequence[Mapping[str, Any]]) -> Verdict:
     kept = n - sum(item["exceeded"] for item in near)
     text = (
         f"90% intervals of the best size held {held} of {n} measured at budgets up to "
-        f"{max(item['ratio'] for item in near):.3g} times larger inside the runs, and {kept} of "
-        f"{n} choices lost no more than the 95% bound stated"
+        f"{three_digits(max(item['ratio'] for item in near))} times larger inside the runs, and "
+        f"{kept} of {n} choices lost no more than the 95% bound stated"
     )
     if not (holds(held, n) and holds(kept, n)):
         return Verdict("failed", f"Backtests of splits failed: {text}.")

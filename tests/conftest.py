@@ -115,10 +115,14 @@ class Ran(NamedTuple):
 def bayescale(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ran]:
-    """Run the command line in this process: ``bayescale("check", path, "--json")``."""
+    """Run the command line in this process: ``bayescale("check", path, "--json")``.
 
-    def run(*arguments: object) -> Ran:
+    Its terminal is so wide that tests read whole lines, unless they ask for fewer columns.
+    """
+
+    def run(*arguments: object, columns: int = 1000) -> Ran:
         monkeypatch.setattr("sys.argv", ["bayescale", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", str(columns))
         capsys.readouterr()
         try:
             cli.main()

@@ -21,6 +21,7 @@ from bayescale.cli.commands import (
     trackers,
     trust,
 )
+from bayescale.cli.layout import lay_out, width
 from bayescale.cli.options import with_options
 from bayescale.cli.output import BAD_INPUT, abandon_output, printable, write
 from bayescale.errors import BayescaleError
@@ -130,5 +131,5 @@ def _open_descriptors() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print(lay_out([f"error: {printable(message)}"], width()), file=sys.stderr)
     sys.exit(BAD_INPUT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from bayescale.cli.output import DETAIL, Detail
 from bayescale.cli.parsing import name_values, number, several_values
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Missing(StrEnum):
 RunLog = Annotated[Path, typer.Argument(metavar="RUNS", help="CSV, Parquet or JSON lines.")]
 FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and no notes below the answer.")]
+Brief = Annotated[bool, typer.Option("--brief", help="The answer alone, in one to three lines.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
 Robust = Annotated[
     bool,
@@ -305,7 +308,7 @@ class ForecastOptions(LossOptions):
 
     def open_with_notes(self, path: Path) -> "tuple[Fit, tuple[Finding, ...]]":
         """Open a fit, widened with --robust, and warn where its exact law is overconfident."""
-        from bayescale.validation.resampling import resampling_notes, widen
+        from bayescale.posterior.resampling import resampling_notes, widen
 
         fit = self.open(path)
         if self.robust:
@@ -314,7 +317,10 @@ class ForecastOptions(LossOptions):
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let typer see the fields of a command's option dataclasses as options of its own."""
+    """Let typer see the fields of a command's option dataclasses as options of its own.
+
+    A command that prints an answer also takes --quiet and --brief, which :func:`show` obeys.
+    """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     parameters: list[inspect.Parameter] = []
@@ -325,9 +331,14 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             parameters += [_keyword(field, of_group[field], default) for field, default in known]
         else:
             parameters.append(_keyword(name, hints[name], parameter.default))
+    prints = "json_" in hints
+    if prints:
+        parameters += [_keyword("quiet", Quiet, False), _keyword("brief", Brief, False)]
 
     @wraps(command)
     def run(**typed: Any) -> None:
+        if prints:
+            DETAIL.set(Detail(quiet=typed.pop("quiet"), brief=typed.pop("brief")))
         made = {
             name: kind(**{field.name: typed.pop(field.name) for field in fields(kind)})
             for name, kind in groups.items()

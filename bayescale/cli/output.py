@@ -5,15 +5,19 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bayescale.cli.layout import lay_out, width
 from bayescale.errors import OutputError, as_options, listed
-from bayescale.results import plain
+from bayescale.results import LINES_OF_BRIEF, Result, TextTable, plain
 
 if TYPE_CHECKING:
     from bayescale.findings import Finding
@@ -27,11 +31,83 @@ MOST_COLUMNS = 20
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 
 
-def show(answer: Mapping[str, Any], text: str, as_json: bool, *, passed: bool = True) -> None:
-    """Print a result, as one JSON object or as its text; exit 3 unless it passed its checks."""
-    printed = json.dumps(plain(answer), indent=2, allow_nan=False) if as_json else text
-    write(printed)
+@dataclass(frozen=True)
+class Detail:
+    """How much a command says, as --quiet and --brief ask."""
+
+    quiet: bool = False
+    brief: bool = False
+
+
+DETAIL: ContextVar[Detail] = ContextVar("DETAIL", default=Detail())  # noqa: B039 frozen
+"""Set when a command starts, read by :func:`show` and :func:`progress_wanted`."""
+
+
+def progress_wanted() -> bool:
+    """Return whether progress is shown: in a terminal, unless the user asked for less."""
+    detail = DETAIL.get()
+    return sys.stderr.isatty() and not (detail.quiet or detail.brief)
+
+
+def show(
+    answer: Mapping[str, Any],
+    text: Result | str | Iterable[str | TextTable],
+    as_json: bool,
+    *,
+    brief: Sequence[str] = (),
+    notes: Iterable[str] = (),
+    verbatim: bool = False,
+    passed: bool = True,
+) -> None:
+    """Print a result, as one JSON object or for people; exit 3 unless it passed its checks.
+
+    Parameters
+    ----------
+    answer : mapping
+        What JSON holds, whatever the detail.
+    text : Result, str or iterable of lines and tables
+        The answer, wrapped at the terminal's width.
+    brief : sequence of str
+        What --brief shows; where not given, that of the result, or the first lines.
+    notes : iterable of str
+        Lines below it, left out with --quiet as notes and cautions of the result are.
+    verbatim : bool
+        Whether the text is a file's, which is printed as it stands.
+    """
+    if as_json:
+        write(json.dumps(plain(answer), indent=2, allow_nan=False))
+    elif verbatim:
+        write(str(text))
+    else:
+        shown = _shown(text, brief, notes)
+        parts = [printable(part) if isinstance(part, str) else part for part in shown]
+        write(lay_out(parts, width()))
     exit_unless(passed)
+
+
+def note_beside(notes: Iterable[str]) -> None:
+    """Print notes on standard error, beside an answer that another program reads."""
+    if (notes := list(notes)) and not DETAIL.get().quiet:
+        print(lay_out(map(printable, notes), width()), file=sys.stderr)
+
+
+def _shown(
+    text: Result | str | Iterable[str | TextTable], brief: Sequence[str], notes: Iterable[str]
+) -> list[str | TextTable]:
+    detail = DETAIL.get()
+    if isinstance(text, Result):
+        brief = brief or text.brief()
+        lines = list(text.content())
+    else:
+        lines = [text] if isinstance(text, str) else list(text)
+        brief = brief or [line for line in lines if line and isinstance(line, str)]
+    if detail.brief:
+        return list(brief[:LINES_OF_BRIEF])
+    return list(filterfalse(_is_note, lines)) if detail.quiet else [*lines, *notes]
+
+
+def _is_note(line: str | TextTable) -> bool:
+    return isinstance(line, str) and line.startswith(("Note (", "Caution ("))
 
 
 _CONTROL = re.compile(
@@ -85,8 +161,11 @@ def dropped_json(log: "Runs | TrackerLog") -> list[dict[str, Any]]:
 
 
 def dropped_lines(log: "Runs | TrackerLog") -> list[str]:
-    """Write a line for each row that was left out, with the reason."""
-    return [f"Left out: {item.id}: {item.reason}" for item in log.dropped]
+    """Write a line for each reason why rows were left out, with the first few of them."""
+    by_reason: dict[str, list[str]] = {}
+    for item in log.dropped:
+        by_reason.setdefault(item.reason, []).append(str(item.id))
+    return [f"Left out: {listed(ids)}: {reason}" for reason, ids in by_reason.items()]
 
 
 def log_lines(log: "Runs", notes: "Sequence[Finding]") -> list[str]:
@@ -100,20 +179,15 @@ def note_line(note: "Finding") -> str:
     return f"Note ({note.code}): {note.text}"
 
 
-def check_lines(check: "Finding") -> str:
-    """Write a check: its verdict, its name and its text, wrapped."""
-    from textwrap import fill
-
+def check_line(check: "Finding") -> str:
+    """Write a check: its verdict, its name and its text."""
     verdict = {True: "ok", False: "WEAK", None: "info"}[check.passed]
-    lead = f"  {verdict:<4}  {check.code.replace('_', ' '):<17}  "
-    return fill(
-        check.text,
-        width=100,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_long_words=False,
-        break_on_hyphens=False,  # commands stay whole
-    )
+    return f"  {verdict:<4}  {check.code.replace('_', ' ')}: {check.text}"
+
+
+def figure_lines(path: str | None) -> list[str]:
+    """Write where the figure is."""
+    return ["", f"Figure: {path}"] if path else []
 
 
 def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None:
@@ -139,11 +213,6 @@ def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None
     finally:
         plt.close("all")
     return str(figure)
-
-
-def with_figure(text: str, path: str | None) -> str:
-    """Add a line that says where the figure is."""
-    return f"{text}\n\nFigure: {path}" if path else text
 
 
 def require_figure(figure: Path | None) -> None:

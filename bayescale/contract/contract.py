@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -52,9 +51,7 @@ class Contract(Result):
         words = {True: "pass", False: "FAIL", None: "info"}
         yield f"Contract of law {self.law}" + (f", card {self.card}" if self.card else "")
         for check in self.checks:
-            lead = f"  {words[check.passed]}  {check.code:<11}  "
-            indent = " " * len(lead)
-            yield fill(check.text, width=100, initial_indent=lead, subsequent_indent=indent)
+            yield f"  {words[check.passed]}  {check.code}: {check.text}"
         failed = sum(check.passed is False for check in self.checks)
         yield f"{failed} of its checks fail." if failed else "The law keeps its contract."
 

@@ -18,7 +18,7 @@ from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
 from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles, withheld
 from bayescale.splits import Constraints
-from bayescale.units import format_size
+from bayescale.units import format_size, three_digits
 from bayescale.verdict import Verdict, split_verdict
 
 PUBLISHED_EXPONENTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
@@ -248,8 +248,8 @@ class Allocation(Result):
             low, high = self.limits.searched
             yield (
                 f"  In {self.at_end:.0%} of draws the best split lies at an end of what was "
-                f"searched, {low:.3g} to {high:.3g} tokens per parameter (the runs' range and a "
-                "factor of 4.5 beyond): train runs there."
+                f"searched, {three_digits(low)} to {three_digits(high)} tokens per parameter (the "
+                "runs' range and a factor of 4.5 beyond): train runs there."
             )
         yield from self.limits.count.lines
         if not self.drift:
@@ -260,6 +260,16 @@ class Allocation(Result):
                 "the best split and of the regret take its form to be right: fit unified for "
                 "intervals that do not."
             )
+
+    def brief(self) -> tuple[str, ...]:
+        """Return the choice, or for several budgets a line each."""
+        if len(self.flops) == 1:
+            return super().brief()
+        rows = self.choice.points.to_dict(orient="records")
+        return tuple(
+            f"{flops:.4g} FLOP: {self.refusal(i) or _split_text(row)}"
+            for i, (flops, row) in enumerate(zip(self.flops, rows, strict=True))
+        )
 
     def _exponent_lines(self) -> Iterator[str]:
         exponent = interval_text(self._quantiles(self.exponent), lambda x: f"{x:.3f}", self.ci_prob)
@@ -294,8 +304,8 @@ class Allocation(Result):
         yield f"  choice      {_split_text(point)}: least expected loss"
         yield (
             f"  best split  {_range_text(best['params'])} params, {_range_text(best['tokens'])} "
-            f"tokens, {best['tokens_per_param']['lower']:.3g} to "
-            f"{best['tokens_per_param']['upper']:.3g} per param ({mass})"
+            f"tokens, {three_digits(best['tokens_per_param']['lower'])} to "
+            f"{three_digits(best['tokens_per_param']['upper'])} per param ({mass})"
         )
         yield f"  loss        {loss}  {self._reached.unit}, {self.meaning}"
         yield f"  regret      {self.choice.regret_text(i, self.ci_prob, price)}"
@@ -313,7 +323,7 @@ class Allocation(Result):
             own = self._quantiles(law.best(i)["tokens_per_param"])
             yield (
                 f"    {law.law:<20} {_split_text(law.choice.points.iloc[i])}; best "
-                f"{own['lower']:.3g} to {own['upper']:.3g}"
+                f"{three_digits(own['lower'])} to {own['upper']:.3g}"
             )
         if self.across is not None:
             rows = self.across[self.across["flops"] == self.flops[i]]
@@ -355,6 +365,7 @@ class Allocation(Result):
 
 def _frontier_row(row: Mapping[Any, Any]) -> dict[str, str]:
     flops = {"FLOP": f"{row['flops']:.3g}"}
+    ends = [three_digits(row[f"tokens_per_param_{end}"]) for end in ("lower", "upper")]
     if np.isnan(row["choice_params"]):
         columns = ("params", "tokens", "tokens per param", "loss", "regret", "wasted")
         return flops | dict.fromkeys(columns, "-")
@@ -362,8 +373,7 @@ def _frontier_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "params": format_size(row["choice_params"]),
         "tokens": format_size(row["choice_tokens"]),
         "tokens per param": (
-            f"{row['choice_tokens'] / row['choice_params']:.3g} "
-            f"({row['tokens_per_param_lower']:.3g} to {row['tokens_per_param_upper']:.3g})"
+            f"{three_digits(row['choice_tokens'] / row['choice_params'])} ({' to '.join(ends)})"
         ),
         "loss": f"{row['loss_median']:.3f} ({row['loss_lower']:.3f} to {row['loss_upper']:.3f})",
         "regret": f"{row['regret_mean']:.2g}",
@@ -378,5 +388,5 @@ def _range_text(q: Mapping[str, float]) -> str:
 def _split_text(point: Mapping[Any, Any] | pd.Series) -> str:
     return (
         f"{format_size(point['params'])} params on {format_size(point['tokens'])} tokens "
-        f"({point['tokens'] / point['params']:.3g} per param)"
+        f"({three_digits(point['tokens'] / point['params'])} per param)"
     )

@@ -18,7 +18,7 @@ from bayescale.results import (
     quantiles_by_rank,
     withheld,
 )
-from bayescale.units import format_size
+from bayescale.units import format_size, three_digits
 
 FURTHEST = 1000.0
 """Factor beyond the runs' range up to which a target is searched under drift, and beyond which no
@@ -196,7 +196,10 @@ class DataBudget(Result):
                 f"loss there is {lowest}."
             )
         if self.wanted in self.extrapolation:
-            times = [f"{x:.3g} times the {_MOST[name]}" for name, x in self.extrapolation.items()]
+            times = [
+                f"{three_digits(x)} times the {_MOST[name]}"
+                for name, x in self.extrapolation.items()
+            ]
             yield f"  At the median, a run has {', '.join(times)} of the largest fitted ones."
         if self.verdict_text is not None:
             yield f"  {self.verdict_text}"

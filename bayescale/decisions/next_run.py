@@ -124,7 +124,7 @@ class NextRun(Result):
             yield self.refusal
             for law in self.by_law:
                 yield ""
-                yield str(law)
+                yield from law.content()
             return
         name = NAMES[self.target]
         before = self.candidates[f"{name}_before"].iloc[0]
@@ -155,6 +155,12 @@ class NextRun(Result):
             yield from map(str.strip, self.flop_count.lines)
         if not self.drift:
             yield "Without drift: this takes the law to hold exactly."
+
+    def brief(self) -> tuple[str, ...]:
+        """Return what is known now, and the first run to buy."""
+        lines = [part for part in self._content() if isinstance(part, str) and part]
+        buys = [i for i, line in enumerate(lines) if ", buy (" in line]
+        return (lines[0], *(lines[buys[0] : buys[0] + 2] if buys else lines[1:2]))
 
     def _candidate_table(self, shown: pd.DataFrame) -> TextTable:
         name = NAMES[self.target]

@@ -16,7 +16,7 @@ from bayescale.decisions.evaluated import EvaluatedSplits
 from bayescale.errors import DecisionError
 from bayescale.posterior import Fit
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
-from bayescale.units import as_size, format_size
+from bayescale.units import as_size, format_size, three_digits
 
 DOUBLINGS = 3
 """How many times sizes are doubled and halved from the choice to the edges of a map."""
@@ -108,7 +108,7 @@ class RegretMap(Result):
             {
                 "params": format_size(row["params"]),
                 "tokens": format_size(row["tokens"]),
-                "per param": f"{row['tokens'] / row['params']:.3g}",
+                "per param": f"{three_digits(row['tokens'] / row['params'])}",
                 f"regret, {self.allocation.loss_unit.short}": f"{row['regret_mean']:.2g}",
                 f"regret {upper}": f"{row['regret_upper']:.2g}",
                 "wasted": f"{row['wasted_share_mean']:.1%}",

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.results import Result, TextTable, interval_text, quantiles
-from bayescale.units import format_size
+from bayescale.units import format_size, three_digits
 
 SHARES = (0.001, 0.003, 0.01)
 """Shares of the best loss within which settings are reported."""
@@ -92,8 +92,8 @@ class Tune(Result):
         if self.verdict == "inside":
             return "No larger than the largest run of the sweep."
         return (
-            f"Extrapolates to {self.ratio:.3g} times the compute of the largest run of the sweep; "
-            "no run of the log tests that."
+            f"Extrapolates to {three_digits(self.ratio)} times the compute of the largest run of "
+            "the sweep; no run of the log tests that."
         )
 
     def _json(self) -> dict[str, Any]:

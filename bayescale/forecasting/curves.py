@@ -136,8 +136,8 @@ def _values(
     return np.geomspace(of_runs.min(), of_runs.max() * beyond, count)
 
 
-def slices_text(result: Forecast, by: str) -> str:
-    """Write a table: a row for each of a few sizes, a column for each curve."""
+def slices_content(result: Forecast, by: str) -> tuple[str, TextTable]:
+    """Give a headline and a table: a row for each of a few sizes, a column for each curve."""
     other = {"tokens": "params", "params": "tokens"}[by]
     frame = result.to_frame()
     path = np.unique(frame[other])
@@ -149,7 +149,7 @@ def slices_text(result: Forecast, by: str) -> str:
         for size in shown
     ]
     head = f"{result.law}: the {result.meaning} against {other} at fixed {by}, {result.unit}"
-    return f"{head} ({result.ci_prob:.0%} intervals)\n{TextTable.of(rows)}"
+    return f"{head} ({result.ci_prob:.0%} intervals)", TextTable.of(rows)
 
 
 def _loss(row: Any) -> str:

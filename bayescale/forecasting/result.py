@@ -165,7 +165,17 @@ class Forecast(Result):
             "provenance": self.provenance,
         }
 
-    def _brief(self) -> Iterator[str | TextTable]:
+    def brief(self) -> tuple[str, ...]:
+        """Return the first point, its mean loss and how far that can be trusted."""
+        row = self.to_frame().iloc[0]
+        loss = _loss_text(row, "loss", self.ci_prob)
+        return (
+            str(next(self._content())),
+            f"  {self.meaning} {loss} {self.unit}",
+            f"  {row['why']}",
+        )
+
+    def _shown_points(self) -> Iterator[str | TextTable]:
         """Show many points in a table: some of them, and how many have which verdict."""
         frame, n = self.to_frame(), len(self.points)
         names = [
@@ -188,7 +198,7 @@ class Forecast(Result):
 
     def _content(self) -> Iterator[str | TextTable]:
         if len(self.points) > _SHOWN:
-            yield from self._brief()
+            yield from self._shown_points()
             return
         tables = [(law.law, law.to_frame()) for law in self.by_law]
         for i, (_, row) in enumerate(self.to_frame().iterrows()):

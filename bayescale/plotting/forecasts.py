@@ -29,7 +29,7 @@ from bayescale.plotting.style import (
     write_along,
 )
 from bayescale.runs import Runs
-from bayescale.units import format_size
+from bayescale.units import format_size, three_digits
 from bayescale.validation.horizon import Trust
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
     write_along(ax, horizon.largest, "largest fitted run")
     if horizon.horizon_ratio > 1:
         ax.axvline(edge, color=ORANGE, linestyle="--")
-        write_along(ax, edge, f"trust horizon, {horizon.horizon_ratio:.3g} times")
+        write_along(ax, edge, f"trust horizon, {three_digits(horizon.horizon_ratio)} times")
     if edge < far:
         ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
         ax.set_xlim(right=far)

@@ -20,6 +20,7 @@ from bayescale.plotting.style import (
     percents,
     write_along,
 )
+from bayescale.units import three_digits
 from bayescale.validation.backtest_record import bins
 from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.horizon import INTERVAL, Trust
@@ -61,10 +62,10 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     ax.annotate(text, right, xycoords=("axes fraction", "data"), ha="right", **place)
     if 1 < result.tested_ratio <= frame["ratio"].max():
         ax.axvline(result.tested_ratio, color=GREY, linestyle=":")
-        write_along(ax, result.tested_ratio, f"tested to {result.tested_ratio:.3g} times")
+        write_along(ax, result.tested_ratio, f"tested to {three_digits(result.tested_ratio)} times")
     text = "not trusted beyond the largest run"
     if result.horizon_ratio > 1:
-        text = f"trusted up to {result.horizon_ratio:.3g} times"
+        text = f"trusted up to {three_digits(result.horizon_ratio)} times"
     ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2)
     write_along(ax, result.horizon_ratio, text)
     percents(ax.yaxis)

@@ -1,20 +1,28 @@
 """Summaries of posteriors: medians, intervals and outliers."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
 from bayescale.conventions import NATS, LossUnit
+from bayescale.errors import MOST_LISTED
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.fit import Fit, loss_unit_of, runs_by_family
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.posterior.record import diagnosis
+from bayescale.posterior.resampling import overconfident
 from bayescale.results import DEFAULT_CI_PROB, Content, Result, TextTable, quantiles
+from bayescale.units import three_digits
 
 _DRIFT = "drift_"
+_NOISE = ("sigma", "nu")
+_MOST_FAMILIES = 20  # in a table of their own coefficients
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +40,9 @@ class Summary(Result):
     by_family : pandas.DataFrame or None
         One row a family and coefficient of its own: ``family``, ``n_runs``, ``coefficient``,
         ``unit``, ``median``, ``lower`` and ``upper``.
+    overconfident : mapping of str to float
+        Coefficients that would vary more over fresh logs than their intervals say, with how many
+        times: see :func:`bayescale.resampling_ratio`.
     """
 
     law: str
@@ -46,6 +57,7 @@ class Summary(Result):
     families: tuple[str, ...]
     by_family: pd.DataFrame | None = None
     loss_unit: LossUnit = NATS
+    overconfident: Mapping[str, float] = MappingProxyType({})
 
     def _table(self) -> pd.DataFrame:
         return self.frame
@@ -72,27 +84,65 @@ class Summary(Result):
             "without_outliers": self.without_outliers,
         }
 
-    def _content(self) -> Content:
-        yield f"{self.law} fitted to {self.n_runs} runs (card {self.card})"
+    def brief(self) -> tuple[str, ...]:
+        """Return the fit's name, the law's coefficients and the convergence checks."""
+        own = self.frame[~self.frame.index.isin((*_NOISE, *self._drift()))]
+        shown = (f"{name} {' '.join(_rounded(row))}" for name, row in own.iterrows())
+        return (self._headline(), ", ".join(shown), diagnosis(self.diagnostics))
+
+    def short(self) -> Content:
+        """Yield the table and the convergence checks, without what :meth:`content` explains."""
+        yield self._headline()
         yield ""
-        yield TextTable.of(
-            {
-                "": str(name),
-                "median": f"{row['median']:.5g}",
-                f"{self.ci_prob:.0%} interval": f"{row['lower']:.5g} to {row['upper']:.5g}",
-                "contraction": "" if np.isnan(row["contraction"]) else f"{row['contraction']:.0%}",
+        yield self._coefficients(short=True)
+        yield ""
+        yield from self._marks()
+        yield diagnosis(self.diagnostics)
+        if n := len(self.outliers):
+            yield f"Outliers or influential runs: {n}; bayescale summary names them."
+
+    def _headline(self) -> str:
+        return f"{self.law} fitted to {self.n_runs} runs (card {self.card})"
+
+    def _drift(self) -> list[str]:
+        return [str(name) for name in self.frame.index if str(name).startswith(_DRIFT)]
+
+    def _coefficients(self, short: bool = False) -> TextTable:
+        def row_of(name: str, row: pd.Series) -> dict[str, str]:
+            median, interval = _rounded(row)
+            times, less = self.overconfident.get(name), row["contraction"]
+            contraction = {"contraction": "" if np.isnan(less) else f"{less:.0%}"}
+            return {
+                "": name,
+                "median": median,
+                f"{self.ci_prob:.0%} interval": interval + (f" (x{times:.1f})" if times else ""),
+                **({} if short else contraction),
                 "unit": row["unit"],
             }
-            for name, row in self.frame.iterrows()
-        )
+
+        return TextTable.of(row_of(str(name), row) for name, row in self.frame.iterrows())
+
+    def _marks(self) -> Iterator[str]:
+        if self.overconfident:
+            yield (
+                "(x...): overconfident. Over fresh logs it would vary so many times more than its "
+                "interval says. Forecasts allow for that by drift; `robust=True` widens the "
+                "intervals."
+            )
+
+    def _content(self) -> Content:
+        yield self._headline()
         yield ""
+        yield self._coefficients()
+        yield ""
+        yield from self._marks()
         yield "contraction: the share of the prior's spread that the runs removed"
         if not self.loss_unit.is_fitted:
             yield (
                 f"coefficients are those of a loss in nats per token; answers are in the log's own "
                 f"unit, {self.loss_unit.words}"
             )
-        if any(str(name).startswith(_DRIFT) for name in self.frame.index):
+        if self._drift():
             yield (
                 "drift: how far real losses depart from the law; every forecast allows for it, "
                 "the other rows take the law to hold exactly"
@@ -101,11 +151,23 @@ class Summary(Result):
             yield ""
             yield f"families, with coefficients of their own ({self.ci_prob:.0%} intervals):"
             yield _family_table(self.by_family)
+            if (more := len(self.families) - _MOST_FAMILIES) > 0:
+                yield f"and {more} more families"
         yield ""
         yield diagnosis(self.diagnostics)
         if len(self.outliers):
             yield ""
             yield from _outlier_lines(self.outliers, self.without_outliers)
+
+
+def _rounded(row: pd.Series | Mapping[Any, Any]) -> tuple[str, str]:
+    """Write a median and its interval with three digits, or as many as tell the ends apart."""
+    median, lower, upper = (float(row[name]) for name in ("median", "lower", "upper"))
+    digits, spread = 3, upper - lower
+    if spread > 0 and np.isfinite(spread) and median:
+        digits = max(digits, math.ceil(math.log10(abs(median) / spread)) + 1)
+    texts = [three_digits(value, digits, pad=True) for value in (median, lower, upper)]
+    return texts[0], f"{texts[1]} to {texts[2]}"
 
 
 def _prior_json(row: pd.Series) -> dict[str, float] | None:
@@ -116,16 +178,15 @@ def _prior_json(row: pd.Series) -> dict[str, float] | None:
 def _outlier_lines(outliers: pd.DataFrame, without: Mapping[str, Any] | None) -> Iterator[str]:
     shown = [
         f"{row.run_id} (loss {row.loss:.3f}, law says {row.expected:.3f}; {row.why})"
-        for row in outliers.head(10).itertuples()
+        for row in outliers.head(MOST_LISTED).itertuples()
     ]
-    more = f" and {len(outliers) - 10} more" if len(outliers) > 10 else ""
     n = len(outliers)
+    more = f" and {n - MOST_LISTED} more" if n > MOST_LISTED else ""
     which = f"{n} outliers or influential runs" if n > 1 else "1 outlier or influential run"
     yield f"{which} by leave-one-out: {'; '.join(shown)}{more}."
     if without is not None:
         moves = [
-            f"{name} {move['with']['median']:.4g} -> {move['without']['median']:.4g} "
-            f"({move['without']['lower']:.4g} to {move['without']['upper']:.4g})"
+            f"{name} {_rounded(move['with'])[0]} -> {' ('.join(_rounded(move['without']))})"
             for name, move in without["coefficients"].items()
         ]
         yield (
@@ -173,6 +234,17 @@ class ModelAverageSummary(Result):
             **{key: first[key] for key in shared},
             "seconds": self.seconds,
         }
+
+    def brief(self) -> tuple[str, ...]:
+        """Return the laws with their weights, and the convergence checks."""
+        return (next(iter(self._content())), diagnosis(self.diagnostics))  # type: ignore[arg-type]
+
+    def short(self) -> Content:
+        """Yield the tables and the convergence checks, without what :meth:`content` explains."""
+        yield next(iter(self._content()))
+        for law in self.laws:
+            yield ""
+            yield from law.short()
 
     def _content(self) -> Content:
         shares = [f"{law.law} {w:.0%}" for law, w in zip(self.laws, self.weights, strict=True)]
@@ -237,6 +309,7 @@ def _summary(posterior: Posterior, ci_prob: float) -> Summary:
         families=posterior.families,
         by_family=_by_family(posterior, ci_prob),
         loss_unit=loss_unit_of(posterior),
+        overconfident=overconfident(posterior),
     )
 
 
@@ -267,9 +340,8 @@ def _family_table(table: pd.DataFrame) -> TextTable:
     rows: dict[str, dict[str, str]] = {}
     for row in table.to_dict(orient="records"):
         cells = rows.setdefault(row["family"], {"": row["family"], "runs": str(row["n_runs"])})
-        text = f"{row['median']:.4g} ({row['lower']:.4g} to {row['upper']:.4g})"
-        cells[row["coefficient"]] = text
-    return TextTable.of(rows.values())
+        cells[row["coefficient"]] = "{} ({})".format(*_rounded(row))
+    return TextTable.of(islice(rows.values(), _MOST_FAMILIES))
 
 
 def _why(row: pd.Series) -> str:

@@ -10,15 +10,19 @@ import pandas as pd
 from bayescale.errors import listed
 from bayescale.results import Result, TextTable
 from bayescale.runs import Runs
+from bayescale.units import three_digits
 from bayescale.validation import scores
 from bayescale.validation.held_out import AVERAGE, Samples, aggregate, scored_average
 
 RATIO_BINS = ((1.0, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, 100.0), (100.0, np.inf))
 
-_LEGEND = """\
-times larger: than the largest run fitted. RMSLE, CRPS: error on log loss (0.01 is about 1 %).
-log density: of the observed loss, higher is better. 50%, 90%: share of runs inside these intervals;
-near 50 and 90 is right, less is overconfident."""
+_LEGEND = (
+    "times larger: than the largest run fitted.\n"
+    "RMSLE, CRPS: error on log loss (0.01 is about 1 %).\n"
+    "log density: of the observed loss, higher is better.\n"
+    "50%, 90%: share of runs inside these intervals; near 50 and 90 is right, less is "
+    "overconfident."
+)
 
 
 class Missing(NamedTuple):
@@ -163,6 +167,16 @@ class Backtest(Result):
             "runs_sha256": self.runs.digest,
         }
 
+    def brief(self) -> tuple[str, ...]:
+        """Return how many forecasts there are, and how the answer's law did over all of them."""
+        overall = self.summary()
+        last = overall[(overall["law"] == self.answer) & (overall["ratios"] == "all")].iloc[0]
+        return (
+            f"{self.answer}: {last['n']} forecasts of larger runs, {last['n_cutoffs']} cutoffs",
+            f"90% intervals held {last['coverage90']:.0%}, 50% intervals {last['coverage50']:.0%}; "
+            f"RMSLE {last['rmsle']:.4f}",
+        )
+
     def _content(self) -> Iterator[str | TextTable]:
         n = self.forecasts.drop_duplicates(["cutoff", "run_id"]).shape[0]
         cutoffs = ", ".join(f"{cutoff:.3g}" for cutoff in self.cutoffs)
@@ -176,8 +190,8 @@ class Backtest(Result):
         )
         yield ""
         yield TextTable.of(
-            {
-                "law": row["law"],
+            ({"law": row["law"]} if len(self.laws) > 1 else {})
+            | {
                 "times larger": row["ratios"],
                 "forecasts": str(row["n"]),
                 "cutoffs": str(row["n_cutoffs"]),
@@ -196,7 +210,8 @@ class Backtest(Result):
             shares = zip(self.laws, self.weights, strict=True)
             yield f"average: their mixture, {', '.join(f'{w:.0%} {law}' for law, w in shares)}."
         for sentence in refit_problems(self.missing, len(self.unconverged()), self.n_refits):
-            yield f"\n{sentence}"
+            yield ""
+            yield sentence
 
     @property
     def n_refits(self) -> int:
@@ -225,7 +240,7 @@ class Backtest(Result):
             yield (
                 "Other tokens per parameter than those fitted, at like compute: 90% intervals held "
                 f"{int(across['covered90'].sum())} of {len(across)} runs, up to a factor of "
-                f"{np.exp(across['distance'].max()):.3g} outside."
+                f"{three_digits(np.exp(across['distance'].max()))} outside."
             )
 
 

@@ -63,10 +63,15 @@ class Comparison(Result):
             "warnings": [warning.to_json() for warning in self.warnings],
         }
 
+    def brief(self) -> tuple[str, ...]:
+        """Return the weights by stacking, and what the runs say of them."""
+        weights = ", ".join(f"{law} {weight:.2f}" for law, weight in self.weights.items())
+        return (f"Weights by stacking: {weights}", *note_lines(self.warnings)[:2])
+
     def _content(self) -> Iterator[str | TextTable]:
         yield (
             f"{len(self.weights)} laws by how they forecast larger runs from smaller ones: "
-            f"{self.n_held_out} forecasts, {self.n_cutoffs} cutoffs"
+            f"{self.n_held_out} forecasts, {self.n_cutoffs} cutoff{'s' * (self.n_cutoffs != 1)}"
         )
         yield ""
         yield TextTable.of(
@@ -91,10 +96,13 @@ class Comparison(Result):
             yield from note_lines(self.warnings)
 
 
-_LEGEND = """\
-log density: of held-out larger runs, mean in nats. elpd-loo: leave-one-out over all runs, sum.
-50%, 90%: share of held-out runs inside these intervals. Weights other than equal were chosen on
-these same runs, so the scores of their averages are too good."""
+_LEGEND = (
+    "log density: of held-out larger runs, mean in nats.\n"
+    "elpd-loo: leave-one-out over all runs, sum in nats.\n"
+    "50%, 90%: share of held-out runs inside these intervals.\n"
+    "Weights other than equal were chosen on these same runs, so the scores of their averages are "
+    "too good."
+)
 
 
 def _number(value: float, digits: int) -> str:

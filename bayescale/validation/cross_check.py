@@ -131,6 +131,13 @@ class CrossCheck(Result):
             "provenance": self.provenance,
         }
 
+    def brief(self) -> tuple[str, ...]:
+        """Return what each approach says the best size is."""
+        return tuple(
+            f"{TITLES[name]}: {_size_text(self.of(name, 'params'))} params at {self.flops:.3g} FLOP"
+            for name in self.approaches
+        )
+
     def _content(self) -> Iterator[str | TextTable]:
         mass = f"{self.ci_prob:.0%}"
         yield (

@@ -13,7 +13,7 @@ from bayescale.findings import Finding, Severity
 from bayescale.forecasting import forecast
 from bayescale.posterior import Fit, fitted_unit_of, flop_count_of
 from bayescale.results import Result, TextTable
-from bayescale.units import format_size
+from bayescale.units import format_size, three_digits
 from bayescale.validation import scores
 from bayescale.validation.backtest_record import record_of, require_same
 from bayescale.validation.backtest_result import Backtest
@@ -131,9 +131,9 @@ class Trust(Result):
         of = "compute" if self.scale == "flops" else self.scale
         within = f"within {share(self.tolerance)} of the loss"
         if self.scale == "lm_loss":
-            to, largest = f"{self.horizon_ratio:.3g} times below the lowest", "the lowest"
+            to, largest = f"{three_digits(self.horizon_ratio)} times below the lowest", "the lowest"
         else:
-            to = f"{self.horizon_ratio:.3g} times the largest run's {of}"
+            to = f"{three_digits(self.horizon_ratio)} times the largest run's {of}"
             largest = "the largest run"
         if self.horizon_ratio > 1:
             return f"Trust it up to {to}, {within}: {self._at(self.horizon_ratio)} ({self.law})."
@@ -143,7 +143,7 @@ class Trust(Result):
         if self.limited_by == "untested" and not self.bins:
             return _NOT_TESTED
         return _LIMITS[self.limited_by].format(
-            tolerance=share(self.tolerance), tested=f"{self.tested_ratio:.3g}"
+            tolerance=share(self.tolerance), tested=f"{three_digits(self.tested_ratio)}"
         )
 
     def _merged_bins(self) -> list[Mapping[str, Any]]:

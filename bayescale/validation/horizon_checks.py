@@ -9,11 +9,11 @@ import pandas as pd
 
 from bayescale.findings import Finding, Severity
 from bayescale.posterior import Fit, outliers, recorded_conflicts
+from bayescale.posterior.resampling import resampling_notes
 from bayescale.validation.backtest_result import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.meanings import KEPT_OUTLIERS, ONE_LAW, with_meanings
 from bayescale.validation.other_factors import other_factors_of
-from bayescale.validation.resampling import resampling_notes
 from bayescale.verdict import NEXT_TIMES, Reach, failure, holds, split_verdict
 
 INTERVAL = 0.9

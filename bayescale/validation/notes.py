@@ -2,10 +2,10 @@
 
 from bayescale.findings import Finding
 from bayescale.posterior import Fit, recorded_conflicts
+from bayescale.posterior.resampling import resampling_notes
 from bayescale.validation.design import layout_checks
 from bayescale.validation.identifiability import posterior_notes
 from bayescale.validation.other_factors import other_factor_notes, other_factors_of
-from bayescale.validation.resampling import resampling_notes
 from bayescale.validation.run_quality import imperfect_notes
 from bayescale.validation.sensitivity import counting_notes
 
@@ -18,15 +18,19 @@ def fit_notes(fit: Fit) -> tuple[Finding, ...]:
     tuple of Finding
         Warnings of reading the log, of :func:`counting_notes`, of :func:`other_factors_of`, of
         :func:`imperfect_notes`,
-        of :func:`posterior_notes` and, where the fit holds the draws for them, of
+        of :func:`posterior_notes` and of
         :func:`resampling_notes`; and where card and runs disagree
         (:mod:`bayescale.posterior.conflicts`).
     """
     before = () if fit.runs is None else fit.runs.warnings
-    known = all("log_likelihood" in member.tree.children for member in fit.members)
-    after = resampling_notes(fit) if known else ()
     of_runs = (*other_factor_notes(other_factors_of(fit)), *imperfect_notes(fit))
-    shown = (*before, *_counting_notes(fit), *of_runs, *posterior_notes(fit), *after)
+    shown = (
+        *before,
+        *_counting_notes(fit),
+        *of_runs,
+        *posterior_notes(fit),
+        *resampling_notes(fit),
+    )
     return (*shown, *recorded_conflicts(fit))
 
 

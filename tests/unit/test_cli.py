@@ -61,7 +61,7 @@ def test_check_prints_an_answer_for_people(bayescale, log: Path) -> None:
     assert "7 runs from runs.csv: params 1.11e+08 to 1.3e+10" in ran.out
     told = " ".join(ran.out.split())
     assert told.count("cannot separate alpha from beta") == 1
-    assert "WEAK tokens per param tokens are 20 times params in every run" in told
+    assert "WEAK tokens per param: tokens are 20 times params in every run" in told
     assert len(ran.out.splitlines()) < 40
 
 

@@ -371,7 +371,7 @@ def test_the_command_prints_each_check_and_exits_by_them(
     card = mine.folder / "mine.toml"
     ran = bayescale("models", "check", place, "--card", card)
     assert ran.code == 0
-    assert ran.out.startswith("Contract of law mine, card mine\n  pass  name ")
+    assert ran.out.startswith("Contract of law mine, card mine\n  pass  name: ")
     broken = mine.write("    return np.where(params > 1e9, E, E + A / params**alpha)")
     ran = bayescale("models", "check", broken, "--card", card, "--json")
     assert ran.code == 3

@@ -10,9 +10,9 @@ from bayescale.errors import PosteriorError
 from bayescale.inference.fit import fit
 from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.posterior import Posterior, point
+from bayescale.posterior.resampling import resampling_notes, resampling_ratio, widen
 from bayescale.runs import read_runs
 from bayescale.simulation import simulate
-from bayescale.validation.resampling import resampling_notes, resampling_ratio, widen
 
 TRUTH = {"C_c": 1e24, "alpha_C": 0.06}
 LAW = LAWS["kaplan_compute"]

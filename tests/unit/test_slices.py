@@ -10,7 +10,7 @@ from support.published import BESIROGLU, ONE, SPREAD
 
 from bayescale.errors import LawError
 from bayescale.forecasting import forecast, optimal_curve, slices
-from bayescale.forecasting.curves import slices_text
+from bayescale.forecasting.curves import slices_content
 from bayescale.laws import CHINCHILLA
 from bayescale.plotting import plot_slices
 from bayescale.posterior import Posterior, save
@@ -40,7 +40,8 @@ def test_the_curve_of_best_splits_is_the_forecast_of_their_budgets() -> None:
 
 
 def test_the_table_has_a_column_for_each_curve_and_intervals() -> None:
-    text = slices_text(slices(SPREAD, [1e10, 1e12], along=[1e8, 1e9]), "tokens")
+    found = slices_content(slices(SPREAD, [1e10, 1e12], along=[1e8, 1e9]), "tokens")
+    text = "\n".join(map(str, found))
     assert "10B tokens" in text
     assert "1T tokens" in text
     assert "(90% intervals)" in text

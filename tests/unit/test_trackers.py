@@ -796,9 +796,8 @@ def test_the_command_writes_a_log_that_check_reads(bayescale: Callable, tmp_path
         "logged\n"
         "  params        from params.n_params\n"
         "  tokens        from metrics.train/tokens up to the step of the loss\n\n"
-        "Left out: run3: unfinished: it is RUNNING\n"
-        "Left out: run4: unfinished: it is RUNNING\n"
-        f"Next: bayescale check {tmp_path / 'r.csv'}\n"
+        "Left out: run3, run4: unfinished: it is RUNNING\n"
+        f"Next:\n  bayescale check {tmp_path / 'r.csv'}\n"
     )
     assert "eval/loss at the last step, as logged" in bayescale("check", tmp_path / "r.csv").out
 
@@ -820,7 +819,7 @@ def test_what_was_left_out_is_reported_beside_a_printed_log(
     store = written.mlflow_tables(tmp_path / "runs.db", RUNNING)
     ran = bayescale("import", store, "--metric", LOSS, *PLACES, "--unfinished", "drop")
     assert "Left out" not in ran.out
-    assert ran.err.startswith("Left out: run3: unfinished: it is RUNNING\n")
+    assert ran.err.startswith("Left out: run3, run4: unfinished: it is RUNNING\n")
 
 
 def test_a_step_is_last_or_a_number(bayescale: Callable, tmp_path: Path) -> None:

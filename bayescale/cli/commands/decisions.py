@@ -15,7 +15,7 @@ from bayescale.cli.options import (
     Seed,
     Tolerance,
 )
-from bayescale.cli.output import draw, require_figure, show, with_figure
+from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
 from bayescale.cli.parsing import size_of, sizes_of
 from bayescale.units import parse_size
 
@@ -77,8 +77,8 @@ def allocate(
     )
     passed = result.answered and fitted.diagnostics["passed"]
     path = draw("plot_result", result, figure if result.answered else None)
-    text = with_figure(str(result), path)
-    show(result.to_json() | {"figure": path}, text, json_, passed=passed)
+    answer = result.to_json() | {"figure": path}
+    show(answer, result, json_, notes=figure_lines(path), passed=passed)
 
 
 def data(
@@ -115,8 +115,8 @@ def data(
     )
     passed = result.answered and fitted.diagnostics["passed"]
     path = draw("plot_result", result, figure if result.answered else None)
-    text = with_figure(str(result), path)
-    show(result.to_json() | {"figure": path}, text, json_, passed=passed)
+    answer = result.to_json() | {"figure": path}
+    show(answer, result, json_, notes=figure_lines(path), passed=passed)
 
 
 def next_run(
@@ -171,8 +171,8 @@ def next_run(
     )
     passed = result.answered and fitted.diagnostics["passed"]
     path = draw("plot_result", result, figure if result.answered else None)
-    text = with_figure(str(result), path)
-    show(result.to_json() | {"figure": path}, text, json_, passed=passed)
+    answer = result.to_json() | {"figure": path}
+    show(answer, result, json_, notes=figure_lines(path), passed=passed)
 
 
 def tune(
@@ -204,8 +204,6 @@ def tune(
     json_: Json = False,
 ) -> None:
     """Find the best learning rate and batch size of a run, and what other settings lose."""
-    import sys
-
     from bayescale.decisions.tune import tune as tune_run
     from bayescale.files import require_folder
     from bayescale.tuning import open_tuning, save_tuning
@@ -218,7 +216,7 @@ def tune(
         from bayescale.inference.valley import fit_tuning
 
         log = log_options.read(source)
-        posterior = fit_tuning(log, seed=seed, draws=draws, show_progress=sys.stderr.isatty())
+        posterior = fit_tuning(log, seed=seed, draws=draws, show_progress=progress_wanted())
     if output is not None:
         save_tuning(posterior, output)
     passed = bool(posterior.diagnostics["passed"])
@@ -232,7 +230,7 @@ def tune(
         allow_unconverged=allow_unconverged,
     )
     answer = {**result.to_json(), "output": None if output is None else str(output)}
-    show(answer, str(result), json_, passed=passed)
+    show(answer, result, json_, passed=passed)
 
 
 def _split(text: str) -> tuple[float, float | None]:

@@ -1,6 +1,5 @@
 """Fits: made from one log or from many, read again, and made again."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,10 +25,11 @@ from bayescale.cli.output import (
     draw,
     dropped_json,
     exit_unless,
+    figure_lines,
     log_lines,
+    progress_wanted,
     require_figure,
     show,
-    with_figure,
 )
 
 EXAMPLES = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
@@ -47,8 +47,8 @@ def demo(
     from bayescale.files import require_folder
 
     require_folder(folder / "bayescale_demo.nc")
-    result = run_demo(folder, seed=seed, show_progress=sys.stderr.isatty())
-    show(result.to_json(), str(result), json_, passed=result.summary.diagnostics["passed"])
+    result = run_demo(folder, seed=seed, show_progress=progress_wanted())
+    show(result.to_json(), result, json_, passed=result.summary.diagnostics["passed"])
 
 
 def fit(
@@ -79,7 +79,7 @@ def fit(
     from bayescale.validation.notes import fit_notes
 
     more: dict[str, Any] = {**laws.to_fit(), **sampler.to_fit()}
-    fitted = sample_posterior(log, show_progress=sys.stderr.isatty(), **more)
+    fitted = sample_posterior(log, show_progress=progress_wanted(), **more)
     save(fitted, target)
     notes, result = fit_notes(fitted), summarize(fitted)
     path = draw("plot_fit", fitted, figure, allow_unconverged=True)
@@ -92,16 +92,16 @@ def fit(
     }
     own = "".join(f" --law {name}" for name in laws.law or () if ".py:" in name)
     lines = [
-        str(result),
         "",
-        *log_lines(log, notes),
+        *log_lines(log, [note for note in notes if note.code != "overconfident"]),
         "",
         f"Written to {target} in {result.seconds['total']:.0f} s. Next:",
         f"  bayescale forecast {target}{own} {_example(fitted.inputs)}",
         f"  bayescale trust {target}{own}",
     ]
-    text = with_figure("\n".join(lines), path)
-    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+    below = [*lines, *figure_lines(path)]
+    passed = fitted.diagnostics["passed"]
+    show(answer, result.short(), json_, brief=result.brief(), notes=below, passed=passed)
 
 
 def _example(inputs: Sequence[str]) -> str:
@@ -118,23 +118,21 @@ def summary(
 ) -> None:
     """Show the coefficients of a fit, what the runs added to the prior, and the diagnostics."""
     from bayescale.posterior import summarize
+    from bayescale.posterior.resampling import widen
     from bayescale.units import checked_ci_prob
     from bayescale.validation.notes import fit_notes
-    from bayescale.validation.resampling import widen
 
     fitted = options.open(fit_file)
     notes = fit_notes(fitted)
     result = summarize(widen(fitted) if robust else fitted, checked_ci_prob(ci_prob))
-    lines = [str(result), ""]
-    if fitted.runs is not None:
-        lines += log_lines(fitted.runs, notes)
+    below = [] if fitted.runs is None else ["", *log_lines(fitted.runs, notes)]
     answer = result.to_json() | {
         "warnings": [note.to_json() for note in notes],
         "provenance": fitted.record["provenance"],
         "robust": robust,
         "output": str(fit_file),
     }
-    show(answer, "\n".join(lines).rstrip(), json_, passed=fitted.diagnostics["passed"])
+    show(answer, result, json_, notes=below, passed=fitted.diagnostics["passed"])
 
 
 def fit_many(
@@ -168,7 +166,7 @@ def fit_many(
 
     settings: dict[str, Any] = {**laws.to_fit(), **sampler.to_fit()}
     results = fit_logs(
-        logs, folder=folder, workers=workers, show_progress=sys.stderr.isatty(), **settings
+        logs, folder=folder, workers=workers, show_progress=progress_wanted(), **settings
     )
     rows, passed = [], []
     for done in results:
@@ -178,7 +176,7 @@ def fit_many(
             row |= {"output": str(done.path), "passed": passed[-1], "resumed": done.resumed}
         rows.append(row)
     rows.sort(key=lambda row: names.index(row["name"]))
-    show({"fits": rows}, "\n".join(map(_fit_line, rows)), json_)
+    show({"fits": rows}, map(_fit_line, rows), json_)
     if len(passed) < len(rows):
         raise typer.Exit(BAD_INPUT)
     exit_unless(all(passed))
@@ -199,5 +197,5 @@ def reproduce(fit_file: FitFile, options: FitOptions, json_: Json = False) -> No
     """
     from bayescale.inference.reproduce import reproduce as make_again
 
-    result = make_again(options.open(fit_file), show_progress=sys.stderr.isatty())
-    show(result.to_json(), str(result), json_, passed=result.agrees)
+    result = make_again(options.open(fit_file), show_progress=progress_wanted())
+    show(result.to_json(), result, json_, passed=result.agrees)

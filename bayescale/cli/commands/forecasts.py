@@ -1,13 +1,19 @@
 """Forecasts: the loss of a larger run, or of a table of planned runs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bayescale.cli.options import Figure, FitFile, ForecastOptions, Json, LossOptions
-from bayescale.cli.output import draw, note_line, require_figure, show, with_figure
+from bayescale.cli.output import (
+    draw,
+    figure_lines,
+    note_line,
+    progress_wanted,
+    require_figure,
+    show,
+)
 from bayescale.cli.parsing import path_between, sizes_of
 from bayescale.units import parse_size
 
@@ -59,8 +65,8 @@ def forecast(
         "robust": options.robust,
         "warnings": [note.to_json() for note in notes],
     }
-    text = with_figure("\n".join([str(result), *map(note_line, notes)]), path)
-    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+    below = [*map(note_line, notes), *figure_lines(path)]
+    show(answer, result, json_, notes=below, passed=fitted.diagnostics["passed"])
 
 
 def forecast_many(
@@ -90,7 +96,7 @@ def forecast_many(
     # The first row alone shows clashing names before the long work.
     one = {name: values[:1] for name, values in planned.scales.items()}
     planned.require_distinct(forecast_table(fitted, **one, **question))
-    table = forecast_table(fitted, **planned.scales, **question, show_progress=sys.stderr.isatty())
+    table = forecast_table(fitted, **planned.scales, **question, show_progress=progress_wanted())
     with replacing(output) as temporary:
         planned.joined(table).to_csv(temporary, index=False)
     verdicts = table["verdict"].value_counts()
@@ -111,8 +117,8 @@ def forecast_many(
     lines += [f"  {count:>9,} {state}" for state, count in verdicts.items()]
     if others:
         lines.append(f"Further columns kept: {', '.join(others)}")
-    text = "\n".join([*lines, *map(note_line, notes)])
-    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+    below = list(map(note_line, notes))
+    show(answer, lines, json_, notes=below, passed=fitted.diagnostics["passed"])
 
 
 def slices(
@@ -132,7 +138,7 @@ def slices(
 ) -> None:
     """Show the loss against params at fixed tokens, as Kaplan's figure, or the other way round."""
     from bayescale.forecasting import slices as forecast_slices
-    from bayescale.forecasting.curves import slices_text
+    from bayescale.forecasting.curves import slices_content
 
     held_values = None if held is None else sizes_of(held, "--held")
     path = path_between(along, "--along")
@@ -149,5 +155,5 @@ def slices(
         "provenance": result.provenance,
         "figure": drawn,
     }
-    text = slices_text(result, by) + (f"\nFigure: {drawn}" if drawn else "")
-    show(answer, text, json_, passed=fitted.diagnostics["passed"])
+    below, passed = figure_lines(drawn), fitted.diagnostics["passed"]
+    show(answer, slices_content(result, by), json_, notes=below, passed=passed)

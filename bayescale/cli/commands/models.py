@@ -46,7 +46,7 @@ def models_show(
 
     card = load_card(name)
     answer = {"name": card.name, "law": card.law.name, "text": card.text}
-    show(answer, card.text.rstrip("\n"), json_)
+    show(answer, card.text.rstrip("\n"), json_, verbatim=True)
 
 
 def models_published(
@@ -71,7 +71,7 @@ def models_published(
         result = compare_published(fitted, names or (), allow_unconverged=allow)
         path = draw("plot_published", result, figure)
         answer, passed = result.to_json() | {"figure": path}, fitted.diagnostics["passed"]
-        show(answer, str(result), json_, passed=passed)
+        show(answer, result, json_, passed=passed)
         return
     if figure is not None:
         raise typer.BadParameter("a figure compares them with a fit: name one", param_hint="--fit")
@@ -104,7 +104,7 @@ def models_check(
     chosen = find_law(law)
     log = None if runs is None else log_options.read(runs)
     found = check_law(chosen, card or (law if law in LAWS else None), log)
-    show(found.to_json(), str(found), json_, passed=found.passed)
+    show(found.to_json(), found, json_, passed=found.passed)
 
 
 COMMANDS = {"show": models_show, "published": models_published, "check": models_check}

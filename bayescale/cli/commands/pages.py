@@ -58,7 +58,7 @@ def report(
         **options.to_ask(),
     )
     write(result, page)
-    answer, text = {"output": str(page), **result.to_json()}, f"{result}\nWritten to {page}."
+    answer, text = {"output": str(page), **result.to_json()}, [str(result), f"Written to {page}."]
     show(answer, text, json_, passed=result.answered and fitted.diagnostics["passed"])
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.cli.options import Card, Json, LawName, LogOptions, RunLog, Seed
-from bayescale.cli.output import check_lines, dropped_json, log_lines, show
+from bayescale.cli.output import check_line, dropped_json, log_lines, show
 from bayescale.cli.parsing import name_values, number, sizes_of
 from bayescale.errors import LawError, listed
 
@@ -95,16 +95,17 @@ def check(
     if families := _family_counts(log):
         counts = [f"{name} {n}" for name, n in families.items()]
         lines += ["", f"Runs by family: {listed(counts, 20)}"]
-    lines += ["", "What the runs can identify:", *map(check_lines, checks)]
-    lines += ["", "Whether they are what a law assumes:", *map(check_lines, of_runs)]
+    lines += ["", "What the runs can identify:", *map(check_line, checks)]
+    lines += ["", "Whether they are what a law assumes:", *map(check_line, of_runs)]
+    below: list[str] = []
     if log.dropped or log_notes or log.unused:
-        lines += ["", *log_lines(log, log_notes)]
+        below += ["", *log_lines(log, log_notes)]
     if settings is not None:
-        lines += ["", f"Written to {settings}, which every command that reads {runs.name} honors."]
+        below += ["", f"Written to {settings}, which every command that reads {runs.name} honors."]
     if refitted is not None:
-        lines += ["", str(refitted)]
+        lines += ["", *map(str, refitted.content())]
     passed = refitted is None or refitted.passed
-    show(answer, "\n".join(lines), json_, passed=passed)
+    show(answer, lines, json_, notes=below, passed=passed)
 
 
 def _law_and_card(
@@ -194,7 +195,7 @@ def simulate(
     else:
         text = frame.to_csv(index=False).rstrip("\n")
     answer = truth | {"runs": frame.to_dict(orient="records"), "output": output and str(output)}
-    show(answer, text, json_)
+    show(answer, text, json_, verbatim=output is None)
 
 
 def _grid(

@@ -15,7 +15,7 @@ from bayescale.cli.options import (
     LossUnitName,
     QuestionOptions,
 )
-from bayescale.cli.output import draw, show
+from bayescale.cli.output import draw, figure_lines, show
 from bayescale.cli.parsing import low_high, name_values, path_between, size_of, sizes_of
 from bayescale.errors import ScenarioError, collected
 from bayescale.units import parse_size
@@ -101,7 +101,8 @@ def prune(
         _require("prune --theory", needed, foreign={**of_fit, **optional})
         result: Any = _in_theory(str(given.examples), fractions, given.probe_angle or 0.0)
         path = draw("plot_perceptron", result, figure)
-        show(result.to_json() | {"figure": path}, str(result), json_)
+        answer = result.to_json() | {"figure": path}
+        show(answer, result, json_, notes=figure_lines(path))
         return
     _require("prune", of_fit, foreign=of_theory, hint=", or --theory")
     from bayescale.scenarios.pruning import prune as prune_data
@@ -121,7 +122,8 @@ def prune(
     )
     path = draw("plot_pruning", result, figure)
     answer = result.to_json() | {"figure": path}
-    show(answer, str(result), json_, passed=fitted.diagnostics["passed"])
+    passed = fitted.diagnostics["passed"]
+    show(answer, result, json_, notes=figure_lines(path), passed=passed)
 
 
 def _require(
@@ -244,4 +246,5 @@ def emerge(
     )
     path = draw("plot_emergence", result, figure)
     passed = fitted.diagnostics["passed"] and (second is None or second.diagnostics["passed"])
-    show(result.to_json() | {"figure": path}, str(result), json_, passed=passed)
+    answer = result.to_json() | {"figure": path}
+    show(answer, result, json_, notes=figure_lines(path), passed=passed)

@@ -1,6 +1,5 @@
 """From the tracker that holds runs to a run log."""
 
-import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bayescale.cli.options import Json, Missing
-from bayescale.cli.output import dropped_json, dropped_lines, note_line, printable, show
+from bayescale.cli.output import dropped_json, dropped_lines, note_beside, note_line, show
 from bayescale.cli.parsing import name_values
 
 
@@ -148,15 +147,15 @@ def import_(
     }
     notes = [*dropped_lines(log), *map(note_line, log.notes)]
     if output is None:
-        show(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_)
-        print(*map(printable, notes), sep="\n", end="\n" if notes else "", file=sys.stderr)
+        show(answer, log.to_frame().to_csv(index=False).rstrip("\n"), json_, verbatim=True)
+        note_beside(notes)
         return
     _write_units(output, units, log.origins)
     log.to_csv(output)
     lines = [f"{log}, written to {output}", ""]
     lines += [f"  {name:<13} from {place}" for name, place in log.origins.items()]
-    lines += ["", *notes, f"Next: bayescale check {output}"]
-    show(answer, "\n".join(lines), json_)
+    below = ["", *notes, "Next:", f"  bayescale check {output}"]
+    show(answer, lines, json_, notes=below)
 
 
 def _write_units(output: Path, units: dict[str, str], columns: Collection[str]) -> None:

@@ -1,6 +1,5 @@
 """How far a fit can be trusted: backtests, laws compared, the horizon."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,9 +22,10 @@ from bayescale.cli.output import (
     draw,
     dropped_json,
     dropped_lines,
+    figure_lines,
+    progress_wanted,
     require_figure,
     show,
-    with_figure,
 )
 from bayescale.cli.parsing import size_of
 from bayescale.units import parse_size
@@ -67,7 +67,7 @@ class BacktestOptions:
             executor=Serial() if self.workers == 1 else None,
             workers=self.workers,
             seed=self.seed,
-            show_progress=sys.stderr.isatty(),
+            show_progress=progress_wanted(),
         )
 
 
@@ -106,7 +106,7 @@ def compare(
     from bayescale.inference.fit import fit as sample_posterior
 
     fits = [
-        sample_posterior(log, card=card, seed=options.seed, show_progress=sys.stderr.isatty())
+        sample_posterior(log, card=card, seed=options.seed, show_progress=progress_wanted())
         for card in cards
     ]
     passed = all(posterior.diagnostics["passed"] for posterior in fits)
@@ -117,9 +117,9 @@ def _show_with_log(
     result: "Result", log: "Runs", json_: bool, figure: Path | None, *, passed: bool = True
 ) -> None:
     path = draw("plot_result", result, figure)
-    lines = [str(result), *([""] * bool(log.dropped)), *dropped_lines(log)]
+    notes = [*([""] * bool(log.dropped)), *dropped_lines(log), *figure_lines(path)]
     answer = result.to_json() | {"dropped": dropped_json(log), "figure": path}
-    show(answer, with_figure("\n".join(lines), path), json_, passed=passed)
+    show(answer, result, json_, notes=notes, passed=passed)
 
 
 def trust(
@@ -160,9 +160,8 @@ def trust(
     kept = f"The backtest ({n_refits} refits) is kept in {fit_file}; make a new one: --again"
     path = draw("plot_result", result, figure)
     answer = result.to_json() | {"output": str(fit_file), "figure": path}
-    show(
-        answer, with_figure(f"{result}\n\n{kept}", path), json_, passed=fitted.diagnostics["passed"]
-    )
+    notes = ["", kept, *figure_lines(path)]
+    show(answer, result, json_, notes=notes, passed=fitted.diagnostics["passed"])
 
 
 def cross_check(
@@ -190,5 +189,5 @@ def cross_check(
         fitted, flops=size_of(flops, "--flops"), tolerance=tolerance, **options.to_ask()
     )
     path = draw("plot_isoflop_parabolas", result, figure)
-    text = with_figure(str(result), path)
-    show(result.to_json() | {"figure": path}, text, json_, passed=fitted.diagnostics["passed"])
+    answer, passed = result.to_json() | {"figure": path}, fitted.diagnostics["passed"]
+    show(answer, result, json_, notes=figure_lines(path), passed=passed)

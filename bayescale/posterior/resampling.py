@@ -12,7 +12,9 @@ import xarray as xr
 
 from bayescale.errors import PosteriorError
 from bayescale.findings import Finding, note
-from bayescale.posterior import Fit, ModelAverage, Posterior
+from bayescale.posterior.average import ModelAverage
+from bayescale.posterior.fit import Fit
+from bayescale.posterior.posterior import Posterior
 
 FEWEST_RUNS = 30
 """With fewer runs the jackknife is itself too uncertain."""
@@ -82,7 +84,19 @@ def widen[F: Fit](fit: F) -> F:
     changed = {name: draws[name].copy(data=moved[..., i]) for i, name in enumerate(names)}
     groups = {name: group.to_dataset() for name, group in posterior.tree.children.items()}
     tree = xr.DataTree.from_dict(groups | {"posterior": draws.assign(changed)})
-    return replace(posterior, tree=tree)
+    return replace(posterior, tree=tree, record={**posterior.record, "widened": True})
+
+
+def overconfident(posterior: Posterior) -> dict[str, float]:
+    """Return the ratios of :func:`resampling_ratio` that are well above 1.
+
+    Empty where they cannot be estimated, and for a posterior that :func:`widen` made.
+    """
+    few = posterior.runs is None or len(posterior.runs) < FEWEST_RUNS
+    lacking = "log_likelihood" not in posterior.tree.children
+    if few or lacking or posterior.families or "widened" in posterior.record:
+        return {}
+    return {k: v for k, v in resampling_ratio(posterior).items() if v > OVERCONFIDENT}
 
 
 def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
@@ -93,11 +107,9 @@ def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
     tuple of Finding
         Code ``overconfident`` for each such law; nothing where there are too few runs.
     """
-    if fit.runs is None or len(fit.runs) < FEWEST_RUNS or fit.families:
-        return ()
     notes = []
     for member in fit.members:
-        ratios = {k: v for k, v in resampling_ratio(member).items() if v > OVERCONFIDENT}
+        ratios = overconfident(member)
         times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
         if ratios:
             notes.append(

@@ -1,0 +1,137 @@
+"""How lines and tables are laid out for a terminal: no line is wider than it is."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from textwrap import wrap
+
+from bayescale.results import TextTable
+
+WIDTH = 80
+"""Columns where the output is no terminal, and COLUMNS does not say."""
+
+NARROWEST = 20
+_GAP = "  "
+
+
+def width() -> int:
+    """Return the columns of the terminal."""
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST)
+
+
+def lay_out(content: Iterable[str | TextTable], columns: int) -> str:
+    """Write lines and tables, each wrapped at so many columns.
+
+    Words that are longer, such as paths, stay whole, so that they can be copied.
+    """
+    lines: list[str] = []
+    for part in content:
+        if isinstance(part, TextTable):
+            lines += table_lines(part, columns)
+        else:
+            for line in part.split("\n"):
+                lines += wrapped(line, columns)
+    return "\n".join(lines)
+
+
+def wrapped(line: str, columns: int) -> list[str]:
+    """Wrap one line; what follows its label stays in a column of its own where there is room.
+
+    Commands on a line of their own end in a backslash where they are broken, as a shell reads them.
+    """
+    if len(line) <= columns:
+        return [line.rstrip()]
+    bare = line.lstrip()
+    indent = len(line) - len(bare)
+    label, gap, rest = bare.partition(_GAP)
+    hang = len(line) - len(rest.lstrip()) if gap else 0
+    if not gap or hang > columns // 3:
+        hang = indent + 2
+    is_command = indent > 0 and label.startswith("bayescale ")
+    room = columns - 2 * is_command
+    found = wrap(
+        line,
+        room,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [f"{part} \\" for part in found[:-1]] + found[-1:] if is_command else found
+
+
+def table_lines(table: TextTable, columns: int) -> list[str]:
+    """Lay out a table: as it is, with wrapped texts, in blocks of columns, or row by row."""
+    if not table.rows or _span(table) <= columns:
+        return str(table).split("\n")
+    for narrower in (_with_wrapped_texts(table, columns), *_blocks(table, columns)):
+        if narrower is not None:
+            return narrower
+    return list(_records(table, columns))
+
+
+def _widths(table: TextTable) -> list[int]:
+    return [max(map(len, cells)) for cells in zip(table.head, *table.rows, strict=True)]
+
+
+def _span(table: TextTable) -> int:
+    return len(table.indent) + sum(_widths(table)) + len(_GAP) * (len(table.head) - 1)
+
+
+def _with_wrapped_texts(table: TextTable, columns: int) -> list[str] | None:
+    """Wrap the widest column of words, at half its width or more."""
+    widths = _widths(table)
+    texts = [i for i in range(1, len(widths)) if _holds_words(table, i)]
+    if not texts:
+        return None
+    widest = max(texts, key=widths.__getitem__)
+    room = widths[widest] - (_span(table) - columns)
+    longest = max(len(word) for row in table.rows for word in row[widest].split() or [""])
+    if room < max(longest, len(table.head[widest])) or 2 * room < widths[widest]:
+        return None
+    rows: list[tuple[str, ...]] = []
+    for row in table.rows:
+        for k, part in enumerate(wrap(row[widest], room) or [""]):
+            cells = row if k == 0 else ("",) * len(row)
+            rows.append((*cells[:widest], part, *cells[widest + 1 :]))
+    return str(replace(table, rows=tuple(rows))).split("\n")
+
+
+def _holds_words(table: TextTable, i: int) -> bool:
+    """Whether a column holds words, and no intervals, which stay on one line."""
+    return any(row[i][:1].isalpha() and " " in row[i] for row in table.rows)
+
+
+def _blocks(table: TextTable, columns: int) -> Iterator[list[str] | None]:
+    """Lay out a few columns at a time, each block beginning with the first column."""
+    widths = _widths(table)
+    first = len(table.indent) + widths[0]
+    groups: list[list[int]] = [[]]
+    used = first
+    for i in range(1, len(widths)):
+        if first + len(_GAP) + widths[i] > columns:
+            return
+        if used + len(_GAP) + widths[i] > columns:
+            groups.append([])
+            used = first
+        groups[-1].append(i)
+        used += len(_GAP) + widths[i]
+    lines: list[str] = []
+    for group in groups:
+        lines += [""] * bool(lines) + str(_only(table, [0, *group])).split("\n")
+    yield lines
+
+
+def _only(table: TextTable, columns: Sequence[int]) -> TextTable:
+    rows = tuple(tuple(row[i] for i in columns) for row in table.rows)
+    return replace(table, head=tuple(table.head[i] for i in columns), rows=rows)
+
+
+def _records(table: TextTable, columns: int) -> Iterator[str]:
+    """Lay out a row over several lines, one a column."""
+    room = max(map(len, table.head[1:]), default=0)
+    for row in table.rows:
+        title = f"{table.head[0]} {row[0]}".strip()
+        yield from wrapped(table.indent + title, columns)
+        for name, cell in zip(table.head[1:], row[1:], strict=True):
+            if cell:
+                yield from wrapped(f"{table.indent}  {name.ljust(room)}  {cell}", columns)
