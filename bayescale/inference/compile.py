@@ -12,6 +12,7 @@ from typing import Any
 import bayescale
 from bayescale.cards import ModelCard
 from bayescale.inference.model.data import family_names, model_data, with_runs
+from bayescale.inference.model.drift_weights import robust_weights
 from bayescale.laws import LAWS
 from bayescale.progress import Stage, quiet
 from bayescale.runs import Runs
@@ -61,6 +62,13 @@ def _made_of() -> dict[str, str]:
 
 def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
     """Return a card's compiled model with the data of these runs, preconditioned."""
+    from bayescale.inference.compiled.preconditioning import law_modes, preconditioned
+
     model = with_runs(compiled, runs, card, families)
-    # a model that nutpie compiled has no such method
-    return model.preconditioned() if hasattr(model, "preconditioned") else model
+    if not hasattr(model, "in_coordinates"):  # nutpie compiled it
+        return model
+    modes = law_modes(model)
+    if modes and "drift_weights" in model.shared_data:
+        weights = robust_weights(model.draw_at(modes[0].point), runs, card)
+        model = with_runs(compiled, runs, card, families, weights)
+    return preconditioned(model, modes)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import nutpie
@@ -18,6 +19,7 @@ import pytest
 from bayescale.cards import load_card
 from bayescale.inference.compiled import machine as rooms
 from bayescale.inference.compiled.machine import machine
+from bayescale.inference.compiled.preconditioning import law_modes, preconditioned
 from bayescale.inference.model.build import build_model
 from bayescale.inference.model.data import with_runs
 from bayescale.runs import Runs, read_runs
@@ -25,6 +27,7 @@ from bayescale.runs import Runs, read_runs
 TINY = """
 import json, sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 from bayescale.inference.compiled.machine import machine
 builds = []
@@ -95,6 +98,11 @@ CASES = [
 ]
 
 
+def with_modes(made: Any) -> Any:
+    """Return a model in coordinates scaled at its highest mode."""
+    return preconditioned(made, law_modes(made))
+
+
 @pytest.mark.parametrize(("name", "scales"), CASES)
 def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
     name: str, scales: dict[str, list[float]], tmp_path: Path
@@ -115,17 +123,15 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
 
 def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:
     made = machine(tiny, folder=tmp_path).with_data(y=np.array([0.5, 1.5, 2.5]))
-    preconditioned = made.preconditioned()
-    root, center = preconditioned.linear[:, :-2], preconditioned.linear[:, -2]
+    scaled = with_modes(made)
+    root, center = scaled.linear[:, :-2], scaled.linear[:, -2]
     assert center == pytest.approx(4.5 / 4)  # three observations and the prior, all of one weight
     assert root == pytest.approx(4**-0.5)
     for z in (np.array([0.3]), np.array([-2.0])):
         value, slope = made.density(center + root @ z)
-        assert preconditioned.density(z)[0] == pytest.approx(value, rel=1e-12)
-        assert preconditioned.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
-        assert stored(preconditioned, z) == pytest.approx(
-            stored(made, center + root @ z), rel=1e-12
-        )
+        assert scaled.density(z)[0] == pytest.approx(value, rel=1e-12)
+        assert scaled.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
+        assert stored(scaled, z) == pytest.approx(stored(made, center + root @ z), rel=1e-12)
 
 
 def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path: Path) -> None:
@@ -133,13 +139,13 @@ def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path:
     card = load_card("chinchilla")
     made = machine(lambda: build_model(all_chinchilla, card), folder=tmp_path)
     plain = with_runs(made, all_chinchilla, card)
-    preconditioned = plain.preconditioned()
+    scaled = with_modes(plain)
     size = plain.places["drift_flops_log__"]
-    middle = np.zeros(preconditioned.n_dim)
+    middle = np.zeros(scaled.n_dim)
     middle[size] = plain.prior_center()[size]
-    top = preconditioned.density(middle)[0]
+    top = scaled.density(middle)[0]
     for seed in range(4):
-        assert preconditioned.density(preconditioned.initial_point_func(seed))[0] > top - 100
+        assert scaled.density(scaled.initial_point_func(seed))[0] > top - 100
         assert plain.density(plain.initial_point_func(seed))[0] < top - 1000
 
 
@@ -153,9 +159,9 @@ def test_no_chain_starts_at_a_top_of_next_to_no_mass(
         pm.Potential("modes", pt.logaddexp(-((x + 5) ** 2) / 2, lower - (x - 5) ** 2 / 2))
     plain = machine(lambda: model, folder=tmp_path).with_data()
     assert {np.sign(plain.initial_point_func(seed)[0]) for seed in range(20)} == {-1.0, 1.0}
-    preconditioned = plain.preconditioned()
-    starts = [preconditioned.initial_point_func(seed) for seed in range(20)]
-    places = preconditioned.linear[:, -2] + np.array(starts) @ preconditioned.linear[:, :-2].T
+    scaled = with_modes(plain)
+    starts = [scaled.initial_point_func(seed) for seed in range(20)]
+    places = scaled.linear[:, -2] + np.array(starts) @ scaled.linear[:, :-2].T
     assert set(np.sign(places[abs(places) > 2])) == sides
 
 
@@ -168,6 +174,7 @@ def test_a_later_process_draws_the_same_without_building_the_model(tmp_path: Pat
 BITS = """
 import sys
 from pathlib import Path
+from typing import Any
 import numpy as np, pandas as pd
 from bayescale.cards import load_card
 from bayescale.inference.model.data import with_runs

@@ -1,19 +1,11 @@
 """Preconditioning: modes, their mass, and coordinates scaled by the curvature there."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
-from bayescale.inference.compiled.preconditioning import (
-    MOST_FREE,
-    WIDEST,
-    coordinate_kinds,
-    find_mode,
-    optimized,
-)
+from bayescale.inference.compiled.modes import MOST_FREE, WIDEST, Density, find_mode, optimized
+from bayescale.inference.compiled.preconditioning import coordinate_kinds
 
-Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
 MEAN = np.array([2.0, -1.0, 5.0])
 COVARIANCE = np.array([[4.0, 1.9e-3, 0.0], [1.9e-3, 1e-6, 0.0], [0.0, 0.0, 0.25]])
 
@@ -37,6 +29,19 @@ def test_a_ridge_a_thousand_times_longer_than_wide_becomes_a_ball() -> None:
     np.testing.assert_allclose(about.point, MEAN, rtol=1e-3)
     np.testing.assert_allclose(about.root @ about.root.T, COVARIANCE, rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(about.coordinates(about.point + about.root @ [1, 2, 3]), [1, 2, 3])
+
+
+def test_a_search_in_scaled_coordinates_finds_the_mode_of_more_coordinates() -> None:
+    """Scaled at the mode of the first two, which lies elsewhere where the third is held."""
+    covariance = np.array([[4.0, 1.9e-3, 0.3], [1.9e-3, 1e-6, 0.0], [0.3, 0.0, 1.0]])
+    density, first = normal(MEAN, covariance), np.array([True, True, False])
+    held = find_mode(density, np.array([0.0, 0.0, 7.0]), first)
+    assert held is not None
+    assert abs(held.point[0] - MEAN[0]) > 0.5
+    whole = find_mode(density, held.point, ALL, scaled_at=held)
+    assert whole is not None
+    np.testing.assert_allclose(whole.point, MEAN, rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(whole.root @ whole.root.T, covariance, rtol=1e-3, atol=1e-6)
 
 
 def test_what_is_held_stays_as_it_is() -> None:

@@ -10,7 +10,8 @@ module                      what it does
 ==========================  =======================================================================
 ``machine``                 compiles a model, keeps the code on disk and loads it again
 ``code_generation``         the source of the wrappers that numba compiles
-``preconditioning``         finds modes and the curvature there
+``modes``                   finds modes of a density and the curvature there
+``preconditioning``         coordinates scaled at a mode, and chains that start near modes
 ``lazy_imports``            imports of large packages that wait until they are used
 ``digamma``                 a digamma that needs no Python object, so that numba can keep it
 ==========================  =======================================================================

@@ -28,6 +28,7 @@ import filelock
 import numpy as np
 import pandas as pd
 import platformdirs
+import xarray as xr
 
 from bayescale.inference.compiled.code_generation import (
     module_source,
@@ -36,13 +37,6 @@ from bayescale.inference.compiled.code_generation import (
 )
 from bayescale.inference.compiled.digamma import use_for_numba
 from bayescale.inference.compiled.lazy_imports import lazy_imports
-from bayescale.inference.compiled.preconditioning import (
-    NO_DRIFT,
-    START_DEVIATION,
-    STARTS,
-    coordinate_kinds,
-    find_mode,
-)
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -97,34 +91,6 @@ class Machine(CompiledPyMCModel):
             data[name] = new
         return replace(self, shared_data=data).in_coordinates(np.zeros((0, 2)))
 
-    def preconditioned(self) -> "Machine":
-        """Return this model in coordinates scaled at a mode, with chains that start near modes.
-
-        Modes are found from several starting points, and each chain starts near one that is not
-        negligible beside the highest. Returns the model itself where no mode is found.
-        """
-        start = self.initial_point_func
-        free, sizes, steps = coordinate_kinds(self.places, self.n_dim)
-        points = (self.prior_center(), *map(start, range(STARTS)))
-        points = (np.where(sizes, NO_DRIFT, np.where(steps, 0.0, point)) for point in points)
-        found = (find_mode(self.density, point, free) for point in points)
-        modes = [mode for mode in found if mode is not None]
-        if not modes:
-            return self
-        highest = max(modes, key=lambda mode: mode.log_mass)
-        kept = [mode for mode in modes if not mode.is_negligible_beside(highest)]
-        about = kept[0]
-
-        def start_near_mode(seed: Any) -> np.ndarray:
-            rng, point = np.random.default_rng(seed), start(seed)
-            mode = kept[rng.integers(len(kept))]
-            away = rng.standard_normal(self.n_dim)
-            scaled = about.coordinates(np.where(free, mode.point, point))
-            return np.where(steps, away, scaled + np.where(free, START_DEVIATION * away, 0.0))
-
-        linear = np.column_stack([about.root, about.point[about.free], about.free])
-        return replace(self.in_coordinates(linear), initial_point_func=start_near_mode)
-
     def in_coordinates(self, linear: np.ndarray) -> "Machine":
         """Return this model in linear coordinates.
 
@@ -144,6 +110,23 @@ class Machine(CompiledPyMCModel):
         outputs = gradient.ctypes.data, ctypes.addressof(value)
         status = self._density(self.n_dim, point.ctypes.data, *outputs, self.user_data.ctypes.data)
         return (value.value, gradient) if status == 0 else (-np.inf, np.zeros(self.n_dim))
+
+    def draw_at(self, point: np.ndarray) -> xr.Dataset:
+        """Return what is stored of a single draw at a point in the model's coordinates."""
+        call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_uint64] * 2, *[ctypes.c_void_p] * 3)
+        point, out = np.ascontiguousarray(point, dtype=float), np.empty(self.n_expanded)
+        code: Any = self.compiled_expand_func
+        places = point.ctypes.data, out.ctypes.data, self.user_data.ctypes.data
+        if call(code.address)(self.n_dim, self.n_expanded, *places) != 0:
+            raise FloatingPointError("what a draw stores could not be computed")
+        by_name: Any = self.dims
+        coords = {dim: self.coords[dim] for dims in by_name.values() for dim in dims}
+        stored = {
+            name: (("chain", "draw", *by_name.get(name, ())), out[part].reshape(1, 1, *shape))
+            for name, part, shape in zip(*self.shape_info, strict=True)
+            if name not in self.reparameterized_names
+        }
+        return xr.Dataset(stored, coords | {"chain": [0], "draw": [0]})
 
     @cached_property
     def _density(self) -> Callable[..., int]:

@@ -7,29 +7,16 @@ scaled and rotated by the curvature at one mode. Both are cheap, and neither cha
 sampled: the change of coordinates is linear.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 
-Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
-"""A function from a point to its log density and gradient; -inf where there is no density."""
-
-MOST_OPTIMIZATIONS = 8
-"""The most optimizations of one mode, each from where the last one ended."""
-
-MOST_FREE = 100
-"""The most free coordinates for which curvature is computed."""
+from bayescale.inference.compiled.modes import Mode, find_mode
 
 STARTS = 6
 """Starting points of the search for modes, besides the prior's center."""
-
-LEAST_SHARE = 0.01
-"""The least mass of a mode, by height and curvature, as a share of the largest mode's, for chains
-to start near it."""
-
-WIDEST = 3.0
-"""The largest scale that curvature gives a coordinate: logs of coefficients vary less."""
 
 START_DEVIATION = 2.0
 """Standard deviation of a chain's start about its mode, in scaled coordinates: wider than the
@@ -38,37 +25,19 @@ posterior."""
 NO_DRIFT = -25.0
 """The log of a size of drift that is negligible."""
 
-_STEP, _FLAT = 1e-5, 0.01
 
+class _Machine(Protocol):
+    """What is used of :class:`bayescale.inference.compiled.machine.Machine`."""
 
-@dataclass(frozen=True, eq=False)
-class Mode:
-    """A mode of a density, and linear coordinates z about it: x = point + root z where x is free.
-
-    Attributes
-    ----------
-    point : numpy.ndarray, shape (n,)
-    free : numpy.ndarray of int, shape (m,)
-        Indices of the coordinates that were optimized; the others are x itself.
-    root : numpy.ndarray, shape (m, m)
-        A matrix root of the inverse curvature.
-    log_mass : float
-        Log of the integral of a normal density of this height and curvature, up to a constant.
-    """
-
-    point: np.ndarray
-    free: np.ndarray
-    root: np.ndarray
-    log_mass: float
-
-    def coordinates(self, point: np.ndarray) -> np.ndarray:
-        """Return the coordinates z of a point x."""
-        away = point[self.free] - self.point[self.free]
-        return _with(point, self.free, np.linalg.solve(self.root, away))
-
-    def is_negligible_beside(self, other: "Mode") -> bool:
-        """Return whether it holds too little mass for chains to start there."""
-        return bool(self.log_mass < other.log_mass + np.log(LEAST_SHARE))
+    @property
+    def n_dim(self) -> int: ...
+    @property
+    def places(self) -> Mapping[str, slice]: ...
+    @property
+    def initial_point_func(self) -> Callable[[Any], np.ndarray]: ...
+    def density(self, point: np.ndarray) -> tuple[float, np.ndarray]: ...
+    def prior_center(self) -> np.ndarray: ...
+    def in_coordinates(self, linear: np.ndarray) -> Any: ...
 
 
 def coordinate_kinds(
@@ -76,11 +45,9 @@ def coordinate_kinds(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Say which coordinates are optimized, which are sizes of drift, and which are steps.
 
-    Drift is switched off while a mode is found, so that the mode is the law's own: law and drift
-    can stand in for each other, which makes the optimization slow. Steps of drift and of families
-    are nearly standard normal whatever the rest is, so they stay at zero, where the density is
-    nearly that of the rest alone. Where families' terms are optimized themselves, their spreads are
-    not: the density grows without bound as a spread goes to zero.
+    Steps of drift and of families are nearly standard normal whatever the rest is, so they stay at
+    zero, where the density is nearly that of the rest alone. Where families' terms are optimized
+    themselves, their spreads are not: the density grows without bound as a spread goes to zero.
 
     Returns
     -------
@@ -96,69 +63,54 @@ def coordinate_kinds(
     return free, sizes, steps
 
 
-def find_mode(density: Density, point: np.ndarray, free: np.ndarray) -> Mode | None:
-    """Find a mode from a starting point, and the curvature there.
+def law_modes(machine: _Machine) -> list[Mode]:
+    """Find the modes of the law alone, highest mass first, without those of negligible mass.
+
+    Drift is switched off, so that the modes are the law's own: law and drift can stand in for each
+    other, which makes an optimization of both from far away slow.
+    """
+    free, sizes, steps = coordinate_kinds(machine.places, machine.n_dim)
+    points = (machine.prior_center(), *map(machine.initial_point_func, range(STARTS)))
+    points = (np.where(sizes, NO_DRIFT, np.where(steps, 0.0, point)) for point in points)
+    return _largest(find_mode(machine.density, point, free) for point in points)
+
+
+def preconditioned[M: _Machine](machine: M, modes: Sequence[Mode]) -> M:
+    """Return a model in coordinates scaled at a mode, with chains that start near modes.
 
     Parameters
     ----------
-    density : callable
-    point : numpy.ndarray, shape (n,)
-    free : numpy.ndarray of bool, shape (n,)
-        The coordinates that are optimized; the others stay as they are.
-
-    Returns
-    -------
-    Mode or None
-        None where more than :data:`MOST_FREE` are free, or the curvature is not finite.
+    machine : Machine
+        With its data, in its own coordinates.
+    modes : sequence of Mode
+        Those of the law alone: see :func:`law_modes`. Where the model has drift, modes of both are
+        found from there. Without any, the model itself is returned.
     """
-    if free.sum() > MOST_FREE:
-        return None
-    highest = optimized(density, point, free)
-    curvature = _curvature(density, highest, free)
-    if not np.isfinite(curvature).all():
-        return None
-    values, vectors = np.linalg.eigh(curvature)
-    values = np.maximum(values, WIDEST**-2)
-    log_mass = density(highest)[0] - np.log(values).sum() / 2
-    return Mode(highest, np.flatnonzero(free), vectors / np.sqrt(values), float(log_mass))
+    free, sizes, steps = coordinate_kinds(machine.places, machine.n_dim)
+    if not modes:
+        return machine
+    if sizes.any():
+        center = machine.prior_center()
+        points = [np.where(sizes, center, mode.point) for mode in modes]
+        found = (
+            find_mode(machine.density, point, free | sizes, scaled_at=mode)
+            for mode, point in zip(modes, points, strict=True)
+        )
+        modes = _largest(found) or modes
+    about, start = modes[0], machine.initial_point_func
+    linear = np.column_stack([about.root, about.point[about.free], about.free])
+    moved = np.isin(np.arange(machine.n_dim), about.free)
+
+    def start_near_mode(seed: Any) -> np.ndarray:
+        rng, point = np.random.default_rng(seed), start(seed)
+        mode = modes[int(rng.integers(len(modes)))]
+        away = rng.standard_normal(machine.n_dim)
+        scaled = about.coordinates(np.where(moved, mode.point, point))
+        return np.where(steps, away, scaled + np.where(moved, START_DEVIATION * away, 0.0))
+
+    return replace(machine.in_coordinates(linear), initial_point_func=start_near_mode)
 
 
-def optimized(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Maximize the density over the free coordinates, from a starting point.
-
-    Returns the point itself where the optimization fails.
-    """
-    from scipy.optimize import minimize
-
-    def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = density(_with(point, free, values))
-        return -value, -gradient[free]
-
-    best, height = point, density(point)[0]
-    for _ in range(
-        MOST_OPTIMIZATIONS
-    ):  # one line search that finds nothing ends an optimization early
-        with np.errstate(all="ignore"):
-            found = minimize(objective, best[free], jac=True, method="L-BFGS-B").x
-        there = _with(point, free, found)
-        reached = density(there)[0]
-        if not reached > height + _FLAT:
-            break
-        best, height = there, reached
-    return best
-
-
-def _curvature(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Return minus the second derivatives by free coordinates, by differences of the gradient."""
-    rows = []
-    for i in map(int, np.flatnonzero(free)):
-        ends = (_with(point, i, point[i] + step) for step in (_STEP, -_STEP))
-        up, down = (density(end)[1][free] for end in ends)
-        rows.append((down - up) / (2 * _STEP))
-    return (np.array(rows) + np.array(rows).T) / 2
-
-
-def _with(point: np.ndarray, where: np.ndarray | int, values: np.ndarray | float) -> np.ndarray:
-    changed = point.copy()
-    changed[where] = values
-    return changed
+def _largest(found: Any) -> list[Mode]:
+    modes = sorted((mode for mode in found if mode is not None), key=lambda m: -m.log_mass)
+    return [mode for mode in modes if not mode.is_negligible_beside(modes[0])]

@@ -13,17 +13,30 @@ FEW_FAMILIES = 5
 the model compiles in a third of the time."""
 
 
-def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, Any]:
+def model_data(
+    runs: Runs, card: ModelCard, families: bool = True, weights: np.ndarray | None = None
+) -> dict[str, Any]:
     """Return the arrays of a model's ``pm.Data``, by name.
+
+    Parameters
+    ----------
+    runs : Runs
+    card : ModelCard
+    families : bool
+        As for :func:`bayescale.fit`.
+    weights : numpy.ndarray, shape (run,), optional
+        See :mod:`bayescale.inference.model.drift_weights`; equal where not given, and where
+        there are many families, whose steps are whitened with equal weights.
 
     Returns
     -------
     dict
         The law's inputs and ``log_<input>`` (run,), ``log_center_<input>`` scalars of those
         that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,);
-        ``drift_basis_<axis>`` (run, step) where the card has drift, and the products
-        ``drift_overlap`` (step, step) of all their columns, or, along one axis and without
-        many families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
+        ``drift_basis_<axis>`` (run, step) where the card has drift, ``drift_weights`` (run,) of
+        the sampling coordinates, and with these weights the products ``drift_overlap``
+        (step, step) of all their columns, or, along one axis and without many families, of
+        columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
         where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
         and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
         ``log_range_<input>`` and ``log_loss_center`` scalars where priors are relative to the
@@ -49,16 +62,10 @@ def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, 
         data["drift_directions"], data["drift_variance"] = rotation(*bases.values())
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
         del data["relative_se"]
-    else:
-        if len(bases) == 1 and are_few(family_names(runs, card, families)):
-            ((axis, basis),) = bases.items()
-            data["drift_turn"] = np.linalg.eigh(basis.T @ basis)[1]
-            bases = {axis: basis @ data["drift_turn"]}
-            data["drift_overlap"] = (bases[axis] ** 2).sum(0)
-        elif bases:
-            every = np.concatenate(list(bases.values()), axis=1)
-            data["drift_overlap"] = every.T @ every
-        data |= {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
+    elif bases:
+        few = are_few(family_names(runs, card, families))
+        data["drift_weights"] = np.ones(len(runs)) if weights is None or not few else weights
+        data |= _drift_data(bases, data["drift_weights"], apart=len(bases) == 1 and few)
     if card.noise.shrink is not None:
         size = np.array(log_size(inputs))
         data["log_relative_size"] = size - size.mean()
@@ -73,9 +80,33 @@ def model_data(runs: Runs, card: ModelCard, families: bool = True) -> dict[str, 
     return data
 
 
-def with_runs(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
+def _drift_data(
+    bases: dict[str, np.ndarray], weights: np.ndarray, *, apart: bool
+) -> dict[str, Any]:
+    """Return the columns of the drift and their products, with weights for the runs."""
+    if apart:
+        ((axis, basis),) = bases.items()
+        turn = np.linalg.eigh(basis.T * weights @ basis)[1]
+        turned = basis @ turn
+        return {
+            "drift_turn": turn,
+            "drift_overlap": weights @ turned**2,
+            f"drift_basis_{axis}": turned,
+        }
+    every = np.concatenate(list(bases.values()), axis=1)
+    overlap = {"drift_overlap": every.T * weights @ every}
+    return overlap | {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
+
+
+def with_runs(
+    compiled: Any,
+    runs: Runs,
+    card: ModelCard,
+    families: bool = True,
+    weights: np.ndarray | None = None,
+) -> Any:
     """Return a card's compiled model with the data of these runs that it uses."""
-    data, used = model_data(runs, card, families), compiled.shared_data
+    data, used = model_data(runs, card, families, weights), compiled.shared_data
     return compiled.with_data(**{name: data[name] for name in data if name in used})
 
 

@@ -31,15 +31,15 @@ def drift_at_runs(
         name.removeprefix("drift_"): variable(name, size, data)
         for name, size in card.drift.parameters.items()
     }
-    variance = noise_variance(known, data)
+    variance, weighted = noise_variance(known, data), data["drift_weights"] * residual
     if "drift_turn" in data:
-        return _drift_along_one(*next(iter(sizes.items())), residual / variance, variance, data)
+        return _drift_along_one(*next(iter(sizes.items())), weighted / variance, variance, data)
     n, by_walk = 2 * STEPS[card.drift.walk], dict(sizes)
     if card.drift.tilt is not None:
         by_walk[TILT] = sizes[card.drift.along[1]]
     basis: Any = pt.concatenate([data[f"drift_basis_{name}"] for name in by_walk], axis=1)
     each = pt.repeat(pt.stack(list(by_walk.values())), n)
-    overlap, pull = data["drift_overlap"], pt.dot(basis.T, residual)
+    overlap, pull = data["drift_overlap"], pt.dot(basis.T, weighted)
     if families is not None:
         explained = families.explained(basis)
         overlap, pull = overlap - explained[0], pull - explained[1]
