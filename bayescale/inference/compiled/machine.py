@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import filelock
@@ -119,8 +119,8 @@ class Machine(CompiledPyMCModel):
         places = point.ctypes.data, out.ctypes.data, self.user_data.ctypes.data
         if call(code.address)(self.n_dim, self.n_expanded, *places) != 0:
             raise FloatingPointError("what a draw stores could not be computed")
-        by_name: Any = self.dims
-        coords = {dim: self.coords[dim] for dims in by_name.values() for dim in dims}
+        by_name, labels = cast(Any, self.dims), cast(Any, self.coords)
+        coords = {dim: labels[dim] for dims in by_name.values() for dim in dims}
         stored = {
             name: (("chain", "draw", *by_name.get(name, ())), out[part].reshape(1, 1, *shape))
             for name, part, shape in zip(*self.shape_info, strict=True)
