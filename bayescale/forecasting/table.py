@@ -1,10 +1,12 @@
 """Forecasts of very many points: in blocks, on all cores, in bounded memory."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -223,11 +225,15 @@ def _noise(
     return flat(scaled), flat(draws["excess"].values * (drawn(np.ones(shape)) - scaled))
 
 
-def _in_threads(task: Callable[[slice], Any], blocks: Sequence[slice]) -> Iterator[Any]:
+def _in_threads(task: Callable[[slice], Any], blocks: Iterable[slice]) -> Iterator[Any]:
     """Yield the results of blocks in their order; NumPy computes without Python's lock."""
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    rest, n_threads = iter(blocks), os.cpu_count() or 1
+    pool = ThreadPoolExecutor(n_threads)
     try:
-        yield from pool.map(task, blocks)
+        waiting = deque(pool.submit(task, block) for block in islice(rest, 2 * n_threads))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(task, block) for block in islice(rest, 1))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -277,24 +283,22 @@ def _judged(
     done, n_points = stage("verdicts", total=len(points)), len(points)
     widths = [columns.pop(f"half_width_{kind}", None) for kind in ("loss", "loss_new")]
     half_width, half_width_new = (np.full(n_points, np.nan) if x is None else x for x in widths)
-    across, verdicts = np.empty(n_points), np.empty(n_points, dtype=object)
+    across, verdicts = np.empty(n_points), []
     for first in range(0, n_points, MOST_JUDGED):
         block = slice(first, first + MOST_JUDGED)
         judged = with_verdicts(
             fit, points[block], half_width[block], half_width_new[block], options.tolerance
         )
-        across[block], verdicts[block] = judged["across"], judged["verdict"]
+        across[block] = judged["across"]
+        verdicts.append(judged["verdict"])
         done(min(block.stop, n_points))
     noise_columns = {name: columns.pop(name) for name in [*columns] if name.startswith("noise")}
-    below = [columns.pop(f"p_{kind}", None) for kind in ("loss_new", "loss")]
-    new_below, mean_below = below
-    return points.assign(
-        **noise_columns,
-        across=across,
-        half_width=half_width,
-        half_width_new=half_width_new,
-        verdict=pd.array(verdicts, dtype="str"),
-        **columns,
-        p_below_target=mean_below if new_below is None else new_below,
-        p_mean_below_target=mean_below,
-    )
+    new_below, mean_below = (columns.pop(f"p_{kind}", None) for kind in ("loss_new", "loss"))
+    table = {str(name): values.to_numpy() for name, values in points.items()} | noise_columns
+    table |= {"across": across, "half_width": half_width, "half_width_new": half_width_new}
+    table |= {"verdict": pd.concat(verdicts, ignore_index=True), **columns}
+    below = {"p_below_target": mean_below if new_below is None else new_below}
+    below["p_mean_below_target"] = mean_below
+    if mean_below is None:
+        return pd.DataFrame(table, copy=False).assign(**below)
+    return pd.DataFrame(table | below, copy=False)
