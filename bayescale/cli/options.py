@@ -1,7 +1,7 @@
 """The options that commands share, as dataclasses, and the decorator that gives them to typer."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
@@ -31,6 +31,12 @@ class Repeats(StrEnum):
     best = "best"
 
 
+class Weights(StrEnum):
+    """How weights of several laws are found."""
+
+    stacking = "stacking"
+
+
 class Missing(StrEnum):
     """What to do with rows that lack a value."""
 
@@ -40,6 +46,10 @@ class Missing(StrEnum):
 
 
 RunLog = Annotated[Path, typer.Argument(metavar="RUNS", help="CSV, Parquet or JSON lines.")]
+RunLogOrFit = Annotated[
+    Path,
+    typer.Argument(metavar="RUNS|FIT.nc", help="A run log, or a fit, for its own laws and runs."),
+]
 FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and no notes below the answer.")]
@@ -185,11 +195,19 @@ class LawOptions:
 
         return list(laws_with_cards(self.law or (), self.card or ()))
 
-    def cards(self, log: "Runs") -> "list[ModelCard]":
-        """Return the cards of the named laws, or of those that the log's columns can carry."""
+    def cards(self, log: "Runs", beside: "Sequence[ModelCard]" = ()) -> "list[ModelCard]":
+        """Return the cards of the named laws, or of those that the log's columns can carry.
+
+        With cards of a fit, these and those of further laws that are named.
+        """
         from bayescale.cards import cards_for_laws, default_laws
 
-        return list(cards_for_laws(log, self._named() or default_laws(log)))
+        named = self._named()
+        if not beside:
+            return list(cards_for_laws(log, named or default_laws(log)))
+        known = {card.law.name for card in beside}
+        further = cards_for_laws(log, named) if named else ()
+        return [*beside, *(card for card in further if card.law.name not in known)]
 
     def to_fit(self) -> dict[str, Any]:
         """Return ``law`` and ``card`` as :func:`bayescale.fit` takes them."""
@@ -211,6 +229,10 @@ class SamplerOptions:
         list[str] | None,
         typer.Option("--weight", metavar="LAW=SHARE", help="Weights of several laws; else equal."),
     ] = None
+    weights: Annotated[
+        Weights | None,
+        typer.Option("--weights", help="stacking: those that bayescale compare finds, by refits."),
+    ] = None
     seed: Seed = 0
     draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000
     tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")] = 500
@@ -222,9 +244,12 @@ class SamplerOptions:
     def to_fit(self) -> dict[str, Any]:
         """Return the settings as :func:`bayescale.fit` takes them."""
         given = name_values(self.weight, "--weight")
-        weights = {name: number(text, name, "--weight") for name, text in given.items()}
+        weights: Any = {name: number(text, name, "--weight") for name, text in given.items()}
+        if weights and self.weights is not None:
+            raise typer.BadParameter("--weight already states them", param_hint="--weights")
+        found = weights or (self.weights and self.weights.value)
         names = ("seed", "draws", "tune", "chains", "families")
-        return {"weights": weights or None, **{name: getattr(self, name) for name in names}}
+        return {"weights": found, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From cards and runs to posteriors: fits of one law or several, and refits of one."""
 
 import hashlib
+import importlib
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,7 @@ from bayescale.posterior import (
 from bayescale.posterior.conflicts import with_conflicts
 from bayescale.progress import Stage, progress
 from bayescale.runs import Runs, as_runs, require_runs_for
+from bayescale.tasks import Serial
 
 Source = Runs | pd.DataFrame | str | Path
 """Runs, or a table that is read as it stands."""
@@ -58,6 +60,8 @@ FOR_COMPARISON = {"draws": 500, "tune": 300}
 
 COMPARISON_LIMITS = {"most_rhat": 1.05}
 """Limits for so few draws, which make R-hat vary more, most of all over many families' terms."""
+
+STACKING = "stacking"
 
 FEWEST_DRAWS = 25
 """Draws of all chains together that leave-one-out needs."""
@@ -96,7 +100,7 @@ def fit(
     runs: Source,
     law: Sequence[str | Law | ModelCard] | None = ...,
     *,
-    weights: Mapping[str, float] | None = ...,
+    weights: Mapping[str, float] | Literal["stacking"] | None = ...,
     **settings: Unpack[FitSettings],
 ) -> ModelAverage: ...
 def fit(  # noqa: PLR0913 every option has a name and a default
@@ -104,7 +108,7 @@ def fit(  # noqa: PLR0913 every option has a name and a default
     law: str | Law | Sequence[str | Law | ModelCard] | None = None,
     *,
     card: str | Path | ModelCard | None = None,
-    weights: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | Literal["stacking"] | None = None,
     seed: int = 0,
     draws: int = 1000,
     tune: int = 500,
@@ -125,9 +129,10 @@ def fit(  # noqa: PLR0913 every option has a name and a default
         columns can carry: see :func:`bayescale.cards.default_laws`.
     card : str, path or ModelCard, optional
         Priors and likelihood of the one law; the card named like the law where not given.
-    weights : mapping of str to float, optional
+    weights : mapping of str to float, or "stacking", optional
         Shares of the laws in the average; equal where not given, because few runs cannot tell
-        which law extrapolates best.
+        which law extrapolates best. ``"stacking"`` backtests the laws first, one refit after the
+        other, and takes the weights of :func:`bayescale.compare`.
     seed : int
         The same runs, card, seed and versions give the same draws on one machine.
     draws, tune, chains : int
@@ -170,11 +175,32 @@ def fit(  # noqa: PLR0913 every option has a name and a default
             f"draws times chains are {draws * chains}, but must be at least {FEWEST_DRAWS}: runs "
             "cannot be left out one at a time on fewer"
         )
-    shares = model_weights([chosen.law.name for chosen in cards], weights)
+    shares = _shares(runs, cards, weights, seed, show_progress)
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     with progress(show_progress) as stage:
         fitted = tuple(_fit_one(runs, chosen, families, settings, stage) for chosen in cards)
     return fitted[0] if alone else ModelAverage(fitted, shares)
+
+
+def _shares(
+    runs: Runs,
+    cards: Sequence[ModelCard],
+    weights: Mapping[str, float] | str | None,
+    seed: int,
+    show_progress: bool | None,
+) -> tuple[float, ...]:
+    if isinstance(weights, str):
+        if weights != STACKING:
+            raise PosteriorError(
+                f"weights is {weights!r}, but must be {STACKING!r} or a share for each law"
+            )
+        questions = importlib.import_module("bayescale")  # its modules import this one
+        tested = questions.backtest(
+            runs, cards, executor=Serial(), seed=seed, show_progress=show_progress
+        )
+        found: Mapping[str, float] = questions.compare(tested).weights
+        return model_weights([chosen.law.name for chosen in cards], found)
+    return model_weights([chosen.law.name for chosen in cards], weights)
 
 
 def cards_of(

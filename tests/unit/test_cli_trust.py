@@ -15,6 +15,8 @@ from bayescale.runs import Runs
 
 LAWS = ("--law", "kaplan_compute", "--law", "henighan_compute")
 HERE = ("--workers", 1)
+FEW = ("--draws", 200, "--tune", 300, "--chains", 2)
+SHARE = ("--weight", "henighan_compute=1")
 
 
 @pytest.fixture
@@ -227,3 +229,39 @@ def test_a_worker_that_is_lost_is_told_with_what_was_kept(
         "law": "kaplan_compute", "cutoff": 6.3e21, "why": "ValueError: no minimum",
     }  # fmt: skip
     assert np.isfinite(ran.json["rows"][0]["lpd"])
+
+
+def test_a_fit_is_compared_with_its_own_laws_and_runs(bayescale, log: Path, tmp_path: Path) -> None:
+    fit, one = tmp_path / "fit.nc", ("--cutoff", "1.1e21", *HERE)
+    weights = ("--weight", "kaplan_compute=3", *SHARE)
+    assert bayescale("fit", log, *LAWS, *weights, "-o", fit, *FEW, "--json").code in (0, 3)
+    tested = bayescale("backtest", fit, *one, "--json").json
+    assert tested["weights"] == {"kaplan_compute": 0.75, "henighan_compute": 0.25}
+    command = "bayescale fit RUNS --law kaplan_compute --law henighan_compute --weights stacking"
+    assert command in bayescale("compare", fit, *one).out
+    refused = bayescale("backtest", fit, "--ignore", "seed")
+    assert refused.code == 2
+    assert "is a fit, which holds its runs" in refused.err
+
+
+@pytest.mark.integration
+def test_a_further_law_is_compared_with_that_of_a_fit(bayescale, log: Path, tmp_path: Path) -> None:
+    fit, one = tmp_path / "fit.nc", ("--cutoff", "1.1e21", *HERE)
+    bayescale("fit", log, "--law", "henighan_compute", "-o", fit, *FEW, "--json")
+    alone = bayescale("compare", fit, *one)
+    assert alone.code == 2
+    assert "name another with --law" in alone.err
+    both = bayescale("compare", fit, "--law", "kaplan_compute", *one, "--json").json
+    assert list(both["weights"]) == ["henighan_compute", "kaplan_compute"]
+
+
+@pytest.mark.integration
+def test_weights_of_a_comparison_are_used_at_once(bayescale, log: Path, tmp_path: Path) -> None:
+    fit = tmp_path / "fit.nc"
+    found = bayescale("compare", log, *LAWS, *HERE, "--json").json["weights"]
+    made = bayescale("fit", log, *LAWS, "--weights", "stacking", "-o", fit, *FEW, "--json").json
+    assert made["weights"] == pytest.approx(found, abs=1e-6)
+    assert open_posterior(fit).weights == pytest.approx(tuple(found.values()), abs=1e-6)
+    clash = bayescale("fit", log, *LAWS, "--weights", "stacking", *SHARE, "-o", fit)
+    assert clash.code == 2
+    assert "--weight already states them" in clash.err

@@ -14,7 +14,7 @@ from bayescale.cli.options import (
     Json,
     LawOptions,
     LogOptions,
-    RunLog,
+    RunLogOrFit,
     Seed,
     Workers,
 )
@@ -28,10 +28,14 @@ from bayescale.cli.output import (
     show,
 )
 from bayescale.cli.parsing import size_of
+from bayescale.errors import PosteriorError
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bayescale.cards import ModelCard
+    from bayescale.posterior import Fit
     from bayescale.results import Result
     from bayescale.runs import Runs
     from bayescale.validation.backtest_result import Backtest
@@ -72,7 +76,7 @@ class BacktestOptions:
 
 
 def backtest(
-    runs: RunLog,
+    runs: RunLogOrFit,
     laws: LawOptions,
     options: BacktestOptions,
     log_options: LogOptions,
@@ -81,12 +85,16 @@ def backtest(
 ) -> None:
     """Test how right forecasts of the larger runs from the smaller ones would have been."""
     require_figure(figure)
-    log = log_options.read(runs)
-    _show_with_log(options.run(log, laws.cards(log)), log, json_, figure)
+    log, cards, fitted = _opened(runs, laws, log_options)
+    weights = None
+    if fitted is not None and len(cards) == len(fitted.members):
+        weights = fitted.weights
+    result = options.run(log, cards, weights)
+    _show_with_log(result, log, json_, figure)
 
 
 def compare(
-    runs: RunLog,
+    runs: RunLogOrFit,
     laws: LawOptions,
     options: BacktestOptions,
     log_options: LogOptions,
@@ -98,26 +106,63 @@ def compare(
     from bayescale.validation.comparison import require_two
 
     require_figure(figure)
-    log = log_options.read(runs)
-    cards = laws.cards(log)
+    log, cards, fitted = _opened(runs, laws, log_options)
     require_two([card.law.name for card in cards])
     result = options.run(log, cards)
 
     from bayescale.inference.fit import fit as sample_posterior
 
+    sampled = {} if fitted is None else {member.name: member for member in fitted.members}
     fits = [
-        sample_posterior(log, card=card, seed=options.seed, show_progress=progress_wanted())
+        sampled.get(card.law.name)
+        or sample_posterior(log, card=card, seed=options.seed, show_progress=progress_wanted())
         for card in cards
     ]
     passed = all(posterior.diagnostics["passed"] for posterior in fits)
-    _show_with_log(compare_laws(result, fits), log, json_, figure, passed=passed)
+    found = compare_laws(result, fits)
+    named = " ".join(f"--law {law}" for law in laws.law or found.weights)
+    source = "RUNS" if runs.suffix == ".nc" else runs
+    use = ["", "To average them with these weights:"]
+    use += [f"  bayescale fit {source} {named} --weights stacking"]
+    _show_with_log(found, log, json_, figure, passed=passed, notes=use)
+
+
+def _opened(
+    path: Path, laws: LawOptions, log_options: LogOptions
+) -> "tuple[Runs, list[ModelCard], Fit | None]":
+    """Read a log, or open a fit: its runs, and the cards of its laws and of further ones."""
+    if path.suffix != ".nc":
+        log = log_options.read(path)
+        return log, laws.cards(log), None
+    if log_options != LogOptions():
+        raise typer.BadParameter(
+            f"{path} is a fit, which holds its runs: leave out options that read a log, or name "
+            "the log",
+            param_hint="RUNS|FIT.nc",
+        )
+    own = [name for name in laws.law or () if ".py:" in name]
+    fitted = FitOptions(law=own).open(path)
+    if fitted.runs is None:
+        raise PosteriorError(f"{path} holds a point estimate and no runs: name a run log")
+    return fitted.runs, laws.cards(fitted.runs, [m.card for m in fitted.members]), fitted
 
 
 def _show_with_log(
-    result: "Result", log: "Runs", json_: bool, figure: Path | None, *, passed: bool = True
+    result: "Result",
+    log: "Runs",
+    json_: bool,
+    figure: Path | None,
+    *,
+    passed: bool = True,
+    notes: "Sequence[str]" = (),
 ) -> None:
     path = draw("plot_result", result, figure)
-    notes = [*([""] * bool(log.dropped)), *dropped_lines(log), *figure_lines(path)]
+    notes = [
+        *([""] * bool(log.dropped)),
+        *dropped_lines(log),
+        *notes,
+        *figure_lines(path),
+    ]
     answer = result.to_json() | {"dropped": dropped_json(log), "figure": path}
     show(answer, result, json_, notes=notes, passed=passed)
 
