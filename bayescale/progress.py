@@ -27,8 +27,14 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def progress(show: bool | None) -> Iterator[Stage]:
-    """Show stages while the block runs, or nothing; None shows them in notebooks alone."""
+def progress(show: "bool | Stage | None") -> Iterator[Stage]:
+    """Show stages while the block runs, or nothing; None shows them in notebooks alone.
+
+    A function is called with them instead: see :data:`Stage`.
+    """
+    if callable(show):
+        yield show
+        return
     notebook = in_notebook()
     if not (notebook if show is None else show):
         yield quiet

@@ -264,7 +264,8 @@ class Result:
         text = f"<{type(self).__name__}: {headline}>"
         return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 4]}...>"
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Write what the result shows, lines and tables, as HTML elements."""
         parts: list[str] = []
         lines: list[str] = []
         for part in [*self.content(), None]:
@@ -276,9 +277,12 @@ class Result:
                 lines = []
             if part is not None:
                 parts.append(part.to_html())
-        if self.in_figures:
-            parts.append(importlib.import_module("bayescale.plotting").result_html(self))
         return "".join(parts)
+
+    def _repr_html_(self) -> str:
+        if not self.in_figures:
+            return self.to_html()
+        return self.to_html() + importlib.import_module("bayescale.plotting").result_html(self)
 
 
 def with_each_law[P, R](fit: Any, parts: Sequence[P], make: Callable[..., R]) -> R:

@@ -18,6 +18,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bayescale.explore.opening import MOST_FIT
+
 PAGE = Path(__file__).with_name("page.py")
 
 
@@ -63,6 +65,7 @@ def serve(arguments: Sequence[str], address: str, port: int, browser: bool) -> N
                 "server.enableCORS": True,
                 "server.enableXsrfProtection": True,
                 "server.fileWatcherType": "none",
+                "server.maxUploadSize": MOST_FIT,
                 "browser.gatherUsageStats": False,
                 "global.developmentMode": False,
                 "client.toolbarMode": "minimal",

@@ -76,7 +76,7 @@ class FitSettings(TypedDict, total=False):
     chains: int
     cores: int | None
     families: bool
-    show_progress: bool | None
+    show_progress: bool | Stage | None
 
 
 @overload
@@ -115,7 +115,7 @@ def fit(  # noqa: PLR0913 every option has a name and a default
     chains: int = 4,
     cores: int | None = None,
     families: bool = True,
-    show_progress: bool | None = None,
+    show_progress: bool | Stage | None = None,
 ) -> Posterior | ModelAverage:
     """Sample the posterior of a scaling law's coefficients, or of several laws'.
 
@@ -141,9 +141,9 @@ def fit(  # noqa: PLR0913 every option has a name and a default
         Threads to sample on; all of this computer's where not given.
     families : bool
         Whether families in the log get partially pooled terms of their own.
-    show_progress : bool, optional
+    show_progress : bool or callable, optional
         Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
+        notebooks alone. A function is told instead: :data:`bayescale.progress.Stage`.
 
     Returns
     -------

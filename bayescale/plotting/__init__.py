@@ -7,7 +7,13 @@ says is also said by line style, marker or position.
 
 from bayescale.plotting.coefficients import plot_coefficients
 from bayescale.plotting.comparisons import plot_comparison, plot_laws, plot_published
-from bayescale.plotting.decisions import plot_allocation, plot_next_run, plot_overfit, plot_regret
+from bayescale.plotting.decisions import (
+    plot_allocation,
+    plot_next_run,
+    plot_options,
+    plot_overfit,
+    plot_regret,
+)
 from bayescale.plotting.densities import plot_data_budget, plot_point
 from bayescale.plotting.dispatch import plot_result, result_html
 from bayescale.plotting.fits import plot_fit
@@ -30,6 +36,7 @@ __all__ = [
     "plot_isoflop_parabolas",
     "plot_laws",
     "plot_next_run",
+    "plot_options",
     "plot_overfit",
     "plot_perceptron",
     "plot_point",

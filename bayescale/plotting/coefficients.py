@@ -11,6 +11,7 @@ from bayescale.plotting.style import (
     draw_points,
     draws_from,
     finish_axes,
+    is_narrow,
     label_rows,
     new_axes,
 )
@@ -66,13 +67,14 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
         f"{name}  {row['median']:.4g} ({row['lower']:.4g} to {row['upper']:.4g})"
         for name, row in frame.iterrows()
     ]
+    if is_narrow(ax):
+        names = [f"{name}\n{row['median']:.4g}" for name, row in frame.iterrows()]
     label_rows(ax, names, room=0.8)
-    ends: dict[str, Any] = {"fontsize": "small", "ha": "center", "va": "bottom"}
+    place: dict[str, Any] = {"xytext": (0, 6), "textcoords": "offset points"}
     for row, (_, values) in zip(rows, frame.iterrows(), strict=True):
-        for at_end, name in ((0, "prior_lower"), (1, "prior_upper")):
-            text = f"{values[name]:.3g}"
-            place = {"xytext": (0, 6), "textcoords": "offset points"}
-            ax.annotate(text, (at_end, row), **place, **ends)
+        for at_end, name, side in ((0, "prior_lower", "left"), (1, "prior_upper", "right")):
+            text = f"{values[name]:.3g}".replace("e+0", "e")
+            ax.annotate(text, (at_end, row), fontsize="small", ha=side, va="bottom", **place)
     ax.set_xticks([])
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_xlabel("log scale of each row; numbers: the prior's ends")

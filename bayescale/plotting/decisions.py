@@ -22,10 +22,12 @@ from bayescale.plotting.style import (
     draw_points,
     draws_from,
     finish_axes,
+    is_narrow,
     log_sizes,
     new_axes,
 )
 from bayescale.runs import Runs
+from bayescale.units import format_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,6 +80,55 @@ def plot_allocation(result: Allocation, ax: "Axes | None" = None) -> "Axes":
     log_sizes(ax, "flops")
     ax.set_ylabel("parameters, tokens")
     ax.set_xlabel("budget (FLOP)")
+    return finish_axes(ax)
+
+
+@draws_from(Allocation)
+def plot_options(result: Allocation, ax: "Axes | None" = None) -> "Axes":
+    """Draw what other sizes of the model give up, all of one budget spent.
+
+    The line is the expected regret and its band the interval over draws. The diamond is the split
+    of least expected loss; the gray stretch holds the best sizes of the draws.
+
+    Parameters
+    ----------
+    result : Allocation
+        Allocation of one budget, with splits of it as options.
+    ax : matplotlib Axes, optional
+        Axes to draw into; a new figure if not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    DecisionError
+        If the allocation is of several budgets or has no options.
+    """
+    if result.options is None or len(result.flops) != 1:
+        raise DecisionError(
+            "there are no other splits of one budget to draw: allocate one budget, and name "
+            "splits with `options=`"
+        )
+    ax, best = new_axes(ax), result.to_frame().iloc[0]
+    frame = result.options.to_frame(result.ci_prob).sort_values("params")
+    mass = f"{result.ci_prob:.0%} interval"
+    draw_band(ax, frame["params"], frame, "regret", color=BLUE, alpha=0.2, label=f"regret, {mass}")
+    ax.plot(frame["params"], frame["regret_mean"], color=BLUE, label="expected regret")
+    chosen = float(result.choice.regret.mean())
+    draw_points(
+        ax, [best["choice_params"]], [chosen], "D", color=ORANGE, markeredgecolor=BLACK,
+        markersize=8, zorder=4, label=f"the choice, {format_size(best['choice_params'])} params",
+    )  # fmt: skip
+    log_sizes(ax, "params")
+    ax.set_ylim(bottom=0.0)
+    ends = best["params_lower"], best["params_upper"]
+    ax.axvspan(*ends, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
+    look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
+    text = f"each draw's best,\n{mass}"
+    ax.text((ends[0] * ends[1]) ** 0.5, 0.99, text, transform=ax.get_xaxis_transform(), **look)
+    ax.set_ylabel(f"regret ({result.loss_unit.words})")
     return finish_axes(ax)
 
 
@@ -284,7 +335,8 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
         x, y = part["params"], part["tokens"]
         ax.scatter(x, y, c=part[after], marker=marker, s=size, label=label, **shades)
     colors = ScalarMappable(norm, "cividis")
-    ax.figure.colorbar(colors, ax=ax, label=f"remaining {name} (now {before:.3g})")
+    side = "bottom" if is_narrow(ax) else "right"
+    ax.figure.colorbar(colors, ax=ax, location=side, label=f"remaining {name} (now {before:.3g})")
     ax.margins(x=0.12)  # for words at the right
 
 

@@ -14,6 +14,7 @@ from bayescale.plotting.style import (
     draw_points,
     draws_from,
     finish_axes,
+    is_narrow,
     log_ratios,
     marker_size,
     new_axes,
@@ -117,11 +118,13 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
             ax.hlines(share[which], lower[which], upper[which], color=color, linewidth=2)
             look = {"color": color, "markersize": 9, "label": label}
             draw_points(ax, middle[which], share[which], marker, **look)
-    for i, item in enumerate(found):  # above and below in turn, so that neighbors are apart
+    # above and below in turn, and on a phone further away in turn, so that neighbors are apart
+    away = (9, -17, 21, -29) if is_narrow(ax) else (9, -17)
+    for i, item in enumerate(found):
         ax.annotate(
             f"{item['n_covered']}/{item['n']}",
             (middle[i], share[i]),
-            xytext=(0, -17 if i % 2 else 9),
+            xytext=(0, away[i % len(away)]),
             textcoords="offset points",
             ha="center",
             fontsize="small",

@@ -1,4 +1,4 @@
-"""Figures as elements of a page: in its own colors and letters, naming what the pointer is on."""
+"""Figures as elements of a page: in its colors, naming what the pointer is on."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from bayescale.plotting.style import BLACK, BLUE, GREY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE, NARROW = (6.2, 4.0), (3.7, 3.9)
+SIZE, NARROW = (6.2, 4.0), (3.6, 3.9)
 """Inches of a figure for 600 pixels or more, and for a phone: no word is below 11 pixels."""
 
 DENSE = 2000
@@ -24,6 +24,7 @@ INKS = {BLACK: "text", "#FFFFFF": "page", GREY: "quiet", BLUE: "blue"}
 
 STYLE = """
 .drawing { display: block; width: 100%; height: auto; fill: var(--text); }
+.drawing text { font-family: "DejaVu Sans", Verdana, Geneva, sans-serif; }
 .drawing * { stroke-linejoin: round; stroke-linecap: butt; }
 .named circle { fill: none; pointer-events: all; }
 .named g g { pointer-events: none; visibility: hidden; }
@@ -37,7 +38,7 @@ STYLE = """
 _COLOR = re.compile(r"#[0-9a-f]{6}\b")
 _TARGET = re.compile(r"(^|url\()#([^)]+)")
 _NAMESPACE = re.compile(r"\{[^}]*\}")
-_FAMILY = re.compile(r"font: (\d+)px [^;]*")
+_FAMILY = re.compile(r"; font-family: [^;]*")
 _LONG = re.compile(r"(\.\d\d)\d+")
 _VARIABLES = {color.lower(): f"var(--{name})" for color, name in INKS.items()}
 _LETTER, _LINE, _REACH, _MOST = 4.9, 11.0, 5.0, 44  # of names, in points and in characters
@@ -77,7 +78,8 @@ def inline(
     Returns
     -------
     str
-        Without size, comments or style sheet of its own. Words are text in the page's letters.
+        Without size, comments or style sheet of its own. Words are text, in letters as wide as
+        those that were measured: Verdana is as wide as DejaVu Sans.
     """
     svg, placed = _drawn(draw, named, size)
     root = ElementTree.fromstring(svg)
@@ -138,7 +140,7 @@ def _clean(root: ElementTree.Element, name: str) -> None:
             return f"{name}-{value}"
         if key in ("d", "x", "y"):
             return _LONG.sub(r"\1", value)
-        value = _FAMILY.sub(r"font-size: \1px", _COLOR.sub(_variable, value))
+        value = _FAMILY.sub("", _COLOR.sub(_variable, value))
         return _TARGET.sub(rf"\1#{name}-\2", value)
 
     for element in root.iter():

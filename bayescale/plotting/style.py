@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from bayescale.conventions import NATS, LossUnit
@@ -29,6 +30,7 @@ RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
+_PHONE_LINE = 30  # characters of a line there
 _MANY = 100  # points, from which on they are drawn smaller
 
 
@@ -71,6 +73,8 @@ def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
     if not shown:
         return ax
     handles, labels = zip(*shown, strict=True)
+    if is_narrow(ax):
+        labels = [fill(label, _PHONE_LINE) for label in labels]
     long = max(map(len, labels)) > _LONG_LABEL or len(labels) == 1 or is_narrow(ax)
     above_title = 1.06 if ax.get_title(loc="left") or ax.get_title() else 1.0
     place = {"loc": "lower left", "bbox_to_anchor": (0.0, above_title)}
@@ -146,8 +150,8 @@ def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:
 
 
 def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
-    """Make an axis logarithmic, with sizes as people write them (1B, 10T) and FLOP as powers."""
-    from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
+    """Make an axis logarithmic, with sizes as people write them: 1B, 10T, 1e22."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set(**{f"{which}scale": "log"})
     axis, (low, high) = (ax.xaxis, ax.get_xlim()) if which == "x" else (ax.yaxis, ax.get_ylim())
@@ -157,10 +161,8 @@ def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
     axis.set_minor_formatter(NullFormatter())
     if scale != "flops":
         axis.set_major_formatter(FuncFormatter(lambda value, _: format_size(value)))
-    elif narrow:
+    else:  # an exponent that is raised would be too small to read on a phone
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+", "e")))
-    else:
-        axis.set_major_formatter(LogFormatterSciNotation())
     axis.set_label_text(AXIS_LABELS[scale])
 
 

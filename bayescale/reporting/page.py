@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from bayescale.errors import BayescaleError
 from bayescale.files import replacing
+from bayescale.formatting import FORMATS, SIZE, UNIT
 from bayescale.plotting.inline import STYLE
 from bayescale.posterior import diagnosis
 from bayescale.questions import Form, Questions, lowest_losses, words_list
 from bayescale.reporting import figures
 from bayescale.reporting.checklist import REFERENCE, checklist
-from bayescale.reporting.formatting import FORMATS, SIZE, UNIT
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.notes import fit_notes
 from bayescale.verdict import BREAK, NEXT_LOWER_LOSS

@@ -1,6 +1,5 @@
 """The explorer: views in addresses, every number as its command prints it, and bad input told."""
 
-import json
 import re
 import shlex
 import socket
@@ -26,11 +25,16 @@ from support.published import BESIROGLU, ONE, SPREAD
 
 from bayescale import explore as room
 from bayescale.cards import load_card
-from bayescale.errors import DecisionError, UnconvergedError
-from bayescale.explore import answers, charts, page
-from bayescale.explore.answers import View, answer, first_texts, read_view, to_query
+from bayescale.errors import DecisionError, ExplorerError, UnconvergedError
+from bayescale.explore import answers, controls, opening, page
+from bayescale.explore.answers import answer
+from bayescale.explore.controls import View, first_texts, read_view, to_query
+from bayescale.explore.tabs import TABS, titles
+from bayescale.explore.text import plain
 from bayescale.posterior import Fit, ModelAverage, point, save
 from bayescale.questions import word
+
+FAMILIES = of_families()
 
 # views and addresses
 
@@ -50,9 +54,6 @@ SIZES = st.floats(1e-3, 1e30)
 )
 def test_a_view_comes_back_from_its_address(view: View) -> None:
     assert read_view(to_query(view, FAMILIES), FAMILIES) == (view, {})
-
-
-FAMILIES = of_families()
 
 
 def test_sizes_are_written_as_people_write_them() -> None:
@@ -146,48 +147,35 @@ def test_one_scale_has_nothing_to_split() -> None:
         found = answer(fit, View(value))
         assert found.allocation is None
         assert found.splits is None
-        assert found.run[answers.scale_of(fit)] == value
-        spec = charts.loss_chart(fit, found)
-        assert spec["description"] == charts.loss_text(fit, found)
-        json.dumps(spec, allow_nan=False)
+        assert found.run[controls.scale_of(fit)] == value
+        assert titles(fit, found) == ["Forecast", "Trust", "Coefficients"]
+    fit = chinchilla()
+    assert titles(fit, answer(fit, View(5.76e23))) == list(TABS)
 
 
-def test_figures_hold_what_the_tables_hold() -> None:
-    fit = with_backtest(chinchilla())
-    found = answer(fit, View(5.76e23, tolerance=0.2, target=1.95))
-    assert found.allocation is not None
-    spec = charts.splits_chart(found)
-    json.dumps(spec, allow_nan=False)
-    line = _layer(spec, "expected regret")
-    options = found.allocation.options
-    assert options is not None
-    assert [row["regret_mean"] for row in line] == pytest.approx(
-        options.regret.mean(("chain", "draw")).values[::-1]
-    )
-    choice = found.allocation.choice.points["params"].iloc[0]
-    assert _layer(spec, "choice: least expected loss")[0]["choice_params"] == choice
-    assert min(row["params"] for row in line) < choice < max(row["params"] for row in line)
-    spec = charts.loss_chart(fit, found)
-    json.dumps(spec, allow_nan=False)
-    assert found.trust is not None
-    assert found.trust.horizon_ratio == pytest.approx(4.0)
-    (mark,) = _layer(spec, "dashed line: trust horizon, 4 times it")
-    assert mark["horizon"] == pytest.approx(4 * found.trust.largest)
-    assert len(_layer(spec, "points: runs fitted")) == 12
-    assert _layer(spec, "target, 1.95") == [{"target": 1.95}]
-    assert "Trusted up to 4 times that." in spec["description"]
-    assert (
-        "not trusted beyond"
-        in charts.loss_text(chinchilla(), answer(chinchilla(), View(1e24))).lower()
-    )
+@pytest.mark.parametrize("fit", [FAMILIES, of_params(), downstream(), SPREAD])
+def test_sliders_reach_from_the_runs_to_far_beyond(fit: Fit) -> None:
+    for control in controls.controls(fit):
+        values = [control.read(step) for step in control.steps if step]
+        assert values == sorted(values)
+        assert len(values) >= 10 or control.choices
+        for step in control.steps:
+            assert control.nearest(step) == step
+    size = controls.controls(fit)[0]
+    assert size.nearest("nonsense") is None
+    low, high = controls.ends_of(fit)
+    assert size.read(size.steps[0]) == pytest.approx(low, rel=0.3)
+    assert size.read(size.steps[-1]) == pytest.approx(high, rel=0.3)
+    assert high / low > (1.1 if "lm_loss" in fit.inputs else 1e3)
 
 
-def _layer(spec: dict[str, Any], label: str) -> list[dict[str, float]]:
-    return next(
-        layer["data"]["values"]
-        for layer in spec["layer"]
-        if layer["encoding"]["color"]["datum"] == label
-    )
+def test_the_slider_shows_the_step_nearest_to_what_is_typed() -> None:
+    size, _, target, available, served = controls.controls(chinchilla())[:5]
+    assert size.nearest("1.3e22") == "1.25e22"
+    assert size.nearest("1e40") == size.steps[-1]
+    assert (target.nearest(""), available.nearest(""), served.nearest(" ")) == ("", "", "")
+    assert size.nearest("") is None
+    assert available.nearest("1.1T") == "1T"
 
 
 def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path) -> None:
@@ -233,11 +221,14 @@ def test_controls_change_the_numbers_and_the_address(
         second = numbers(app)
         assert second["Mean over seeds (nats/token)"] < first["Mean over seeds (nats/token)"]
         assert second["Probability below 1.95"].endswith("%")
+        app.session_state["tab"] = "Budget"
+        before = numbers(app.run())
         app.text_input("inference_tokens").set_value("1T").run()
-        assert float(numbers(app)["Tokens per param"]) > float(second["Tokens per param"])
+        assert float(numbers(app)["Tokens per param"]) > float(before["Tokens per param"])
         address = address_of(app)
         assert address == {
-            "flops": "5.76e23", "tolerance": "2%", "target": "1.95", "inference_tokens": "1T"
+            "flops": "5.76e23", "tolerance": "2%", "target": "1.95", "inference_tokens": "1T",
+            "tab": "Budget",
         }  # fmt: skip
         shared = AppTest.from_file(page.__file__, default_timeout=60)
         for name, value in address.items():
@@ -255,10 +246,10 @@ def test_bad_input_is_told_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         app.run()
         assert numbers(app) == {}
         (told,) = app.sidebar.error
-        assert told.value == page.plain(
+        assert told.value == plain(
             "Compute budget (FLOP) is '1e400', but it must be finite and greater than zero"
         )
-        assert page.plain("The address also names nonsense") in app.warning[0].value
+        assert plain("The address also names nonsense") in app.warning[0].value
         app.text_input("flops").set_value("1e24").run()
         assert numbers(app)
         assert not app.error
@@ -268,11 +259,11 @@ def test_names_are_text_and_not_markup(monkeypatch: pytest.MonkeyPatch, tmp_path
     with opened(monkeypatch, save(FAMILIES, tmp_path / "fit.nc")) as app:
         app.query_params["family"] = "<i>gone</i>"
         app.run()
-        assert page.plain("family '<i>gone</i>' is not among") in app.sidebar.error[0].value
+        assert plain("family '<i>gone</i>' is not among") in app.sidebar.error[0].value
         app.selectbox("family").set_value(HOSTILE).run()
         assert numbers(app)
         where = next(m.value for m in app.markdown if "least expected loss" in m.value)
-        assert where.endswith(page.plain(f"for {HOSTILE}"))
+        assert where.endswith(plain(f"for {HOSTILE}"))
         assert re.findall(r"(?<!\\)[<>:!()\[\]$_]", where) == []
         assert not any(getattr(m, "allow_html", False) for m in app.markdown)
 
@@ -282,7 +273,7 @@ def test_an_unconverged_fit_says_so_at_the_top(
 ) -> None:
     file = save(chinchilla(passed=False), tmp_path / "fit.nc")
     with opened(monkeypatch, file) as app:
-        assert page.plain("failed its convergence checks") in app.run().error[0].value
+        assert plain("failed its convergence checks") in app.run().error[0].value
         assert numbers(app) == {}
     with opened(monkeypatch, file, "--allow-unconverged") as app:
         assert app.run().error[0].value.startswith("Not to be trusted")
@@ -299,10 +290,102 @@ def test_laws_of_every_kind_have_a_page(
         if name == "one draw":
             assert numbers(app) == {}
             app.text_input("flops").set_value("5.76e23").run()
-            assert numbers(app)["Params"] == "72.2B"
+            app.session_state["tab"] = "Budget"
+            assert numbers(app.run())["Params"] == "72.2B"
         else:
             assert "Params" not in numbers(app)
             assert "Mean over seeds (error)" in numbers(app) or len(numbers(app)) == 3
+
+
+def test_a_slider_writes_the_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with opened(monkeypatch, save(chinchilla(), tmp_path / "fit.nc")) as app:
+        before = numbers(app.run())
+        assert app.select_slider("flops_slider").value == "2e23"
+        app.select_slider("flops_slider").set_value("5e23").run()
+        assert app.text_input("flops").value == "5e23"
+        assert address_of(app)["flops"] == "5e23"
+        assert numbers(app) != before
+        app.text_input("flops").set_value("1.97e23").run()
+        assert app.select_slider("flops_slider").value == "2e23"
+        assert numbers(app) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["one law"]
+    + [pytest.param(x, marks=pytest.mark.integration) for x in ("families", "average", "one draw")],
+)
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_answers_or_says_why(
+    name: str, tab: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kinds = {"one law": with_backtest(chinchilla()), "families": FAMILIES, "average": pool()}
+    fit = kinds.get(name, SPREAD)
+    with opened(monkeypatch, save(fit, tmp_path / "fit.nc")) as app:
+        app.query_params["flops"], app.query_params["tab"] = "5.76e23", tab
+        assert numbers(app.run())
+        commands = [code.value for code in app.code]
+        told = [*app.warning, *app.info]
+        assert commands or any("point estimate" in message.value for message in told)
+        assert all(
+            line.startswith("bayescale ") for line in "\n".join(commands).split("\n") if line
+        )
+
+
+# what is uploaded
+
+
+def told(done: float, text: str) -> None:
+    assert 0 <= done <= 1
+
+
+def test_a_fit_is_taken_into_a_private_folder(tmp_path: Path) -> None:
+    data = save(chinchilla(), tmp_path / "fit.nc").read_bytes()
+    taken = opening.take("../../elsewhere/fit.nc", data, told)
+    folder = taken.path.parent
+    assert taken.path.read_bytes() == data
+    assert [file.name for file in folder.iterdir()] == ["upload.nc"]
+    assert folder.stat().st_mode & 0o077 == 0
+    assert tmp_path not in taken.path.parents
+    del taken
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("runs.xlsx", b"x", "'runs.xlsx' is neither a run log nor a fit: give a file of .csv, "
+         ".parquet, .json, .jsonl, .nc"),
+        ("runs.csv", b"", "'runs.csv' is empty: give a file with runs, or a fit"),
+        ("runs.csv", b"0" * 1001, "'runs.csv' has 0 MB, and at most 0.001 are taken here: fit it "
+         "at the command line, bayescale fit, and open that fit"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_taken_is_named(
+    name: str, data: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "MOST_LOG", 0.001)
+    with pytest.raises(ExplorerError) as error:
+        opening.take(name, data, told)
+    assert str(error.value) == message
+
+
+def test_a_folder_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ExplorerError, match=r"cannot be kept in .*: No space left on device"):
+        opening.take("fit.nc", b"data", told)
+
+
+def test_a_log_that_cannot_be_fitted_says_why() -> None:
+    with pytest.raises(ExplorerError) as error:
+        opening.take("runs.csv", b"params,tokens\n1e9,2e10\n", told)
+    assert str(error.value) == (
+        "runs.csv cannot be used:\n  - it has no loss among its columns params, tokens: name it "
+        "with --column loss=HEADER"
+    )
 
 
 # starting it

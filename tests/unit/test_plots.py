@@ -27,6 +27,7 @@ from bayescale.plotting import (
     plot_forecast,
     plot_laws,
     plot_next_run,
+    plot_options,
     plot_overfit,
     plot_perceptron,
     plot_pruning,
@@ -321,6 +322,16 @@ def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) ->
     first = frame[frame["affordable"]].nsmallest(1, "sd_after").iloc[0]
     removed = 1 - first["sd_after"] / first["sd_before"]
     assert ax.texts[0].get_text().endswith(f": {100 * removed:.2g}%")
+
+
+def test_other_splits_of_a_budget_are_drawn_by_what_they_give_up() -> None:
+    found = allocate(SPREAD, 5.76e23, options=[(3e10, 3.2e12), (7e10, 1.37e12), (2e11, 4.8e11)])
+    ax, frame = plot_options(found), found.options.to_frame(0.9).sort_values("params")
+    curve = line(ax, "expected regret")
+    np.testing.assert_allclose(curve.get_xdata(), frame["params"])
+    np.testing.assert_allclose(curve.get_ydata(), frame["regret_mean"])
+    with pytest.raises(DecisionError, match="no other splits of one budget to draw"):
+        plot_options(allocate(SPREAD, 5.76e23))
 
 
 def test_candidates_of_one_scale_are_drawn_against_their_price(

@@ -20,13 +20,13 @@ from support.explored import precise as chinchilla
 from support.published import BESIROGLU, ONE, SPREAD
 from support.refits import built, even_normal
 
+from bayescale import drawings
 from bayescale.cards import load_card, parse_card
 from bayescale.conventions import Conventions
 from bayescale.errors import LawError, UnconvergedError
 from bayescale.laws import find_law
 from bayescale.plotting.inline import INKS
 from bayescale.posterior import ModelAverage, Posterior, save
-from bayescale.reporting import figures
 from bayescale.reporting.checklist import checklist
 from bayescale.reporting.page import render, write
 from bayescale.reporting.sections import Report, report
@@ -346,7 +346,7 @@ def test_a_section_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch)
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("out of <ink>")
 
-    monkeypatch.setattr(figures, "plot_allocation", broken)
+    monkeypatch.setattr(drawings, "plot_allocation", broken)
     made = report(chinchilla())
     assert failed(made) == {"allocation": "RuntimeError: out of <ink>"}
     html = render(made)
