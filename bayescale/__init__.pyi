@@ -11,6 +11,21 @@ from .cards import (
 from .conventions import (
     Conventions as Conventions,
 )
+from .curves.finished import (
+    read_finished as read_finished,
+)
+from .curves.history import (
+    read_history as read_history,
+)
+from .curves.named import (
+    named_schedule as named_schedule,
+)
+from .curves.plan import (
+    named_plan as named_plan,
+)
+from .curves.plan import (
+    plan_of_table as plan_of_table,
+)
 from .decisions.allocate import (
     allocate as allocate,
 )
@@ -46,6 +61,12 @@ from .decisions.tune import (
 )
 from .decisions.tuning_answer import (
     Tune as Tune,
+)
+from .decisions.watch import (
+    watch as watch,
+)
+from .decisions.watch_answer import (
+    Watch as Watch,
 )
 from .errors import (
     BayescaleError as BayescaleError,

@@ -45,6 +45,9 @@ class Purpose(enum.IntEnum):
     TUNING_NEXT = 81
     """Noise of the next setting to try."""
 
+    WATCH = 90
+    """Curves of a run in progress, by what is asked of them."""
+
     @classmethod
     def drift(cls, position: int, *, up: bool) -> "Purpose":
         """Return the purpose for drift beyond the runs, along the axis at this position."""

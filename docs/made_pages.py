@@ -17,6 +17,7 @@ TITLES = {
     "cards": "Model cards",
     "datasets": "Public run logs",
     "conventions": "Conventions",
+    "curves": "Loss curves",
     "decisions": "Decisions",
     "errors": "Errors",
     "forecasting": "Forecasts",

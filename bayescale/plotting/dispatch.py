@@ -13,6 +13,7 @@ from bayescale.decisions.data_answer import DataBudget
 from bayescale.decisions.next_run import NextRun
 from bayescale.decisions.overfit import OverfitLine
 from bayescale.decisions.regret import RegretMap
+from bayescale.decisions.watch_answer import Watch
 from bayescale.errors import BayescaleError, FigureError
 from bayescale.forecasting import Forecast
 from bayescale.plotting.coefficients import plot_coefficients
@@ -29,6 +30,7 @@ from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_sl
 from bayescale.plotting.horizon import plot_errors, plot_trust
 from bayescale.plotting.isoflop import plot_isoflop_parabolas
 from bayescale.plotting.scenarios import plot_emergence, plot_perceptron, plot_pruning
+from bayescale.plotting.watch import plot_watch
 from bayescale.posterior import ModelAverage, ModelAverageSummary, Posterior, Summary
 from bayescale.published import PublishedComparison
 from bayescale.scenarios.emergence import Emergence
@@ -146,5 +148,6 @@ DRAWINGS: dict[type, Callable[..., Any]] = {
     Emergence: plot_emergence,
     Pruning: plot_pruning,
     PrunedPerceptron: plot_perceptron,
+    Watch: plot_watch,
 }
 """What draws a result, by its type."""

@@ -1,8 +1,10 @@
 """Find which tracker a source belongs to, and read a run log from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack, get_args
+
+import pandas as pd
 
 from bayescale.errors import TrackerError, listed
 from bayescale.runs import Runs
@@ -73,7 +75,54 @@ def import_runs(
     if history is not None and not table:
         raise TrackerError("`history=` goes with a table exported from Weights & Biases")
     metrics = choice.series(_SERIES[which])
-    return collect(_tracked(str(source), which, metrics, choice, experiment, history), choice)
+    last_only = choice.step is None and choice.smooth is None
+    tracked = _tracked(str(source), which, metrics, experiment, history, last_only=last_only)
+    return collect(tracked, choice)
+
+
+def tracked_histories(
+    source: str | Path, metrics: Sequence[str], *, tracker: Tracker | None = None
+) -> dict[str, pd.DataFrame]:
+    """Read histories of metrics from an experiment tracker.
+
+    Parameters
+    ----------
+    source : str or path
+        See :func:`import_runs`; a table is none of a tracker here.
+    metrics : sequence of str
+        Those that are read where a run has them.
+    tracker : {"mlflow", "wandb", "tensorboard", "huggingface"}, optional
+        Needed where the source alone does not show it.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        A table for each run by its name, with ``step`` and a column for each metric that it has,
+        in the order of steps; without the runs that have none.
+
+    Raises
+    ------
+    TrackerError
+        If the source cannot be read, or no run has any of the metrics.
+    """
+    which = tracker or _tracker_of(source)
+    tracked = _tracked(str(source), which, tuple(metrics))
+    tables, others = {}, ()
+    for run in tracked.runs:
+        parts = [
+            pd.DataFrame({"step": history.steps, metric: history.values})
+            for metric, history in run.histories.items()
+            if len(history.steps)
+        ]
+        if parts:
+            tables[run.name] = pd.concat(parts, ignore_index=True)
+        others = others or run.metrics
+    if not tables:
+        raise TrackerError(
+            f"{source} holds no run with {listed(metrics)}, but {listed(others)}: name the loss "
+            "with `metric=`"
+        )
+    return tables
 
 
 def read_mlflow(
@@ -267,9 +316,10 @@ def _tracked(
     source: str,
     tracker: Tracker,
     metrics: tuple[str, ...],
-    choice: Choice,
-    experiment: str | None,
-    history: str | Path | None,
+    experiment: str | None = None,
+    history: str | Path | None = None,
+    *,
+    last_only: bool = False,
 ) -> Tracked:
     path = Path(source)
     match tracker:
@@ -284,7 +334,6 @@ def _tracked(
         case "wandb" if path.is_dir():
             return offline_runs(path, metrics)
         case "wandb" if path.suffix.lower() in _TABLES:
-            last_only = choice.step is None and choice.smooth is None
             return exported_runs(path, history, metrics, last_only=last_only)
         case "wandb":
             return project_runs(source, metrics)

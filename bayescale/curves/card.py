@@ -1,0 +1,94 @@
+"""The card of a loss curve: priors of its coefficients and sizes of its discrepancy."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from bayescale.cards import cards_folder
+from bayescale.cards.prior import Strict
+
+FLAT = 10.0
+"""Standard deviation of the level where nothing is known of it, as a multiple of the loss."""
+
+
+class Belief(Strict):
+    """A normal prior, or a fixed size where it has no ``sd``."""
+
+    mean: float
+    sd: PositiveFloat | None = None
+    why: str = Field(min_length=1)
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePrior:
+    """What is believed of a curve before it begins.
+
+    Attributes
+    ----------
+    alpha, kp, log_delay : tuple of float
+        Mean and standard deviation of the shape: the exponent of progress, the power of the rate
+        in progress, and the log of the steps over which a fall of the rate takes effect.
+    remaining : tuple of float
+        Of R, the part of the loss that falls with progress, at the reference.
+    drop : tuple of float
+        Of B, what annealing the rate from its peak to zero gains.
+    per_remaining : float or None
+        B as a multiple of R; ``drop`` then holds what is left beside it.
+    level : tuple of float or None
+        Of L0; flat where None.
+    reference : float or None
+        Steps at the peak rate at which ``remaining`` is stated; those of the whole run where None.
+    wander, wander_over : float
+        Discrepancy in log progress: standard deviation as a share of the loss, and its length.
+    annealing : float
+        Discrepancy of an annealing from the peak to zero: standard deviation, as a share.
+    unit_share : bool
+        Whether ``remaining`` and ``drop`` are shares of the loss.
+    """
+
+    alpha: tuple[float, float]
+    kp: tuple[float, float]
+    log_delay: tuple[float, float]
+    remaining: tuple[float, float]
+    drop: tuple[float, float]
+    per_remaining: float | None
+    level: tuple[float, float] | None
+    reference: float | None
+    wander: float
+    wander_over: float
+    annealing: float
+    unit_share: bool = True
+
+    def linear(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean (3,) and covariance (3, 3) of L0, R and B for a run of this typical loss."""
+        unit = scale if self.unit_share else 1.0
+        (r, r_sd), (b, b_sd) = self.remaining, self.drop
+        level, level_sd = self.level or (scale, FLAT * scale)
+        ties = self.per_remaining or 0.0
+        mean = np.array([level, r * unit, (b + ties * r) * unit])
+        covariance = np.diag([level_sd**2, (r_sd * unit) ** 2, 0.0])
+        covariance[1, 2] = covariance[2, 1] = ties * (r_sd * unit) ** 2
+        covariance[2, 2] = ((ties * r_sd) ** 2 + b_sd**2) * unit**2
+        return mean, covariance
+
+
+def load_curve_prior(name: str = "annealing") -> CurvePrior:
+    """Load a card of the package, from ``models/curves``."""
+    text = (cards_folder() / "curves" / f"{name}.toml").read_text(encoding="utf-8")
+    content: dict[str, Any] = tomllib.loads(text)
+    beliefs = {
+        key: Belief.model_validate(value)
+        for key, value in content.items()
+        if isinstance(value, dict)
+    }
+    pairs = {key: (each.mean, each.sd) for key, each in beliefs.items() if each.sd is not None}
+    sizes = {key: each.mean for key, each in beliefs.items() if each.sd is None}
+    return CurvePrior(per_remaining=None, level=None, reference=None, **pairs, **sizes)  # type: ignore[arg-type]
+
+
+def with_level(prior: CurvePrior, level: tuple[float, float]) -> CurvePrior:
+    """Return a prior with a level that is known, such as from a forecast made before the run."""
+    return replace(prior, level=level)

@@ -1,0 +1,218 @@
+"""The posterior of a curve given its first part, by importance sampling of its shape.
+
+Given the shape (alpha, kp, delay) all losses are jointly normal, so only the shape is sampled. It
+is first drawn from its prior. Where few of these draws carry the weight, the proposal is refitted
+to them: half a normal density of their mean and widened covariance, half the prior.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayescale.curves.card import CurvePrior
+from bayescale.curves.law import Shapes, features, joint_normal
+from bayescale.curves.schedule import Schedule
+
+DRAWS = 1600
+
+FEWEST_EFFECTIVE = 200.0
+"""Effective draws below which the proposal is refitted."""
+
+MOST_PROPOSALS = 6
+
+WIDENED = 1.5
+"""Factor on the standard deviations of a refitted proposal, whose tails must not be thinner than
+the posterior's."""
+
+LEAST = np.array([0.02, 0.02, 0.0])
+"""The smallest alpha, kp and log delay: below, the curve is none of the law."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Losses of a run at some steps of its schedule.
+
+    Attributes
+    ----------
+    steps, losses : numpy.ndarray, shape (point,)
+    noise : numpy.ndarray, shape (point,)
+        Standard deviation of the white noise in each loss.
+    scale : float
+        A typical loss of the run, of which discrepancies are shares.
+    """
+
+    steps: np.ndarray
+    losses: np.ndarray
+    noise: np.ndarray
+    scale: float
+
+    def until(self, step: float) -> "Observed":
+        """Return the losses up to a step."""
+        keep = self.steps <= step
+        return Observed(self.steps[keep], self.losses[keep], self.noise[keep], self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Draws of a curve's shape for the losses that have been seen.
+
+    Attributes
+    ----------
+    shapes : Shapes
+    log_prior : numpy.ndarray, shape (draw,)
+        Log of the prior density over that of the proposal: the draws' weights without any loss.
+    log_weight : numpy.ndarray, shape (draw,)
+        The draws' weights given the losses, normalized.
+    """
+
+    shapes: Shapes
+    log_prior: np.ndarray
+    log_weight: np.ndarray
+
+    @property
+    def effective(self) -> float:
+        """The number of draws of equal weight that are as good."""
+        return float(np.exp(-np.logaddexp.reduce(2 * self.log_weight)))
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """The distribution of later losses: normal given each draw of the shape.
+
+    Attributes
+    ----------
+    sampled : Sampled
+    mean : numpy.ndarray, shape (draw, point)
+        Of the losses that were asked for, without noise.
+    covariance : numpy.ndarray, shape (draw, point, point)
+    """
+
+    sampled: Sampled
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw losses, shape (n, point)."""
+        weight = np.exp(self.sampled.log_weight)
+        chosen = rng.choice(len(weight), n, p=weight / weight.sum())
+        size = np.diagonal(self.covariance, axis1=1, axis2=2).max()
+        roots = np.linalg.cholesky(self.covariance + 1e-9 * size * np.eye(self.mean.shape[1]))
+        z = rng.standard_normal((n, self.mean.shape[1], 1))
+        return self.mean[chosen] + (roots[chosen] @ z)[:, :, 0]
+
+
+def sample_shapes(
+    schedule: Schedule,
+    observed: Observed,
+    prior: CurvePrior,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> Sampled:
+    """Draw a curve's shape given losses, from a proposal that is refitted until it serves."""
+    mean, sd = _shape_moments(prior)
+    points, log_proposal = _propose(draws, mean, sd, None, rng)
+    for attempt in range(MOST_PROPOSALS):
+        shapes = Shapes(points[:, 0], points[:, 1], np.exp(points[:, 2]))
+        seen = features(schedule, observed.steps, shapes)
+        log_reference = reference_of(schedule, prior, shapes)
+        m, k = joint_normal(seen, shapes, prior, log_reference, observed.scale)
+        log_prior = _log_normal(points, mean, np.diag(sd**2)) - log_proposal
+        log_weight = normal_log_density(m, k, observed) + log_prior
+        log_weight -= np.logaddexp.reduce(log_weight)
+        sampled = Sampled(shapes, log_prior, log_weight)
+        if sampled.effective >= FEWEST_EFFECTIVE or attempt == MOST_PROPOSALS - 1:
+            return sampled
+        points, log_proposal = _propose(draws, mean, sd, _moments(points, log_weight, sd), rng)
+    raise AssertionError("the last proposal is returned")
+
+
+def condition(
+    schedule: Schedule,
+    observed: Observed,
+    at: np.ndarray,
+    prior: CurvePrior,
+    sampled: Sampled,
+    then: Schedule | None = None,
+) -> Conditional:
+    """Return the distribution of losses at later steps, given those of the first part.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        To the end of the run.
+    observed : Observed
+    at : numpy.ndarray, shape (point,)
+        Steps whose losses are asked for.
+    prior : CurvePrior
+    sampled : Sampled
+        See :func:`sample_shapes`.
+    then : Schedule, optional
+        The schedule of the steps that are asked for, where it is another one from here on.
+    """
+    shapes, n = sampled.shapes, len(observed.steps)
+    seen, later = (
+        features(schedule, observed.steps, shapes),
+        features(then or schedule, at, shapes),
+    )
+    log_reference = reference_of(schedule, prior, shapes)
+    m, k = joint_normal(seen.join(later), shapes, prior, log_reference, observed.scale)
+    inside = k[:, :n, :n] + np.diag(observed.noise**2)
+    gain = np.swapaxes(np.linalg.solve(inside, k[:, :n, n:]), 1, 2)
+    mean = m[:, n:] + (gain @ (observed.losses - m[:, :n])[:, :, None])[:, :, 0]
+    return Conditional(sampled, mean, k[:, n:, n:] - gain @ k[:, :n, n:])
+
+
+def reference_of(schedule: Schedule, prior: CurvePrior, shapes: Shapes) -> np.ndarray:
+    """Return the log of the progress at which R is stated, shape (draw,)."""
+    if prior.reference is not None:
+        return np.full(len(shapes), np.log(prior.reference))
+    return np.log(schedule.progress(np.array([schedule.last_step]), shapes.kp))[:, 0]
+
+
+def normal_log_density(mean: np.ndarray, covariance: np.ndarray, observed: Observed) -> np.ndarray:
+    """Return the log density of the losses for each draw of the shape, shape (draw,)."""
+    root = np.linalg.cholesky(covariance + np.diag(observed.noise**2))
+    away = np.linalg.solve(root, (observed.losses - mean)[:, :, None])[:, :, 0]
+    logs = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    return -(away**2).sum(axis=1) / 2 - logs
+
+
+def _shape_moments(prior: CurvePrior) -> tuple[np.ndarray, np.ndarray]:
+    pairs = np.array([prior.alpha, prior.kp, prior.log_delay])
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _propose(
+    n: int,
+    mean: np.ndarray,
+    sd: np.ndarray,
+    fitted: tuple[np.ndarray, np.ndarray] | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw shapes (draw, 3) and return the log density that they were drawn from."""
+    covariance = np.diag(sd**2)
+    own = n if fitted is None else n // 2
+    points = rng.multivariate_normal(mean, covariance, own)
+    if fitted is not None:
+        points = np.concatenate([points, rng.multivariate_normal(*fitted, n - own)])
+    points = np.maximum(points, LEAST)
+    density = _log_normal(points, mean, covariance)
+    if fitted is not None:
+        density = np.logaddexp(density, _log_normal(points, *fitted)) - np.log(2)
+    return points, density
+
+
+def _moments(
+    points: np.ndarray, log_weight: np.ndarray, sd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    weight = np.exp(log_weight)
+    mean = weight @ points
+    away = points - mean
+    covariance = (away * weight[:, None]).T @ away
+    return mean, WIDENED**2 * covariance + np.diag((0.02 * sd) ** 2)
+
+
+def _log_normal(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    root = np.linalg.cholesky(covariance)
+    away = np.linalg.solve(root, (points - mean).T)
+    return -(away**2).sum(axis=0) / 2 - np.log(np.diagonal(root)).sum()

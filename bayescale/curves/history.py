@@ -1,0 +1,299 @@
+"""The losses and learning rates that a run has logged so far, from a table or a tracker."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bayescale.curves.condition import Observed
+from bayescale.curves.schedule import Schedule
+from bayescale.errors import RunLogError, listed
+from bayescale.findings import Finding, note
+from bayescale.runs.table import load_table
+
+STEPS = ("step", "_step", "global_step", "train/global_step", "trainer/global_step", "iteration")
+RATES = ("lr", "learning_rate", "train/learning_rate", "train/lr", "lr-adamw", "optim/lr")
+EVALUATED = ("eval/loss", "eval_loss", "val/loss", "val_loss", "validation/loss", "valid_loss")
+TRAINED = ("loss", "train/loss", "train_loss")
+"""Names of columns and metrics that are known, in lower case."""
+
+Restarts = Literal["error", "last"]
+
+FAR_OFF = 8.0
+"""Deviations of the noise above the neighbors on both sides from which a loss is a spike."""
+
+NEIGHBORS = 5
+"""Losses on each side of one that it is compared with."""
+
+LEAST_NOISE = 5e-4
+"""The smallest standard deviation of a loss's white noise, as a share of the loss."""
+
+LONGEST_WINDOW = 0.01
+"""The largest part of the run over which dense losses are averaged."""
+
+GAP = 0.05
+"""The part of the run from which steps without a loss are told."""
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What a run has logged.
+
+    Attributes
+    ----------
+    name : str
+    steps, losses : numpy.ndarray, shape (point,)
+        In increasing order of steps.
+    rate_steps, rates : numpy.ndarray, shape (row,)
+        Learning rates where they are logged; empty where they are not.
+    findings : tuple of Finding
+        What was noticed.
+    """
+
+    name: str
+    steps: np.ndarray
+    losses: np.ndarray
+    rate_steps: np.ndarray
+    rates: np.ndarray
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def last_step(self) -> float:
+        """The last step with a loss."""
+        return float(self.steps[-1])
+
+    def observed(self, schedule: Schedule, at: np.ndarray) -> Observed:
+        """Return losses near these steps, averaged over short windows where they are dense.
+
+        Parameters
+        ----------
+        schedule : Schedule
+        at : numpy.ndarray, shape (point,)
+            Steps, of which those that the run has reached are answered.
+        """
+        reached = at[at <= self.last_step * (1 + 1e-9)]
+        noise = self.noise
+        half = LONGEST_WINDOW * schedule.last_step / 2
+        nearest = np.unique([int(np.abs(self.steps - step).argmin()) for step in reached])
+        points = []
+        for i in nearest:
+            near = np.flatnonzero(np.abs(self.steps - self.steps[i]) <= half)
+            near = near[self.steps[near] <= self.last_step]
+            symmetric = min(i - near[0], near[-1] - i)
+            wanted = int((noise / (LEAST_NOISE * self.losses[i])) ** 2) // 2
+            side = max(min(symmetric, wanted), 0)
+            window = slice(i - side, i + side + 1)
+            each = noise / np.sqrt(2 * side + 1)
+            least = LEAST_NOISE * self.losses[i]
+            points.append((self.steps[i], self.losses[window].mean(), max(each, least)))
+        table = np.array(points).reshape(-1, 3)
+        return Observed(*table.T, scale=float(np.median(table[-3:, 1])) if len(table) else 1.0)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the white noise in one loss, by second differences."""
+        if len(self.losses) < 5:
+            return LEAST_NOISE * float(self.losses[-1])
+        second = np.abs(np.diff(self.losses, 2))
+        return max(
+            1.4826 * float(np.median(second)) / np.sqrt(6), LEAST_NOISE * float(self.losses[-1])
+        )
+
+
+def read_history(
+    source: str | Path | pd.DataFrame,
+    *,
+    metric: str | None = None,
+    rate: str | None = None,
+    run: str | None = None,
+    restarts: Restarts = "error",
+) -> History:
+    """Read the history of one run.
+
+    Parameters
+    ----------
+    source : path or pandas.DataFrame
+        A table of steps, losses and learning rates (CSV, Parquet, JSON lines), or what
+        :func:`bayescale.trackers.import_runs` reads: files of MLflow, Weights & Biases, TensorBoard
+        or the Hugging Face Trainer.
+    metric : str, optional
+        The loss's column or metric; needed where several might be meant.
+    rate : str, optional
+        The learning rate's column or metric.
+    run : str, optional
+        Which run, where the source holds several.
+    restarts : {"error", "last"}
+        Steps that go back are refused, or the later rows of a step count.
+
+    Raises
+    ------
+    RunLogError, TrackerError
+        If the source cannot be read, or holds no history of one run.
+    """
+    if isinstance(source, pd.DataFrame):
+        return history_of(source, "the table", metric, rate, run, restarts)
+    path = Path(source)
+    if path.is_file() and path.suffix.lower() in (".csv", ".parquet", ".jsonl"):
+        return history_of(load_table(path).cells, path.name, metric, rate, run, restarts)
+    from bayescale.trackers.read import tracked_histories
+
+    wanted = (metric,) if metric else (*EVALUATED, *TRAINED)
+    tables = tracked_histories(str(source), (*wanted, *((rate,) if rate else RATES)))
+    return history_of(_only(tables, run, str(source)), str(source), metric, rate, None, restarts)
+
+
+def _only(tables: dict[str, pd.DataFrame], run: str | None, name: str) -> pd.DataFrame:
+    if run is None and len(tables) == 1:
+        return next(iter(tables.values()))
+    if run not in tables:
+        raise RunLogError(
+            f"{name} holds {len(tables)} runs, {listed(tables)}: choose one with `run=`"
+            if run is None
+            else f"{name} holds no run {run!r}, but {listed(tables)}"
+        )
+    return tables[run]
+
+
+def history_of(
+    table: pd.DataFrame,
+    name: str,
+    metric: str | None,
+    rate: str | None,
+    run: str | None,
+    restarts: Restarts,
+) -> History:
+    """Make a history of a table: see :func:`read_history`."""
+    table = _of_run(table, name, run)
+    step = _column(table, None, STEPS, name, "of steps", "`step`")
+    loss = _loss_column(table, metric, name)
+    found = _column(table, rate, RATES, name, "of learning rates", "`rate=`", required=False)
+    steps, losses = _series(table, step, loss, name, restarts)
+    rate_steps, rates = (
+        _series(table, step, found, name, restarts) if found else (np.empty(0), np.empty(0))
+    )
+    kept, findings = _without_spikes(steps, losses)
+    if len(rates):
+        findings += [] if rates.max() > 0 else [note("no_rate", "all learning rates are zero")]
+    return History(name, steps[kept], losses[kept], rate_steps, rates, tuple(findings))
+
+
+def _of_run(table: pd.DataFrame, name: str, run: str | None) -> pd.DataFrame:
+    column = next((c for c in table.columns if str(c).lower() in ("run", "run_id", "name")), None)
+    if column is None:
+        return table
+    runs = table[column].astype(str)
+    names = list(dict.fromkeys(runs))
+    if run is None and len(names) > 1:
+        raise RunLogError(
+            f"{name} holds {len(names)} runs, {listed(names)}: choose one with `run=`"
+        )
+    if run is not None and run not in names:
+        raise RunLogError(f"{name} holds no run {run!r}, but {listed(names)}")
+    return table[runs == (run or names[0])]
+
+
+def _column(
+    table: pd.DataFrame,
+    given: str | None,
+    known: Iterable[str],
+    name: str,
+    what: str,
+    option: str,
+    *,
+    required: bool = True,
+) -> str | None:
+    if given is not None:
+        if given not in table:
+            raise RunLogError(f"{name} has no column {given!r}, but {listed(table.columns)}")
+        return given
+    lower = {str(column).lower(): str(column) for column in table.columns}
+    found = [lower[each] for each in known if each in lower]
+    if found:
+        return found[0]
+    if required:
+        raise RunLogError(
+            f"{name} has no column {what} among {listed(table.columns)}: name it {option}"
+        )
+    return None
+
+
+def _loss_column(table: pd.DataFrame, metric: str | None, name: str) -> str:
+    lower = {str(column).lower(): str(column) for column in table.columns}
+    several = [lower[each] for each in (*EVALUATED, *TRAINED) if each in lower]
+    if metric is None and len(several) > 1:
+        raise RunLogError(
+            f"{name} has more than one loss, {listed(several)}: choose with `metric=`, and keep to "
+            "the one that the forecast is of"
+        )
+    known = (*EVALUATED, *TRAINED)
+    found = _column(table, metric, known, name, "of losses", "`loss`, or give `metric=`")
+    assert found is not None
+    return found
+
+
+def _series(
+    table: pd.DataFrame, step: str | None, column: str, name: str, restarts: Restarts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps and values of the rows that have both, in order."""
+    pairs = table[[step, column]].apply(pd.to_numeric, errors="coerce").dropna()
+    steps, values = pairs.to_numpy(dtype=float).T
+    problems = []
+    if not len(steps):
+        problems.append(f"column {column!r} holds no numbers")
+    elif not np.isfinite(values).all() or (values < 0).any():
+        at = steps[~np.isfinite(values) | (values < 0)]
+        problems.append(
+            f"{column!r} is infinite or below zero at step {at[0]:,.0f}: leave such rows out, or "
+            "watch the run from its restart"
+        )
+    back = np.flatnonzero(np.diff(steps) < 0)
+    same = np.flatnonzero((np.diff(steps) == 0) & (np.diff(values) != 0))
+    if restarts == "error" and (len(back) or len(same)):
+        where = int(min([*back, *same])) + 1
+        problems.append(
+            f"step {steps[where]:,.0f} of {column!r} comes after step {steps[where - 1]:,.0f}: a "
+            "restart, or two metrics in one column. If it is a restart, `restarts='last'` keeps "
+            "the later rows"
+        )
+    if problems:
+        raise RunLogError(f"{name} is no history of one run: {'; '.join(problems)}")
+    last = pd.Series(values, index=steps).groupby(level=0, sort=True).last()
+    if restarts == "last" and len(back):  # what ran before a restart beyond its step is void
+        keep = np.ones(len(steps), dtype=bool)
+        for i in back:
+            keep[: i + 1] &= steps[: i + 1] < steps[i + 1]
+        last = pd.Series(values[keep], index=steps[keep]).groupby(level=0, sort=True).last()
+    return last.index.to_numpy(dtype=float), last.to_numpy()
+
+
+def _without_spikes(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
+    """Return which losses are kept, and what to tell of the others."""
+    series = pd.Series(losses)
+    before = series.rolling(NEIGHBORS, min_periods=1).median().shift(1)
+    after = series[::-1].rolling(NEIGHBORS, min_periods=1).median()[::-1].shift(-1)
+    away = (series - np.maximum(before, after)).fillna(0.0).to_numpy()  # above both sides
+    second = 1.4826 * float(np.median(np.abs(np.diff(losses, 2)))) if len(losses) > 2 else 0.0
+    kept = away <= FAR_OFF * max(second, LEAST_NOISE * float(np.median(losses)))
+    if kept.all():
+        return kept, []
+    where = [f"{step:,.0f}" for step in steps[~kept]]
+    text = (
+        f"{len(where)} loss{'es stand' if len(where) > 1 else ' stands'} far above "
+        f"neighbors, at step {listed(where)}: left out, because the curve's law knows no spikes. "
+        "A rise that lasts is kept, and counts against the course"
+    )
+    return kept, [note("spikes", text)]
+
+
+def gap_findings(history: History, schedule: Schedule) -> list[Finding]:
+    """Tell of long parts of the run without a loss."""
+    gaps = np.diff(history.steps)
+    if not len(gaps) or gaps.max() <= max(GAP * schedule.last_step, 5 * np.median(gaps)):
+        return []
+    i = int(gaps.argmax())
+    first, last = history.steps[i], history.steps[i + 1]
+    text = f"no loss between step {first:,.0f} and {last:,.0f}, so a departure there is seen late"
+    return [note("gap", text)]

@@ -1,0 +1,197 @@
+"""Learning rates over the steps of a run, linear between knots."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayescale.errors import RunLogError
+
+FEWEST_KNOTS = 2
+
+STRAIGHT = 1e-3
+"""The largest departure from a straight line, as a share of the peak, that is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The learning rate of a run at every step, linear between knots.
+
+    Attributes
+    ----------
+    steps : numpy.ndarray, shape (knot,)
+        In increasing order, the first one zero; two equal steps make a jump.
+    rates : numpy.ndarray, shape (knot,)
+        Learning rates, zero or more.
+    warm_up : float
+        The step at which the first rise ends.
+    name : str
+    """
+
+    steps: np.ndarray
+    rates: np.ndarray
+    warm_up: float
+    name: str = "schedule"
+
+    @classmethod
+    def from_table(
+        cls, steps: np.ndarray, rates: np.ndarray, name: str, warm_up: float | None = None
+    ) -> "Schedule":
+        """Make a schedule from a table of steps and learning rates.
+
+        Parameters
+        ----------
+        steps, rates : numpy.ndarray, shape (row,)
+        name : str
+            For messages.
+        warm_up : float, optional
+            Steps of warm-up; where not given, those until the rate first reaches its largest, and
+            a linear rise from zero is assumed up to the table's first row.
+
+        Raises
+        ------
+        RunLogError
+            If the steps fall, or the rates are no learning rates.
+        """
+        steps, rates = np.asarray(steps, dtype=float), np.asarray(rates, dtype=float)
+        _require_rates(steps, rates, name)
+        if steps[0] > 0:
+            steps, rates = np.append(0.0, steps), np.append(0.0, rates)
+        first_peak = int(np.argmax(rates >= rates.max() * (1 - 1e-9)))
+        rise = float(steps[first_peak]) if warm_up is None else float(warm_up)
+        return cls(steps, rates, rise, name).simplified()
+
+    @property
+    def last_step(self) -> float:
+        """The step at which the schedule ends."""
+        return float(self.steps[-1])
+
+    @property
+    def peak(self) -> float:
+        """The largest learning rate."""
+        return float(self.rates.max())
+
+    @cached_property
+    def _shares(self) -> np.ndarray:
+        return self.rates / self.peak
+
+    def rate(self, steps: np.ndarray) -> np.ndarray:
+        """Return learning rates at these steps; after a jump, at the step where it lies."""
+        return np.interp(np.asarray(steps, dtype=float), self.steps, self.rates)
+
+    def progress(self, steps: np.ndarray, power: np.ndarray) -> np.ndarray:
+        """Return the sum of (rate / peak)^power over the steps so far, warm-up included.
+
+        Parameters
+        ----------
+        steps : numpy.ndarray, shape (point,)
+        power : numpy.ndarray, shape (draw,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (draw, point)
+        """
+        knots, shares = self._with_knots(steps)
+        k, h = power[:, None] + 1, np.diff(knots)
+        low, high = shares[:-1], shares[1:]
+        flat = np.isclose(low, high, rtol=1e-6, atol=1e-9)
+        slope = np.where(flat, 1.0, high - low)
+        linear = (high**k - low**k) / (k * slope)
+        each = h * np.where(flat, np.maximum((low + high) / 2, 0.0) ** (k - 1), linear)
+        total = np.concatenate([np.zeros((len(power), 1)), each.cumsum(axis=1)], axis=1)
+        return total[:, np.searchsorted(knots, steps, side="right") - 1]
+
+    def annealed(self, steps: np.ndarray, delay: np.ndarray) -> np.ndarray:
+        """Return how much of the rate's fall since the warm-up has taken effect, as a share.
+
+        Each fall takes effect exponentially over ``delay`` steps.
+
+        Parameters
+        ----------
+        steps : numpy.ndarray, shape (point,)
+        delay : numpy.ndarray, shape (draw,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (draw, point)
+            Zero before the rate falls, one long after it has fallen to zero.
+        """
+        knots, shares = self._with_knots(steps)
+        start = int(np.searchsorted(knots, self.warm_up, side="left"))
+        pending = np.zeros((len(delay), len(knots)))
+        for i in range(start + 1, len(knots)):
+            h, fall = knots[i] - knots[i - 1], shares[i - 1] - shares[i]
+            if h == 0:
+                pending[:, i] = pending[:, i - 1] + fall
+                continue
+            kept = np.exp(-h / delay)
+            pending[:, i] = pending[:, i - 1] * kept + fall * delay / h * (1 - kept)
+        fallen = np.where(np.arange(len(knots)) >= start, shares[start] - shares, 0.0)
+        return (fallen - pending)[:, np.searchsorted(knots, steps, side="right") - 1]
+
+    def simplified(self) -> "Schedule":
+        """Return the schedule with the fewest knots that keep its rates to 0.1 % of the peak."""
+        kept, first = [0], 0
+        while first < len(self.steps) - 1:
+            last = first + 1
+            while last + 1 < len(self.steps) and self._is_straight(first, last + 1):
+                last += 1
+            kept.append(last)
+            first = last
+        return Schedule(self.steps[kept], self.rates[kept], self.warm_up, self.name)
+
+    def _is_straight(self, first: int, last: int) -> bool:
+        if self.steps[first] == self.steps[last]:
+            return False
+        inside = slice(first, last + 1)
+        if (np.diff(self.steps[inside]) == 0).any():  # a jump is no straight line
+            return False
+        ends = [first, last]
+        line = np.interp(self.steps[inside], self.steps[ends], self._shares[ends])
+        return bool(np.abs(line - self._shares[inside]).max() <= STRAIGHT)
+
+    def continued(self, other: "Schedule", step: float) -> "Schedule":
+        """Return this schedule up to a step, and another one beyond.
+
+        Raises
+        ------
+        RunLogError
+            If the other one ends before that step.
+        """
+        if other.last_step <= step:
+            raise RunLogError(
+                f"{other.name} ends at step {other.last_step:,.0f}, but the run is at step "
+                f"{step:,.0f}: name a schedule that goes on"
+            )
+        before, after = self.steps <= step, other.steps > step
+        here = np.array([step])
+        steps = np.concatenate([self.steps[before], here, here, other.steps[after]])
+        rates = np.concatenate(
+            [self.rates[before], self.rate(here), other.rate(here), other.rates[after]]
+        )
+        return Schedule(steps, rates, self.warm_up, other.name)
+
+    def _with_knots(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return knots that contain these steps and the end of the warm-up, and rates there."""
+        more = np.setdiff1d(np.append(steps, self.warm_up), self.steps)
+        more = more[(more > self.steps[0]) & (more < self.steps[-1])]
+        knots = np.concatenate([self.steps, more])
+        shares = np.concatenate([self._shares, np.interp(more, self.steps, self._shares)])
+        order = np.argsort(knots, kind="stable")
+        return knots[order], shares[order]
+
+
+def _require_rates(steps: np.ndarray, rates: np.ndarray, name: str) -> None:
+    problems = []
+    if len(steps) < FEWEST_KNOTS:
+        problems.append(f"it has {len(steps)} rows: give at least {FEWEST_KNOTS}")
+    elif not (np.isfinite(steps).all() and np.isfinite(rates).all()):
+        problems.append("it holds steps or learning rates that are no finite numbers")
+    elif steps[0] < 0 or (np.diff(steps) < 0).any():
+        at = int(np.argmax(np.diff(steps) < 0)) + 1 if steps[0] >= 0 else 0
+        where = f"row {at + 1} has {steps[at]:g}"
+        problems.append(f"its steps must rise from zero or more, but {where}")
+    elif (rates < 0).any() or not rates.max() > 0:
+        problems.append("its learning rates must be zero or more, and some above zero")
+    if problems:
+        raise RunLogError(f"{name} is no schedule: {'; '.join(problems)}")

@@ -1,0 +1,268 @@
+"""The final loss of a run in progress, and whether it is on course."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.curves.card import CurvePrior, load_curve_prior
+from bayescale.curves.condition import Observed, condition, sample_shapes
+from bayescale.curves.course import Course, course, look_steps
+from bayescale.curves.history import History, gap_findings, read_history
+from bayescale.curves.learned import Finished, learned_prior
+from bayescale.curves.schedule import Schedule
+from bayescale.decisions.watch_answer import Watch
+from bayescale.errors import DecisionError
+from bayescale.findings import Finding, note
+from bayescale.forecasting import forecast as forecast_of
+from bayescale.posterior import Fit, loss_unit_of
+from bayescale.random import Purpose, generator
+from bayescale.results import DEFAULT_CI_PROB, quantiles
+from bayescale.units import as_size, checked_ci_prob
+
+POINTS = 24
+"""Losses of the part that is done, evenly spaced in the log of steps: more change nothing."""
+
+FEWEST_POINTS, LEAST_GROWTH = 12, np.log(1.5)
+"""Losses, and growth of progress in logs, that a forecast needs."""
+
+DRAWS = 4000
+
+EARLIER = np.arange(1, 10) / 10
+"""Parts of the run at which the forecast is repeated, as it would have been made then."""
+
+CURVE_POINTS = 40
+
+RATE_TOLERANCE, FEW_ROWS = 0.02, 0.05
+"""How far a logged rate may lie from the plan's, and for which share of the rows it may."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """What every look at the run has in common."""
+
+    history: History
+    plan: Schedule
+    prior: CurvePrior
+    seed: int
+    target: float | None
+
+
+def watch(
+    history: History | pd.DataFrame | str | Path,
+    plan: Schedule,
+    *,
+    forecast: Fit | None = None,
+    params: float | str | None = None,
+    tokens: float | str | None = None,
+    target: float | None = None,
+    then: Sequence[Schedule] = (),
+    finished: Sequence[Finished] = (),
+    ci_prob: float = DEFAULT_CI_PROB,
+    seed: int = 0,
+) -> Watch:
+    """Forecast the final loss of a run in progress, and test whether it is on course.
+
+    Parameters
+    ----------
+    history : History, pandas.DataFrame or path
+        Steps, losses and learning rates so far: see :func:`bayescale.curves.history.read_history`.
+    plan : Schedule
+        The learning rates of the whole run, to its last step.
+    forecast : Posterior or ModelAverage, optional
+        A fit of smaller runs, made before this one; needs ``params`` and ``tokens`` of the whole
+        run. Its losses must be of the same evaluation set as the history's.
+    params, tokens : float or str, optional
+        As people write them: ``"7B"``.
+    target : float, optional
+        A loss that should be reached.
+    then : sequence of Schedule, optional
+        Schedules to go on with from here instead.
+    finished : sequence of Finished, optional
+        Finished runs of the same recipe, from which the curve's prior is learned.
+    ci_prob : float
+    seed : int
+
+    Returns
+    -------
+    Watch
+
+    Raises
+    ------
+    DecisionError, RunLogError
+        If history and plan do not belong together, or the run is too young.
+
+    Notes
+    -----
+    The law and its discrepancy: :mod:`bayescale.curves.law`. The test: :mod:`.course`.
+    """
+    checked_ci_prob(ci_prob)
+    n, d = as_size(params, "params"), as_size(tokens, "tokens")
+    logged = history if isinstance(history, History) else read_history(history)
+    _require_plan(logged, plan)
+    prior = _prior(finished, n)
+    before = _forecast_before(forecast, n, d, seed)
+    setting = _Setting(logged, plan, prior, seed, target)
+    seen = first_part(logged, plan)
+    _require_enough(seen, plan, prior)
+    now, curve = _final_loss(setting, seen, plan, curve=True)
+    looked = _course(setting)
+    others = {other.name: _final_loss(setting, seen, other)[0] for other in then}
+    return Watch(
+        name=logged.name,
+        steps_done=logged.last_step,
+        last_step=plan.last_step,
+        final_loss=now,
+        forecast=before,
+        forecast_p_value=None if before is None else _apart(now, before),
+        course=looked,
+        target=target,
+        p_miss=None if target is None else float((now > target).mean()),
+        others=others,
+        looks=_earlier(setting, looked, ci_prob),
+        curve=curve,
+        history=pd.DataFrame({"step": logged.steps, "loss": logged.losses}),
+        unit="as logged" if forecast is None else loss_unit_of(forecast).label,
+        ci_prob=ci_prob,
+        findings=(*_rate_findings(logged, plan), *logged.findings, *gap_findings(logged, plan)),
+    )
+
+
+def first_part(history: History, plan: Schedule, until: float | None = None) -> Observed:
+    """Return the losses after the warm-up, up to a step, from which the end is forecast."""
+    last = history.last_step if until is None else until
+    first = max(1.15 * plan.warm_up, 0.03 * plan.last_step, history.steps[0])
+    if first >= last:
+        return history.observed(plan, np.empty(0))
+    return history.observed(plan, np.append(np.geomspace(first, last, POINTS), last)).until(last)
+
+
+def _require_plan(history: History, plan: Schedule) -> None:
+    if history.last_step > plan.last_step:
+        raise DecisionError(
+            f"{history.name} goes to step {history.last_step:,.0f}, but {plan.name} ends at "
+            f"{plan.last_step:,.0f}: give the plan to the run's last step"
+        )
+    if history.last_step <= plan.warm_up:
+        raise DecisionError(
+            f"{history.name} ends at step {history.last_step:,.0f}, within the warm-up of "
+            f"{plan.warm_up:,.0f} steps, of which the curve says nothing: wait until it is over"
+        )
+    if len(history.rates):
+        planned = plan.rate(history.rate_steps)
+        off = np.abs(planned - history.rates) > RATE_TOLERANCE * plan.peak
+        off &= history.rate_steps > plan.warm_up
+        if off.mean() > FEW_ROWS:
+            i = int(np.argmax(off))
+            raise DecisionError(
+                f"the learning rates of {history.name} are not those of {plan.name}: at step "
+                f"{history.rate_steps[i]:,.0f} it logged {history.rates[i]:.3g} where the plan has "
+                f"{planned[i]:.3g}: give the schedule that was run, as a table of step and lr"
+            )
+
+
+def _require_enough(seen: Observed, plan: Schedule, prior: CurvePrior) -> None:
+    n = len(seen.steps)
+    if n >= FEWEST_POINTS:
+        progress = plan.progress(seen.steps[[0, -1]], np.array([prior.kp[0]]))[0]
+        if np.log(progress[1] / progress[0]) >= LEAST_GROWTH:
+            return
+    reached = f"{seen.steps[-1]:,.0f}" if n else "none"
+    raise DecisionError(
+        f"the run is too young for a forecast: {n} losses after the warm-up, the last at step "
+        f"{reached}. It needs {FEWEST_POINTS} of them, and half as much progress again as at the "
+        "first: wait, or log more often"
+    )
+
+
+def _prior(finished: Sequence[Finished], params: float | None) -> CurvePrior:
+    base = load_curve_prior()
+    if not finished:
+        return base
+    sizes = {run.params for run in finished}
+    if params is None and len(sizes) > 1:
+        raise DecisionError("finished runs of several sizes need the size of this one: `params=`")
+    return learned_prior(finished, params or sizes.pop(), base)
+
+
+def _forecast_before(
+    fit: Fit | None, params: float | None, tokens: float | None, seed: int
+) -> np.ndarray | None:
+    if fit is None:
+        return None
+    if params is None or tokens is None:
+        raise DecisionError(
+            "the forecast made before the run needs `params=` and `tokens=` of the whole run"
+        )
+    found = forecast_of(fit, params=params, tokens=tokens)
+    assert found.loss_new is not None
+    draws = np.asarray(found.loss_new).ravel()
+    return generator(seed, Purpose.WATCH).choice(draws, DRAWS)
+
+
+def _final_loss(
+    setting: _Setting, seen: Observed, then: Schedule, *, curve: bool = False
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Draw the final loss under a schedule, and the curve on the way there."""
+    rng = generator(setting.seed, Purpose.WATCH, 1)
+    start, end = seen.steps[-1], then.last_step
+    at = np.linspace(start, end, CURVE_POINTS)[1:] if curve else np.array([end])
+    sampled = sample_shapes(setting.plan, seen, setting.prior, rng)
+    found = condition(setting.plan, seen, at, setting.prior, sampled, then).draw(DRAWS, rng)
+    final = found[:, -1] + seen.noise[-1] * rng.standard_normal(DRAWS)
+    lower, median, upper = np.quantile(found, [0.05, 0.5, 0.95], axis=0)
+    return final, pd.DataFrame({"step": at, "lower": lower, "median": median, "upper": upper})
+
+
+def _course(setting: _Setting) -> Course | None:
+    history, plan = setting.history, setting.plan
+    seen = history.observed(plan, look_steps(plan))
+    if len(seen.steps) < 2:
+        return None
+    early = Observed(seen.steps, seen.losses, seen.noise, float(np.median(seen.losses[:3])))
+    rng = generator(setting.seed, Purpose.WATCH, 2)
+    return course(plan, early, setting.prior, sample_shapes(plan, early, setting.prior, rng))
+
+
+def _earlier(setting: _Setting, looked: Course | None, ci_prob: float) -> pd.DataFrame:
+    """Repeat the forecast as it would have been made at earlier looks."""
+    rows: list[dict[str, Any]] = []
+    plan = setting.plan
+    for share in EARLIER:
+        step = share * plan.last_step
+        if step > setting.history.last_step:
+            break
+        seen = first_part(setting.history, plan, step)
+        try:
+            _require_enough(seen, plan, setting.prior)
+        except DecisionError:
+            continue
+        draws, _ = _final_loss(setting, seen, plan)
+        miss = None if setting.target is None else float((draws > setting.target).mean())
+        factor = np.nan
+        if looked is not None and (looked.steps <= step).any():
+            factor = float(np.exp(looked.log_factor[looked.steps <= step][-1]))
+        rows.append(
+            {"fraction_done": share, "step": step, **quantiles(draws, ci_prob)}
+            | {"p_miss": miss, "factor_off_course": factor}
+        )
+    columns = ("fraction_done", "step", "median", "lower", "upper", "p_miss", "factor_off_course")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _apart(now: np.ndarray, before: np.ndarray) -> float:
+    """Return the two-sided p-value of the forecast made before the run, given what is known now."""
+    difference = now - before
+    return float(min(1.0, 2 * min((difference > 0).mean(), (difference < 0).mean())))
+
+
+def _rate_findings(history: History, plan: Schedule) -> list[Finding]:
+    found = []
+    if not len(history.rates):
+        found.append(
+            note("no_rates", f"{history.name} logs no learning rates: those of the plan are taken")
+        )
+    return found

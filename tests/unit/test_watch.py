@@ -1,0 +1,192 @@
+"""Runs in progress: histories as trackers write them, answers, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.curves.history import read_history
+from bayescale.curves.named import named_schedule
+from bayescale.curves.plan import named_plan, other_way, plan_of_table
+from bayescale.decisions.watch import watch
+from bayescale.errors import BayescaleError, DecisionError, RunLogError
+
+LAST = 50_000
+COSINE = named_schedule("cosine", LAST, peak=3e-4, warm_up=1000)
+
+
+def curve(until: float = 20_000, every: int = 100, seed: int = 0) -> pd.DataFrame:
+    """A curve that falls with a power of progress, with a little noise."""
+    steps = np.arange(100, until + 1, every, dtype=float)
+    progress = COSINE.progress(steps, np.array([0.5]))[0]
+    whole = COSINE.progress(np.array([float(LAST)]), np.array([0.5]))[0, 0]
+    annealed = COSINE.annealed(steps, np.array([250.0]))[0]
+    losses = 2.7 + 0.2 * (progress / whole) ** -0.5 - 0.1 * annealed
+    noise = 0.001 * np.random.default_rng(seed).standard_normal(len(steps))
+    return pd.DataFrame({"step": steps, "lr": COSINE.rate(steps), "loss": losses + noise})
+
+
+# histories
+
+
+def test_a_table_of_weights_and_biases_is_read_with_losses_between_rates(tmp_path: Path) -> None:
+    rows = [{"_step": i, "train/learning_rate": 1e-4 * i, "eval/loss": None} for i in range(1, 9)]
+    rows[3]["eval/loss"], rows[7]["eval/loss"] = 4.0, 3.5
+    pd.DataFrame(rows).to_csv(tmp_path / "export.csv", index=False)
+    history = read_history(tmp_path / "export.csv")
+    assert history.steps.tolist() == [4, 8]
+    assert history.losses.tolist() == [4.0, 3.5]
+    assert len(history.rates) == 8
+
+
+def test_the_trainer_of_hugging_face_is_read_as_it_writes(tmp_path: Path) -> None:
+    log = [{"step": i, "learning_rate": 1e-4, "loss": 5 - i / 10} for i in range(1, 6)]
+    folder = tmp_path / "run" / "checkpoint-5"
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log, "global_step": 5}))
+    history = read_history(tmp_path)
+    assert history.losses.tolist() == pytest.approx([4.9, 4.8, 4.7, 4.6, 4.5])
+    assert history.rates.tolist() == pytest.approx([1e-4] * 5)
+    with pytest.raises(BayescaleError, match=r"no run with val, but .*loss"):
+        read_history(tmp_path, metric="val")
+
+
+def test_two_losses_are_asked_about() -> None:
+    both = curve().assign(val_loss=3.0)
+    with pytest.raises(RunLogError, match="more than one loss, val_loss, loss: choose with"):
+        read_history(both)
+    assert read_history(both, metric="loss").losses[0] > 3.0
+
+
+def test_several_runs_are_asked_about() -> None:
+    two = pd.concat([curve().assign(run="a"), curve(seed=1).assign(run="b")])
+    with pytest.raises(RunLogError, match="holds 2 runs, a, b: choose one with `run=`"):
+        read_history(two)
+    assert read_history(two, run="b").last_step == 20_000
+
+
+def test_a_restart_is_refused_or_its_later_rows_are_kept() -> None:
+    first, again = curve(until=15_000), curve(until=20_000, seed=1)
+    log = pd.concat([first, again[again["step"] >= 12_000]])
+    with pytest.raises(RunLogError, match=r"step 12,000 .* comes after step 15,000: a restart"):
+        read_history(log)
+    history = read_history(log, restarts="last")
+    assert (np.diff(history.steps) == 100).all()
+    later = history.steps >= 12_000
+    kept = again.set_index("step")["loss"]
+    np.testing.assert_array_equal(history.losses[later], kept.loc[history.steps[later]])
+
+
+def test_spikes_are_named_and_left_out_and_a_rise_that_lasts_is_kept() -> None:
+    log = curve()
+    log.loc[[50, 120], "loss"] += 0.5
+    history = read_history(log)
+    assert len(history.losses) == len(log) - 2
+    (finding,) = history.findings
+    assert "2 losses stand far above neighbors, at step 5,100, 12,100" in finding.text
+    lasting = curve()
+    lasting.loc[lasting["step"] > 10_000, "loss"] += 0.05
+    assert len(read_history(lasting).losses) == len(lasting)
+
+
+@pytest.mark.parametrize("bad", [np.inf, -1.0])
+def test_losses_that_are_none_are_refused_with_their_step(bad: float) -> None:
+    log = curve()
+    log.loc[7, "loss"] = bad
+    with pytest.raises(RunLogError, match="infinite or below zero at step 800"):
+        read_history(log)
+
+
+# plans
+
+
+def test_a_plan_that_begins_late_goes_on_from_what_was_logged() -> None:
+    history = read_history(curve())
+    late = pd.DataFrame({"step": [20_000, LAST], "lr": [2e-4, 3e-5]})
+    plan = plan_of_table(late, history)
+    assert plan.rate(np.array([1000.0, 35_000.0])) == pytest.approx([3e-4, 1.15e-4], rel=1e-2)
+    named = named_plan("cosine", LAST, history)
+    assert (named.peak, named.warm_up) == pytest.approx((3e-4, 1000), rel=1e-6)
+
+
+def test_what_is_no_plan_is_said(tmp_path: Path) -> None:
+    history = read_history(curve())
+    with pytest.raises(RunLogError, match="needs columns `step` and `lr`, and has step, rate"):
+        plan_of_table(pd.DataFrame({"step": [1], "rate": [1]}))
+    with pytest.raises(RunLogError, match="no other way to go on: write NAME:STEP"):
+        other_way("decay", history, COSINE)
+
+
+# answers
+
+
+def test_the_answer_has_the_keys_and_its_interval_holds_the_truth() -> None:
+    shorter = other_way("linear:30000", read_history(curve()), COSINE)
+    result = watch(curve(), COSINE, target=2.85, then=[shorter])
+    answer = result.to_json()
+    assert answer["fraction_done"] == pytest.approx(0.4)
+    assert answer["on_course"] is True
+    assert answer["p_value"] > 0.05
+    assert answer["forecast"] is None
+    end = curve(until=LAST)["loss"].iloc[-1]
+    assert answer["final_loss"]["lower"] < end < answer["final_loss"]["upper"]
+    assert set(answer["then"]) == {"linear to step 30,000"}
+    assert list(result.to_frame()["fraction_done"]) == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert "On its own course" in str(result)
+    assert result.plot().get_xlabel() == "step"
+
+
+def test_a_departure_is_told_with_its_step() -> None:
+    log = curve(until=30_000)
+    log.loc[log["step"] > 20_000, "loss"] *= 1.01
+    result = watch(log, COSINE)
+    assert result.on_course is False
+    assert result.to_json()["off_course_since"] == pytest.approx(20_000, abs=2500)
+    assert "OFF ITS OWN COURSE since step" in str(result)
+
+
+def test_a_hopeless_target_is_known_early() -> None:
+    result = watch(curve(until=40_000), COSINE, target=2.5)
+    assert result.p_miss == 1
+    assert result.known_at is not None
+    assert result.known_at["fraction_done"] <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("log", "plan", "message"),
+    [
+        (curve(), named_schedule("cosine", 10_000, peak=3e-4, warm_up=1000), "ends at 10,000"),
+        (curve(until=900), COSINE, "within the warm-up of 1,000 steps"),
+        (curve(until=2000), COSINE, "too young for a forecast"),
+        (curve(every=4000), COSINE, "log more often"),
+        (
+            curve(),
+            named_schedule("constant", LAST, peak=3e-4, warm_up=1000),
+            r"not those of constant schedule: at step .* it logged",
+        ),
+    ],
+)
+def test_what_cannot_be_answered_is_said(log: pd.DataFrame, plan: Any, message: str) -> None:
+    with pytest.raises(DecisionError, match=message):
+        watch(log, plan)
+
+
+def test_gaps_and_absent_rates_are_told() -> None:
+    log = curve().drop(columns="lr")
+    result = watch(log[(log["step"] < 8000) | (log["step"] > 14_000)], COSINE)
+    codes = [finding.code for finding in result.findings]
+    assert codes == ["no_rates", "gap"]
+
+
+def test_the_command_line_answers_in_json(bayescale, tmp_path: Path) -> None:
+    curve().to_csv(tmp_path / "history.csv", index=False)
+    plan = ("--schedule", "cosine", "--final-step", "50k")
+    ran = bayescale("watch", tmp_path / "history.csv", *plan, "--json")
+    assert ran.code == 0
+    assert ran.json["final_step"] == LAST
+    ran = bayescale("watch", tmp_path / "history.csv")
+    assert ran.code == 2
+    assert "--plan PLAN.csv" in ran.err
