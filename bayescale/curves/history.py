@@ -141,7 +141,7 @@ def read_history(
     from bayescale.trackers.read import tracked_histories
 
     wanted = (metric,) if metric else (*EVALUATED, *TRAINED)
-    tables = tracked_histories(str(source), (*wanted, *((rate,) if rate else RATES)))
+    tables = tracked_histories(str(source), wanted, (rate,) if rate else RATES)
     return history_of(_only(tables, run, str(source)), str(source), metric, rate, None, restarts)
 
 

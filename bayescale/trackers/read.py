@@ -81,7 +81,11 @@ def import_runs(
 
 
 def tracked_histories(
-    source: str | Path, metrics: Sequence[str], *, tracker: Tracker | None = None
+    source: str | Path,
+    metrics: Sequence[str],
+    beside: Sequence[str] = (),
+    *,
+    tracker: Tracker | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Read histories of metrics from an experiment tracker.
 
@@ -89,8 +93,8 @@ def tracked_histories(
     ----------
     source : str or path
         See :func:`import_runs`; a table is none of a tracker here.
-    metrics : sequence of str
-        Those that are read where a run has them.
+    metrics, beside : sequence of str
+        Those that are read where a run has them; it needs one of ``metrics``.
     tracker : {"mlflow", "wandb", "tensorboard", "huggingface"}, optional
         Needed where the source alone does not show it.
 
@@ -106,7 +110,7 @@ def tracked_histories(
         If the source cannot be read, or no run has any of the metrics.
     """
     which = tracker or _tracker_of(source)
-    tracked = _tracked(str(source), which, tuple(metrics))
+    tracked = _tracked(str(source), which, (*metrics, *beside))
     tables, others = {}, ()
     for run in tracked.runs:
         parts = [
@@ -114,7 +118,7 @@ def tracked_histories(
             for metric, history in run.histories.items()
             if len(history.steps)
         ]
-        if parts:
+        if any(metric in run.histories for metric in metrics):
             tables[run.name] = pd.concat(parts, ignore_index=True)
         others = others or run.metrics
     if not tables:
