@@ -196,7 +196,14 @@ def _log_normal_between(low: Any, high: Any, xp: Any) -> Any:
 
 
 def log_density_of_checkpoints(
-    deviation: Any, own: Any, shared: Any, members: Any, *, nu: Any = None, xp: Any = NumPy
+    deviation: Any,
+    own: Any,
+    shared: Any,
+    members: Any,
+    *,
+    nu: Any = None,
+    counts: Any = None,
+    xp: Any = NumPy,
 ) -> Any:
     """Return the log density of all rows of each training run, which share part of their noise.
 
@@ -204,22 +211,34 @@ def log_density_of_checkpoints(
     ----------
     deviation : array, shape (..., row)
     own, shared : array, shape (..., row)
-        Standard deviations of a row's own noise, and of the noise that its run's rows share.
+        Standard deviations of a row's own noise, and of the noise that its run's rows share;
+        scalars where ``counts`` are given.
     members : array of int, shape (row,)
         The training run of a row, counted from zero.
     nu : scalar or array, optional
         Degrees of freedom, broadcast to (..., run): one width for all rows of a run.
+    counts : array, shape (run,), optional
+        Rows of each training run, where all rows have the same noise: sums over rows are then of
+        the deviations alone.
 
     Returns
     -------
     array, shape (..., run)
     """
+    n = xp.sum_by(0 * own + 1, members) if counts is None else counts
+
+    def total(values: Any) -> Any:
+        return xp.sum_by(values, members) if counts is None else counts * values
+
     pull = shared / own**2
-    together = xp.sum_by(shared * pull, members)
-    alike = xp.sum_by(deviation * pull, members)
-    squares = xp.sum_by((deviation / own) ** 2, members) - alike**2 / (1 + together)
-    log_volume = xp.sum_by(2 * np.log(own), members) + np.log1p(together)
-    n = xp.sum_by(0 * own + 1, members)
+    together = total(shared * pull)
+    if counts is None:
+        alike, squares = total(deviation * pull), total((deviation / own) ** 2)
+    else:
+        alike = pull * xp.sum_by(deviation, members)
+        squares = xp.sum_by(deviation**2, members) / own**2
+    squares = squares - alike**2 / (1 + together)
+    log_volume = total(2 * np.log(own)) + np.log1p(together)
     if nu is None:
         return -0.5 * (n * np.log(2 * np.pi) + log_volume + squares)
     return log_student_t(squares, nu, n, xp) - log_volume / 2

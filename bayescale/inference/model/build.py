@@ -164,7 +164,7 @@ def _coords(
 
 def _data(runs: Runs, card: ModelCard, families: bool) -> dict[str, Any]:
     dims = (None, "run", ("run", "step"))
-    others: dict[str, Any] = dict.fromkeys(_NOT_BY_RUN)
+    others: dict[str, Any] = dict.fromkeys(_NOT_BY_RUN) | {"n_members": "training_run"}
     return {
         name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
         for name, value in model_data(runs, card, families).items()

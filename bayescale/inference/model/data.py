@@ -32,7 +32,8 @@ def model_data(
     -------
     dict
         The law's inputs and ``log_<input>`` (run,), ``log_center_<input>`` scalars of those
-        that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,);
+        that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,) where the log
+        states errors of losses;
         ``drift_basis_<axis>`` (run, step) where the card has drift, ``drift_weights`` (run,) of
         the sampling coordinates, and with these weights the products ``drift_overlap``
         (step, step) of all their columns, or, along one axis and without many families, of
@@ -43,13 +44,15 @@ def model_data(
         runs; ``family_index`` (run,) with partial pooling; ``log_relative_size`` (run,)
         where the residual noise shrinks, ``step_below`` and ``step_above`` (run,) where losses are
         known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
-        (run,), the training run of a row, where rows share it.
+        (run,), the training run of a row, with ``n_members`` (training_run,) rows, where rows share
+        it.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])
-    se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros_like(log_loss)
     data = inputs | {f"log_{name}": np.log(x) for name, x in inputs.items()}
-    data |= {"log_loss_observed": log_loss, "relative_se": np.array(se)}
+    data["log_loss_observed"] = log_loss
+    if "loss_se" in runs:
+        data["relative_se"] = np.array(runs["loss_se"] / runs["loss"])
     data |= {f"log_center_{name}": data[f"log_{name}"].mean() for name in scaled_inputs(card)}
     priors = [described.prior for described in card.coefficients.values()]
     for name in {prior.across for prior in priors if prior.across is not None}:
@@ -61,7 +64,7 @@ def model_data(
     if card.integrates_drift(runs):
         data["drift_directions"], data["drift_variance"] = rotation(*bases.values())
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
-        del data["relative_se"]
+        data.pop("relative_se", None)
     elif bases:
         few = are_few(family_names(runs, card, families))
         data["drift_weights"] = np.ones(len(runs)) if weights is None or not few else weights
@@ -75,6 +78,7 @@ def model_data(
     data |= {f"log_error_{scale}": error for scale, error in errors.items()}
     if card.noise.shared is not None and runs.has_checkpoints:
         data["members"] = memberships(runs)
+        data["n_members"] = np.bincount(data["members"]).astype(float)
     if family_names(runs, card, families):
         data["family_index"] = np.unique(runs["family"], return_inverse=True)[1]
     return data

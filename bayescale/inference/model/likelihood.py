@@ -19,14 +19,16 @@ def likelihood(
     sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
     if "shrink" in known:
         sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])
-    error = data["relative_se"] ** 2 + blur
+    error = data["relative_se"] ** 2 + blur if "relative_se" in data else blur
+    alike = isinstance(error, float) and "shrink" not in known  # one scale for all runs
     about = {"observed": data["log_loss_observed"], "dims": "run"}
     if "shared" in known:
         own = pt.sqrt((1 - known["shared"]) * sigma**2 + error)
         shared = pt.sqrt(known["shared"]) * sigma + pt.zeros_like(own)
-        _of_checkpoints(log_loss, own, shared, data["members"], nu, about)
+        counts = data["n_members"] if alike else None
+        _of_checkpoints(log_loss, own, shared, data["members"], counts, nu, about)
         return
-    scale = pt.sqrt(sigma**2 + error)
+    scale = sigma if alike else pt.sqrt(sigma**2 + error)
     steps = (data["step_below"], data["step_above"]) if "step_below" in data else None
     if excess is None and steps is None:
         given = {"sigma": scale} | ({"nu": nu} if nu is not None else {})
@@ -67,23 +69,30 @@ class _PyTensor:
 
 
 def _of_checkpoints(
-    mu: Any, own: Any, shared: Any, members: Any, nu: Any, about: dict[str, Any]
+    mu: Any, own: Any, shared: Any, members: Any, counts: Any, nu: Any, about: dict[str, Any]
 ) -> None:
-    """Observe rows of training runs, which share part of their residual noise."""
+    """Observe rows of training runs, which share part of their residual noise.
 
-    def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *nu: Any) -> Any:
-        of_one = {"nu": nu[0]} if nu else {}
-        given = (value - mu, own, shared, members)
-        return noise.log_density_of_checkpoints(*given, xp=_PyTensor, **of_one).sum()
+    ``own`` and ``shared`` are scalars where ``counts``, of rows by training run, are given.
+    """
+    more = {name: x for name, x in (("counts", counts), ("nu", nu)) if x is not None}
+
+    def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *rest: Any) -> Any:
+        given = dict(zip(more, rest, strict=True))
+        return noise.log_density_of_checkpoints(
+            value - mu, own, shared, members, xp=_PyTensor, **given
+        ).sum()
 
     def random(
-        mu: Any, own: Any, shared: Any, members: Any, *nu: Any, rng: Any = None, size: Any = None
+        mu: Any, own: Any, shared: Any, members: Any, *rest: Any, rng: Any = None, size: Any = None
     ) -> Any:
-        return mu + noise.draw_checkpoints(rng, own, shared, members, *nu)
+        nu = dict(zip(more, rest, strict=True)).get("nu")
+        own = np.broadcast_to(own, np.shape(mu))
+        return mu + noise.draw_checkpoints(rng, own, shared, members, nu)
 
-    signature = "(n),(n),(n),(n)" + (",()" if nu is not None else "") + "->(n)"
-    more = (nu,) if nu is not None else ()
-    given = (mu, own, shared, members, *more)
+    by_row = "(n),(n),(n),(n)" if counts is None else "(n),(),(),(n),(m)"
+    signature = by_row + (",()" if nu is not None else "") + "->(n)"
+    given = (mu, own, shared, members, *more.values())
     pm.CustomDist("log_loss", *given, logp=logp, random=random, signature=signature, **about)
 
 
