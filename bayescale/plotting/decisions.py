@@ -25,6 +25,7 @@ from bayescale.plotting.style import (
     is_narrow,
     log_sizes,
     new_axes,
+    write_beside,
 )
 from bayescale.runs import Runs
 from bayescale.units import format_size
@@ -305,7 +306,9 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
     if len(batch):
         keys = [name for name in ("params", "tokens", "flops") if name in frame]
         bought = batch[keys].merge(frame.drop_duplicates(keys), on=keys, how="left")
-        _number(ax, bought[at].to_numpy(), 1 - bought[after].to_numpy() / before)
+        _number(
+            ax, bought[at].to_numpy(), 1 - bought[after].to_numpy() / before, frame[at].to_numpy()
+        )
     return finish_axes(ax)
 
 
@@ -340,7 +343,7 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
     ax.margins(x=0.12)  # for words at the right
 
 
-def _number(ax: "Axes", places: np.ndarray, removed: np.ndarray) -> None:
+def _number(ax: "Axes", places: np.ndarray, removed: np.ndarray, others: np.ndarray) -> None:
     """Mark the runs to buy, shape (run, 2), numbered in order; a few with what each removes."""
     look: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": ORANGE}
     few = len(places) <= _FEW
@@ -353,7 +356,6 @@ def _number(ax: "Axes", places: np.ndarray, removed: np.ndarray) -> None:
     for i, ((x, y), share) in enumerate(zip(places, removed, strict=True), 1):
         orders.setdefault((x, y), []).append(str(i))
         shares[x, y] = share
-    beside: dict[str, Any] = {"xytext": (9, 5), "textcoords": "offset points", "color": BLACK}
     for place, order in orders.items():
         text = f": {100 * shares[place]:.2g}%" if few else ""
-        ax.annotate(", ".join(order) + text, place, **beside)
+        write_beside(ax, place, ", ".join(order) + text, others)

@@ -15,6 +15,7 @@ from bayescale.plotting.style import (
     COLORS,
     GREY,
     ORANGE,
+    SKY,
     color_and_line,
     draw_band,
     draw_points,
@@ -25,6 +26,8 @@ from bayescale.plotting.style import (
     log_sizes,
     loss_label,
     marker_size,
+    name_ends,
+    name_points,
     new_axes,
     write_along,
 )
@@ -88,22 +91,33 @@ def plot_forecast(
     if scale != "lm_loss":
         ax.set_xscale("log")  # before the limits of the axis are read
     frame = result.to_frame().sort_values(scale)
+    frame = frame if scale != "lm_loss" else frame[::-1]  # the right end last
     x, mass = frame[scale], f"{result.ci_prob:.0%} interval"
+    ends: list[tuple[float, float, str, Any]] = []
+
+    def named(own: pd.DataFrame, column: str, name: str, color: str) -> str:
+        ends.append((own[scale].iloc[-1], own[column].iloc[-1], name, color))
+        return name
+
     if "loss_new_lower" in frame:
-        label = f"{result.meaning_new}, {mass}"
+        label = named(frame, "loss_new_upper", f"{result.meaning_new}, {mass}", SKY)
         draw_band(ax, x, frame, "loss_new", color=BLUE, alpha=0.15, label=label)
-    draw_band(ax, x, frame, "loss", color=BLUE, alpha=0.35, label=f"{result.meaning}, {mass}")
-    ax.plot(x, frame["loss_median"], color=BLUE, label=f"{result.law}, median")
+    label = named(frame, "loss_lower", f"{result.meaning}, {mass}", BLUE)
+    draw_band(ax, x, frame, "loss", color=BLUE, alpha=0.35, label=label)
+    label = named(frame, "loss_median", f"{result.law}, median", BLUE)
+    ax.plot(x, frame["loss_median"], color=BLUE, label=label)
     for i, law in enumerate(result.by_law, 1):
-        own = law.to_frame().sort_values(scale)
-        look = color_and_line(i) | {"linewidth": 1.2, "label": f"{law.law} alone, median"}
-        ax.plot(own[scale], own["loss_median"], **look)
+        own = law.to_frame().sort_values(scale, ascending=scale != "lm_loss")
+        look = color_and_line(i)
+        label = named(own, "loss_median", f"{law.law} alone, median", look["color"])
+        ax.plot(own[scale], own["loss_median"], linewidth=1.2, label=label, **look)
     draw_runs(ax, runs, scale, result.loss_unit, color=BLACK, zorder=3)
     if held_out is not None and len(held_out):
         look = {"markerfacecolor": "white", "color": ORANGE, "markeredgewidth": 1.8, "zorder": 3}
         look |= {"markersize": marker_size(0 if runs is None else len(runs))}
         losses = result.loss_unit.of(held_out["loss"])
         draw_points(ax, held_out[scale], losses, "D", label="held-out runs", **look)
+        name_points(ax, held_out[scale], losses, "held-out runs")
     if horizon is not None:
         _mark(ax, horizon)
     if scale == "lm_loss":
@@ -111,6 +125,7 @@ def plot_forecast(
     else:
         log_sizes(ax, scale)
     ax.set_ylabel(loss_label(result.loss_unit))
+    name_ends(ax, ends)
     return finish_axes(ax)
 
 
@@ -129,7 +144,9 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
         ax.set_xlim(right=far)
         middle = edge * (far / edge) ** 0.5
         look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
-        text = "not\ntrusted" if is_narrow(ax) else "not trusted"
+        start, end = ax.transData.transform([(edge, 1.0), (far, 1.0)])[:, 0]
+        slim = end - start < 0.2 * ax.bbox.width
+        text = "not\ntrusted" if slim or is_narrow(ax) else "not trusted"
         ax.text(middle, 0.99, text, transform=ax.get_xaxis_transform(), **look)
 
 
@@ -168,6 +185,7 @@ def plot_slices(
     matplotlib.axes.Axes
     """
     ax, frame = new_axes(ax), result.to_frame()
+    ends: list[tuple[float, float, str, Any]] = []
     same = frame[by].map(_six_digits)
     for i, (value, part) in enumerate(frame.groupby(same)):
         part, size = part.sort_values(scale), float(value)  # pyright: ignore[reportArgumentType]
@@ -177,9 +195,7 @@ def plot_slices(
         color = COLORS[i % len(COLORS)]
         draw_band(ax, part[scale], part, "loss", color=color, alpha=0.2)
         ax.plot(part[scale], part["loss_median"], label=name, **color_and_line(i))
-        end = (part[scale].iloc[-1], part["loss_median"].iloc[-1])
-        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(name, end, fontsize="small", annotation_clip=False, **beside)
+        ends.append((part[scale].iloc[-1], part["loss_median"].iloc[-1], name, color))
     if best is not None:
         table = best.to_frame()
         on_curve = [
@@ -192,6 +208,7 @@ def plot_slices(
         ax.plot(table[f"choice_{scale}"], on_curve, "D", color=BLACK, label="least expected loss")
     log_sizes(ax, scale)
     ax.set_ylabel(f"{loss_label(result.loss_unit)}, {result.ci_prob:.0%} interval")
+    name_ends(ax, ends)
     return finish_axes(ax)
 
 

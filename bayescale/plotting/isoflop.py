@@ -13,6 +13,7 @@ from bayescale.plotting.style import (
     finish_axes,
     log_sizes,
     loss_label,
+    name_ends,
     new_axes,
 )
 from bayescale.validation.cross_check import CrossCheck
@@ -49,6 +50,7 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
     import matplotlib as mpl
 
     ax, unit = new_axes(ax), result.loss_unit
+    ends: list[tuple[float, float, str, Any]] = []
     shown = result.groups[result.groups["used"]].nlargest(MOST, "weight").sort_values("flops")
     colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.8, len(shown)))
     labels = {"label": "minimum of the parabola"}, {"label": f"best size by {result.law}"}
@@ -64,11 +66,10 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
             ax, row, parabola, "params_posterior", unit, fillstyle="none", marker="o", **labels[1]
         )
         labels = {}, {}
-        look = {"fontsize": 7, "va": "center", "color": color}
-        beside = {"xytext": (4, 0), "textcoords": "offset points"}
-        ax.annotate(f"{row['flops']:.2g}", (x[-1], y[-1]), **beside, **look)
+        ends.append((x[-1], y[-1], f"{row['flops']:.2g}".replace("e+", "e"), color))
     log_sizes(ax, "params")
     ax.set_ylabel(loss_label(unit))
+    name_ends(ax, ends, size=7)
     ax.set_title(f"runs of equal compute, in FLOP; bars: {result.ci_prob:.0%} intervals", size=9)
     return finish_axes(ax)
 

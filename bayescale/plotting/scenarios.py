@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from bayescale.plotting.style import (
     BLACK,
     BLUE,
@@ -14,6 +17,7 @@ from bayescale.plotting.style import (
     draws_from,
     finish_axes,
     log_sizes,
+    name_ends,
     new_axes,
     percents,
 )
@@ -95,10 +99,10 @@ def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes
 def plot_emergence(
     result: Emergence, ax: "Axes | None" = None, *, metrics: Sequence[str] | None = None
 ) -> "Axes":
-    """Draw each metric along the path, with the loss on the right-hand axis.
+    """Draw each metric along the path, above the loss that it is computed from.
 
-    Colored lines and bands are scores, on the left-hand axis. The thick gray line is the loss
-    that they are computed from. Where a score rises late although the gray line falls evenly,
+    Colored lines and bands are scores. The thick gray line is the loss, between the ends that its
+    name says. Where a score rises late although the gray line falls evenly,
     the metric is the reason, and not the model.
 
     Parameters
@@ -115,6 +119,7 @@ def plot_emergence(
     matplotlib.axes.Axes
     """
     ax, frame = new_axes(ax), result.to_frame()
+    ends: list[tuple[float, float, str, Any]] = []
     shown = metrics or [
         metric.name
         for metric in result.metrics
@@ -124,18 +129,21 @@ def plot_emergence(
         part = frame[frame["metric"] == name]
         x, color = part[result.scale], COLORS[i % len(COLORS)]
         ax.fill_between(x, part["lower"], part["upper"], color=color, alpha=0.2, linewidth=0)
-        ax.plot(x, part["median"], label=name.replace("_", " "), **color_and_line(i))
-    right, loss = ax.twinx(), frame[frame["metric"] == shown[0]]
-    gray = {"color": GREY, "linewidth": 2.5, "alpha": 0.7}
-    right.plot(loss[result.scale], loss["loss_median"], **gray)
-    right.set_ylabel("loss (nats per token), gray")
-    right.spines["top"].set_visible(False)
-    ax.plot([], [], label="loss (right-hand axis)", **gray)
+        label = name.replace("_", " ")
+        ax.plot(x, part["median"], label=label, **color_and_line(i))
+        ends.append((x.iloc[-1], part["median"].iloc[-1], label, color))
     log_sizes(ax, result.scale)
     ax.set_ylabel(f"score (median, {result.ci_prob:.0%} interval)")
-    ax.legend(frameon=False, loc="upper left", fontsize="small")
-    for side in (ax, right):  # room for the legend above all curves
-        low, high = side.get_ylim()
-        side.set_ylim(top=high + 0.07 * (len(shown) + 1) * (high - low))
-    ax.spines["top"].set_visible(False)
-    return ax
+    ends.append(_draw_loss(ax, frame[frame["metric"] == shown[0]], result.scale))
+    name_ends(ax, ends)
+    return finish_axes(ax)
+
+
+def _draw_loss(ax: "Axes", path: pd.DataFrame, scale: str) -> tuple[float, float, str, Any]:
+    """Draw the loss over the height of the axes, and return its end."""
+    loss, (low, high) = path["loss_median"], ax.get_ylim()
+    share = (loss - loss.min()) / max(float(np.ptp(loss)), 1e-12)
+    y = low + (0.05 + 0.9 * share) * (high - low)
+    name = f"loss, {loss.iloc[0]:.3g} to {loss.iloc[-1]:.3g} nats per token"
+    ax.plot(path[scale], y, color=GREY, linewidth=2.5, alpha=0.7, label=name, zorder=1)
+    return (path[scale].iloc[-1], y.iloc[-1], name, GREY)

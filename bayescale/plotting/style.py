@@ -5,6 +5,8 @@ from functools import wraps
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import FigureError
 from bayescale.units import format_size
@@ -31,6 +33,7 @@ _NARROW = 100.0  # a log axis shorter than this ratio needs labels between power
 _LONG_LABEL = 44  # characters, from which on a legend has one column
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
+_NAME_WIDTH = 19  # characters of a name beside the axes
 _MANY = 100  # points, from which on they are drawn smaller
 
 
@@ -67,7 +70,7 @@ def new_axes(ax: "Axes | None") -> "Axes":
 def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
     """Remove the frame's upper and right sides, and name what is drawn above it, off the data."""
     ax.spines[["top", "right"]].set_visible(False)
-    written = {text.get_text() for text in ax.texts}  # named where they stand
+    written = {" ".join(text.get_text().split()) for text in ax.texts}  # named where they stand
     handles, labels = ax.get_legend_handles_labels()
     shown = [pair for pair in zip(handles, labels, strict=True) if pair[1] not in written]
     if not shown:
@@ -124,6 +127,79 @@ def write_along(ax: "Axes", x: float, text: str) -> None:
     )
 
 
+def name_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, Any]], size: float = 8) -> None:
+    """Write names right of the axes, each tied to the end of its line, so that none overlap.
+
+    On a phone there is no room: names stay in the legend.
+
+    Parameters
+    ----------
+    ends : sequence of (x, y, name, color)
+    size : float
+        Of the letters, in points.
+    """
+    if is_narrow(ax) or not ends:
+        return
+    ordered = sorted(ends, key=lambda end: end[1])
+    names = [fill(name, _NAME_WIDTH, break_long_words=False) for _, _, name, _ in ordered]
+    in_points = 72 * ax.bbox.height / ax.figure.dpi
+    heights = np.array([1.25 * size * (1 + name.count("\n")) for name in names]) / in_points
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "relpos": (0, 0.5)}
+    beside: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": size}
+    written = [
+        ax.annotate(
+            name,
+            (x, y),
+            xytext=(1.02, 0.5),
+            annotation_clip=False,
+            arrowprops=line | {"color": color},
+            **beside,
+        )
+        for (x, y, _, color), name in zip(ordered, names, strict=True)
+    ]
+
+    def place(ax: "Axes") -> None:
+        ends = ax.transData.transform([(x, y) for x, y, _, _ in ordered])[:, 1]
+        wanted = (ends - ax.bbox.y0) / ax.bbox.height
+        for text, at in zip(written, _spread(wanted, heights), strict=True):
+            text.set_position((1.02, at))
+
+    place(ax)
+    ax.callbacks.connect("ylim_changed", place)
+
+
+def _spread(wanted: "np.ndarray", heights: "np.ndarray") -> "np.ndarray":
+    """Move ascending positions as little as keeps names apart and beside the axes, 0 to 1."""
+    from scipy.optimize import isotonic_regression
+
+    least = np.cumsum(heights) - heights / 2
+    moved = isotonic_regression(wanted - least).x
+    return np.clip(moved, 0.0, max(1.0 - heights.sum(), 0.0)) + least
+
+
+def write_beside(ax: "Axes", place: tuple[float, float], text: str, others: np.ndarray) -> None:
+    """Write a text beside a place, on the first side that has no other point, shape (point, 2)."""
+    points = ax.transData.transform(others) - ax.transData.transform([place])
+    points *= 72 / ax.figure.dpi
+    for right, above in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        x, y = points[:, 0] * right, points[:, 1] * above
+        if not ((x > 6) & (x < 14 + 6 * len(text)) & (y > -6) & (y < 20)).any():
+            break
+    else:
+        right, above = 1, 1
+    look: dict[str, Any] = {"textcoords": "offset points", "color": BLACK}
+    look |= {"ha": "left" if right > 0 else "right", "va": "bottom" if above > 0 else "top"}
+    ax.annotate(text, place, xytext=(9 * right, 5 * above), **look)
+
+
+def name_points(ax: "Axes", x: Any, y: Any, name: str) -> None:
+    """Write what points are, beside the highest of them."""
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    place = (xs[ys.argmax()], ys.max())
+    beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+    ax.annotate(name, place, fontsize="small", **beside)
+
+
 def loss_label(unit: LossUnit) -> str:
     """Label an axis of losses."""
     return f"loss ({unit.words})"
@@ -140,6 +216,7 @@ def draw_runs(
     if runs is not None:
         look = {"color": GREY, "markersize": marker_size(len(runs))} | look
         draw_points(ax, runs[scale], unit.of(runs["loss"]), label="fitted runs", **look)
+        name_points(ax, runs[scale], unit.of(runs["loss"]), "fitted runs")
 
 
 def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from support.published import ONE, SPREAD
 
 from bayescale.cards import load_card
@@ -36,6 +38,7 @@ from bayescale.plotting import (
     plot_slices,
     plot_trust,
 )
+from bayescale.plotting.style import write_beside
 from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
@@ -61,6 +64,11 @@ def labels(ax) -> list[str]:
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+def written(ax) -> list[str]:
+    """The names that stand in the figure, each on one line."""
+    return [" ".join(text.get_text().split()) for text in ax.texts]
+
+
 def line(ax, label: str):
     return next(x for x in ax.get_lines() if x.get_label() == label)
 
@@ -75,7 +83,8 @@ def test_a_forecast_is_drawn_as_its_table_says() -> None:
     ax = plot_forecast(result)
     median = line(ax, "chinchilla, median")
     np.testing.assert_allclose(median.get_ydata(), result.to_frame()["loss_median"])
-    assert "mean over seeds, 90% interval" in labels(ax)
+    assert "mean over seeds, 90% interval" in written(ax)
+    assert ax.get_legend() is None
     assert ax.get_xscale() == "log"
 
 
@@ -125,14 +134,13 @@ def test_the_horizon_is_marked(cerebras_posterior: Posterior, trusted: Trust) ->
     largest = cerebras_posterior.runs["flops"].max()
     assert named_at(ax, "largest fitted run")[0] == largest
     assert named_at(ax, "trust horizon, 4 times")[0] == pytest.approx(4.0 * largest)
-    assert "not trusted" in [text.get_text() for text in ax.texts]
-    assert not [label for label in labels(ax) if "trust" in label]  # named where it stands
+    assert {"not trusted", "fitted runs"} <= set(written(ax))
+    assert ax.get_legend() is None  # all is named where it stands
     np.testing.assert_array_equal(
         line(ax, "fitted runs").get_ydata(), cerebras_posterior.runs["loss"]
     )
     nowhere = plot_forecast(curve, horizon=replace(trusted, horizon_ratio=1.0))
-    words = [text.get_text() for text in nowhere.texts]
-    assert words == ["largest fitted run", "not trusted"]
+    assert written(nowhere)[:2] == ["largest fitted run", "not trusted"]
     both = forecast(SPREAD, params=[1e9, 1e10], tokens=[1e11, 1e11])
     with pytest.raises(TrustError) as error:
         plot_forecast(both, scale="params", horizon=trusted)
@@ -229,7 +237,7 @@ def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
     result = forecast(SPREAD, params=params, tokens=flops / 6 / params)
     best = allocate(SPREAD, budgets)
     ax, frame, table = plot_slices(result, best=best), result.to_frame(), best.to_frame()
-    assert [text.get_text() for text in ax.texts] == ["1e21 FLOP", "1e22 FLOP"]  # on the curves
+    assert written(ax) == ["1e22 FLOP", "1e21 FLOP"]  # from below
     of_one = frame[np.isclose(frame["flops"], 1e22)]
     np.testing.assert_allclose(line(ax, "1e22 FLOP").get_xdata(), of_one["params"])
     np.testing.assert_allclose(line(ax, "1e22 FLOP").get_ydata(), of_one["loss_median"])
@@ -241,7 +249,7 @@ def test_slices_are_curves_of_equal_compute_with_the_best_sizes() -> None:
         assert beside.min() <= y <= beside.max()  # a mark is on its own curve
     same_data = forecast(SPREAD, params=list(sizes) * 2, tokens=[1e10] * 7 + [1e12] * 7)
     by_tokens = plot_slices(same_data, by="tokens")
-    assert [text.get_text() for text in by_tokens.texts] == ["10B tokens", "1T tokens"]
+    assert written(by_tokens) == ["1T tokens", "10B tokens"]
     assert by_tokens.get_legend() is None
 
 
@@ -421,13 +429,17 @@ def test_pruning_is_drawn_with_its_choice_and_its_label() -> None:
 def test_emergence_shows_the_smooth_and_the_sharp_curve() -> None:
     result = emergence(SPREAD, flops=PATH, answer_tokens=[1, 5])
     ax, frame = plot_emergence(result), result.to_frame()
-    assert labels(ax) == ["token accuracy", "exact match 5", "loss (right-hand axis)"]
+    names = written(ax)
+    assert sorted(names)[::2] == ["exact match 5", "token accuracy"]
     exact = frame[frame["metric"] == "exact_match_5"]
     np.testing.assert_allclose(line(ax, "exact match 5").get_ydata(), exact["median"])
-    (right,) = [other for other in ax.figure.axes if other is not ax]
-    np.testing.assert_allclose(right.get_lines()[0].get_ydata(), exact["loss_median"])
+    ends = exact["loss_median"].iloc[[0, -1]]
+    loss = f"loss, {ends.iloc[0]:.3g} to {ends.iloc[1]:.3g} nats per token"
+    assert loss in names
+    drawn = np.polyfit(exact["loss_median"], line(ax, loss).get_ydata(), 1, full=True)
+    assert drawn[1] == pytest.approx(0.0, abs=1e-12)  # the loss, over the height of the axes
     only = plot_emergence(result, metrics=["exact_match_5"])
-    assert labels(only) == ["exact match 5", "loss (right-hand axis)"]
+    assert sorted(written(only)) == ["exact match 5", loss]
 
 
 def test_a_perceptron_is_drawn_by_what_it_is_trained_on() -> None:
@@ -458,10 +470,37 @@ def test_figures_go_where_they_are_asked_to() -> None:
     assert plot_emergence(emergence(ONE, flops=PATH), left) is left
 
 
-def test_names_stand_above_the_data_and_never_on_them() -> None:
+def test_names_stand_beside_the_data_and_never_on_them_or_each_other() -> None:
     ax = plot_forecast(forecast(POOL, flops=PATH))
+    ax.set_ylim(top=20.0)  # the ends of all lines come close
     ax.figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert len(boxes) == 4
+    assert all(box.x0 >= ax.get_window_extent().x1 for box in boxes)
+    edges = sorted((box.y0, box.y1) for box in boxes)
+    assert all(below[1] <= above[0] for below, above in pairwise(edges))
+    assert edges[0][0] >= ax.get_window_extent().y0
+
+
+def test_on_a_phone_names_stand_above_the_data() -> None:
+    import matplotlib.pyplot as plt
+
+    _, small = plt.subplots(figsize=(3.6, 3.4), layout="constrained")
+    ax = plot_forecast(forecast(POOL, flops=PATH), small)
+    ax.figure.canvas.draw()
+    assert len(labels(ax)) == 4
     assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
+
+
+def test_the_share_of_a_run_to_buy_stands_where_no_candidate_is() -> None:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
+    place = (0.5, 0.5)
+    write_beside(ax, place, "1: 62%", np.array([place, (0.56, 0.52)]))
+    assert (ax.texts[0].get_ha(), ax.texts[0].get_va()) == ("right", "bottom")
+    write_beside(ax, place, "1: 62%", np.array([place]))
+    assert ax.texts[1].get_ha() == "left"
 
 
 @pytest.mark.parametrize(
@@ -491,9 +530,7 @@ def test_every_result_draws_itself_or_says_that_it_has_no_figure(trusted: Trust)
     grid = SPREAD.forecast(
         params=np.tile([1e9, 3e9, 1e10], 9), tokens=np.repeat([1e10, 1e11, 1e12], 9)
     )
-    assert [text.get_text() for text in grid.plot().texts] == [
-        "10B tokens", "100B tokens", "1T tokens",
-    ]  # fmt: skip
+    assert written(grid.plot()) == ["1T tokens", "100B tokens", "10B tokens"]
     assert trusted.plot().get_ylabel() == "share of the loss"
     assert SPREAD.allocate([1e21, 1e22]).plot().get_xlabel() == "budget (FLOP)"
     needed = SPREAD.data_budget(params=1e10)
