@@ -138,7 +138,12 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
     write_along(ax, horizon.largest, "largest fitted run")
     if horizon.horizon_ratio > 1:
         ax.axvline(edge, color=ORANGE, linestyle="--")
-        write_along(ax, edge, f"trust horizon, {three_digits(horizon.horizon_ratio)} times")
+        write_along(
+            ax,
+            edge,
+            f"trust horizon, {three_digits(horizon.horizon_ratio)} times",
+            after=horizon.largest,
+        )
     if edge < far:
         ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
         ax.set_xlim(right=far)

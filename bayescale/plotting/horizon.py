@@ -68,12 +68,12 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     if result.horizon_ratio > 1:
         text = f"trusted up to {three_digits(result.horizon_ratio)} times"
     ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2)
-    write_along(ax, result.horizon_ratio, text)
     percents(ax.yaxis)
     ax.set_ylim(bottom=0.0)
     ax.set_xlim(frame["ratio"].min() * 0.9, frame["ratio"].max())
     ax.set_ylabel("share of the loss")
     log_ratios(ax)
+    write_along(ax, result.horizon_ratio, text, after=ax.get_xlim()[0])
     return finish_axes(ax)
 
 

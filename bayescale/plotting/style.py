@@ -31,6 +31,7 @@ AXIS_LABELS = {
 RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
+_ROOM = 0.05  # of the width, for words along a line
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
 _NAME_WIDTH = 19  # characters of a name beside the axes
@@ -111,16 +112,22 @@ def marker_size(count: int) -> float:
     return 6 if count < _MANY else 3
 
 
-def write_along(ax: "Axes", x: float, text: str) -> None:
-    """Write what an upright line is, along it and on its left, from the top of the axes."""
+def write_along(ax: "Axes", x: float, text: str, *, after: float | None = None) -> None:
+    """Write what an upright line is, along it and on its left, from the top of the axes.
+
+    It is on the right where ``after``, another such line or the edge, leaves no room on the left.
+    """
+    places = ax.transData.transform([(x, 0.0), (x if after is None else after, 0.0)])[:, 0]
+    room = (places[0] - places[1]) / ax.bbox.width
+    right = after is not None and room < _ROOM
     ax.annotate(
         text,
         (x, 0.99),
         xycoords=("data", "axes fraction"),
-        xytext=(-3, 0),
+        xytext=(3 if right else -3, 0),
         textcoords="offset points",
         rotation=90,
-        ha="right",
+        ha="left" if right else "right",
         va="top",
         fontsize="small",
         color=BLACK,  # pages set the color of words

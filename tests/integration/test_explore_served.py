@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 from support.browser import Browser
 from support.contrast import contrast
-from support.explored import HOSTILE, chinchilla, of_families, served
+from support.explored import HOSTILE, chinchilla, log_of, of_families, pool, served, with_backtest
+from support.layout import faults
+
+from bayescale.explore.tabs import TABS
+from bayescale.posterior import save
 
 CONTROLS = (
     "Compute budget (FLOP)", "Tolerance", "Target loss (nats/token)", "Tokens available",
@@ -23,11 +27,12 @@ CONTROLS = (
 )  # fmt: skip
 ASKED = {"flops": "5.76e23", "target": "1.95", "family": HOSTILE}
 DESK, PHONE = 1400, 390
+HIDDEN = ".hidden, [data-testid=stIconMaterial], [data-testid=stSkipLink], a[href^='#']"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(of_families(), tmp_path_factory.mktemp("served")) as url:
+    with served(with_backtest(of_families()), tmp_path_factory.mktemp("served")) as url:
         yield url
 
 
@@ -110,12 +115,9 @@ def test_it_opens_a_browser_and_ends_when_interrupted(tmp_path: Path) -> None:
 
 # in a real browser
 
-FIGURES = "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')]"
 VALUES = "[...document.querySelectorAll('[data-testid=stMetricValue]')].map(v => v.innerText)"
-DRAWN = (
-    f"{FIGURES}.filter(f => f.querySelector('svg, canvas')).length == 2 && {VALUES}.length == 6"
-    " && !document.querySelector('[data-testid=stStatusWidget], [data-stale=true]')"
-)
+IDLE = "!document.querySelector('[data-testid=stStatusWidget], [data-stale=true]')"
+DRAWN = f"!!document.querySelector('.drawing') && {VALUES}.length >= 3 && {IDLE}"
 FOCUSED = "document.activeElement.ariaLabel || document.activeElement.innerText"
 
 
@@ -138,9 +140,11 @@ def browser(one_browser: Browser, request: pytest.FixtureRequest) -> Iterator[Br
 
 
 def shown(browser: Browser, url: str, **window: Any) -> list[str]:
-    """The numbers of a page, once it is drawn."""
+    """The numbers of a page, once it is drawn for its width."""
     browser.open(url, **{"width": DESK, **window})
     browser.wait(DRAWN)
+    box = "document.querySelector('.figure')"
+    browser.wait(f"{DRAWN} && {box}.classList.contains('slim') == {box}.clientWidth < 590")
     return browser.find(VALUES)
 
 
@@ -163,10 +167,8 @@ def assert_seen(browser: Browser, control: str) -> None:
         assert browser.find("innerWidth") >= place["right"]
 
 
-def test_a_knob_that_is_written_in_changes_numbers_and_address(
-    address: str, browser: Browser
-) -> None:
-    before = shown(browser, f"{address}/?flops=5.76e23")
+def test_what_is_typed_changes_numbers_and_address(address: str, browser: Browser) -> None:
+    before = shown(browser, f"{address}/?flops=5.76e23&tab=Budget")
     assert before[2] == "\N{EM DASH}"
     for control, text, part in (
         (CONTROLS[0], "1e24", "flops=1e24"),
@@ -176,7 +178,7 @@ def test_a_knob_that_is_written_in_changes_numbers_and_address(
         (CONTROLS[4], "2T", "inference_tokens=2T"),
     ):
         told = browser.find("document.querySelector('main, [data-testid=stMain]').innerText")
-        tab_to(browser, control)
+        tab_to(browser, f"{control}, typed")
         assert_seen(browser, control)
         browser.write(text)
         browser.press("Enter")
@@ -184,11 +186,22 @@ def test_a_knob_that_is_written_in_changes_numbers_and_address(
         browser.wait(f"{DRAWN} && document.querySelector('[data-testid=stMain]').innerText != "
                      f"{told!r}")  # fmt: skip
     after = browser.find(VALUES)
+    assert len(after) == 6
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert after[4] == "300B"
     url = browser.find("location.href")
     browser.new_tab()
     assert shown(browser, url) == after
+
+
+def test_a_slider_is_moved_by_keys(address: str, browser: Browser) -> None:
+    before = shown(browser, f"{address}/?flops=5e23")
+    browser.find("document.querySelector('[data-testid=stSidebar] input[type=range]').focus()")
+    browser.press("ArrowRight")
+    browser.wait("location.search.includes('flops=6.3e23')")
+    browser.wait(f"{DRAWN} && {VALUES}[0] != '{before[0]}'")
+    written = "document.querySelector('[data-testid=stSidebar] input[type=text]').value"
+    assert browser.find(written) == "6.3e23"
 
 
 def test_a_family_is_chosen_by_keys(address: str, browser: Browser) -> None:
@@ -204,43 +217,99 @@ def test_a_family_is_chosen_by_keys(address: str, browser: Browser) -> None:
     assert browser.find("document.querySelectorAll('a[href*=example]').length") == 0
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_all_of_every_tab_can_be_read(
+    address: str, browser: Browser, width: int, dark: bool
+) -> None:
+    for tab in TABS:
+        asked = urllib.parse.urlencode(ASKED | {"tab": tab})
+        numbers = shown(browser, f"{address}/?{asked}", width=width, height=2400, dark=dark)
+        assert "NaN" not in " ".join(numbers)
+        assert faults(browser, HIDDEN) == {}, tab
+        widths = browser.find("[...document.querySelectorAll('.drawing')].map(s => s.clientWidth)")
+        assert min(widths) > 300
+
+
 @pytest.mark.parametrize(("width", "dark"), [(DESK, False), (PHONE, True)])
 def test_all_is_seen_and_named(address: str, browser: Browser, width: int, dark: bool) -> None:
-    numbers = shown(browser, f"{address}/?{urllib.parse.urlencode(ASKED)}", width=width, dark=dark)
-    assert "NaN" not in " ".join(numbers)
-    assert browser.find("document.documentElement.scrollWidth <= innerWidth")
-    told = browser.find(f"{FIGURES}.map(f => f.getAttribute('aria-label'))")
-    assert [text.split(" against")[0] for text in told] == ["Regret", "Loss"]
-    plots = "[...document.querySelectorAll('.role-frame.root > g > .background')]"
-    sizes = browser.find(f"{plots}.map(p => [p.getBBox().width, p.getBBox().height])")
-    assert len(sizes) == 2
-    assert min(min(size) for size in sizes) > 200
-    text, page = (
-        browser.find(
-            f"getComputedStyle(document.querySelector('{where}')).{what}.match(/[0-9.]+/g)"
-            ".slice(0, 3).reduce((sum, x) => sum + Number(x), 0) / 765"
-        )
-        for where, what in (("h1", "color"), ("[data-testid=stApp]", "backgroundColor"))
-    )
-    assert (text - page > 0.6) if dark else (page - text > 0.6)
+    shown(browser, f"{address}/?{urllib.parse.urlencode(ASKED)}", width=width, dark=dark)
+    told = browser.find("document.querySelector('.drawing').getAttribute('aria-label')")
+    assert told.startswith("Nats per token against FLOP, both ends: ")
     letters = browser.find(
-        "[...document.querySelectorAll('.role-frame.root .mark-text text')]"
+        "[...document.querySelectorAll('.drawing > g > g text')]"
         ".map(t => getComputedStyle(t).fill.match(/[0-9.]+/g).slice(0, 3).map(Number))"
     )
     ground = browser.find(
         "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         ".match(/[0-9.]+/g).slice(0, 3).map(Number)"
     )
+    assert (sum(ground) < 200) if dark else (sum(ground) > 600)
     assert len(letters) > 10
     assert min(contrast(letter, ground) for letter in letters) >= 4.5  # WCAG 2 AA
     nameless = [
         node["role"]["value"]
         for node in browser.call("Accessibility.getFullAXTree")["nodes"]
         if not node["ignored"]
-        and node["role"]["value"] in ("textbox", "combobox", "button", "link", "img")
+        and node["role"]["value"] in ("textbox", "combobox", "button", "link", "img", "slider")
         and not node.get("name", {}).get("value")
     ]
     assert nameless == []
+
+
+def test_figures_and_tables_are_handed_out(address: str, browser: Browser, tmp_path: Path) -> None:
+    shown(browser, f"{address}/?flops=5.76e23")
+    browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    for label, name, first in (
+        ("Table (CSV)", "forecast.csv", b"params,tokens,flops,"),
+        ("Figure (SVG)", "forecast.svg", b"<?xml"),
+        ("Figure (PNG)", "forecast.png", b"\x89PNG"),
+    ):
+        button = (
+            "[...document.querySelectorAll('[data-testid=stDownloadButton] button')]"
+            f".find(b => b.innerText.includes('{label}'))"
+        )
+        browser.wait(f"!!{button}")
+        browser.find(f"{button}.click()")
+        for _ in range(200):
+            if (tmp_path / name).exists():
+                break
+            time.sleep(0.05)
+        assert (tmp_path / name).read_bytes().startswith(first)
+
+
+def give(browser: Browser, file: Path) -> None:
+    """Upload a file from the sidebar."""
+    browser.find("document.querySelector('[data-testid=stSidebar] summary').click()")
+    browser.wait("!!document.querySelector('input[type=file]')")
+    browser.upload("input[type=file]", file)
+
+
+def test_a_run_log_is_fitted_and_a_fit_is_opened_from_the_page(
+    address: str, browser: Browser, tmp_path: Path
+) -> None:
+    shown(browser, f"{address}/?flops=5.76e23")
+    log = tmp_path / "my runs <b>.csv"
+    log_of().frame[["run_id", "params", "tokens", "loss"]].to_csv(log, index=False)
+    give(browser, log)
+    page = "document.body.innerText"
+    assert browser.wait(f"/sampling|compiling/i.test({page})", 60), "no progress is shown"
+    browser.wait(f"{page}.includes('my runs <b>.csv: 12 runs')", 300)
+    browser.wait(DRAWN)
+    browser.new_tab()
+    shown(browser, f"{address}/?flops=5.76e23")
+    give(browser, save(pool(), tmp_path / "other.nc"))
+    browser.wait(f"{page}.includes('other.nc: 12 runs') && {DRAWN}")
+    assert "chinchilla + kaplan_irreducible" in browser.find(page)
+
+
+def test_what_cannot_be_opened_is_told(address: str, browser: Browser, tmp_path: Path) -> None:
+    shown(browser, f"{address}/?flops=5.76e23")
+    log = tmp_path / "runs.csv"
+    log.write_text("params,tokens\n1e9,2e10\n")
+    give(browser, log)
+    browser.wait("document.body.innerText.includes('it has no loss among its columns')")
+    assert browser.find(VALUES)  # the first fit is still open
 
 
 def test_on_a_phone_knobs_unfold_and_are_reached_by_keys(address: str, browser: Browser) -> None:
@@ -249,6 +318,7 @@ def test_on_a_phone_knobs_unfold_and_are_reached_by_keys(address: str, browser: 
     browser.press("Enter")
     browser.wait("document.querySelector('[data-testid=stSidebar]').offsetWidth > 100")
     time.sleep(0.5)  # it slides in
-    for control in CONTROLS:
-        tab_to(browser, control)
+    for control in CONTROLS[:-1]:
+        tab_to(browser, f"{control}, typed")
         assert_seen(browser, control)
+    tab_to(browser, CONTROLS[-1])

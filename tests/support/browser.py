@@ -18,7 +18,7 @@ _QUIET = (
     "--disable-extensions", "--hide-scrollbars",
 )  # fmt: skip
 _PATIENCE = 60.0
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowDown": 40}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39, "ArrowDown": 40}
 
 
 class Browser:
@@ -150,6 +150,12 @@ class Browser:
         """Type in place of what stands in the field that has the focus."""
         self.find("document.activeElement.select()")
         self.call("Input.insertText", text=text)
+
+    def upload(self, selector: str, path: Path) -> None:
+        """Give a file to an input of the page."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def picture(self, path: Path) -> None:
         """A screenshot of what the window shows."""

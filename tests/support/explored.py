@@ -66,7 +66,8 @@ def of_families() -> Posterior:
     for name in ("E", "A", "B"):
         values[f"{name}_by_family"] = values[name] * xr.DataArray([1.0, 1.05], dims="family")
         values[f"{name}_spread"] = values[name] * 0.0 + 0.05
-    return replace(fit, tree=type(fit.tree).from_dict({"posterior": values}))
+    groups = {"posterior": values, "prior": precise().tree["prior"].to_dataset()}
+    return replace(fit, tree=type(fit.tree).from_dict(groups))
 
 
 def pool() -> ModelAverage:

@@ -28,7 +28,7 @@ _MEASURE = """
   };
   const words = [], wide = [];
   for (const e of document.body.querySelectorAll('*')) {
-    if (!shown(e) || e.closest('.hidden')) continue;
+    if (!shown(e) || e.closest(`IGNORED`)) continue;
     const r = box(e);
     if (r.width > 1 && (r.right > innerWidth + 0.5 || r.left < -0.5) && !scrolls(e))
       wide.push(`${e.outerHTML.slice(0, 80)}: ${r.left.toFixed()} to ${r.right.toFixed()}`);
@@ -50,8 +50,11 @@ _MEASURE = """
 """.replace("LEAST", str(LEAST))
 
 
-def faults(browser: Browser) -> dict[str, Any]:
-    """What is wrong with the page as it is shown; empty where nothing is."""
-    found = browser.find(_MEASURE)
+def faults(browser: Browser, ignored: str = ".hidden") -> dict[str, Any]:
+    """What is wrong with the page as it is shown; empty where nothing is.
+
+    Elements that the selector ``ignored`` names are left out: they are for screen readers alone.
+    """
+    found = browser.find(_MEASURE.replace("IGNORED", ignored))
     assert found.pop("n") > 20, "hardly any words are shown"
     return {name: value for name, value in found.items() if value}
