@@ -31,7 +31,7 @@ export default ({ data, parentElement, setStateValue }) => {
     box.style.setProperty('--blue', data.blue);
     box.classList.toggle('slim', data.slim);
   }
-  const slim = box.clientWidth < 590;
+  const slim = box.clientWidth < 620;
   if (box.clientWidth && slim !== data.slim) setStateValue('slim', slim);
 }
 """

@@ -144,7 +144,7 @@ def shown(browser: Browser, url: str, **window: Any) -> list[str]:
     browser.open(url, **{"width": DESK, **window})
     browser.wait(DRAWN)
     box = "document.querySelector('.figure')"
-    browser.wait(f"{DRAWN} && {box}.classList.contains('slim') == {box}.clientWidth < 590")
+    browser.wait(f"{DRAWN} && {box}.classList.contains('slim') == {box}.clientWidth < 620")
     return browser.find(VALUES)
 
 
