@@ -62,6 +62,12 @@ from .decisions.tune import (
 from .decisions.tuning_answer import (
     Tune as Tune,
 )
+from .decisions.versus import (
+    versus as versus,
+)
+from .decisions.versus_answer import (
+    Versus as Versus,
+)
 from .decisions.watch import (
     watch as watch,
 )
@@ -97,6 +103,9 @@ from .inference.many import (
 )
 from .inference.model.build import (
     build_model as build_model,
+)
+from .inference.recipes import (
+    fit_recipes as fit_recipes,
 )
 from .inference.reproduce import (
     Reproduction as Reproduction,

@@ -45,6 +45,8 @@ class Purpose(enum.IntEnum):
     TUNING_NEXT = 81
     """Noise of the next setting to try."""
 
+    VERSUS = 85
+    """Noise of single runs of recipes that are compared."""
     WATCH = 90
     """Curves of a run in progress, by what is asked of them."""
 

@@ -26,6 +26,7 @@ from bayescale.cards.level import require_level
 from bayescale.cards.load import card_names, cards_folder, load_card, parse_card
 from bayescale.cards.parts import Described, Input, Published
 from bayescale.cards.prior import DISTRIBUTIONS, PRIOR_MASS, NearOne, Prior
+from bayescale.cards.recipes import RecipeColumns, recipe_columns, with_recipes
 
 __all__ = [
     "DISTRIBUTIONS",
@@ -37,6 +38,7 @@ __all__ = [
     "NearOne",
     "Prior",
     "Published",
+    "RecipeColumns",
     "card_for",
     "card_names",
     "cards_folder",
@@ -52,6 +54,8 @@ __all__ = [
     "loss_steps",
     "memberships",
     "parse_card",
+    "recipe_columns",
     "require_level",
     "runs_for",
+    "with_recipes",
 ]

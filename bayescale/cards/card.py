@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, InstanceOf, model_validator
 
-from bayescale.cards.parts import PLANE, Described, Drift, Input, Noise, Published
+from bayescale.cards.parts import PLANE, Described, Drift, Input, Noise, Published, Recipes
 from bayescale.cards.prior import Prior, Strict
 from bayescale.errors import CardError, shortened
 from bayescale.laws import Balance, Law
@@ -35,6 +35,7 @@ class ModelCard(Strict):
     noise: Noise
     drift: Drift | None = None
     family: dict[str, Described] = Field(default_factory=dict)
+    recipes: Recipes | None = None
     published: dict[str, Published] = Field(default_factory=dict)
     text: str
 

@@ -160,13 +160,13 @@ def memberships(runs: Runs) -> np.ndarray:
     return np.unique(runs["run"], return_inverse=True)[1]
 
 
-def drift_components(card: ModelCard, runs: Runs) -> dict[str, Component]:
-    """Walks of the drift, with their steps among these runs, by name."""
+def drift_components(card: ModelCard, runs: Runs, steps: int | None = None) -> dict[str, Component]:
+    """Walks of the drift, with their steps among these runs, by name; ``steps`` on each side."""
     drift = card.drift
     if drift is None:
         return {}
     inputs = {name: runs[name] for name in card.law.inputs}
-    n = None if card.integrates_drift(runs) else STEPS[drift.walk]
+    n = steps or (None if card.integrates_drift(runs) else STEPS[drift.walk])
     components = {
         axis: Component(
             axis, Frame.of(coordinate(inputs, axis), drift.walk, drift.fades_over, steps=n), axis
@@ -175,13 +175,13 @@ def drift_components(card: ModelCard, runs: Runs) -> dict[str, Component]:
     }
     if drift.tilt is not None:
         along, across = drift.along
-        frame = Frame.of(coordinate(inputs, along), "level", steps=STEPS[drift.walk])
+        frame = Frame.of(coordinate(inputs, along), "level", steps=steps or STEPS[drift.walk])
         center = components[across].frame.center
         components[TILT] = Component(along, frame, across, drift.tilt, (across, center))
     return components
 
 
-def drift_bases(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
+def drift_bases(card: ModelCard, runs: Runs, steps: int | None = None) -> dict[str, np.ndarray]:
     """Contribution of each unit step of the drift at each run, (run, step), by walk."""
     inputs = {name: runs[name] for name in card.law.inputs}
-    return {name: walk.basis(inputs) for name, walk in drift_components(card, runs).items()}
+    return {name: walk.basis(inputs) for name, walk in drift_components(card, runs, steps).items()}

@@ -173,6 +173,28 @@ class Drift(Strict):
         return {f"drift_{axis}": size for axis, size in self.sizes.items()}
 
 
+class Recipes(Strict):
+    """How recipes that share a law differ: see :mod:`bayescale.cards.recipes`.
+
+    ``level``, ``compute`` and ``tokens_per_param`` are standard deviations of the difference
+    between two recipes in log loss, at the center of the runs and for an e-fold of each scale,
+    for a ``scale`` of one. ``own`` is the drift of each recipe as a multiple of the shared drift.
+    ``paired`` is the share of the noise variance that runs of one size have in common.
+    """
+
+    level: PositiveFloat
+    compute: PositiveFloat
+    tokens_per_param: PositiveFloat
+    paired: float = Field(ge=0, lt=1)
+    scale: Described
+    own: Described
+
+    @property
+    def parameters(self) -> dict[str, Described]:
+        """What is sampled, by the names of the draws."""
+        return {"drift_difference": self.scale, "drift_own": self.own}
+
+
 class Published(BaseModel):
     """A published point estimate of the coefficients, in the card's units."""
 

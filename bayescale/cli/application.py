@@ -20,6 +20,7 @@ from bayescale.cli.commands import (
     scenarios,
     trackers,
     trust,
+    versus,
     watch,
 )
 from bayescale.cli.layout import lay_out, width
@@ -33,7 +34,7 @@ COMMANDS = {
     "Forecasts": (forecasts.forecast, forecasts.forecast_many, forecasts.slices),
     "Trust": (trust.trust, trust.backtest, trust.compare, trust.cross_check),
     "Decisions": (decisions.allocate, decisions.data, decisions.next_run, decisions.tune),
-    "Runs in progress": (watch.watch,),
+    "Recipes and runs in progress": (versus.versus, watch.watch),
     "Scenarios": (scenarios.prune, scenarios.emerge),
     "Pages": (pages.report, pages.explore),
 }

@@ -18,12 +18,14 @@ from pytensor.gradient import grad as gradient
 from pytensor.tensor.variable import TensorVariable
 
 from bayescale import noise
-from bayescale.cards import ModelCard, card_for, input_errors
+from bayescale.cards import ModelCard, card_for, input_errors, recipe_columns
+from bayescale.cards.recipes import OWN_STEPS
 from bayescale.drift import STEPS
 from bayescale.inference.model.data import are_few, family_names, model_data, scaled_inputs
 from bayescale.inference.model.drift_steps import drift_at_runs, noise_variance
 from bayescale.inference.model.families import FamilySteps
 from bayescale.inference.model.likelihood import integrated_likelihood, likelihood
+from bayescale.inference.model.recipes import field_of_recipes
 from bayescale.inference.model.transforms import LevelAndShares, rooted_normal
 from bayescale.inference.model.variables import variable
 from bayescale.laws import Balance, Constant, Onset
@@ -140,7 +142,11 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
             return model
         errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
         blur = noise.input_error_variance(law, inputs, errors, by_run)
-        if drift is None:
+        if card.recipes is not None:
+            residual = data["log_loss_observed"] - log_loss
+            drift = field_of_recipes(card, runs, residual, known, data)
+            known["shared"] = card.recipes.paired
+        elif drift is None:
             drift = drift_at_runs(card, data["log_loss_observed"] - log_loss, known, data)
         likelihood(card, log_loss + drift, known, blur, data)
     return model
@@ -156,6 +162,11 @@ def _coords(
     if card.drift is not None:
         coords["step"] = np.arange(2 * STEPS[card.drift.walk])
         coords["any_step"] = [f"{name} {i}" for name in card.drift.walks for i in coords["step"]]
+    if card.recipes is not None:
+        columns = recipe_columns(card, runs)
+        coords |= {"recipe": list(columns.names), "trend_part": ["level", "compute", "ratio"]}
+        coords["own_step"] = np.arange(2 * OWN_STEPS)
+        coords["any_step"] = np.arange(columns.matrix().shape[1])
     if names:
         coords |= {"family": list(names), "pooled_term": list(card.family)}
         coords["pooled_step"] = coords["pooled_term"]

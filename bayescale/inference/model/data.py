@@ -6,6 +6,7 @@ import numpy as np
 
 from bayescale.cards import ModelCard, drift_bases, input_errors, log_size, loss_steps, memberships
 from bayescale.inference.model.drift import rotation
+from bayescale.inference.model.recipes import recipe_data
 from bayescale.runs import Runs
 
 FEW_FAMILIES = 5
@@ -67,8 +68,11 @@ def model_data(
         data.pop("relative_se", None)
     elif bases:
         few = are_few(family_names(runs, card, families))
-        data["drift_weights"] = np.ones(len(runs)) if weights is None or not few else weights
-        data |= _drift_data(bases, data["drift_weights"], apart=len(bases) == 1 and few)
+        used = data["drift_weights"] = np.ones(len(runs)) if weights is None or not few else weights
+        if card.recipes is not None:
+            data |= recipe_data(runs, card, used)
+        else:
+            data |= _drift_data(bases, used, apart=len(bases) == 1 and few)
     if card.noise.shrink is not None:
         size = np.array(log_size(inputs))
         data["log_relative_size"] = size - size.mean()
@@ -120,7 +124,7 @@ def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[st
     None do unless there are two or more, and unless some have several runs: families of one run
     each would take up every residual.
     """
-    if not (families and card.family and "family" in runs):
+    if not (families and card.family and "family" in runs) or card.recipes is not None:
         return ()
     names, counts = np.unique(runs["family"].astype(str), return_counts=True)
     return tuple(map(str, names)) if len(names) > 1 and counts.max() > 1 else ()

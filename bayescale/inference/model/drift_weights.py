@@ -9,7 +9,7 @@ keep outliers out of it. They change the coordinates and not what is sampled.
 import numpy as np
 import xarray as xr
 
-from bayescale.cards import ModelCard, drift_bases, drift_components
+from bayescale.cards import ModelCard, drift_bases, drift_components, recipe_columns
 from bayescale.posterior import View
 from bayescale.runs import Runs
 
@@ -46,7 +46,19 @@ def robust_weights(draw: xr.Dataset, runs: Runs, card: ModelCard) -> np.ndarray:
         sizes[f"drift_{walk.sized_by}"].prior.frozen.ppf(0.5) * bases[name]
         for name, walk in drift_components(card, runs).items()
     ]
+    if card.recipes is not None:
+        scaled += _typical_differences(card, runs)
     return weights_of_residuals(residual, np.concatenate(scaled, axis=1))
+
+
+def _typical_differences(card: ModelCard, runs: Runs) -> list[np.ndarray]:
+    """Return the columns of recipes' differences, each times its typical size."""
+    columns, about = recipe_columns(card, runs), card.recipes
+    assert about is not None
+    sizes = np.array([about.level, about.compute, about.tokens_per_param])
+    return [
+        sizes * columns.trend * columns.of_recipe[:, i, None] for i in range(len(columns.names))
+    ]
 
 
 def weights_of_residuals(residual: np.ndarray, basis: np.ndarray) -> np.ndarray:
