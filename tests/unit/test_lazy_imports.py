@@ -1,7 +1,13 @@
 """Imports that are put off: absent to nobody, and found by whoever asks."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from bayescale.inference.compiled import pytensor_folder
 
 PUT_OFF = """
 import json
@@ -39,3 +45,21 @@ def test_what_is_put_off_comes_when_asked_for_and_hides_from_nobody_else() -> No
     ran = subprocess.run([sys.executable, "-c", PUT_OFF], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == "No module named 'no_such_module'\n"
+
+
+@pytest.mark.parametrize("flags", ["", "floatX=float64"])
+def test_pytensor_compiles_elsewhere_where_its_folder_cannot_be_written(
+    flags: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    monkeypatch.setenv("PYTENSOR_FLAGS", flags)
+    monkeypatch.delitem(sys.modules, "pytensor", raising=False)
+    pytensor_folder.use_writable_folder()
+    *before, added = os.environ["PYTENSOR_FLAGS"].split(",")
+    assert before == [flag for flag in [flags] if flag]
+    assert added.startswith("base_compiledir=")
+    assert Path(added.removeprefix("base_compiledir=")).is_dir()
+    monkeypatch.setattr(os, "access", lambda folder, mode: True)
+    monkeypatch.setenv("PYTENSOR_FLAGS", flags)
+    pytensor_folder.use_writable_folder()
+    assert os.environ["PYTENSOR_FLAGS"] == flags
