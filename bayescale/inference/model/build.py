@@ -164,6 +164,7 @@ def _coords(
         coords["any_step"] = [f"{name} {i}" for name in card.drift.walks for i in coords["step"]]
     if card.recipes is not None:
         columns = recipe_columns(card, runs)
+        coords["training_run"] = np.unique(columns.size)
         coords |= {"recipe": list(columns.names), "trend_part": ["level", "compute", "ratio"]}
         coords["own_step"] = np.arange(2 * OWN_STEPS)
         coords["any_step"] = np.arange(columns.matrix().shape[1])

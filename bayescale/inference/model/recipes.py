@@ -23,6 +23,7 @@ def recipe_data(runs: Runs, card: ModelCard, weights: np.ndarray) -> dict[str, A
         "field_columns": every,
         "drift_overlap": every.T * weights @ every,
         "members": columns.size,
+        "n_members": np.bincount(columns.size).astype(float),
     }
 
 
