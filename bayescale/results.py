@@ -264,7 +264,7 @@ class Result:
         text = f"<{type(self).__name__}: {headline}>"
         return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 4]}...>"
 
-    def to_html(self) -> str:
+    def content_html(self) -> str:
         """Write what the result shows, lines and tables, as HTML elements."""
         parts: list[str] = []
         lines: list[str] = []
@@ -281,8 +281,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         if not self.in_figures:
-            return self.to_html()
-        return self.to_html() + importlib.import_module("bayescale.plotting").result_html(self)
+            return self.content_html()
+        return self.content_html() + importlib.import_module("bayescale.plotting").result_html(self)
 
 
 def with_each_law[P, R](fit: Any, parts: Sequence[P], make: Callable[..., R]) -> R:

@@ -192,7 +192,7 @@ def _coefficients(page: Opened) -> None:
 
 def _answer(result: Result) -> None:
     """Show an answer as its command prints it."""
-    st.html(f'<div class="answer">{as_options(result.to_html())}</div>')
+    st.html(f'<div class="answer">{as_options(result.content_html())}</div>')
 
 
 def _commands(lines: list[str]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 from bayescale.errors import BayescaleError
 from bayescale.posterior import Fit
+from bayescale.progress import progress
 from bayescale.questions import Answer, Questions
-from bayescale.reporting.page import section_html
+from bayescale.reporting.page import render, section_html
 from bayescale.results import Result
 from bayescale.verdict import TOLERANCE
 
@@ -82,6 +83,10 @@ class Report(Result):
         """Whether every decision has a number: the laws of an average may not agree on one."""
         return all(answer.json.get("answered", True) for answer in self.answers)
 
+    def to_html(self) -> str:
+        """Write the page, in which nothing that comes from a run log or a card is markup."""
+        return render(self)
+
     def _json(self) -> dict[str, Any]:
         return {
             "law": self.law,
@@ -113,6 +118,7 @@ def report(
     laws: tuple[str, ...] = (),
     loss_unit: str | None = None,
     allow_unconverged: bool = False,
+    show_progress: bool | None = None,
 ) -> Report:
     """Collect everything that a fit says of the next scale, for a page that can be sent.
 
@@ -136,6 +142,9 @@ def report(
         The unit of losses; the fitted log's own where not given.
     allow_unconverged : bool
         Report although the fit failed its convergence checks.
+    show_progress : bool, optional
+        Show progress: on standard error, or below the cell of a notebook; where not given, in
+        notebooks alone.
 
     Returns
     -------
@@ -165,7 +174,7 @@ def report(
         allow=allow_unconverged,
         unit_name=loss_unit,
     )
-    sections = tuple(_section(name, questions) for name in SECTIONS if _applies(name, questions))
+    sections = _sections(questions, show_progress)
     n = 0 if fit.runs is None else len(fit.runs)
     subject = f"{n} runs say" if n else f"a point estimate of {fit.name} says"
     return Report(
@@ -179,6 +188,17 @@ def report(
         sections=sections,
         answers=tuple(questions.answers.values()),
     )
+
+
+def _sections(questions: Questions, show_progress: bool | None) -> tuple[Section, ...]:
+    names = [name for name in SECTIONS if _applies(name, questions)]
+    found = []
+    with progress(show_progress) as stage:
+        done = stage("report", len(names))
+        for i, name in enumerate(names):
+            done(i, SECTIONS[name])
+            found.append(_section(name, questions))
+    return tuple(found)
 
 
 def _applies(name: str, questions: Questions) -> bool:

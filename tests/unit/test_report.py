@@ -99,6 +99,10 @@ def test_all_sections_are_made(made: Report) -> None:
     assert str(made) == "What 12 runs say of the next scale: 10 sections."
 
 
+def test_the_page_is_the_reports_html(made: Report, page: str) -> None:
+    assert made.to_html() == page
+
+
 def test_the_answer_comes_first(page: str) -> None:
     text = " ".join("".join(Page(page).text).split())
     assert "The answer At 1.97e23 FLOP, 10 times the largest run, spent on " in text

@@ -1,5 +1,6 @@
 """Pages: one that can be sent, one with controls."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +39,9 @@ def report(
 ) -> None:
     """Write one page that can be sent: answer, trust, decisions and provenance.
 
-    A self-contained HTML file, without scripts. It samples nothing: run bayescale trust before,
-    so that it can show a backtest.
+    Its first screen holds the answer, the figure, the verdict and the next step; sections for
+    engineers are folded below. A self-contained HTML file, without scripts. It samples nothing:
+    run bayescale trust before, so that it can show a backtest.
     """
     from bayescale.files import require_folder
     from bayescale.reporting.page import write
@@ -55,6 +57,7 @@ def report(
         tolerance=tolerance,
         laws=tuple(options.law or ()),
         loss_unit=loss_unit,
+        show_progress=sys.stderr.isatty(),
         **options.to_ask(),
     )
     write(result, page)
@@ -72,9 +75,10 @@ def explore(
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
 ) -> None:
-    """Serve a page with controls: budget, data, tolerance and target, and their answers.
+    """Serve a page with sliders for budget, data, tolerance and target, and a tab a question.
 
-    Only this computer reaches it. Its address holds the question. Ctrl-C ends it.
+    It also takes another fit, or a run log, which it fits. Only this computer reaches it. Its
+    address holds the question. Ctrl-C ends it.
     """
     from bayescale.explore import explore as serve
 
