@@ -206,6 +206,9 @@ from .posterior import (
 from .posterior import (
     summarize as summarize,
 )
+from .posterior.learned import (
+    prior_from as prior_from,
+)
 from .posterior.resampling import (
     resampling_ratio as resampling_ratio,
 )

@@ -16,6 +16,7 @@ from bayescale.cli.commands import (
     forecasts,
     models,
     pages,
+    prior,
     runs,
     scenarios,
     trackers,
@@ -30,7 +31,7 @@ from bayescale.errors import BayescaleError
 
 COMMANDS = {
     "Runs": (fits.demo, trackers.import_, runs.check, runs.simulate),
-    "Fits": (fits.fit, fits.fit_many, fits.summary, fits.reproduce),
+    "Fits": (fits.fit, fits.fit_many, fits.summary, fits.reproduce, prior.prior),
     "Forecasts": (forecasts.forecast, forecasts.forecast_many, forecasts.slices),
     "Trust": (trust.trust, trust.backtest, trust.compare, trust.cross_check),
     "Decisions": (decisions.allocate, decisions.data, decisions.next_run, decisions.tune),

@@ -1,0 +1,80 @@
+"""What earlier fits say of a law's coefficients, for the prior of the next log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bayescale.cards import ModelCard, load_card
+from bayescale.cards.learned import Seen, learned_card
+from bayescale.errors import PosteriorError
+from bayescale.posterior.fit import Fit
+from bayescale.posterior.posterior import Posterior
+
+
+def prior_from(
+    fits: Sequence[Fit], card: ModelCard | None = None, *, allow_unconverged: bool = False
+) -> ModelCard:
+    """Make a card of earlier fits, for logs of few runs.
+
+    Parameters
+    ----------
+    fits : sequence of Posterior or ModelAverage
+        Of different logs and one law; of an average, the law of the card is taken.
+    card : ModelCard, optional
+        The card that is learned from scratch where not given: that of the first fit's law.
+    allow_unconverged : bool
+        Use draws that failed the convergence checks.
+
+    Returns
+    -------
+    ModelCard
+        With priors of coefficients that are centered on the fits, and as wide as these are unlike.
+
+    Raises
+    ------
+    PosteriorError
+        If a fit has no draws of the law, or two are of the same log.
+    """
+    if not fits:
+        raise PosteriorError("no fit is given: name at least one posterior file")
+    base = card or load_card(fits[0].members[0].law.name)
+    posteriors = [_of_law(fit, base) for fit in fits]
+    for each in posteriors:
+        each.require_converged(allow_unconverged)
+    sources = [each.runs.source for each in posteriors if each.runs is not None]
+    digests = [
+        each.runs.digest if each.runs is not None else name
+        for each, name in zip(posteriors, sources, strict=True)
+    ]
+    if len(set(digests)) < len(digests):
+        raise PosteriorError("two of the fits are of the same log, which would count twice")
+    learned = [
+        name
+        for name, described in base.coefficients.items()
+        if described.prior.log_normal is not None and not described.prior.relative
+    ]
+    seen = {}
+    for name in learned:
+        logs = [_log_stated(each, base, name) for each in posteriors]
+        seen[name] = Seen(np.array([x.mean() for x in logs]), np.array([x.std() for x in logs]))
+    return learned_card(base, seen, sources)
+
+
+def _of_law(fit: Fit, card: ModelCard) -> Posterior:
+    for member in fit.members:
+        if member.law.name == card.law.name and member.runs is not None:
+            return member
+    laws = ", ".join(member.law.name for member in fit.members)
+    raise PosteriorError(f"a fit is of {laws}, and the card of {card.law.name}: fit that law")
+
+
+def _log_stated(posterior: Posterior, card: ModelCard, name: str) -> np.ndarray:
+    """Return draws of the log of a coefficient as the card states it: itself, or its term."""
+    draws, described = posterior.drifting.draws, card.coefficients[name]
+    value: Any = np.log(draws[name].values)
+    if not described.prior.stated_at:
+        return value.ravel() - np.log(described.unit_factor)
+    term = card.law.terms[name]
+    known = {n: draws[n].values for n in card.law.coefficients}
+    return term.log_value(value, known, described.prior.log_at(term)).ravel()
