@@ -33,6 +33,7 @@ from bayescale.splits import (
     searched_range,
     solve,
 )
+from bayescale.splits.hardware import Cluster
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
 
@@ -52,6 +53,7 @@ def allocate(  # noqa: PLR0913
     inference_tokens: float | str = 0.0,
     options: Sequence[tuple[float, float | None]] = (),
     price: float | None = None,
+    cluster: Cluster | None = None,
     ci_prob: float = DEFAULT_CI_PROB,
     tolerance: float = TOLERANCE,
     family: str | None = None,
@@ -84,6 +86,9 @@ def allocate(  # noqa: PLR0913
         largest budget leaves it. Each is compared with the best split of its own cost.
     price : float, optional
         Dollars per FLOP, to report wasted compute in dollars as well.
+    cluster : Cluster, optional
+        GPUs: budgets are also told in days, GPU-hours and dollars, and the model's training state
+        has to fit into their memory. ``cluster.flops_in(days)`` is a budget in days.
     ci_prob : float
         Mass of the central intervals.
     tolerance : float
@@ -138,6 +143,10 @@ def allocate(  # noqa: PLR0913
     for member in fit.members:
         require_split(member.law)
     fit.require_converged(allow_unconverged)
+    if cluster is not None:
+        price = cluster.price_per_flop if price is None else price
+        most = [x for x in (_count(max_params, "max_params"), cluster.max_params) if x is not None]
+        max_params = min(most, default=None)
     if price is not None and not 0 < price <= 1:
         raise DecisionError(
             f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
@@ -156,7 +165,8 @@ def allocate(  # noqa: PLR0913
     )
     named = _named(options, limits, budgets.max())
     unit = loss_unit_of(fit, loss_unit)
-    question = _Question(budgets, limits, family, drift, checked_ci_prob(ci_prob), price, unit)
+    mass = checked_ci_prob(ci_prob)
+    question = _Question(budgets, limits, family, drift, mass, price, unit, cluster)
     evaluation = _Evaluation(question, tolerance if losses else None)
     laws = _solve_each(fit, question, named)
     evaluated = None
@@ -197,6 +207,7 @@ class _Question:
     ci_prob: float
     price: float | None
     unit: LossUnit
+    cluster: Cluster | None = None
 
     def choose(self, laws: Sequence[Solved], weights: tuple[float, ...]) -> pd.DataFrame:
         """Find the split of least expected loss, one row a budget."""
@@ -284,6 +295,7 @@ class _Evaluation:
             drift=question.drift,
             drift_across=any(member.card.drifts_across_splits for member in fit.members),
             price=question.price,
+            cluster=question.cluster,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
             tested=(fit.record.get("backtest") or {}).get("splits", ()),

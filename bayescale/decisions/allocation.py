@@ -18,6 +18,7 @@ from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
 from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles, withheld
 from bayescale.splits import Constraints
+from bayescale.splits.hardware import Cluster
 from bayescale.units import format_size, three_digits
 from bayescale.verdict import Verdict, split_verdict
 
@@ -112,6 +113,7 @@ class Allocation(Result):
     drift_across: bool = True
     cautions: tuple[str, ...] = ()
     loss_unit: LossUnit = NATS
+    cluster: Cluster | None = None
 
     def split_verdict(self, i: int) -> Verdict:
         """Judge the split of one budget by the backtest of splits that the fit keeps."""
@@ -178,6 +180,7 @@ class Allocation(Result):
             "limits": self.limits.to_json(),
             "flop_count": self.limits.count.to_json(),
             "price": self.price,
+            "cluster": None if self.cluster is None else self.cluster.to_json(),
             "drift": self.drift,
             "drift_across": self.drift_across,
             "at_end": self.at_end,
@@ -209,6 +212,7 @@ class Allocation(Result):
         rows = [] if across is None else across[across["flops"] == self.flops[i]]
         values = {
             **self.split_values(i),
+            **({} if self.cluster is None else self.cluster.cost(self.flops[i])),
             "loss": self._reached.loss.isel(point=i),
             "loss_new": None if new is None else new.isel(point=i),
             **{key: point[key] for key in ("extrapolation_ratio", "across", "verdict", "why")},
@@ -297,6 +301,8 @@ class Allocation(Result):
             + (f", ${self.flops[i] * price:,.0f}" if price is not None else "")
             + ":"
         )
+        if self.cluster is not None:
+            yield f"  time        {self.cluster.time_text(self.flops[i])}"
         if (why := self.refusal(i)) is not None:
             yield f"  {why}"
             yield from self._law_lines(i)

@@ -1,7 +1,8 @@
 """Decisions: a budget split, data sized, the next run chosen."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,13 +20,79 @@ from bayescale.cli.output import draw, figure_lines, progress_wanted, require_fi
 from bayescale.cli.parsing import size_of, sizes_of
 from bayescale.units import parse_size
 
+if TYPE_CHECKING:
+    from bayescale.splits.hardware import Cluster
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """The GPUs that a budget is spent on."""
+
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="How many GPUs there are.")] = (
+        None
+    )
+    gpu: Annotated[str | None, typer.Option("--gpu", help="Which: a100, h100, h200 or b200.")] = (
+        None
+    )
+    gpu_flops: Annotated[
+        str | None, typer.Option("--gpu-flops", help="Or FLOP/s of one at its peak: 989e12.")
+    ] = None
+    gpu_memory: Annotated[
+        str | None, typer.Option("--gpu-memory", help="Bytes of one: 80e9 caps the model.")
+    ] = None
+    gpu_price: Annotated[
+        float | None, typer.Option("--gpu-price", help="Dollars for an hour of one.")
+    ] = None
+    utilization: Annotated[
+        float, typer.Option("--utilization", help="Share of the peak that training reaches.")
+    ] = 0.4
+    days: Annotated[
+        str | None, typer.Option("--days", help="The budget in days, in place of --flops: 14,30.")
+    ] = None
+
+    def cluster(self) -> "Cluster | None":
+        """Return the cluster, where GPUs are named."""
+        from bayescale.splits.hardware import Cluster
+
+        if self.gpus is None:
+            if self.days or self.gpu or self.gpu_flops or self.gpu_price is not None:
+                raise typer.BadParameter("say how many GPUs there are", param_hint="--gpus")
+            return None
+        memory = size_of(self.gpu_memory, "--gpu-memory")
+        more: dict[str, Any] = {"utilization": self.utilization, "price": self.gpu_price}
+        if memory is not None:
+            more["memory"] = memory
+        if self.gpu is not None:
+            return Cluster.of(self.gpu, self.gpus, **more)
+        peak = size_of(self.gpu_flops, "--gpu-flops")
+        if peak is None:
+            raise typer.BadParameter(
+                "name the GPU, or state the FLOP/s of one with --gpu-flops", param_hint="--gpu"
+            )
+        return Cluster(self.gpus, peak, **more)
+
+    def budgets(self, flops: str | None, cluster: "Cluster | None") -> list[float]:
+        """Return the budgets in FLOP."""
+        if (flops is None) == (self.days is None):
+            raise typer.BadParameter(
+                "give the budget: --flops 1e22, or --gpus N --gpu NAME --days 30",
+                param_hint="--flops",
+            )
+        if flops is not None:
+            return sizes_of(flops, "--flops")
+        assert cluster is not None
+        assert self.days is not None
+        return [cluster.flops_in(days) for days in sizes_of(self.days, "--days")]
+
 
 def allocate(
     fit_file: FitFile,
     options: LossOptions,
+    cluster_options: ClusterOptions,
     flops: Annotated[
-        str, typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving).")
-    ],
+        str | None,
+        typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving)."),
+    ] = None,
     max_tokens: Annotated[
         str | None,
         typer.Option("--max-tokens", help="Most tokens there are: 10T; repeated where laws allow."),
@@ -59,7 +126,8 @@ def allocate(
     """Split a compute budget between parameters and tokens, and say what a split gives up."""
     from bayescale.decisions.allocate import allocate as allocate_budget
 
-    budgets = sizes_of(flops, "--flops")
+    cluster = cluster_options.cluster()
+    budgets = cluster_options.budgets(flops, cluster)
     splits = [_split(text) for text in option or ()]
     require_figure(figure)
     fitted = options.open(fit_file)
@@ -72,6 +140,7 @@ def allocate(
         inference_tokens=size_of(inference_tokens, "--inference-tokens") or 0.0,
         options=splits,
         price=price,
+        cluster=cluster,
         tolerance=tolerance,
         **options.to_ask(),
     )

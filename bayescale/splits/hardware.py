@@ -1,0 +1,132 @@
+"""Budgets in the units that people pay in: GPUs, days, dollars, memory."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bayescale.errors import DecisionError, collected
+from bayescale.units import three_digits
+
+DAY = 86_400.0
+HOUR = 3_600.0
+
+BYTES_PER_PARAM = 16.0
+"""Training state of one parameter with Adam in mixed precision: weights and gradients in 16 bits,
+and weights and two moments in 32 bits (Rajbhandari et al. 2020, arXiv 1910.02054). Activations
+come on top."""
+
+GPUS = {
+    "a100": (312e12, 80e9),
+    "h100": (989e12, 80e9),
+    "h200": (989e12, 141e9),
+    "b200": (2250e12, 180e9),
+}
+"""Peak dense FLOP/s in bfloat16 and bytes of memory, by their makers' data sheets."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """GPUs, and what an hour of each costs.
+
+    Attributes
+    ----------
+    gpus : int
+    peak : float
+        FLOP/s of one GPU.
+    utilization : float
+        The share of the peak that training reaches (MFU), by the count of compute of the log.
+    price : float, optional
+        Dollars for an hour of one GPU.
+    memory : float, optional
+        Bytes of one GPU, of which the largest model's training state may take all.
+
+    Raises
+    ------
+    DecisionError
+        If a number cannot be.
+    """
+
+    gpus: int
+    peak: float
+    utilization: float = 0.4
+    price: float | None = None
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        checks = {
+            "gpus": (self.gpus, 1 <= self.gpus < 1e8, "1 or more"),
+            "peak": (self.peak, 1e9 <= self.peak <= 1e18, "FLOP/s of one GPU, such as 989e12"),
+            "utilization": (self.utilization, 0 < self.utilization <= 1, "above 0, at most 1"),
+            "price": (self.price, self.price is None or 0 < self.price < 1e6, "above zero"),
+            "memory": (self.memory, self.memory is None or self.memory >= 1e6, "bytes of one GPU"),
+        }
+        problems = [
+            f"{name} is {value:g}, but must be {need}"
+            for name, (value, fits, need) in checks.items()
+            if not fits
+        ]
+        if problems:
+            raise DecisionError(collected("this cluster cannot be:", problems))
+
+    @classmethod
+    def of(cls, gpu: str, gpus: int, **more: Any) -> "Cluster":
+        """Make a cluster of GPUs that are known by name.
+
+        Raises
+        ------
+        DecisionError
+            If the name is unknown.
+
+        Examples
+        --------
+        >>> print(f"{Cluster.of('h100', 512, utilization=0.4).flops_in(30):.3g} FLOP in 30 days")
+        5.25e+23 FLOP in 30 days
+        """
+        if gpu.lower() not in GPUS:
+            raise DecisionError(
+                f"GPU {gpu!r} is unknown: use {', '.join(GPUS)}, or state `peak=` in FLOP/s"
+            )
+        peak, memory = GPUS[gpu.lower()]
+        return cls(gpus, **{"peak": peak, "memory": memory, **more})
+
+    @property
+    def rate(self) -> float:
+        """FLOP/s that all GPUs reach together."""
+        return self.gpus * self.peak * self.utilization
+
+    @property
+    def price_per_flop(self) -> float | None:
+        """Dollars per FLOP."""
+        return None if self.price is None else self.price / HOUR / self.peak / self.utilization
+
+    @property
+    def max_params(self) -> float | None:
+        """The largest model whose training state fits into the memory of all GPUs."""
+        return None if self.memory is None else self.gpus * self.memory / BYTES_PER_PARAM
+
+    def flops_in(self, days: Any) -> Any:
+        """Return the FLOP of this many days."""
+        return self.rate * DAY * np.asarray(days, dtype=float)[()]
+
+    def cost(self, flops: float) -> dict[str, float | None]:
+        """Return ``days``, ``gpu_hours`` and ``dollars`` of this many FLOP."""
+        days, price = flops / self.rate / DAY, self.price_per_flop
+        hours = days * 24 * self.gpus
+        return {
+            "days": days,
+            "gpu_hours": hours,
+            "dollars": None if price is None else flops * price,
+        }
+
+    def time_text(self, flops: float) -> str:
+        """Write how long this many FLOP take."""
+        days = flops / self.rate / DAY
+        return (
+            f"{three_digits(days)} days on {self.gpus:,} GPUs ({days * 24 * self.gpus:,.0f} "
+            f"GPU-hours at {self.utilization:.0%} of the peak)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cluster under its names."""
+        return asdict(self)
