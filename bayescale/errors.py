@@ -73,6 +73,10 @@ class ExplorerError(BayescaleError, RuntimeError):
     """A page that cannot be started here."""
 
 
+class ClusterError(BayescaleError, RuntimeError):
+    """A cluster that cannot be reached, or whose workers cannot do the work."""
+
+
 class DataUnavailableError(BayescaleError, OSError):
     """A named data set that is neither on this computer nor reachable."""
 

@@ -84,6 +84,14 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; one a core by default, 1: this one."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="ADDRESS",
+        help="A cluster in place of processes: dask://HOST:PORT or ray://HOST:PORT.",
+    ),
+]
 Card = Annotated[
     Path | None, typer.Option("--card", metavar="FILE", help="A model card, by name or path.")
 ]

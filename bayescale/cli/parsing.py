@@ -1,5 +1,6 @@
 """From what was typed to values: sizes, pairs and paths of scale."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
 
 PER_DECADE = 8
@@ -73,3 +76,19 @@ def path_between(text: str | None, option: str) -> "np.ndarray | None":
         raise typer.BadParameter(f"{text!r} is not FROM,TO, the smaller first", param_hint=option)
     steps = max(round(PER_DECADE * np.log10(ends[1] / ends[0])), 2)
     return np.geomspace(ends[0], ends[1], steps + 1)
+
+
+def executor_for(
+    address: str | None, workers: int | None
+) -> "AbstractContextManager[Executor | None]":
+    """Return the executor of a cluster, or None for processes of this computer."""
+    if address is None:
+        return nullcontext()
+    if workers is not None:
+        raise typer.BadParameter(
+            "is for processes of this computer: leave it out beside --executor",
+            param_hint="--workers",
+        )
+    from bayescale.clusters import executor_at
+
+    return executor_at(address)

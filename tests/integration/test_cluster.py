@@ -22,6 +22,7 @@ from support.refits import dying, failing, known, power_law_log
 
 from bayescale import fit, fit_many, open_posterior
 from bayescale.cards import load_card
+from bayescale.clusters import executor_at
 from bayescale.laws import find_law
 from bayescale.tasks import Outcome, Serial, outcomes
 from bayescale.validation.backtest import backtest
@@ -69,6 +70,14 @@ def client() -> Iterator[Any]:
     """A cluster of its own, for a test that costs it workers."""
     with two_workers() as client:
         yield client
+
+
+def test_a_cluster_is_reached_by_its_address(tmp_path: Path) -> None:
+    with two_workers() as client:
+        address = client.scheduler.address.replace("tcp://", "dask://")
+        with executor_at(address) as executor:
+            (done,) = fit_many({"a": LOG}, LAW, folder=tmp_path, executor=executor, **QUICK)
+    assert done.fit.runs is not None
 
 
 def test_a_backtest_scores_alike_wherever_it_runs(dask: Executor) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bayescale.cli.options import (
+    Cluster,
     Figure,
     FitFile,
     FitOptions,
@@ -31,6 +32,7 @@ from bayescale.cli.output import (
     require_figure,
     show,
 )
+from bayescale.cli.parsing import executor_for
 
 EXAMPLES = {"params": "70B", "tokens": "1.4T", "flops": "5.76e23", "lm_loss": "2.2"}
 
@@ -146,6 +148,7 @@ def fit_many(
     sampler: SamplerOptions,
     log_options: LogOptions,
     workers: Workers = None,
+    executor: Cluster = None,
     json_: Json = False,
 ) -> None:
     """Fit many run logs with the same settings, several at once; one failure costs no other.
@@ -165,18 +168,25 @@ def fit_many(
     from bayescale.inference.many import fit_many as fit_logs
 
     settings: dict[str, Any] = {**laws.to_fit(), **sampler.to_fit()}
-    results = fit_logs(
-        logs, folder=folder, workers=workers, show_progress=progress_wanted(), **settings
-    )
     rows, passed = [], []
-    for done in results:
-        row: dict[str, Any] = {"name": done.name, "output": None, "error": done.error or None}
-        if not done.error:
-            passed.append(done.fit.diagnostics["passed"])
-            row |= {"output": str(done.path), "passed": passed[-1], "resumed": done.resumed}
-        rows.append(row)
+    with executor_for(executor, workers) as chosen:
+        for done in fit_logs(
+            logs,
+            folder=folder,
+            executor=chosen,
+            workers=workers,
+            show_progress=progress_wanted(),
+            **settings,
+        ):
+            row: dict[str, Any] = {"name": done.name, "output": None, "error": done.error or None}
+            if not done.error:
+                passed.append(done.fit.diagnostics["passed"])
+                row |= {"output": str(done.path), "passed": passed[-1], "resumed": done.resumed}
+            rows.append(row)
     rows.sort(key=lambda row: names.index(row["name"]))
-    show({"fits": rows}, map(_fit_line, rows), json_)
+    again = "Run the same command again to fit those that failed: the others are kept."
+    lines = [*map(_fit_line, rows), *([again] if len(passed) < len(rows) else [])]
+    show({"fits": rows}, lines, json_)
     if len(passed) < len(rows):
         raise typer.Exit(BAD_INPUT)
     exit_unless(all(passed))

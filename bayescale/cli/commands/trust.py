@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.cli.options import (
+    Cluster,
     FamilyOptions,
     Figure,
     FitFile,
@@ -27,7 +28,7 @@ from bayescale.cli.output import (
     require_figure,
     show,
 )
-from bayescale.cli.parsing import size_of
+from bayescale.cli.parsing import executor_for, size_of
 from bayescale.errors import PosteriorError
 from bayescale.units import parse_size
 
@@ -50,6 +51,7 @@ class BacktestOptions:
         typer.Option("--cutoff", metavar="SIZE", help="Fit up to this size; repeatable."),
     ] = None
     workers: Workers = None
+    executor: Cluster = None
     seed: Seed = 0
 
     def run(
@@ -63,16 +65,18 @@ class BacktestOptions:
         from bayescale.validation.backtest import backtest as make_backtest
 
         cutoffs = [parse_size(text, "--cutoff") for text in self.cutoff or ()]
-        return make_backtest(
-            log,
-            cards,
-            cutoffs=cutoffs or None,
-            weights=weights,
-            executor=Serial() if self.workers == 1 else None,
-            workers=self.workers,
-            seed=self.seed,
-            show_progress=progress_wanted(),
-        )
+        here = Serial() if self.workers == 1 else None
+        with executor_for(self.executor, self.workers) as cluster:
+            return make_backtest(
+                log,
+                cards,
+                cutoffs=cutoffs or None,
+                weights=weights,
+                executor=cluster or here,
+                workers=self.workers,
+                seed=self.seed,
+                show_progress=progress_wanted(),
+            )
 
 
 def backtest(
