@@ -16,7 +16,7 @@ from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_budget import data_budget
 from bayescale.decisions.next_run import NextRun, next_run
-from bayescale.errors import DecisionError, LawError
+from bayescale.errors import DecisionError, LawError, as_options
 from bayescale.forecasting import Forecast, forecast, optimal_curve, slices
 from bayescale.laws import find_law
 from bayescale.laws.optimum import splits
@@ -139,7 +139,10 @@ class Answer:
         absent = value is None or value != value
         steps = (str(step).replace("~", "~0").replace("/", "~1") for step in (*self.place, *path))
         pointer = "".join(f"/{step}" for step in steps)
-        return Value(none if absent else form(value), None if absent else value, self.key, pointer)
+        text = none if absent else form(value)
+        if isinstance(value, str):  # messages speak Python, and pages the command line
+            text = as_options(text)
+        return Value(text, None if absent else value, self.key, pointer)
 
     def raw(self, *path: str | int) -> Any:
         """Return the value itself."""

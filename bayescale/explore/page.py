@@ -243,9 +243,9 @@ def _answer(answers: Answers) -> None:
         show_number(columns[2], "Probability below target", "\N{EM DASH}", "name a target loss")
     state = row["verdict"].replace("_", " ")
     box = getattr(st, _KIND.get(row["verdict"], "warning"))
-    box(f"**{state.capitalize()}.** {plain(row['why'])}")
+    box(f"**{state.capitalize()}.** {plain(as_options(row['why']))}")
     for line in run.cautions:
-        st.warning(plain(line))
+        st.warning(plain(as_options(line)))
 
 
 def _tabs(fit: Fit, answers: Answers) -> Any:

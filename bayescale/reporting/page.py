@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayescale.errors import BayescaleError
+from bayescale.errors import BayescaleError, as_options
 from bayescale.files import replacing
 from bayescale.formatting import FORMATS, SIZE, UNIT
 from bayescale.plotting.inline import STYLE
@@ -120,6 +120,7 @@ def _environment() -> "Environment":
 
     environment.filters["check_name"] = _check_name
     environment.filters["unit_name"] = UNIT.get
+    environment.filters["as_options"] = as_options
     environment.globals.update(
         FORMATS,
         SIZE=SIZE,
