@@ -1,24 +1,59 @@
 """The posterior of recipes that share a law: losses of each of them, draw by draw."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.cards import ModelCard, drift_components
 from bayescale.cards.recipes import OWN_STEPS
 from bayescale.drift import coordinate
-from bayescale.errors import UnconvergedError
+from bayescale.errors import PosteriorError, UnconvergedError
 from bayescale.noise import draw
+from bayescale.posterior.fit import Fit
 from bayescale.posterior.predict import View
 from bayescale.posterior.walks import Walks
 from bayescale.random import Purpose, generator
-from bayescale.runs import Runs
+from bayescale.runs import Runs, read_runs
 
 _SEED_OF_RECIPE = 1000  # apart from the seeds of the shared drift
+
+
+def runs_of_fits(fits: Mapping[str, Fit]) -> Runs:
+    """Join the runs of several fits, each a recipe by its name.
+
+    Parameters
+    ----------
+    fits : mapping of str to Posterior or ModelAverage
+        Fits of laws of params and tokens.
+
+    Raises
+    ------
+    PosteriorError
+        If there are not two fits or more with runs, or their logs count differently.
+    """
+    parts, stated = [], {}
+    for name, fit in fits.items():
+        if fit.runs is None or not {"params", "tokens"} <= set(fit.runs.columns):
+            raise PosteriorError(f"{name} holds no runs with params and tokens: fit a log of them")
+        frame = fit.runs.to_frame()[["run_id", "params", "tokens", "loss"]]
+        parts.append(frame.assign(run_id=name + " " + frame["run_id"].astype(str), family=name))
+        stated[name] = fit.runs.conventions
+    first = next(iter(stated.values()), None)
+    unlike = [name for name, conventions in stated.items() if conventions != first]
+    if len(parts) < 2 or unlike:
+        raise PosteriorError(
+            f"{unlike[0]} states other conventions than the first fit: convert one of the logs "
+            "(`convert=`), so that both count alike"
+            if unlike
+            else "a comparison needs two fits or more, or one log with a column of recipes"
+        )
+    joined = read_runs(pd.concat(parts, ignore_index=True))
+    return replace(joined, conventions=first or joined.conventions)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Recipes compared: probabilities, multipliers and crossings by hand, from draws that are known."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 import xarray as xr
 
 from bayescale.cards import load_card, recipe_columns, with_recipes
+from bayescale.conventions import Conventions
 from bayescale.decisions.versus import versus
-from bayescale.errors import DecisionError, RunLogError, UnconvergedError
+from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
 from bayescale.inference.recipes import fit_recipes
-from bayescale.posterior.recipes import Recipes
+from bayescale.posterior import point
+from bayescale.posterior.recipes import Recipes, runs_of_fits
 from bayescale.runs import Runs, read_runs
 
 TRUTH = {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28, "kappa": 1.0}
@@ -177,3 +180,24 @@ def test_runs_of_one_size_share_noise_across_recipes_and_seeds_do_not() -> None:
     assert by_id["a0"] == by_id["b0"]
     assert by_id["seed"] not in (by_id["a0"], by_id["b1"])
     assert len(set(size)) == 10
+
+
+def test_runs_of_two_fits_are_joined_by_their_names() -> None:
+    frame = log().to_frame().drop(columns="family")
+    a, b = (point(CARD, TRUTH) for _ in range(2))
+    fits = {
+        name: replace(fit, runs=read_runs(frame[frame["run_id"].str.startswith(name)]))
+        for name, fit in (("a", a), ("b", b))
+    }
+    runs = runs_of_fits(fits)
+    assert len(runs) == 18
+    assert set(runs["family"]) == {"a", "b"}
+    with pytest.raises(PosteriorError, match="needs two fits or more"):
+        runs_of_fits({"a": fits["a"]})
+    with pytest.raises(PosteriorError, match="a holds no runs with params and tokens"):
+        runs_of_fits({"a": a, "b": fits["b"]})
+    unlike = replace(
+        fits["b"], runs=replace(fits["b"].runs, conventions=Conventions(tokenizer="gpt2"))
+    )
+    with pytest.raises(PosteriorError, match="b states other conventions than the first fit"):
+        runs_of_fits({"a": fits["a"], "b": unlike})

@@ -11,8 +11,9 @@ from bayescale.cli.parsing import size_of
 
 
 def versus(
-    log: Annotated[
-        Path, typer.Argument(metavar="RUNS", help="A run log with a column of recipes.")
+    logs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUNS|FIT...", help="A run log with a column of recipes, or fits."),
     ],
     log_options: LogOptions,
     family: Annotated[
@@ -38,12 +39,17 @@ def versus(
 
     from bayescale.decisions.versus import versus as compare_recipes
     from bayescale.inference.recipes import fit_recipes
+    from bayescale.posterior import open_posterior
+    from bayescale.posterior.recipes import runs_of_fits
 
     require_figure(figure)
     options = log_options
     if family is not None:
         options = replace(options, column=[*(options.column or ()), f"family={family}"])
-    runs = options.read(log)
+    if logs[1:] or logs[0].suffix == ".nc":
+        runs = runs_of_fits({path.stem: open_posterior(path) for path in logs})
+    else:
+        runs = options.read(logs[0])
     fitted = fit_recipes(runs, only=recipe, seed=seed, draws=draws, show_progress=progress_wanted())
     result = compare_recipes(
         fitted,
