@@ -249,10 +249,12 @@ def verdict(
         return Verdict("inside", text + single)
     head = place.in_words()
     if not half_width <= tolerance:
+        digits = 1 if half_width > tolerance + 5e-4 else 2  # so that it is seen to be more
         return Verdict(
             "too_wide",
-            f"{head}, too far to be precise: the mean loss is known within {half_width:.1%}, and "
-            f"{tolerance:.1%} is asked for. Train a larger run first, or accept a wider tolerance."
+            f"{head}, too far to be precise: the mean loss is known within "
+            f"{half_width:.{digits}%}, and {tolerance:.1%} is asked for. Train a larger run first, "
+            "or accept a wider tolerance."
             if np.isfinite(half_width)
             else f"{head}, where the mean loss has no finite interval. Train a larger run first.",
         )

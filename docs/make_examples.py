@@ -34,7 +34,7 @@ ORDER = (
     "own_laws",
     "readme",
 )
-WIDTH = "100"  # characters of a line of help and tables
+WIDTH = "80"  # columns of the terminal
 SIZE = (7.0, 4.2)
 
 

@@ -128,6 +128,7 @@ def _require_places(tracked: Tracked, choice: Choice) -> None:
     known = (*tracked.keeps, tracked.series)
     problems = [
         f"{name} is to come from {place!r}, but a place here begins with {', '.join(known)}"
+        + ("" if "." in place else f": write {known[0]}{place}")
         for name, place in choice.columns.items()
         if not any(place.startswith(prefix) and place != prefix for prefix in known)
     ]
@@ -145,6 +146,8 @@ def _read(run: TrackedRun, tracked: Tracked, choice: Choice) -> _Reading:
     history, point = run.history(choice.metric), None
     if history is None:
         among = listed(map(repr, run.metrics), MOST_NAMES)
+        bare = choice.metric.partition(".")[2]
+        among += f"; write {bare}" if bare in run.metrics else ""
         reading.lacks.append(f"no metric {choice.metric!r}" + (f" among {among}" if among else ""))
     else:
         point = select(history, choice.step, choice.smoothing)

@@ -833,3 +833,17 @@ def test_bad_input_is_one_message(bayescale: Callable, tmp_path: Path) -> None:
     ran = bayescale("import", store, "--metric", LOSS, *PLACES)
     assert ran.code == 2
     assert ran.err == "error: MLflow runs.db holds no runs: name a store that holds some\n"
+
+
+def test_a_place_or_metric_of_a_table_written_otherwise_is_named(
+    bayescale: Callable, tmp_path: Path
+) -> None:
+    table = tmp_path / "export.csv"
+    table.write_text("Name,State,n_params,eval/loss\na,finished,1e8,3.0\nb,finished,1e9,2.5\n")
+    start = ("import", table, "--metric")
+    bare = bayescale(*start, "eval/loss", "--column", "params=n_params")
+    assert ": write table.n_params" in bare.err
+    prefixed = bayescale(*start, "table.eval/loss", "--column", "params=table.n_params")
+    assert "; write eval/loss" in prefixed.err
+    right = bayescale(*start, "eval/loss", "--column", "params=table.n_params")
+    assert right.code == 0
