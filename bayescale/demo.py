@@ -49,6 +49,14 @@ class Demo(Result):
             "output": str(self.output),
         }
 
+    def brief(self) -> tuple[str, ...]:
+        """Return each larger run with its interval and what it reached."""
+        return tuple(
+            f"{row['run_id']}: forecast {row['loss_new_lower']:.3f} to "
+            f"{row['loss_new_upper']:.3f}, reached {row['reached']:.3f}"
+            for row in self.table.to_dict(orient="records")
+        )
+
     def _content(self) -> Iterator[str | TextTable]:
         yield f"Five published {FAMILY} runs, 111M to 2.7B parameters, fitted with {LAW}:"
         yield ""

@@ -25,6 +25,7 @@ README = DOCS.parent / "README.md"
 ORDER = (
     "quick_start",
     "coefficients",
+    "arviz",
     "trust",
     "next_loss",
     "budget",
@@ -32,6 +33,7 @@ ORDER = (
     "data",
     "emergence",
     "own_laws",
+    "tutorial",
     "readme",
 )
 WIDTH = "80"  # columns of the terminal
@@ -78,7 +80,8 @@ def main(names: tuple[str, ...]) -> None:
     folder = Path(os.environ.get("BAYESCALE_EXAMPLES", tempfile.mkdtemp()))
     bin_ = str(Path(sys.executable).parent)
     os.environ |= {"COLUMNS": WIDTH, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
-    shutil.copytree(EXAMPLES / "own_law", folder, dirs_exist_ok=True)
+    for given in ("own_law", "tutorial"):
+        shutil.copytree(EXAMPLES / given, folder, dirs_exist_ok=True)
     (DOCS / "figures").mkdir(exist_ok=True)
     os.chdir(folder)
     for name in names:

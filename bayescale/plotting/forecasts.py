@@ -117,7 +117,7 @@ def plot_forecast(
         look |= {"markersize": marker_size(0 if runs is None else len(runs))}
         losses = result.loss_unit.of(held_out["loss"])
         draw_points(ax, held_out[scale], losses, "D", label="held-out runs", **look)
-        name_points(ax, held_out[scale], losses, "held-out runs")
+        name_points(ax, held_out[scale], losses, "held-out runs", above=True)
     if horizon is not None:
         _mark(ax, horizon)
     if scale == "lm_loss":

@@ -32,6 +32,7 @@ RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
 _ROOM = 0.05  # of the width, for words along a line
+_SLIM = 3.5  # inches, below which axes have room for half as many sizes
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
 _NAME_WIDTH = 19  # characters of a name beside the axes
@@ -199,12 +200,15 @@ def write_beside(ax: "Axes", place: tuple[float, float], text: str, others: np.n
     ax.annotate(text, place, xytext=(9 * right, 5 * above), **look)
 
 
-def name_points(ax: "Axes", x: Any, y: Any, name: str) -> None:
-    """Write what points are, beside the highest of them."""
+def name_points(ax: "Axes", x: Any, y: Any, name: str, above: bool = False) -> None:
+    """Write what points of a falling curve are: lower left of the middle one, or upper right."""
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    place = (xs[ys.argmax()], ys.max())
-    beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
-    ax.annotate(name, place, fontsize="small", **beside)
+    middle = np.argsort(xs)[len(xs) // 2]
+    beside: dict[str, Any] = {"xytext": (-8, -8), "ha": "right", "va": "top"}
+    if above:
+        beside = {"xytext": (8, 6), "ha": "left", "va": "bottom"}
+    look: dict[str, Any] = {"textcoords": "offset points", "fontsize": "small"}
+    ax.annotate(name, (xs[middle], ys[middle]), **beside, **look)
 
 
 def loss_label(unit: LossUnit) -> str:
@@ -240,7 +244,8 @@ def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
     ax.set(**{f"{which}scale": "log"})
     axis, (low, high) = (ax.xaxis, ax.get_xlim()) if which == "x" else (ax.yaxis, ax.get_ylim())
     narrow = high / low < _NARROW
-    count = 5 if which == "x" and is_narrow(ax) else 9
+    slim = is_narrow(ax) or ax.bbox.width / ax.figure.dpi < _SLIM
+    count = 5 if which == "x" and slim else 9
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=count))
     axis.set_minor_formatter(NullFormatter())
     if scale != "flops":

@@ -1,1 +1,1 @@
-bayescale fit chinchilla.csv --law chinchilla -o one.nc
+bayescale summary fit.nc

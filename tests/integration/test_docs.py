@@ -1,5 +1,6 @@
 """The site says what is so: every public name, key, column, law and command on it exists."""
 
+import json
 import re
 import runpy
 import shlex
@@ -142,6 +143,39 @@ def test_readme_shows_its_example_and_what_it_printed() -> None:
     script = EXAMPLES / "readme.py"
     assert script.read_text(encoding="utf-8") in readme
     assert script.with_suffix(".py.txt").read_text(encoding="utf-8") in readme
+
+
+def measured(name: str) -> Any:
+    place = DOCS.parent / "benchmarks" / "results" / f"{name}.json"
+    return json.loads(place.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/limits.md"])
+def test_how_far_trust_reaches_is_what_was_measured(page: str) -> None:
+    text = " ".join((DOCS.parent / page).read_text(encoding="utf-8").split())
+    kinds = measured("simulated_logs")["kinds"]
+    horizons = sorted(kind["median horizon"] for kind in kinds)
+    logs = sum(kind["logs"] for kind in kinds)
+    assert f"{logs} simulated logs was {horizons[0]:.1f} to {horizons[-1]:.1f} times" in text
+    inside, beyond = (
+        next(row for row in measured("run_sets")["horizon"] if row["forecasts"].endswith(end))
+        for end in ("drift: inside the horizon", "drift: beyond the horizon")
+    )
+    assert f"{inside['n']} forecasts" in text
+    assert f"at most {inside['median ratio']:.1f} times" in text
+    assert f"more than {inside['largest ratio']:.1f} times" in text
+    assert f"{inside['within 2%']:.0%}".replace("%", " %") + " came within 2 %" in text
+    if page == "docs/limits.md":
+        assert f"{beyond['n']:,} forecasts beyond the horizon, {beyond['within 2%']:.0%}" in (
+            text.replace(" %", "%")
+        )
+
+
+def test_no_line_of_a_case_study_is_a_comment_to_the_site() -> None:
+    for notebook in (DOCS.parent / "case_studies").glob("*.ipynb"):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        prose = [line for c in cells if c["cell_type"] == "markdown" for line in c["source"]]
+        assert not [line for line in prose if line.lstrip().startswith("%")], notebook.name
 
 
 def test_own_law_finds_the_truth_that_runs_were_made_from() -> None:

@@ -1,4 +1,4 @@
-"""Write a table of runs as Weights & Biases exports it: public runs up to 1e21 FLOP, one crashed."""
+"""Write public runs up to 1e21 FLOP as Weights & Biases exports a table; the last crashed."""
 
 from bayescale.datasets import load
 
