@@ -1,7 +1,7 @@
 """The card of a loss curve: priors of its coefficients and sizes of its discrepancy."""
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -87,8 +87,3 @@ def load_curve_prior(name: str = "annealing") -> CurvePrior:
     pairs = {key: (each.mean, each.sd) for key, each in beliefs.items() if each.sd is not None}
     sizes = {key: each.mean for key, each in beliefs.items() if each.sd is None}
     return CurvePrior(per_remaining=None, level=None, reference=None, **pairs, **sizes)  # type: ignore[arg-type]
-
-
-def with_level(prior: CurvePrior, level: tuple[float, float]) -> CurvePrior:
-    """Return a prior with a level that is known, such as from a forecast made before the run."""
-    return replace(prior, level=level)

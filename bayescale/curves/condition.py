@@ -46,6 +46,15 @@ class Observed:
     noise: np.ndarray
     scale: float
 
+    def with_loss(self, step: float, loss: float, deviation: float) -> "Observed":
+        """Return the losses and one more, which is known with this standard deviation."""
+        return Observed(
+            np.append(self.steps, step),
+            np.append(self.losses, loss),
+            np.append(self.noise, deviation),
+            self.scale if len(self.losses) else loss,
+        )
+
     def until(self, step: float) -> "Observed":
         """Return the losses up to a step."""
         keep = self.steps <= step

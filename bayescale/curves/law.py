@@ -42,10 +42,6 @@ class Shapes:
     def __len__(self) -> int:
         return len(self.alpha)
 
-    def take(self, where: np.ndarray) -> "Shapes":
-        """Return some of the draws."""
-        return Shapes(self.alpha[where], self.kp[where], self.delay[where])
-
 
 @dataclass(frozen=True, eq=False)
 class Features:

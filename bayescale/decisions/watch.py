@@ -106,10 +106,14 @@ def watch(
     prior = _prior(finished, n)
     before = _forecast_before(forecast, n, d, seed)
     setting = _Setting(logged, plan, prior, seed, target)
-    seen = first_part(logged, plan)
-    _require_enough(seen, plan, prior)
+    seen, young = first_part(logged, plan), []
+    if (why := _too_young(seen, plan, prior)) is not None:
+        if before is None:
+            raise DecisionError(why)
+        seen = seen.with_loss(plan.last_step, float(np.median(before)), float(before.std()))
+        young = [note("young", f"{why}. Until then the final loss rests on the forecast")]
     now, curve = _final_loss(setting, seen, plan, curve=True)
-    looked = _course(setting)
+    looked = None if young else _course(setting)
     others = {other.name: _final_loss(setting, seen, other)[0] for other in then}
     return Watch(
         name=logged.name,
@@ -117,7 +121,7 @@ def watch(
         last_step=plan.last_step,
         final_loss=now,
         forecast=before,
-        forecast_p_value=None if before is None else _apart(now, before),
+        forecast_p_value=None if before is None or young else _apart(now, before),
         course=looked,
         target=target,
         p_miss=None if target is None else float((now > target).mean()),
@@ -127,7 +131,12 @@ def watch(
         history=pd.DataFrame({"step": logged.steps, "loss": logged.losses}),
         unit="as logged" if forecast is None else loss_unit_of(forecast).label,
         ci_prob=ci_prob,
-        findings=(*_rate_findings(logged, plan), *logged.findings, *gap_findings(logged, plan)),
+        findings=(
+            *young,
+            *_rate_findings(logged, plan),
+            *logged.findings,
+            *gap_findings(logged, plan),
+        ),
     )
 
 
@@ -164,14 +173,15 @@ def _require_plan(history: History, plan: Schedule) -> None:
             )
 
 
-def _require_enough(seen: Observed, plan: Schedule, prior: CurvePrior) -> None:
+def _too_young(seen: Observed, plan: Schedule, prior: CurvePrior) -> str | None:
+    """Say why the part that is done is too short for a forecast, if it is."""
     n = len(seen.steps)
     if n >= FEWEST_POINTS:
         progress = plan.progress(seen.steps[[0, -1]], np.array([prior.kp[0]]))[0]
         if np.log(progress[1] / progress[0]) >= LEAST_GROWTH:
-            return
+            return None
     reached = f"{seen.steps[-1]:,.0f}" if n else "none"
-    raise DecisionError(
+    return (
         f"the run is too young for a forecast: {n} losses after the warm-up, the last at step "
         f"{reached}. It needs {FEWEST_POINTS} of them, and half as much progress again as at the "
         "first: wait, or log more often"
@@ -208,11 +218,11 @@ def _final_loss(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Draw the final loss under a schedule, and the curve on the way there."""
     rng = generator(setting.seed, Purpose.WATCH, 1)
-    start, end = seen.steps[-1], then.last_step
+    start, end = setting.history.last_step, then.last_step
     at = np.linspace(start, end, CURVE_POINTS)[1:] if curve else np.array([end])
     sampled = sample_shapes(setting.plan, seen, setting.prior, rng)
     found = condition(setting.plan, seen, at, setting.prior, sampled, then).draw(DRAWS, rng)
-    final = found[:, -1] + seen.noise[-1] * rng.standard_normal(DRAWS)
+    final = found[:, -1] + seen.noise[0] * rng.standard_normal(DRAWS)
     lower, median, upper = np.quantile(found, [0.05, 0.5, 0.95], axis=0)
     return final, pd.DataFrame({"step": at, "lower": lower, "median": median, "upper": upper})
 
@@ -236,9 +246,7 @@ def _earlier(setting: _Setting, looked: Course | None, ci_prob: float) -> pd.Dat
         if step > setting.history.last_step:
             break
         seen = first_part(setting.history, plan, step)
-        try:
-            _require_enough(seen, plan, setting.prior)
-        except DecisionError:
+        if _too_young(seen, plan, setting.prior) is not None:
             continue
         draws, _ = _final_loss(setting, seen, plan)
         miss = None if setting.target is None else float((draws > setting.target).mean())
@@ -259,10 +267,7 @@ def _apart(now: np.ndarray, before: np.ndarray) -> float:
     return float(min(1.0, 2 * min((difference > 0).mean(), (difference < 0).mean())))
 
 
-def _rate_findings(history: History, plan: Schedule) -> list[Finding]:
-    found = []
-    if not len(history.rates):
-        found.append(
-            note("no_rates", f"{history.name} logs no learning rates: those of the plan are taken")
-        )
-    return found
+def _findings(history: History, plan: Schedule) -> list[Finding]:
+    text = f"{history.name} logs no learning rates: those of the plan are taken"
+    absent = [] if len(history.rates) else [note("no_rates", text)]
+    return [*absent, *history.findings, *gap_findings(history, plan)]

@@ -124,8 +124,8 @@ class Watch(Result):
             f"{self.last_step:,.0f} steps."
         )
         yield self._course_line()
-        if self.forecast is not None:
-            yield self._forecast_line()
+        if self.forecast is not None and self.forecast_p_value is not None:
+            yield self._forecast_line(self.forecast, self.forecast_p_value)
         yield from self._target_lines()
         if self.others:
             yield "Other ways to go on from here:"
@@ -137,7 +137,7 @@ class Watch(Result):
 
     def _course_line(self) -> str:
         if self.course is None:
-            return "Whether it is on course is tested from a tenth of the run on."
+            return "Too early to test whether it is on its own course."
         p = self.course.p_value
         share = f"p = {three_digits(p)}, valid at every look"
         if self.on_course:
@@ -149,12 +149,10 @@ class Watch(Result):
             "that step."
         )
 
-    def _forecast_line(self) -> str:
-        assert self.forecast is not None
-        assert self.forecast_p_value is not None
-        text = interval_text(quantiles(self.forecast, self.ci_prob), _four, self.ci_prob)
-        p = f"p = {three_digits(self.forecast_p_value)}"
-        agree = "agrees with" if self.forecast_p_value > OFF else "DOES NOT AGREE with"
+    def _forecast_line(self, forecast: np.ndarray, p_value: float) -> str:
+        text = interval_text(quantiles(forecast, self.ci_prob), _four, self.ci_prob)
+        p = f"p = {three_digits(p_value)}"
+        agree = "agrees with" if p_value > OFF else "DOES NOT AGREE with"
         return f"It {agree} the forecast made before the run, {text} ({p})."
 
     def _target_lines(self) -> Iterator[str]:

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.refits import built
 
+from bayescale.cards import load_card
 from bayescale.curves.history import read_history
 from bayescale.curves.named import named_schedule
 from bayescale.curves.plan import named_plan, other_way, plan_of_table
 from bayescale.decisions.watch import watch
 from bayescale.errors import BayescaleError, DecisionError, RunLogError
+from bayescale.runs import read_runs
 
 LAST = 50_000
 COSINE = named_schedule("cosine", LAST, peak=3e-4, warm_up=1000)
@@ -172,6 +175,34 @@ def test_a_hopeless_target_is_known_early() -> None:
 def test_what_cannot_be_answered_is_said(log: pd.DataFrame, plan: Any, message: str) -> None:
     with pytest.raises(DecisionError, match=message):
         watch(log, plan)
+
+
+def test_the_forecast_made_before_is_compared_and_carries_a_young_run() -> None:
+    """A point estimate with noise of 1 %: its forecast is 2.63 nats, and the curve ends at 2.8."""
+    card = load_card("chinchilla")
+    values = card.published_values("besiroglu_2024") | {"sigma": 0.01, "nu": 30.0}
+    fit = built(card, four_runs(card, values), values)
+    size = {"forecast": fit, "params": "1B", "tokens": "20B"}
+    old = watch(curve(), COSINE, **size)
+    assert old.forecast_p_value is not None
+    assert old.forecast_p_value < 0.05
+    assert "DOES NOT AGREE with the forecast made before the run" in str(old)
+    young = watch(curve(until=2000), COSINE, **size)
+    assert young.on_course is None
+    assert young.to_json()["forecast_p_value"] is None
+    assert np.median(young.final_loss) == pytest.approx(np.median(young.forecast), rel=0.02)
+    assert young.findings[0].code == "young"
+    with pytest.raises(DecisionError, match="needs `params=` and `tokens=` of the whole run"):
+        watch(curve(), COSINE, forecast=fit)
+
+
+def four_runs(card: Any, values: dict[str, float]) -> Any:
+    params = np.array([1e8, 2e8, 4e8, 8e8])
+    law = {name: values[name] for name in card.law.coefficients}
+    losses = card.law.loss(params, 20 * params, **law)
+    ids = ["a", "b", "c", "d"]
+    frame = {"run_id": ids, "params": params, "tokens": 20 * params, "loss": losses}
+    return read_runs(pd.DataFrame(frame))
 
 
 def test_gaps_and_absent_rates_are_told() -> None:
