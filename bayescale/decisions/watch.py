@@ -131,12 +131,7 @@ def watch(
         history=pd.DataFrame({"step": logged.steps, "loss": logged.losses}),
         unit="as logged" if forecast is None else loss_unit_of(forecast).label,
         ci_prob=ci_prob,
-        findings=(
-            *young,
-            *_rate_findings(logged, plan),
-            *logged.findings,
-            *gap_findings(logged, plan),
-        ),
+        findings=(*young, *_findings(logged, plan)),
     )
 
 
