@@ -19,6 +19,19 @@ def quiet(text: str, total: float | None = None) -> Callable[..., None]:
     return lambda done, note="": None
 
 
+def about(seconds: float) -> str:
+    """Write a length of time for people.
+
+    Examples
+    --------
+    >>> about(7.2), about(100.0), about(5400.0)
+    ('7 s', '2 min', '1.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def in_notebook() -> bool:
     """Return whether this runs in a cell of a notebook."""
     module = sys.modules.get("IPython")

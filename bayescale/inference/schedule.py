@@ -1,5 +1,6 @@
 """Sampling until the draws converge: attempts in order, and thinning."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from bayescale.cards import ModelCard
 from bayescale.inference.compile import compiled_model, ready
 from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.model.drift import with_walk
-from bayescale.progress import Stage, quiet
+from bayescale.progress import Stage, about, quiet
 from bayescale.runs import Runs
 
 Tries = Sequence[tuple[int, float, int]]
@@ -25,6 +26,10 @@ EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 REFIT_TRIES = ((1, 0.85, 1), (3, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
 """Attempts for one refit among many: the first is short, because hardly one in ten fails."""
+
+
+WORTH_SAYING = 5.0
+"""Seconds of sampling from which their number is said before it begins."""
 
 
 @contextmanager
@@ -51,7 +56,11 @@ def sampling(  # noqa: PLR0913 all settings of the sampler
     """
     from bayescale.inference import nuts  # imports nutpie
 
-    done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune))
+    count, text = chains * (draws * thin + tune), f"sampling {chains} chains"
+    guess = nuts.guessed_seconds(model, count, min(chains, cores or os.cpu_count() or 1))
+    if guess > WORTH_SAYING:
+        text += f", about {about(guess)}"
+    done = stage(text, total=count)
     under_way = nuts.sampling(
         model,
         draws=draws * thin,
