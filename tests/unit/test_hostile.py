@@ -461,3 +461,30 @@ def test_draws_that_a_posterior_file_cannot_have(factor: float, told: str, tmp_p
     tree["posterior/alpha_C"] = tree["posterior/alpha_C"] * factor
     with pytest.raises(BayescaleError, match=f"alpha_C of posterior is {told} throughout"):
         fit_from(tree, (), "fit.nc")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "log.csv"), "log.csv: Permission denied"),
+        (
+            MemoryError(),
+            "there is not enough memory: allow more, or ask with fewer draws, rows or points",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_message(
+    error: Exception,
+    told: str,
+    bayescale: Callable[..., Ran],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise error
+
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(ROWS))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    ran = bayescale("check", log)
+    assert (ran.code, ran.err) == (2, f"error: {told}\n")
