@@ -71,8 +71,8 @@ def parse_card(
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also for numbers and nesting that are too long
         raise CardError(f"{place} is not valid TOML: {error}") from error
-    if "text" in content:
-        raise CardError(f"{place} has an unknown key 'text'")
+    if own_keys := {"text", "recipes"} & set(content):
+        raise CardError(f"{place} has an unknown key {min(own_keys)!r}")
     content |= {"text": text, "law": _law_of(content.get("law"), law, place)}
     try:
         return ModelCard.model_validate(content)
