@@ -53,6 +53,10 @@ class UnconvergedError(PosteriorError):
     """A posterior that failed the convergence checks and was not explicitly allowed."""
 
 
+class NoFitError(BayescaleError, TypeError):
+    """An object that is no fit, where a fit is asked a question."""
+
+
 class TrustError(BayescaleError, ValueError):
     """A backtest with nothing to hold out, or an invalid question about trust."""
 

@@ -19,6 +19,7 @@ from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.runs import Runs
 from bayescale.splits import (
@@ -43,6 +44,7 @@ MORE_DATA = (2.0, np.inf)
 _HALF_DECADE = np.sqrt(10.0)
 
 
+@asks_fit
 def allocate(  # noqa: PLR0913
     fit: Fit,
     flops: float | str | Sequence[float | str] | np.ndarray,

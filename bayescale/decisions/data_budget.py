@@ -17,6 +17,7 @@ from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, Posterior, View, cautions, loss_unit_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, interval_text, quantiles, with_each_law
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import sizes
@@ -34,6 +35,7 @@ _GRID, _HALVINGS = 241, 40
 _OTHER = {"params": "tokens", "tokens": "params"}
 
 
+@asks_fit
 def data_budget(
     fit: Fit,
     *,

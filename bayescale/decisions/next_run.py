@@ -28,6 +28,7 @@ from bayescale.decisions.reweighting import Noise, Reweighting
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import Result, TextTable, laws_json
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
@@ -197,6 +198,7 @@ def _size_text(name: str, value: float) -> str:
     return format_size(value) if name in ("params", "tokens") else f"{value:.3g}"
 
 
+@asks_fit
 def next_run(
     fit: Fit,
     budget: float | str,

@@ -14,6 +14,7 @@ from bayescale.decisions.data_budget import OVERFIT, checked_overfit, overfit_bo
 from bayescale.errors import DecisionError, UnitError, collected
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import (
     DEFAULT_CI_PROB,
     Result,
@@ -149,6 +150,7 @@ class OverfitLine(Result):
         yield EXACT_LAW
 
 
+@asks_fit
 def overfit_line(
     fit: Fit,
     params: Sequence[float] | np.ndarray,

@@ -15,6 +15,7 @@ from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.evaluated import EvaluatedSplits
 from bayescale.errors import DecisionError
 from bayescale.posterior import Fit
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
 from bayescale.units import as_size, format_size, three_digits
 
@@ -129,6 +130,7 @@ class RegretMap(Result):
         yield f"The map has {len(grid)} splits, {low} to {high}."
 
 
+@asks_fit
 def regret_map(  # noqa: PLR0913
     fit: Fit,
     flops: float | str,

@@ -22,6 +22,7 @@ from bayescale.laws import Law
 from bayescale.laws.law import INPUTS
 from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of, runs_by_family
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, quantiles_of_sorted, with_each_law
 from bayescale.splits import default_sizes, default_split
 from bayescale.units import as_size, checked_ci_prob
@@ -33,6 +34,7 @@ MOST_HELD = 2**27
 """Values by draw and point that :func:`forecast` holds of each quantity: 1 GB."""
 
 
+@asks_fit
 def forecast(  # noqa: PLR0913
     fit: Fit,
     *,

@@ -10,6 +10,7 @@ from bayescale.forecasting.answer import forecast
 from bayescale.forecasting.result import Forecast
 from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import TextTable, interval_text
 from bayescale.splits.choice import default_split
 from bayescale.units import as_size, format_size
@@ -29,6 +30,7 @@ KNOTS = 9
 Scale = Literal["params", "tokens"]
 
 
+@asks_fit
 def slices(
     fit: Fit,
     held: Sequence[float | str] | np.ndarray | None = None,

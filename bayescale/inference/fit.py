@@ -175,7 +175,8 @@ def fit(  # noqa: PLR0913 every option has a name and a default
             f"draws times chains are {draws * chains}, but must be at least {FEWEST_DRAWS}: runs "
             "cannot be left out one at a time on fewer"
         )
-    shares = _shares(runs, cards, weights, seed, show_progress)
+    shown = None if callable(show_progress) else show_progress
+    shares = _shares(runs, cards, weights, seed, shown)
     settings = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     with progress(show_progress) as stage:
         fitted = tuple(_fit_one(runs, chosen, families, settings, stage) for chosen in cards)

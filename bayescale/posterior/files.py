@@ -19,6 +19,7 @@ from bayescale.findings import note
 from bayescale.laws import LAWS, Law
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.fit import Fit
+from bayescale.posterior.methods import asks_fit
 from bayescale.posterior.posterior import DRIFTING, EXACT, Posterior
 from bayescale.posterior.record import parse_record
 from bayescale.runs import LeftOut, Runs, require_runs_for
@@ -43,6 +44,7 @@ class _About(BaseModel):
 _WEIGHTS = TypeAdapter(tuple[float, ...])
 
 
+@asks_fit
 def save(fit: Fit, path: str | Path) -> Path:
     """Write a fit to a NetCDF file, whole or not at all.
 

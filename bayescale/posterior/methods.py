@@ -2,10 +2,11 @@
 
 import html
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
-from bayescale.errors import PosteriorError, UnconvergedError, shortened
+from bayescale.errors import NoFitError, PosteriorError, UnconvergedError, shortened
 
 MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
 """What a law's loss is: where the card has an excess, the floor that runs lie above."""
@@ -114,6 +115,23 @@ class FitMethods:
             parts.append(f"<p><b>{html.escape(headline)}</b></p>")
             parts.append(importlib.import_module("bayescale.plotting").result_html(self))
         return "".join(parts)
+
+
+def asks_fit[**P, R](ask: Callable[P, R]) -> Callable[P, R]:
+    """Refuse any other first argument of a question with a message that says what to give."""
+
+    @wraps(ask)
+    def checked(*arguments: P.args, **options: P.kwargs) -> R:
+        given = arguments[0] if arguments else options.get("fit")
+        if not isinstance(given, FitMethods):
+            raise NoFitError(
+                f"{getattr(ask, '__name__', 'this')} asks a fit, and a {type(given).__name__} was "
+                "given: make one with bayescale.fit(runs), or open one with "
+                "bayescale.open_posterior(path)"
+            )
+        return ask(*arguments, **options)
+
+    return checked
 
 
 def _call(name: str, *arguments: Any, **options: Any) -> Any:

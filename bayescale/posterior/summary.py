@@ -14,6 +14,7 @@ from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import MOST_LISTED
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.fit import Fit, loss_unit_of, runs_by_family
+from bayescale.posterior.methods import asks_fit
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.posterior.record import diagnosis
 from bayescale.posterior.resampling import overconfident
@@ -258,6 +259,7 @@ class ModelAverageSummary(Result):
 def summarize(fit: Posterior, ci_prob: float = ...) -> Summary: ...
 @overload
 def summarize(fit: Fit, ci_prob: float = ...) -> Summary | ModelAverageSummary: ...
+@asks_fit
 def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAverageSummary:
     """Summarize every coefficient, the noise and the drift by medians and central intervals.
 

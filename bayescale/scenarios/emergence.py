@@ -16,6 +16,7 @@ from bayescale.errors import ScenarioError, collected
 from bayescale.forecasting import Forecast
 from bayescale.forecasting import forecast as forecast_loss
 from bayescale.posterior import Fit, Posterior, View, fitted_unit_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, Result, interval_text, quantiles, quantiles_by_rank
 from bayescale.scenarios.answers import Answers, Decoding, Dispersion, scored
@@ -218,6 +219,7 @@ def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
     return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
+@asks_fit
 def emergence(  # noqa: PLR0913
     fit: Fit,
     *,

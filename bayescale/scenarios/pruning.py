@@ -18,6 +18,7 @@ from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import ScenarioError, UnitError, collected, listed
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, flop_count_of, loss_unit_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import (
     DEFAULT_CI_PROB,
     Result,
@@ -222,6 +223,7 @@ def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
     return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
+@asks_fit
 def prune(  # noqa: PLR0913
     fit: Fit,
     *,

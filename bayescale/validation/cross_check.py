@@ -17,6 +17,7 @@ from bayescale.errors import TrustError, collected, listed
 from bayescale.findings import Finding, note, note_lines
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, loss_unit_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
 from bayescale.runs import LeftOut, Runs
@@ -211,6 +212,7 @@ def _share_text(q: Mapping[str, float]) -> str:
     return f"{q['median']:+.1%} ({q['lower']:+.1%} to {q['upper']:+.1%})"
 
 
+@asks_fit
 def cross_check(
     fit: Fit,
     *,

@@ -12,6 +12,7 @@ from bayescale.errors import PosteriorError, TrustError
 from bayescale.findings import Finding, Severity
 from bayescale.forecasting import forecast
 from bayescale.posterior import Fit, fitted_unit_of, flop_count_of
+from bayescale.posterior.methods import asks_fit
 from bayescale.results import Result, TextTable
 from bayescale.units import format_size, three_digits
 from bayescale.validation import scores
@@ -202,6 +203,7 @@ _NOT_TESTED = (
 )
 
 
+@asks_fit
 def trust(
     fit: Fit,
     backtest: Backtest | Mapping[str, Any] | None = None,

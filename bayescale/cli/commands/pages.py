@@ -1,6 +1,5 @@
 """Pages: one that can be sent, one with controls."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from bayescale.cli.options import (
     Target,
     Tolerance,
 )
-from bayescale.cli.output import show
+from bayescale.cli.output import progress_wanted, show
 from bayescale.cli.parsing import size_of
 
 
@@ -57,7 +56,7 @@ def report(
         tolerance=tolerance,
         laws=tuple(options.law or ()),
         loss_unit=loss_unit,
-        show_progress=sys.stderr.isatty(),
+        show_progress=progress_wanted(),
         **options.to_ask(),
     )
     write(result, page)
