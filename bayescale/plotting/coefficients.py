@@ -77,5 +77,6 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
             ax.annotate(text, (at_end, row), fontsize="small", ha=side, va="bottom", **place)
     ax.set_xticks([])
     ax.spines[["left", "bottom"]].set_visible(False)
-    ax.set_xlabel("log scale of each row; numbers: the prior's ends")
+    between = "\n" if is_narrow(ax) else " "
+    ax.set_xlabel(f"log scale of each row;{between}numbers: the prior's ends")
     return finish_axes(ax, ncols=1)

@@ -6,24 +6,18 @@ from typing import Any
 
 from bayescale import drawings
 from bayescale.drawings import Drawing
-from bayescale.plotting.inline import NARROW, inline
+from bayescale.plotting.inline import NARROW, SIZE, inline
 from bayescale.questions import Questions
 
 
 def html(name: str, questions: Questions, *more: Any) -> str:
     """Draw a figure of :data:`DRAWINGS` as an HTML element."""
     drawing = DRAWINGS[name](questions, *more)
-    identity = "".join(filter(str.isalnum, f"{name}{''.join(item.law for item in more)}"))
-    svg = inline(drawing.draw, identity, drawing.alt, named=drawing.named)
-    caption = escape(drawing.caption)
-    return (
-        f'<figure>\n<div class="wide" role="region" tabindex="0" aria-label="{caption}">'
-        f"{svg}</div>\n<figcaption>{caption}</figcaption>\n</figure>"
-    )
+    return _figure(drawing, "".join(filter(str.isalnum, f"{name}{''.join(i.law for i in more)}")))
 
 
 def answer_html(questions: Questions) -> str:
-    """Draw the figure of the first screen, once for wide pages and once for phones."""
+    """Draw the figure of the first screen."""
     runs = questions.fit.runs
     drawing = drawings.loss_along(
         questions.curve,
@@ -32,11 +26,16 @@ def answer_html(questions: Questions) -> str:
         horizon=None if runs is None else questions.trust[0],
         run=None if questions.refusal else questions.forecast[0],
     )
+    return _figure(drawing, "answer")
+
+
+def _figure(drawing: Drawing, name: str) -> str:
+    """Draw once for wide pages and once for phones; the style sheet shows one of them."""
     svgs = [
-        f'<div class="{name}">'
-        + inline(drawing.draw, name, drawing.alt, named=drawing.named, **size)
+        f'<div class="{kind}">'
+        + inline(drawing.draw, f"{kind}{name}", drawing.alt, named=drawing.named, size=size)
         + "</div>"
-        for name, size in (("roomy", {}), ("slim", {"size": NARROW}))
+        for kind, size in (("roomy", SIZE), ("slim", NARROW))
     ]
     caption = escape(drawing.caption)
     return f"<figure>\n{svgs[0]}\n{svgs[1]}\n<figcaption>{caption}</figcaption>\n</figure>"

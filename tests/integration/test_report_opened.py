@@ -77,7 +77,7 @@ def test_the_first_screen_answers(page: Path, browser: Browser) -> None:
 
 def test_the_pointer_on_a_run_shows_its_name_and_values(page: Path, browser: Browser) -> None:
     browser.open(page.as_uri(), width=1280, height=800)
-    named = "[...document.querySelectorAll('.roomy .named > g')]"
+    named = "[...document.querySelectorAll('.picture .roomy .named > g')]"
     assert browser.find(f"{named}.length") == 12
     label = f"{named}.find(g => g.textContent.includes('r10'))"
     seen = f"getComputedStyle({label}.querySelector('g')).visibility"

@@ -504,7 +504,7 @@ def test_it_can_be_heard_and_reached(page: str) -> None:
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert all(len(drawing["aria-label"] or "") > 40 for drawing in parsed.of("svg"))
-    assert [drawing["role"] for drawing in parsed.of("svg")] == ["img"] * 8
+    assert [drawing["role"] for drawing in parsed.of("svg")] == ["img"] * 14
     assert all(head["scope"] in ("row", "col") for head in parsed.of("th"))
     assert len(parsed.of("caption")) == len(parsed.of("table"))
     anchors = {attrs["id"] for _, attrs in parsed.tags if attrs.get("id")}
