@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import bayescale
 from bayescale.cards import ModelCard
 from bayescale.inference.model.data import family_names, model_data, with_runs
@@ -26,9 +28,8 @@ def compiled_model(
     runs: Runs, card: ModelCard, families: bool = True, stage: Stage = quiet
 ) -> tuple[Any, float]:
     """Return the nutpie model of a card, compiled once a process, and the seconds it took now."""
+    parts = parts_of(runs, card, families)
     # the function itself, because two own laws can share a card's text
-    parts = (card.model_dump_json(exclude={"law"}), family_names(runs, card, families))
-    parts += (card.integrates_drift(runs), sorted(model_data(runs, card, families)))
     key = (json.dumps(parts), card.law.loss)
     started = time.perf_counter()
     if key not in _compiled:
@@ -39,6 +40,18 @@ def compiled_model(
         kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
         _compiled[key] = machine(partial(_model, runs, card, families), kept_as)
     return _compiled[key], time.perf_counter() - started
+
+
+def parts_of(runs: Runs, card: ModelCard, families: bool = True) -> tuple[Any, ...]:
+    """Return what a card's machine code depends on besides the law and the package."""
+    n_recipes = 0 if card.recipes is None else len(np.unique(runs["family"].astype(str)))
+    return (
+        card.model_dump_json(exclude={"law"}),
+        family_names(runs, card, families),
+        card.integrates_drift(runs),
+        sorted(model_data(runs, card, families)),
+        n_recipes,
+    )
 
 
 def _model(runs: Runs, card: ModelCard, families: bool) -> Any:

@@ -69,7 +69,10 @@ def fit_recipes(
     with progress(show_progress) as stage:
         sampler, _ = Sampler.make(runs, card, settings, TRIES, stage=stage)
         tree, diagnostics = sampler.until_converged()
-    return Recipes(tree["posterior"].to_dataset(), card, runs, seed, diagnostics)
+    # a model that was compiled for another log brings that log's names
+    names = np.unique(np.array(runs["family"], dtype=str))
+    named = tree["posterior"].to_dataset().assign_coords(recipe=names)
+    return Recipes(named, card, runs, seed, diagnostics)
 
 
 def _chosen(runs: Runs, only: Sequence[str] | None) -> Runs:

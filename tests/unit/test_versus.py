@@ -1,6 +1,7 @@
 """Recipes compared: probabilities, multipliers and crossings by hand, from draws that are known."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from bayescale.cards import load_card, recipe_columns, with_recipes
 from bayescale.conventions import Conventions
 from bayescale.decisions.versus import versus
 from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
+from bayescale.inference.compile import parts_of
 from bayescale.inference.recipes import fit_recipes
 from bayescale.posterior import point
 from bayescale.posterior.recipes import Recipes, runs_of_fits
@@ -169,6 +171,25 @@ def test_logs_that_cannot_be_compared_say_why() -> None:
     few = frame[(frame["family"] == "a") | (frame["run_id"] == "b0")]
     with pytest.raises(RunLogError, match="b has fewer than 3 runs"):
         fit_recipes(read_runs(few))
+
+
+def test_a_model_compiled_for_other_recipes_does_not_bring_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Kept:
+        def until_converged(self) -> Any:
+            draws = recipes({"old": 0.0, "older": 0.01}).draws
+            return xr.DataTree.from_dict({"posterior": draws}), {"passed": True}
+
+    made = SimpleNamespace(make=lambda *_, **__: (Kept(), None))
+    monkeypatch.setattr("bayescale.inference.recipes.Sampler", made)
+    assert fit_recipes(log(("p", "q")), show_progress=False).names == ("p", "q")
+
+
+def test_models_are_compiled_for_a_number_of_recipes() -> None:
+    two, others, three = (parts_of(log(n), CARD) for n in (("a", "b"), ("p", "q"), ("a", "b", "c")))
+    assert two == others
+    assert two != three
 
 
 def test_runs_of_one_size_share_noise_across_recipes_and_seeds_do_not() -> None:
