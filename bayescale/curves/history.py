@@ -20,6 +20,9 @@ EVALUATED = ("eval/loss", "eval_loss", "val/loss", "val_loss", "validation/loss"
 TRAINED = ("loss", "train/loss", "train_loss")
 """Names of columns and metrics that are known, in lower case."""
 
+EMPTY = ("", "nan", "na", "none", "null")
+"""Cells that hold nothing, in lower case: trackers write them where a metric was not logged."""
+
 Restarts = Literal["error", "last"]
 
 FAR_OFF = 8.0
@@ -170,7 +173,7 @@ def history_of(
     step = _column(table, None, STEPS, name, "of steps", "`step`")
     loss = _loss_column(table, metric, name)
     found = _column(table, rate, RATES, name, "of learning rates", "`rate=`", required=False)
-    steps, losses = _series(table, step, loss, name, restarts)
+    steps, losses = _series(table, step, loss, name, restarts, positive=True)
     rate_steps, rates = (
         _series(table, step, found, name, restarts) if found else (np.empty(0), np.empty(0))
     )
@@ -182,6 +185,8 @@ def history_of(
 
 def _of_run(table: pd.DataFrame, name: str, run: str | None) -> pd.DataFrame:
     column = next((c for c in table.columns if str(c).lower() in ("run", "run_id", "name")), None)
+    if column is None and run is not None:
+        raise RunLogError(f"{name} has no column `run`, so it holds no run {run!r}: leave it out")
     if column is None:
         return table
     runs = table[column].astype(str)
@@ -235,19 +240,29 @@ def _loss_column(table: pd.DataFrame, metric: str | None, name: str) -> str:
 
 
 def _series(
-    table: pd.DataFrame, step: str | None, column: str, name: str, restarts: Restarts
+    table: pd.DataFrame,
+    step: str | None,
+    column: str,
+    name: str,
+    restarts: Restarts,
+    *,
+    positive: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return steps and values of the rows that have both, in order."""
-    pairs = table[[step, column]].apply(pd.to_numeric, errors="coerce").dropna()
-    steps, values = pairs.to_numpy(dtype=float).T
-    problems = []
+    numbers = table[[step, column]].apply(pd.to_numeric, errors="coerce")
+    steps, values = numbers.dropna().to_numpy(dtype=float).T
+    problems = _texts(table, numbers)
+    least = 0.0 if positive else -np.inf
+    wrong = np.flatnonzero(~np.isfinite(values) | (values < 0) | (values <= least))
     if not len(steps):
         problems.append(f"column {column!r} holds no numbers")
-    elif not np.isfinite(values).all() or (values < 0).any():
-        at = steps[~np.isfinite(values) | (values < 0)]
+    elif steps.min() < 0:
+        problems.append(f"step {steps.min():,.0f} is below zero: count from the run's start")
+    elif len(wrong):
+        need = "above zero" if positive else "zero or more"
         problems.append(
-            f"{column!r} is infinite or below zero at step {at[0]:,.0f}: leave such rows out, or "
-            "watch the run from its restart"
+            f"{column!r} is {values[wrong[0]]:g} at step {steps[wrong[0]]:,.0f}, but must be "
+            f"finite and {need}: leave such rows out, or watch the run from its restart"
         )
     back = np.flatnonzero(np.diff(steps) < 0)
     same = np.flatnonzero((np.diff(steps) == 0) & (np.diff(values) != 0))
@@ -267,6 +282,20 @@ def _series(
             keep[: i + 1] &= steps[: i + 1] < steps[i + 1]
         last = pd.Series(values[keep], index=steps[keep]).groupby(level=0, sort=True).last()
     return last.index.to_numpy(dtype=float), last.to_numpy()
+
+
+def _texts(table: pd.DataFrame, numbers: pd.DataFrame) -> list[str]:
+    """Name the first cell of each column that is neither a number nor empty."""
+    problems = []
+    for column in dict.fromkeys(numbers):
+        cells = table[column].reset_index(drop=True)[numbers[column].isna().to_numpy()].dropna()
+        odd = cells[~cells.astype(str).str.strip().str.lower().isin(EMPTY)]
+        if len(odd):
+            problems.append(
+                f"{column!r} is {odd.iloc[0]!r} in row {odd.index[0] + 1}: write a number, or "
+                "leave the cell empty"
+            )
+    return problems
 
 
 def _without_spikes(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, list[Finding]]:

@@ -184,7 +184,8 @@ class Schedule:
 def _require_rates(steps: np.ndarray, rates: np.ndarray, name: str) -> None:
     problems = []
     if len(steps) < FEWEST_KNOTS:
-        problems.append(f"it has {len(steps)} rows: give at least {FEWEST_KNOTS}")
+        count = f"{len(steps)} row{'' if len(steps) == 1 else 's'}"
+        problems.append(f"it has {count}: give at least {FEWEST_KNOTS}")
     elif not (np.isfinite(steps).all() and np.isfinite(rates).all()):
         problems.append("it holds steps or learning rates that are no finite numbers")
     elif steps[0] < 0 or (np.diff(steps) < 0).any():
@@ -192,6 +193,8 @@ def _require_rates(steps: np.ndarray, rates: np.ndarray, name: str) -> None:
         where = f"row {at + 1} has {steps[at]:g}"
         problems.append(f"its steps must rise from zero or more, but {where}")
     elif (rates < 0).any() or not rates.max() > 0:
-        problems.append("its learning rates must be zero or more, and some above zero")
+        at = int(rates.argmin())
+        found = f"row {at + 1} has {rates[at]:g}" if rates[at] < 0 else "all are zero"
+        problems.append(f"its learning rates must be zero or more, some above zero, but {found}")
     if problems:
         raise RunLogError(f"{name} is no schedule: {'; '.join(problems)}")

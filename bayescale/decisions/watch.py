@@ -11,7 +11,13 @@ import pandas as pd
 from bayescale.curves.card import CurvePrior, load_curve_prior
 from bayescale.curves.condition import Observed, condition, sample_shapes
 from bayescale.curves.course import Course, course, look_steps
-from bayescale.curves.history import History, gap_findings, read_history
+from bayescale.curves.history import (
+    FAR_OFF,
+    NEIGHBORS,
+    History,
+    gap_findings,
+    read_history,
+)
 from bayescale.curves.learned import Finished, learned_prior
 from bayescale.curves.schedule import Schedule
 from bayescale.decisions.watch_answer import Watch
@@ -38,6 +44,9 @@ CURVE_POINTS = 40
 
 RATE_TOLERANCE, FEW_ROWS = 0.02, 0.05
 """How far a logged rate may lie from the plan's, and for which share of the rows it may."""
+
+JUMP = 0.05
+"""A rise since the last look, as a share of the loss, that is no noise and no slow departure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +111,10 @@ def watch(
     checked_ci_prob(ci_prob)
     n, d = as_size(params, "params"), as_size(tokens, "tokens")
     logged = history if isinstance(history, History) else read_history(history)
+    if target is not None and not 0 < target < np.inf:
+        raise DecisionError(f"the target is {target:g}, but must be a loss: finite, above zero")
     _require_plan(logged, plan)
+    _require_settled(logged, plan)
     prior = _prior(finished, n)
     before = _forecast_before(forecast, n, d, seed)
     setting = _Setting(logged, plan, prior, seed, target)
@@ -145,6 +157,11 @@ def first_part(history: History, plan: Schedule, until: float | None = None) -> 
 
 
 def _require_plan(history: History, plan: Schedule) -> None:
+    if history.last_step == plan.last_step:
+        raise DecisionError(
+            f"{history.name} ends at step {history.last_step:,.0f} and so does {plan.name}: the "
+            "run is over, its final loss is known. To go on with it, give the longer plan"
+        )
     if history.last_step > plan.last_step:
         raise DecisionError(
             f"{history.name} goes to step {history.last_step:,.0f}, but {plan.name} ends at "
@@ -166,6 +183,25 @@ def _require_plan(history: History, plan: Schedule) -> None:
                 f"{history.rate_steps[i]:,.0f} it logged {history.rates[i]:.3g} where the plan has "
                 f"{planned[i]:.3g}: give the schedule that was run, as a table of step and lr"
             )
+
+
+def _require_settled(history: History, plan: Schedule) -> None:
+    """Refuse a jump since the last look: the test sees it at the next one, the forecast now."""
+    looks = look_steps(plan)
+    reached, ahead = looks[looks <= history.last_step], looks[looks > history.last_step]
+    if not len(reached) or not len(ahead) or reached[-1] == history.last_step:
+        return
+    before = history.losses[history.steps <= reached[-1]][-NEIGHBORS:]
+    rate_then, rate_now = plan.rate(np.array([reached[-1], history.last_step]))
+    if not len(before) or rate_now > rate_then:  # a rate that rises brings the loss up
+        return
+    usual, last = float(np.median(before)), float(history.losses[-1])
+    if last - usual > max(JUMP * usual, FAR_OFF * history.noise):
+        raise DecisionError(
+            f"the last loss of {history.name} is {last:.4g} at step {history.last_step:,.0f}, far "
+            f"above {usual:.4g} at step {reached[-1]:,.0f}: a spike, or the run diverges. Wait "
+            f"until step {ahead[0]:,.0f}, where the test sees which, or leave out the last losses"
+        )
 
 
 def _too_young(seen: Observed, plan: Schedule, prior: CurvePrior) -> str | None:
@@ -247,7 +283,7 @@ def _earlier(setting: _Setting, looked: Course | None, ci_prob: float) -> pd.Dat
         miss = None if setting.target is None else float((draws > setting.target).mean())
         factor = np.nan
         if looked is not None and (looked.steps <= step).any():
-            factor = float(np.exp(looked.log_factor[looked.steps <= step][-1]))
+            factor = float(np.exp(min(looked.log_factor[looked.steps <= step][-1], 700.0)))
         rows.append(
             {"fraction_done": share, "step": step, **quantiles(draws, ci_prob)}
             | {"p_miss": miss, "factor_off_course": factor}

@@ -55,11 +55,15 @@ class Cluster:
 
     def __post_init__(self) -> None:
         checks = {
-            "gpus": (self.gpus, 1 <= self.gpus < 1e8, "1 or more"),
+            "gpus": (self.gpus, 1 <= self.gpus < 1e8, "1 to 1e8"),
             "peak": (self.peak, 1e9 <= self.peak <= 1e18, "FLOP/s of one GPU, such as 989e12"),
             "utilization": (self.utilization, 0 < self.utilization <= 1, "above 0, at most 1"),
             "price": (self.price, self.price is None or 0 < self.price < 1e6, "above zero"),
-            "memory": (self.memory, self.memory is None or self.memory >= 1e6, "bytes of one GPU"),
+            "memory": (
+                self.memory,
+                self.memory is None or self.memory >= 1e6,
+                "bytes of one GPU, such as 80e9",
+            ),
         }
         problems = [
             f"{name} is {value:g}, but must be {need}"
@@ -85,7 +89,8 @@ class Cluster:
         """
         if gpu.lower() not in GPUS:
             raise DecisionError(
-                f"GPU {gpu!r} is unknown: use {', '.join(GPUS)}, or state `peak=` in FLOP/s"
+                f"GPU {gpu!r} is unknown: use {', '.join(GPUS)}, or state the FLOP/s of one "
+                "in its place (`gpu_flops=`)"
             )
         peak, memory = GPUS[gpu.lower()]
         return cls(gpus, **{"peak": peak, "memory": memory, **more})

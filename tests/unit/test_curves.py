@@ -72,9 +72,9 @@ def test_a_table_that_begins_late_is_given_a_linear_warm_up() -> None:
     ("steps", "rates", "message"),
     [
         ([0, 20, 10], [1, 1, 1], "row 3 has 10"),
-        ([0, 10], [0, 0], "some above zero"),
-        ([0, 10], [1, -1], "zero or more"),
-        ([0], [1], "at least 2"),
+        ([0, 10], [0, 0], "some above zero, but all are zero"),
+        ([0, 10], [1, -1], "zero or more, some above zero, but row 2 has -1"),
+        ([0], [1], "1 row: give at least 2"),
         ([0, np.nan], [1, 1], "no finite numbers"),
     ],
 )

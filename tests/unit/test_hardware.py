@@ -56,7 +56,7 @@ def test_several_budgets_are_several_times() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"gpus": 0}, "gpus is 0, but must be 1 or more"),
+        ({"gpus": 0}, "gpus is 0, but must be 1 to 1e8"),
         ({"utilization": 40}, "utilization is 40, but must be above 0, at most 1"),
         ({"peak": 989}, "FLOP/s of one GPU, such as 989e12"),
         ({"price": -1.0}, "price is -1, but must be above zero"),
@@ -76,6 +76,11 @@ def test_the_command_line_takes_gpus_and_days(bayescale, tmp_path: Path) -> None
     assert ran.code == 0
     assert ran.json["gpu_hours"] == pytest.approx(64 * 7 * 24)
     assert ran.json["dollars"] == pytest.approx(2 * 64 * 7 * 24)
+    for more in (("--gpu-flops", 1e15), ("--price", 1e-18)):
+        ran = bayescale("allocate", path, *gpus, *more)
+        assert ran.code == 2
+        assert more[0] in ran.err
+    assert bayescale("allocate", path, "--flops", 1e22, "--gpu-memory", 80e9).code == 2
     ran = bayescale("allocate", path, "--days", 7)
     assert ran.code == 2
     assert "--gpus" in ran.err

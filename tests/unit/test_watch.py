@@ -95,12 +95,33 @@ def test_spikes_are_named_and_left_out_and_a_rise_that_lasts_is_kept() -> None:
     assert len(read_history(lasting).losses) == len(lasting)
 
 
-@pytest.mark.parametrize("bad", [np.inf, -1.0])
-def test_losses_that_are_none_are_refused_with_their_step(bad: float) -> None:
-    log = curve()
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.inf, "'loss' is inf at step 800, but must be finite and above zero"),
+        (-1.0, "'loss' is -1 at step 800"),
+        (0.0, "'loss' is 0 at step 800"),
+        ("oops", "'loss' is 'oops' in row 8: write a number"),
+    ],
+)
+def test_losses_that_are_none_are_refused_with_their_place(bad: Any, message: str) -> None:
+    log = curve().astype(object)
     log.loc[7, "loss"] = bad
-    with pytest.raises(RunLogError, match="infinite or below zero at step 800"):
+    with pytest.raises(RunLogError, match=message):
         read_history(log)
+
+
+def test_cells_without_a_loss_are_no_losses() -> None:
+    log = curve().astype(object)
+    log.loc[[7, 8, 9], "loss"] = ["", " NaN", None]
+    assert len(read_history(log).losses) == len(log) - 3
+
+
+def test_steps_below_zero_and_a_run_that_is_not_there_are_refused() -> None:
+    with pytest.raises(RunLogError, match="step -400 is below zero"):
+        read_history(curve().assign(step=lambda log: log["step"] - 500))
+    with pytest.raises(RunLogError, match="no column `run`, so it holds no run 'b'"):
+        read_history(curve(), run="b")
 
 
 # plans
@@ -162,6 +183,7 @@ def test_a_hopeless_target_is_known_early() -> None:
     ("log", "plan", "message"),
     [
         (curve(), named_schedule("cosine", 10_000, peak=3e-4, warm_up=1000), "ends at 10,000"),
+        (curve(until=LAST), COSINE, "the run is over, its final loss is known"),
         (curve(until=900), COSINE, "within the warm-up of 1,000 steps"),
         (curve(until=2000), COSINE, "too young for a forecast"),
         (curve(every=4000), COSINE, "log more often"),
@@ -175,6 +197,20 @@ def test_a_hopeless_target_is_known_early() -> None:
 def test_what_cannot_be_answered_is_said(log: pd.DataFrame, plan: Any, message: str) -> None:
     with pytest.raises(DecisionError, match=message):
         watch(log, plan)
+
+
+@pytest.mark.parametrize("jumped", [1, 2, 5, 8])
+def test_a_jump_that_no_look_has_seen_is_refused(jumped: int) -> None:
+    log = curve(until=20_900)  # looks at 20,000 and 21,154
+    log.loc[log.index[-jumped:], "loss"] = 9.0
+    with pytest.raises(DecisionError, match=r"loss of the table is 9 at .*until step 21,154"):
+        watch(log, COSINE)
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, np.nan, np.inf])
+def test_a_target_that_is_no_loss_is_refused(target: float) -> None:
+    with pytest.raises(DecisionError, match=f"the target is {target:g}, but must be a loss"):
+        watch(curve(), COSINE, target=target)
 
 
 def test_the_forecast_made_before_is_compared_and_carries_a_young_run() -> None:

@@ -55,9 +55,14 @@ class ClusterOptions:
         from bayescale.splits.hardware import Cluster
 
         if self.gpus is None:
-            if self.days or self.gpu or self.gpu_flops or self.gpu_price is not None:
+            given = (self.days, self.gpu, self.gpu_flops, self.gpu_memory, self.gpu_price)
+            if any(each is not None for each in given):
                 raise typer.BadParameter("say how many GPUs there are", param_hint="--gpus")
             return None
+        if self.gpu is not None and self.gpu_flops is not None:
+            raise typer.BadParameter(
+                "name the GPU or state its FLOP/s, not both", param_hint="--gpu-flops"
+            )
         memory = size_of(self.gpu_memory, "--gpu-memory")
         more: dict[str, Any] = {"utilization": self.utilization, "price": self.gpu_price}
         if memory is not None:
@@ -127,6 +132,8 @@ def allocate(
     from bayescale.decisions.allocate import allocate as allocate_budget
 
     cluster = cluster_options.cluster()
+    if price is not None and cluster_options.gpu_price is not None:
+        raise typer.BadParameter("give one price: this or --gpu-price", param_hint="--price")
     budgets = cluster_options.budgets(flops, cluster)
     splits = [_split(text) for text in option or ()]
     require_figure(figure)

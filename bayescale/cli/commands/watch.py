@@ -94,6 +94,12 @@ class PlanOptions:
                 "give the plan of the run: --plan PLAN.csv, or --schedule NAME with --final-step N",
                 param_hint="--plan",
             )
+        of_names = {"--final-step": self.final_step, "--decay-from": self.decay_from}
+        unused = [option for option, given in of_names.items() if given is not None]
+        if self.plan is not None and unused:
+            raise typer.BadParameter(
+                f"{self.plan.name} says it already: leave it out", param_hint=unused[0]
+            )
         warm_up = size_of(self.warm_up, "--warm-up")
         if self.plan is not None:
             return plan_of_table(self.plan, history, warm_up)
