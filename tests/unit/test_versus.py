@@ -222,3 +222,12 @@ def test_runs_of_two_fits_are_joined_by_their_names() -> None:
     )
     with pytest.raises(PosteriorError, match="b states other conventions than the first fit"):
         runs_of_fits({"a": fits["a"], "b": unlike})
+
+
+def test_a_target_that_is_missing_is_asked_for_before_the_log_is_read(bayescale) -> None:
+    ran = bayescale("versus", "absent.csv", "--params", "7B")
+    assert ran.code == 2
+    assert "--params and --tokens" in ran.err
+    ran = bayescale("versus", "a/fit.nc", "b/fit.nc", "--flops", "1e22")
+    assert ran.code == 2
+    assert "two fits have one name" in ran.err

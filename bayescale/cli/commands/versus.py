@@ -43,10 +43,16 @@ def versus(
     from bayescale.posterior.recipes import runs_of_fits
 
     require_figure(figure)
+    if (flops is None) == (params is None or tokens is None):  # before minutes of sampling
+        raise typer.BadParameter(
+            "say where recipes are compared: this, or --params and --tokens", param_hint="--flops"
+        )
     options = log_options
     if family is not None:
         options = replace(options, column=[*(options.column or ()), f"family={family}"])
     if logs[1:] or logs[0].suffix == ".nc":
+        if len({path.stem for path in logs}) < len(logs):
+            raise typer.BadParameter("two fits have one name: rename a file", param_hint="FIT")
         runs = runs_of_fits({path.stem: open_posterior(path) for path in logs})
     else:
         runs = options.read(logs[0])
