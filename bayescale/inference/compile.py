@@ -15,6 +15,7 @@ import bayescale
 from bayescale.cards import ModelCard
 from bayescale.inference.model.data import family_names, model_data, with_runs
 from bayescale.inference.model.drift_weights import robust_weights
+from bayescale.inference.threads import one_blas_thread
 from bayescale.laws import LAWS
 from bayescale.progress import Stage, quiet
 from bayescale.runs import Runs
@@ -80,8 +81,9 @@ def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> 
     model = with_runs(compiled, runs, card, families)
     if not hasattr(model, "in_coordinates"):  # nutpie compiled it
         return model
-    modes = law_modes(model)
-    if modes and "drift_weights" in model.shared_data:
-        weights = robust_weights(model.draw_at(modes[0].point), runs, card)
-        model = with_runs(compiled, runs, card, families, weights)
-    return preconditioned(model, modes)
+    with one_blas_thread():
+        modes = law_modes(model)
+        if modes and "drift_weights" in model.shared_data:
+            weights = robust_weights(model.draw_at(modes[0].point), runs, card)
+            model = with_runs(compiled, runs, card, families, weights)
+        return preconditioned(model, modes)

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.inference.compiled.lazy_imports import lazy_imports
+from bayescale.inference.threads import one_blas_thread
 
 with lazy_imports("arviz"):
     import nutpie
@@ -96,34 +97,35 @@ def sampling(
         ``sample_stats``, dims chain and draw. Sampling is cancelled when the block ends without
         such a call.
     """
-    sampler = nutpie.sample(
-        compiled,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        cores=min(chains, cores or os.cpu_count() or 1),
-        seed=seed,
-        target_accept=target_accept,
-        adaptation="low_rank" if compiled.n_dim <= MOST_OF_LOW_RANK else "diag",
-        progress_bar=False,
-        progress_callback=partial(_report, done, time.perf_counter()),
-        return_raw_trace=True,
-        blocking=False,
-    )
+    with one_blas_thread():
+        sampler = nutpie.sample(
+            compiled,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=min(chains, cores or os.cpu_count() or 1),
+            seed=seed,
+            target_accept=target_accept,
+            adaptation="low_rank" if compiled.n_dim <= MOST_OF_LOW_RANK else "diag",
+            progress_bar=False,
+            progress_callback=partial(_report, done, time.perf_counter()),
+            return_raw_trace=True,
+            blocking=False,
+        )
 
-    running = True
+        running = True
 
-    def wait() -> xr.DataTree:
-        nonlocal running
-        trace = sampler.wait()
-        running = False
-        return _tree(compiled, trace, draws)
+        def wait() -> xr.DataTree:
+            nonlocal running
+            trace = sampler.wait()
+            running = False
+            return _tree(compiled, trace, draws)
 
-    try:
-        yield wait
-    finally:
-        if running:
-            sampler.cancel()
+        try:
+            yield wait
+        finally:
+            if running:
+                sampler.cancel()
 
 
 def _report(done: Callable[..., None], started: float, parts: Sequence[Any]) -> None:
