@@ -26,6 +26,10 @@ from bayescale.errors import CardError
 SHARE_OF_WIDTH, FACTOR = 0.6, 2.0
 """Median of the spread between logs as a share of the card's width, and the factor either way."""
 
+FEWEST_UNLIKE = 3
+"""Logs that can show that logs are more unlike than the card says; with fewer, a prior is no wider
+than the card's."""
+
 _GRID = np.exp(np.linspace(-2.5, 2.5, 41))
 _Q95, _Q995 = 1.6448536269514722, 2.5758293035489004
 
@@ -65,6 +69,8 @@ def predictive(seen: Seen, mean: float, width: float) -> tuple[float, float]:
     deviations = np.sqrt(spread**2 + 1 / precision)
     ends = [_quantile(p, centers, deviations, weight) for p in (0.005, 0.05, 0.95, 0.995)]
     sd = max((ends[2] - ends[1]) / (2 * _Q95), (ends[3] - ends[0]) / (2 * _Q995))
+    if len(seen.means) < FEWEST_UNLIKE:
+        sd = min(sd, width)
     return float((ends[1] + ends[2]) / 2), float(sd)
 
 

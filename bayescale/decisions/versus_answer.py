@@ -241,7 +241,8 @@ class Versus(Result):
         yield f"Pairs of runs, one of {self.recipes[a]} and one of {self.recipes[b]}, that decide:"
         for row in self.decide.to_dict(orient="records"):
             known = row["pairs"] is not None and np.isfinite(row["pairs"])
-            least = f"{row['pairs']:.0f} pairs" if known else "not reached with 32 pairs"
+            one = "" if row["pairs"] == 1 else "s"
+            least = f"{row['pairs']:.0f} pair{one}" if known else "not reached with 32 pairs"
             yield f"  of {row['flops']:.2g} FLOP each: {least} (expected P {row['p_expected']:.0%})"
 
 

@@ -29,7 +29,7 @@ def test_logs_that_agree_move_the_prior_to_them_and_narrow_it() -> None:
 
 
 def test_logs_that_are_unlike_leave_it_wide() -> None:
-    alike, unlike = (predictive(seen(*x), 0.0, 1.0)[1] for x in ((0.5, 0.5), (-0.6, 1.6)))
+    alike, unlike = (predictive(seen(*x), 0.0, 1.0)[1] for x in ((0.5, 0.5, 0.5), (-0.6, 1.6, 0.5)))
     assert unlike > 1.5 * alike
 
 
@@ -39,10 +39,15 @@ def test_one_log_moves_the_prior_part_of_the_way_and_its_tails_stay() -> None:
     assert sd > 0.6
 
 
+@pytest.mark.parametrize("means", [(0.5,), (3.0,), (-2.0, 2.0)])
+def test_one_or_two_logs_never_make_a_prior_wider_than_the_card(means: tuple[float, ...]) -> None:
+    assert predictive(seen(*means), 0.0, 1.0)[1] <= 1.0
+
+
 def test_a_log_that_says_nothing_leaves_the_prior_where_it_is() -> None:
     mean, sd = predictive(seen(5.0, sd=50.0), 0.3, 1.0)
     assert mean == pytest.approx(0.3, abs=0.02)
-    assert sd >= 1.0
+    assert sd == pytest.approx(1.0)
 
 
 def test_the_card_states_the_learned_priors_at_the_scales_of_the_old_one() -> None:
