@@ -43,7 +43,7 @@ _COMPUTE_IN = MappingProxyType(
 
 def numbers_are_possible(draft: Draft) -> Iterator[Finding]:
     """Numbers are of sizes that things have, so that products of them do not overflow."""
-    for column in draft.frame.select_dtypes("number"):
+    for column in map(str, draft.frame.select_dtypes("number")):
         values, least = draft.frame[column], SMALLEST_SIZE if column in SCALES else 0.0
         beyond = (values > LARGEST_SIZE) | ((values > 0) & (values < least))
         if places := draft.places(beyond, column):
