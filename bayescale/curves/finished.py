@@ -35,7 +35,11 @@ def read_finished(source: str | Path | pd.DataFrame) -> list[Finished]:
         raise RunLogError(
             f"{table.name} has no column `run`, but {listed(cells.columns)}: name the runs there"
         )
-    return [_finished(part, f"{table.name}, run {name}") for name, part in cells.groupby("run")]
+    by = ["run", "params"] if "params" in cells else ["run"]
+    return [
+        _finished(part, f"{table.name}, run {', '.join(map(str, names))}")
+        for names, part in cells.groupby(by)
+    ]
 
 
 def _finished(part: pd.DataFrame, name: str) -> Finished:
@@ -45,9 +49,6 @@ def _finished(part: pd.DataFrame, name: str) -> Finished:
     schedule = Schedule.from_table(history.rate_steps, history.rates, name)
     first = max(1.15 * schedule.warm_up, 0.03 * schedule.last_step, history.steps[0])
     observed = history.observed(schedule, np.geomspace(first, history.last_step, POINTS))
-    sizes = part["params"].unique() if "params" in part else ["1"]
-    if len(sizes) > 1:
-        raise RunLogError(f"{name} has several sizes, {listed(sizes)}: give each its own run")
-    params = as_size(str(sizes[0]), "params")
+    params = as_size(str(part["params"].iloc[0]) if "params" in part else "1", "params")
     assert isinstance(params, float)
     return Finished(schedule, observed, params)

@@ -1,11 +1,13 @@
 """Loss curves: schedules, progress and annealing by hand, and the curve's posterior."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayescale.curves.card import load_curve_prior
 from bayescale.curves.condition import Observed, condition, sample_shapes
 from bayescale.curves.course import course, look_steps
+from bayescale.curves.finished import read_finished
 from bayescale.curves.law import Shapes, design, features
 from bayescale.curves.learned import Finished, learned_prior
 from bayescale.curves.named import from_here, named_schedule
@@ -202,3 +204,11 @@ def test_an_offset_of_the_whole_run_is_no_departure_from_its_own_course() -> Non
     schedule = named_schedule("wsd", 50_000, warm_up=1000)
     values = losses(schedule, look_steps(schedule), level=2.9)
     assert looked(schedule, values) is None
+
+
+def test_finished_runs_of_one_name_and_two_sizes_are_two_runs() -> None:
+    schedule = named_schedule("cosine", 50_000, peak=3e-4, warm_up=1000)
+    steps = np.geomspace(1500, 50_000, 30)
+    columns = {"step": steps, "lr": schedule.rate(steps), "loss": losses(schedule, steps)}
+    both = [pd.DataFrame(columns).assign(run="cosine", params=size) for size in ("25M", "100M")]
+    assert [run.params for run in read_finished(pd.concat(both))] == [1e8, 2.5e7]
