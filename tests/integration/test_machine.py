@@ -117,7 +117,9 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
     for seed in range(3):
         point = ours.initial_point_func(seed)
         for mine, other in zip(density(ours, point), density(theirs, point), strict=True):
-            np.testing.assert_allclose(mine, other, rtol=1e-12)
+            # terms as large as the largest slope cancel in others, and leave their rounding
+            rounding = 1e-15 * float(np.abs(other).max())
+            np.testing.assert_allclose(mine, other, rtol=1e-12, atol=rounding)
         np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=1e-12)
 
 
