@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.agreement import disagreement
 from bayescale.conventions import NATS, LossUnit
-from bayescale.decisions.agreement import disagreement
 from bayescale.decisions.evaluated import EvaluatedSplits
 from bayescale.errors import DecisionError
 from bayescale.forecasting import Forecast

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayescale.agreement import disagreement
 from bayescale.conventions import NATS, LossUnit
-from bayescale.decisions.agreement import disagreement
 from bayescale.results import (
     DEFAULT_CI_PROB,
     Result,

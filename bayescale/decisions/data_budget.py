@@ -95,7 +95,7 @@ def data_budget(
     can show how the law drifts, so the law is taken to hold exactly. A target under drift is
     searched up to 1,000 times the largest run's count, and no answer beyond that is given as a
     number, nor one of an average of laws that do not agree
-    (:mod:`bayescale.decisions.agreement`): :attr:`DataBudget.refusal` says why. The verdict is
+    (:mod:`bayescale.agreement`): :attr:`DataBudget.refusal` says why. The verdict is
     that of a forecast at the median; no backtest compares with unlimited data, so for a bound on
     overfit it is never ``trusted``.
 

@@ -373,7 +373,7 @@ def _target_scales(
 
 def _splits(split: DefaultSplit, flops: float, limits: Constraints) -> dict[str, np.ndarray]:
     """Lay out splits of a budget that span the draws' own best ones."""
-    log_ratio = np.log((split.best_tokens / split.best_params).values)
+    log_ratio = np.log((split.best["tokens"] / split.best["params"]).values)
     low, high = np.quantile(log_ratio, [0.005, 0.995])
     params, tokens = limits.split(flops, np.linspace(low - 0.05, high + 0.05, SPLITS))
     return {"params": params, "tokens": tokens}

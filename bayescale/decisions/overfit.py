@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.agreement import disagreement
+from bayescale.agreement import disagreement
 from bayescale.decisions.data_answer import EXACT_LAW, size_text
 from bayescale.decisions.data_budget import OVERFIT, checked_overfit, overfit_bound
 from bayescale.errors import DecisionError, UnitError, collected

@@ -24,7 +24,7 @@ from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of, runs_by_family
 from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, quantiles_of_sorted, with_each_law
-from bayescale.splits import default_sizes, default_split
+from bayescale.splits import DefaultSplit, default_sizes, default_split
 from bayescale.units import as_size, checked_ci_prob
 from bayescale.verdict import TOLERANCE, Evidence, places, sizes, verdict
 
@@ -213,8 +213,9 @@ def _forecast(
 ) -> Forecast:
     """Forecast points, for each law as well."""
     family, drift = options.family, options.drift
-    sources = tuple(member.view(drift) for member in fit.members)
-    scales, optimum = placed(fit, given, options)
+    members = tuple(fit.members)
+    sources = tuple(member.view(drift) for member in members)
+    scales, split = placed(fit, given, options)
     inputs = {name: xr.DataArray(scales[name], dims="point") for name in fit.inputs}
     losses = [p.loss(inputs, family).transpose("chain", "draw", "point") for p in sources]
     news: list[xr.DataArray | None] = [None] * len(losses)
@@ -235,6 +236,9 @@ def _forecast(
         each = [new for _, new in parts if new is not None]
         new = fit.mix(each) if each else None
         found = _judged(fit, points, loss, new, options.tolerance)
+        optimum = None
+        if split is not None:
+            optimum = split.best if more else split.by_law[members.index(fit)]
         if widths is not None and len(parts) == len(losses):
             found = with_reasons(found, widths, options.tolerance)
         return Forecast(
@@ -244,7 +248,7 @@ def _forecast(
             loss_new=None if new is None else unit.of(new),
             ci_prob=options.ci_prob,
             target=options.target,
-            optimum=optimum if len(parts) == len(losses) else None,
+            optimum=optimum,
             family=family or (NEW_FAMILY if fit.families else None),
             families=_families(fit, widths),
             provenance=fit.record["provenance"],
@@ -355,7 +359,7 @@ def noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]
 
 def placed(
     fit: Fit, given: Mapping[str, np.ndarray], options: Options, *, best: bool = True
-) -> tuple[dict[str, np.ndarray], Mapping[str, xr.DataArray] | None]:
+) -> tuple[dict[str, np.ndarray], DefaultSplit | None]:
     """Return all scales of the points; where a budget is split, also the best split in each draw.
 
     Finding that takes most of the time: it is left out unless ``best``.
@@ -377,15 +381,10 @@ def placed(
             )
         held = {name: float(values[0]) for name, values in foreign.items()}
         asked = (fit.holding(held), given["flops"], options.family, options.drift)
-        optimum = None
-        if best:
-            split = default_split(*asked)
-            params, tokens = split.params, split.tokens
-            optimum = {"params": split.best_params, "tokens": split.best_tokens}
-        else:
-            params, tokens = default_sizes(*asked)
+        split = default_split(*asked) if best else None
+        params, tokens = default_sizes(*asked) if split is None else (split.params, split.tokens)
         places = {"params": params, "tokens": tokens, "flops": given["flops"]}
-        return same_length({**all_unique(fit.inputs, places), **foreign}), optimum
+        return same_length({**all_unique(fit.inputs, places), **foreign}), split
     given = {**all_unique(fit.inputs, given), **foreign}
     for member in fit.members:
         _require_inputs(member.law, set(given))

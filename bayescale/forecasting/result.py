@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.agreement import disagreement
 from bayescale.conventions import NATS, SIX_ND, FlopCount, LossUnit
 from bayescale.errors import PosteriorError
 from bayescale.forecasting.families import family_text
@@ -20,6 +21,7 @@ from bayescale.results import (
     laws_json,
     quantiles,
     quantiles_of_columns,
+    withheld,
 )
 from bayescale.units import format_size
 
@@ -53,7 +55,8 @@ class Forecast(Result):
     meaning : str
         What ``loss`` is: :data:`bayescale.posterior.MEAN` or :data:`bayescale.posterior.FLOOR`.
     optimum : mapping or None
-        Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``.
+        Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``. Where
+        the laws of an average do not agree on these, no number is given: see :meth:`refusal`.
     family : str or None
         For which family.
     families : mapping
@@ -106,6 +109,27 @@ class Forecast(Result):
         tuned = "" if self.meaning == MEAN else ", tuned as these were"
         return f"a single new run{tuned}"
 
+    def refusal(self, i: int) -> str | None:
+        """Say why no number is given at one point: laws do not agree on the split of its budget."""
+        if self.optimum is None:
+            return None
+        apart = (
+            disagreement(self, lambda law, name=name: law.best(i)[name], name)
+            for name in ("params", "tokens")
+        )
+        return next(filter(None, apart), None)
+
+    def best(self, i: int) -> dict[str, xr.DataArray]:
+        """Return draws of the best split of one point's budget, dims (chain, draw)."""
+        if self.optimum is None:
+            raise PosteriorError("no budget was split: forecast with `flops=` alone")
+        return {name: draws.isel(point=i) for name, draws in self.optimum.items()}
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is a number at every point."""
+        return all(self.refusal(i) is None for i in range(len(self.points)))
+
     @property
     def _losses(self) -> dict[str, xr.DataArray]:
         losses = {"loss": self.loss, "loss_new": self.loss_new}
@@ -118,7 +142,12 @@ class Forecast(Result):
             found = quantiles_of_columns(draws.transpose("chain", "draw", "point").values, at)
             for name, values in zip(("median", "lower", "upper"), found, strict=True):
                 frame[f"{kind}_{name}"] = values
-        return frame.assign(**self._p_below())
+        frame = frame.assign(**self._p_below())
+        whys = {i: why for i in range(len(frame)) if (why := self.refusal(i)) is not None}
+        for i, why in whys.items():
+            frame.loc[i, [name for name in frame if name != "flops"]] = None
+            frame.loc[i, "why"] = why
+        return frame
 
     def _p_below(self) -> dict[str, np.ndarray | None]:
         """Probabilities, by point, that a single new run, and the mean, are below the target."""
@@ -136,38 +165,51 @@ class Forecast(Result):
     def _json(self) -> dict[str, Any]:
         if len(self.points) != 1:
             raise PosteriorError("a forecast of several points has a frame, not one JSON object")
-        point = self.points.iloc[0]
+        point, why = self.points.iloc[0], self.refusal(0)
         noise = {name: point[name] for name in ("noise_sd", "noise_sd_at_largest") if name in point}
-        return {
-            "law": self.law,
-            **{name: point[name] for name in SCALES},
+        at = {"at": {name: point[name] for name in self.others}} if self.others else {}
+        numbers = {
+            **{name: point[name] for name in ("params", "tokens")},
             **{name: point[name] for name in OTHER_INPUTS if name in point},
-            **({"at": {name: point[name] for name in self.others}} if self.others else {}),
-            "interval": self.ci_prob,
+            **at,
             "loss": self.loss,
             "loss_new": self.loss_new,
-            "target": self.target,
             **{key: None if p is None else p[0] for key, p in self._p_below().items()},
             **{n: point[n] for n in ("extrapolation_ratio", "across")},
-            **{n: point[n] for n in ("half_width", "half_width_new")},
+            **{n: point[n] for n in ("half_width", "half_width_new", "verdict")},
+            "noise": noise or None,
+            "optimum": self.optimum or None,
+        }
+        return {
+            "law": self.law,
+            "flops": point["flops"],
+            "interval": self.ci_prob,
+            **(numbers if why is None else withheld(numbers)),
+            "why": why or point["why"],
+            "answered": why is None,
+            "target": self.target,
             "loss_is": self.meaning,
             "loss_new_is": self.meaning_new,
-            "noise": noise or None,
             "unit": self.unit,
-            "verdict": point["verdict"],
-            "why": point["why"],
             "drift": self.drift,
-            "laws": laws_json(self, lambda law: {"loss": law.loss, "loss_new": law.loss_new}),
-            "optimum": self.optimum or None,
+            "laws": laws_json(self, lambda law: law.own_values(why is None)),
             "flop_count": self.flop_count.to_json(),
             "family": self.family,
             "families": self.families,
             "provenance": self.provenance,
         }
 
+    def own_values(self, at_one_split: bool) -> dict[str, Any]:
+        """Give what one law of an average says, under JSON keys: the split where laws disagree."""
+        if at_one_split:
+            return {"loss": self.loss, "loss_new": self.loss_new}
+        return {"optimum": self.optimum}
+
     def brief(self) -> tuple[str, ...]:
         """Return the first point, its mean loss and how far that can be trusted."""
         row = self.to_frame().iloc[0]
+        if not self.answered:
+            return (str(next(self._content())), f"  {row['why']}")
         loss = _loss_text(row, "loss", self.ci_prob)
         return (
             str(next(self._content())),
@@ -186,7 +228,7 @@ class Forecast(Result):
             {
                 **{name: _size_cell(name, row[name]) for name in names},
                 f"loss ({self.ci_prob:.0%} interval)": _loss_text(row, "loss"),
-                "verdict": row["verdict"].replace("_", " "),
+                "verdict": (row["verdict"] or "laws disagree").replace("_", " "),
             }
             for _, row in frame.iloc[np.linspace(0, n - 1, _SHOWN).round().astype(int)].iterrows()
         )
@@ -202,6 +244,9 @@ class Forecast(Result):
             return
         tables = [(law.law, law.to_frame()) for law in self.by_law]
         for i, (_, row) in enumerate(self.to_frame().iterrows()):
+            if (why := self.refusal(i)) is not None:
+                yield from (f"{self.law} at {row['flops']:.3g} FLOP:", f"  {why}")
+                continue
             others = [f"{name} {row[name]:.4g}" for name in self.others]
             yield f"{self.law} at {', '.join([*_size_texts(row), *others])}:"
             yield from self._loss_lines(row)
@@ -214,7 +259,7 @@ class Forecast(Result):
                 )
             yield from _noise_lines(row)
             yield f"  {row['why']}"
-        if self.optimum is not None:
+        if self.optimum is not None and self.answered:
             split = quantiles(self.optimum["params"], self.ci_prob)
             yield (
                 "  The split is the one of least expected loss; the best one lies at "

@@ -3,9 +3,8 @@
 Every command that splits a budget asks here, so that all of them name the same split.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 import xarray as xr
@@ -69,14 +68,16 @@ class DefaultSplit:
     ----------
     params, tokens : numpy.ndarray, shape (budget,)
         The split of least expected loss.
-    best_params : xarray.DataArray
-        Dims (chain, draw, point): params of each draw's own best split.
+    best : mapping of str to xarray.DataArray
+        Dims (chain, draw, point): ``params`` and ``tokens`` of each draw's own best split.
+    by_law : tuple of mapping
+        The best splits of each law of a fit.
     """
 
     params: np.ndarray
     tokens: np.ndarray
-    best_params: xr.DataArray
-    best_tokens: xr.DataArray
+    best: Mapping[str, xr.DataArray]
+    by_law: tuple[Mapping[str, xr.DataArray], ...]
 
 
 def default_split(
@@ -92,11 +93,15 @@ def default_split(
     limits, budgets, place = _default_limits(fit, flops)
     laws = solve(fit, budgets, limits, family, drift)
     params, tokens = chosen(laws, fit.weights, budgets, limits)
-    best = [
-        fit.mix([law.as_draws(values(law.best)[:, place], "point") for law in laws])
-        for values in (attrgetter("params"), attrgetter("tokens"))
-    ]
-    return DefaultSplit(params[place], tokens[place], *best)
+    by_law = tuple(
+        {
+            name: law.as_draws(getattr(law.best, name)[:, place], "point")
+            for name in ("params", "tokens")
+        }
+        for law in laws
+    )
+    best = {name: fit.mix([law[name] for law in by_law]) for name in ("params", "tokens")}
+    return DefaultSplit(params[place], tokens[place], best, by_law)
 
 
 def default_sizes(

@@ -98,19 +98,19 @@ def law_draws(
     log_flops = np.concatenate([frontier.log_flops[0] for frontier in frontiers.values()])
     low, high = np.exp(np.nanmin(log_flops)), np.exp(np.nanmax(log_flops))
     split = default_split(fit, np.array([low, high, budget]), family)
-    best = _by_draw(split.best_params)
+    best = _by_draw(split.best["params"])
     a = np.log(best[:, 1] / best[:, 0]) / np.log(high / low)
     return _draws(
         np.append(np.median(a), a),
         np.append(split.params[2], best[:, 2]),
-        np.append(split.tokens[2], _by_draw(split.best_tokens)[:, 2]),
+        np.append(split.tokens[2], _by_draw(split.best["tokens"])[:, 2]),
     )
 
 
 def law_optima(fit: Fit, flops: np.ndarray, family: str | None) -> np.ndarray:
     """Return the best params at each budget: the choice, then each draw's, (1 + draw, budget)."""
     split = default_split(fit, flops, family)
-    return np.vstack([split.params, _by_draw(split.best_params)])
+    return np.vstack([split.params, _by_draw(split.best["params"])])
 
 
 def _by_draw(draws: xr.DataArray) -> np.ndarray:

@@ -400,6 +400,25 @@ def test_laws_that_do_not_agree_on_a_split_have_none_of_their_average() -> None:
     assert "Params grow as" not in text
 
 
+def test_a_forecast_of_a_budget_needs_a_split_that_laws_agree_on() -> None:
+    result = forecast(far_apart(), flops=[1e22, 1e23], target=2.0)
+    why = allocate(far_apart(), [1e22, 1e23]).refusal(1)
+    assert not result.answered
+    assert result.refusal(1) == why
+    frame = result.to_frame()
+    assert frame["loss_median"].isna().all()
+    assert frame["params"].isna().all()
+    assert list(frame["why"]) == [result.refusal(0), why]
+    assert f"at 1e+23 FLOP:\n  {why}" in str(result)
+    answer = forecast(far_apart(), flops=1e23, target=2.0).to_json()
+    assert answer["why"] == why
+    assert answer["params"] is answer["verdict"] is answer["p_below_target"] is None
+    assert answer["loss"] == dict.fromkeys(("median", "lower", "upper"))
+    own = answer["laws"]["chinchilla"]["optimum"]["params"]["median"]
+    assert own == pytest.approx(2.94e10, rel=0.01)
+    assert forecast(far_apart(), params=7e9, tokens=1.4e11).answered
+
+
 def test_a_law_without_a_share_does_not_disagree() -> None:
     fit = far_apart()
     assert allocate(ModelAverage(fit.members, (1.0, 0.0)), 1e22).answered

@@ -79,7 +79,7 @@ def test_drift_across_tokens_per_parameter_makes_the_best_split_uncertain() -> N
     runs = sweep()
     widths = {}
     for q in (1e-9, 0.005):
-        best = np.log(default_split(fitted(runs, q=q), np.array([1e22])).best_params.values)
+        best = np.log(default_split(fitted(runs, q=q), np.array([1e22])).best["params"].values)
         widths[q] = np.ptp(np.quantile(best, [0.05, 0.95]))
     assert widths[1e-9] < 1e-3
     assert widths[0.005] > 0.3

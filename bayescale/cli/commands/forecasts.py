@@ -56,6 +56,7 @@ def forecast(
         fitted, **scales, kept_fraction=kept_fraction, lm_loss=lm_loss, **options.to_ask()
     )
     more = {"point": result, "allow_unconverged": options.allow_unconverged}
+    figure = figure if result.answered else None
     if fitted.runs is None:
         path = draw("plot_result", result, figure)
     else:
@@ -66,7 +67,8 @@ def forecast(
         "warnings": [note.to_json() for note in notes],
     }
     below = [*map(note_line, notes), *figure_lines(path)]
-    show(answer, result, json_, notes=below, passed=fitted.diagnostics["passed"])
+    passed = result.answered and fitted.diagnostics["passed"]
+    show(answer, result, json_, notes=below, passed=passed)
 
 
 def forecast_many(
