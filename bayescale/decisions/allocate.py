@@ -34,6 +34,7 @@ from bayescale.splits import (
     searched_range,
     solve,
 )
+from bayescale.splits.constraints import mean_served
 from bayescale.splits.hardware import Cluster
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
@@ -52,7 +53,7 @@ def allocate(  # noqa: PLR0913
     max_tokens: float | str | None = None,
     max_params: float | str | None = None,
     sizes: Sequence[float | str] | None = None,
-    inference_tokens: float | str = 0.0,
+    inference_tokens: float | str | Sequence[float | str] = 0.0,
     options: Sequence[tuple[float, float | None]] = (),
     price: float | None = None,
     cluster: Cluster | None = None,
@@ -80,9 +81,11 @@ def allocate(  # noqa: PLR0913
         Largest model.
     sizes : sequence of float or str, optional
         The models that can be built, in params.
-    inference_tokens : float or str
+    inference_tokens : float, str or tuple of two
         Tokens T to be served later; each costs a third of training on it (2 N T), which the
-        budget pays for, so that the best model is smaller.
+        budget pays for, so that the best model is smaller. Two numbers are the ends of a 90 %
+        interval, log-normal: the budget then holds on average, and the answer says how far the
+        cost may lie from that.
     options : sequence of (params, tokens)
         Splits to be evaluated beside the choice. With tokens None, the option has what the
         largest budget leaves it. Each is compared with the best split of its own cost.
@@ -156,12 +159,14 @@ def allocate(  # noqa: PLR0913
     budgets = checked_budgets(flops)
     most_tokens = _count(max_tokens, "max_tokens")
     repeats = "unique_tokens" in fit.inputs
+    served, interval = _served(inference_tokens)
     limits = Constraints(
         max_tokens=None if repeats else most_tokens,
         unique_tokens=most_tokens if repeats else None,
         max_params=_count(max_params, "max_params"),
         sizes=None if sizes is None else tuple(_count(size, "sizes") for size in sizes),
-        inference_tokens=_count(inference_tokens, "inference_tokens"),
+        inference_tokens=served,
+        inference_interval=interval,
         count=flop_count_of(fit),
         searched=searched_range(fit.runs),
     )
@@ -191,6 +196,19 @@ def allocate(  # noqa: PLR0913
         weights=fit.weights,
         across=_across(fit, laws, own, budgets, unit),
     )
+
+
+def _served(tokens: Any) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean of tokens to be served, and their interval where it is given."""
+    if isinstance(tokens, str) or not isinstance(tokens, Sequence):
+        return _count(tokens, "inference_tokens"), None
+    if len(tokens) != 2:
+        raise DecisionError(
+            f"inference_tokens has {len(tokens)} numbers, but must be one number, or the two ends "
+            "of a 90 % interval"
+        )
+    low, high = (_count(end, "inference_tokens") for end in tokens)
+    return mean_served(low, high), (low, high)
 
 
 def _count(value: Any, name: str) -> Any:

@@ -213,6 +213,7 @@ class Allocation(Result):
         values = {
             **self.split_values(i),
             **({} if self.cluster is None else self.cluster.cost(self.flops[i])),
+            **self._cost_interval(i),
             "loss": self._reached.loss.isel(point=i),
             "loss_new": None if new is None else new.isel(point=i),
             **{key: point[key] for key in ("extrapolation_ratio", "across", "verdict", "why")},
@@ -297,7 +298,7 @@ class Allocation(Result):
         served, price = self.limits.inference_tokens, self.price
         yield (
             f"{self.law}, {self.flops[i]:.4g} FLOP"
-            + (f", {format_size(served)} tokens to be served included" if served else "")
+            + (f", {self._served_text()} tokens to be served included" if served else "")
             + (f", ${self.flops[i] * price:,.0f}" if price is not None else "")
             + ":"
         )
@@ -307,6 +308,7 @@ class Allocation(Result):
             yield f"  {why}"
             yield from self._law_lines(i)
             return
+        yield from self._serving_lines(point)
         yield f"  choice      {_split_text(point)}: least expected loss"
         yield (
             f"  best split  {_range_text(best['params'])} params, {_range_text(best['tokens'])} "
@@ -323,6 +325,27 @@ class Allocation(Result):
         yield f"  {self._reached.points['why'].iloc[i]}"
         yield f"  {self.split_verdict(i).text}"
         yield from self._law_lines(i)
+
+    def _cost_interval(self, i: int) -> dict[str, list[float]]:
+        if self.limits.inference_interval is None:
+            return {}
+        at = self.choice.points.iloc[i]
+        return {"cost_interval": list(self.limits.cost_interval(at["params"], at["tokens"]))}
+
+    def _served_text(self) -> str:
+        served, interval = self.limits.inference_tokens, self.limits.inference_interval
+        if interval is None:
+            return format_size(served)
+        ends = " to ".join(map(format_size, interval))
+        return f"{ends} (90%, {format_size(served)} on average)"
+
+    def _serving_lines(self, point: pd.Series) -> Iterator[str]:
+        if self.limits.inference_interval is not None:
+            low, high = self.limits.cost_interval(point["params"], point["tokens"])
+            yield (
+                f"  cost        {low:.3g} to {high:.3g} FLOP for training and serving the choice "
+                "(90%): the budget holds on average"
+            )
 
     def _law_lines(self, i: int) -> Iterator[str]:
         for law in self.by_law:

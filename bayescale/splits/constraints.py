@@ -5,6 +5,7 @@ in their place. What is left to choose is one number, the training tokens per pa
 """
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,28 @@ TOKENS_PER_PARAM = (1e-4, 1e7)
 BEYOND_RUNS = 1.5
 """E-folds of tokens per parameter beyond the runs' own range, each way, that are searched: what a
 law says further out is its form and no evidence."""
+
+
+def mean_served(low: float, high: float) -> float:
+    """Return the mean of tokens to be served, log-normal with this 90 % interval.
+
+    Raises
+    ------
+    DecisionError
+        If the ends are no interval.
+
+    Examples
+    --------
+    >>> print(f"{mean_served(1e12, 1e13):.3g}")
+    4.04e+12
+    """
+    if not 0 < low < high < np.inf:
+        raise DecisionError(
+            f"inference_tokens is {low:g} to {high:g}, but must be one number, or a 90 % interval "
+            "whose lower end is above zero and below the upper one"
+        )
+    sd = np.log(high / low) / (2 * NormalDist().inv_cdf(0.95))
+    return float(np.sqrt(low * high) * np.exp(sd**2 / 2))
 
 
 def searched_range(runs: Runs | None) -> tuple[float, float]:
@@ -44,7 +67,11 @@ class Constraints:
     sizes : tuple of float, optional
         The models that can be built, in params; any size where not given.
     inference_tokens : float
-        Tokens to be served later, which the budget has to pay for too.
+        Tokens to be served later, which the budget has to pay for too; their mean where they are
+        uncertain. The cost of serving is proportional to them, so that a budget which holds on
+        average needs no more than the mean.
+    inference_interval : tuple of (float, float), optional
+        Where they are uncertain: their 90 % interval, of a log-normal.
     unique_tokens : float, optional
         Most unique tokens there are, repeated as often as pays: for laws that know what
         repetition is worth, in place of ``max_tokens``.
@@ -64,6 +91,7 @@ class Constraints:
     max_params: float | None = None
     sizes: tuple[float, ...] | None = None
     inference_tokens: float = 0.0
+    inference_interval: tuple[float, float] | None = None
     unique_tokens: float | None = None
     count: FlopCount = SIX_ND
     searched: tuple[float, float] = TOKENS_PER_PARAM
@@ -96,6 +124,12 @@ class Constraints:
     def to_json(self) -> dict[str, Any]:
         """Return the limits under their names."""
         return {name: value for name, value in asdict(self).items() if name != "count"}
+
+    def cost_interval(self, params: float, tokens: float) -> tuple[float, float]:
+        """Return the 90 % interval of FLOP that training and serving take together."""
+        low, high = self.inference_interval or (self.inference_tokens, self.inference_tokens)
+        trained = self.count.flops(params, tokens)
+        return tuple(trained + self.count.served(params, served) for served in (low, high))
 
     def cost(self, params: Any, tokens: Any) -> Any:
         """Return the FLOP that training on these tokens and serving take together."""

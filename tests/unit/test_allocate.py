@@ -400,6 +400,27 @@ def test_laws_that_do_not_agree_on_a_split_have_none_of_their_average() -> None:
     assert "Params grow as" not in text
 
 
+def test_served_tokens_may_be_an_interval() -> None:
+    """Log-normal from 1T to 10T has mean sqrt(10)T exp(0.7 ** 2 / 2) = 4.04T."""
+    result = allocate(ONE, GOPHER, inference_tokens=("1T", "10T"))
+    mean = allocate(ONE, GOPHER, inference_tokens=4.0405e12)
+    (row,), (same,) = (r.choice.points.to_dict("records") for r in (result, mean))
+    assert row["params"] == pytest.approx(same["params"], rel=1e-4)
+    trained, served = 6 * row["params"] * row["tokens"], 2 * row["params"] * 1e12
+    low, high = result.to_json()["cost_interval"]
+    assert (low, high) == pytest.approx((trained + served, trained + 10 * served))
+    assert low < GOPHER < high
+    text = str(result)
+    assert "1T to 10T (90%, 4.04T on average) tokens to be served included" in text
+    assert f"  cost        {low:.3g} to {high:.3g} FLOP for training and serving" in text
+
+
+@pytest.mark.parametrize("wrong", [(1e13, 1e12), (0.0, 1e12), (1e12,), (1e12, np.inf)])
+def test_served_tokens_that_are_no_interval_are_refused(wrong) -> None:
+    with pytest.raises(DecisionError, match=r"must be one number, or .* 90 % interval"):
+        allocate(ONE, GOPHER, inference_tokens=wrong)
+
+
 def test_a_forecast_of_a_budget_needs_a_split_that_laws_agree_on() -> None:
     result = forecast(far_apart(), flops=[1e22, 1e23], target=2.0)
     why = allocate(far_apart(), [1e22, 1e23]).refusal(1)

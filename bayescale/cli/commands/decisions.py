@@ -90,6 +90,14 @@ class ClusterOptions:
         return [cluster.flops_in(days) for days in sizes_of(self.days, "--days")]
 
 
+def _served(text: str | None) -> float | tuple[float, ...]:
+    """Read tokens to be served: a number, or the ends of an interval."""
+    if text is None:
+        return 0.0
+    ends = sizes_of(text, "--inference-tokens")
+    return ends[0] if len(ends) == 1 else tuple(ends)
+
+
 def allocate(
     fit_file: FitFile,
     options: LossOptions,
@@ -110,7 +118,11 @@ def allocate(
     ] = None,
     inference_tokens: Annotated[
         str | None,
-        typer.Option("--inference-tokens", help="To be served later, paid from the budget: 2T."),
+        typer.Option(
+            "--inference-tokens",
+            metavar="TOKENS[,HIGH]",
+            help="To be served later, paid from the budget: 2T, or a 90 % interval: 1T,10T.",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -144,7 +156,7 @@ def allocate(
         max_tokens=size_of(max_tokens, "--max-tokens"),
         max_params=size_of(max_params, "--max-params"),
         sizes=None if sizes is None else sizes_of(sizes, "--sizes"),
-        inference_tokens=size_of(inference_tokens, "--inference-tokens") or 0.0,
+        inference_tokens=_served(inference_tokens),
         options=splits,
         price=price,
         cluster=cluster,
