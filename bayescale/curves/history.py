@@ -1,5 +1,6 @@
 """The losses and learning rates that a run has logged so far, from a table or a tracker."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bayescale.curves.schedule import Schedule
 from bayescale.errors import RunLogError, listed
 from bayescale.findings import Finding, note
 from bayescale.runs.table import load_table
+from bayescale.units import three_digits
 
 STEPS = ("step", "_step", "global_step", "train/global_step", "trainer/global_step", "iteration")
 RATES = ("lr", "learning_rate", "train/learning_rate", "train/lr", "lr-adamw", "optim/lr")
@@ -36,6 +38,9 @@ LEAST_NOISE = 5e-4
 
 LONGEST_WINDOW = 0.01
 """The largest part of the run over which dense losses are averaged."""
+
+HIGHEST = 12.0
+"""Nats per token of a uniform guess among 160,000 tokens: losses after warm-up lie below."""
 
 GAP = 0.05
 """The part of the run from which steps without a loss are told."""
@@ -178,6 +183,8 @@ def history_of(
         _series(table, step, found, name, restarts) if found else (np.empty(0), np.empty(0))
     )
     kept, findings = _without_spikes(steps, losses)
+    findings += _unit_findings(loss, losses)
+    findings += _ending_findings(pd.to_numeric(table[step], errors="coerce").max(), steps)
     if len(rates):
         findings += [] if rates.max() > 0 else [note("no_rate", "all learning rates are zero")]
     return History(name, steps[kept], losses[kept], rate_steps, rates, tuple(findings))
@@ -315,6 +322,30 @@ def _without_spikes(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, 
         "A rise that lasts is kept, and counts against the course"
     )
     return kept, [note("spikes", text)]
+
+
+def _unit_findings(column: str, losses: np.ndarray) -> list[Finding]:
+    """Tell of losses that look like perplexities."""
+    last = float(losses[-1])
+    if last <= HIGHEST and not {"ppl", "perplexity"} & set(re.split(r"[^a-z]+", column.lower())):
+        return []
+    text = (
+        f"{column!r} ends at {three_digits(last)}: if that is a perplexity, watch its logarithm, "
+        "which is the loss in nats per token that the curve's law is of"
+    )
+    return [note("perplexity", text)]
+
+
+def _ending_findings(last_row: float, steps: np.ndarray) -> list[Finding]:
+    """Tell of a log that goes on without a loss."""
+    usual = float(np.median(np.diff(steps))) if len(steps) > 1 else np.inf
+    if last_row - steps[-1] <= 2 * usual:
+        return []
+    text = (
+        f"no loss after step {steps[-1]:,.0f}, although the log goes on to step {last_row:,.0f}: "
+        "it was not logged there, or the run has diverged to NaN, which this answer does not know"
+    )
+    return [note("no_loss_at_the_end", text)]
 
 
 def gap_findings(history: History, schedule: Schedule) -> list[Finding]:

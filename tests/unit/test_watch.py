@@ -117,6 +117,27 @@ def test_cells_without_a_loss_are_no_losses() -> None:
     assert len(read_history(log).losses) == len(log) - 3
 
 
+def test_losses_that_look_like_perplexities_are_told() -> None:
+    high = pd.DataFrame({"step": np.arange(1.0, 40), "loss": np.exp(3.0) + 40 / np.arange(1.0, 40)})
+    (finding,) = read_history(high).findings
+    assert finding.code == "perplexity"
+    assert "'loss' ends at 21.1: if that is a perplexity, watch its logarithm" in finding.text
+    named = high.assign(**{"val/ppl": 3 + 4 / high["step"]})
+    (finding,) = read_history(named, metric="val/ppl").findings
+    assert "'val/ppl' ends at 3.1" in finding.text
+    assert not read_history(high.assign(loss=3 + 4 / high["step"])).findings
+
+
+def test_a_log_that_goes_on_without_a_loss_is_told() -> None:
+    log = pd.DataFrame({"step": np.arange(10.0, 510, 10), "loss": 3 + 1 / np.arange(1.0, 51)})
+    diverged = log.assign(loss=log["loss"].where(log["step"] <= 400).astype(object).fillna("NaN"))
+    (finding,) = read_history(diverged).findings
+    assert finding.code == "no_loss_at_the_end"
+    assert "no loss after step 400, although the log goes on to step 500" in finding.text
+    rates = log.assign(lr=1e-3, loss=log["loss"].where(log["step"] % 20 == 0))
+    assert not read_history(rates).findings
+
+
 def test_steps_below_zero_and_a_run_that_is_not_there_are_refused() -> None:
     with pytest.raises(RunLogError, match="step -400 is below zero"):
         read_history(curve().assign(step=lambda log: log["step"] - 500))
