@@ -230,6 +230,15 @@ from .published import (
 from .published import (
     published_names as published_names,
 )
+from .published_rules import (
+    PublishedRule as PublishedRule,
+)
+from .published_rules import (
+    load_rule as load_rule,
+)
+from .published_rules import (
+    rule_names as rule_names,
+)
 from .reporting.sections import (
     Report as Report,
 )

@@ -13,6 +13,7 @@ from bayescale.laws.curves import (
     SATURATING_TOKENS,
 )
 from bayescale.laws.downstream import DOWNSTREAM
+from bayescale.laws.experts import EXPERTS
 from bayescale.laws.henighan import HENIGHAN_COMPUTE, HENIGHAN_PARAMS, HENIGHAN_TOKENS
 from bayescale.laws.kaplan import (
     KAPLAN,
@@ -26,8 +27,19 @@ from bayescale.laws.optimum import compute_optimal
 from bayescale.laws.own import own_fault, own_law
 from bayescale.laws.pruned import PRUNED, worth
 from bayescale.laws.repetition import REPETITION
-from bayescale.laws.terms import Amplitude, Balance, Constant, CriticalScale, Decay, Onset, Term
+from bayescale.laws.terms import (
+    Amplitude,
+    Balance,
+    Bent,
+    Constant,
+    CriticalScale,
+    Decay,
+    Onset,
+    OuterAmplitude,
+    Term,
+)
 from bayescale.laws.unified import UNIFIED
+from bayescale.laws.vocabulary import VOCABULARY
 
 
 class Laws(dict[str, Law]):
@@ -60,6 +72,8 @@ LAWS = Laws(
         BROKEN_TOKENS,
         BROKEN_COMPUTE,
         DOWNSTREAM,
+        EXPERTS,
+        VOCABULARY,
     )
 )
 
@@ -89,6 +103,7 @@ __all__ = [
     "CHINCHILLA",
     "CHINCHILLA_OUTER",
     "DOWNSTREAM",
+    "EXPERTS",
     "HENIGHAN_COMPUTE",
     "HENIGHAN_PARAMS",
     "HENIGHAN_TOKENS",
@@ -104,13 +119,16 @@ __all__ = [
     "SATURATING_PARAMS",
     "SATURATING_TOKENS",
     "UNIFIED",
+    "VOCABULARY",
     "Amplitude",
     "Balance",
+    "Bent",
     "Constant",
     "CriticalScale",
     "Decay",
     "Law",
     "Onset",
+    "OuterAmplitude",
     "Term",
     "compute_optimal",
     "find_law",

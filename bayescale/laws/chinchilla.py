@@ -7,7 +7,7 @@ the loss in nats per token; and a variant with an outer exponent on all but E.
 from typing import Any
 
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, Law
-from bayescale.laws.terms import Amplitude, Constant
+from bayescale.laws.terms import Amplitude, Constant, OuterAmplitude
 
 
 def _loss(params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
@@ -61,8 +61,10 @@ CHINCHILLA_OUTER = Law(
     optimum=_outer_optimum,
     terms={
         "E": Constant(),
-        "A": Amplitude(input="params", exponent="alpha"),
-        "B": Amplitude(input="tokens", exponent="beta"),
+        "A": OuterAmplitude(input="params", exponent="alpha", outer="kappa"),
+        "B": OuterAmplitude(input="tokens", exponent="beta", outer="kappa"),
     },
+    sum_of_terms=True,
+    root="kappa",
     reference="Hoffmann et al. 2022, arXiv 2203.15556, eq. 10, with an outer exponent kappa",
 )

@@ -219,7 +219,7 @@ def _term_problems(law: Law) -> list[str]:
         ]
         problems += [
             f"term {name!r} needs {other!r}, which is not a coefficient"
-            for other in term.needs
+            for other in (*term.needs, *getattr(term, "bend_needs", ()))
             if other not in law.coefficients
         ]
     return problems

@@ -136,10 +136,65 @@ class Balance(_Shifted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Onset(Amplitude):
-    """A term A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k), which is level below x_0.
+class OuterAmplitude(_Power):
+    """A term of the form (A / x^alpha)^kappa: what a law with an outer exponent loses to x alone.
 
-    Priors are on its power law, continued; ``log_bend`` is the log of the factor of the onset.
+    Attributes
+    ----------
+    outer : str
+        The coefficient kappa.
+    """
+
+    outer: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The other coefficients that it depends on."""
+        return (self.exponent, self.outer)
+
+    def log_value(self, log_coefficient: Any, known: Known, log_x: Known) -> Any:
+        """Return the logarithm of the term at scale ``exp(log_x)``."""
+        return known[self.outer] * (log_coefficient - known[self.exponent] * log_x[self.input])
+
+    def log_coefficient(self, log_value: Any, known: Known, log_x: Known) -> Any:
+        """Return the inverse of :meth:`log_value`."""
+        return log_value / known[self.outer] + known[self.exponent] * log_x[self.input]
+
+    def slope(self, known: Known) -> Any:
+        """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
+        return known[self.outer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bent(Amplitude):
+    """A term A / x^alpha times a factor, the bend, of this or another scale.
+
+    Priors are on its power law alone, and sampling happens on the whole.
+
+    Attributes
+    ----------
+    bend_needs, bend_inputs : tuple of str
+        Coefficients and inputs that the bend depends on.
+    """
+
+    @property
+    def bend_needs(self) -> tuple[str, ...]:
+        """Coefficients that the bend depends on."""
+        raise NotImplementedError
+
+    @property
+    def bend_inputs(self) -> tuple[str, ...]:
+        """Inputs that the bend depends on."""
+        return self.inputs
+
+    def log_bend(self, known: Known, log_x: Known) -> Any:
+        """Return the logarithm of the term over its power law, at scales ``exp(log_x)``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Onset(Bent):
+    """A term A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k), which is level below x_0.
 
     Attributes
     ----------
@@ -149,6 +204,11 @@ class Onset(Amplitude):
 
     start: str
     sharpness: str
+
+    @property
+    def bend_needs(self) -> tuple[str, ...]:
+        """Coefficients that the bend depends on."""
+        return (self.start, self.sharpness)
 
     def log_bend(self, known: Known, log_x: Known) -> Any:
         """Return the logarithm of the term over its power law, at scale ``exp(log_x)``."""
@@ -165,4 +225,4 @@ class Decay(_Shifted, _Power):
         return known[self.exponent] * np.exp(log_x[self.input])
 
 
-Term = Constant | Amplitude | CriticalScale | Balance | Decay
+Term = Constant | Amplitude | OuterAmplitude | CriticalScale | Balance | Decay

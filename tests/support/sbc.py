@@ -35,9 +35,10 @@ LADDER = np.geomspace(2e7, 4e9, 12), 20.0  # params, tokens per parameter
 GRID = np.repeat(np.geomspace(5e7, 2e9, 4), 3), np.tile([5.0, 20.0, 80.0], 4)
 HARDER = (1, 0.9, 1), (2, 0.95, 2), (4, 0.99, 8)  # times tuning, target acceptance, times draws
 EPOCHS, KEPT = np.tile([1.0, 1.0, 4.0, 16.0], 3), np.tile([1.0, 0.5, 0.2], 4)
+EXPERTS, VOCABULARY = np.tile([1.0, 8.0, 128.0], 4), np.repeat([4e3, 8e3, 16e3, 64e3], 3)[::-1]
 FURTHER = {  # ten times the compute, of the same data; half the highest loss
     "params": 10**0.5, "tokens": 10**0.5, "flops": 10.0, "unique_tokens": 10**0.5,
-    "kept_fraction": 1.0, "lm_loss": 0.5,
+    "kept_fraction": 1.0, "lm_loss": 0.5, "experts": 2.0, "vocabulary": 2.0, "characters": 10**0.5,
 }  # fmt: skip
 
 Simulator = Callable[[ModelCard, Mapping[str, float], int], Runs]
@@ -52,6 +53,7 @@ def design(card: ModelCard) -> dict[str, np.ndarray]:
     scales = {"params": params, "tokens": ratio * params, "flops": 6 * ratio * params**2}
     scales |= {"unique_tokens": scales["tokens"] / EPOCHS, "kept_fraction": KEPT}
     scales["lm_loss"] = np.linspace(4.5, 2.8, 12)
+    scales |= {"experts": EXPERTS, "vocabulary": VOCABULARY, "characters": 4 * scales["tokens"]}
     return {name: scales[name] for name in card.law.inputs}
 
 

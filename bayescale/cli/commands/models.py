@@ -62,8 +62,12 @@ def models_published(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Show laws as papers print them: coefficients, conventions, range of validity."""
+    """Show laws as papers print them: coefficients, conventions, range of validity.
+
+    Rules say which size, tokens, learning rate or batch size is best, and predict no loss.
+    """
     from bayescale.published import compare_published, load_published, published_names
+    from bayescale.published_rules import load_rule, rule_names
 
     if fit_file is not None:
         fitted = options.open(fit_file)
@@ -75,7 +79,10 @@ def models_published(
         return
     if figure is not None:
         raise typer.BadParameter("a figure compares them with a fit: name one", param_hint="--fit")
-    found = [load_published(name) for name in names or published_names()]
+    found = [
+        load_rule(name) if name in rule_names() else load_published(name)
+        for name in names or (*published_names(), *rule_names())
+    ]
     width = max(len(one.name) for one in found)
     listed = [f"{one.name:<{width}}  {one.title} (arXiv {one.arxiv})" for one in found]
     text = "\n\n".join(map(str, found)) if names else "\n".join(listed)

@@ -28,7 +28,7 @@ from bayescale.inference.model.likelihood import integrated_likelihood, likeliho
 from bayescale.inference.model.recipes import field_of_recipes
 from bayescale.inference.model.transforms import LevelAndShares, rooted_normal
 from bayescale.inference.model.variables import variable
-from bayescale.laws import Balance, Constant, Onset
+from bayescale.laws import Balance, Bent, Constant
 from bayescale.runs import Runs
 
 _NOT_BY_RUN = (
@@ -235,7 +235,7 @@ def _log_terms(
     for name, term in balances.items():
         added[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
     for name in parts:
-        if isinstance(term := card.law.terms[name], Onset):
+        if isinstance(term := card.law.terms[name], Bent):
             added[name] += term.log_bend(exponents, _log_centers(card, data))
     mu: Any = pt.stack([pt.as_tensor_variable(beliefs[name][0] + added[name]) for name in parts])
     sigma: Any = pt.stack([pt.as_tensor_variable(beliefs[name][1]) for name in parts])

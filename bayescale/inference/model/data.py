@@ -7,6 +7,7 @@ import numpy as np
 from bayescale.cards import ModelCard, drift_bases, input_errors, log_size, loss_steps, memberships
 from bayescale.inference.model.drift import rotation
 from bayescale.inference.model.recipes import recipe_data
+from bayescale.laws import Bent
 from bayescale.runs import Runs
 
 FEW_FAMILIES = 5
@@ -137,5 +138,7 @@ def are_few(names: tuple[str, ...]) -> bool:
 
 def scaled_inputs(card: ModelCard) -> list[str]:
     """Return the inputs that some term of the law scales with."""
-    used = {scale for term in card.law.terms.values() for scale in term.inputs}
+    terms = card.law.terms.values()
+    used = {scale for term in terms for scale in term.inputs}
+    used |= {scale for term in terms if isinstance(term, Bent) for scale in term.bend_inputs}
     return [name for name in card.law.inputs if name in used]
