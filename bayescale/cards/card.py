@@ -30,6 +30,8 @@ class ModelCard(Strict):
     law: InstanceOf[Law]
     summary: str
     references: tuple[str, ...]
+    learned_from: tuple[str, ...] = ()
+    """Digests of the run logs whose fits made its priors, so that none counts twice."""
     inputs: dict[str, Input] = Field(default_factory=dict)
     coefficients: dict[str, Described]
     noise: Noise

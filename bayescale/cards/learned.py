@@ -12,6 +12,7 @@ stated as a log-normal whose 90 % interval holds 90 % of the mixture and whose t
 than the mixture's at 99 %.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ def _quantile(p: float, means: np.ndarray, sds: np.ndarray, weight: np.ndarray) 
     return float(found)
 
 
-def learned_card(card: ModelCard, seen: Mapping[str, Seen], sources: Sequence[str]) -> ModelCard:
+def learned_card(
+    card: ModelCard, seen: Mapping[str, Seen], sources: Sequence[str], digests: Sequence[str] = ()
+) -> ModelCard:
     """Return a card whose priors of coefficients are learned, with their reasons.
 
     Parameters
@@ -95,13 +98,18 @@ def learned_card(card: ModelCard, seen: Mapping[str, Seen], sources: Sequence[st
         By coefficient; in the unit in which the card states its prior.
     sources : sequence of str
         The logs that were learned from.
+    digests : sequence of str
+        What identifies these logs: the card keeps it, beside that of logs known before.
 
     Raises
     ------
     CardError
         If a prior of the card is none that can be learned.
     """
-    text = re.sub(r"(?m)^name = .*$", f'name = "{card.name}_learned"', card.text, count=1)
+    text = re.sub(r"(?m)^learned_from = .*\n", "", card.text, count=1)
+    known = json.dumps([*card.learned_from, *digests])
+    head = f'name = "{card.name.removesuffix("_learned")}_learned"\nlearned_from = {known}'
+    text = re.sub(r"(?m)^name = .*$", head, text, count=1)
     for name, each in seen.items():
         known = card.coefficients[name].prior.log_normal
         if known is None or card.coefficients[name].prior.relative:

@@ -34,7 +34,8 @@ def prior_from(
     Raises
     ------
     PosteriorError
-        If a fit has no draws of the law, or two are of the same log.
+        If a fit has no draws of the law, two are of the same log, or the card has learned from
+        one of the logs before.
     """
     if not fits:
         raise PosteriorError("no fit is given: name at least one posterior file")
@@ -49,6 +50,7 @@ def prior_from(
     ]
     if len(set(digests)) < len(digests):
         raise PosteriorError("two of the fits are of the same log, which would count twice")
+    _require_new(base, posteriors, digests, sources)
     learned = [
         name
         for name, described in base.coefficients.items()
@@ -58,7 +60,28 @@ def prior_from(
     for name in learned:
         logs = [_log_stated(each, base, name) for each in posteriors]
         seen[name] = Seen(np.array([x.mean() for x in logs]), np.array([x.std() for x in logs]))
-    return learned_card(base, seen, sources)
+    return learned_card(base, seen, sources, digests)
+
+
+def _require_new(
+    base: ModelCard,
+    posteriors: Sequence[Posterior],
+    digests: Sequence[str],
+    sources: Sequence[str],
+) -> None:
+    """Refuse logs that the card, or the prior of another fit, has learned from before."""
+    cards = (base, *(each.card for each in posteriors))
+    known = {digest: card.name for card in cards for digest in card.learned_from}
+    twice = [
+        f"{source}, in card {known[digest]}"
+        for digest, source in zip(digests, sources, strict=True)
+        if digest in known
+    ]
+    if twice:
+        raise PosteriorError(
+            f"logs that were learned from before would count twice ({'; '.join(twice)}): leave "
+            "their fits out, or start from a card, and from fits, that have not learned from them"
+        )
 
 
 def _of_law(fit: Fit, card: ModelCard) -> Posterior:

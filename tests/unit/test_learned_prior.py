@@ -1,5 +1,6 @@
 """Priors learned from earlier fits: where they lie, how wide they are, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,20 @@ def test_fits_that_cannot_be_learned_from_say_why() -> None:
         prior_from([fitted()], load_card("unified"))
     with pytest.raises(PosteriorError, match="no fit is given"):
         prior_from([])
+
+
+def test_no_log_counts_twice_by_way_of_a_card() -> None:
+    first, second = fitted(), fitted(1.05)
+    once = prior_from([first])
+    assert once.learned_from == (first.runs.digest,)
+    with pytest.raises(PosteriorError, match=r"twice \(.*, in card chinchilla_learned\)"):
+        prior_from([first, second], once)
+    with pytest.raises(PosteriorError, match="would count twice"):
+        prior_from([first, replace(second, card=once)])
+    both = prior_from([second], once)
+    assert both.learned_from == (first.runs.digest, second.runs.digest)
+    assert both.name == "chinchilla_learned"
+    assert load_card("chinchilla").learned_from == ()
 
 
 def test_the_command_writes_a_card_that_can_be_used(bayescale, tmp_path: Path) -> None:
