@@ -34,8 +34,8 @@ class Tune(Result):
         Draws of the mean loss at the choice, and of the well-tuned loss, in ``unit``.
     regret : mapping
         What the choice loses: ``loss`` (draws, in ``unit``), ``share`` (of the loss),
-        ``expected_share``, ``bound95_share`` (without noise) and ``seen_bound95_share`` (of one run
-        beside the luckiest of the runs of a cell that lie near its best).
+        ``expected_share``, ``bound95_share`` (as a sweep at this size would show it: one run beside
+        the luckiest of those near the best) and ``noise_free_bound95_share``.
     regions : pandas.DataFrame
         Ends of the settings ``within`` 0.1, 0.3 and 1 % of the best: the ``core``, where that has a
         probability above 0.9, and the ``rim``, above 0.1.
@@ -118,15 +118,15 @@ class Tune(Result):
         loss = quantiles(self.loss, self.ci_prob)
         yield f"  loss                {interval_text(loss, _four, self.ci_prob)}  {self.unit}"
         yield (
-            f"  regret              {self.regret['expected_share']:.2%} expected, below "
-            f"{self.regret['bound95_share']:.2%} with 95%; beside the luckiest run of a sweep, "
-            f"below {self.regret['seen_bound95_share']:.2%}"
+            f"  regret              {self.regret['expected_share']:.2%} expected; with 95%, below "
+            f"{self.regret['bound95_share']:.2%} as a sweep there would show it, and below "
+            f"{self.regret['noise_free_bound95_share']:.2%} without the noise of runs"
         )
         if self.named is not None:
             regret = self.named["regret"]
             yield (
                 f"  {_setting_text(self.named)} gives up {regret['expected_share']:.2%} expected, "
-                f"below {regret['bound95_share']:.2%} with 95%"
+                f"below {regret['bound95_share']:.2%} with 95% as a sweep would show it"
             )
         off = (f"{row['move']}: {row['regret']['expected_share']:.2%}" for row in self.off)
         yield f"  a factor of two off loses (expected): {', '.join(off)}"

@@ -38,7 +38,9 @@ def compiled_model(
 
         stage(f"compiling {card.law.name}")
         own = LAWS.get(card.law.name) is not card.law
-        kept_as = None if own else json.dumps([card.law.name, *parts, _made_of()], sort_keys=True)
+        kept_as = (
+            None if own else json.dumps([card.law.name, *parts, code_depends_on()], sort_keys=True)
+        )
         _compiled[key] = machine(partial(_model, runs, card, families), kept_as)
     return _compiled[key], time.perf_counter() - started
 
@@ -63,11 +65,11 @@ def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
     return build_model(runs, card, families=families)
 
 
-def _made_of() -> dict[str, str]:
-    """Return what machine code depends on besides the card: versions, a digest of sources."""
+def code_depends_on() -> dict[str, str]:
+    """Return what machine code depends on besides the card: versions, and a digest of sources."""
     package = Path(bayescale.__file__).parent
     files = (package / f"{name}.py" for name in ("drift", "noise"))
-    rooms = (package / "laws", package / "cards", package / "inference", *files)
+    rooms = (*(package / name for name in ("laws", "cards", "inference", "tuning")), *files)
     files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
     versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}

@@ -4,7 +4,7 @@ A sweep has cells, each a size (params, tokens) trained at several settings. Wit
 of learning rate and batch size relative to the cell's best, the log loss of a run is u + g + noise:
 
 - u, the level, is the loss of well-tuned runs. Over cells it is normal about the frontier, the law
-  `unified` with small log-quadratic terms.
+  `unified` with its drift along compute and across tokens per parameter.
 - g is the excess, zero at the best setting:
   g = q exp(skew_lr tanh(z1 - turn_lr z2) + skew_batch tanh(z2 + turn_batch z1)) with
   q = exp(k) (z1^2 + 2 rho sqrt(r) z1 z2 + r z2^2).

@@ -4,6 +4,10 @@ Coefficients of a law that few cells determine are known only jointly, along cur
 a sampler long to walk. The law's prior is therefore taken as normal over functions, with the mean
 and covariance that its coefficients' priors imply. Its leading directions are sampled, in which the
 posterior is nearly normal.
+
+Each draw of the law has a draw of the drift of the card `unified`, with its priors: along compute,
+across tokens per parameter, and a tilt (see :mod:`bayescale.drift`). A sweep's levels depart from
+the law as those of any log do.
 """
 
 from dataclasses import dataclass
@@ -11,11 +15,13 @@ from functools import cached_property
 
 import numpy as np
 
+from bayescale.cards import load_card
+from bayescale.drift import STEPS, Frame, Path, Walk
 from bayescale.tuning.card import TuningCard
 from bayescale.tuning.valley import frontier
 
-N_DRAWS, N_DIRECTIONS = 2000, 12
-"""Draws of the law from its prior, and directions that are kept: all but 1e-4 of its spread."""
+N_DRAWS, N_DIRECTIONS = 2000, 24
+"""Draws of the law from its prior, and directions that are kept: all but 3e-5 of its spread."""
 
 REACH = 4.0
 """How far beyond the cells the directions are to serve, in e-folds of params and tokens."""
@@ -43,10 +49,38 @@ class Basis:
     def _coefficients(self) -> dict[str, np.ndarray]:
         return self.card.draw(N_DRAWS, np.random.default_rng(0))
 
+    @cached_property
+    def _walks(self) -> tuple[Path, Path, Path]:
+        """Draws of the drift's walks: along compute, across tokens per parameter, of the tilt."""
+        drift = load_card("unified").drift
+        assert drift is not None
+        rng = np.random.default_rng(1)
+        size = [
+            each.prior.frozen.rvs(size=N_DRAWS, random_state=rng) for each in drift.sizes.values()
+        ]
+        compute, ratio = self.n + self.d, self.d - self.n
+        stated: tuple[tuple[np.ndarray, Walk, np.ndarray], ...] = (
+            (compute, "slope", size[0]),
+            (ratio, "slope", size[1]),
+            (compute, "level", (drift.tilt or 0.0) * size[1]),
+        )
+        paths = []
+        for log_x, walk, q in stated:
+            frame = Frame.of(log_x, walk, drift.fades_over, steps=STEPS["slope"])
+            down, up = frame.beyond((2 * REACH + np.ptp(log_x), 2 * REACH + np.ptp(log_x)))
+            sides = frame.down.then(down), frame.up.then(up)
+            values = [q * rng.standard_normal((len(side.gap), N_DRAWS)) for side in sides]
+            paths.append(frame.path(sides, values))
+        return paths[0], paths[1], paths[2]
+
     def _draws(self, n: np.ndarray, d: np.ndarray) -> np.ndarray:
         """Return log losses of prior draws, (draw, place), relative to the level."""
         columns = {name: x[:, None] for name, x in self._coefficients.items()}
-        return frontier(columns, n, d)
+        compute = n + d - (self.n + self.d).mean()
+        ratio = d - n - (self.d - self.n).mean()
+        along, across, tilt = self._walks
+        drift = along.at(compute) + across.at(ratio) + ratio[:, None] * tilt.at(compute)
+        return frontier(columns, n, d) + drift.T
 
     @cached_property
     def _weights(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from bayescale.runs import Runs
 from bayescale.tuning.posterior import Tuning
 from bayescale.tuning.sweep import read_sweep
 
-_FORMAT = "bayescale tuning 1"
+_FORMAT = "bayescale tuning 2"
 
 
 def save_tuning(tuning: Tuning, path: str | Path) -> Path:

@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-FRONTIER = (
-    "level", "share_E", "share_B", "alpha", "beta", "kappa", "quad_nd", "quad_nn", "quad_dd"
-)  # fmt: skip
+FRONTIER = ("level", "share_E", "share_B", "alpha", "beta", "kappa")
 """Coefficients of the frontier."""
 
 
@@ -26,8 +24,7 @@ def frontier(values: Mapping[str, Any], n: Any, d: Any) -> Any:
     there = kappa * np.logaddexp(-alpha / kappa * n, (share_b - beta * d) / kappa)
     center = kappa * np.logaddexp(0.0 * share_b, share_b / kappa)
     law = np.logaddexp(share_e, there - center) - np.logaddexp(share_e, 0.0 * share_e)
-    bend = values["quad_nd"] * n * d + values["quad_nn"] * n**2 + values["quad_dd"] * d**2
-    return values["level"] + law + bend
+    return values["level"] + law
 
 
 def excess(values: Mapping[str, Any], k: Any, z1: Any, z2: Any, xp: Any = np) -> Any:

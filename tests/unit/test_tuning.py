@@ -9,6 +9,7 @@ import xarray as xr
 
 import bayescale
 from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
+from bayescale.inference.valley import compiled_valley
 from bayescale.runs import Runs, read_runs
 from bayescale.tuning import (
     Tuning,
@@ -92,7 +93,7 @@ def test_the_excess_is_zero_at_the_best_and_above_zero_elsewhere() -> None:
 
 def test_the_frontier_is_the_unified_law() -> None:
     values = {"level": np.log(2.5), "share_E": 0.3, "share_B": -0.2, "alpha": 0.3, "beta": 0.4,
-              "kappa": 1.0, "quad_nd": 0.0, "quad_nn": 0.0, "quad_dd": 0.0}  # fmt: skip
+              "kappa": 1.0}  # fmt: skip
     found = np.exp(frontier(values, np.log(2.0), np.log(3.0)))
     joint = (2**-0.3 + np.exp(-0.2) * 3**-0.4) / (1 + np.exp(-0.2))
     whole = np.exp(0.3) + joint
@@ -120,6 +121,9 @@ def test_sweeps_that_are_none() -> None:
     )
     assert "lr must be finite and greater than zero, because laws take its log: 0.0 in row 1" in (
         refusal(log.assign(lr=[0.0, *log["lr"][1:]]))
+    )
+    assert "batch_size must be finite and greater than zero, because laws take its log: -256.0" in (
+        refusal(log.assign(batch_size=[-256.0, *log["batch_size"][1:]]))
     )
     assert refusal(log.assign(lr=1e-3)).endswith(
         "all runs have one learning rate, lr = 0.001, so nothing can be learned about the best "
@@ -280,6 +284,16 @@ def test_a_simulated_sweep_gives_back_its_truth(batch: bool) -> None:
 
 
 @pytest.mark.integration
+def test_sweeps_of_as_many_sizes_share_compiled_code() -> None:
+    sweeps = [read_sweep(bayescale.read_runs(made(seed=i), repeats="keep")) for i in (0, 1)]
+    first, other = (compiled_valley(sweep, load_tuning_card()) for sweep in sweeps)
+    assert first.compiled_logp_func is other.compiled_logp_func
+    (height, _), (there, _) = (each.density(first.initial_point_func(0)) for each in (first, other))
+    assert np.isfinite(height)
+    assert height != there
+
+
+@pytest.mark.integration
 def test_the_public_sweep_is_tuned_and_forecast(real_data: Path) -> None:
     sweep = read_sweep(bayescale.read_runs(real_data / "lr_batch_sweep.csv"))
     size = sweep.cells["params"] * sweep.cells["tokens"]
@@ -294,7 +308,8 @@ def test_the_public_sweep_is_tuned_and_forecast(real_data: Path) -> None:
              + np.log(left["batch_size"] / answer.choice["batch_size"]) ** 2)  # fmt: skip
     regret = left["loss"][apart.idxmin()] / left["loss"].min() - 1
     assert regret < 0.003
-    assert regret < answer.regret["seen_bound95_share"] < 0.006
+    assert regret < answer.regret["bound95_share"] < 0.006
+    assert answer.regret["noise_free_bound95_share"] < answer.regret["bound95_share"]
     published = {"lr_params": -0.713, "lr_tokens": 0.307, "batch_tokens": 0.571}
     for name, value in published.items():
         low, high = np.quantile(answer.exponents[name], [0.01, 0.99])

@@ -1,0 +1,73 @@
+"""Simulation-based calibration of the valley: its coefficients rank uniformly, and a wrong one not.
+
+The level of the frontier is centered on the log itself, so its coefficients are not ranked.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.sbc import THINNED_DRAWS, miscalibrated
+
+import bayescale
+from bayescale.tuning import excess, frontier, load_tuning_card, read_sweep
+from bayescale.tuning.valley import FRONTIER
+
+WORLDS = 60
+CARD = load_tuning_card()
+RANKED = [name for name in CARD.priors if name not in {*FRONTIER, "curve_batch"}]
+SIZES = np.array([(n, r * n) for n in (1e8, 3e8, 1e9) for r in (10.0, 60.0)])
+
+
+def world(seed: int, noise_times: float = 1.0) -> tuple[dict[str, float], pd.DataFrame]:
+    """Draw a truth from the card, and a sweep of six sizes at 25 settings each."""
+    rng = np.random.default_rng(seed)
+    truth = {name: float(x[0]) for name, x in CARD.draw(1, rng).items()}
+    truth["curve_ratio"] = truth["curve_batch"] - truth["curve_lr"]
+    n, d = (np.log(x) - np.log(x).mean() for x in SIZES.T)
+    level = np.log(2.6) + frontier(truth, n, d)
+
+    def of_cells(start: str, what: str) -> np.ndarray:
+        law = truth[start] + truth[f"{what}_params"] * n + truth[f"{what}_tokens"] * d
+        return law + truth[f"cells_{what}"] * rng.standard_normal(len(n))
+
+    u = level + truth["cells_level"] * rng.standard_normal(len(n))
+    v, w, k = of_cells("lr_0", "lr"), of_cells("batch_0", "batch"), of_cells("curve_lr", "curve")
+    x, y = (grid.ravel() for grid in np.meshgrid(*[np.log(2.0) * np.arange(-2, 3)] * 2))
+    rows = []
+    for i, (params, tokens) in enumerate(SIZES):
+        g = excess(truth, k[i], x - v[i], y - w[i])
+        above = np.exp(truth["noise_skew"])
+        size = abs(rng.standard_t(truth["noise_dof"], len(g)))
+        up = rng.random(len(g)) < above / (above + 1 / above)
+        scale = noise_times * np.sqrt(truth["noise"] ** 2 + (truth["noise_excess"] * g) ** 2)
+        loss = np.exp(u[i] + g + scale * np.where(up, size * above, -size / above))
+        rows.append(
+            pd.DataFrame({"lr": 1e-3 * np.exp(x), "batch_size": 256 * np.exp(y), "loss": loss})
+            .assign(params=params, tokens=tokens)
+        )  # fmt: skip
+    return truth, pd.concat(rows, ignore_index=True)
+
+
+def ranks(worlds: int, **wrong: float) -> dict[str, np.ndarray]:
+    """Rank truths among draws of their posteriors."""
+    found = []
+    for seed in range(worlds):
+        truth, log = world(seed, **wrong)
+        sweep = read_sweep(bayescale.read_runs(log, repeats="keep"))
+        tuning = bayescale.fit_tuning(sweep, seed=seed, draws=600, tune=500)
+        every = np.linspace(0, 4 * 600 - 1, THINNED_DRAWS).astype(int)
+        draws = {name: tuning.draws[name].values.ravel()[every] for name in RANKED}
+        found.append({name: int((draws[name] < truth[name]).sum()) for name in RANKED})
+    return {name: np.array([rank[name] for rank in found]) for name in RANKED}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_valley_is_calibrated_on_its_own_prior() -> None:
+    assert not miscalibrated(ranks(WORLDS))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_twice_the_noise_that_is_stated_is_found_miscalibrated() -> None:
+    assert "noise" in miscalibrated(ranks(WORLDS, noise_times=2.0))
