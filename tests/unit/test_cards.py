@@ -96,7 +96,7 @@ def test_a_relative_prior_has_no_density_before_the_runs_are_known() -> None:
 
 
 def test_a_balance_relative_to_the_runs_is_stated_at_their_typical_scales() -> None:
-    """It is a ratio of two parts, so the runs' loss has no say in it."""
+    """It is a ratio of two parts, so the runs' loss does not move it."""
     stated = "{ at = { params = 1e9, tokens = 2e10 }, low = 0.14, high = 7.2 }"
     text = load_card("kaplan_irreducible").text
     relative = parse_card(text.replace(stated, '{ at = "runs", low = 0.14, high = 7.2 }'))

@@ -74,7 +74,7 @@ def test_cutoffs_count_alike_and_the_better_law_wins() -> None:
 
 
 def test_laws_that_the_runs_do_not_tell_apart() -> None:
-    """At 1 and 2 of the narrower scatter ln 3 - 4/9 off^2 is +0.65 and -0.68."""
+    """At 1 and 2 deviations of the narrower law, ln 3 - 4/9 off^2 is +0.65 and -0.68."""
     log = power_law_log([1.0, -2.0] * 8, step=2)
     codes = [n.code for n in compare(backtest(log, BOTH, refit=known, executor=Serial())).warnings]
     assert codes == ["undecided", "keep_equal_weights"]

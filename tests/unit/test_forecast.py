@@ -41,7 +41,7 @@ def test_a_budget_is_split_where_the_law_says() -> None:
 
 
 def two_draws() -> Posterior:
-    """Two draws that differ in E alone, with normal scatter of 1 %."""
+    """Two draws that differ in E alone, with normal residual noise of 1 %."""
     card = load_card("henighan_compute")
     values = {"E": [1.0, 2.0], "C_c": [1e21, 1e21], "alpha_C": [0.5, 0.5], "sigma": [0.01, 0.01]}
     draws = xr.Dataset({k: (("chain", "draw"), [v]) for k, v in values.items()})

@@ -40,18 +40,18 @@ def test_independent_runs_need_no_widening() -> None:
 
 
 def test_one_corner_that_scatters_more_is_seen_and_allowed_for() -> None:
-    """Ten times the scatter at both ends, where the exponent is decided."""
+    """Ten times the residual noise at both ends, where the exponent is decided."""
     flops = np.geomspace(1e18, 1e22, 120)
     log = simulate(LAW, TRUTH, {"flops": flops}, sigma=0)
     ends = np.abs(np.log(flops) - np.log(flops).mean()) > 3.5
     rng = np.random.default_rng(2)
-    scatter = np.where(ends, 0.01, 0.001) * rng.standard_normal(120)
+    noise = np.where(ends, 0.01, 0.001) * rng.standard_normal(120)
     text = load_card("kaplan_compute").text.replace('"StudentT"', '"Normal"')
     before, after = text.split("[noise.nu]")
     text = before + after[after.index("[family") :]
     from bayescale.cards import parse_card
 
-    runs = read_runs(log.assign(loss=log["loss"] * np.exp(scatter)))
+    runs = read_runs(log.assign(loss=log["loss"] * np.exp(noise)))
     posterior = fit(runs, card=parse_card(text))
     ratio = resampling_ratio(posterior)["alpha_C"]
     assert ratio > 1.2

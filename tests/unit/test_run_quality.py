@@ -244,7 +244,7 @@ def test_a_run_far_above_the_law_is_named_and_noted() -> None:
 
 @pytest.mark.slow
 def test_coarse_losses_of_real_runs_are_modeled_as_such(chinchilla_runs: Runs) -> None:
-    """240 runs read off in steps of 0.45 %: the law stays, the scatter beside the steps falls."""
+    """240 runs read off in steps of 0.45 %: the law stays, the noise beside the steps falls."""
     text = card_with("rounding").text
     assert 'step = 0.02\nof = "loss"' in text
     steps = parse_card(text.replace('step = 0.02\nof = "loss"', 'step = 0.0045\nof = "log loss"'))

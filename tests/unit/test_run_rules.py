@@ -197,7 +197,7 @@ def law(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def sound(rng: np.random.Generator) -> pd.DataFrame:
-    """Sixty runs of a law with a scatter of one per cent."""
+    """Sixty runs of a law with residual noise of one per cent."""
     params = np.exp(rng.uniform(np.log(3e7), np.log(3e9), 60))
     tokens = params * np.exp(rng.uniform(np.log(5), np.log(100), 60))
     loss = law(params, tokens) * np.exp(rng.normal(0, 0.01, 60))
@@ -223,8 +223,8 @@ def test_signs_are_rare_in_sound_logs(rng: np.random.Generator) -> None:
         n = int(rng.integers(20, 60))
         params = np.exp(rng.uniform(np.log(3e7), np.log(5e9), n))
         tokens = params * np.exp(rng.uniform(np.log(5), np.log(200), n))
-        scatter = (0.003, 0.01, 0.03)[i % 3] * rng.standard_t((2, 4, 30)[i // 3 % 3], n)
-        loss = law(params, tokens) * np.exp(scatter)
+        noise = (0.003, 0.01, 0.03)[i % 3] * rng.standard_t((2, 4, 30)[i // 3 % 3], n)
+        loss = law(params, tokens) * np.exp(noise)
         alarms += bool(
             told(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})) & SIGNS
         )

@@ -44,7 +44,7 @@ def test_crps_is_that_of_all_pairs_and_does_not_depend_on_order(rng: np.random.G
 
 
 def test_crps_is_fair_to_few_draws(rng: np.random.Generator) -> None:
-    """Three draws score on average as endless ones do: 2 phi(0) - 1/sqrt(pi) at the median."""
+    """Three draws score on average as infinitely many do: 2 phi(0) - 1/sqrt(pi) at the median."""
     scores = crps(rng.normal(size=(3, 200_000)), np.zeros(200_000))
     error = scores.std() / np.sqrt(scores.size)
     assert scores.mean() == pytest.approx(0.23370, abs=4 * error)

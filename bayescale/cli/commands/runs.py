@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bayescale.cards import ModelCard
     from bayescale.laws import Law
     from bayescale.runs import Runs
+    from bayescale.runs.rules.compute import Audit
     from bayescale.validation.sensitivity import Sensitivity
 
 
@@ -82,19 +83,7 @@ def check(
         "settings": settings and str(settings),
     }
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
-    width = max(13, *map(len, log.columns))
-    lines += [f"  {name:<{width}} from {place}" for name, place in log.columns.items()]
-    lines += ["", "What its numbers count, as stated:", *_convention_lines(log)]
-    if compute is not None:
-        lines.append(
-            f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
-            f"{compute.median:.3g}"
-        )
-    if not log.flop_count.is_6nd:
-        lines.append(f"  {'budgets':<15} {log.flop_count.in_words()}")
-    if families := _family_counts(log):
-        counts = [f"{name} {n}" for name, n in families.items()]
-        lines += ["", f"Runs by family: {listed(counts, 20)}"]
+    lines += _column_lines(log, compute)
     lines += ["", "What the runs can identify:", *map(check_line, checks)]
     lines += ["", "Whether they are what a law assumes:", *map(check_line, of_runs)]
     below: list[str] = []
@@ -106,6 +95,24 @@ def check(
         lines += ["", *map(str, refitted.content())]
     passed = refitted is None or refitted.passed
     show(answer, lines, json_, notes=below, passed=passed)
+
+
+def _column_lines(log: "Runs", compute: "Audit | None") -> list[str]:
+    """Say where the columns come from, what their numbers count, and the runs of each family."""
+    width = max(13, *map(len, log.columns))
+    lines = [f"  {name:<{width}} from {place}" for name, place in log.columns.items()]
+    lines += ["", "What its numbers count, as stated:", *_convention_lines(log)]
+    if compute is not None:
+        lines.append(
+            f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
+            f"{compute.median:.3g}"
+        )
+    if not log.flop_count.is_6nd:
+        lines.append(f"  {'budgets':<15} {log.flop_count.in_words()}")
+    if families := _family_counts(log):
+        counts = [f"{name} {n}" for name, n in families.items()]
+        lines += ["", f"Runs by family: {listed(counts, 20)}"]
+    return lines
 
 
 def _law_and_card(
