@@ -20,6 +20,7 @@ from bayescale.laws import (
     BROKEN_TOKENS,
     CHINCHILLA,
     CHINCHILLA_OUTER,
+    EXPERTS,
     KAPLAN,
     KAPLAN_COMPUTE,
     KAPLAN_IRREDUCIBLE,
@@ -28,6 +29,7 @@ from bayescale.laws import (
     LAWS,
     SATURATING_TOKENS,
     UNIFIED,
+    VOCABULARY,
     Amplitude,
     Balance,
     Constant,
@@ -265,3 +267,33 @@ def test_an_unknown_law_lists_the_known_ones() -> None:
     assert str(caught.value) == (
         f"law 'chinchila' is unknown: use one of {', '.join(LAWS)}, or your own as file.py:NAME"
     )
+
+
+def test_experts_count_from_a_dense_model_up_to_a_limit() -> None:
+    values = {"E": 1.4, "A": 20.0, "alpha": 0.2, "gamma": 0.1, "E_start": 2.0, "E_max": 500.0}
+    dense = 1.4 + 20.0 / 1e8**0.2 / 2.0**0.1
+    assert EXPERTS.loss(1e8, 1.0, **values) == pytest.approx(dense)
+    assert EXPERTS.loss(1e8, 1e12, **values) == pytest.approx(1.4 + 20.0 / 1e8**0.2 / 500.0**0.1)
+    # 64 experts: 1 / (63 + 1 / (1/2 - 1/500)) + 1 / 500
+    counted = 1 / (1 / (63 + 1 / 0.498) + 0.002)
+    assert EXPERTS.loss(1e8, 64.0, **values) == pytest.approx(1.4 + 20.0 / 1e8**0.2 / counted**0.1)
+
+
+def test_a_larger_vocabulary_helps_and_asks_for_more_data() -> None:
+    values = {"E": 7.0, "A": 60.0, "alpha": 0.25, "K": 20.0, "gamma": 0.3, "B": 9e3, "beta": 0.45,
+              "phi": 0.15}  # fmt: skip
+
+    def gain(characters: float) -> float:
+        small, large = (VOCABULARY.loss(1e9, v, characters, **values) for v in (8e3, 64e3))
+        return float(np.log(small / large))
+
+    assert gain(1e8) < 0 < gain(1e12)
+    at = VOCABULARY.loss(1e9, 32768.0, 1e10, **values)
+    by_hand = -7.0 + 60.0 / 1e9**0.25 + 20.0 / 32768**0.3 + 9e3 / 1e10**0.45
+    assert np.log(at) == pytest.approx(by_hand)
+
+
+def test_an_outer_exponent_is_that_of_its_terms() -> None:
+    known = {"alpha": 0.4, "kappa": 0.8}
+    size = CHINCHILLA_OUTER.terms["A"].log_value(np.log(400.0), known, {"params": np.log(1e9)})
+    assert np.exp(size) == pytest.approx((400.0 / 1e9**0.4) ** 0.8)
