@@ -442,8 +442,8 @@ HEAD = """# Scoreboard: ScaleBench's tasks
 R2 on the most expensive corner of a sweep, from runs bought at a share of what the others cost:
 mean and standard deviation over three seeds. The paper's corners are its own test runs, which are
 not used here, and its scores are means over ten laws a task; ours are of one law each. So the
-columns show what is in reach, and not who is better. At 10 % the criterion of next-run is below the paper's
-figures on three of four tasks.
+columns show what is in reach, and not who is better. At 10 % the criterion of next-run is below the
+paper's figures on three of four tasks.
 """
 
 
