@@ -225,20 +225,51 @@ def log_density_of_checkpoints(
     -------
     array, shape (..., run)
     """
-    n = xp.sum_by(0 * own + 1, members) if counts is None else counts
+    if counts is not None:
+        total, squares = xp.sum_by(deviation, members), xp.sum_by(deviation**2, members)
+        return log_density_of_sums(total, squares, counts, own, shared, nu=nu, xp=xp)
 
-    def total(values: Any) -> Any:
-        return xp.sum_by(values, members) if counts is None else counts * values
+    def total_of(values: Any) -> Any:
+        return xp.sum_by(values, members)
 
     pull = shared / own**2
-    together = total(shared * pull)
-    if counts is None:
-        alike, squares = total(deviation * pull), total((deviation / own) ** 2)
-    else:
-        alike = pull * xp.sum_by(deviation, members)
-        squares = xp.sum_by(deviation**2, members) / own**2
+    sums = total_of(deviation * pull), total_of((deviation / own) ** 2)
+    log_volume = total_of(2 * np.log(own))
+    n, together = total_of(0 * own + 1), total_of(shared * pull)
+    return _log_density_of_run(sums, n, together, log_volume, nu, xp)
+
+
+def log_density_of_sums(
+    total: Any, squares: Any, counts: Any, own: Any, shared: Any, *, nu: Any = None, xp: Any = NumPy
+) -> Any:
+    """Return the log density of training runs all of whose rows have the same noise.
+
+    Parameters
+    ----------
+    total, squares : array, shape (..., run)
+        Sums of the deviations of a training run's rows, and of their squares.
+    counts : array, shape (run,)
+        Rows of each training run.
+    own, shared, nu
+        Scalars: see :func:`log_density_of_checkpoints`.
+
+    Returns
+    -------
+    array, shape (..., run)
+    """
+    pull = shared / own**2
+    sums = pull * total, squares / own**2
+    together, log_volume = counts * (shared * pull), counts * (2 * np.log(own))
+    return _log_density_of_run(sums, counts, together, log_volume, nu, xp)
+
+
+def _log_density_of_run(
+    sums: tuple[Any, Any], n: Any, together: Any, log_volume: Any, nu: Any, xp: Any
+) -> Any:
+    """Return the log density of a run's rows from sums of scaled deviations and of squares."""
+    alike, squares = sums
     squares = squares - alike**2 / (1 + together)
-    log_volume = total(2 * np.log(own)) + np.log1p(together)
+    log_volume = log_volume + np.log1p(together)
     if nu is None:
         return -0.5 * (n * np.log(2 * np.pi) + log_volume + squares)
     return log_student_t(squares, nu, n, xp) - log_volume / 2

@@ -85,7 +85,7 @@ def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> 
         return model
     with one_blas_thread():
         modes = law_modes(model)
-        if modes and "drift_weights" in model.shared_data:
+        if modes and {"drift_weights", "drift_rotated"} & model.shared_data.keys():
             weights = robust_weights(model.draw_at(modes[0].point), runs, card)
             model = with_runs(compiled, runs, card, families, weights)
         return preconditioned(model, modes)

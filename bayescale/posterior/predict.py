@@ -393,14 +393,21 @@ class View:
     ) -> xr.DataArray:
         draws, runs = self.draws, self.runs
         assert runs is not None
-        share = draws["shared"]
+        share, members = draws["shared"], memberships(runs)
+        alike = "run" not in sigma.dims and not bool((error > 0).any())
+        like = deviation.isel(run=slice(1)) if alike else deviation  # one scale for all rows
         own, shared = (
-            xr.ufuncs.sqrt(variance).broadcast_like(deviation).transpose(*_ORDER).values
-            for variance in ((1 - share) * sigma**2 + error, share * sigma**2)
+            xr.ufuncs.sqrt(variance).broadcast_like(like).transpose(*_ORDER).values
+            for variance in ((1 - share) * sigma**2 + (0.0 if alike else error), share * sigma**2)
         )
         nu = draws["nu"].transpose("chain", "draw").values[..., None] if "nu" in draws else None
         density = noise.log_density_of_checkpoints(
-            deviation.values, own, shared, memberships(runs), nu=nu
+            deviation.values,
+            own,
+            shared,
+            members,
+            nu=nu,
+            counts=np.bincount(members) if alike else None,
         )
         return xr.DataArray(
             density, dims=_ORDER, coords={**self.coords, "run": np.unique(runs["run"])}

@@ -19,6 +19,9 @@ from bayescale.units import as_size, format_size
 TOKENS_PER_PARAM = (1e-4, 1e7)
 """Range of training tokens per parameter that is searched without runs."""
 
+MOST_FLOPS = 1e35
+"""The largest budget: three million years at 1e21 FLOP/s."""
+
 BEYOND_RUNS = 1.5
 """E-folds of tokens per parameter beyond the runs' own range, each way, that are searched: what a
 law says further out is its form and no evidence."""
@@ -181,12 +184,14 @@ class Constraints:
         return np.minimum(low, high), high
 
     def can_train(self, flops: np.ndarray) -> np.ndarray:
-        """Mark the budgets that train a model of one parameter or more, or one of the sizes."""
+        """Mark the budgets that train one of the sizes, or a parameter and a token or more.
+
+        Without sizes, each split that is searched must buy as much.
+        """
         if self.sizes is not None:
             return ~np.isnan(self._options(flops)[1]).all(axis=1)
         least, most = self.range(flops)
-        reaches = (self.split(flops, least)[0] >= 1) & (self.split(flops, most)[1] >= 1)
-        return reaches & (self.cost(1.0, 1.0) <= flops)
+        return (self.split(flops, most)[0] >= 1) & (self.split(flops, least)[1] >= 1)
 
     def require_a_model(self, flops: np.ndarray) -> None:
         """Refuse budgets, shape (budget,), that train no model.
@@ -200,6 +205,9 @@ class Constraints:
         if not hopeless.any():
             return
         does, do = "train a model of one parameter on one token", ["raise the budget"]
+        if self.sizes is None and flops[hopeless][0] >= self.cost(1.0, 1.0):
+            ends = (f"{ratio:.3g}" for ratio in self.searched)
+            does += f" at every split that is compared, of {' to '.join(ends)} tokens per parameter"
         smallest = 1.0 if self.sizes is None else min(self.sizes)
         if self.sizes is not None:
             does = f"train the smallest size, {format_size(smallest)} params, on even one token"
@@ -241,11 +249,16 @@ def checked_budgets(flops: Any, name: str = "flops") -> np.ndarray:
     Raises
     ------
     DecisionError
-        If there are none.
+        If there are none, or one is above :data:`MOST_FLOPS`.
     UnitError
         If one is not finite and above zero.
     """
     budgets = np.atleast_1d(as_size(flops, name))
     if budgets.ndim != 1 or not len(budgets):
         raise DecisionError(f"`{name}=` holds no budget: give one number, or a list of them")
+    if (most := budgets.max()) > MOST_FLOPS:
+        raise DecisionError(
+            f"a budget of {most:.3g} FLOP is above {MOST_FLOPS:g}, more than any computer can do: "
+            "check its unit"
+        )
     return budgets

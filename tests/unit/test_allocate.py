@@ -311,6 +311,15 @@ def test_promised_keys(fit: Posterior) -> None:
             "a budget of 0.001 FLOP cannot train a model of one parameter on one token: raise the "
             "budget",
         ),
+        (
+            {"flops": 8.0},
+            "a budget of 8 FLOP cannot train a model of one parameter on one token at every split "
+            "that is compared, of 0.0001 to 1e+07 tokens per parameter: raise the budget",
+        ),
+        (
+            {"flops": [1e22, 1e40]},
+            "a budget of 1e+40 FLOP is above 1e+35, more than any computer can do: check its unit",
+        ),
         ({"price": 0.0}, "price is 0 dollars per FLOP, but must be above zero and at most 1"),
     ],
 )

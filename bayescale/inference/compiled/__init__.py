@@ -27,7 +27,7 @@ PRIVATE_NAMES = {
     "numba.core.compiler": ("Compiler",),
     "numba.core.codegen": ("CPUCodeLibrary",),
     "pytensor.link.numba.dispatch.basic": ("register_funcify_and_cache_key", "numba_njit"),
-    "pymc.initial_point": ("make_initial_point_expression", "make_initial_point_fn"),
+    "pymc.initial_point": ("make_initial_point_expression",),
 }
 """Names of other packages that are not public, by module."""
 

@@ -239,18 +239,20 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     """Compile a model in a folder, and describe there what was compiled."""
     import pytensor.tensor as pt
     from nutpie.compile_pymc import _make_functions, _prepare_dims_and_coords
-    from pymc.initial_point import make_initial_point_expression, make_initial_point_fn
+    from pymc.initial_point import make_initial_point_expression
     from pymc.pytensorf import compile as compile_function
+    from pytensor.configdefaults import config
 
     with suppress(ImportError, AttributeError):  # PyTensor's own digamma is slower to load
         use_for_numba()
-    n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
-        model,
-        mode="NUMBA",
-        compute_grad=True,
-        join_expanded=True,
-        pymc_initial_point_fn=make_initial_point_fn(model=model, return_transformed=True),
-    )
+    with config.change_flags(cxx=""):  # else it runs a C compiler to find the variables' shapes
+        n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
+            model,
+            mode="NUMBA",
+            compute_grad=True,
+            join_expanded=True,
+            pymc_initial_point_fn=lambda seed: {},  # not used: chains start near modes
+        )
     points = make_initial_point_expression(
         free_rvs=model.free_RVs,
         rvs_to_transforms=model.rvs_to_transforms,

@@ -22,9 +22,17 @@ from bayescale.cards import ModelCard, card_for, input_errors, recipe_columns
 from bayescale.cards.recipes import OWN_STEPS
 from bayescale.drift import STEPS
 from bayescale.inference.model.data import are_few, family_names, model_data, scaled_inputs
-from bayescale.inference.model.drift_steps import drift_at_runs, noise_variance
+from bayescale.inference.model.drift_steps import (
+    drift_at_runs,
+    drift_of_condensed,
+    noise_variance,
+)
 from bayescale.inference.model.families import FamilySteps
-from bayescale.inference.model.likelihood import integrated_likelihood, likelihood
+from bayescale.inference.model.likelihood import (
+    condensed_likelihood,
+    integrated_likelihood,
+    likelihood,
+)
 from bayescale.inference.model.recipes import field_of_recipes
 from bayescale.inference.model.transforms import LevelAndShares, rooted_normal
 from bayescale.inference.model.variables import variable
@@ -140,6 +148,10 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
         if card.integrates_drift(runs):
             integrated_likelihood(card, log_loss, known["sigma"], data)
             return model
+        if "law_rotated" in data:
+            steps = None if card.drift is None else drift_of_condensed(card, log_loss, known, data)
+            condensed_likelihood(log_loss, steps, known, data)
+            return model
         errors = {scale: data[f"log_error_{scale}"] for scale in input_errors(card, runs)}
         blur = noise.input_error_variance(law, inputs, errors, by_run)
         if card.recipes is not None:
@@ -177,9 +189,12 @@ def _coords(
 def _data(runs: Runs, card: ModelCard, families: bool) -> dict[str, Any]:
     dims = (None, "run", ("run", "step"))
     others: dict[str, Any] = dict.fromkeys(_NOT_BY_RUN) | {"n_members": "training_run"}
+    values = model_data(runs, card, families)
+    if "law_rotated" in values:  # no array has runs
+        others = dict.fromkeys(values)
     return {
-        name: pm.Data(name, value, dims=others.get(name, dims[np.ndim(value)]))
-        for name, value in model_data(runs, card, families).items()
+        name: pm.Data(name, value, dims=others.get(name, dims[min(np.ndim(value), 2)]))
+        for name, value in values.items()
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.cards import ModelCard, drift_bases, input_errors, log_size, loss_steps, memberships
+from bayescale.inference.model.condensed import Condensed, condensed
 from bayescale.inference.model.drift import rotation
 from bayescale.inference.model.recipes import recipe_data
 from bayescale.laws import Bent
@@ -47,7 +48,8 @@ def model_data(
         where the residual noise shrinks, ``step_below`` and ``step_above`` (run,) where losses are
         known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
         (run,), the training run of a row, with ``n_members`` (training_run,) rows, where rows share
-        it.
+        it. A log that is condensed has the inputs and their logs at nodes, and in place of all
+        other arrays by run those of :mod:`bayescale.inference.model.condensed`.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])
@@ -63,6 +65,10 @@ def model_data(
     if any(prior.at == "runs" for prior in priors):
         data["log_loss_center"] = log_loss.mean()
     bases = drift_bases(card, runs)
+    if not family_names(runs, card, families) and (short := condensed(runs, card)) is not None:
+        scalars = {name: x for name, x in data.items() if np.ndim(x) == 0}
+        at_nodes = short.inputs | {f"log_{name}": np.log(x) for name, x in short.inputs.items()}
+        return scalars | at_nodes | _condensed_data(short, log_loss, bases, weights)
     if card.integrates_drift(runs):
         data["drift_directions"], data["drift_variance"] = rotation(*bases.values())
         data["log_loss_rotated"] = data["drift_directions"].T @ data.pop("log_loss_observed")
@@ -105,6 +111,18 @@ def _drift_data(
     every = np.concatenate(list(bases.values()), axis=1)
     overlap = {"drift_overlap": every.T * weights @ every}
     return overlap | {f"drift_basis_{axis}": basis for axis, basis in bases.items()}
+
+
+def _condensed_data(
+    short: Condensed, log_loss: np.ndarray, bases: dict[str, np.ndarray], weights: np.ndarray | None
+) -> dict[str, Any]:
+    """Return what the likelihood and the coordinates of the drift need of condensed rows."""
+    if not bases:
+        return short.data(log_loss, None)
+    every = np.concatenate(list(bases.values()), axis=1)
+    used = np.ones(len(log_loss)) if weights is None else weights
+    overlap = {"drift_overlap": every.T * used @ every}
+    return short.data(log_loss, every) | short.pulls(log_loss, every, used) | overlap
 
 
 def with_runs(

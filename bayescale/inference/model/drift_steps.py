@@ -34,15 +34,41 @@ def drift_at_runs(
     variance, weighted = noise_variance(known, data), data["drift_weights"] * residual
     if "drift_turn" in data:
         return _drift_along_one(*next(iter(sizes.items())), weighted / variance, variance, data)
-    n, by_walk = 2 * STEPS[card.drift.walk], dict(sizes)
-    if card.drift.tilt is not None:
-        by_walk[TILT] = sizes[card.drift.along[1]]
+    by_walk = _by_walk(card, sizes)
     basis: Any = pt.concatenate([data[f"drift_basis_{name}"] for name in by_walk], axis=1)
-    each = pt.repeat(pt.stack(list(by_walk.values())), n)
     overlap, pull = data["drift_overlap"], pt.dot(basis.T, weighted)
     if families is not None:
         explained = families.explained(basis)
         overlap, pull = overlap - explained[0], pull - explained[1]
+    return pt.dot(basis, _steps(card, by_walk, overlap, pull, variance))
+
+
+def drift_of_condensed(
+    card: ModelCard, log_loss: Any, known: dict[str, Any], data: dict[str, Any]
+) -> Any:
+    """Sample the drift's steps, in units of log loss, given the law's log losses at nodes."""
+    assert card.drift is not None
+    sizes = {
+        name.removeprefix("drift_"): variable(name, size, data)
+        for name, size in card.drift.parameters.items()
+    }
+    pull = data["loss_pull"] - pt.dot(data["law_pull"], log_loss)
+    overlap, variance = data["drift_overlap"], noise_variance(known, data)
+    return _steps(card, _by_walk(card, sizes), overlap, pull, variance)
+
+
+def _by_walk(card: ModelCard, sizes: dict[str, Any]) -> dict[str, Any]:
+    """Return the size of each walk."""
+    assert card.drift is not None
+    tilt = {} if card.drift.tilt is None else {TILT: sizes[card.drift.along[1]]}
+    return sizes | tilt
+
+
+def _steps(card: ModelCard, by_walk: dict[str, Any], overlap: Any, pull: Any, variance: Any) -> Any:
+    """Sample the steps of all walks, times their sizes."""
+    assert card.drift is not None
+    n = 2 * STEPS[card.drift.walk]
+    each = pt.repeat(pt.stack(list(by_walk.values())), n)
     precision = pt.eye(n * len(by_walk)) + each[:, None] * overlap * each / variance
     steps = standard_steps(
         "drift_steps",
@@ -55,7 +81,7 @@ def drift_at_runs(
     for i, (name, q) in enumerate(by_walk.items()):
         own = q * steps[i * n : (i + 1) * n]
         pm.Deterministic(f"drift_walk_{name}", own, dims="step")
-    return pt.dot(basis, each * steps)
+    return each * steps
 
 
 def noise_variance(known: dict[str, Any], data: dict[str, Any]) -> Any:

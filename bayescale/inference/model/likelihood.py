@@ -96,6 +96,24 @@ def _of_checkpoints(
     pm.CustomDist("log_loss", *given, logp=logp, random=random, signature=signature, **about)
 
 
+def condensed_likelihood(
+    log_loss: Any, steps: Any, known: dict[str, Any], data: dict[str, Any]
+) -> None:
+    """Observe condensed training runs, given log losses at their nodes and the drift's steps."""
+    law, losses, counts = data["law_rotated"], data["loss_rotated"], data["n_members"]
+    at_nodes = log_loss.reshape((law.shape[0], law.shape[2]))
+    rotated = losses - (law * at_nodes[:, None, :]).sum(2)
+    if steps is not None:
+        rotated = rotated - (data["drift_rotated"] * steps).sum(2)
+    sigma, shared = known["sigma"], known["shared"]
+    own, shared = pt.sqrt((1 - shared) * sigma**2), pt.sqrt(shared) * sigma
+    total, squares = pt.sqrt(counts) * rotated[:, 0], (rotated**2).sum(1)
+    density = noise.log_density_of_sums(
+        total, squares, counts, own, shared, nu=known.get("nu"), xp=_PyTensor
+    )
+    pm.Potential("log_loss", density.sum())
+
+
 def integrated_likelihood(card: ModelCard, log_loss: Any, sigma: Any, data: dict[str, Any]) -> None:
     """Observe drift and residual noise as one, in directions in which they are independent."""
     assert card.drift is not None
