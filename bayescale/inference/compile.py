@@ -2,8 +2,14 @@
 
 import hashlib
 import json
+import os
+import pickle
 import platform
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +28,9 @@ from bayescale.runs import Runs
 
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
 
+FIRST_TIME = " for the first time, which takes a minute and is kept"
+"""What the bar says where a model is compiled that will be found in the cache from then on."""
+
 _compiled: dict[tuple[Any, ...], Any] = {}
 
 
@@ -34,15 +43,64 @@ def compiled_model(
     key = (json.dumps(parts), card.law.loss)
     started = time.perf_counter()
     if key not in _compiled:
-        from bayescale.inference.compiled.machine import machine
+        from bayescale.inference.compiled.machine import can_be_kept, is_kept, machine
 
-        stage(f"compiling {card.law.name}")
-        own = LAWS.get(card.law.name) is not card.law
-        kept_as = (
-            None if own else json.dumps([card.law.name, *parts, code_depends_on()], sort_keys=True)
-        )
+        kept_as = _kept_as(card, parts)
+        once = kept_as is not None and not is_kept(kept_as) and can_be_kept()
+        stage(f"compiling {card.law.name}" + (FIRST_TIME if once else ""))
         _compiled[key] = machine(partial(_model, runs, card, families), kept_as)
     return _compiled[key], time.perf_counter() - started
+
+
+def _kept_as(card: ModelCard, parts: tuple[Any, ...]) -> str | None:
+    """Return the key of a card's machine code in the cache; laws of one's own are not kept."""
+    if LAWS.get(card.law.name) is not card.law:
+        return None
+    return json.dumps([card.law.name, *parts, code_depends_on()], sort_keys=True)
+
+
+@contextmanager
+def compiled_ahead(
+    runs: Runs, first: ModelCard, then: ModelCard, families: bool = True
+) -> Iterator[None]:
+    """Compile one card's model in a process of its own, while this process compiles another's.
+
+    The other process leaves the machine code in the cache, where this one finds it. Nothing is
+    started where there is one core, or where the cache holds either model or cannot be written.
+
+    Measured on two busy cores, from an empty cache: AHEAD_MEASURED
+    """
+    child = _started(runs, first, then, families)
+    try:
+        yield
+    finally:
+        if child is not None:
+            child.terminate()
+            child.wait()
+
+
+def _started(
+    runs: Runs, first: ModelCard, then: ModelCard, families: bool
+) -> "subprocess.Popen[bytes] | None":
+    from bayescale.inference.compiled.machine import can_be_kept, is_kept
+
+    keys = [_kept_as(card, parts_of(runs, card, families)) for card in (first, then)]
+    if (os.cpu_count() or 1) < 2 or any(key is None or is_kept(key) for key in keys):
+        return None
+    if not can_be_kept():
+        return None
+    command = [sys.executable, "-P", "-c", f"from {__name__} import compile_given; compile_given()"]
+    quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, **quietly)
+    assert child.stdin is not None
+    with suppress(OSError), child.stdin:  # one that ended at once is not missed
+        pickle.dump((runs, then, families), child.stdin)
+    return child
+
+
+def compile_given() -> None:
+    """Compile the model of a pickled log and card from standard input, into the cache."""
+    compiled_model(*pickle.load(sys.stdin.buffer))
 
 
 def parts_of(runs: Runs, card: ModelCard, families: bool = True) -> tuple[Any, ...]:

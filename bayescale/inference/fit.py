@@ -26,7 +26,7 @@ from bayescale.cards import (
     runs_for,
 )
 from bayescale.errors import PosteriorError
-from bayescale.inference.compile import VERSIONS_OF
+from bayescale.inference.compile import VERSIONS_OF, compiled_ahead
 from bayescale.inference.diagnostics import REFIT_LIMITS
 from bayescale.inference.model.data import family_names
 from bayescale.inference.schedule import (
@@ -269,13 +269,16 @@ def _fit_one(
         "provenance": _provenance(runs, card, families, settings),
         "families": families,
     }
-    of_law, compiling = Sampler.make(runs, exact, settings, EXACT_TRIES, families, stage)
     of_drift = None
-    with of_law.start() as wait:
-        if card.drift is not None:  # compiled while the exact law is sampled
-            of_drift, more = Sampler.make(runs, card, settings, TRIES, families, stage)
-            compiling += more
-        first = wait()
+    apart = card.drift is not None and settings["cores"] != 1
+    ahead = compiled_ahead(runs, exact, card, families) if apart else nullcontext()
+    with ahead:
+        of_law, compiling = Sampler.make(runs, exact, settings, EXACT_TRIES, families, stage)
+        with of_law.start() as wait:
+            if card.drift is not None:  # prepared while the exact law is sampled
+                of_drift, more = Sampler.make(runs, card, settings, TRIES, families, stage)
+                compiling += more
+            first = wait()
     with nullcontext() if of_drift is None else of_drift.start() as wait:
         tree, reached = of_law.until_converged(lambda: first)
         checked = {card.law.name: reached}

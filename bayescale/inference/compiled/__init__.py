@@ -14,16 +14,23 @@ module                      what it does
 ``preconditioning``         coordinates scaled at a mode, and chains that start near modes
 ``lazy_imports``            imports of large packages that wait until they are used
 ``digamma``                 a digamma that needs no Python object, so that numba can keep it
+``shapes``                  shapes of variables, found without a C compiler
 ``pytensor_folder``         a folder that PyTensor can write to
 ==========================  =======================================================================
 
 It relies on functions of other packages that are not public; ``tests/unit/test_private_names.py``
 fails when they change. Without them models are compiled by nutpie itself, which is slower and says
-so in a warning.
+so in a warning. ``docs/upstream.md`` states what is worked around, for the other packages, and
+``tests/unit/test_upstream.py`` fails where that is no longer needed.
 """
 
 PRIVATE_NAMES = {
-    "nutpie.compile_pymc": ("_make_functions", "_prepare_dims_and_coords", "CompiledPyMCModel"),
+    "nutpie.compile_pymc": (
+        "_make_functions",
+        "_compute_shapes",
+        "_prepare_dims_and_coords",
+        "CompiledPyMCModel",
+    ),
     "numba.core.compiler": ("Compiler",),
     "numba.core.codegen": ("CPUCodeLibrary",),
     "pytensor.link.numba.dispatch.basic": ("register_funcify_and_cache_key", "numba_njit"),

@@ -37,6 +37,7 @@ from bayescale.inference.compiled.code_generation import (
 )
 from bayescale.inference.compiled.digamma import use_for_numba
 from bayescale.inference.compiled.lazy_imports import lazy_imports
+from bayescale.inference.compiled.shapes import shapes_without_c
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
 if TYPE_CHECKING:
@@ -167,16 +168,34 @@ def machine(
     RuntimeWarning
         If only nutpie itself, which is slower, could compile the model.
     """
-    home = folder or Path(platformdirs.user_cache_dir("bayescale")) / "compiled"
-    kept = home / hashlib.sha256((key or "").encode()).hexdigest()[:32]
+    home = folder or _cache()
     if key is None:
         return _make(build(), home, None)
+    kept = _place(home, key)
     with suppress(Exception):  # whatever is wrong with the cached code, it is compiled again
         return _load(kept)
     with _turn(home, kept.name):
         with suppress(Exception):  # another process may have compiled it meanwhile
             return _load(kept)
         return _make(build(), home, kept)
+
+
+def is_kept(key: str) -> bool:
+    """Return whether the cache holds the machine code of this key."""
+    return (_place(_cache(), key) / _DESCRIPTION).is_file()
+
+
+def can_be_kept() -> bool:
+    """Return whether the cache can be written."""
+    return _writable(_cache()) is not None
+
+
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("bayescale")) / "compiled"
+
+
+def _place(home: Path, key: str) -> Path:
+    return home / hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
@@ -241,11 +260,10 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     from nutpie.compile_pymc import _make_functions, _prepare_dims_and_coords
     from pymc.initial_point import make_initial_point_expression
     from pymc.pytensorf import compile as compile_function
-    from pytensor.configdefaults import config
 
     with suppress(ImportError, AttributeError):  # PyTensor's own digamma is slower to load
         use_for_numba()
-    with config.change_flags(cxx=""):  # else it runs a C compiler to find the variables' shapes
+    with shapes_without_c():
         n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
             model,
             mode="NUMBA",

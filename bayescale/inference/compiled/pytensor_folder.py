@@ -1,4 +1,4 @@
-"""A folder that PyTensor can write to: it fails to import where the home folder is read-only."""
+"""A folder that PyTensor can write to: it fails where the home folder is read-only."""
 
 import atexit
 import os
