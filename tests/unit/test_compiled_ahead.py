@@ -93,5 +93,10 @@ def test_the_bar_says_that_it_compiles_for_the_first_time(runs, monkeypatch, kep
     monkeypatch.setattr(machine, "machine", lambda build, key: "a model")
     monkeypatch.setattr(module, "_compiled", {})
     said = []
-    module.compiled_model(runs, CARD, stage=lambda text, total=None: said.append(text))
+
+    def stage(text, total=None):
+        said.append(text)
+        return lambda count, note="": None
+
+    module.compiled_model(runs, CARD, stage=stage)
     assert said == ["compiling chinchilla" + module.FIRST_TIME * says]

@@ -406,3 +406,27 @@ def test_losses_dealt_out_at_random(sound: pd.DataFrame) -> None:
         "loss is no more related to scale than shuffled losses would be: check that each row "
         "holds one run's own numbers"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "family",
+            "family holds a line break, tab or other control character: 'a\\nb' in row 3; "
+            "write it on one line, without tabs",
+        ),
+        (
+            "run_id",
+            "run_id holds a line break, tab or other control character: 'a\\nb'; "
+            "write it on one line, without tabs",
+        ),
+    ],
+)
+def test_names_stand_on_one_line(name: str, text: str) -> None:
+    log = pd.DataFrame({"params": np.geomspace(1e8, 1e10, 4), "tokens": 1e10, "loss": 2.0})
+    names = ["a", "b", "a\nb", "d" if name == "run_id" else "b"]
+    with pytest.raises(RunLogError) as caught:
+        read_runs(log.assign(**{name: names}))
+    assert text in str(caught.value)
+    read_runs(log.assign(**{name: ["a", "b", "é ß\u00a0ü", "d" if name == "run_id" else "b"]}))

@@ -1,16 +1,19 @@
 """Rules on cells, before their units are converted."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from bayescale.conventions import UNKNOWN, Configuration
 from bayescale.conventions.configuration import NEEDED_FOR
-from bayescale.errors import argument
+from bayescale.errors import argument, listed
 from bayescale.findings import Finding
 from bayescale.runs.cells import is_missing, yes_or_no
 from bayescale.runs.draft import Draft, stop
 from bayescale.runs.log import ERRORS, SCALES
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def numbers_are_in_range(draft: Draft) -> Iterator[Finding]:
@@ -48,6 +51,25 @@ def schedule_is_yes_or_no(draft: Draft) -> Iterator[Finding]:
             f"{draft.where(wrong, cells)}; write yes for runs that were trained to the end of "
             "their learning-rate schedule, and no for the others",
         )
+
+
+def names_are_on_one_line(draft: Draft) -> Iterator[Finding]:
+    """Names of runs and families hold no line break or other control character."""
+    for column in ("run_id", "run", "family"):
+        cells = draft.labels.get(column, [])
+        wrong = [
+            i
+            for i, cell in enumerate(cells)
+            if draft.keep[i] and isinstance(cell, str) and _CONTROL.search(cell)
+        ]
+        if wrong:
+            names = listed((repr(cells[i]) for i in wrong), 5)
+            where = draft.where(wrong, cells) if column == "family" else names
+            yield stop(
+                "name_on_several_lines",
+                f"{draft.named(column)} holds a line break, tab or other control character: "
+                f"{where}; write it on one line, without tabs",
+            )
 
 
 def tokens_per_byte_are_known(draft: Draft) -> Iterator[Finding]:
@@ -99,6 +121,7 @@ def params_can_be_counted(draft: Draft) -> Iterator[Finding]:
 RULES = (
     numbers_are_in_range,
     schedule_is_yes_or_no,
+    names_are_on_one_line,
     tokens_per_byte_are_known,
     params_can_be_counted,
 )
