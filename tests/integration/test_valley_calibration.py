@@ -9,6 +9,7 @@ import pytest
 from support.sbc import THINNED_DRAWS, miscalibrated
 
 import bayescale
+from bayescale.runs import Runs
 from bayescale.tuning import excess, frontier, load_tuning_card, read_sweep
 from bayescale.tuning.valley import FRONTIER
 
@@ -53,7 +54,8 @@ def ranks(worlds: int, **wrong: float) -> dict[str, np.ndarray]:
     found = []
     for seed in range(worlds):
         truth, log = world(seed, **wrong)
-        sweep = read_sweep(bayescale.read_runs(log, repeats="keep"))
+        frame = log.assign(run_id=[f"run{i:03}" for i in range(len(log))])
+        sweep = read_sweep(Runs(frame=frame, columns={}))  # prior draws may lose more than any log
         tuning = bayescale.fit_tuning(sweep, seed=seed, draws=600, tune=500)
         every = np.linspace(0, 4 * 600 - 1, THINNED_DRAWS).astype(int)
         draws = {name: tuning.draws[name].values.ravel()[every] for name in RANKED}
