@@ -12,7 +12,7 @@ core and writes ``benchmarks/results/few_runs.json`` and ``few_runs.md``.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,19 @@ def chosen_runs(size: np.ndarray, cutoff: float, n: int, rng: np.random.Generato
 
 
 def forecasts(chosen: RunSet, folder: Path) -> pd.DataFrame:
+    """Forecast a log's larger runs from a few of the smaller ones, by both cards."""
+    card = load_card(LAW)
+    return forecasts_by({"shipped": card, "moved": moved(card, MOVED)}, chosen, folder, NUMBERS)
+
+
+def forecasts_by(
+    cards: Mapping[str, ModelCard], chosen: RunSet, folder: Path, numbers: Sequence[int]
+) -> pd.DataFrame:
     """Forecast a log's larger runs from a few of the smaller ones, by every card."""
-    runs, card = chosen.read(folder), load_card(LAW)
-    cards = {"shipped": card, "moved": moved(card, MOVED)}
+    runs, card = chosen.read(folder), next(iter(cards.values()))
     size, rng, parts = sizes(runs.frame, card.law.inputs), np.random.default_rng(0), []
     for cutoff in choose_cutoffs(runs, [card]):
-        for n in NUMBERS:
+        for n in numbers:
             if (size <= cutoff * 1.01).sum() < n:
                 continue
             train = chosen_runs(size, cutoff, n, rng)
@@ -91,16 +98,19 @@ def _scored(
     return scored(LAW, cutoff, runs.take(train | test), size[train | test], sample)
 
 
-def by_number(rows: pd.DataFrame, bins: Any = BINS) -> pd.DataFrame:
-    """Average both cards' scores over families, by number of runs and extrapolation ratio."""
-    found = []
-    for n in NUMBERS:
+def by_number(rows: pd.DataFrame, other: str, bins: Any = BINS) -> pd.DataFrame:
+    """Average the scores of the shipped card and of another one over families.
+
+    They are compared by number of runs and by extrapolation ratio.
+    """
+    found, rows = [], rows[rows["card"].isin(["shipped", other])]
+    for n in sorted(rows["n"].unique()):
         for low, high in bins:
             part = rows[(rows["n"] == n) & (rows["ratio"] > low) & (rows["ratio"] <= high)]
             if part["family"].nunique() < 2:
                 continue
             means = part.groupby(["card", "family"])[["crps", "covered90", "width"]].mean()
-            now, then = means.loc["moved"], means.loc["shipped"]
+            now, then = means.loc[other], means.loc["shipped"]
             log_ratio = np.log(now["crps"] / then["crps"])
             error = log_ratio.std() / np.sqrt(len(log_ratio))
             found.append(
@@ -110,7 +120,7 @@ def by_number(rows: pd.DataFrame, bins: Any = BINS) -> pd.DataFrame:
                     "families": len(log_ratio),
                     "forecasts": len(part) // 2,
                     "90 % held, shipped": f"{then['covered90'].mean():.1%}",
-                    "90 % held, moved": f"{now['covered90'].mean():.1%}",
+                    f"90 % held, {other}": f"{now['covered90'].mean():.1%}",
                     "CRPS, shipped": f"{then['crps'].mean():.4f}",
                     "log ratio of CRPS": f"{log_ratio.mean():+.3f} ({error:.3f})",
                     "worst family": f"{np.exp(log_ratio.max()):.2f}",
@@ -130,14 +140,16 @@ def main() -> None:
     rows = pd.concat(parts, ignore_index=True)
     with np.errstate(divide="ignore"):
         rows["width"] = np.log(rows["upper90"] / rows["lower90"])
-    found = by_number(rows)
+    found = by_number(rows, "moved")
     page = [
         "# Forecasts from few runs",
         "Made by `python benchmarks/few_runs.py`. Means over families of equal weight, standard "
         "errors over families in brackets. shipped: the card of `unified`. moved: with medians of "
         f"E {MOVED['E']:g}, A's term {MOVED['A']:g} and B's term {MOVED['B']:g} nats, and the same "
         "widths. worst family: its CRPS with the moved medians, as a share of the shipped card's. "
-        "The medians were centered on posteriors of these logs, and so are no test of them here.",
+        "The medians were centered on posteriors of these logs, and so are no test of them here. "
+        "They are not adopted: with them, nine in a hundred losses drawn from the prior at 1e7 "
+        "parameters lie above 15 nats, where text of any usual vocabulary has at most 11 or 12.",
         table(found),
         f"{machine()}.",
     ]
