@@ -91,7 +91,7 @@ class PublishedRule(BaseModel):
         --------
         >>> {name: f"{x:.3g}" for name, x in load_rule("deepseek_2024").at(flops=1e20).items()}
         ... # doctest: +NORMALIZE_WHITESPACE
-        {'flops_per_token': '5.27e+09', 'tokens': '1.9e+10', 'lr': '0.000986',
+        {'flops_per_token': '5.25e+09', 'tokens': '1.9e+10', 'lr': '0.000986',
          'batch_tokens': '1.02e+06'}
         """
         if set(scales) != set(self.inputs):

@@ -15,7 +15,15 @@ from scipy import stats
 from support.imperfect import CHECKPOINTS, SECTIONS, card_with
 from support.imperfect import some_runs as imperfect_runs
 
-from bayescale.cards import ModelCard, card_for, card_names, drift_bases, load_card, parse_card
+from bayescale.cards import (
+    ModelCard,
+    card_for,
+    card_names,
+    drift_bases,
+    load_card,
+    parse_card,
+    runs_for,
+)
 from bayescale.drift import STEPS
 from bayescale.inference.model.build import build_model
 from bayescale.inference.model.data import are_few, family_names, model_data
@@ -66,9 +74,10 @@ def test_sampling_coordinates_leave_the_prior_as_the_card_states_it(name: str) -
     else:
         card = card_with(name) if name in SECTIONS else load_card(name)
     shared = {"run_id": list("uvwxyz"), "run": CHECKPOINTS} if name == "shared" else {}
-    runs = some_runs(unique_tokens=4e8, kept_fraction=0.5, lm_loss=3.0, **shared)
+    foreign = {"experts": 8.0, "vocabulary": 32_000.0, "characters": 1e10}
+    runs = some_runs(unique_tokens=4e8, kept_fraction=0.5, lm_loss=3.0, **foreign, **shared)
     card = card_for(runs, card.without_drift())
-    assert prior_mismatch(card, runs) < 1e-5
+    assert prior_mismatch(card, runs_for(card, runs)) < 1e-5
 
 
 def _joint(terms: np.ndarray, root: float) -> float:
