@@ -25,6 +25,7 @@ about the best split, and about how it moves with compute.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -154,14 +155,35 @@ class Path:
         array_like, dims (..., of the draws)
             The dims of xarray objects are kept.
         """
-        x, n = np.asarray(distance), self.n_down
-        below = np.searchsorted(self.node[:n], -x, side="right")
-        index = np.where(x < 0, below, n + np.searchsorted(self.node[n:], x, side="right")) - 1
-        past = _ramp(np.abs(x) - self.node[index], self.fades_over)
+        index, past = self._place(np.asarray(distance))
         if not isinstance(distance, xr.DataArray):
             return self.level[index] + past[..., None] * self.slope[index]
         index, past = distance.copy(data=index), distance.copy(data=past)
         return self.level.isel(node=index) + past * self.slope.isel(node=index)
+
+    def of_draws(self, distance: np.ndarray) -> np.ndarray:
+        """Return what the walk of each draw has added, shape (draw, point).
+
+        Distances are of shape (point,), or (draw, point) where draws differ in them.
+        """
+        index, past = self._place(np.atleast_2d(distance))
+        level, slope = self._by_draw
+        draw = np.arange(len(level))[:, None]
+        return level[draw, index] + past * slope[draw, index]
+
+    @cached_property
+    def _by_draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Level and slope of shape (draw, node): searches use them hundreds of times."""
+        flat = (np.asarray(x).reshape(len(self.node), -1) for x in (self.level, self.slope))
+        level, slope = (np.ascontiguousarray(x.T) for x in flat)
+        return level, slope
+
+    def _place(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the last node before these distances, and how far the slope leads from there."""
+        n = self.n_down
+        below = np.searchsorted(self.node[:n], -x, side="right")
+        index = np.where(x < 0, below, n + np.searchsorted(self.node[n:], x, side="right")) - 1
+        return index, _ramp(np.abs(x) - self.node[index], self.fades_over)
 
 
 def _ramp(distance: Any, fades_over: float | None) -> Any:

@@ -39,6 +39,10 @@ from bayescale.splits.hardware import Cluster
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
 
+DEPTHS = (1.5, 3.0, 6.0)
+"""E-folds of compute below the smallest budget in which wasted compute is looked for, one after
+the other until it is found: at most a factor of 400."""
+
 MORE_DATA = (2.0, np.inf)
 """Multiples of the available unique tokens whose worth is reported."""
 
@@ -103,8 +107,9 @@ def allocate(  # noqa: PLR0913
     drift : bool
         Whether to allow for the laws' drift.
     losses : bool
-        Whether to forecast the losses of the choice and of options, which takes half of the
-        time. Without them the answer holds splits and their regret alone.
+        Whether to forecast the losses of the choice and of options, and to find how params grow
+        with compute, which takes half of the time. Without them the answer holds splits and their
+        regret alone.
     loss_unit : str, optional
         The unit of losses and regret; the fitted log's own where not given: see
         :func:`bayescale.forecast`.
@@ -175,14 +180,15 @@ def allocate(  # noqa: PLR0913
     mass = checked_ci_prob(ci_prob)
     question = _Question(budgets, limits, family, drift, mass, price, unit, cluster)
     evaluation = _Evaluation(question, tolerance if losses else None)
-    laws = _solve_each(fit, question, named)
+    laws = _solve_each(fit, question, named["flops"], 0.0)
+    choice = question.choose(laws, fit.weights)
+    own = [question.choose([law], (1.0,)) for law in laws] if len(laws) > 1 else []
+    laws = _solve_down_to(fit, question, named["flops"], pd.concat([named, choice, *own]))
     evaluated = None
     if len(named):
         evaluated = evaluation.splits(laws, named, named["flops"].to_numpy(), fit)
-    choice = question.choose(laws, fit.weights)
-    if len(laws) == 1:
+    if not own:
         return evaluation.allocation(fit, laws, choice, options=evaluated)
-    own = [question.choose([law], (1.0,)) for law in laws]
     each = zip(fit.members, laws, own, strict=True)
     return evaluation.allocation(
         fit,
@@ -308,7 +314,9 @@ class _Evaluation:
             params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in laws]),
             tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in laws]),
             choice=choice,
-            exponent=fit.mix([question.exponent(law, fit.runs) for law in laws]),
+            exponent=None
+            if at_choice is None
+            else fit.mix([question.exponent(law, fit.runs) for law in laws]),
             at_choice=at_choice,
             more_data=_more_data(laws, question, fit),
             at_end=float(np.mean([_at_end(law, at, limits) for law in laws])),
@@ -325,13 +333,27 @@ class _Evaluation:
         )
 
 
-def _solve_each(fit: Fit, question: _Question, named: pd.DataFrame) -> list[Solved]:
-    budgets = np.concatenate([question.budgets, named["flops"]])
-    rungs = ladder(budgets)
+def _solve_each(fit: Fit, question: _Question, others: pd.Series, depth: float) -> list[Solved]:
+    """Solve the budgets and those of named splits, on a ladder that goes so many e-folds down."""
+    budgets = np.concatenate([question.budgets, others])
     question.limits.require_a_model(budgets)
+    rungs = ladder(budgets, depth)
     if question.limits.sizes is not None:
         rungs = rungs[question.limits.can_train(rungs)]
     return solve(fit, rungs, question.limits, question.family, question.drift)
+
+
+def _solve_down_to(
+    fit: Fit, question: _Question, others: pd.Series, points: pd.DataFrame
+) -> list[Solved]:
+    """Solve a ladder that reaches down to the losses of these splits in every draw."""
+    splits = points["params"].to_numpy(), points["tokens"].to_numpy()
+    # more unique tokens may save more compute than any of these splits wastes
+    for depth in DEPTHS[:-1] if question.limits.unique_tokens is None else ():
+        laws = _solve_each(fit, question, others, depth)
+        if all((law.losses(*splits).max(axis=1) < law.best.loss[:, 0]).all() for law in laws):
+            return laws
+    return _solve_each(fit, question, others, DEPTHS[-1])
 
 
 def _given_up(

@@ -64,7 +64,8 @@ class Allocation(Result):
         Splits that were named.
     exponent : xarray.DataArray
         Dims (chain, draw): a in params ~ C^a, without limits, on average from the smallest run to
-        the largest run or budget; of a point estimate, over a decade about the budgets.
+        the largest run or budget; of a point estimate, over a decade about the budgets. None where
+        losses were not asked for.
     at_choice : Forecast or None
         The loss at each choice, with the verdict on it; None where losses were not asked for.
     by_law : tuple of Allocation
@@ -98,7 +99,7 @@ class Allocation(Result):
     tokens: xr.DataArray
     choice: EvaluatedSplits
     options: EvaluatedSplits | None
-    exponent: xr.DataArray
+    exponent: xr.DataArray | None
     at_choice: Forecast | None
     at_end: float
     drift: bool
@@ -277,6 +278,8 @@ class Allocation(Result):
         )
 
     def _exponent_lines(self) -> Iterator[str]:
+        if self.exponent is None:
+            return
         exponent = interval_text(self._quantiles(self.exponent), lambda x: f"{x:.3f}", self.ci_prob)
         yield f"  Params grow as C^{exponent}."
         published = ", ".join(

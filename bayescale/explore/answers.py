@@ -33,7 +33,7 @@ from bayescale.splits.constraints import Constraints
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import sizes
 
-SPLITS, SPREAD = 15, 30.0
+SPLITS, SPREAD = 15, 10.0
 """Number of splits of a budget, and the factor up and down that their tokens per parameter span."""
 
 CURVE_POINTS = 60

@@ -101,7 +101,15 @@ class View:
     def thinned(self, most: int) -> "View":
         """Return evenly spaced draws, at most this many in all."""
         every = -(-self._n_draws // most)
-        return replace(self, draws=self.draws.isel(draw=slice(every // 2, None, every)))
+        if every not in self._thinned:
+            draws = self.draws.isel(draw=slice(every // 2, None, every))
+            self._thinned[every] = self if every <= 1 else replace(self, draws=draws)
+        return self._thinned[every]
+
+    @cached_property
+    def _thinned(self) -> "dict[int, View]":
+        """A cache of thinned views, so that questions share what these have found."""
+        return {}
 
     def by_run(self) -> "View":
         """Return fewer draws, evenly spaced, where values by draw and run would fill the memory."""
@@ -188,6 +196,33 @@ class View:
         """
         inputs = self._complete(inputs)
         return self.law.loss(**inputs, **self.coefficients(family)) * self.drift(inputs)
+
+    def losses(self, inputs: Mapping[str, np.ndarray], family: str | None = None) -> np.ndarray:
+        """Return :meth:`loss` as an array, which is several times as fast: searches call this.
+
+        Parameters
+        ----------
+        inputs : mapping of str to numpy.ndarray, shape (point,) or (draw, point)
+        family : str, optional
+
+        Returns
+        -------
+        numpy.ndarray, shape (draw, point)
+            Draws are ordered by chain.
+        """
+        inputs = self._complete(inputs)
+        columns = {
+            name: values.transpose("chain", "draw").values.reshape(-1, 1)
+            for name, values in self.coefficients(family).items()
+        }
+        loss = self.law.loss(**inputs, **columns)
+        if self.runs is None or not self.drifts:
+            return loss
+        total = sum(
+            walk.factor(inputs) * path.of_draws(walk.distance(inputs))
+            for walk, path in self.walks.reaching(inputs)
+        )
+        return loss * np.exp(total)
 
     def _complete(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add inputs that need not be stated: what is unique and kept, and what is held."""

@@ -32,7 +32,7 @@ class Walks:
     seed: int
     _longest: dict[str, Path] = field(default_factory=dict, init=False)
 
-    def reaching(self, inputs: Mapping[str, xr.DataArray]) -> list[tuple[Component, Path]]:
+    def reaching(self, inputs: Mapping[str, Any]) -> list[tuple[Component, Path]]:
         """Return each walk with its path, which reaches as far as these inputs or farther.
 
         Paths have dims (node, chain, draw), and the same steps in every call.

@@ -5,6 +5,8 @@ Every command that splits a budget asks here, so that all of them name the same 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
@@ -15,6 +17,11 @@ from bayescale.splits.optimum import Best, Losses, best_choice, best_split, loss
 
 MOST_DRAWS = 4000
 """Draws that are optimized, in all; evenly spaced ones where a fit has more."""
+
+MOST_KEPT = 256
+"""Budgets whose best splits are kept for each view: 100 kB each."""
+
+_KEPT: WeakKeyDictionary[View, dict[Any, tuple[np.ndarray, ...]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +53,28 @@ def solve(
 ) -> list[Solved]:
     """Find the best splits of budgets, from small to large, in each draw of each law."""
     views = _views(fit, drift)
-    each = [losses_of(view, family, limits.unique_tokens) for view in views]
-    return [
-        Solved(view, losses, best_split(losses, flops, limits))
-        for view, losses in zip(views, each, strict=True)
-    ]
+    return [Solved(view, *_best(view, flops, limits, family)) for view in views]
+
+
+def _best(
+    view: View, flops: np.ndarray, limits: Constraints, family: str | None
+) -> tuple[Losses, Best]:
+    """Find the best splits of budgets that no question has asked for yet, and keep them.
+
+    Budgets of a :func:`ladder` recur, so that a question about another budget solves only that.
+    """
+    losses, kept = losses_of(view, family, limits.unique_tokens), _KEPT.setdefault(view, {})
+    if len(kept) + len(flops) > MOST_KEPT:
+        kept.clear()
+    keys = [(limits, family, x) for x in flops.tolist()]
+    new = [i for i, key in enumerate(keys) if key not in kept]
+    if new:
+        found = best_split(losses, flops[new], limits)
+        for at, i in enumerate(new):
+            parts = found.params, found.tokens, found.loss
+            kept[keys[i]] = tuple(part[:, at].copy() for part in parts)
+    columns = zip(*(kept[key] for key in keys), strict=True)
+    return losses, Best(flops, *(np.stack(column, axis=1) for column in columns))
 
 
 def chosen(

@@ -8,10 +8,8 @@ tokens per parameter is what the law may get wrong about the best one.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
-import xarray as xr
 
 from bayescale.posterior import View
 from bayescale.splits.constraints import Constraints
@@ -22,8 +20,11 @@ GRID = 0.3
 REFINEMENTS = 3
 """Successive parabolas through the three splits around the best one: each squares the error."""
 
-LADDER, RUNG = 6.0, 0.5
-"""How far below the smallest budget, and how finely, wasted compute is resolved, in e-folds."""
+RUNG = 0.5
+"""How finely wasted compute is resolved, in e-folds."""
+
+FINER = 8
+"""Steps of the curve of least losses between two budgets."""
 
 _DIGITS = 10  # of the logarithm of a budget
 _BLOCK = 4_000_000  # losses held at once
@@ -55,11 +56,11 @@ class Best:
     def log_curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Finer log budgets (step,), and the log of the least loss there (draw, step)."""
         rungs, log_loss = np.log(self.flops), np.log(self.loss)
-        fine = np.linspace(rungs[0], rungs[-1], 8 * len(rungs))
-        fine = np.unique(np.concatenate([rungs, fine]))
-        below = np.searchsorted(rungs, fine, side="right").clip(1, len(rungs) - 1) - 1
+        below, share = np.divmod(np.arange(FINER * (len(rungs) - 1) + 1), FINER)
+        below, share = np.minimum(below, len(rungs) - 2), share / FINER
+        share[-1] = 1.0
         gap = np.diff(rungs)[below]
-        share = (fine - rungs[below]) / gap
+        fine = rungs[below] + share * gap
         # A Hermite cubic: importing SciPy's takes a third of the time of an answer.
         slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
         step = log_loss[:, below + 1] - log_loss[:, below]
@@ -74,20 +75,12 @@ def losses_of(view: View, family: str | None = None, unique_tokens: float | None
 
     At most ``unique_tokens`` of the tokens are unique, where the law asks how many.
     """
-    shape = tuple(view.draws.sizes[name] for name in ("chain", "draw"))
-
-    def as_points(values: np.ndarray) -> xr.DataArray:
-        if np.ndim(values) < 2:
-            return xr.DataArray(values, dims="point")
-        return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", "point"))
 
     def losses(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         scales = {"params": params, "tokens": tokens}
         if unique_tokens is not None:
             scales["unique_tokens"] = np.minimum(tokens, unique_tokens)
-        points = {name: as_points(values) for name, values in scales.items()}
-        loss = view.loss(points, family).transpose("chain", "draw", "point").values
-        return loss.reshape(-1, loss.shape[-1])
+        return view.losses(scales, family)
 
     return losses
 
@@ -212,18 +205,16 @@ def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(usable, vertex.clip(x[..., 0], x[..., 2]), middle)
 
 
-def ladder(flops: np.ndarray) -> np.ndarray:
-    """Lay out budgets (rung,) from far below the smallest of these up to the largest.
+def ladder(flops: np.ndarray, depth: float) -> np.ndarray:
+    """Lay out budgets (rung,) from so many e-folds below the smallest of these up to the largest.
 
-    These are included; those that differ by rounding only are one.
+    These are included; those that differ by rounding only are one. The others are alike for all
+    questions, so that their best splits are found once.
     """
     log = np.unique(np.log(flops).round(_DIGITS))
-    ends = np.concatenate([[log[0] - LADDER], log])
-    between = [
-        np.linspace(low, high, int(np.ceil((high - low) / RUNG)) + 1)[:-1]
-        for low, high in pairwise(ends)
-    ]
-    return np.exp(np.append(np.concatenate(between), log[-1]))
+    rungs = RUNG * np.arange(np.floor((log[0] - depth) / RUNG), np.ceil(log[-1] / RUNG))
+    apart = np.abs(rungs[:, None] - log).min(axis=1) > RUNG / 4
+    return np.exp(np.sort(np.concatenate([rungs[apart], log])))
 
 
 def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def test_the_least_compute_to_a_loss_is_read_from_few_budgets_within_a_thousandt
     def least(flops: np.ndarray) -> np.ndarray:
         return level + size * flops**-exponent
 
-    rungs = ladder(np.array([1e22, 5.76e23, 1e26]))
+    rungs = ladder(np.array([1e22, 5.76e23, 1e26]), 6.0)
     best = Best(rungs, *np.ones((2, 1, len(rungs))), least(rungs)[None])
     asked = np.geomspace(rungs[0], rungs[-1], 301)[1:-1]
     found = least_compute(best, least(asked)[None])
@@ -105,6 +105,19 @@ def test_regret_matches_brute_force_over_a_fine_grid() -> None:
             at = judged.points.iloc[k]
             own = CHINCHILLA.loss(at["params"], at["tokens"], **values)
             assert float(judged.regret[0, i, k]) == pytest.approx(own - losses.min(), abs=2e-9)
+
+
+def test_wasted_compute_does_not_depend_on_how_far_down_it_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = [(20e9, None), (400e9, None), (1e9, None)]
+    found = allocate(SPREAD, GOPHER, options=options).options
+    monkeypatch.setattr("bayescale.decisions.allocate.DEPTHS", (6.0,))
+    deepest = allocate(SPREAD, GOPHER, options=options).options
+    assert found is not None
+    assert deepest is not None
+    np.testing.assert_allclose(found.wasted, deepest.wasted, rtol=1e-3, atol=1e-9 * GOPHER)
+    assert float(deepest.wasted[0, 0, 2] / GOPHER) > 0.9  # which the first depth does not reach
 
 
 def test_the_choice_has_the_least_expected_loss() -> None:
@@ -369,7 +382,7 @@ def test_without_losses_it_tells_splits_alone() -> None:
     with pytest.raises(DecisionError) as caught:
         lean.to_json()
     assert str(caught.value) == ("this allocation holds no losses: allocate with `losses=True`")
-    told = str(replace(lean, at_choice=whole.at_choice))
+    told = str(replace(lean, at_choice=whole.at_choice, exponent=whole.exponent))
     assert told == re.sub(r"(?<=FLOP): loss \d\.\d+(?=\n      )", "", str(whole))
 
 
