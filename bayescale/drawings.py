@@ -25,7 +25,7 @@ from bayescale.plotting import (
 from bayescale.plotting.fits import mark_forecasts
 from bayescale.plotting.inline import Named
 from bayescale.runs import Runs
-from bayescale.units import format_size
+from bayescale.units import format_size, three_digits
 from bayescale.validation.horizon import Trust
 
 if TYPE_CHECKING:
@@ -231,8 +231,9 @@ def coverage(result: Trust) -> Drawing:
 def coefficients(summary: "Summary", *, named: bool = False) -> Drawing:
     """Draw posteriors beside priors; ``named`` puts the law's name in the caption."""
     rows = [
-        f"{name} {row['median']:.4g}, {row['lower']:.4g} to {row['upper']:.4g}, before "
-        f"{row['prior_lower']:.4g} to {row['prior_upper']:.4g}"
+        f"{name} {three_digits(row['median'])}, {three_digits(row['lower'])} to "
+        f"{three_digits(row['upper'])}, before {three_digits(row['prior_lower'])} to "
+        f"{three_digits(row['prior_upper'])}"
         for name, row in summary.to_frame().iterrows()
         if row["prior_lower"] == row["prior_lower"]
     ]

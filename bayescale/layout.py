@@ -1,17 +1,60 @@
-"""How lines and tables are laid out for a terminal: no line is wider than it is."""
+"""Lines and tables as text: laid out for a terminal, so that no line is wider than it is."""
 
+import html
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from textwrap import wrap
-
-from bayescale.results import TextTable
 
 WIDTH = 80
 """Columns where the output is no terminal, and COLUMNS does not say."""
 
 NARROWEST = 20
 _GAP = "  "
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text: right-aligned columns in a terminal, HTML in a notebook.
+
+    Attributes
+    ----------
+    head : tuple of str
+        Column titles.
+    rows : tuple of tuple of str
+    indent : str
+        What each line begins with in a terminal.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    indent: str = ""
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, str]], indent: str = "") -> "TextTable":
+        """Make a table from mappings of column title to cell."""
+        rows = list(rows)
+        head = tuple(rows[0]) if rows else ()
+        return cls(head, tuple(tuple(row[name] for name in head) for row in rows), indent)
+
+    def __str__(self) -> str:
+        lines = (self.head, *self.rows)
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.head))]
+        return "\n".join(
+            (
+                self.indent + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+    def to_html(self) -> str:
+        """Write the table as an HTML element."""
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def width() -> int:

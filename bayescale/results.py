@@ -10,13 +10,14 @@ import html
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from bayescale.layout import TextTable, lay_out, width
 
 DEFAULT_CI_PROB = 0.9
 """Mass of central intervals where no other is asked for."""
@@ -135,50 +136,6 @@ def plain(value: Any, ci_prob: float = DEFAULT_CI_PROB) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """A table of text: right-aligned columns in a terminal, HTML in a notebook.
-
-    Attributes
-    ----------
-    head : tuple of str
-        Column titles.
-    rows : tuple of tuple of str
-    indent : str
-        What each line begins with in a terminal.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    indent: str = ""
-
-    @classmethod
-    def of(cls, rows: Iterable[Mapping[str, str]], indent: str = "") -> "TextTable":
-        """Make a table from mappings of column title to cell."""
-        rows = list(rows)
-        head = tuple(rows[0]) if rows else ()
-        return cls(head, tuple(tuple(row[name] for name in head) for row in rows), indent)
-
-    def __str__(self) -> str:
-        lines = (self.head, *self.rows)
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.head))]
-        return "\n".join(
-            (
-                self.indent + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
-
-    def to_html(self) -> str:
-        """Write the table as an HTML element."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
 Content = Iterable[str | TextTable]
 """Lines and tables, from top to bottom."""
 
@@ -257,7 +214,8 @@ class Result:
         return [*self._content(), *self.cautions]
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.content()))
+        """Write what the command prints: lines and tables at the terminal's width."""
+        return lay_out(self.content(), width())
 
     def __repr__(self) -> str:
         headline = str(next(iter(self._content()), "")).strip().rstrip(":")

@@ -27,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests read whole lines, unless they ask for fewer columns."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The one source of randomness in tests."""

@@ -24,10 +24,10 @@ from bayescale.cli.commands import (
     versus,
     watch,
 )
-from bayescale.cli.layout import lay_out, width
 from bayescale.cli.options import with_options
 from bayescale.cli.output import BAD_INPUT, abandon_output, printable, write
 from bayescale.errors import BayescaleError
+from bayescale.layout import lay_out, width
 
 COMMANDS = {
     "Runs": (fits.demo, trackers.import_, runs.check, runs.simulate),

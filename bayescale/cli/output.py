@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bayescale.cli.layout import lay_out, width
 from bayescale.errors import OutputError, as_options, listed
+from bayescale.layout import lay_out, width
 from bayescale.results import LINES_OF_BRIEF, Result, TextTable, plain
 
 if TYPE_CHECKING:
@@ -205,10 +205,11 @@ def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None
 
     from bayescale import plotting
     from bayescale.files import replacing
+    from bayescale.plotting.fonts import naming_fonts
 
     try:
-        ax = getattr(plotting, plot)(result, **look)
-        with replacing(figure) as temporary:
+        with replacing(figure) as temporary, naming_fonts():
+            ax = getattr(plotting, plot)(result, **look)
             ax.figure.savefig(temporary, dpi=150)
     finally:
         plt.close("all")

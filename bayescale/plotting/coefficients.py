@@ -16,6 +16,7 @@ from bayescale.plotting.style import (
     new_axes,
 )
 from bayescale.posterior import Summary
+from bayescale.units import three_digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,18 +64,25 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
     label = f"posterior, {mass} interval and median"
     ax.hlines(rows, at["lower"], at["upper"], linewidth=4, color=BLUE, label=label)
     draw_points(ax, at["median"], rows, color=BLUE, markersize=7)
+    median, lower, upper = (
+        [three_digits(x, pad=True) for x in frame[name]] for name in ("median", "lower", "upper")
+    )
     names = [
-        f"{name}  {row['median']:.4g} ({row['lower']:.4g} to {row['upper']:.4g})"
-        for name, row in frame.iterrows()
+        f"{name}\n{middle}" if is_narrow(ax) else f"{name}  {middle} ({low} to {high})"
+        for name, middle, low, high in zip(frame.index, median, lower, upper, strict=True)
     ]
-    if is_narrow(ax):
-        names = [f"{name}\n{row['median']:.4g}" for name, row in frame.iterrows()]
     label_rows(ax, names, room=0.8)
     place: dict[str, Any] = {"xytext": (0, 6), "textcoords": "offset points"}
     for row, (_, values) in zip(rows, frame.iterrows(), strict=True):
         for at_end, name, side in ((0, "prior_lower", "left"), (1, "prior_upper", "right")):
-            text = f"{values[name]:.3g}".replace("e+0", "e")
-            ax.annotate(text, (at_end, row), fontsize="small", ha=side, va="bottom", **place)
+            ax.annotate(
+                three_digits(values[name]),
+                (at_end, row),
+                fontsize="small",
+                ha=side,
+                va="bottom",
+                **place,
+            )
     ax.set_xticks([])
     ax.spines[["left", "bottom"]].set_visible(False)
     between = "\n" if is_narrow(ax) else " "

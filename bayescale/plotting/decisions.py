@@ -24,6 +24,7 @@ from bayescale.plotting.style import (
     finish_axes,
     is_narrow,
     log_sizes,
+    marker_size,
     new_axes,
     write_beside,
 )
@@ -256,7 +257,7 @@ def plot_overfit(
         label = f"Kaplan et al. 2020: {factor:.0e} N^{power:g}".replace("e+0", "e")
         ax.plot(x, frame["kaplan"], color=BLACK, linestyle=(0, (6, 3)), label=label)
     if runs is not None:
-        look = {"color": GREY, "markersize": 4, "label": "fitted runs"}
+        look = {"color": GREY, "markersize": min(4, marker_size(len(runs))), "label": "fitted runs"}
         draw_points(ax, runs["params"], runs["tokens"], **look)
     if (known > ceiling).any():
         ax.set_ylim(top=ceiling)

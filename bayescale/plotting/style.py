@@ -37,6 +37,7 @@ _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
 _NAME_WIDTH = 19  # characters of a name beside the axes
 _MANY = 100  # points, from which on they are drawn smaller
+_CROWD = 1500  # points, from which on they would hide each other and the curve
 
 
 def draws_from[**P, R](*kinds: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -110,7 +111,7 @@ def draw_points(ax: "Axes", x: Any, y: Any, marker: str = "o", **look: Any) -> N
 
 def marker_size(count: int) -> float:
     """Return a size of markers that suits how many there are."""
-    return 6 if count < _MANY else 3
+    return 6 if count < _MANY else 3 if count < _CROWD else 1.5
 
 
 def write_along(ax: "Axes", x: float, text: str, *, after: float | None = None) -> None:
@@ -226,6 +227,8 @@ def draw_runs(
     """Draw the loss of the fitted runs, which is in nats per token, in a unit."""
     if runs is not None:
         look = {"color": GREY, "markersize": marker_size(len(runs))} | look
+        if len(runs) >= _CROWD:  # a cloud behind the curve, whose shade says how dense it is
+            look |= {"color": GREY, "alpha": 0.3, "markeredgewidth": 0, "zorder": 1.5}
         draw_points(ax, runs[scale], unit.of(runs["loss"]), label="fitted runs", **look)
         name_points(ax, runs[scale], unit.of(runs["loss"]), "fitted runs")
 

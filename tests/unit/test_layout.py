@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bayescale.cli.layout import table_lines, wrapped
+from bayescale.layout import table_lines, wrapped
 from bayescale.posterior import Posterior, save
 from bayescale.results import TextTable
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -38,6 +39,8 @@ from bayescale.plotting import (
     plot_slices,
     plot_trust,
 )
+from bayescale.plotting.fonts import naming_fonts
+from bayescale.plotting.inline import inline
 from bayescale.plotting.style import write_beside
 from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
@@ -550,3 +553,27 @@ def test_a_fit_is_drawn_with_its_runs_and_a_forecast(cerebras_posterior: Posteri
     assert named_at(ax, "largest fitted run")[0] == cerebras_posterior.runs["flops"].max()
     row = answer.to_frame().iloc[0]
     assert named_at(ax, f"{row['loss_median']:.3f} (")[0] == 1e23
+
+
+# fonts
+
+
+def test_a_font_family_that_is_missing_is_named_once_and_replaced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with mpl.rc_context({"font.family": ["No Such Sans"]}):
+        drawn = inline(lambda ax: ax.set(title="losses", xlabel="compute"), "fonts", "a figure")
+    assert "losses" in drawn
+    assert caplog.messages == ["findfont: Font family 'No Such Sans' not found."]
+
+
+def test_fonts_that_are_missing_altogether_are_told() -> None:
+    gone = Path(mpl.get_data_path()) / "fonts" / "ttf" / "Gone.ttf"
+    with pytest.raises(FigureError) as caught, naming_fonts():
+        gone.read_bytes()
+    assert str(caught.value) == (
+        f"no figure can be drawn: matplotlib's own font Gone.ttf is missing from {gone.parent}. "
+        "Install matplotlib again: python -m pip install --force-reinstall --no-deps matplotlib"
+    )
+    with pytest.raises(FileNotFoundError), naming_fonts():
+        Path("elsewhere.ttf").read_bytes()
