@@ -4,7 +4,8 @@
 run line by line into ``NAME.sh.txt``, and each ``NAME.py`` into ``NAME.py.txt``; the last figure
 that a Python example draws goes into ``docs/figures/NAME.svg``. What ``readme.py`` prints also goes
 into ``README.md``. The examples share one folder, so that later ones use the fits of earlier ones.
-The runs are public: see :func:`bayescale.datasets.load`. Takes three minutes on two cores.
+The runs are public, see :func:`bayescale.datasets.load`, or simulated by scripts that the pages
+name. Takes four minutes on two cores.
 """
 
 import contextlib
@@ -33,6 +34,8 @@ ORDER = (
     "data",
     "emergence",
     "own_laws",
+    "versus",
+    "watch",
     "tutorial",
     "readme",
 )
@@ -80,7 +83,7 @@ def main(names: tuple[str, ...]) -> None:
     folder = Path(os.environ.get("BAYESCALE_EXAMPLES", tempfile.mkdtemp()))
     bin_ = str(Path(sys.executable).parent)
     os.environ |= {"COLUMNS": WIDTH, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
-    for given in ("own_law", "tutorial"):
+    for given in ("own_law", "pilots", "tutorial"):
         shutil.copytree(EXAMPLES / given, folder, dirs_exist_ok=True)
     (DOCS / "figures").mkdir(exist_ok=True)
     os.chdir(folder)

@@ -28,20 +28,17 @@ from bayescale.splits import (
     best_split,
     checked_budgets,
     chosen,
-    ladder,
     least_compute,
     losses_of,
     searched_range,
     solve,
+    solve_down_to,
+    without_rounding,
 )
 from bayescale.splits.constraints import mean_served
 from bayescale.splits.hardware import Cluster
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
-
-DEPTHS = (1.5, 3.0, 6.0)
-"""E-folds of compute below the smallest budget in which wasted compute is looked for, one after
-the other until it is found: at most a factor of 400."""
 
 MORE_DATA = (2.0, np.inf)
 """Multiples of the available unique tokens whose worth is reported."""
@@ -180,10 +177,12 @@ def allocate(  # noqa: PLR0913
     mass = checked_ci_prob(ci_prob)
     question = _Question(budgets, limits, family, drift, mass, price, unit, cluster)
     evaluation = _Evaluation(question, tolerance if losses else None)
-    laws = _solve_each(fit, question, named["flops"], 0.0)
+    asked = without_rounding(np.concatenate([budgets, named["flops"]]))
+    limits.require_a_model(asked)
+    laws = solve(fit, asked, limits, family, drift)
     choice = question.choose(laws, fit.weights)
     own = [question.choose([law], (1.0,)) for law in laws] if len(laws) > 1 else []
-    laws = _solve_down_to(fit, question, named["flops"], pd.concat([named, choice, *own]))
+    laws = solve_down_to(fit, asked, pd.concat([named, choice, *own]), limits, family, drift)
     evaluated = None
     if len(named):
         evaluated = evaluation.splits(laws, named, named["flops"].to_numpy(), fit)
@@ -331,29 +330,6 @@ class _Evaluation:
             loss_unit=question.unit,
             **more,
         )
-
-
-def _solve_each(fit: Fit, question: _Question, others: pd.Series, depth: float) -> list[Solved]:
-    """Solve the budgets and those of named splits, on a ladder that goes so many e-folds down."""
-    budgets = np.concatenate([question.budgets, others])
-    question.limits.require_a_model(budgets)
-    rungs = ladder(budgets, depth)
-    if question.limits.sizes is not None:
-        rungs = rungs[question.limits.can_train(rungs)]
-    return solve(fit, rungs, question.limits, question.family, question.drift)
-
-
-def _solve_down_to(
-    fit: Fit, question: _Question, others: pd.Series, points: pd.DataFrame
-) -> list[Solved]:
-    """Solve a ladder that reaches down to the losses of these splits in every draw."""
-    splits = points["params"].to_numpy(), points["tokens"].to_numpy()
-    # more unique tokens may save more compute than any of these splits wastes
-    for depth in DEPTHS[:-1] if question.limits.unique_tokens is None else ():
-        laws = _solve_each(fit, question, others, depth)
-        if all((law.losses(*splits).max(axis=1) < law.best.loss[:, 0]).all() for law in laws):
-            return laws
-    return _solve_each(fit, question, others, DEPTHS[-1])
 
 
 def _given_up(

@@ -48,10 +48,10 @@ def draws_from[**P, R](*kinds: type) -> Callable[[Callable[P, R]], Callable[P, R
         def checked(*arguments: P.args, **look: P.kwargs) -> R:
             given = arguments[0] if arguments else next(iter(look.values()), None)
             if not isinstance(given, kinds):
-                wanted = " or a ".join(kind.__name__ for kind in kinds)
+                wanted = " or ".join(_with_article(kind) for kind in kinds)
                 table = ": give the result itself, not its table, which holds no draws"
                 raise FigureError(
-                    f"{draw.__name__} draws a {wanted}, and a {type(given).__name__} was given"
+                    f"{draw.__name__} draws {wanted}, and {_with_article(type(given))} was given"
                     + (table if hasattr(given, "iloc") else "")
                 )
             return draw(*arguments, **look)
@@ -59,6 +59,10 @@ def draws_from[**P, R](*kinds: type) -> Callable[[Callable[P, R]], Callable[P, R
         return checked
 
     return decorate
+
+
+def _with_article(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
 
 
 def new_axes(ax: "Axes | None") -> "Axes":

@@ -32,7 +32,7 @@ MOST_VALUES = 10_000_000
 _ORDER = ("chain", "draw", "run")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class View:
     """Draws of one law, with the losses, single runs and densities that they predict.
 
@@ -60,6 +60,10 @@ class View:
     seed: int
     drifts: bool = False
     held: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        how = "with its drift" if self.drifts else "taken to hold exactly"
+        return f"<View: {self.name}, {how}, {self._n_draws} draws>"
 
     @property
     def law(self) -> Law:
@@ -108,8 +112,7 @@ class View:
 
     @cached_property
     def _thinned(self) -> "dict[int, View]":
-        """A cache of thinned views, so that questions share what these have found."""
-        return {}
+        return {}  # a cache, so that questions share what these views have found
 
     def by_run(self) -> "View":
         """Return fewer draws, evenly spaced, where values by draw and run would fill the memory."""
@@ -200,21 +203,11 @@ class View:
     def losses(self, inputs: Mapping[str, np.ndarray], family: str | None = None) -> np.ndarray:
         """Return :meth:`loss` as an array, which is several times as fast: searches call this.
 
-        Parameters
-        ----------
-        inputs : mapping of str to numpy.ndarray, shape (point,) or (draw, point)
-        family : str, optional
-
-        Returns
-        -------
-        numpy.ndarray, shape (draw, point)
-            Draws are ordered by chain.
+        Inputs are of shape (point,) or (draw, point), and losses (draw, point), by chain.
         """
         inputs = self._complete(inputs)
-        columns = {
-            name: values.transpose("chain", "draw").values.reshape(-1, 1)
-            for name, values in self.coefficients(family).items()
-        }
+        given = self.coefficients(family).items()
+        columns = {name: x.transpose(*_ORDER[:2]).values.reshape(-1, 1) for name, x in given}
         loss = self.law.loss(**inputs, **columns)
         if self.runs is None or not self.drifts:
             return loss

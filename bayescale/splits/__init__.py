@@ -7,9 +7,10 @@ from bayescale.splits.choice import (
     default_sizes,
     default_split,
     solve,
+    solve_down_to,
 )
 from bayescale.splits.constraints import Constraints, checked_budgets, searched_range
-from bayescale.splits.optimum import best_split, ladder, least_compute, losses_of
+from bayescale.splits.optimum import best_split, least_compute, losses_of, without_rounding
 
 __all__ = [
     "Constraints",
@@ -20,9 +21,10 @@ __all__ = [
     "chosen",
     "default_sizes",
     "default_split",
-    "ladder",
     "least_compute",
     "losses_of",
     "searched_range",
     "solve",
+    "solve_down_to",
+    "without_rounding",
 ]

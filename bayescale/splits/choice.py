@@ -9,14 +9,19 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.posterior import Fit, View, flop_count_of
 from bayescale.splits.constraints import Constraints, searched_range
-from bayescale.splits.optimum import Best, Losses, best_choice, best_split, losses_of
+from bayescale.splits.optimum import Best, Losses, best_choice, best_split, ladder, losses_of
 
 MOST_DRAWS = 4000
 """Draws that are optimized, in all; evenly spaced ones where a fit has more."""
+
+DEPTHS = (1.5, 3.0, 6.0)
+"""E-folds of compute below the smallest budget in which wasted compute is looked for, one after
+the other until it is found: at most a factor of 400."""
 
 MOST_KEPT = 256
 """Budgets whose best splits are kept for each view: 100 kB each."""
@@ -51,9 +56,40 @@ class Solved:
 def solve(
     fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
 ) -> list[Solved]:
-    """Find the best splits of budgets, from small to large, in each draw of each law."""
-    views = _views(fit, drift)
-    return [Solved(view, *_best(view, flops, limits, family)) for view in views]
+    """Find the best splits of budgets in each draw of each law."""
+    budgets, views = np.unique(flops), _views(fit, drift)
+    return [Solved(view, *_best(view, budgets, limits, family)) for view in views]
+
+
+def solve_down_to(
+    fit: Fit,
+    flops: np.ndarray,
+    points: pd.DataFrame,
+    limits: Constraints,
+    family: str | None = None,
+    drift: bool = True,
+) -> list[Solved]:
+    """Find the best splits on a ladder that reaches down to the losses of splits in every draw.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    flops : numpy.ndarray, shape (budget,)
+    points : pandas.DataFrame
+        The splits, with the columns ``params`` and ``tokens``.
+    limits : Constraints
+    """
+    splits = points["params"].to_numpy(), points["tokens"].to_numpy()
+    # more unique tokens may save more compute than any of these splits wastes
+    laws = []
+    for depth in DEPTHS if limits.unique_tokens is None else DEPTHS[-1:]:
+        rungs = ladder(flops, depth)
+        if limits.sizes is not None:
+            rungs = rungs[limits.can_train(rungs)]
+        laws = solve(fit, rungs, limits, family, drift)
+        if all((law.losses(*splits).max(axis=1) < law.best.loss[:, 0]).all() for law in laws):
+            break
+    return laws
 
 
 def _best(

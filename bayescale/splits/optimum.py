@@ -205,16 +205,21 @@ def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(usable, vertex.clip(x[..., 0], x[..., 2]), middle)
 
 
+def without_rounding(flops: np.ndarray) -> np.ndarray:
+    """Return different budgets (budget,) in order; those that differ by rounding only are one."""
+    return np.exp(np.unique(np.log(flops).round(_DIGITS)))
+
+
 def ladder(flops: np.ndarray, depth: float) -> np.ndarray:
     """Lay out budgets (rung,) from so many e-folds below the smallest of these up to the largest.
 
     These are included; those that differ by rounding only are one. The others are alike for all
     questions, so that their best splits are found once.
     """
-    log = np.unique(np.log(flops).round(_DIGITS))
+    log = np.log(without_rounding(flops))
     rungs = RUNG * np.arange(np.floor((log[0] - depth) / RUNG), np.ceil(log[-1] / RUNG))
     apart = np.abs(rungs[:, None] - log).min(axis=1) > RUNG / 4
-    return np.exp(np.sort(np.concatenate([rungs[apart], log])))
+    return np.sort(np.concatenate([np.exp(rungs[apart]), without_rounding(flops)]))
 
 
 def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:

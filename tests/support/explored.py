@@ -166,17 +166,17 @@ _TIMED = """
 
 
 def seconds_to_answer(browser: Browser, controls: Sequence[str]) -> dict[str, float]:
-    """Seconds from a key to the last change of the page, by control: the median of five moves."""
+    """Seconds from a key to the last change of the page, by control: the median of three moves."""
     browser.find(_TIMED)
     found = {}
     for place, control in enumerate(controls):
         each = []
-        for _ in range(5):
+        for _ in range(3):
             slider = f"document.querySelectorAll('[data-testid=stSidebar] [type=range]')[{place}]"
             browser.find(f"{slider}.focus()")
             at_end = browser.find(f"{slider}.value === {slider}.max")
             browser.press("ArrowLeft" if at_end else "ArrowRight")
-            rested = "performance.now() - Math.max(window.changed, window.asked) > 1500"
+            rested = "performance.now() - Math.max(window.changed, window.asked) > 1000"
             browser.wait(f"window.changed > window.asked && {rested}")
             each.append(browser.find("window.changed - window.asked") / 1000)
         found[control] = statistics.median(each)

@@ -112,7 +112,7 @@ def test_wasted_compute_does_not_depend_on_how_far_down_it_is_looked_for(
 ) -> None:
     options = [(20e9, None), (400e9, None), (1e9, None)]
     found = allocate(SPREAD, GOPHER, options=options).options
-    monkeypatch.setattr("bayescale.decisions.allocate.DEPTHS", (6.0,))
+    monkeypatch.setattr("bayescale.splits.choice.DEPTHS", (6.0,))
     deepest = allocate(SPREAD, GOPHER, options=options).options
     assert found is not None
     assert deepest is not None

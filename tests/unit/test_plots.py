@@ -510,7 +510,7 @@ def test_the_share_of_a_run_to_buy_stands_where_no_candidate_is() -> None:
 @pytest.mark.parametrize(
     ("draw", "given", "message"),
     [
-        (plot_trust, 3, "plot_trust draws a Trust, and a int was given"),
+        (plot_trust, 3, "plot_trust draws a Trust, and an int was given"),
         (
             plot_forecast,
             pd.DataFrame({"flops": [1.0]}),
