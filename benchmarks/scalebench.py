@@ -400,7 +400,7 @@ def table(name: str, result: dict) -> list[str]:
     """Write a task's table."""
     ours, d_optimal, at_random, whole = PUBLISHED[name]
     lines = [
-        f"### {name}",
+        f"## {name}",
         "",
         f"{result['pool_runs']} runs to buy; the corner is {result['corner']} "
         f"({result['corner_runs']} runs). No function of the inputs exceeds R2 "
