@@ -18,7 +18,7 @@ _QUIET = (
     "--disable-extensions", "--hide-scrollbars",
 )  # fmt: skip
 _PATIENCE = 60.0
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39, "ArrowDown": 40}
 
 
 class Browser:

@@ -3,12 +3,11 @@
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,6 @@ import xarray as xr
 from bayescale.cards import load_card
 from bayescale.posterior import Fit, ModelAverage, Posterior, save
 from bayescale.runs import Runs, read_runs
-from support.browser import Browser
 from support.published import BESIROGLU
 from support.refits import N_DRAWS, built, even_normal
 
@@ -154,30 +152,3 @@ def _await(address: str, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             assert process.poll() is None, process.communicate()[0].decode()
     pytest.fail("nothing was served within 60 s")
-
-
-_TIMED = """
-  window.changed = 0;
-  new MutationObserver(() => { window.changed = performance.now(); }).observe(
-    document.querySelector('[data-testid=stMain]'),
-    {subtree: true, childList: true, characterData: true});
-  document.addEventListener('keydown', () => { window.asked = performance.now(); }, true);
-"""
-
-
-def seconds_to_answer(browser: Browser, controls: Sequence[str]) -> dict[str, float]:
-    """Seconds from a key to the last change of the page, by control: the median of three moves."""
-    browser.find(_TIMED)
-    found = {}
-    for place, control in enumerate(controls):
-        each = []
-        for _ in range(3):
-            slider = f"document.querySelectorAll('[data-testid=stSidebar] [type=range]')[{place}]"
-            browser.find(f"{slider}.focus()")
-            at_end = browser.find(f"{slider}.value === {slider}.max")
-            browser.press("ArrowLeft" if at_end else "ArrowRight")
-            rested = "performance.now() - Math.max(window.changed, window.asked) > 1000"
-            browser.wait(f"window.changed > window.asked && {rested}")
-            each.append(browser.find("window.changed - window.asked") / 1000)
-        found[control] = statistics.median(each)
-    return found
