@@ -167,6 +167,16 @@ class LogOptions:
 
         return write_settings(path, options_for(path, self.to_read())[0])
 
+    def unwritten(self, path: Path) -> bool:
+        """Return whether options were given that no ``runs.toml`` beside the log holds."""
+        from bayescale.runs.options import ReadOptions
+        from bayescale.runs.read import options_for
+
+        given = self.to_read()
+        if given == ReadOptions():
+            return False
+        return options_for(path, given)[0] != options_for(path, ReadOptions())[0]
+
     def to_read(self) -> "ReadOptions":
         """Return the options of :func:`bayescale.read_runs`."""
         from bayescale.runs.options import ReadOptions

@@ -173,7 +173,7 @@ def _sentence(text: str) -> str:
 
 def _bin_row(item: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "times larger": f"{item['lower']:g} to {item['upper']:g}",
+        "times larger": f"{item['lower']:,g} to {item['upper']:,g}",
         "held out": str(item["n"]),
         "inside": str(item["n_covered"]),
         "share": share(round(item["n_covered"] / item["n"], 2)),
@@ -191,7 +191,7 @@ _GRADES = {
 
 _LIMITS = {
     "precision": "Limited by precision: beyond, the loss is not known within {tolerance}. Train a "
-    "larger run (bayescale next-run finds which), or accept a wider tolerance.",
+    "larger run (bayescale next-run finds which), or accept a wider tolerance (`tolerance=`).",
     "backtest": "Limited by backtests: beyond, intervals inside the runs did not cover. Train runs "
     "of sizes between, or fit another law.",
     "untested": "Limited by what could be tested: backtests inside the runs reach {tested} times. "

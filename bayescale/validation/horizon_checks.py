@@ -102,7 +102,8 @@ def _precision(path: pd.DataFrame, precise: float, tolerance: float) -> Finding:
     if start > tolerance:
         text = (
             f"even at the largest run the mean loss is known within {start:.1%} only, and "
-            f"the tolerance is {share(tolerance)}. Add runs, or accept a wider tolerance."
+            f"the tolerance is {share(tolerance)}. Add runs, or accept a wider "
+            "tolerance (`tolerance=`)."
         )
     elif precise >= far * _EDGE:
         text = f"{within} {far:g} times the largest run and perhaps beyond ({at})."

@@ -285,8 +285,8 @@ def _influence(posterior: Posterior) -> Finding:
     more = "; ..." if len(shown) > 3 else ""
     text = (
         f"{len(shown)} of {len(ids)} runs would move the answer if left out: "
-        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and fit again without them "
-        f"({leaving_out(ids[i] for i in order if flagged[i])})"
+        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and fit again without those "
+        f"that are not sound ({leaving_out(ids[i] for i in order if flagged[i])})"
     )
     return Finding.check(name, False, text, table)
 

@@ -252,7 +252,7 @@ def test_the_answer_comes_first_then_its_limit_then_findings_by_what_they_do() -
         f"Trust it up to 10 times the largest run's compute, within 2% of the loss: "
         f"{10 * LARGEST:.3g} FLOP (kaplan_compute).",
         "Limited by precision: beyond, the loss is not known within 2%. Train a larger run "
-        "(bayescale next-run finds which), or accept a wider tolerance.",
+        "(bayescale next-run finds which), or accept a wider tolerance (`tolerance=`).",
         BREAK,
     ]
     warned = lines.index("Warnings, which do not stop it:")

@@ -359,8 +359,8 @@ def test_a_run_that_pulls_the_law_is_found(rng: np.random.Generator) -> None:
     assert check.passed is False
     assert check.text == (
         f"1 of 10 runs would move the answer if left out: {runs['run_id'][9]} (E by {shift:+.1f} "
-        "sd). Look up how they were trained, and fit again without them "
-        f"(`exclude={{'run_id': '{runs['run_id'][9]}'}}`)"
+        "sd). Look up how they were trained, and fit again without those that are not "
+        f"sound (`exclude={{'run_id': '{runs['run_id'][9]}'}}`)"
     )
 
 

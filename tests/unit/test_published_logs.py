@@ -328,6 +328,14 @@ def test_checkpoints_of_several_runs_of_a_size_are_named() -> None:
     assert "checkpoints" not in notes(read_runs(checkpoints(), columns={"run": "model"}))
 
 
+def test_rows_that_a_tracker_calls_finished_are_runs_of_their_own() -> None:
+    """W&B's table has a column _step too: the last step of each run."""
+    log = checkpoints().assign(Name=[f"r{i}" for i in range(56)], State="finished")
+    assert "checkpoints" not in notes(read_runs(log))
+    assert "checkpoints" in notes(read_runs(log.assign(State="")))
+    assert "checkpoints" in notes(read_runs(log.drop(columns="Name")))
+
+
 def test_check_calls_checkpoints_absent_only_where_no_size_has_several_rows(
     bayescale, tmp_path: Path
 ) -> None:
@@ -608,8 +616,10 @@ def test_options_beside_the_log_are_honored(bayescale, tmp_path: Path) -> None:
     frame = base().assign(suspect=[0] * 12 + [1, 2], seen=TOKENS / 1e9).drop(columns="tokens")
     frame.to_csv(log, index=False)
     given = ["--column", "tokens=seen", "--unit", "tokens=B", "--exclude", "suspect=1,2"]
+    assert "--write keeps these options in runs.toml" in bayescale("check", log, *given).out
     wrote = bayescale("check", log, *given, "--write", "--json")
     assert wrote.code == 0
+    assert "--write" not in bayescale("check", log, *given).out
     assert wrote.json["settings"] == str(tmp_path / "runs.toml")
     runs = read_runs(log)
     assert runs.source == "log.csv with runs.toml"

@@ -91,6 +91,8 @@ def check(
         below += ["", *log_lines(log, log_notes)]
     if settings is not None:
         below += ["", f"Written to {settings}, which every command that reads {runs.name} honors."]
+    elif log_options.unwritten(runs):
+        below += ["", "--write keeps these options in runs.toml, for every command that reads it."]
     if refitted is not None:
         lines += ["", *map(str, refitted.content())]
     passed = refitted is None or refitted.passed

@@ -163,7 +163,7 @@ def rows_are_finished_runs(draft: Draft) -> Iterator[Finding]:
     """Rows are not checkpoints: no column repeats while a count of steps grows."""
     cells, frame = draft.unread_cells, draft.frame
     step_header = next((h for h in draft.unread if canonical(h) in STEPS), None)
-    if "run" in frame or step_header is None or len(frame) < 4:
+    if "run" in frame or step_header is None or len(frame) < 4 or _each_row_has_ended(draft):
         return
     read = read_numbers(cells[step_header].tolist(), np.ones(len(cells), dtype=bool))
     if read.texts or np.isnan(read.values).any():
@@ -188,6 +188,14 @@ def rows_are_finished_runs(draft: Draft) -> Iterator[Finding]:
         f"{len(frame)} runs, say which column is the run with "
         f"{argument('columns', run=header)}, or keep the last row of each",
     )
+
+
+def _each_row_has_ended(draft: Draft) -> bool:
+    """Return whether each row has a name and a state of its own, as runs in a tracker's table."""
+    states = next((h for h in draft.unread if canonical(h) in HEADERS), None)
+    if states is None or "run_id" not in draft.headers:
+        return False
+    return all(finished(state) for state in draft.unread_cells[states])
 
 
 def _groups_by_step(
