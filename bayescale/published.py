@@ -4,7 +4,6 @@ The coefficients are in the model cards; the rest is here. A published law answe
 code as a fit: it is a posterior with one draw.
 """
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from bayescale.cards import ModelCard, cards_folder, load_card
+from bayescale.cards.load import read_toml, validated
 from bayescale.conventions import NATS, UNKNOWN, Conventions, LossUnit
 from bayescale.conventions.stated import parse_conventions
 from bayescale.errors import CardError, LawError, collected, shortened
@@ -24,7 +24,7 @@ from bayescale.laws.optimum import all_unique, splits
 from bayescale.posterior import DEFAULT_CI_PROB, Fit, Posterior, loss_unit_of, point, quantiles
 from bayescale.results import Result, TextTable
 from bayescale.runs import Runs
-from bayescale.units import checked_ci_prob, format_size
+from bayescale.units import checked_ci_prob, disordered, format_size
 
 Ends = tuple[PositiveFloat, PositiveFloat]
 
@@ -71,11 +71,7 @@ class PublishedLaw(BaseModel):
         problems = []
         _, wrong = parse_conventions(self.conventions)
         problems += wrong
-        problems += [
-            f"range.{name} goes from {low:g} to {high:g}: the smaller end first"
-            for name, (low, high) in self.range.items()
-            if not low < high
-        ]
+        problems += disordered(self.range)
         try:
             load_card(self.card).published_values(self._key)
         except CardError as error:
@@ -176,17 +172,7 @@ def parse_published(text: str, name: str, place: str = "published law") -> Publi
     CardError
         If the text is invalid; lists all problems.
     """
-    try:
-        return PublishedLaw.model_validate({**tomllib.loads(text), "name": name})
-    except tomllib.TOMLDecodeError as error:
-        raise CardError(f"{place} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc']))}: {line}".removeprefix(": ")
-            for item in error.errors()
-            for line in str(item.get("ctx", {}).get("error", item["msg"])).splitlines()
-        ]
-        raise CardError(collected(f"{place} cannot be used:", problems)) from None
+    return validated(PublishedLaw, {**read_toml(text, place), "name": name}, place)
 
 
 # compared with a fit

@@ -4,15 +4,15 @@ A published law predicts a loss; a rule says what to choose. Each quantity is a 
 powers of params, tokens or compute, in the paper's own counts, which the rule states.
 """
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from bayescale.cards import cards_folder
-from bayescale.errors import CardError, LawError, collected, shortened
-from bayescale.units import as_size, format_size
+from bayescale.cards.load import read_toml, validated
+from bayescale.errors import LawError, shortened
+from bayescale.units import as_size, disordered, format_size
 
 Scale = Literal["params", "tokens", "flops"]
 Quantity = Literal["params", "tokens", "lr", "batch_tokens", "batch_size", "flops_per_token"]
@@ -66,11 +66,8 @@ class PublishedRule(BaseModel):
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:
-        for name, (low, high) in self.range.items():
-            if not low < high:
-                raise ValueError(
-                    f"range.{name} goes from {low:g} to {high:g}: the smaller end first"
-                )
+        if problems := disordered(self.range):
+            raise ValueError("\n".join(problems))
         return self
 
     @property
@@ -148,13 +145,4 @@ def parse_rule(text: str, name: str, place: str = "published rule") -> Published
     CardError
         If the text is invalid; lists all problems.
     """
-    try:
-        return PublishedRule.model_validate({**tomllib.loads(text), "name": name})
-    except tomllib.TOMLDecodeError as error:
-        raise CardError(f"{place} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ")
-            for item in error.errors()
-        ]
-        raise CardError(collected(f"{place} cannot be used:", problems)) from None
+    return validated(PublishedRule, {**read_toml(text, place), "name": name}, place)

@@ -323,3 +323,18 @@ def _nats_in_one(unit: str, tokens_per_byte: Any) -> Any:
     if unit not in LOSS_UNITS:
         raise UnitError(f"unit {unit!r} of a loss is unknown: use {', '.join(LOSS_UNITS)}")
     return _FACTORS["loss"][unit]
+
+
+def disordered(ranges: Mapping[Any, tuple[float, float]]) -> list[str]:
+    """Say which ranges do not go from a smaller to a larger end.
+
+    Examples
+    --------
+    >>> disordered({"params": (1e6, 1e9), "tokens": (2e9, 1e9)})
+    ['range.tokens goes from 2e+09 to 1e+09: the smaller end first']
+    """
+    return [
+        f"range.{name} goes from {low:g} to {high:g}: the smaller end first"
+        for name, (low, high) in ranges.items()
+        if not low < high
+    ]

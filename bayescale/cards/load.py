@@ -1,12 +1,12 @@
 """Cards from TOML files and from their text."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bayescale.cards.card import ModelCard
 from bayescale.errors import CardError, collected
@@ -67,15 +67,37 @@ def parse_card(
     text: str, *, law: Law | Sequence[Law] | None = None, place: str = "model card"
 ) -> ModelCard:
     """Make a card from its TOML text. See :func:`load_card`."""
-    try:
-        content = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also for numbers and nesting that are too long
-        raise CardError(f"{place} is not valid TOML: {error}") from error
+    content = read_toml(text, place)
     if own_keys := {"text", "recipes"} & set(content):
         raise CardError(f"{place} has an unknown key {min(own_keys)!r}")
     content |= {"text": text, "law": _law_of(content.get("law"), law, place)}
+    return validated(ModelCard, content, place)
+
+
+def read_toml(text: str, place: str) -> dict[str, Any]:
+    """Return the content of a TOML text.
+
+    Raises
+    ------
+    CardError
+        If it is not TOML.
+    """
     try:
-        return ModelCard.model_validate(content)
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also for numbers and nesting that are too long
+        raise CardError(f"{place} is not valid TOML: {error}") from error
+
+
+def validated[T: BaseModel](model: type[T], content: Mapping[str, Any], place: str) -> T:
+    """Return the record that the content of a file describes.
+
+    Raises
+    ------
+    CardError
+        If it does not; lists all problems.
+    """
+    try:
+        return model.model_validate(content)
     except ValidationError as error:
         problems = [line for item in error.errors() for line in _problem(item).splitlines()]
         raise CardError(collected(f"{place} cannot be used:", problems)) from None

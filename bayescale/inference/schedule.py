@@ -72,20 +72,46 @@ def sampling(  # noqa: PLR0913 all settings of the sampler
         done=done,
     )
 
-    def thinned(tree: xr.DataTree) -> xr.DataTree:
-        each = slice(thin - 1, None, thin)
-        groups = {
-            name: group.to_dataset().isel(draw=each).assign_coords(draw=np.arange(draws))
-            for name, group in tree.children.items()
-        }
+    def finished(tree: xr.DataTree) -> xr.DataTree:
         # drift walks and families' terms hold the same values in plain units
-        steps = ("any_step", "pooled_step")
-        groups["posterior"] = groups["posterior"].drop_dims(steps, errors="ignore")
-        tree = xr.DataTree.from_dict(groups)
+        tree = thinned(tree, thin, ("any_step", "pooled_step"))
         return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
 
     with under_way as wait:
-        yield lambda: thinned(wait())
+        yield lambda: finished(wait())
+
+
+def thinned(tree: xr.DataTree, thin: int, without: Sequence[str]) -> xr.DataTree:
+    """Return one draw in ``thin``, without variables of some dims."""
+    each, found = slice(thin - 1, None, thin), {}
+    for name, group in tree.children.items():
+        kept = group.to_dataset().isel(draw=each).drop_dims(without, errors="ignore")
+        found[name] = kept.assign_coords(draw=np.arange(kept.sizes["draw"]))
+    return xr.DataTree.from_dict(found)
+
+
+def until_converged(
+    attempt: Callable[..., AbstractContextManager[Callable[[], xr.DataTree]]],
+    tries: Tries,
+    first: Callable[[], xr.DataTree] | None = None,
+    **limits: Any,
+) -> tuple[xr.DataTree, dict[str, Any]]:
+    """Return draws of the first attempt that passes the convergence checks, or else the last.
+
+    ``attempt`` takes what a try states and samples once; ``first`` waits for the first attempt
+    where that has started already. The limits are those of :func:`check_convergence`.
+    """
+    for number, how in enumerate(tries, 1):
+        if first is not None and number == 1:
+            tree = first()
+        else:
+            with attempt(*how) as wait:
+                tree = wait()
+        diagnostics = check_convergence(tree, **limits)
+        diagnostics |= {"attempts": number, "target_accept": how[1]}
+        if diagnostics["passed"] or number == len(tries):
+            return tree, diagnostics
+    raise ValueError("no attempt is given")
 
 
 def sample(
@@ -138,18 +164,5 @@ class Sampler:
     def until_converged(
         self, first: Callable[[], xr.DataTree] | None = None, **limits: Any
     ) -> tuple[xr.DataTree, dict[str, Any]]:
-        """Return draws of the first attempt that passes the convergence checks, or else the last.
-
-        ``first`` waits for the first attempt where that has started already.
-        """
-        for attempt, how in enumerate(self.tries, 1):
-            if first is not None and attempt == 1:
-                tree = first()
-            else:
-                with self.attempt(*how) as wait:
-                    tree = wait()
-            diagnostics = check_convergence(tree, **limits)
-            diagnostics |= {"attempts": attempt, "target_accept": how[1]}
-            if diagnostics["passed"] or attempt == len(self.tries):
-                return tree, diagnostics
-        raise ValueError("no attempt is given")
+        """Return draws that passed the convergence checks, or else the last: see the function."""
+        return until_converged(self.attempt, self.tries, first, **limits)

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from bayescale.inference.compile import code_depends_on
-from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.fit import made_with
 from bayescale.inference.nuts import sampling
+from bayescale.inference.schedule import thinned, until_converged
 from bayescale.progress import progress
 from bayescale.tuning import Sweep, Tuning, TuningCard, load_tuning_card, read_sweep
 
@@ -55,30 +57,23 @@ def fit_tuning(
         stage("compiling the valley")
         compiled = compiled_valley(sweep, card)
         compiling = time.perf_counter() - started
-        tree, diagnostics = xr.DataTree(), {}
-        for attempt, (times, accept, thin) in enumerate(TRIES, 1):
-            done = stage(f"sampling {chains} chains", total=chains * (draws * thin + tune * times))
+
+        @contextmanager
+        def attempt(times: int, accept: float, thin: int) -> Iterator[Callable[[], xr.DataTree]]:
             how = {"draws": draws * thin, "tune": tune * times, "chains": chains, "cores": cores}
-            how |= {"seed": seed, "target_accept": accept, "done": done}
-            with sampling(compiled, **how) as wait:
-                tree = wait()
-            tree = _thinned(tree, thin)
-            diagnostics = check_convergence(tree) | {"attempts": attempt}
-            if diagnostics["passed"]:
-                break
+            how |= {"seed": seed, "target_accept": accept}
+            count = chains * (draws * thin + tune * times)
+            done = stage(f"sampling {chains} chains", total=count)
+            with sampling(compiled, **how, done=done) as wait:
+                yield lambda: thinned(wait(), thin, ("whitened",))
+
+        tree, diagnostics = until_converged(attempt, TRIES)
     total = time.perf_counter() - started
     seconds = {"compile": compiling, "sample": total - compiling, "total": total}
     made = made_with(seed=seed, draws=draws, tune=tune, chains=chains, families=False)
     about = {"runs": sweep.runs.source, "runs_sha256": sweep.runs.digest, "card": card.name, **made}
     record = {"diagnostics": diagnostics, "provenance": about, "seconds": seconds}
     return Tuning(tree["posterior"].to_dataset(), sweep, record)
-
-
-def _thinned(tree: xr.DataTree, thin: int) -> xr.DataTree:
-    each = slice(thin - 1, None, thin)
-    groups = {name: group.to_dataset().isel(draw=each) for name, group in tree.children.items()}
-    groups["posterior"] = groups["posterior"].drop_vars("frontier_z", errors="ignore")
-    return xr.DataTree.from_dict(groups)
 
 
 _compiled: dict[str, Any] = {}

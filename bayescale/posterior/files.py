@@ -61,7 +61,7 @@ def save(fit: Fit, path: str | Path) -> Path:
     else:
         tree = _tree_of(fit.members[0])
     if fit.runs is not None:
-        tree["runs"] = xr.DataTree(_runs_dataset(fit.runs))
+        tree["runs"] = xr.DataTree(runs_dataset(fit.runs))
     tree.attrs["bayescale_format"] = FORMAT
     save_tree(tree, path)
     return path
@@ -122,7 +122,7 @@ def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
         )
     own = {one.name: one for one in laws}
     try:
-        runs = _runs_from(tree["runs"].to_dataset()) if "runs" in tree.children else None
+        runs = runs_from(tree["runs"].to_dataset()) if "runs" in tree.children else None
         if "weights" not in tree.attrs:
             return _posterior_from(tree, runs, own, name)
         weights = _WEIGHTS.validate_json(_text(tree, "weights"))
@@ -261,7 +261,8 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
     }
 
 
-def _runs_dataset(runs: Runs) -> xr.Dataset:
+def runs_dataset(runs: Runs) -> xr.Dataset:
+    """Return what a file holds of a run log."""
     data = {c: ("run_index", np.asarray(runs[c])) for c in runs.frame.columns}
     about = {
         "columns": dict(runs.columns),
@@ -275,7 +276,14 @@ def _runs_dataset(runs: Runs) -> xr.Dataset:
     return xr.Dataset(data, attrs={"about": json.dumps(about)})
 
 
-def _runs_from(dataset: xr.Dataset) -> Runs:
+def runs_from(dataset: xr.Dataset) -> Runs:
+    """Return the run log that a file holds.
+
+    Raises
+    ------
+    ValueError
+        If values that answers are made of are damaged.
+    """
     about = _About.model_validate_json(dataset.attrs["about"])
     values = {str(name): variable.values for name, variable in dataset.data_vars.items()}
     for name in {"run_id", "loss"} - set(values):

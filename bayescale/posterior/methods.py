@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from bayescale.errors import NoFitError, PosteriorError, UnconvergedError, shortened
+from bayescale.errors import NoFitError, PosteriorError, shortened
+from bayescale.posterior.converged import refuse_unconverged
 
 MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
 """What a law's loss is: where the card has an excess, the floor that runs lie above."""
@@ -53,12 +54,7 @@ class FitMethods:
         UnconvergedError
             Unless the checks passed or ``allow`` is true.
         """
-        if not (allow or self.diagnostics["passed"]):
-            raise UnconvergedError(
-                "this posterior failed its convergence checks, so nothing is computed from it: "
-                f"{'; '.join(self.diagnostics['reasons'])}. Fit again with more draws (`draws=`), "
-                "or use it all the same with `allow_unconverged=True`"
-            )
+        refuse_unconverged(self.diagnostics, allow)
 
     def summary(self, ci_prob: float | None = None) -> Any:
         """Summarize coefficients, noise and drift: see :func:`bayescale.summarize`."""

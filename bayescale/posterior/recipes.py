@@ -12,8 +12,9 @@ import xarray as xr
 from bayescale.cards import ModelCard, drift_components
 from bayescale.cards.recipes import OWN_STEPS
 from bayescale.drift import coordinate
-from bayescale.errors import PosteriorError, UnconvergedError
+from bayescale.errors import PosteriorError
 from bayescale.noise import draw
+from bayescale.posterior.converged import refuse_unconverged
 from bayescale.posterior.fit import Fit
 from bayescale.posterior.predict import View
 from bayescale.posterior.walks import Walks
@@ -91,11 +92,7 @@ class Recipes:
         UnconvergedError
             Unless they passed.
         """
-        if not (allow or self.diagnostics["passed"]):
-            raise UnconvergedError(
-                "the comparison failed the convergence checks, so its draws are not its posterior: "
-                "fit again with more draws, or allow it with `allow_unconverged=True`"
-            )
+        refuse_unconverged(self.diagnostics, allow)
 
     def log_loss(self, inputs: Mapping[str, xr.DataArray]) -> xr.DataArray:
         """Return the log of each recipe's mean loss, dims (recipe, chain, draw, ...)."""

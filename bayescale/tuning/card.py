@@ -1,12 +1,10 @@
 """The card of the valley: priors of its coefficients, each with a reason."""
 
-import tomllib
-from typing import Any
-
 import numpy as np
 from pydantic import Field, PositiveFloat
 
 from bayescale.cards import cards_folder
+from bayescale.cards.load import read_toml, validated
 from bayescale.cards.prior import Strict
 
 
@@ -40,6 +38,6 @@ class TuningCard(Strict):
 def load_tuning_card(name: str = "valley") -> TuningCard:
     """Load a card of the package, from ``models/tuning``."""
     text = (cards_folder() / "tuning" / f"{name}.toml").read_text(encoding="utf-8")
-    content: dict[str, Any] = tomllib.loads(text)
+    content = read_toml(text, name)
     about = {key: content.pop(key) for key in ("name", "references")}
-    return TuningCard.model_validate({**about, "priors": content, "text": text})
+    return validated(TuningCard, {**about, "priors": content, "text": text}, name)

@@ -3,16 +3,15 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import xarray as xr
 
 from bayescale.errors import PosteriorError
 from bayescale.files import read_tree, save_tree
-from bayescale.runs import Runs
+from bayescale.posterior.files import runs_dataset, runs_from
 from bayescale.tuning.posterior import Tuning
 from bayescale.tuning.sweep import read_sweep
 
-_FORMAT = "bayescale tuning 2"
+_FORMAT = "bayescale tuning 3"
 
 
 def save_tuning(tuning: Tuning, path: str | Path) -> Path:
@@ -23,12 +22,10 @@ def save_tuning(tuning: Tuning, path: str | Path) -> Path:
     OutputError
         If it cannot be written.
     """
-    sweep, path = tuning.sweep, Path(path)
-    columns = ["run_id", "params", "tokens", "lr", *([sweep.batch] if sweep.batch else []), "loss"]
-    runs = {name: ("run_index", sweep.runs[name]) for name in columns}
-    about = {"format": _FORMAT, "source": sweep.runs.source, "record": json.dumps(tuning.record)}
-    tree = xr.DataTree.from_dict({"posterior": tuning.draws, "runs": xr.Dataset(runs)})
-    tree.attrs.update(about)
+    path = Path(path)
+    runs = runs_dataset(tuning.sweep.runs)
+    tree = xr.DataTree.from_dict({"posterior": tuning.draws, "runs": runs})
+    tree.attrs.update({"format": _FORMAT, "record": json.dumps(tuning.record)})
     save_tree(tree, path)
     return path
 
@@ -47,8 +44,6 @@ def open_tuning(path: str | Path) -> Tuning:
             f"{path} does not hold a posterior of learning rates: give the run log of the sweep, "
             "or a file that bayescale tune -o wrote"
         )
-    table = tree["runs"].to_dataset()
-    frame = pd.DataFrame({str(name): x.values for name, x in table.data_vars.items()})
-    runs = Runs(frame=frame, columns={}, source=str(tree.attrs["source"]))
     record = json.loads(tree.attrs["record"])
-    return Tuning(tree["posterior"].to_dataset(), read_sweep(runs), record)
+    sweep = read_sweep(runs_from(tree["runs"].to_dataset()))
+    return Tuning(tree["posterior"].to_dataset(), sweep, record)

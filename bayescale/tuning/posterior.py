@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from bayescale.errors import UnconvergedError
+from bayescale.posterior.converged import refuse_unconverged
 from bayescale.random import Purpose, generator
 from bayescale.tuning.basis import Basis
 from bayescale.tuning.card import load_tuning_card
@@ -77,12 +77,7 @@ class Tuning:
         UnconvergedError
             Unless they passed.
         """
-        if not (allow or self.diagnostics["passed"]):
-            raise UnconvergedError(
-                "this posterior failed its convergence checks, so nothing is computed from it: "
-                f"{'; '.join(self.diagnostics['reasons'])}. Fit again with more draws (`draws=`), "
-                "or use it all the same with `allow_unconverged=True`"
-            )
+        refuse_unconverged(self.diagnostics, allow)
 
     def rng(self, purpose: Purpose) -> np.random.Generator:
         """Return the generator of one purpose."""

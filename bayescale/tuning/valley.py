@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from bayescale.laws import UNIFIED
+
 FRONTIER = ("level", "share_E", "share_B", "alpha", "beta", "kappa")
 """Coefficients of the frontier."""
 
 
 def frontier(values: Mapping[str, Any], n: Any, d: Any) -> Any:
-    """Return the log of the well-tuned loss.
+    """Return the log of the well-tuned loss: that of the law ``unified``.
 
     Parameters
     ----------
@@ -19,15 +21,16 @@ def frontier(values: Mapping[str, Any], n: Any, d: Any) -> Any:
     n, d : array_like
         Logs of params and tokens relative to the center.
     """
-    alpha, beta, kappa = (values[name] for name in ("alpha", "beta", "kappa"))
-    share_e, share_b = values["share_E"], values["share_B"]
-    there = kappa * np.logaddexp(-alpha / kappa * n, (share_b - beta * d) / kappa)
-    center = kappa * np.logaddexp(0.0 * share_b, share_b / kappa)
-    law = np.logaddexp(share_e, there - center) - np.logaddexp(share_e, 0.0 * share_e)
-    return values["level"] + law
+    shape = {name: values[name] for name in ("alpha", "beta", "kappa")}
+    floor, ratio = np.exp(values["share_E"]), np.exp(values["share_B"])
+    of_size = (1.0 + ratio ** (1.0 / shape["kappa"])) ** -shape["kappa"]
+    # at the center, A and B together make up one
+    parts = {"E": floor, "A": of_size, "B": ratio * of_size}
+    law = UNIFIED.loss(np.exp(n), np.exp(d), **parts, **shape)
+    return values["level"] + np.log(law / (1.0 + floor))
 
 
-def excess(values: Mapping[str, Any], k: Any, z1: Any, z2: Any, xp: Any = np) -> Any:
+def excess(values: Mapping[str, Any], k: Any, z1: Any, z2: Any) -> Any:
     """Return how far the log loss of a setting lies above the valley's floor.
 
     Parameters
@@ -39,14 +42,12 @@ def excess(values: Mapping[str, Any], k: Any, z1: Any, z2: Any, xp: Any = np) ->
         Log of the curvature in learning rate.
     z1, z2 : array_like or None
         Logs of learning rate and batch size relative to the best; None without batch sizes.
-    xp : module
-        Where ``exp`` and ``tanh`` come from.
     """
     if z2 is None:
-        skew = values["skew_lr"] * xp.tanh(z1)
-        return xp.exp(k + skew) * z1**2
-    scaled = xp.exp(values["curve_ratio"] / 2) * z2
-    bowl = z1**2 + 2 * xp.tanh(values["coupling"]) * z1 * scaled + scaled**2
-    skew = values["skew_lr"] * xp.tanh(z1 - values["turn_lr"] * z2)
-    skew = skew + values["skew_batch"] * xp.tanh(z2 + values["turn_batch"] * z1)
-    return xp.exp(k + skew) * bowl
+        skew = values["skew_lr"] * np.tanh(z1)
+        return np.exp(k + skew) * z1**2
+    scaled = np.exp(values["curve_ratio"] / 2) * z2
+    bowl = z1**2 + 2 * np.tanh(values["coupling"]) * z1 * scaled + scaled**2
+    skew = values["skew_lr"] * np.tanh(z1 - values["turn_lr"] * z2)
+    skew = skew + values["skew_batch"] * np.tanh(z2 + values["turn_batch"] * z1)
+    return np.exp(k + skew) * bowl

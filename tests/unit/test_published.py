@@ -94,7 +94,7 @@ params = "some"
 def test_all_that_is_wrong_with_a_published_law_is_told() -> None:
     with pytest.raises(CardError) as error:
         parse_published(WRONG, "wrong", "wrong.toml")
-    assert "arxiv: String should match pattern" in str(error.value)
+    assert "arxiv is '12': string should match pattern" in str(error.value)
     with pytest.raises(CardError) as error:
         parse_published(WRONG.replace('"12"', '"1234.12345"'), "wrong", "wrong.toml")
     told = str(error.value)
@@ -251,8 +251,8 @@ params = [1e6, 1e9]
 """
     with pytest.raises(CardError) as error:
         parse_rule(wrong, "wrong", "wrong.toml")
-    assert "arxiv: String should match pattern" in str(error.value)
-    assert "gives.lr.coefficient: Input should be greater than 0" in str(error.value)
+    assert "arxiv is '12': string should match pattern" in str(error.value)
+    assert "gives.lr.coefficient is -1.0: input should be greater than 0" in str(error.value)
     back = wrong.replace('"12"', '"1234.12345"').replace("-1.0", "1.0").replace("1e6", "1e10")
     with pytest.raises(CardError, match=r"range\.params goes from 1e\+10 to 1e\+09"):
         parse_rule(back, "wrong")

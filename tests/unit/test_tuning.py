@@ -1,5 +1,7 @@
 """Learning rate and batch size: the valley's equations, sweeps that are none, and answers."""
 
+from functools import partial
+from inspect import Parameter, Signature
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,12 @@ import pytest
 import xarray as xr
 
 import bayescale
+from bayescale.cards import load_card
+from bayescale.contract import CHECKS
+from bayescale.contract.subject import Subject
 from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
 from bayescale.inference.valley import compiled_valley
+from bayescale.laws import Law
 from bayescale.runs import Runs, read_runs
 from bayescale.tuning import (
     Tuning,
@@ -99,6 +105,42 @@ def test_the_frontier_is_the_unified_law() -> None:
     whole = np.exp(0.3) + joint
     assert found == pytest.approx(2.5 * whole / (np.exp(0.3) + 1))
     assert np.exp(frontier(values, 0.0, 0.0)) == pytest.approx(2.5)
+
+
+def valley_loss(params, tokens, lr, batch_size, **values):  # type: ignore[no-untyped-def]
+    """The valley as a law: the loss of a cell that lies on all of its power laws."""
+    n, d = np.log(params / 1e9), np.log(tokens / 2e10)
+    along = {
+        what: values[start] + values[f"{what}_params"] * n + values[f"{what}_tokens"] * d
+        for what, start in (("lr", "lr_0"), ("batch", "batch_0"), ("curve", "curve_lr"))
+    }
+    z1, z2 = np.log(lr / 1e-3) - along["lr"], np.log(batch_size / 256) - along["batch"]
+    ratio = {"curve_ratio": values["curve_batch"] - values["curve_lr"]}
+    g = excess(values | ratio, along["curve"], z1, z2)
+    return 2.6 * np.exp(frontier(values, n, d) + g)
+
+
+def valley_subject() -> Subject:
+    """What the contract's checks examine, with coefficients from the valley's card."""
+    names = tuple(n for n in load_tuning_card().priors if not n.startswith(("cells_", "noise")))
+    arguments = ("params", "tokens", "lr", "batch_size")
+    stated = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in arguments]
+    stated += [Parameter(name, Parameter.KEYWORD_ONLY) for name in names]
+    loss = partial(valley_loss)
+    loss.__signature__ = Signature(stated)  # type: ignore[attr-defined]
+    law = Law(name="valley", inputs=arguments, coefficients=names, loss=loss, falls_with=())
+    runs = read_sweep(made()).runs
+    subject = Subject(law, load_card("unified"), runs.take(np.arange(len(runs)) % 7 == 0), None)
+    drawn = load_tuning_card().draw(200, np.random.default_rng(0))
+    subject.__dict__["draws"] = {name: drawn[name] for name in names}
+    return subject
+
+
+@pytest.mark.parametrize("check", ["floats", "arrays", "labeled", "sampler", "finite", "gradient"])
+def test_the_valley_keeps_the_contract_of_laws(check: str) -> None:
+    answer = CHECKS[check][0](valley_subject())
+    assert answer is not None
+    assert answer[0], answer[1]
 
 
 def test_every_prior_of_the_card_states_its_reason() -> None:
@@ -237,8 +279,9 @@ def test_splits_are_compared_in_the_unit_of_the_log() -> None:
     )
 
 
-def test_a_posterior_is_kept_and_opened_as_it_was(tmp_path: Path) -> None:
-    tuning = posterior(made())
+@pytest.mark.parametrize("unit", ["nats", "bits"])
+def test_a_posterior_is_kept_and_opened_as_it_was(tmp_path: Path, unit: str) -> None:
+    tuning = posterior(read_runs(made(), units={"loss": unit}))
     path = save_tuning(tuning, tmp_path / "tune.nc")
     opened = open_tuning(path)
     question = {"params": 1e9, "tokens": 2e10}

@@ -154,7 +154,7 @@ def test_a_target_is_a_budget_or_a_size(given: dict[str, float]) -> None:
 
 def test_draws_that_did_not_converge_are_refused() -> None:
     made = recipes({"a": 0.0, "b": 0.02})
-    failed = Recipes(made.draws, made.card, made.runs, 0, {"passed": False})
+    failed = Recipes(made.draws, made.card, made.runs, 0, {"passed": False, "reasons": ["R-hat"]})
     with pytest.raises(UnconvergedError, match="allow_unconverged"):
         versus(failed, flops="1e20")
     assert not versus(failed, flops="1e20", allow_unconverged=True).passed

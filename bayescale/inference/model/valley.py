@@ -54,7 +54,9 @@ def valley_start(sweep: Sweep, card: TuningCard) -> dict[str, np.ndarray | float
 def build_valley(sweep: Sweep, card: TuningCard) -> pm.Model:
     """Build the PyMC model of a sweep."""
     start = valley_start(sweep, card)
-    coords = {"cell": np.arange(len(sweep.cells)), "direction": np.arange(N_DIRECTIONS)}
+    directions = np.arange(N_DIRECTIONS)
+    coords = {"cell": np.arange(len(sweep.cells))}
+    coords |= {"direction": directions, "whitened": directions}
     with pm.Model(coords=coords) as model:
         data: dict[str, Any] = {n: pm.Data(n, x) for n, x in valley_data(sweep, card).items()}
         cell, n, d = data["cell_index"], data["log_params"], data["log_tokens"]
@@ -68,7 +70,7 @@ def build_valley(sweep: Sweep, card: TuningCard) -> pm.Model:
         z1 = data["log_lr"] - _of_cells("v", "lr", values, n, d, start)[cell]
         curve: Any = values["curve_lr"] + values["curve_params"] * n + values["curve_tokens"] * d
         k: Any = pm.Normal("k", curve, values["cells_curve"], dims="cell", initval=start["k"])
-        g = excess(values, k[cell], z1, z2, pt)
+        g = excess(values, k[cell], z1, z2)
         _observe(data["log_loss"] - u[cell] - g, g, values)
     return model
 
@@ -110,7 +112,7 @@ def _of_cells(
 
 def _frontier(data: dict[str, Any]) -> Any:
     """Sample the frontier at the cells, in coordinates that are nearly independent given them."""
-    z = pm.Flat("frontier_z", dims="direction", initval=np.full(N_DIRECTIONS, AWAY))
+    z = pm.Flat("frontier_z", dims="whitened", initval=np.full(N_DIRECTIONS, AWAY))
     moved: Any = data["frontier_center"] + pt.dot(data["frontier_turn"], z)
     moved = pm.Deterministic("frontier", moved, dims="direction")
     pm.Potential("frontier_prior", -(moved**2).sum() / 2)
