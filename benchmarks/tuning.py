@@ -26,7 +26,6 @@ RESULTS = Path(__file__).parent / "results"
 SEQUENCE = 2048  # tokens of a sequence of the sweep
 LARGE = 2.6e19  # FLOP
 NEAR = 0.03  # of the lowest loss of a size
-HOW = {"draws": 400, "tune": 400, "seed": 1}
 
 
 def sweep() -> Sweep:
@@ -106,11 +105,15 @@ def cell_result(whole: Sweep, tuning: Tuning, every: Tuning | None, cell: int) -
     return found
 
 
-def measure(whole: Sweep, left_out: list[int], every: Tuning | None) -> dict:
-    """Fit without some cells, and measure what is said about them."""
+def measure(whole: Sweep, left_out: list[int], kept: Path) -> dict:
+    """Fit without some cells, and measure what is said about them; keep a fit of all runs."""
     train = whole.take(~np.isin(whole.cell, left_out))
-    began = time.perf_counter()
-    tuning = bayescale.fit_tuning(train, **HOW)
+    began, cpu = time.perf_counter(), time.process_time()
+    tuning = bayescale.fit_tuning(train, seed=1)
+    cpu = time.process_time() - cpu
+    every = bayescale.open_tuning(kept) if left_out and kept.exists() else None
+    if not left_out:
+        bayescale.save_tuning(tuning, kept)
     cells = [cell_result(whole, tuning, every, cell) for cell in left_out]
     values = tuning.values()
     exponents = {
@@ -124,7 +127,7 @@ def measure(whole: Sweep, left_out: list[int], every: Tuning | None) -> dict:
             name: tuning.diagnostics[name]
             for name in ("rhat_max", "ess_bulk_min", "divergences", "passed")
         },
-        "seconds": {**tuning.record["seconds"], "task": time.perf_counter() - began},
+        "seconds": {**tuning.record["seconds"], "task": time.perf_counter() - began, "cpu": cpu},
         "exponents": exponents,
         "cells": cells,
     }
@@ -176,7 +179,8 @@ def page(results: dict) -> str:
     ]
     checks = [
         f"{name}: R-hat {task['diagnostics']['rhat_max']:.3f}, "
-        f"{task['diagnostics']['divergences']} divergences, {task['seconds']['sample']:.0f} s"
+        f"{task['diagnostics']['divergences']} divergences, {task['seconds']['sample']:.0f} s of "
+        f"sampling, {task['seconds']['cpu']:.0f} s of CPU time with compiling"
         for name, task in results.items()
     ]
     return "\n".join([*lines, "", *(f"- {line}" for line in checks)]) + "\n"
@@ -191,10 +195,7 @@ def main() -> None:
     named = sys.argv[1:] or [name for name in listed if name not in results]
     kept = Path(os.environ.get("BAYESCALE_BENCHMARK_CACHE", "/tmp")) / "tuning_all.nc"
     for name in named:
-        every = bayescale.open_tuning(kept) if name != "all runs" and kept.exists() else None
-        if name == "all runs":
-            bayescale.save_tuning(bayescale.fit_tuning(whole, **HOW), kept)
-        results[name] = measure(whole, listed[name], every)
+        results[name] = measure(whole, listed[name], kept)
         path.write_text(json.dumps(results, indent=1) + "\n")
         (RESULTS / "tuning.md").write_text(page(results))
         print(name, *(f"{c['held']:.2f}" for c in results[name]["cells"]), flush=True)

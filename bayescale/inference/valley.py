@@ -26,7 +26,7 @@ def fit_tuning(
     source: Any,
     *,
     seed: int = 0,
-    draws: int = 500,
+    draws: int = 800,
     tune: int = 400,
     chains: int = 4,
     cores: int | None = None,

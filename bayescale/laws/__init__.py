@@ -34,8 +34,10 @@ from bayescale.laws.terms import (
     Constant,
     CriticalScale,
     Decay,
+    Depth,
     Onset,
     OuterAmplitude,
+    Sloped,
     Term,
 )
 from bayescale.laws.unified import UNIFIED
@@ -126,9 +128,11 @@ __all__ = [
     "Constant",
     "CriticalScale",
     "Decay",
+    "Depth",
     "Law",
     "Onset",
     "OuterAmplitude",
+    "Sloped",
     "Term",
     "compute_optimal",
     "find_law",

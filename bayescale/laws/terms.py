@@ -15,8 +15,8 @@ Known = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Constant:
-    """A term that does not depend on scale, such as E."""
+class _Level:
+    """A term that does not depend on scale."""
 
     inputs: tuple[str, ...] = ()
     exponent: str | None = None
@@ -33,6 +33,19 @@ class Constant:
     def slope(self, known: Known) -> Any:
         """Return the derivative of ``log_value`` with the logarithm of the coefficient."""
         return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(_Level):
+    """A term that does not depend on scale, such as E."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth(_Level):
+    """A constant that a log loss subtracts from the sum of its other terms.
+
+    Runs determine that difference far better than either part, so it is what is sampled.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +206,23 @@ class Bent(Amplitude):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sloped(Bent):
+    """A term A / x^alpha that runs determine by its slope: by alpha times its size.
+
+    So it is where the other terms hold a constant that is hardly known.
+    """
+
+    @property
+    def bend_needs(self) -> tuple[str, ...]:
+        """The exponent."""
+        return (self.exponent,)
+
+    def log_bend(self, known: Known, log_x: Known) -> Any:
+        """Return the log of the slope over the size, at any scale."""
+        return np.log(known[self.exponent])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Onset(Bent):
     """A term A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k), which is level below x_0.
 
@@ -225,4 +255,4 @@ class Decay(_Shifted, _Power):
         return known[self.exponent] * np.exp(log_x[self.input])
 
 
-Term = Constant | Amplitude | OuterAmplitude | CriticalScale | Balance | Decay
+Term = Constant | Depth | Amplitude | OuterAmplitude | CriticalScale | Balance | Decay

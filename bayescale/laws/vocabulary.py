@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.laws.law import Law
-from bayescale.laws.terms import Amplitude
+from bayescale.laws.terms import Amplitude, Depth, Sloped
 
 REFERENCE = 32768.0
 """Vocabulary at which B is stated."""
@@ -46,8 +46,9 @@ VOCABULARY = Law(
     coefficients=("E", "A", "alpha", "K", "gamma", "B", "beta", "phi"),
     loss=_loss,
     terms={
-        "A": Amplitude(input="params", exponent="alpha"),
-        "K": Amplitude(input="vocabulary", exponent="gamma"),
+        "E": Depth(),
+        "A": Sloped(input="params", exponent="alpha"),
+        "K": Sloped(input="vocabulary", exponent="gamma"),
         "B": Amplitude(input="characters", exponent="beta"),
     },
     falls_with=("params", "characters"),

@@ -284,7 +284,7 @@ def tune(
         Path | None, typer.Option("-o", "--output", metavar="FIT.nc", help="Keep the posterior.")
     ] = None,
     seed: Seed = 0,
-    draws: Annotated[int, typer.Option("--draws", min=100, help="Draws a chain.")] = 500,
+    draws: Annotated[int, typer.Option("--draws", min=100, help="Draws a chain.")] = 800,
     allow_unconverged: Annotated[
         bool,
         typer.Option("--allow-unconverged", help="Answer although sampling failed."),

@@ -36,7 +36,7 @@ from bayescale.inference.model.likelihood import (
 from bayescale.inference.model.recipes import field_of_recipes
 from bayescale.inference.model.transforms import LevelAndShares, rooted_normal
 from bayescale.inference.model.variables import variable
-from bayescale.laws import Balance, Bent, Constant
+from bayescale.laws import Balance, Bent, Constant, Depth
 from bayescale.runs import Runs
 
 _NOT_BY_RUN = (
@@ -167,7 +167,7 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
 def _coords(
     card: ModelCard, runs: Runs, names: tuple[str, ...], centered: list[str]
 ) -> dict[str, Any]:
-    parts = [name for name in centered if not isinstance(card.law.terms[name], Balance)]
+    parts = [name for name in centered if not isinstance(card.law.terms[name], Balance | Depth)]
     coords: dict[str, Any] = {"run": list(runs["run_id"]), "term": parts}
     if card.noise.shared is not None:
         coords["training_run"] = np.unique(runs["run"]).tolist()
@@ -241,7 +241,8 @@ def _log_terms(
     """Sample logs of the terms' sizes at the runs' center, under the card's prior."""
     beliefs = {name: _belief_at_center(name, card, exponents, data) for name in centered}
     balances = {n: t for n, t in card.law.terms.items() if n in centered and isinstance(t, Balance)}
-    parts = [name for name in centered if name not in balances]
+    depths = [name for name in centered if isinstance(card.law.terms[name], Depth)]
+    parts = [name for name in centered if name not in {*balances, *depths}]
     logs: dict[str, Any] = {
         name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
     }
@@ -261,6 +262,11 @@ def _log_terms(
         how = LevelAndShares() if whole else None
         sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)
     logs |= {name: sampled[i] - added[name] for i, name in enumerate(parts)}
+    for name in depths:
+        others: Any = sum(pt.exp(logs[other]) for other in parts)
+        reach = pt.log(others + pt.softplus(-data["log_loss_center"]))  # about the depth itself
+        mean, sd = beliefs[name]
+        logs[name] = reach + pm.Normal(f"log_depth_{name}", mean - reach, sd)
     return {name: logs[name] for name in centered}
 
 

@@ -8,7 +8,7 @@ from bayescale.cards import ModelCard, drift_bases, input_errors, log_size, loss
 from bayescale.inference.model.condensed import Condensed, condensed
 from bayescale.inference.model.drift import rotation
 from bayescale.inference.model.recipes import recipe_data
-from bayescale.laws import Bent
+from bayescale.laws import Bent, Depth
 from bayescale.runs import Runs
 
 FEW_FAMILIES = 5
@@ -62,7 +62,8 @@ def model_data(
     for name in {prior.across for prior in priors if prior.across is not None}:
         data[f"log_first_{name}"] = data[f"log_{name}"].min()
         data[f"log_range_{name}"] = np.ptp(data[f"log_{name}"])
-    if any(prior.at == "runs" for prior in priors):
+    depths = any(isinstance(term, Depth) for term in card.law.terms.values())
+    if depths or any(prior.at == "runs" for prior in priors):
         data["log_loss_center"] = log_loss.mean()
     bases = drift_bases(card, runs)
     if not family_names(runs, card, families) and (short := condensed(runs, card)) is not None:
