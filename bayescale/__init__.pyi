@@ -129,6 +129,9 @@ from .plotting import (
     plot_allocation as plot_allocation,
 )
 from .plotting import (
+    plot_best_split as plot_best_split,
+)
+from .plotting import (
     plot_coefficients as plot_coefficients,
 )
 from .plotting import (

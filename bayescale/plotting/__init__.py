@@ -14,7 +14,7 @@ from bayescale.plotting.decisions import (
     plot_overfit,
     plot_regret,
 )
-from bayescale.plotting.densities import plot_data_budget, plot_point
+from bayescale.plotting.densities import plot_best_split, plot_data_budget, plot_point
 from bayescale.plotting.dispatch import plot_result, result_html
 from bayescale.plotting.fits import plot_fit
 from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_slices
@@ -24,6 +24,7 @@ from bayescale.plotting.scenarios import plot_emergence, plot_perceptron, plot_p
 
 __all__ = [
     "plot_allocation",
+    "plot_best_split",
     "plot_coefficients",
     "plot_comparison",
     "plot_coverage",

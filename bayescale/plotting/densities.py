@@ -1,9 +1,10 @@
-"""Figures of one answer's draws: the loss of one run, and the data that a model needs."""
+"""Figures of one answer's draws: the loss of a run, a budget's best size, the data needed."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
 from bayescale.errors import DecisionError, FigureError
 from bayescale.forecasting import Forecast
@@ -100,6 +101,45 @@ def plot_data_budget(result: DataBudget, ax: "Axes | None" = None) -> "Axes":
     finite = f"; {result.p_reachable:.0%} of draws are finite" if result.p_reachable < 1 else ""
     of = f"{format_size(result.value)} {result.given}"
     return _finished(ax, f"{AXIS_LABELS[result.wanted]} for {of}{finite}")
+
+
+@draws_from(Allocation)
+def plot_best_split(result: Allocation, ax: "Axes | None" = None) -> "Axes":
+    """Draw the distribution of the best size for one budget, and the choice.
+
+    The shaded part is the interval of the draws' best params; the line is the split of least
+    expected loss. Where the density is wide, the runs say little about the split.
+
+    Parameters
+    ----------
+    result : Allocation
+        Allocation of one budget.
+    ax : matplotlib Axes, optional
+        Axes to draw into; a new figure if not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    FigureError
+        If the allocation is of several budgets.
+    """
+    if len(result.flops) != 1:
+        raise FigureError(
+            f"plot_best_split draws one budget, and this allocation has {len(result.flops)}: "
+            "plot_allocation draws several"
+        )
+    ax, best = new_axes(ax), result.to_frame().iloc[0]
+    _density(ax, result.params.values.ravel(), result.ci_prob, BLUE, "best params", format_size)
+    params, tokens = format_size(best["choice_params"]), format_size(best["choice_tokens"])
+    label = f"least expected loss: {params} params on {tokens} tokens"
+    ax.axvline(best["choice_params"], color=ORANGE, linewidth=2, label=label)
+    log_sizes(ax, "params")
+    budget = f"{result.flops[0]:.3g}".replace("e+", "e")
+    ax.set_title(f"{result.law} at {budget} FLOP", loc="left", fontsize="medium")
+    return _finished(ax, AXIS_LABELS["params"])
 
 
 def _density(ax: "Axes", values: np.ndarray, mass: float, color: str, name: str, form: Any) -> None:

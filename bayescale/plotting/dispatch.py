@@ -25,7 +25,7 @@ from bayescale.plotting.decisions import (
     plot_overfit,
     plot_regret,
 )
-from bayescale.plotting.densities import plot_data_budget, plot_point
+from bayescale.plotting.densities import plot_best_split, plot_data_budget, plot_point
 from bayescale.plotting.fits import plot_fit
 from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_slices
 from bayescale.plotting.horizon import plot_errors, plot_trust
@@ -111,6 +111,14 @@ def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
     return plot_forecast(result, ax, **options)
 
 
+def _allocation(result: Allocation, ax: Any = None) -> Any:
+    """Draw the best sizes of one budget, unless draws meet at a limit; else the frontier."""
+    limits = result.limits
+    limited = any((limits.sizes, limits.max_params, limits.max_tokens))
+    one = len(result.flops) == 1 and not limited
+    return (plot_best_split if one else plot_allocation)(result, ax)
+
+
 def _curves(values: pd.Series) -> int:
     """Count the values that points share, to six digits."""
     return values.dropna().map(lambda value: float(f"{value:.6g}")).nunique()
@@ -142,7 +150,7 @@ DRAWINGS: dict[type, Callable[..., Any]] = {
     Comparison: plot_comparison,
     CrossCheck: plot_isoflop_parabolas,
     PublishedComparison: plot_published,
-    Allocation: plot_allocation,
+    Allocation: _allocation,
     DataBudget: plot_data_budget,
     RegretMap: plot_regret,
     OverfitLine: plot_overfit,

@@ -64,7 +64,7 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     if 1 < result.tested_ratio <= frame["ratio"].max():
         ax.axvline(result.tested_ratio, color=GREY, linestyle=":")
         write_along(ax, result.tested_ratio, f"tested to {three_digits(result.tested_ratio)} times")
-    text = "not trusted beyond the largest run"
+    text = "not trusted beyond"
     if result.horizon_ratio > 1:
         text = f"trusted up to {three_digits(result.horizon_ratio)} times"
     ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2)

@@ -76,6 +76,23 @@ class FitMethods:
         """Rank runs to buy next: see :func:`bayescale.next_run`."""
         return _call("next_run", self, budget, **options)
 
+    def backtest(self, **options: Any) -> Any:
+        """Forecast the fit's larger runs from its smaller ones: see :func:`bayescale.backtest`.
+
+        Raises
+        ------
+        PosteriorError
+            If it is a point estimate, which has no runs.
+        """
+        fit: Any = self
+        if fit.runs is None:
+            raise PosteriorError(
+                f"{fit.name} is a point estimate, which holds no runs to forecast: fit a run log "
+                "with bayescale.fit(runs)"
+            )
+        cards = [member.card for member in fit.members]
+        return _call("backtest", fit.runs, cards, **{"weights": fit.weights, **options})
+
     def trust(self, backtest: Any = None, **options: Any) -> Any:
         """Say how far forecasts can be trusted: see :func:`bayescale.trust`."""
         return _call("trust", self, backtest, **options)
@@ -107,7 +124,7 @@ class FitMethods:
             if "backtest" in first.record:
                 headline = str(self.trust()).splitlines()[0]
             else:
-                headline = "Nothing beyond the runs is tested yet: bs.trust(fit, bs.backtest(...))."
+                headline = "Nothing beyond the runs is tested yet: fit.trust(fit.backtest())."
             parts.append(f"<p><b>{html.escape(headline)}</b></p>")
             parts.append(importlib.import_module("bayescale.plotting").result_html(self))
         return "".join(parts)

@@ -198,8 +198,8 @@ _LIMITS = {
     "Train a larger run, or smaller ones, to test further.",
 }
 _NOT_TESTED = (
-    "Limited by what was tested: no backtest was made. Make one: bayescale trust, or trust(fit, "
-    "backtest(...))."
+    "Limited by what was tested: no backtest was made. Make one: bayescale trust, or "
+    "fit.trust(fit.backtest())."
 )
 
 

@@ -61,6 +61,21 @@ def test_a_fit_and_its_runs_are_tables_in_html(cerebras_posterior: Posterior) ->
     assert len(rows) == 1 + 5
 
 
+def test_a_fit_is_backtested_on_its_own_runs_and_laws(
+    cerebras_posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+    monkeypatch.setattr(
+        bayescale, "backtest", lambda runs, laws, **options: asked.update(options, of=(runs, laws))
+    )
+    cerebras_posterior.backtest(cutoffs=[1e21])
+    assert asked["of"] == (cerebras_posterior.runs, [cerebras_posterior.card])
+    assert (asked["cutoffs"], asked["weights"]) == ([1e21], cerebras_posterior.weights)
+    with pytest.raises(PosteriorError, match="is a point estimate, which holds no runs"):
+        AVERAGE.backtest()
+    assert "fit.trust(fit.backtest())" in str(cerebras_posterior.trust())
+
+
 def test_the_laws_of_an_average_are_taken_by_name_or_one_after_another() -> None:
     assert AVERAGE["chinchilla"] is SPREAD
     assert list(AVERAGE) == [SPREAD, OTHER]

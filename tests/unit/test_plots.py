@@ -21,6 +21,7 @@ from bayescale.errors import DecisionError, FigureError, PosteriorError, TrustEr
 from bayescale.forecasting import forecast
 from bayescale.plotting import (
     plot_allocation,
+    plot_best_split,
     plot_coefficients,
     plot_comparison,
     plot_coverage,
@@ -46,6 +47,7 @@ from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
+from bayescale.units import format_size
 from bayescale.validation.backtest_record import bins
 from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.comparison import Comparison
@@ -269,6 +271,20 @@ def test_a_frontier_is_drawn_with_its_bands() -> None:
     upper = np.log10([frame["params_upper"].max(), frame["tokens_upper"].max()])
     assert bands == {round(float(value), 3) for value in upper}
     assert len(plot_allocation(allocate(ONE, 1e22)).get_lines()) == 2
+
+
+def test_one_budget_is_drawn_by_its_best_sizes_and_the_choice() -> None:
+    result = allocate(SPREAD, 1e22)
+    ax, row = result.plot(), result.to_frame().iloc[0]
+    params, tokens = format_size(row["choice_params"]), format_size(row["choice_tokens"])
+    choice = line(ax, f"least expected loss: {params} params on {tokens} tokens")
+    assert set(choice.get_xdata()) == {row["choice_params"]}
+    inside = ax.collections[0].get_paths()[0].vertices[:, 0]
+    assert row["params_lower"] <= inside.min() < inside.max() <= row["params_upper"]
+    # where draws meet at a limit, a density would go beyond it
+    assert len(allocate(SPREAD, 1e22, max_params=1e10).plot().get_lines()) == 2
+    with pytest.raises(FigureError, match="draws one budget, and this allocation has 2"):
+        plot_best_split(allocate(SPREAD, [1e22, 1e23]))
 
 
 def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
