@@ -31,6 +31,7 @@ from bayescale.validation.held_out import Task
 distributed = pytest.importorskip(
     "distributed", reason="Dask is not installed: uv sync --extra cluster"
 )
+dask_config = pytest.importorskip("dask.config")
 
 LAW = "kaplan_compute"
 BOTH = (LAW, "henighan_compute")
@@ -48,7 +49,13 @@ QUICK: dict[str, Any] = {"draws": 400, "tune": 300}
 
 @contextmanager
 def two_workers() -> Iterator[Any]:
+    """Start a cluster that waits as long as it takes for a lost worker to come back.
+
+    By default Dask gives up a worker that takes more than 15 seconds to start again, as it may
+    where other tests use all cores, and a cluster without workers keeps its tasks for ever.
+    """
     with (
+        dask_config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
