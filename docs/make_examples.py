@@ -36,6 +36,7 @@ ORDER = (
     "own_laws",
     "versus",
     "watch",
+    "tuning",
     "tutorial",
     "readme",
 )

@@ -113,7 +113,7 @@ class Tune(Result):
         yield f"  choice              {_setting_text(self.choice)}: least expected loss"
         for name, draws in (("learning rate", self.lr), ("batch size", self.batch_size)):
             if draws is not None:
-                text = interval_text(quantiles(draws, self.ci_prob), _three, self.ci_prob)
+                text = interval_text(quantiles(draws, self.ci_prob), three_digits, self.ci_prob)
                 yield f"  {f'best {name}':<20}{text}"
         loss = quantiles(self.loss, self.ci_prob)
         yield f"  loss                {interval_text(loss, _four, self.ci_prob)}  {self.unit}"
@@ -157,9 +157,10 @@ class Tune(Result):
             if not np.isfinite(row["lr_low"]):
                 continue
             sure = "surely" if row["part"] == "core" else "possibly"
-            text = f"lr {row['lr_low']:.3g} to {row['lr_high']:.3g}"
+            text = f"lr {three_digits(row['lr_low'])} to {three_digits(row['lr_high'])}"
             if np.isfinite(row["batch_size_low"]):
-                text += f", batch size {row['batch_size_low']:.3g} to {row['batch_size_high']:.3g}"
+                ends = (three_digits(row[f"batch_size_{end}"]) for end in ("low", "high"))
+                text += f", batch size {' to '.join(ends)}"
             yield f"  {sure} within {row['within']:.1%} of the best: {text}"
 
     def _split_table(self) -> TextTable:
@@ -173,8 +174,8 @@ class Tune(Result):
                         f"{row['loss_mean']:.4f} ({row['loss_lower']:.4f} to "
                         f"{row['loss_upper']:.4f})"
                     ),
-                    "best lr": _three(row["lr"]),
-                    "best batch size": _three(row["batch_size"]),
+                    "best lr": three_digits(row["lr"]),
+                    "best batch size": three_digits(row["batch_size"]),
                 }
                 for row in self.splits.to_dict(orient="records")
             ),
@@ -202,7 +203,7 @@ class Tune(Result):
                     "runs": str(row["n_runs"]),
                     "best run above the floor": f"{row['under_tuned_share']:.2%} (below "
                     f"{row['under_tuned_upper']:.2%})",
-                    "best lr": _three(row["lr"]),
+                    "best lr": three_digits(row["lr"]),
                     "tried": f"{row['lr_tried_low']:.3g} to {row['lr_tried_high']:.3g}",
                 }
                 for row in worst.head(MOST_SHOWN).to_dict(orient="records")
@@ -218,10 +219,6 @@ def _setting_text(setting: Mapping[str, Any]) -> str:
 
 def _two(x: float) -> str:
     return f"{x:.2f}"
-
-
-def _three(x: float) -> str:
-    return f"{x:.3g}"
 
 
 def _four(x: float) -> str:

@@ -13,6 +13,7 @@ from bayescale.decisions.data_answer import DataBudget
 from bayescale.decisions.next_run import NextRun
 from bayescale.decisions.overfit import OverfitLine
 from bayescale.decisions.regret import RegretMap
+from bayescale.decisions.tuning_answer import Tune
 from bayescale.decisions.versus_answer import Versus
 from bayescale.decisions.watch_answer import Watch
 from bayescale.errors import BayescaleError, FigureError
@@ -31,6 +32,7 @@ from bayescale.plotting.forecasts import plot_downstream, plot_forecast, plot_sl
 from bayescale.plotting.horizon import plot_errors, plot_trust
 from bayescale.plotting.isoflop import plot_isoflop_parabolas
 from bayescale.plotting.scenarios import plot_emergence, plot_perceptron, plot_pruning
+from bayescale.plotting.tuning import plot_tune
 from bayescale.plotting.versus import plot_versus
 from bayescale.plotting.watch import plot_watch
 from bayescale.posterior import ModelAverage, ModelAverageSummary, Posterior, Summary
@@ -160,5 +162,6 @@ DRAWINGS: dict[type, Callable[..., Any]] = {
     PrunedPerceptron: plot_perceptron,
     Versus: plot_versus,
     Watch: plot_watch,
+    Tune: plot_tune,
 }
 """What draws a result, by its type."""

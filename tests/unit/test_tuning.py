@@ -13,7 +13,13 @@ import bayescale
 from bayescale.cards import load_card
 from bayescale.contract import CHECKS
 from bayescale.contract.subject import Subject
-from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
+from bayescale.errors import (
+    DecisionError,
+    FigureError,
+    PosteriorError,
+    RunLogError,
+    UnconvergedError,
+)
 from bayescale.inference.valley import compiled_valley
 from bayescale.laws import Law
 from bayescale.runs import Runs, read_runs
@@ -212,6 +218,21 @@ def test_the_choice_and_what_other_settings_lose() -> None:
     assert {"params", "tokens", "lr", "batch_size", "choice", "loss", "regret", "unit"} <= set(
         found
     )
+
+
+def test_settings_near_the_best_are_drawn_as_they_are_printed() -> None:
+    answer = bayescale.tune(posterior(made()), params=1e8, tokens=1e9)
+    for of, chosen in answer.choice.items():
+        ax = answer.plot(of=of)
+        rim, core = (bars.get_segments() for bars in ax.collections)
+        rows = answer.regions[answer.regions["part"] == "core"]
+        drawn = [(low, high) for (low, _), (high, _) in core]
+        np.testing.assert_allclose(drawn, rows[[f"{of}_low", f"{of}_high"]])
+        assert all(outer[0][0] <= low for outer, (low, _) in zip(rim, drawn, strict=True))
+        assert set(ax.get_lines()[0].get_xdata()) == {chosen}
+    one = bayescale.tune(posterior(made(batch=False)))
+    with pytest.raises(FigureError, match="of='batch_size'` cannot be drawn: this sweep has lr"):
+        one.plot(of="batch_size")
 
 
 def test_a_best_outside_the_range_tried_and_an_under_tuned_cell() -> None:

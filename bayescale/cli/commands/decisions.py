@@ -289,6 +289,7 @@ def tune(
         bool,
         typer.Option("--allow-unconverged", help="Answer although sampling failed."),
     ] = False,
+    figure: Figure = None,
     json_: Json = False,
 ) -> None:
     """Find the best learning rate and batch size of a run, and what other settings lose."""
@@ -296,6 +297,7 @@ def tune(
     from bayescale.files import require_folder
     from bayescale.tuning import open_tuning, save_tuning
 
+    require_figure(figure)
     if output is not None:
         require_folder(output)
     if source.suffix == ".nc":
@@ -317,8 +319,9 @@ def tune(
         batch_size=batch_size,
         allow_unconverged=allow_unconverged,
     )
-    answer = {**result.to_json(), "output": None if output is None else str(output)}
-    show(answer, result, json_, passed=passed)
+    path = draw("plot_result", result, figure)
+    kept = {"output": None if output is None else str(output), "figure": path}
+    show(result.to_json() | kept, result, json_, notes=figure_lines(path), passed=passed)
 
 
 def _split(text: str) -> tuple[float, float | None]:
