@@ -13,6 +13,7 @@ import numpy as np
 from bayescale.conventions import FlopCount
 from bayescale.errors import listed
 from bayescale.runs import LeftOut, Runs
+from bayescale.validation.cutoffs import ends_of_sizes
 
 TOLERANCE = 0.1
 """Largest spread of compute within one budget, as a share."""
@@ -141,9 +142,9 @@ def n_sizes(params: np.ndarray) -> int:
 def size_labels(params: np.ndarray) -> np.ndarray:
     """Number the distinct sizes from small to large; return each run's number."""
     order = np.argsort(params, kind="stable")
-    steps = np.diff(np.log(params[order]), prepend=np.log(params[order[0]])) > SAME_SIZE
     labels = np.empty(len(params), dtype=int)
-    labels[order] = np.cumsum(steps)
+    ends = ends_of_sizes(params[order], SAME_SIZE)
+    labels[order] = np.searchsorted(ends, np.arange(len(params)))
     return labels
 
 

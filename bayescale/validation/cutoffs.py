@@ -13,11 +13,35 @@ FEWEST_TRAINING = 5
 MOST_CUTOFFS = 8
 SAME_SIZE = 0.01
 """Relative difference below which sizes count as one: digitized logs are inexact."""
+LARGEST_SIZE = 0.1
+"""Most by which the values of one size differ."""
 
 
 def training_mask(size: np.ndarray, cutoff: float) -> np.ndarray:
     """Return which runs are fitted at a cutoff: those up to it, or within 1 % of it."""
     return size <= cutoff * (1 + SAME_SIZE)
+
+
+def ends_of_sizes(ordered: np.ndarray, within: float = SAME_SIZE) -> np.ndarray:
+    """Return where each size ends among ordered values: at a gap, or a tenth above its start.
+
+    The second keeps many runs of any size from counting as one, each near to the next.
+
+    Examples
+    --------
+    >>> ends_of_sizes(np.array([1.0, 1.001, 2.0, 3.0])).tolist()
+    [1, 2, 3]
+    >>> len(ends_of_sizes(np.geomspace(1.0, 1000.0, 10_000)))
+    73
+    """
+    gaps = np.append(ordered[1:] > ordered[:-1] * (1 + within), True)
+    ends, start = [], 0
+    while start < len(ordered):
+        far = int(np.searchsorted(ordered, ordered[start] * (1 + LARGEST_SIZE), "right"))
+        end = min(start + int(np.argmax(gaps[start:])), far - 1)
+        ends.append(end)
+        start = end + 1
+    return np.array(ends)
 
 
 def fewest_training(cards: Sequence[ModelCard]) -> int:
@@ -46,7 +70,7 @@ def choose_cutoffs(
             raise TrustError(collected(f"{runs.source} cannot be backtested so:", problems))
         return chosen
     ordered = np.sort(size)
-    ends = ordered[np.append(ordered[1:] > ordered[:-1] * (1 + SAME_SIZE), True)]
+    ends = ordered[ends_of_sizes(ordered)]
     usable = [c for c in ends if _problem(runs, inputs, size, c, least) is None]
     if not usable:
         raise TrustError(

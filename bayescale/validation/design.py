@@ -10,13 +10,14 @@ from bayescale.cards import ModelCard, load_card
 from bayescale.findings import Finding, note
 from bayescale.laws import LAWS, Balance, Law
 from bayescale.runs import Runs
+from bayescale.validation.cutoffs import ends_of_sizes
 
 LEAST_RATIO_SPREAD = 2.0
 """Tokens per parameter must differ by this factor at equal compute."""
 
 LEAST_SCALE_SPREAD = 4.0
-SAME_SIZE = 1.02
-"""Sizes within this factor count as one."""
+SAME_SIZE = 0.02
+"""Relative difference below which sizes count as one."""
 
 LITTLE_CONTRACTED = 0.2
 """Contraction of the prior below which the runs carry next to no information."""
@@ -212,12 +213,14 @@ def _ranges(runs: Runs, law: Law) -> Finding:
     for name in law.inputs:
         x = np.sort(runs[name])
         factor = float(x[-1] / x[0])
-        sizes = 1 + int((x[1:] / x[:-1] > SAME_SIZE).sum())
+        sizes = len(ends_of_sizes(x, SAME_SIZE))
         rows[name] = {
             "lower": x[0], "upper": x[-1], "factor": factor, "e_folds": np.log(factor),
             "sizes": sizes,
         }  # fmt: skip
-        spans.append(f"{name} over a factor of {_times(factor)} in {sizes} sizes")
+        spans.append(
+            f"{name} over a factor of {_times(factor)} in {sizes} size{'' if sizes == 1 else 's'}"
+        )
         if name in POWERED and factor < LEAST_SCALE_SPREAD:
             problems.append(
                 f"{name} spans a factor of {_times(factor)} only: its exponent comes from the "

@@ -32,6 +32,8 @@ from bayescale.runs import Runs, read_runs
 from bayescale.simulation import simulate
 from bayescale.tasks import Serial
 from bayescale.validation.backtest import backtest
+from bayescale.validation.cutoffs import choose_cutoffs
+from bayescale.validation.design import design_checks
 from bayescale.validation.held_out import Task
 
 LAW = "kaplan_compute"
@@ -87,6 +89,16 @@ def test_default_cutoffs_leave_five_runs_and_one_to_forecast() -> None:
     assert (cutoffs[0], cutoffs[-1]) == (many["flops"][4], many["flops"][58])
     steps = np.diff(np.log(cutoffs))
     assert steps.max() < 1.2 * steps.min()
+
+
+def test_many_runs_of_any_size_are_not_one_size() -> None:
+    """Each of 3,000 runs is within 1 % of the next."""
+    dense = power_law_log([0.0] * 3000, step=1.003)
+    cutoffs = choose_cutoffs(dense, [load_card(LAW)])
+    assert len(cutoffs) == 8
+    assert np.ptp(np.diff(np.log(cutoffs))) < 0.2
+    table = design_checks(dense, LAWS[LAW])[1].table
+    assert 80 < table.loc["flops", "sizes"] < 100
 
 
 def test_sizes_within_one_per_cent_are_one_size() -> None:
