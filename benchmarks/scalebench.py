@@ -9,40 +9,37 @@ same. Runs are bought at 1, 2, 5 and 10 % of what the rest costs: by the criteri
 (``bayescale.decisions``), by D-optimality, and at random. The score is R2 on the corner, clipped
 to [-1, 1] as in the paper.
 
-The posterior after each purchase is a normal approximation about the mode, of the law without
+The posterior after each purchase is a normal approximation about the mode, of the law with its
 drift, resampled by importance, because hundreds of fits are needed. The task ``sampled`` samples
-all runs of experts and vocabulary, with drift. Needs ``BAYESCALE_DATA``. Writes
-``benchmarks/results/scalebench.json`` after each task, so that an interrupted run goes on, and
-``scalebench.md``; a task that is named is measured again.
+the posterior of all runs. Needs ``BAYESCALE_DATA``. Writes ``benchmarks/results/scalebench.json``
+after each task, so that an interrupted run goes on, and ``scalebench.md``; a task that is named is
+measured again.
 """
 
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from lr_batch import LR_BATCH
-from scipy.optimize import least_squares
+from normal_posterior import NU, Draws, posterior
+from scalebench_tasks import TASKS, Task, lr_batch
 
+import bayescale
 from bayescale import read_runs
-from bayescale.cards import ModelCard, load_card
 from bayescale.decisions.information_value import NormalBeliefs, greedy
 from bayescale.inference.fit import refit
-from bayescale.laws import Amplitude
+from bayescale.random import Purpose
+from bayescale.tuning import read_sweep
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+RESULTS = Path(__file__).parent / "results"
 BUDGETS = (0.01, 0.02, 0.05, 0.1)
 SEEDS = range(3)
-NU = 4.0  # degrees of freedom of the noise
-DRAWS, PROPOSALS = 400, 2000
 MOST_CANDIDATES = 400  # of a round, at random
 ROUNDS = 2  # purchases up to each budget
 PILOT = 4  # first runs, at random from the cheapest quarter
@@ -55,214 +52,12 @@ PUBLISHED = {  # R2 of the paper's method, D-optimal and random at 1, 5 and 10 %
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Runs that may be bought, with their costs, and the corner to be forecast.
-
-    Attributes
-    ----------
-    cell : numpy.ndarray
-        A number for each setting of the corner: no function of the inputs tells its runs apart.
-    """
-
-    card: ModelCard
-    pool: pd.DataFrame
-    corner: pd.DataFrame
-    about: str
-    in_logs: bool = False
-
-    @property
-    def cost(self) -> np.ndarray:
-        """Costs of the runs that may be bought."""
-        return self.pool["cost"].to_numpy()
-
-    def log_loss(self, frame: pd.DataFrame, values: dict[str, np.ndarray]) -> np.ndarray:
-        """Return log losses, (draw, run), from coefficients of shape (draw, 1)."""
-        inputs = {name: frame[name].to_numpy() for name in self.card.law.inputs}
-        with np.errstate(all="ignore"):
-            return np.log(self.card.law.loss(**inputs, **values))
-
-    def score(self, log_predicted: np.ndarray) -> float:
-        """Return R2 on the corner."""
-        observed = self.corner["loss"].to_numpy()
-        predicted = np.exp(log_predicted)
-        if self.in_logs:
-            observed, predicted = np.log(observed), log_predicted
-        rest = ((observed - predicted) ** 2).sum()
-        return float(np.clip(1 - rest / ((observed - observed.mean()) ** 2).sum(), -1, 1))
-
-    @cached_property
-    def ceiling(self) -> float:
-        """The highest R2 of any function of the inputs: of each setting's own mean."""
-        observed = self.corner["loss"]
-        observed = np.log(observed) if self.in_logs else observed
-        settings = [self.corner[name] for name in self.card.law.inputs]
-        means = observed.groupby(settings).transform("mean")
-        return float(
-            1 - ((observed - means) ** 2).sum() / ((observed - observed.mean()) ** 2).sum()
-        )
-
-
-def _split(frame: pd.DataFrame, corner: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return frame[~corner].reset_index(drop=True), frame[corner].reset_index(drop=True)
-
-
-def read(name: str) -> pd.DataFrame:
-    """Read a table of the data folder."""
-    return pd.read_csv(Path(os.environ["BAYESCALE_DATA"]) / name)
-
-
-def repetition() -> Task:
-    """Repeated data: runs of Muennighoff et al. 2023."""
-    frame = read("datablations.csv")
-    frame = frame[frame["in_paper_fit"] == 1][["params", "tokens", "unique_tokens", "loss"]]
-    frame = frame.assign(cost=6.0 * frame["params"] * frame["tokens"])
-    corner = frame["cost"].rank(method="first") > len(frame) - 21
-    about = "the 21 most expensive of the 182 runs that the paper fits"
-    return Task(load_card("repetition"), *_split(frame, corner), about)
-
-
-def lr_batch() -> Task:
-    """Learning rate and batch size: the sweep of Li et al. 2025."""
-    frame = read("lr_batch_sweep.csv").rename(columns={"params_non_embedding": "params"})
-    frame = frame.assign(cost=6.0 * frame["params"] * frame["tokens"])
-    corner = frame["cost"] == frame["cost"].max()
-    card = load_card(HERE / "lr_batch.toml", law=LR_BATCH)
-    return Task(card, *_split(frame, corner), "the size of most compute, all its settings")
-
-
-def experts() -> Task:
-    """Mixtures of experts: runs of Clark et al. 2022."""
-    frame = read("moe.csv").rename(columns={"params_dense": "params"})
-    frame = frame.assign(cost=frame["params"] * frame["experts"])
-    corner = frame["params"] == frame["params"].max()
-    return Task(load_card("experts"), *_split(frame, corner), "the largest dense size")
-
-
-def vocabulary() -> Task:
-    """Vocabulary: runs of Tao et al. 2024, with checkpoints of each."""
-    frame = read("vocab.csv").rename(columns={"params_non_vocabulary": "params"})
-    frame = frame.assign(
-        cost=frame["params"] * frame["characters"],
-        loss=np.exp(frame["loss_unigram_normalised"]),
-    )
-    corner = frame["vocabulary"] == frame["vocabulary"].max()
-    about = "the largest vocabulary, at all sizes and checkpoints"
-    return Task(load_card("vocabulary"), *_split(frame, corner), about, in_logs=True)
-
-
-TASKS: dict[str, Callable[[], Task]] = {
-    "repetition": repetition,
-    "lr_batch": lr_batch,
-    "experts": experts,
-    "vocabulary": vocabulary,
-}
-
-
-# the posterior, as a normal about its mode
-
-
-def prior_residuals(card: ModelCard, theta: np.ndarray) -> np.ndarray:
-    """Return standard deviations from the prior's center, (coefficient, draw), from logs."""
-    names = card.law.coefficients
-    logs = dict(zip(names, theta, strict=True))
-    values = {name: np.exp(x) for name, x in logs.items()}
-    found = []
-    for name in names:
-        prior = card.coefficients[name].prior
-        assert prior.log_normal is not None
-        mean, sd = prior.log_normal
-        stated = logs[name]
-        if prior.stated_at:
-            term = card.law.terms[name]
-            assert isinstance(term, Amplitude) or term.inputs
-            stated = term.log_value(logs[name], values, prior.log_at(term))
-        found.append((stated - mean) / sd)
-    return np.array(found)
-
-
-@cache
-def _center(name: str) -> tuple[float, ...]:
-    card = TASKS[name]().card
-    drawn = card.draw_prior(2001, seed=0)
-    return tuple(float(np.median(np.log(drawn[n]))) for n in card.law.coefficients)
-
-
-def prior_center(card: ModelCard) -> np.ndarray:
-    """Return logs of the coefficients at the prior's center."""
-    return np.array(_center(card.name))
-
-
-def log_t(residual: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Return the Student-t log density of residuals, up to a constant."""
-    return -(NU + 1) / 2 * np.log1p((residual / sigma) ** 2 / NU) - np.log(sigma)
-
-
-def best_sigma(card: ModelCard, residual: np.ndarray) -> float:
-    """Return the noise's most likely scale."""
-    stated = card.noise.sigma.prior.log_normal
-    assert stated is not None
-    grid = np.exp(stated[0] + stated[1] * np.linspace(-3, 3, 61))
-    height = log_t(residual[:, None], grid).sum(axis=0) - np.linspace(-3, 3, 61) ** 2 / 2
-    return float(grid[int(height.argmax())])
-
-
-def posterior(task: Task, bought: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], float]:
-    """Return draws of the coefficients, (draw, 1), and the noise's scale, from bought runs."""
-    card, runs = task.card, task.pool.iloc[bought]
-    observed = np.log(runs["loss"].to_numpy())
-    names, rng = card.law.coefficients, np.random.default_rng([seed, len(bought)])
-
-    def residuals(theta: np.ndarray) -> np.ndarray:
-        values = {name: np.exp(x) for name, x in zip(names, theta, strict=True)}
-        return np.nan_to_num(
-            observed - task.log_loss(runs, values), nan=5.0, posinf=5.0, neginf=-5.0
-        )
-
-    center = prior_center(card)
-    best, best_height, scale = center, -np.inf, 0.01
-    for start in range(1 if len(runs) > 40 else 2):
-        theta = center + 0.3 * start * rng.standard_normal(len(center))
-        sigma = 0.03
-        for _ in range(3):
-            weight = np.sqrt((NU + 1) / (NU + (residuals(theta) / sigma) ** 2)) / sigma
-
-            def whole(at: np.ndarray, w: np.ndarray = weight) -> np.ndarray:
-                return np.concatenate([w * residuals(at), prior_residuals(card, at)])
-
-            theta = least_squares(whole, theta, max_nfev=25).x
-            sigma = best_sigma(card, residuals(theta)) if len(runs) else sigma
-        height = log_t(residuals(theta), np.array(sigma)).sum()
-        height -= (prior_residuals(card, theta) ** 2).sum() / 2
-        if height > best_height:
-            best, best_height, scale = theta, height, sigma
-    information = np.sqrt((NU + 1) / (NU + 3)) / scale
-
-    def expected(at: np.ndarray) -> np.ndarray:
-        return np.concatenate([information * residuals(at), prior_residuals(card, at)])
-
-    slopes = least_squares(expected, best, max_nfev=1).jac
-    root = np.linalg.cholesky(np.linalg.inv(slopes.T @ slopes))
-    z = rng.standard_normal((PROPOSALS, len(best)))
-    theta = best + z @ root.T
-    values = {name: np.exp(x)[:, None] for name, x in zip(names, theta.T, strict=True)}
-    misfit = np.nan_to_num(
-        observed - task.log_loss(runs, values), nan=50.0, posinf=50.0, neginf=-50.0
-    )
-    log_weight = log_t(misfit, np.array(scale)).sum(axis=1) + (z**2).sum(axis=1) / 2
-    log_weight -= (prior_residuals(card, theta.T) ** 2).sum(axis=0) / 2
-    weight = np.exp(np.minimum(log_weight - np.median(log_weight), 5.0))
-    chosen = rng.choice(PROPOSALS, DRAWS, p=weight / weight.sum())
-    return {name: x[chosen] for name, x in values.items()}, scale
-
-
-def forecast(task: Task, draws: dict[str, np.ndarray], scale: float, seed: int) -> dict[str, float]:
+def forecast(task: Task, draws: Draws, seed: int) -> dict[str, float]:
     """Score the corner: R2 of the medians, and the share of runs within 90 % intervals."""
-    log_loss = task.log_loss(task.corner, draws)
-    log_loss = np.where(np.isfinite(log_loss), log_loss, 5.0)
+    log_loss, scale = draws.log_loss(task.in_corner)
     noise = scale * np.random.default_rng(seed).standard_t(NU, log_loss.shape)
     low, high = np.quantile(log_loss + noise, [0.05, 0.95], axis=0)
-    observed = np.log(task.corner["loss"].to_numpy())
+    observed = task.observed[task.in_corner]
     return {
         "r2": task.score(np.median(log_loss, axis=0)),
         "held": float(((low <= observed) & (observed <= high)).mean()),
@@ -272,16 +67,19 @@ def forecast(task: Task, draws: dict[str, np.ndarray], scale: float, seed: int) 
 # what to buy
 
 
-def beliefs_of(
-    task: Task, draws: dict[str, np.ndarray], scale: float, among: np.ndarray
-) -> NormalBeliefs:
-    """Make beliefs about the corner's mean log loss and the candidates' log losses."""
-    at_corner = task.log_loss(task.corner, draws).mean(axis=1, keepdims=True)
-    at_candidates = task.log_loss(task.pool.iloc[among], draws)
-    losses = np.concatenate([at_corner, at_candidates], axis=1)
-    losses = losses[np.isfinite(losses).all(axis=1)]
-    noise = np.full(len(among), scale**2 * (NU + 3) / (NU + 1))
-    return NormalBeliefs.from_draws(losses, noise, 0)
+def beliefs_of(task: Task, draws: Draws, among: np.ndarray) -> NormalBeliefs:
+    """Make beliefs about the candidates' log losses and the corner's most uncertain direction.
+
+    That is the first principal component of the corner's log losses over draws: their level where
+    nothing is known but the law, and how they differ from each other later on.
+    """
+    at_corner, _ = draws.log_loss(task.in_corner)
+    away = at_corner - at_corner.mean(axis=0)
+    _, _, directions = np.linalg.svd(away, full_matrices=False)
+    target = away @ directions[0] / np.sqrt(len(task.in_corner))
+    at_candidates, scale = draws.log_loss(among)
+    noise = (scale**2).mean(axis=0) * (NU + 3) / (NU + 1)
+    return NormalBeliefs.from_draws(np.column_stack([target, at_candidates]), noise, 0)
 
 
 def by_next_run(task: Task, beliefs: NormalBeliefs, among: np.ndarray, money: float) -> list[int]:
@@ -321,40 +119,58 @@ def buy(task: Task, how: str, seed: int) -> list[dict[str, float]]:
     for budget in BUDGETS:
         if how == "random":
             bought = order[: int(np.searchsorted(cost[order].cumsum(), budget * total, "right"))]
-        draws, scale = posterior(task, bought, seed)
+        draws = posterior(task, bought, seed)
         for i in range(0 if how == "random" else ROUNDS):
             left = budget * total - cost[bought].sum()
             free = np.setdiff1d(np.flatnonzero(cost <= left), bought)
             if not len(free):
                 break
             among = rng.permutation(free)[:MOST_CANDIDATES]
-            beliefs = beliefs_of(task, draws, scale, among)
             spend = left if i == ROUNDS - 1 else left / 2
-            chosen = DESIGNS[how](task, beliefs, among, spend)
+            chosen = DESIGNS[how](task, beliefs_of(task, draws, among), among, spend)
             if not chosen:
                 continue
             bought = np.concatenate([bought, among[chosen]])
-            draws, scale = posterior(task, bought, seed)
+            draws = posterior(task, bought, seed)
         spent = cost[bought].sum() / total
         found.append({"budget": budget, "runs": len(bought), "spent": float(spent)})
-        found[-1] |= forecast(task, draws, scale, seed)
+        found[-1] |= forecast(task, draws, seed)
     return found
 
 
 def measure(task: Task) -> dict:
     """Measure a task: all runs, and each way to buy at each budget, over seeds."""
     began = time.perf_counter()
-    draws, scale = posterior(task, np.arange(len(task.pool)), 0)
+    every = forecast(task, posterior(task, np.arange(len(task.pool)), 0), 0)
     ways = {how: [buy(task, how, seed) for seed in SEEDS] for how in (*DESIGNS, "random")}
     return {
         "corner": task.about,
         "pool_runs": len(task.pool),
         "corner_runs": len(task.corner),
         "ceiling": task.ceiling,
-        "all": forecast(task, draws, scale, 0),
+        "all": every,
         "ways": ways,
         "seconds": time.perf_counter() - began,
     }
+
+
+# all runs, sampled
+
+
+def of_draws(task: Task, log_loss: np.ndarray, noise: np.ndarray) -> dict[str, float]:
+    """Score the corner from draws of its mean log losses and of its noise, (draw, run)."""
+    low, high = np.quantile(log_loss + noise, [0.05, 0.95], axis=0)
+    observed = task.observed[task.in_corner]
+    held = (low <= observed) & (observed <= high)
+    middle = np.median(log_loss, axis=0)
+    found = {"r2": task.score(middle), "held": float(held.mean()), "n": len(task.pool)}
+    settings = [task.corner[name] for name in task.inputs]
+    few = task.corner.groupby(settings)["loss"].transform("size").to_numpy() == 3
+    if few.sum() > 3 and not few.all():  # three routing techniques and nothing else
+        kept = replace(task, corner=task.corner[few])
+        found |= {"r2_plain": kept.score(middle[few]), "held_plain": float(held[few].mean())}
+        found |= {"ceiling_plain": kept.ceiling, "n_plain": int(few.sum())}
+    return found
 
 
 def sampled(task: Task) -> dict[str, float]:
@@ -374,21 +190,31 @@ def sampled(task: Task) -> dict[str, float]:
     log_loss = log_loss.reshape(-1, log_loss.shape[-1])
     sigma, nu = (view.draws[n].values.reshape(-1, 1) for n in ("sigma", "nu"))
     rng = np.random.default_rng(0)
-    predicted = log_loss + sigma * rng.standard_t(np.broadcast_to(nu, log_loss.shape))
-    low, high = np.quantile(predicted, [0.05, 0.95], axis=0)
-    observed = np.log(task.corner["loss"].to_numpy())
-    held = (low <= observed) & (observed <= high)
-    middle = np.median(log_loss, axis=0)
-    found = {"r2": task.score(middle), "held": float(held.mean()), "n": len(frame)}
-    settings = [task.corner[name] for name in task.card.law.inputs]
-    few = task.corner.groupby(settings)["loss"].transform("size").to_numpy() == 3
-    if few.sum() > 3 and not few.all():  # three routing techniques and nothing else
-        kept = replace(task, corner=task.corner[few])
-        found |= {"r2_plain": kept.score(middle[few]), "held_plain": float(held[few].mean())}
-        found |= {"ceiling_plain": kept.ceiling, "n_plain": int(few.sum())}
-    return found | {
-        "passed": bool(fit.diagnostics["passed"]),
-        "rhat_max": float(fit.diagnostics["rhat_max"]),
+    noise = sigma * rng.standard_t(np.broadcast_to(nu, log_loss.shape))
+    return of_draws(task, log_loss, noise) | _diagnostics(fit.diagnostics, began)
+
+
+def sampled_valley() -> dict[str, float]:
+    """Sample the valley of ``bayescale tune`` from all runs, and forecast the corner."""
+    task, began = lr_batch(), time.perf_counter()
+    frame = task.pool.drop(columns="cost")
+    tuning = bayescale.fit_tuning(read_sweep(read_runs(frame, repeats="keep")), seed=1)
+    size = (float(task.corner[name].iloc[0]) for name in ("params", "tokens"))
+    valley, center = tuning.valley(*size), tuning.sweep.center
+    settings = (
+        np.log(task.corner[name].to_numpy()) - center[key]
+        for name, key in (("lr", "lr"), ("batch_size", "batch"))
+    )
+    g = valley.excess(*settings)
+    noise = tuning.noise(g, tuning.rng(Purpose.NEW_RUN))
+    scores = of_draws(task, valley.level[:, None] + g, noise)
+    return scores | _diagnostics(tuning.diagnostics, began)
+
+
+def _diagnostics(diagnostics: Mapping[str, Any], began: float) -> dict[str, float]:
+    return {
+        "passed": bool(diagnostics["passed"]),
+        "rhat_max": float(diagnostics["rhat_max"]),
         "seconds": time.perf_counter() - began,
     }
 
@@ -463,7 +289,8 @@ def main() -> None:
         if name in results and not sys.argv[1:]:
             continue
         if name == "sampled":
-            found = {n: sampled(TASKS[n]()) for n in ("experts", "vocabulary")}
+            found = {n: sampled(TASKS[n]()) for n in ("repetition", "experts", "vocabulary")}
+            found["lr_batch"] = sampled_valley()
         else:
             found = measure(TASKS[name]())
         results[name] = found

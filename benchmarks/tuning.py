@@ -49,17 +49,6 @@ def tasks(whole: Sweep) -> dict[str, list[int]]:
     }
 
 
-def noise(tuning: Tuning, excess: np.ndarray) -> np.ndarray:
-    """Draw the noise of runs with these excesses, (draw, run)."""
-    values, rng = tuning.values(), tuning.rng(Purpose.NEW_RUN)
-    column = {name: x[:, None] for name, x in values.items() if x.ndim == 1}
-    above = np.exp(column["noise_skew"])
-    scale = np.sqrt(column["noise"] ** 2 + (column["noise_excess"] * excess) ** 2)
-    size = abs(rng.standard_t(np.broadcast_to(column["noise_dof"], excess.shape)))
-    is_above = rng.random(excess.shape) < above / (above + 1 / above)
-    return scale * np.where(is_above, size * above, -size / above)
-
-
 def cell_result(whole: Sweep, tuning: Tuning, every: Tuning | None, cell: int) -> dict[str, float]:
     """Measure forecasts and the choice at one left-out cell."""
     rows = np.flatnonzero(whole.cell == cell)
@@ -73,7 +62,7 @@ def cell_result(whole: Sweep, tuning: Tuning, every: Tuning | None, cell: int) -
 
     valley = tuning.valley(params, tokens)
     g = valley.excess(*settings(tuning))
-    predicted = valley.level[:, None] + g + noise(tuning, g)
+    predicted = valley.level[:, None] + g + tuning.noise(g, tuning.rng(Purpose.NEW_RUN))
     low, high = np.quantile(predicted, [0.05, 0.95], axis=0)
     held, near = (low <= loss) & (loss <= high), loss < lowest + np.log1p(NEAR)
     ends = np.quantile(predicted.min(axis=1), [0.05, 0.95])

@@ -260,12 +260,8 @@ class _Answer:
     @cached_property
     def _noise_beside_the_luckiest(self) -> np.ndarray:
         """Draws of a run's noise less that of the luckiest run near the best of a cell."""
-        values, rng = self.source.values(), self.source.rng(Purpose.TUNING_LUCK)
-        above = np.exp(values["noise_skew"])[:, None]
-        size = len(above), 1 + self._n_near_best
-        noise = abs(rng.standard_t(values["noise_dof"][:, None], size=size))
-        is_above = rng.random(size) < above / (above + 1 / above)
-        noise = np.where(is_above, noise * above, -noise / above) * values["noise"][:, None]
+        none = np.zeros((len(self.valley.level), 1 + self._n_near_best))
+        noise = self.source.noise(none, self.source.rng(Purpose.TUNING_LUCK))
         return noise[:, 0] - np.minimum(noise[:, 1:].min(axis=1), noise[:, 0])
 
     @cached_property

@@ -93,6 +93,15 @@ class Tuning:
         every = np.linspace(0, n - 1, min(n, MOST_DRAWS)).round().astype(int)
         return {name: x[every] for name, x in flat.items()}
 
+    def noise(self, excess: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw the noise of runs with these excesses of log loss, (draw, run)."""
+        v = {name: x[:, None] for name, x in self.values().items() if x.ndim == 1}
+        above = np.exp(v["noise_skew"])
+        scale = np.sqrt(v["noise"] ** 2 + (v["noise_excess"] * excess) ** 2)
+        size = abs(rng.standard_t(np.broadcast_to(v["noise_dof"], excess.shape)))
+        is_above = rng.random(excess.shape) < above / (above + 1 / above)
+        return scale * np.where(is_above, size * above, -size / above)
+
     def valley(self, params: float, tokens: float) -> Valley:
         """Return the valley at a size: a cell's own where it was swept, else a new cell's."""
         values, cells = self.values(), self.sweep.cells

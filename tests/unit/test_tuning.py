@@ -242,6 +242,10 @@ def test_a_best_outside_the_range_tried_and_an_under_tuned_cell() -> None:
     assert answer.edges[0].startswith(
         "The best learning rate likely lies below those tried (0.000125 to 0.008): try lower, "
     )
+    large = bayescale.tune(posterior(log, batch_0=4.0), params=8e8, tokens=4.8e10)
+    assert large.edges[0].startswith(
+        "The best batch size likely lies above those tried (64 to 1.02e+03): try higher, "
+    )
     poor = log[(log["params"] > 1e8) | (log["lr"] > 3e-3)]
     moved = TRUTH["lr_0"] + np.log(1e-3) - np.log(poor["lr"]).mean()
     answer = bayescale.tune(posterior(poor, lr_0=moved))
@@ -332,6 +336,24 @@ def test_the_command_line_answers_from_a_kept_posterior(
     failed = save_tuning(posterior(made(), passed=False), tmp_path / "failed.nc")
     assert run("tune", failed).code == 2
     assert run("tune", failed, "--allow-unconverged").code == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"lr": 1e-3}, "all runs have one learning rate, lr = 0.001"),
+        ({"batch_size": 256.0}, "leave the column unread with --ignore batch_size"),
+        ({"lr": -1e-3}, "lr must be finite and greater than zero"),
+    ],
+)
+def test_the_command_line_refuses_what_is_no_sweep(
+    request: pytest.FixtureRequest, tmp_path: Path, changed: dict[str, float], message: str
+) -> None:
+    path = tmp_path / "sweep.csv"
+    made().assign(**changed).to_csv(path, index=False)
+    refused = request.getfixturevalue("bayescale")("tune", path)
+    assert refused.code == 2
+    assert message in " ".join(refused.err.split())
 
 
 @pytest.mark.integration
