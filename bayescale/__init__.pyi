@@ -212,6 +212,12 @@ from .posterior import (
 from .posterior.learned import (
     prior_from as prior_from,
 )
+from .posterior.recipe_files import (
+    open_recipes as open_recipes,
+)
+from .posterior.recipe_files import (
+    save_recipes as save_recipes,
+)
 from .posterior.resampling import (
     resampling_ratio as resampling_ratio,
 )

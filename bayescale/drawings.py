@@ -8,6 +8,8 @@ import pandas as pd
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
 from bayescale.decisions.next_run import NextRun
+from bayescale.decisions.versus_answer import Versus
+from bayescale.decisions.watch_answer import Watch
 from bayescale.forecasting import Forecast
 from bayescale.formatting import SIZE, UNIT
 from bayescale.plotting import (
@@ -24,6 +26,7 @@ from bayescale.plotting import (
 )
 from bayescale.plotting.fits import mark_forecasts
 from bayescale.plotting.inline import Named
+from bayescale.results import quantiles
 from bayescale.runs import Runs
 from bayescale.units import format_size, three_digits
 from bayescale.validation.horizon import Trust
@@ -199,6 +202,33 @@ def candidates(result: NextRun) -> Drawing:
         f"{left.min():.2%} to {left.max():.2%}; {len(result.batch)} marked to buy.",
         "Candidate runs, and the uncertainty about the next scale that each would leave.",
         named,
+    )
+
+
+def recipes(result: Versus) -> Drawing:
+    """Draw recipes relative to the one that is likely best."""
+    best = result.recipes[int(result.p_best().argmax())]
+    chances = zip(result.recipes, result.p_best(), strict=True)
+    shares = ", ".join(f"{name} {p:.0%}" for name, p in chances)
+    return Drawing(
+        result.plot,
+        f"The loss of each recipe relative to {best} from {result.scales[0]:.2g} to "
+        f"{result.scales[-1]:.2g} FLOP; probability of the lowest loss at the target: {shares}.",
+        f"Loss relative to {best} by compute, median and {result.ci_prob:.0%} interval; the dashed "
+        "line is the largest run.",
+    )
+
+
+def watched(result: Watch) -> Drawing:
+    """Draw a run in progress and what is to come."""
+    final = quantiles(result.final_loss, result.ci_prob)
+    return Drawing(
+        result.plot,
+        f"Losses of {result.name} against steps, {result.fraction_done:.0%} of "
+        f"{result.last_step:,.0f} done; final loss {final['median']:.4g} ({result.ci_prob:.0%} "
+        f"interval {final['lower']:.4g} to {final['upper']:.4g}).",
+        "Losses so far, the 90% interval of the mean loss to come, and the "
+        f"{result.ci_prob:.0%} interval of the final loss.",
     )
 
 

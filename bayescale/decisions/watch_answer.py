@@ -15,6 +15,9 @@ from bayescale.units import three_digits
 OFF = 0.05
 """The p-value below which a run is off its course, or off the forecast made before it."""
 
+LEAST_P = 0.001
+"""The least p-value that is written as a number."""
+
 SURE = 0.95
 """The probability of missing a target from which one would have known."""
 
@@ -139,7 +142,7 @@ class Watch(Result):
         if self.course is None:
             return "Too early to test whether it is on its own course."
         p = self.course.p_value
-        share = f"p = {three_digits(p)}, valid at every look"
+        share = f"{_p_text(p)}, valid at every look"
         if self.on_course:
             return f"On its own course ({share})."
         since = self.course.alarm_step or self.steps_done
@@ -151,9 +154,8 @@ class Watch(Result):
 
     def _forecast_line(self, forecast: np.ndarray, p_value: float) -> str:
         text = interval_text(quantiles(forecast, self.ci_prob), _four, self.ci_prob)
-        p = f"p = {three_digits(p_value)}"
         agree = "agrees with" if p_value > OFF else "DOES NOT AGREE with"
-        return f"It {agree} the forecast made before the run, {text} ({p})."
+        return f"It {agree} the forecast made before the run, {text} ({_p_text(p_value)})."
 
     def _target_lines(self) -> Iterator[str]:
         if self.target is None or self.p_miss is None:
@@ -182,6 +184,10 @@ def _cells(values: Mapping[str, Any], ci_prob: float) -> dict[str, str]:
         "median": _four(values["median"]),
         f"{ci_prob:.0%} interval": f"{_four(values['lower'])} to {_four(values['upper'])}",
     }
+
+
+def _p_text(p: float) -> str:
+    return f"p = {three_digits(p)}" if p >= LEAST_P else f"p < {LEAST_P:g}"
 
 
 def _four(value: float) -> str:

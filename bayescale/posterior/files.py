@@ -29,6 +29,10 @@ FORMAT = 1
 """Version of the posterior file. A file with a higher one was made by a later package."""
 
 
+COMMANDS = {"recipes": "versus", "tuning": "tune"}
+"""The command that a file of another kind answers, by the kind that the file states."""
+
+
 class _About(BaseModel):
     """The part of a run log that is not a value of a run."""
 
@@ -108,6 +112,11 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
 def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
     """Make the fit that a posterior file holds: see :func:`open_posterior`."""
     found = tree.attrs.get("bayescale_format")
+    kind = str(tree.attrs.get("format", "")).removeprefix("bayescale ").split(" ")[0]
+    if kind in COMMANDS:
+        raise PosteriorError(
+            f"{name} holds a posterior of {kind}, not a fit: it answers bayescale {COMMANDS[kind]}"
+        )
     if found is None or not {EXACT, DRIFTING, _member(0)} & set(tree.children):
         raise PosteriorError(f"{name} is a NetCDF file, but not a posterior that bayescale wrote")
     if not (isinstance(found, int | np.integer) and found >= 1):

@@ -5,6 +5,8 @@ from html import escape
 from typing import Any
 
 from bayescale import drawings
+from bayescale.decisions.versus_answer import Versus
+from bayescale.decisions.watch_answer import Watch
 from bayescale.drawings import Drawing
 from bayescale.plotting.inline import NARROW, SIZE, inline
 from bayescale.questions import Questions
@@ -27,6 +29,12 @@ def answer_html(questions: Questions) -> str:
         run=None if questions.refusal else questions.forecast[0],
     )
     return _figure(drawing, "answer")
+
+
+def extra_html(result: Versus | Watch, name: str) -> str:
+    """Draw the figure of recipes that are compared, or of a run in progress."""
+    drawing = drawings.recipes(result) if isinstance(result, Versus) else drawings.watched(result)
+    return _figure(drawing, name)
 
 
 def _figure(drawing: Drawing, name: str) -> str:

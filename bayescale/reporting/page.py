@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bayescale.errors import BayescaleError, as_options
 from bayescale.files import replacing
 from bayescale.formatting import FORMATS, SIZE, UNIT
+from bayescale.layout import TextTable
 from bayescale.plotting.inline import STYLE
 from bayescale.posterior import diagnosis
 from bayescale.questions import Form, Questions, lowest_losses, words_list
@@ -17,9 +18,12 @@ from bayescale.validation.notes import fit_notes
 from bayescale.verdict import BREAK, NEXT_LOWER_LOSS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jinja2 import Environment
 
     from bayescale.questions import Answer
+    from bayescale.reporting.extras import Extra
     from bayescale.reporting.sections import Report
 
 TRUST_CHECKS = ("converged", "precision", "coverage", "held_out_runs", "laws_agree", "outliers")
@@ -47,15 +51,32 @@ def write(report: "Report", path: str | Path) -> Path:
     return path
 
 
-def section_html(name: str, questions: Questions) -> tuple[str, Exception | None]:
+def section_html(template_name: str, **values: Any) -> tuple[str, Exception | None]:
     """Write a section's HTML; where it fails, what was written before, and the error."""
-    template = _environment().get_template(f"{name}.html.j2")
+    template = _environment().get_template(f"{template_name}.html.j2")
     written: list[str] = []
     try:
-        written.extend(template.generate(q=questions, fit=questions.fit))
+        written.extend(template.generate(**values))
     except Exception as error:  # whatever it is, the other sections stand
         return "".join(written) if written else "", error
     return "".join(written), None
+
+
+def _blocks(extra: "Extra") -> "Iterator[tuple[str, str, str | TextTable]]":
+    """Yield what a result shows: its kind, the caption of a table, and the line or the table."""
+    before, kind = "", "lead"
+    for part in extra.result.content():
+        if isinstance(part, str):
+            if before:
+                yield "line", "", before
+            if not part.endswith(":"):
+                yield kind, "", part
+            before, kind = part if part.endswith(":") else "", "line"
+        else:
+            yield "table", before.rstrip(":") or extra.title, part
+            before = ""
+    if before:
+        yield "line", "", before
 
 
 def _check_name(code: str) -> str:
@@ -115,6 +136,9 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
 
+    def extra_figure(extra: "Extra", name: str) -> Markup:
+        return Markup(figures.extra_html(extra.result, name))
+
     def answer_figure(questions: Questions) -> Markup:
         return Markup(figures.answer_html(questions))
 
@@ -133,6 +157,8 @@ def _environment() -> "Environment":
         middle=middle,
         figure=figure,
         answer_figure=answer_figure,
+        blocks=_blocks,
+        extra_figure=extra_figure,
         drawing_style=Markup(STYLE),
         next_step=next_step,
         checklist=checklist,

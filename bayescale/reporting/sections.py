@@ -4,16 +4,19 @@ Each section is a template in ``templates/``, which holds its prose and takes va
 answers of :class:`bayescale.questions.Questions`. A section that fails leaves the others standing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bayescale.decisions.versus_answer import Versus
+from bayescale.decisions.watch_answer import Watch
 from bayescale.errors import BayescaleError
 from bayescale.posterior import Fit
 from bayescale.progress import progress
 from bayescale.questions import Answer, Questions
+from bayescale.reporting.extras import Extra, extra_of
 from bayescale.reporting.page import render, section_html
 from bayescale.results import Result
 from bayescale.verdict import TOLERANCE
@@ -34,6 +37,9 @@ SECTIONS = {
 
 NEEDS_SPLIT = ("allocation", "data")
 
+AFTER_EXTRAS = ("limits", "checklist", "provenance")
+"""Sections that come after those of other results."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -47,12 +53,15 @@ class Section:
         The section's content.
     error : str or None
         Why the section could not be made.
+    unfolded : bool
+        Whether the page shows it without being asked.
     """
 
     name: str
     title: str
     html: str
     error: str | None = None
+    unfolded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +75,8 @@ class Report(Result):
         Convergence checks that the sampler failed; empty where it passed.
     answers : tuple of Answer
         The answers of all commands that numbers come from.
+    extras : tuple of Extra
+        Results beside those of the fit, each a section.
     """
 
     title: str
@@ -77,6 +88,7 @@ class Report(Result):
     reasons: tuple[str, ...]
     sections: tuple[Section, ...]
     answers: tuple[Answer, ...]
+    extras: tuple[Extra, ...] = ()
 
     @property
     def answered(self) -> bool:
@@ -97,6 +109,7 @@ class Report(Result):
                 {"name": s.name, "ok": s.error is None, "error": s.error} for s in self.sections
             ],
             "commands": {answer.key: answer.command for answer in self.answers},
+            "also": [extra.result.to_json() for extra in self.extras],
         }
 
     def _content(self) -> Iterator[str]:
@@ -107,7 +120,7 @@ class Report(Result):
             yield f"  {section.title}: {section.error}"
 
 
-def report(
+def report(  # noqa: PLR0913
     fit: Fit,
     file: str | Path = "FIT.nc",
     *,
@@ -115,6 +128,7 @@ def report(
     target: float | None = None,
     tolerance: float = TOLERANCE,
     family: str | None = None,
+    also: Sequence[Extra | Versus | Watch] = (),
     laws: tuple[str, ...] = (),
     loss_unit: str | None = None,
     allow_unconverged: bool = False,
@@ -136,6 +150,9 @@ def report(
         As for :func:`bayescale.forecast` and :func:`bayescale.trust`.
     family : str, optional
         A family of the fit; a new family where not given and families are partially pooled.
+    also : sequence of Versus or Watch
+        Results of :func:`bayescale.versus` and :func:`bayescale.watch`, each shown in a section of
+        its own.
     laws : tuple of str
         The caller's own laws, as the command line names them.
     loss_unit : str, optional
@@ -174,7 +191,8 @@ def report(
         allow=allow_unconverged,
         unit_name=loss_unit,
     )
-    sections = _sections(questions, show_progress)
+    extras = tuple(map(extra_of, also))
+    sections = _sections(questions, extras, show_progress)
     n = 0 if fit.runs is None else len(fit.runs)
     subject = f"{n} runs say" if n else f"a point estimate of {fit.name} says"
     return Report(
@@ -187,17 +205,26 @@ def report(
         reasons=tuple(fit.diagnostics["reasons"]),
         sections=sections,
         answers=tuple(questions.answers.values()),
+        extras=extras,
     )
 
 
-def _sections(questions: Questions, show_progress: bool | None) -> tuple[Section, ...]:
-    names = [name for name in SECTIONS if _applies(name, questions)]
+def _sections(
+    questions: Questions, extras: Sequence[Extra], show_progress: bool | None
+) -> tuple[Section, ...]:
+    names: list[str | Extra] = [name for name in SECTIONS if _applies(name, questions)]
+    at = min(names.index(name) for name in AFTER_EXTRAS)
+    wanted = [*names[:at], *extras, *names[at:]]
     found = []
     with progress(show_progress) as stage:
-        done = stage("report", len(names))
-        for i, name in enumerate(names):
-            done(i, SECTIONS[name])
-            found.append(_section(name, questions))
+        done = stage("report", len(wanted))
+        for i, one in enumerate(wanted):
+            done(i, SECTIONS[one] if isinstance(one, str) else one.title)
+            found.append(
+                _section(one, questions)
+                if isinstance(one, str)
+                else _extra_section(one, f"extra{i - at + 1}")
+            )
     return tuple(found)
 
 
@@ -208,9 +235,20 @@ def _applies(name: str, questions: Questions) -> bool:
 
 
 def _section(name: str, questions: Questions) -> Section:
-    html, error = section_html(name, questions)
+    made = section_html(name, q=questions, fit=questions.fit)
+    return _made(name, SECTIONS[name], *made)
+
+
+def _extra_section(extra: Extra, name: str) -> Section:
+    made = section_html("extra", extra=extra, name=name)
+    return _made(name, extra.title, *made, unfolded=True)
+
+
+def _made(
+    name: str, title: str, html: str, error: Exception | None, unfolded: bool = False
+) -> Section:
     if error is None:
-        return Section(name, SECTIONS[name], html)
+        return Section(name, title, html, unfolded=unfolded)
     known = isinstance(error, BayescaleError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
-    return Section(name, SECTIONS[name], html, text)
+    return Section(name, title, html, text, unfolded)

@@ -1,6 +1,8 @@
 """Recipes compared: probabilities, multipliers and crossings by hand, from draws that are known."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,8 @@ from bayescale.decisions.versus import versus
 from bayescale.errors import DecisionError, PosteriorError, RunLogError, UnconvergedError
 from bayescale.inference.compile import parts_of
 from bayescale.inference.recipes import fit_recipes
-from bayescale.posterior import point
+from bayescale.posterior import open_posterior, point
+from bayescale.posterior.recipe_files import open_recipes, save_recipes
 from bayescale.posterior.recipes import Recipes, runs_of_fits
 from bayescale.runs import Runs, read_runs
 
@@ -231,3 +234,50 @@ def test_a_target_that_is_missing_is_asked_for_before_the_log_is_read(bayescale)
     ran = bayescale("versus", "a/fit.nc", "b/fit.nc", "--flops", "1e22")
     assert ran.code == 2
     assert "two fits have one name" in ran.err
+
+
+# files
+
+
+def test_kept_recipes_answer_as_they_did(tmp_path: Path, bayescale) -> None:
+    made = recipes({"a": 0.0, "b": 0.01}, spread=0.004)
+    path = save_recipes(made, tmp_path / "recipes.nc")
+    expected = versus(made, flops="1e20").to_json()
+    assert versus(open_recipes(path), flops="1e20").to_json() == expected
+    ran = bayescale("versus", path, "--flops", "1e20", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["difference"] == expected["difference"]
+
+
+def test_a_file_of_recipes_is_no_fit_and_a_fit_holds_no_recipes(tmp_path: Path) -> None:
+    path = save_recipes(recipes({"a": 0.0, "b": 0.01}), tmp_path / "recipes.nc")
+    with pytest.raises(PosteriorError, match="recipes, not a fit: it answers bayescale versus"):
+        open_posterior(path)
+    fit = point(load_card("unified"), TRUTH).save(tmp_path / "fit.nc")
+    with pytest.raises(PosteriorError, match=r"fit\.nc holds no posterior of recipes"):
+        open_recipes(fit)
+
+
+def test_damaged_draws_of_recipes_are_refused(tmp_path: Path) -> None:
+    made = recipes({"a": 0.0, "b": 0.01})
+    broken = replace(made, draws=made.draws.assign(E=made.draws["E"] * np.nan))
+    path = save_recipes(broken, tmp_path / "recipes.nc")
+    with pytest.raises(PosteriorError, match="E has draws that are not finite"):
+        open_recipes(path)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--family", "recipe"), "fits name their recipes"),
+        (("--recipe", "a"), "were chosen when they were fitted"),
+        (("--exclude", "seed=1"), "options of reading a log change nothing"),
+    ],
+)
+def test_options_of_a_log_are_refused_where_recipes_are_kept(
+    option: tuple[str, ...], said: str, tmp_path: Path, bayescale
+) -> None:
+    path = save_recipes(recipes({"a": 0.0, "b": 0.01}), tmp_path / "recipes.nc")
+    ran = bayescale("versus", path, "--flops", "1e20", *option)
+    assert ran.code == 2
+    assert said in ran.err

@@ -1,10 +1,12 @@
 """Pages: one that can be sent, one with controls."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bayescale.cli.history_options import HistoryOptions, PlanOptions
 from bayescale.cli.options import (
     FamilyOptions,
     FitFile,
@@ -17,10 +19,103 @@ from bayescale.cli.options import (
 from bayescale.cli.output import progress_wanted, show
 from bayescale.cli.parsing import size_of
 
+if TYPE_CHECKING:
+    from bayescale.posterior import Fit
+    from bayescale.reporting.extras import Extra
+
+
+@dataclass(frozen=True)
+class ExtraOptions:
+    """Results that a report shows beside those of its fit."""
+
+    recipes: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipes",
+            metavar="RECIPES.nc",
+            help="Also compare recipes at the next scale, from what bayescale versus -o has kept.",
+        ),
+    ] = None
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history",
+            metavar="HISTORY",
+            help="Also show a run in progress; its plan as for bayescale watch.",
+        ),
+    ] = None
+    params: Annotated[
+        str | None,
+        typer.Option("--params", help="Size of the run in progress, to compare with this fit."),
+    ] = None
+    tokens: Annotated[str | None, typer.Option("--tokens", help="And its tokens, to the end.")] = (
+        None
+    )
+
+    def compared(self, fit: "Fit", flops: float | None) -> "list[Extra]":
+        """Compare the kept recipes at the next scale of the report."""
+        if self.recipes is None:
+            return []
+        from bayescale.decisions.versus import versus
+        from bayescale.laws.optimum import splits
+        from bayescale.posterior.recipe_files import open_recipes
+        from bayescale.questions import command_line
+        from bayescale.reporting.extras import Extra
+        from bayescale.verdict import next_scale
+
+        if flops is None and not (fit.runs is not None and splits(fit.inputs)):
+            raise typer.BadParameter(
+                f"recipes are compared at a budget, which {fit.name} does not name: use bayescale "
+                "versus, or a fit of params and tokens",
+                param_hint="--recipes",
+            )
+        at = flops or next_scale(fit.runs.frame, fit.inputs)  # type: ignore[union-attr]
+        result = versus(open_recipes(self.recipes), flops=at)
+        return [Extra(result, command_line("versus", str(self.recipes), {"flops": at}))]
+
+    def watched(
+        self,
+        fit: "Fit",
+        fit_file: Path,
+        target: float | None,
+        history_options: HistoryOptions,
+        plan_options: PlanOptions,
+    ) -> "list[Extra]":
+        """Watch the run in progress, against this fit where its size is given."""
+        if self.history is None:
+            of_a_run = (self.params, self.tokens, plan_options.plan, plan_options.schedule)
+            if any(given is not None for given in of_a_run):
+                raise typer.BadParameter("name the history of the run", param_hint="--history")
+            return []
+        from bayescale.decisions.watch import watch
+        from bayescale.questions import command_line
+        from bayescale.reporting.extras import Extra
+
+        logged = history_options.read(self.history)
+        plan = plan_options.to_schedule(logged)
+        sized = self.params is not None or self.tokens is not None
+        result = watch(
+            logged,
+            plan,
+            forecast=fit if sized else None,
+            params=size_of(self.params, "--params"),
+            tokens=size_of(self.tokens, "--tokens"),
+            target=target,
+            then=plan_options.others(logged, plan),
+        )
+        typed = history_options.typed() | plan_options.typed() | {"target": target}
+        if sized:
+            typed |= {"forecast": fit_file, "params": self.params, "tokens": self.tokens}
+        others = [word for text in plan_options.then or () for word in ("--then", text)]
+        return [Extra(result, command_line("watch", self.history, typed, *others))]
+
 
 def report(
     fit_file: FitFile,
     options: FamilyOptions,
+    extra_options: ExtraOptions,
+    history_options: HistoryOptions,
+    plan_options: PlanOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -40,20 +135,26 @@ def report(
 
     Its first screen holds the answer, the figure, the verdict and the next step; sections for
     engineers are folded below. A self-contained HTML file, without scripts. It samples nothing:
-    run bayescale trust before, so that it can show a backtest.
+    run bayescale trust before, so that it can show a backtest. With --recipes and --history it
+    also shows which recipe is better, and whether a run in progress is on course.
     """
     from bayescale.files import require_folder
     from bayescale.reporting.page import write
     from bayescale.reporting.sections import report as make_report
 
     page = require_folder(output or Path(f"{fit_file.stem}.html"))
-    fitted = options.open(fit_file)
+    fitted, budget = options.open(fit_file), size_of(flops, "--flops")
+    also = [
+        *extra_options.compared(fitted, budget),
+        *extra_options.watched(fitted, fit_file, target, history_options, plan_options),
+    ]
     result = make_report(
         fitted,
         fit_file,
-        flops=size_of(flops, "--flops"),
+        flops=budget,
         target=target,
         tolerance=tolerance,
+        also=also,
         laws=tuple(options.law or ()),
         loss_unit=loss_unit,
         show_progress=progress_wanted(),
@@ -61,7 +162,8 @@ def report(
     )
     write(result, page)
     answer, text = {"output": str(page), **result.to_json()}, [str(result), f"Written to {page}."]
-    show(answer, text, json_, passed=result.answered and fitted.diagnostics["passed"])
+    passed = result.answered and fitted.diagnostics["passed"] and all(x.passed for x in also)
+    show(answer, text, json_, passed=passed)
 
 
 def explore(

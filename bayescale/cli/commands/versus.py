@@ -1,7 +1,9 @@
 """The command that compares recipes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,11 +11,17 @@ from bayescale.cli.options import Figure, Json, LogOptions, Seed
 from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
 from bayescale.cli.parsing import size_of
 
+if TYPE_CHECKING:
+    from bayescale.runs import Runs
+
 
 def versus(
     logs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUNS|FIT...", help="A run log with a column of recipes, or fits."),
+        typer.Argument(
+            metavar="RUNS|RECIPES.nc|FIT...",
+            help="A run log with a column of recipes, what -o has kept, or two fits.",
+        ),
     ],
     log_options: LogOptions,
     family: Annotated[
@@ -26,6 +34,10 @@ def versus(
     flops: Annotated[str | None, typer.Option("--flops", help="The target's budget: 1e24.")] = None,
     params: Annotated[str | None, typer.Option("--params", help="Or its size: 70B.")] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", help="And its tokens: 1.4T.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="RECIPES.nc", help="Keep the posterior."),
+    ] = None,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option("--draws", min=100, help="Draws a chain.")] = 1000,
     allow_unconverged: Annotated[
@@ -35,28 +47,28 @@ def versus(
     json_: Json = False,
 ) -> None:
     """Compare recipes at a target scale: which is better, by how much, what would decide."""
-    from dataclasses import replace
-
     from bayescale.decisions.versus import versus as compare_recipes
+    from bayescale.files import require_folder
     from bayescale.inference.recipes import fit_recipes
-    from bayescale.posterior import open_posterior
-    from bayescale.posterior.recipes import runs_of_fits
+    from bayescale.posterior.recipe_files import open_recipes, save_recipes
 
     require_figure(figure)
+    if output is not None:
+        require_folder(output)
     if (flops is None) == (params is None or tokens is None):  # before minutes of sampling
         raise typer.BadParameter(
             "say where recipes are compared: this, or --params and --tokens", param_hint="--flops"
         )
-    options = log_options
-    if family is not None:
-        options = replace(options, column=[*(options.column or ()), f"family={family}"])
-    if logs[1:] or logs[0].suffix == ".nc":
-        if len({path.stem for path in logs}) < len(logs):
-            raise typer.BadParameter("two fits have one name: rename a file", param_hint="FIT")
-        runs = runs_of_fits({path.stem: open_posterior(path) for path in logs})
+    kept = len(logs) == 1 and logs[0].suffix == ".nc"
+    if kept:
+        _refuse_reading(log_options, family, recipe)
+        fitted = open_recipes(logs[0])
     else:
-        runs = options.read(logs[0])
-    fitted = fit_recipes(runs, only=recipe, seed=seed, draws=draws, show_progress=progress_wanted())
+        runs = _runs(logs, log_options, family)
+        shown = progress_wanted()
+        fitted = fit_recipes(runs, only=recipe, seed=seed, draws=draws, show_progress=shown)
+    if output is not None:
+        save_recipes(fitted, output)
     result = compare_recipes(
         fitted,
         flops=size_of(flops, "--flops"),
@@ -65,5 +77,38 @@ def versus(
         allow_unconverged=allow_unconverged,
     )
     path = draw("plot_result", result, figure)
-    answer = result.to_json() | {"figure": path}
-    show(answer, result, json_, notes=figure_lines(path), passed=result.passed)
+    files = {"output": None if output is None else str(output), "figure": path}
+    notes = [*figure_lines(path), *([] if output is None else [f"Recipes kept in {output}."])]
+    show(result.to_json() | files, result, json_, notes=notes, passed=result.passed)
+
+
+def _runs(logs: list[Path], log_options: LogOptions, family: str | None) -> "Runs":
+    """Read the runs of all recipes: one log, or the logs of several fits."""
+    from bayescale.posterior import open_posterior
+    from bayescale.posterior.recipes import runs_of_fits
+
+    if not logs[1:]:
+        column = [] if family is None else [f"family={family}"]
+        return replace(log_options, column=[*(log_options.column or ()), *column]).read(logs[0])
+    _refuse_reading(log_options, family, None)
+    if len({path.stem for path in logs}) < len(logs):
+        raise typer.BadParameter("two fits have one name: rename a file", param_hint="FIT")
+    return runs_of_fits({path.stem: open_posterior(path) for path in logs})
+
+
+def _refuse_reading(
+    log_options: LogOptions, family: str | None, recipe: Sequence[str] | None
+) -> None:
+    """Refuse options of a run log where runs were read before."""
+    if family is not None:
+        raise typer.BadParameter("fits name their recipes: leave it out", param_hint="--family")
+    if recipe:
+        raise typer.BadParameter(
+            "the recipes were chosen when they were fitted: leave it out", param_hint="--recipe"
+        )
+    if log_options != LogOptions():
+        raise typer.BadParameter(
+            "options of reading a log change nothing where fits are given: leave them out, or give "
+            "the log",
+            param_hint="RUNS",
+        )
