@@ -16,13 +16,13 @@
 # **Question.** A team has 25B unique tokens and 1e22 FLOP. How often should it repeat them, what
 # would more data be worth, and would pruning be better?
 #
-# **Answer.** Train 4.3B parameters on all of them about 15 times (12.8 to 19.5), for a loss of
-# 2.364 (2.346 to 2.380). Twice as many unique tokens would be worth 0.029 nats (0.026 to 0.034),
-# or a third of the compute; unlimited ones 0.047 nats. Pruning does not help in a scenario whose
+# **Answer.** Train 4.3B parameters on all of them about 15 times (12.8 to 19.8), for a loss of
+# 2.364 (2.345 to 2.381). Twice as many unique tokens would be worth 0.029 nats (0.025 to 0.033),
+# or 37 % of the compute; unlimited ones 0.047 nats. Pruning does not help in a scenario whose
 # metric is anywhere between worse than random and one that removes harm: no share has a lower
 # expected loss than keeping everything, because the tokens are repeated already and each one is
 # needed. Real pruned runs agree. On C4, keeping a quarter or a half by perplexity gave a quality
-# of 0.40 (0.26 to 0.66); 1 is a random choice, and 1.5 to 1.7 would break even here. For the loss
+# of 0.40 (0.26 to 0.68); 1 is a random choice, and 1.5 to 1.7 would break even here. For the loss
 # on unpruned text, that metric harms.
 #
 # Data: the data-constrained runs of Muennighoff et al. 2023 (arXiv 2305.16264), found through the
@@ -60,7 +60,7 @@ fit = bayescale.fit(runs, "repetition", seed=1, **FIT)
 print(fit)
 
 # %% [markdown]
-# Repeated tokens are worth more here than published: R_D is 35 (29 to 42), not 15.4, and the
+# Repeated tokens are worth more here than published: R_D is 35 (30 to 42), not 15.4, and the
 # interval of R_N ends just below the published 5.3. The published pair was fitted with all other
 # coefficients held at values from other runs. These values are too low for three quarters of these
 # runs. If the other coefficients are held at them here as well, the published pair comes back:

@@ -118,3 +118,13 @@ def test_it_is_printed_whole_on_white_paper_from_a_dark_screen(
         " || e.offsetHeight < 20).length"
     )
     assert browser.find(hidden) == 0
+
+
+def test_the_words_of_a_printed_table_have_room(page: Path, browser: Browser) -> None:
+    """What a coefficient means stands in a few lines, not in a column of single words."""
+    browser.open(page.as_uri(), width=680)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    widths = "[...document.querySelectorAll('td.words:nth-child(n + 4)')].map(e => e.clientWidth)"
+    assert browser.find(f"Math.min(...{widths})") >= 150
+    right = "[...document.querySelectorAll('main *')].map(e => e.getBoundingClientRect().right)"
+    assert browser.find(f"Math.max(...{right})") <= 681
