@@ -297,7 +297,9 @@ def cross_check(
         centers = np.array([np.log(count[group.runs]).mean() for group in groups])
         optima = law_optima(fit, np.exp(centers), family)
         table = group_frame(runs, groups, fitted, bias, optima, ci_prob)
-        expected = {name: finite_quantiles(bias[:, i], ci_prob) for i, name in enumerate(BIASES)}
+        errors = {name: finite_quantiles(bias[:, i], ci_prob) for i, name in enumerate(BIASES)}
+        if np.isfinite([error["median"] for error in errors.values()]).all():
+            expected = errors
     estimates = [
         {"approach": name, "quantity": quantity, **estimate(values[quantity], ci_prob)}
         for name, values in draws.items()

@@ -163,7 +163,8 @@ def parabola_bias(
         thin = member.exact.thinned(_BIAS_DRAWS)
         losses = thin.loss(scales, family).transpose("chain", "draw", "run").values
         found = noiseless(runs, groups, losses.reshape(-1, len(runs)), fitted.frontier.weights)
-        used = take(found, fitted.inside)
+        minimum = fitted.inside & np.isfinite(found.log_params).all(axis=0)
+        used = take(found, minimum if minimum.sum() > 1 else fitted.inside)
         ends = np.array([used.log_flops.min(), used.log_flops.max()])
         fixed = np.exp([*ends, np.log(budget)])
         law = _log_optima(thin, fixed, family, count).reshape(-1, len(fixed))

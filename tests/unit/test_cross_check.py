@@ -215,6 +215,21 @@ def test_a_minimum_outside_the_sizes_is_told_and_not_used() -> None:
         cross_check(fitted(far))
 
 
+def test_a_budget_at_which_the_law_itself_has_no_minimum_costs_only_itself() -> None:
+    """Its middle run has 8 % less compute, so that the law's losses bend the other way."""
+    good, params = isoflop_log(3, 9).to_frame(), np.array([0.9e9, 1e9, 1.1e9])
+    flops = 5e19 * np.array([1.0, 0.92, 1.0])
+    bent = pd.DataFrame({"params": params, "tokens": flops / 6 / params, "flops": flops})
+    bent["loss"] = [2.6, 2.5, 2.6]
+    bent["run_id"] = ["b0", "b1", "b2"]
+    log = pd.concat([good[["run_id", *bent.columns[:-1]]], bent])
+    result = cross_check(fitted(read_runs(log), HOFFMANNS), flops=1e22)
+    assert result.groups["used"].all()
+    assert result.bias is not None
+    assert abs(result.bias["params"]["median"]) < 0.1
+    assert "nan" not in str(result)
+
+
 def test_three_sizes_a_budget_leave_no_residuals_and_no_intervals() -> None:
     result = cross_check(fitted(isoflop_log(2, 3), HOFFMANNS))
     assert np.isnan(result.of("isoflop", "a")["lower"])
