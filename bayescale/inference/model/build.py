@@ -263,8 +263,8 @@ def _log_terms(
         sampled = pm.Normal("log_terms", mu=mu, sigma=sigma, dims="term", default_transform=how)
     logs |= {name: sampled[i] - added[name] for i, name in enumerate(parts)}
     for name in depths:
-        others: Any = sum(pt.exp(logs[other]) for other in parts)
-        reach = pt.log(others + pt.softplus(-data["log_loss_center"]))  # about the depth itself
+        others: Any = pt.exp(pt.stack([logs[other] for other in parts]))
+        reach = pt.log(others.sum() + pt.softplus(-data["log_loss_center"]))  # about the depth itself
         mean, sd = beliefs[name]
         logs[name] = reach + pm.Normal(f"log_depth_{name}", mean - reach, sd)
     return {name: logs[name] for name in centered}
