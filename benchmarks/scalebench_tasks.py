@@ -113,14 +113,17 @@ class Task:
         return np.array([_away(self.card, name, logs, values) for name in names])
 
     def of_law(self, rows: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the law's log losses and their excess over well-tuned runs, (draw, row)."""
+        """Return the law's log losses and their excess, (draw, row): what repetition costs."""
         values = {
             n: np.exp(x)[:, None] for n, x in zip(self.card.law.coefficients, theta, strict=True)
         }
         inputs = {name: self.rows[name].to_numpy()[rows] for name in self.card.law.inputs}
         with np.errstate(all="ignore"):
             found = np.log(self.card.law.loss(**inputs, **values))
-        return found, np.zeros_like(found)
+            if "unique_tokens" not in inputs:
+                return found, np.zeros_like(found)
+            fresh = inputs | {"unique_tokens": inputs["tokens"]}
+            return found, found - np.log(self.card.law.loss(**fresh, **values))
 
     def score(self, log_predicted: np.ndarray) -> float:
         """Return R2 on the corner, clipped to [-1, 1] as in the paper."""
