@@ -264,7 +264,8 @@ def _log_terms(
     logs |= {name: sampled[i] - added[name] for i, name in enumerate(parts)}
     for name in depths:
         others: Any = pt.exp(pt.stack([logs[other] for other in parts]))
-        reach = pt.log(others.sum() + pt.softplus(-data["log_loss_center"]))  # about the depth itself
+        # about the depth itself, and above zero whatever the terms are
+        reach = pt.log(others.sum() + pt.softplus(-data["log_loss_center"]))
         mean, sd = beliefs[name]
         logs[name] = reach + pm.Normal(f"log_depth_{name}", mean - reach, sd)
     return {name: logs[name] for name in centered}
