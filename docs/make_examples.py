@@ -95,7 +95,8 @@ def main(names: tuple[str, ...]) -> None:
         script = EXAMPLES / f"{name}.py"
         if script.exists():
             text = output(script, DOCS / "figures" / f"{name}.svg")
-            script.with_suffix(".py.txt").write_text(text, encoding="utf-8")
+            if text:
+                script.with_suffix(".py.txt").write_text(text, encoding="utf-8")
             if name == "readme":
                 write_readme(text)
         print(name, flush=True)

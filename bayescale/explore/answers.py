@@ -26,6 +26,7 @@ from bayescale.posterior import (
     ModelAverageSummary,
     Summary,
     flop_count_of,
+    loss_unit_of,
     summarize,
 )
 from bayescale.questions import command_line
@@ -124,7 +125,7 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
             places["unique_tokens"] = np.minimum(places["tokens"], view.max_tokens)
     run = forecast(
         fit, **places, target=view.target, tolerance=view.tolerance, family=view.family,
-        allow_unconverged=True,
+        allow_unconverged=True, loss_unit=_unit_of_target(fit, view),
     )  # fmt: skip
     if allocation is not None:
         # The choice depends on neither tolerance nor target, so it is cached without its loss.
@@ -138,6 +139,12 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
         curve=curve,
         trust=None if fit.runs is None else _trust(fit, view.tolerance),
     )
+
+
+def _unit_of_target(fit: Fit, view: View) -> str | None:
+    """Return the unit that the target's label states, so that the page does not ask for it."""
+    unit = loss_unit_of(fit)
+    return unit.name if view.target is not None and unit.is_loss else None
 
 
 @lru_cache(KEPT)
@@ -235,7 +242,6 @@ def commands(
         lines.append(command_line("allocate", file, {**budget, **shared}, *words))
     point = answers.forecast.points.iloc[0]
     places = {name: float(point[name]) for name in fit.inputs}
-    lines.append(
-        command_line("forecast", file, {**places, "target": view.target, **shared}, *words)
-    )
+    asked = {"target": view.target, "loss_unit": _unit_of_target(fit, view)}
+    lines.append(command_line("forecast", file, {**places, **asked, **shared}, *words))
     return lines

@@ -134,6 +134,19 @@ def test_every_number_is_what_its_command_prints(bayescale, name: str, tmp_path:
             assert value == (pytest.approx(there[at], rel=1e-9) if number else there[at]), at
 
 
+def test_a_target_is_in_the_unit_that_its_control_states(bayescale, tmp_path: Path) -> None:
+    """So far from the losses, the command line asks for the unit; the page has said it."""
+    fit = chinchilla()
+    file = save(fit, tmp_path / "fit.nc")
+    found = answer(fit, View(5.76e23, target=0.9))
+    assert found.run["p_below_target"] == 0.0
+    told = answers.commands(fit, found, str(file))[-1]
+    _, command, *words = shlex.split(told)
+    assert bayescale(command, *words, "--json").json["p_below_target"] == 0.0
+    without = [word for word in words if word not in ("--loss-unit", "nats")]
+    assert "say so with --loss-unit nats" in bayescale(command, *without).err
+
+
 def leaves(value: Any, at: str = "") -> dict[str, Any]:
     """Numbers and texts of an answer by where they stand, undefined ones as the command line's."""
     if isinstance(value, dict):
