@@ -149,17 +149,6 @@ def row(name: str, cells: list[dict]) -> str:
     return f"| {' | '.join(parts)} |"
 
 
-HEAD = """# Sizes left out of a sweep
-
-Some of the largest sizes of the sweep of Li et al. (2025) are left out, and the valley that
-`bayescale tune` fits to the rest is asked for them: losses of all their settings, the setting to
-choose among those that were run, and what it loses. Regret is relative to the lowest loss of the
-size, as a share of it; noise-free regret is by the posterior of all runs. The published law's
-choice is beside it, which was fitted with these sizes.
-
-"""
-
-
 def page(results: dict) -> str:
     """Write the table of the results."""
     head = (
@@ -183,7 +172,7 @@ def page(results: dict) -> str:
         f"sampling, {task['seconds']['cpu']:.0f} s of CPU time with compiling"
         for name, task in results.items()
     ]
-    return HEAD + "\n".join([*lines, "", *(f"- {line}" for line in checks)]) + "\n"
+    return "\n".join([*lines, "", *(f"- {line}" for line in checks)]) + "\n"
 
 
 def main() -> None:
