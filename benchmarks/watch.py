@@ -35,6 +35,9 @@ from bayescale.decisions.watch import first_part
 
 SHARES = (0.2, 0.4, 0.6)
 SIMULATED = 200
+SMOOTHED = 60
+ROWS = 5000
+"""Rows of a simulated log of every batch."""
 FEWEST = 12
 
 Curve = tuple[float, str, Schedule, History]
@@ -122,25 +125,54 @@ def alarms(every: list[Curve], prior: CurvePrior) -> list[dict[str, Any]]:
     return [*rows, {"runs": "step of 1 %, by the next look", "alarms": f"{by_next} of {n}"}]
 
 
+def simulated(
+    schedule: Schedule, steps: np.ndarray, prior: CurvePrior, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a run's losses at these steps from the prior, without noise."""
+    pairs = (prior.alpha, prior.kp, prior.log_delay)
+    alpha, kp, log_delay = (np.array([max(rng.normal(*pair), 0.02)]) for pair in pairs)
+    shape = Shapes(alpha, kp, np.exp(log_delay))
+    reference = reference_of(schedule, prior, shape)
+    mean, total = joint_normal(features(schedule, steps, shape), shape, prior, reference, 3.3)
+    return rng.multivariate_normal(mean[0], total[0])
+
+
 def false_alarms(every: list[Curve], prior: CurvePrior) -> str:
     """Count alarms of runs simulated from the prior, of which none has left its course."""
     known, count = replace(prior, level=(2.9, 0.3)), 0
     for i in range(SIMULATED):
         rng, schedule = np.random.default_rng(i), every[i % len(every)][2]
         steps = look_steps(schedule)
-        pairs = (known.alpha, known.kp, known.log_delay)
-        alpha, kp, log_delay = (np.array([max(rng.normal(*pair), 0.02)]) for pair in pairs)
-        shape = Shapes(alpha, kp, np.exp(log_delay))
-        reference = reference_of(schedule, known, shape)
-        mean, total = joint_normal(features(schedule, steps, shape), shape, known, reference, 3.3)
         noise = np.full(len(steps), 0.0015)
-        values = rng.multivariate_normal(mean[0], total[0]) + noise * rng.standard_normal(
-            len(steps)
-        )
-        seen = Observed(steps, values, noise, 3.3)
+        values = simulated(schedule, steps, known, rng)
+        seen = Observed(steps, values + noise * rng.standard_normal(len(steps)), noise, 3.3)
         sampled = sample_shapes(schedule, seen, prior, np.random.default_rng(i))
         count += course(schedule, seen, prior, sampled).alarm_step is not None
     return f"{count} of {SIMULATED}"
+
+
+def smoothed_alarms(every: list[Curve], prior: CurvePrior) -> list[dict[str, str]]:
+    """Count alarms of logs of every batch, exponentially smoothed as dashboards do it."""
+    known, counts = replace(prior, level=(2.9, 0.3)), {"on course": 0, "step of 1 %": 0}
+    for i in range(SMOOTHED):
+        rng, schedule = np.random.default_rng(i), every[i % len(every)][2]
+        first = max(0.03 * schedule.last_step, 1.1 * schedule.warm_up)
+        knots = np.geomspace(first, schedule.last_step, 150)
+        steps = np.linspace(first, schedule.last_step, ROWS)
+        curve = np.interp(steps, knots, simulated(schedule, knots, known, rng))
+        batch = 0.1 * rng.standard_normal(ROWS)
+        noise = pd.Series(batch).ewm(alpha=0.01).mean().to_numpy()
+        for name, off in (("on course", 0.0), ("step of 1 %", 0.01)):
+            losses = curve * (1 + off * (steps >= 0.5 * schedule.last_step)) + noise
+            history = History(name, steps, losses, np.empty(0), np.empty(0))
+            seen = history.observed(schedule, look_steps(schedule))
+            seen = replace(seen, scale=float(np.median(seen.losses[:3])))
+            sampled = sample_shapes(schedule, seen, prior, np.random.default_rng(i))
+            counts[name] += course(schedule, seen, prior, sampled).alarm_step is not None
+    return [
+        {"runs": f"simulated log of every batch, smoothed: {name}", "alarms": f"{n} of {SMOOTHED}"}
+        for name, n in counts.items()
+    ]
 
 
 def main() -> None:
@@ -162,9 +194,8 @@ def main() -> None:
     }
     found = {name: ends(every, prior, **how) for name, (prior, how) in methods.items()}
     by_method = pd.DataFrame([summary(part, name) for name, part in found.items()])
-    looked = pd.DataFrame(
-        [*alarms(every, card), {"runs": "simulated on course", "alarms": false_alarms(every, card)}]
-    )
+    on_course = {"runs": "simulated on course", "alarms": false_alarms(every, card)}
+    looked = pd.DataFrame([*alarms(every, card), on_course, *smoothed_alarms(every, card)])
     page = [
         "# Runs in progress",
         "Made by `python benchmarks/watch.py`. The last loss of eighteen curves (25 and 100 "
@@ -176,7 +207,8 @@ def main() -> None:
         "size alone.",
         table(by_method),
         "## Departures",
-        "Alarms at any of forty looks, with the card's prior.",
+        "Alarms at any of forty looks, with the card's prior. Logs of every batch have 5,000 rows, "
+        "noise of 0.1 nats from batch to batch, and an exponential average with weight 0.01.",
         table(looked),
         f"{machine()}.",
     ]

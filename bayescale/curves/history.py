@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.curves.condition import Observed
+from bayescale.curves.noise import Noise
 from bayescale.curves.schedule import Schedule
 from bayescale.errors import RunLogError, listed
 from bayescale.findings import Finding, note
@@ -83,32 +85,29 @@ class History:
             Steps, of which those that the run has reached are answered.
         """
         reached = at[at <= self.last_step * (1 + 1e-9)]
-        noise = self.noise
         half = LONGEST_WINDOW * schedule.last_step / 2
         nearest = np.unique([int(np.abs(self.steps - step).argmin()) for step in reached])
         points = []
         for i in nearest:
             near = np.flatnonzero(np.abs(self.steps - self.steps[i]) <= half)
-            near = near[self.steps[near] <= self.last_step]
             symmetric = min(i - near[0], near[-1] - i)
-            wanted = int((noise / (LEAST_NOISE * self.losses[i])) ** 2) // 2
-            side = max(min(symmetric, wanted), 0)
-            window = slice(i - side, i + side + 1)
-            each = noise / np.sqrt(2 * side + 1)
             least = LEAST_NOISE * self.losses[i]
+            side = min(symmetric, self.scatter.enough(least) // 2)
+            window = slice(i - side, i + side + 1)
+            each = self.scatter.of_mean(2 * side + 1)
             points.append((self.steps[i], self.losses[window].mean(), max(each, least)))
         table = np.array(points).reshape(-1, 3)
         return Observed(*table.T, scale=float(np.median(table[-3:, 1])) if len(table) else 1.0)
 
+    @cached_property
+    def scatter(self) -> Noise:
+        """The noise of the losses and of their averages."""
+        return Noise(self.losses, LEAST_NOISE * float(self.losses[-1]))
+
     @property
     def noise(self) -> float:
-        """Standard deviation of the white noise in one loss, by second differences."""
-        if len(self.losses) < 5:
-            return LEAST_NOISE * float(self.losses[-1])
-        second = np.abs(np.diff(self.losses, 2))
-        return max(
-            1.4826 * float(np.median(second)) / np.sqrt(6), LEAST_NOISE * float(self.losses[-1])
-        )
+        """Standard deviation of the noise in one loss."""
+        return self.scatter.of_mean(1)
 
 
 def read_history(

@@ -1,0 +1,76 @@
+"""The noise of a loss curve, and of averages of its neighboring losses.
+
+Losses of successive batches scatter independently, but a log that is smoothed, or that averages
+batches which follow each other in the data, does not: neighbors are alike, an average of many is
+worth less than it seems, and a test that takes them as independent finds departures where there are
+none. So the scatter is measured, at several distances, for single losses and for their averages.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+FARTHEST = 1 / 20
+"""The largest distance of losses that are compared, as a share of the rows: across a larger one the
+curve itself bends."""
+
+LONGEST = 1 / 32
+"""The longest average whose scatter is measured, as a share of the rows; longer ones are taken as
+averages of independent ones of this length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """The scatter of losses about a smooth curve.
+
+    Attributes
+    ----------
+    losses : numpy.ndarray, shape (row,)
+        At steps that are about evenly spaced.
+    least : float
+        The smallest standard deviation, whatever the losses say.
+    """
+
+    losses: np.ndarray
+    least: float
+
+    @cached_property
+    def _measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of neighbors that are averaged, and the standard deviation of such averages."""
+        rows = len(self.losses)
+        if rows < 5:
+            return np.ones(1), np.full(1, self.least)
+        counts = 2 ** np.arange(int(np.log2(max(rows * LONGEST, 1))) + 1)
+        sums = np.concatenate([[0.0], np.cumsum(self.losses - self.losses.mean())])
+        found = [_scatter((sums[n:] - sums[:-n]) / n, n, rows) for n in counts.tolist()]
+        return counts.astype(float), np.minimum.accumulate(found)
+
+    def of_mean(self, count: int) -> float:
+        """Return the standard deviation of an average of so many neighbors."""
+        counts, sd = self._measured
+        beyond = min(np.sqrt(counts[-1] / count), 1.0)
+        return max(float(np.interp(np.log(count), np.log(counts), sd) * beyond), self.least)
+
+    def enough(self, wanted: float) -> int:
+        """Return how many neighbors an average needs to be known within a standard deviation."""
+        counts, sd = self._measured
+        reached = np.flatnonzero(sd <= wanted)
+        if len(reached):
+            return int(counts[reached[0]])
+        return int(np.ceil(counts[-1] * (sd[-1] / wanted) ** 2))
+
+
+def _scatter(means: np.ndarray, apart: int, rows: int) -> float:
+    """Return the standard deviation of averages, from those at several distances.
+
+    A second difference cancels the slope of the curve, and has six times the variance of an
+    average where the three that it takes are independent. Where they are alike it is smaller, so
+    the largest one over the distances counts.
+    """
+    found, far = [], apart
+    while not found or (far <= FARTHEST * rows and 2 * far < len(means)):
+        second = means[2 * far :] - 2 * means[far:-far] + means[: -2 * far]
+        found.append(1.4826 * float(np.median(np.abs(second))) / np.sqrt(6))
+        far *= 2
+    return max(found)
