@@ -92,7 +92,10 @@ def check(
     if settings is not None:
         below += ["", f"Written to {settings}, which every command that reads {runs.name} honors."]
     elif log_options.unwritten(runs):
-        below += ["", "--write keeps these options in runs.toml, for every command that reads this log."]
+        below += [
+            "",
+            "--write keeps these options in runs.toml, for all commands that read this log.",
+        ]
     if refitted is not None:
         lines += ["", *map(str, refitted.content())]
     passed = refitted is None or refitted.passed
