@@ -91,7 +91,7 @@ class History:
         for i in nearest:
             near = np.flatnonzero(np.abs(self.steps - self.steps[i]) <= half)
             symmetric = min(i - near[0], near[-1] - i)
-            least = LEAST_NOISE * self.losses[i]
+            least = LEAST_NOISE * float(self.losses[i])
             side = min(symmetric, self.scatter.enough(least) // 2)
             window = slice(i - side, i + side + 1)
             each = self.scatter.of_mean(2 * side + 1)

@@ -283,9 +283,7 @@ def next_run(
             by_law=by_law,
             weights=fit.weights,
         )
-    most = MOST_WITH_EXCESS if fit.members[0].card.is_floor else MOST_DRAWS
-    most = max(1, most // len(fit.members))
-    sources = [member.view(drift).thinned(most) for member in fit.members]
+    sources = _sources(fit, drift)
     at, among = _target_scales(fit, given, target, drift)
     at |= fit.held
     scales = [name for name in fit.inputs if name in table]
@@ -324,6 +322,12 @@ def next_run(
         loss_unit=unit,
         cautions=cautions(fit),
     )
+
+
+def _sources(fit: Fit, drift: bool) -> list[View]:
+    """Return each law's draws, so few that outcomes of all candidates can be weighed."""
+    most = MOST_WITH_EXCESS if fit.members[0].card.is_floor else MOST_DRAWS
+    return [member.view(drift).thinned(max(1, most // len(fit.members))) for member in fit.members]
 
 
 def _in_unit(frame: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Run logs: what one holds, and simulated ones."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,24 +62,12 @@ def check(
     compute = audit_compute(log.frame)
     refitted = _refitted(log, law, card, seed) if sensitivity else None
     answer = {
-        "n_runs": len(log),
+        **_log_json(log),
         "law": chosen.name,
-        "columns": dict(log.columns),
-        "ranges": {
-            name: {"lower": float(log[name].min()), "upper": float(log[name].max())}
-            for name in ("params", "tokens", "flops", "loss")
-            if name in log
-        },
-        "dropped": dropped_json(log),
-        "unused": list(log.unused),
         "warnings": [note.to_json() for note in notes],
         "checks": [check.check_json() for check in (*checks, *of_runs)],
-        "conventions": log.conventions.to_json(),
-        "families": _family_counts(log),
         "compute": compute and compute._asdict(),
-        "flop_count": log.flop_count.to_json(),
         "sensitivity": refitted and refitted.to_json(),
-        "sha256": log.digest,
         "settings": settings and str(settings),
     }
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
@@ -100,6 +88,25 @@ def check(
         lines += ["", *map(str, refitted.content())]
     passed = refitted is None or refitted.passed
     show(answer, lines, json_, notes=below, passed=passed)
+
+
+def _log_json(log: "Runs") -> dict[str, Any]:
+    """Give what a log holds, whatever the law, under JSON keys."""
+    return {
+        "n_runs": len(log),
+        "columns": dict(log.columns),
+        "ranges": {
+            name: {"lower": float(log[name].min()), "upper": float(log[name].max())}
+            for name in ("params", "tokens", "flops", "loss")
+            if name in log
+        },
+        "dropped": dropped_json(log),
+        "unused": list(log.unused),
+        "conventions": log.conventions.to_json(),
+        "families": _family_counts(log),
+        "flop_count": log.flop_count.to_json(),
+        "sha256": log.digest,
+    }
 
 
 def _column_lines(log: "Runs", compute: "Audit | None") -> list[str]:
