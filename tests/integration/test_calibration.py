@@ -111,6 +111,14 @@ def test_data_that_the_model_does_not_describe_is_found_miscalibrated(simulator)
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("law", ["experts", "vocabulary", "chinchilla_outer"])
+def test_noise_that_is_twice_what_is_stated_is_found_miscalibrated(law):
+    card = load_card(law).without_drift()
+    assert miscalibrated(calibration_ranks(card, seed=1000, simulator=with_twice_the_noise))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_change_of_coordinates_with_a_wrong_jacobian_is_found_miscalibrated(monkeypatch):
     monkeypatch.setattr(LevelAndShares, "log_jac_det", lambda self, value, *inputs: value[1:].sum())
     card = load_card("chinchilla").without_drift()
