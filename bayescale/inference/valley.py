@@ -18,7 +18,7 @@ from bayescale.inference.schedule import thinned, until_converged
 from bayescale.progress import progress
 from bayescale.tuning import Sweep, Tuning, TuningCard, load_tuning_card, read_sweep
 
-TRIES = ((1, 0.85, 1), (2, 0.95, 2))
+TRIES = ((1, 0.85, 1), (2, 0.95, 4), (4, 0.99, 8))
 """Attempts in order: factor on tuning, target acceptance, factor on draws (thinned back)."""
 
 
