@@ -201,7 +201,7 @@ def test_a_slider_is_moved_by_keys(address: str, browser: Browser) -> None:
     browser.wait("location.search.includes('flops=6.3e23')")
     browser.wait(f"{DRAWN} && {VALUES}[0] != '{before[0]}'")
     written = "document.querySelector('[data-testid=stSidebar] input[type=text]').value"
-    assert browser.find(written) == "6.3e23"
+    browser.wait(f"{written} == '6.3e23'")
 
 
 def test_a_family_is_chosen_by_keys(address: str, browser: Browser) -> None:
