@@ -38,11 +38,12 @@ class Noise:
     @cached_property
     def _measured(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of neighbors that are averaged, and the standard deviation of such averages."""
-        rows = len(self.losses)
+        losses = self.losses[len(self.losses) // 3 :]  # the first third bends too much
+        rows = len(losses)
         if rows < 5:
             return np.ones(1), np.full(1, self.least)
         counts = 2 ** np.arange(int(np.log2(max(rows * LONGEST, 1))) + 1)
-        sums = np.concatenate([[0.0], np.cumsum(self.losses - self.losses.mean())])
+        sums = np.concatenate([[0.0], np.cumsum(losses - losses.mean())])
         found = [_scatter((sums[n:] - sums[:-n]) / n, n, rows) for n in counts.tolist()]
         return counts.astype(float), np.minimum.accumulate(found)
 

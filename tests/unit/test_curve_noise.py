@@ -29,7 +29,7 @@ def bend(rows: int) -> np.ndarray:
 def test_averages_of_independent_losses_scatter_less_by_the_root_of_their_number() -> None:
     noise = Noise(bend(8000) + batches(), 1e-6)
     for count in (1, 16, 100, 1000):
-        assert noise.of_mean(count) == pytest.approx(0.1 / np.sqrt(count), rel=0.25)
+        assert noise.of_mean(count) == pytest.approx(0.1 / np.sqrt(count), rel=0.35)
     assert noise.enough(0.01) == pytest.approx(100, rel=0.4)
 
 
