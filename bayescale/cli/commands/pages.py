@@ -83,9 +83,14 @@ class ExtraOptions:
     ) -> "list[Extra]":
         """Watch the run in progress, against this fit where its size is given."""
         if self.history is None:
-            of_a_run = (self.params, self.tokens, plan_options.plan, plan_options.schedule)
-            if any(given is not None for given in of_a_run):
-                raise typer.BadParameter("name the history of the run", param_hint="--history")
+            given = {"params": self.params, "tokens": self.tokens, "then": plan_options.then}
+            given = {name: value for name, value in given.items() if value is not None}
+            given |= history_options.typed() | plan_options.typed()
+            if given:
+                option = f"--{next(iter(given)).replace('_', '-')}"
+                raise typer.BadParameter(
+                    f"name the history of the run, which {option} is about", param_hint="--history"
+                )
             return []
         from bayescale.decisions.watch import watch
         from bayescale.questions import command_line
