@@ -78,5 +78,4 @@ def test_the_valley_is_calibrated_on_its_own_prior() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_twice_the_noise_that_is_stated_is_found_miscalibrated() -> None:
-    wrong = miscalibrated(ranks(WRONG_WORLDS, noise_times=2.0))
-    assert {"noise", "noise_excess"} & set(wrong)
+    assert "noise" in miscalibrated(ranks(WRONG_WORLDS, noise_times=2.0))

@@ -27,10 +27,12 @@ def bend(rows: int) -> np.ndarray:
 
 
 def test_averages_of_independent_losses_scatter_less_by_the_root_of_their_number() -> None:
-    noise = Noise(bend(8000) + batches(), 1e-6)
+    """On average over logs: of several distances the largest counts, which errs upward."""
+    logs = [Noise(bend(8000) + batches(seed=seed), 1e-6) for seed in range(20)]
     for count in (1, 16, 100, 1000):
-        assert noise.of_mean(count) == pytest.approx(0.1 / np.sqrt(count), rel=0.35)
-    assert noise.enough(0.01) == pytest.approx(100, rel=0.4)
+        mean = np.mean([noise.of_mean(count) for noise in logs])
+        assert mean == pytest.approx(0.1 / np.sqrt(count), rel=0.25)
+    assert np.median([noise.enough(0.01) for noise in logs]) == pytest.approx(100, rel=0.4)
 
 
 def test_losses_that_were_smoothed_have_the_noise_of_what_was_smoothed() -> None:
