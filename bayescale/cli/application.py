@@ -24,6 +24,7 @@ from bayescale.cli.commands import (
     versus,
     watch,
 )
+from bayescale.cli.help import Command, Group
 from bayescale.cli.options import with_options
 from bayescale.cli.output import BAD_INPUT, abandon_output, printable, write
 from bayescale.errors import BayescaleError
@@ -64,6 +65,7 @@ def _options(
 def _make_app() -> typer.Typer:
     app = typer.Typer(
         name="bayescale",
+        cls=Group,
         help="Bayesian inference for neural scaling laws.",
         no_args_is_help=True,
         add_completion=True,
@@ -74,10 +76,11 @@ def _make_app() -> typer.Typer:
     for panel, commands in COMMANDS.items():
         for command in commands:
             name = command.__name__.strip("_").replace("_", "-")
-            app.command(name, rich_help_panel=panel)(with_options(command))
+            app.command(name, cls=Command, rich_help_panel=panel)(with_options(command))
     app.add_typer(models.make_app(), name="models", rich_help_panel="Fits")
     app.command(
         "perceptron",
+        cls=Command,
         hidden=True,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(scenarios.perceptron)
@@ -100,7 +103,7 @@ def main() -> None:
     gc.set_threshold(200_000, 20, 50)
     atexit.register(gc.freeze)
     try:
-        app()
+        app(prog_name="bayescale")
     except BayescaleError as error:
         _fail(str(error))
     except BrokenPipeError:  # the reader of our output has gone

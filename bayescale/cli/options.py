@@ -144,7 +144,7 @@ class LogOptions:
         typer.Option(
             "--convention",
             metavar="NAME=VALUE",
-            help="What numbers count: params=non_embedding, tokenizer=gpt2.",
+            help="What numbers count: tokenizer=gpt2, params=all.",
         ),
     ] = None
     convert: Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bayescale.cli.help import Command, Group
 from bayescale.cli.options import Card, Figure, FitOptions, Json, LogOptions, with_options
 from bayescale.cli.output import draw, show
 
@@ -12,12 +13,13 @@ from bayescale.cli.output import draw, show
 def make_app() -> typer.Typer:
     """Make the application of ``bayescale models``."""
     app = typer.Typer(
+        cls=Group,
         help="List the model cards of the package; check laws of your own.",
         invoke_without_command=True,
     )
     app.callback()(with_options(models))
     for name, command in COMMANDS.items():
-        app.command(name)(with_options(command))
+        app.command(name, cls=Command)(with_options(command))
     return app
 
 

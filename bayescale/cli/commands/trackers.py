@@ -49,7 +49,12 @@ class ImportOptions:
         ),
     ]
     from_: Annotated[
-        From | None, typer.Option("--from", help="The tracker, where SOURCE does not show it.")
+        From | None,
+        typer.Option(
+            "--from",
+            metavar="TRACKER",
+            help=f"{', '.join(From)}: where SOURCE does not show it.",
+        ),
     ] = None
     experiment: Annotated[
         str | None, typer.Option("--experiment", metavar="NAME", help="MLflow: which, if several.")
