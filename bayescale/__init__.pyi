@@ -159,6 +159,9 @@ from .plotting import (
     plot_forecast as plot_forecast,
 )
 from .plotting import (
+    plot_frontier as plot_frontier,
+)
+from .plotting import (
     plot_isoflop_parabolas as plot_isoflop_parabolas,
 )
 from .plotting import (

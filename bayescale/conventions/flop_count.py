@@ -69,6 +69,20 @@ class FlopCount:
         """Whether it is C = 6 N D."""
         return self.is_constant and self.level == SIX
 
+    @property
+    def plain(self) -> "FlopCount":
+        """How the log counts compute, where budgets are counted otherwise; else this count."""
+        return self
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return "FLOP"
+
+    def in_flops(self, amount: Any, params: Any) -> Any:
+        """Return FLOP of training models of these sizes, of an amount of what is counted."""
+        return amount * np.ones_like(params)
+
     def per_param_token(self, params: Any) -> Any:
         """Return FLOP of one parameter on one token, for models of these sizes."""
         if self.is_constant:

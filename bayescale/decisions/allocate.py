@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.conventions import LossUnit
-from bayescale.decisions.allocation import Allocation, MoreData
+from bayescale.conventions import FlopCount, LossUnit
+from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.evaluated import EvaluatedSplits
+from bayescale.decisions.given_up import across_laws, given_up, more_data
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
@@ -28,7 +29,6 @@ from bayescale.splits import (
     best_split,
     checked_budgets,
     chosen,
-    least_compute,
     losses_of,
     searched_range,
     solve,
@@ -37,11 +37,9 @@ from bayescale.splits import (
 )
 from bayescale.splits.constraints import mean_served
 from bayescale.splits.hardware import Cluster
+from bayescale.splits.utilization import GpuTimeCount, Utilization
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
-
-MORE_DATA = (2.0, np.inf)
-"""Multiples of the available unique tokens whose worth is reported."""
 
 _HALF_DECADE = np.sqrt(10.0)
 
@@ -49,8 +47,9 @@ _HALF_DECADE = np.sqrt(10.0)
 @asks_fit
 def allocate(  # noqa: PLR0913
     fit: Fit,
-    flops: float | str | Sequence[float | str] | np.ndarray,
+    flops: float | str | Sequence[float | str] | np.ndarray | None = None,
     *,
+    days: float | str | Sequence[float | str] | np.ndarray | None = None,
     max_tokens: float | str | None = None,
     max_params: float | str | None = None,
     sizes: Sequence[float | str] | None = None,
@@ -75,6 +74,10 @@ def allocate(  # noqa: PLR0913
     flops : float, str or array_like, shape (budget,)
         Budgets in FLOP as the fitted log counts them (6 N D where it does not say): training,
         and serving where ``inference_tokens`` are given.
+    days : float, str or array_like, shape (budget,), optional
+        Budgets in days of all GPUs of ``cluster``, in place of ``flops``. Where utilization depends
+        on the model's size, they buy each size another compute, and all splits are compared at
+        equal time. Serving is taken to reach the utilization of training.
     max_tokens : float or str, optional
         Most training tokens there are. Each is used once, but laws that ask how many tokens
         are unique repeat them as often as pays.
@@ -94,7 +97,7 @@ def allocate(  # noqa: PLR0913
         Dollars per FLOP, to report wasted compute in dollars as well.
     cluster : Cluster, optional
         GPUs: budgets are also told in days, GPU-hours and dollars, and the model's training state
-        has to fit into their memory. ``cluster.flops_in(days)`` is a budget in days.
+        has to fit into their memory.
     ci_prob : float
         Mass of the central intervals.
     tolerance : float
@@ -135,7 +138,9 @@ def allocate(  # noqa: PLR0913
     best split as uncertain as the law's form is. The choice has the least loss averaged over
     draws, laws in proportion to their weights.
     Wasted compute is the cost of a split less the least compute at which the same draw's best
-    split reaches the same loss (reported up to a factor of 400).
+    split reaches the same loss (reported up to a factor of 400). Where utilization depends on
+    size and budgets are in days, it is GPU time, told as the FLOP that the split's own size
+    trains with in it.
 
     Examples
     --------
@@ -151,14 +156,14 @@ def allocate(  # noqa: PLR0913
         require_split(member.law)
     fit.require_converged(allow_unconverged)
     if cluster is not None:
-        price = cluster.price_per_flop if price is None else price
+        _require_one_price(price, cluster)
         most = [x for x in (_count(max_params, "max_params"), cluster.max_params) if x is not None]
         max_params = min(most, default=None)
     if price is not None and not 0 < price <= 1:
         raise DecisionError(
             f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
         )
-    budgets = checked_budgets(flops)
+    budgets, count = _budgets(flops, days, cluster, flop_count_of(fit))
     most_tokens = _count(max_tokens, "max_tokens")
     repeats = "unique_tokens" in fit.inputs
     served, interval = _served(inference_tokens)
@@ -169,7 +174,7 @@ def allocate(  # noqa: PLR0913
         sizes=None if sizes is None else tuple(_count(size, "sizes") for size in sizes),
         inference_tokens=served,
         inference_interval=interval,
-        count=flop_count_of(fit),
+        count=count,
         searched=searched_range(fit.runs),
     )
     named = _named(options, limits, budgets.max())
@@ -199,8 +204,34 @@ def allocate(  # noqa: PLR0913
             for member, law, points in each
         ),
         weights=fit.weights,
-        across=_across(fit, laws, own, budgets, unit),
+        across=across_laws(fit, laws, own, budgets, question.flops(choice), unit),
     )
+
+
+def _require_one_price(price: float | None, cluster: Cluster) -> None:
+    if price is not None and isinstance(cluster.utilization, Utilization):
+        raise DecisionError(
+            "where utilization depends on the model's size, so does the price of a FLOP: leave "
+            "`price=` out, and give the price of an hour of one GPU"
+        )
+
+
+def _budgets(
+    flops: Any, days: Any, cluster: Cluster | None, count: FlopCount
+) -> tuple[np.ndarray, FlopCount]:
+    """Return budgets, and how they are counted: in GPU time where utilization depends on size."""
+    if (flops is None) == (days is None):
+        raise DecisionError("give one budget: `flops=`, or `days=` of a cluster")
+    if flops is not None:
+        return checked_budgets(flops), count
+    if cluster is None:
+        raise DecisionError("a budget in days needs its GPUs: give `cluster=` as well")
+    times = np.atleast_1d(as_size(days, "days"))
+    utilization = cluster.utilization
+    if not isinstance(utilization, Utilization):
+        return checked_budgets(cluster.flops_in(times), "days"), count
+    bought = cluster.flops_in(times, utilization.sizes[0])
+    return checked_budgets(bought, "days"), GpuTimeCount.of(count, utilization)
 
 
 def _served(tokens: Any) -> tuple[float, tuple[float, float] | None]:
@@ -238,17 +269,29 @@ class _Question:
         """Find the split of least expected loss, one row a budget."""
         return _points(*chosen(laws, weights, self.budgets, self.limits), self.limits)
 
-    def exponent(self, law: Solved, runs: Runs | None) -> xr.DataArray:
+    def flops(self, points: pd.DataFrame) -> np.ndarray:
+        """Return the budgets in FLOP, as models of these points' params train with them."""
+        return self.limits.count.in_flops(self.budgets, points["params"].to_numpy())
+
+    def price_at(self, points: pd.DataFrame) -> np.ndarray | None:
+        """Return dollars per FLOP of models of these points' params, where a price is known."""
+        if self.price is not None or self.cluster is None:
+            return None if self.price is None else np.full(len(points), self.price)
+        found = self.cluster.price_per_flop(points["params"].to_numpy())
+        return None if found is None else np.broadcast_to(found, len(points))
+
+    def exponent(self, law: Solved, runs: Runs | None, budgets: np.ndarray) -> xr.DataArray:
         """Return how params grow with compute, without limits, on average over the scales.
 
-        They are those of the runs and of the budgets; a local slope would be noisy.
+        They are those of the runs and of the budgets in FLOP; a local slope would be noisy.
         """
-        low, high = self.budgets.min() / _HALF_DECADE, self.budgets.max() * _HALF_DECADE
+        count = self.limits.count.plain
+        low, high = budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE
         if runs is not None:
-            flops = self.limits.count.flops(runs["params"], runs["tokens"])
-            low, high = min(flops.min(), self.budgets.min()), max(flops.max(), self.budgets.max())
+            flops = count.flops(runs["params"], runs["tokens"])
+            low, high = min(flops.min(), budgets.min()), max(flops.max(), budgets.max())
         ends = np.array([low, max(high, low * _HALF_DECADE)])
-        limits = Constraints(searched=self.limits.searched, count=self.limits.count)
+        limits = Constraints(searched=self.limits.searched, count=count)
         free = best_split(losses_of(law.view, self.family), ends, limits)
         growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
         return law.as_draws(growth, "budget").isel(budget=0, drop=True)
@@ -286,42 +329,52 @@ class _Evaluation:
     ) -> EvaluatedSplits:
         """Say what splits reach, and what they give up beside the best of these budgets."""
         reached = self.forecast(fit, points)
-        loss = None if reached is None else reached.loss
-        unit = self.question.unit
-        given_up = _given_up(laws, points, budgets, fit, unit)
-        return EvaluatedSplits(points, loss=loss, loss_unit=unit, **given_up)
+        return self._evaluated(laws, points, budgets, fit, reached)
+
+    def _evaluated(
+        self,
+        laws: Sequence[Solved],
+        points: pd.DataFrame,
+        budgets: np.ndarray,
+        fit: Fit,
+        reached: Forecast | None,
+    ) -> EvaluatedSplits:
+        question = self.question
+        found = given_up(laws, points, budgets, fit, question.unit)
+        in_flops = question.limits.count.in_flops(1.0, points["params"].to_numpy())
+        return EvaluatedSplits(
+            points.assign(flops=points["flops"] * in_flops),
+            loss=None if reached is None else reached.loss,
+            regret=found["regret"],
+            wasted=found["wasted"] * xr.DataArray(in_flops, dims="point"),
+            price=question.price_at(points),
+            loss_unit=question.unit,
+        )
 
     def allocation(
         self, fit: Fit, laws: Sequence[Solved], points: pd.DataFrame, **more: Any
     ) -> Allocation:
         """Make the result for a fit of these laws and their chosen splits."""
         question = self.question
-        budgets, limits = question.budgets, question.limits
+        budgets, limits, flops = question.budgets, question.limits, question.flops(points)
         at_choice = self.forecast(fit, points)
         at = laws[0].best.at(budgets)
-        choice = EvaluatedSplits(
-            points,
-            loss=None if at_choice is None else at_choice.loss,
-            loss_unit=question.unit,
-            **_given_up(laws, points, budgets, fit, question.unit),
-        )
         return Allocation(
             law=fit.name,
-            flops=budgets,
+            flops=flops,
             limits=limits,
             ci_prob=question.ci_prob,
             params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in laws]),
             tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in laws]),
-            choice=choice,
+            choice=self._evaluated(laws, points, budgets, fit, at_choice),
             exponent=None
             if at_choice is None
-            else fit.mix([question.exponent(law, fit.runs) for law in laws]),
+            else fit.mix([question.exponent(law, fit.runs, flops) for law in laws]),
             at_choice=at_choice,
-            more_data=_more_data(laws, question, fit),
+            more_data=more_data(laws, limits, budgets, flops, fit, question.unit, question.family),
             at_end=float(np.mean([_at_end(law, at, limits) for law in laws])),
             drift=question.drift,
             drift_across=any(member.card.drifts_across_splits for member in fit.members),
-            price=question.price,
             cluster=question.cluster,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
@@ -330,66 +383,6 @@ class _Evaluation:
             loss_unit=question.unit,
             **more,
         )
-
-
-def _given_up(
-    laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit, unit: LossUnit
-) -> dict[str, xr.DataArray]:
-    """Compare splits, under each law's draws, with the best split of these budgets."""
-    answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
-    params, tokens, cost = (points[name].to_numpy() for name in ("params", "tokens", "flops"))
-    for law in laws:
-        loss = law.losses(params, tokens)
-        least = law.best.loss[:, law.best.at(budgets)]
-        wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
-        regret = np.maximum(unit.of(loss) - unit.of(least), 0.0)
-        answers["regret"].append(law.as_draws(regret, "point"))
-        answers["wasted"].append(law.as_draws(wasted, "point"))
-    return {name: fit.mix(each) for name, each in answers.items()}
-
-
-def _more_data(laws: Sequence[Solved], question: _Question, fit: Fit) -> tuple[MoreData, ...]:
-    """Find what more unique tokens would be worth, where they are limited."""
-    limits, budgets = question.limits, question.budgets
-    if limits.unique_tokens is None:
-        return ()
-    found = []
-    for times in MORE_DATA:
-        less, flops = [], []
-        for law in laws:
-            unique = times * limits.unique_tokens
-            losses = losses_of(law.view, question.family, unique)
-            best = best_split(losses, law.best.flops, limits)
-            at = law.best.at(budgets)
-            now = law.best.loss[:, at]
-            saved = question.unit.of(now) - question.unit.of(best.loss[:, at])
-            less.append(law.as_draws(np.maximum(saved, 0.0), "budget"))
-            enough = np.minimum(least_compute(best, now), budgets)
-            flops.append(law.as_draws(budgets - enough, "budget"))
-        found.append(MoreData(times, fit.mix(less), fit.mix(flops)))
-    return tuple(found)
-
-
-def _across(
-    fit: Fit,
-    laws: Sequence[Solved],
-    own: Sequence[pd.DataFrame],
-    budgets: np.ndarray,
-    unit: LossUnit,
-) -> pd.DataFrame:
-    """Find what one law's choice gives up where another law holds."""
-    rows = []
-    for follow, points in zip(fit.members, own, strict=True):
-        for holds, law in zip(fit.members, laws, strict=True):
-            if holds is follow:
-                continue
-            given_up = _given_up([law], points, budgets, holds, unit)
-            rows += [
-                {"flops": flops, "follow": follow.name, "holds": holds.name}
-                | {name: float(draws.isel(point=i).mean()) for name, draws in given_up.items()}
-                for i, flops in enumerate(budgets)
-            ]
-    return pd.DataFrame(rows)
 
 
 def _points(params: np.ndarray, tokens: np.ndarray, limits: Constraints) -> pd.DataFrame:
@@ -410,8 +403,8 @@ def _named(
         if not 0 < tokens < np.inf:
             problems.append(
                 f"{format_size(params)} params: serving {format_size(limits.inference_tokens)} "
-                f"tokens takes {limits.cost(params, 0.0):.3g} FLOP, all of the budget of "
-                f"{budget:.3g}"
+                f"tokens takes {limits.cost(params, 0.0):.3g} {limits.count.unit}, all of the "
+                f"budget of {budget:.3g}"
                 if given is None
                 else f"{tokens:g} tokens: must be finite and above zero"
             )

@@ -13,12 +13,14 @@ import xarray as xr
 from bayescale.agreement import disagreement
 from bayescale.conventions import NATS, LossUnit
 from bayescale.decisions.evaluated import EvaluatedSplits
+from bayescale.decisions.split_text import frontier_row, range_text, split_text
 from bayescale.errors import DecisionError
 from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
 from bayescale.results import Result, TextTable, interval_text, laws_json, quantiles, withheld
 from bayescale.splits import Constraints
 from bayescale.splits.hardware import Cluster
+from bayescale.splits.utilization import Utilization
 from bayescale.units import format_size, three_digits
 from bayescale.verdict import Verdict, split_verdict
 
@@ -55,7 +57,8 @@ class Allocation(Result):
     Attributes
     ----------
     flops : numpy.ndarray, shape (budget,)
-        What may be spent on training, and on serving where that is asked for.
+        What may be spent on training, and on serving where that is asked for. Of budgets in days,
+        where utilization depends on size: with models of the choice's params.
     params, tokens : xarray.DataArray
         Dims (chain, draw, budget): each draw's best split.
     choice : EvaluatedSplits
@@ -103,7 +106,6 @@ class Allocation(Result):
     at_choice: Forecast | None
     at_end: float
     drift: bool
-    price: float | None
     provenance: Mapping[str, Any]
     by_law: tuple["Allocation", ...] = ()
     weights: tuple[float, ...] = ()
@@ -120,6 +122,21 @@ class Allocation(Result):
         """Judge the split of one budget by the backtest of splits that the fit keeps."""
         ratio = float(self._reached.points["extrapolation_ratio"].iloc[i])
         return split_verdict(ratio, self.tested)
+
+    @property
+    def price(self) -> float | None:
+        """Dollars per FLOP; None where none is known, or it differs between choices."""
+        known = self.choice.price
+        return None if known is None or np.ptp(known) > 0 else float(known[0])
+
+    def _spent(self, i: int) -> dict[str, float | None]:
+        """Return what one budget is in days, GPU-hours and dollars, as far as that is known."""
+        flops, price, found = float(self.flops[i]), self.choice.price, {}
+        if self.cluster is not None:
+            params = self.choice.split(i)["params"]
+            found = self.cluster.cost(flops, params)
+            found["utilization"] = float(self.cluster.utilization_at(params))
+        return found if price is None else found | {"dollars": flops * float(price[i])}
 
     @property
     def _reached(self) -> Forecast:
@@ -154,16 +171,21 @@ class Allocation(Result):
         rows, losses = [], self._reached.to_frame()
         evaluated = self.choice.to_frame(self.ci_prob)
         for i, flops in enumerate(self.flops):
-            row: dict[str, Any] = {"flops": flops}
+            spent = {name: value for name, value in self._spent(i).items() if value is not None}
+            row: dict[str, Any] = {"flops": flops, **spent}
             for name, draws in self.best(i).items():
                 row |= {f"{name}_{k}": v for k, v in self._quantiles(draws).items()}
             row |= {f"choice_{k}": v for k, v in self.choice.points.iloc[i].items()}
             row |= {str(k): v for k, v in losses.iloc[i].items() if str(k).startswith("loss")}
-            given_up = evaluated.filter(regex="^(regret|wasted)_").iloc[i]
+            given_up = evaluated.filter(regex="^(regret|wasted)").iloc[i]
             row |= {str(k): v for k, v in given_up.items()}
             row |= {name: losses[name].iloc[i] for name in ("verdict", "why")}
             if (why := self.refusal(i)) is not None:
-                row = dict.fromkeys(row, np.nan) | {"flops": flops, "verdict": None, "why": why}
+                row = (
+                    dict.fromkeys(row, np.nan)
+                    | {"flops": flops, **spent}
+                    | {"verdict": None, "why": why}
+                )
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -179,7 +201,7 @@ class Allocation(Result):
             "published_exponents": PUBLISHED_EXPONENTS,
             "options": self._options_values(),
             "limits": self.limits.to_json(),
-            "flop_count": self.limits.count.to_json(),
+            "flop_count": self.limits.count.plain.to_json(),
             "price": self.price,
             "cluster": None if self.cluster is None else self.cluster.to_json(),
             "drift": self.drift,
@@ -200,20 +222,20 @@ class Allocation(Result):
                 **(values if self.answered else withheld(values)),
             }
             for i in range(len(options.points))
-            for values in (options.values(i, self.price),)
+            for values in (options.values(i),)
         ]
 
     def split_values(self, i: int) -> dict[str, Any]:
         """Give the best split, the choice and its regret for one budget, under JSON keys."""
         choice = {"choice": self.choice.split(i)}
-        return {**self.best(i), **choice, **self.choice.values(i, self.price)}
+        return {**self.best(i), **choice, **self.choice.values(i)}
 
     def _budget_values(self, i: int) -> dict[str, Any]:
         point, across, new = self._reached.points.iloc[i], self.across, self._reached.loss_new
         rows = [] if across is None else across[across["flops"] == self.flops[i]]
         values = {
             **self.split_values(i),
-            **({} if self.cluster is None else self.cluster.cost(self.flops[i])),
+            **self._spent(i),
             **self._cost_interval(i),
             "loss": self._reached.loss.isel(point=i),
             "loss_new": None if new is None else new.isel(point=i),
@@ -257,7 +279,7 @@ class Allocation(Result):
                 f"searched, {three_digits(low)} to {three_digits(high)} tokens per parameter (the "
                 "runs' range and a factor of 4.5 beyond): train runs there."
             )
-        yield from self.limits.count.lines
+        yield from self.limits.count.plain.lines
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
         elif not self.drift_across:
@@ -273,7 +295,7 @@ class Allocation(Result):
             return super().brief()
         rows = self.choice.points.to_dict(orient="records")
         return tuple(
-            f"{flops:.4g} FLOP: {self.refusal(i) or _split_text(row)}"
+            f"{flops:.4g} FLOP: {self.refusal(i) or split_text(row)}"
             for i, (flops, row) in enumerate(zip(self.flops, rows, strict=True))
         )
 
@@ -290,7 +312,7 @@ class Allocation(Result):
 
     def _frontier(self) -> TextTable:
         rows = self.to_frame().to_dict(orient="records")
-        return TextTable.of(map(_frontier_row, rows))
+        return TextTable.of(map(frontier_row, rows))
 
     def _budget_lines(self, i: int) -> Iterator[str]:
         point, mass = self.choice.points.iloc[i], f"{self.ci_prob:.0%}"
@@ -298,28 +320,28 @@ class Allocation(Result):
         loss = interval_text(
             self._quantiles(self._reached.loss.isel(point=i)), lambda x: f"{x:.4f}", self.ci_prob
         )
-        served, price = self.limits.inference_tokens, self.price
+        served, dollars = self.limits.inference_tokens, self._spent(i).get("dollars")
         yield (
             f"{self.law}, {self.flops[i]:.4g} FLOP"
             + (f", {self._served_text()} tokens to be served included" if served else "")
-            + (f", ${self.flops[i] * price:,.0f}" if price is not None else "")
+            + (f", ${dollars:,.0f}" if dollars is not None else "")
             + ":"
         )
         if self.cluster is not None:
-            yield f"  time        {self.cluster.time_text(self.flops[i])}"
+            yield from self._time_lines(self.cluster, i)
         if (why := self.refusal(i)) is not None:
             yield f"  {why}"
             yield from self._law_lines(i)
             return
         yield from self._serving_lines(point)
-        yield f"  choice      {_split_text(point)}: least expected loss"
+        yield f"  choice      {split_text(point)}: least expected loss"
         yield (
-            f"  best split  {_range_text(best['params'])} params, {_range_text(best['tokens'])} "
+            f"  best split  {range_text(best['params'])} params, {range_text(best['tokens'])} "
             f"tokens, {three_digits(best['tokens_per_param']['lower'])} to "
             f"{three_digits(best['tokens_per_param']['upper'])} per param ({mass})"
         )
         yield f"  loss        {loss}  {self._reached.unit}, {self.meaning}"
-        yield f"  regret      {self.choice.regret_text(i, self.ci_prob, price)}"
+        yield f"  regret      {self.choice.regret_text(i, self.ci_prob)}"
         if "epochs" in best:
             yield from self._data_lines(i, point, best["epochs"])
         if point["flops"] < 0.99 * self.flops[i]:
@@ -328,6 +350,18 @@ class Allocation(Result):
         yield f"  {self._reached.points['why'].iloc[i]}"
         yield f"  {self.split_verdict(i).text}"
         yield from self._law_lines(i)
+
+    def _time_lines(self, cluster: Cluster, i: int) -> Iterator[str]:
+        params = self.choice.split(i)["params"]
+        yield f"  time        {cluster.time_text(float(self.flops[i]), params)}"
+        if isinstance(cluster.utilization, Utilization):
+            equal = "FLOP, whatever time they take" if self._counts_flops else "GPU time"
+            yield f"  utilization {cluster.utilization.in_words()}"
+            yield f"              Splits are compared at equal {equal}."
+
+    @property
+    def _counts_flops(self) -> bool:
+        return self.limits.count.plain is self.limits.count
 
     def _cost_interval(self, i: int) -> dict[str, list[float]]:
         if self.limits.inference_interval is None:
@@ -354,7 +388,7 @@ class Allocation(Result):
         for law in self.by_law:
             own = self._quantiles(law.best(i)["tokens_per_param"])
             yield (
-                f"    {law.law:<20} {_split_text(law.choice.points.iloc[i])}; best "
+                f"    {law.law:<20} {split_text(law.choice.points.iloc[i])}; best "
                 f"{three_digits(own['lower'])} to {own['upper']:.3g}"
             )
         if self.across is not None:
@@ -373,9 +407,9 @@ class Allocation(Result):
         for i, point in enumerate(options.points.to_dict(orient="records")):
             loss = options.loss
             reached = "" if loss is None else f": loss {float(loss.isel(point=i).median()):.4f}"
-            yield f"    {_split_text(point)}, {point['flops']:.3g} FLOP{reached}"
+            yield f"    {split_text(point)}, {point['flops']:.3g} FLOP{reached}"
             if self.answered:
-                yield f"      {options.regret_text(i, self.ci_prob, self.price)}"
+                yield f"      {options.regret_text(i, self.ci_prob)}"
 
     def _data_lines(self, i: int, point: pd.Series, epochs: Mapping[str, float]) -> Iterator[str]:
         unique, unit = self.limits.unique_tokens, self.loss_unit.short
@@ -393,32 +427,3 @@ class Allocation(Result):
                 f"({less['lower']:.2g} to {less['upper']:.2g}), or {share['median']:.0%} of the "
                 f"compute saved ({share['lower']:.0%} to {share['upper']:.0%})"
             )
-
-
-def _frontier_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    flops = {"FLOP": f"{row['flops']:.3g}"}
-    ends = [three_digits(row[f"tokens_per_param_{end}"]) for end in ("lower", "upper")]
-    if np.isnan(row["choice_params"]):
-        columns = ("params", "tokens", "tokens per param", "loss", "regret", "wasted")
-        return flops | dict.fromkeys(columns, "-")
-    return flops | {
-        "params": format_size(row["choice_params"]),
-        "tokens": format_size(row["choice_tokens"]),
-        "tokens per param": (
-            f"{three_digits(row['choice_tokens'] / row['choice_params'])} ({' to '.join(ends)})"
-        ),
-        "loss": f"{row['loss_median']:.3f} ({row['loss_lower']:.3f} to {row['loss_upper']:.3f})",
-        "regret": f"{row['regret_mean']:.2g}",
-        "wasted": f"{row['wasted_mean'] / row['choice_flops']:.1%}",
-    }
-
-
-def _range_text(q: Mapping[str, float]) -> str:
-    return f"{format_size(q['lower'])} to {format_size(q['upper'])}"
-
-
-def _split_text(point: Mapping[Any, Any] | pd.Series) -> str:
-    return (
-        f"{format_size(point['params'])} params on {format_size(point['tokens'])} tokens "
-        f"({three_digits(point['tokens'] / point['params'])} per param)"
-    )

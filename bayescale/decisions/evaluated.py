@@ -27,6 +27,8 @@ class EvaluatedSplits:
     wasted : xarray.DataArray
         Dims (chain, draw, point), FLOP: compute that the best split would have saved at the
         same loss.
+    price : numpy.ndarray or None
+        Shape (point,), dollars per FLOP at each split; None where no price is known.
     """
 
     points: pd.DataFrame
@@ -34,6 +36,7 @@ class EvaluatedSplits:
     regret: xr.DataArray
     wasted: xr.DataArray
     loss_unit: LossUnit = NATS
+    price: np.ndarray | None = None
 
     def split(self, i: int) -> dict[str, float]:
         """Return params and tokens of one split."""
@@ -47,6 +50,7 @@ class EvaluatedSplits:
             regret=self.regret.isel(point=which),
             wasted=self.wasted.isel(point=which),
             loss_unit=self.loss_unit,
+            price=None if self.price is None else self.price[which],
         )
 
     def to_frame(self, ci_prob: float) -> pd.DataFrame:
@@ -58,21 +62,23 @@ class EvaluatedSplits:
             frame[f"{name}_mean"] = draws.mean(axis=(0, 1))
             for part, values in zip(at, np.quantile(draws, [*at.values()], (0, 1)), strict=True):
                 frame[f"{name}_{part}"] = values
+        if self.price is not None:
+            frame["wasted_dollars_mean"] = frame["wasted_mean"] * self.price
         return frame
 
-    def values(self, i: int, price: float | None) -> dict[str, Any]:
+    def values(self, i: int) -> dict[str, Any]:
         """Give what one split costs and gives up, under its JSON keys."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
         given_up = {"loss": regret, "flops": wasted}
-        if price is not None:
-            given_up["dollars"] = wasted * price
+        if self.price is not None:
+            given_up["dollars"] = wasted * float(self.price[i])
         return {
             "spent": float(self.points["flops"].iloc[i]),
             "regret": given_up,
             "expected_regret": {name: float(draws.mean()) for name, draws in given_up.items()},
         }
 
-    def regret_text(self, i: int, ci_prob: float, price: float | None) -> str:
+    def regret_text(self, i: int, ci_prob: float) -> str:
         """Write what one split gives up."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
         at_most = (1 + ci_prob) / 2
@@ -83,4 +89,6 @@ class EvaluatedSplits:
             f"as if {float(wasted.mean()):.2g} FLOP, {float(share.mean()):.1%}, were wasted "
             f"(below {float(share.quantile(at_most)):.0%})"
         )
-        return text if price is None else f"{text}, ${float(wasted.mean()) * price:,.0f}"
+        if self.price is None:
+            return text
+        return f"{text}, ${float(wasted.mean() * self.price[i]):,.0f}"

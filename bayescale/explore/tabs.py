@@ -120,7 +120,7 @@ def _budget(page: Opened) -> None:
         ends = f"{form(row[f'{name}_lower'])} to {form(row[f'{name}_upper'])}"
         show_number(column, name.replace("_", " ").capitalize(), form(value), ends)
     notes = [f"Small: the best of each draw, {mass}."]
-    notes += [f"The choice gives up {allocation.choice.regret_text(0, allocation.ci_prob, None)}."]
+    notes += [f"The choice gives up {allocation.choice.regret_text(0, allocation.ci_prob)}."]
     unique = allocation.limits.unique_tokens
     if unique is not None:
         notes.append(

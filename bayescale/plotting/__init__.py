@@ -9,6 +9,7 @@ from bayescale.plotting.coefficients import plot_coefficients
 from bayescale.plotting.comparisons import plot_comparison, plot_laws, plot_published
 from bayescale.plotting.decisions import (
     plot_allocation,
+    plot_frontier,
     plot_next_run,
     plot_options,
     plot_overfit,
@@ -34,6 +35,7 @@ __all__ = [
     "plot_errors",
     "plot_fit",
     "plot_forecast",
+    "plot_frontier",
     "plot_isoflop_parabolas",
     "plot_laws",
     "plot_next_run",

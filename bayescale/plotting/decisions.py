@@ -38,6 +38,12 @@ _REGRETS = {
     "regret": "expected regret ({unit})",
     "wasted_share": "compute expected to be wasted (share)",
 }
+_COSTS = {
+    "dollars": "budget (dollars)",
+    "days": "budget (days of all GPUs)",
+    "gpu_hours": "budget (GPU-hours)",
+    "flops": "budget (FLOP)",
+}
 _SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99)
 _LIMITS = {
     "max_params": ("most params", "-."),
@@ -82,6 +88,56 @@ def plot_allocation(result: Allocation, ax: "Axes | None" = None) -> "Axes":
     log_sizes(ax, "flops")
     ax.set_ylabel("parameters, tokens")
     ax.set_xlabel("budget (FLOP)")
+    return finish_axes(ax)
+
+
+@draws_from(Allocation)
+def plot_frontier(
+    result: Allocation, ax: "Axes | None" = None, *, against: str | None = None
+) -> "Axes":
+    """Draw the loss that budgets reach against what they cost, with the size of each choice.
+
+    Parameters
+    ----------
+    result : Allocation
+        Allocation of several budgets.
+    ax : matplotlib Axes, optional
+        Axes to draw into; a new figure if not given.
+    against : {"dollars", "days", "gpu_hours", "flops"}, optional
+        The first of these that is known where not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    DecisionError
+        If the allocation is of one budget, or does not know the cost.
+    """
+    frame = result.to_frame()
+    known = [name for name in _COSTS if name in frame]
+    against = known[0] if against is None else against
+    if len(frame) < 2 or against not in known:
+        raise DecisionError(
+            "a frontier needs several budgets: allocate a list of them"
+            if len(frame) < 2
+            else f"against is {against!r}, but this allocation knows its cost in "
+            f"{', '.join(known)}: allocate with `cluster=` or `price=` for more"
+        )
+    ax, frame = new_axes(ax), frame.sort_values(against)
+    x, label = frame[against], f"loss at the choice, {result.meaning}"
+    draw_band(ax, x, frame, "loss", color=BLUE, alpha=0.2, label=f"{result.ci_prob:.0%} interval")
+    ax.plot(x, frame["loss_median"], "o-", color=BLUE, label=label)
+    for place, loss, params in zip(x, frame["loss_median"], frame["choice_params"], strict=True):
+        if np.isfinite(params):
+            ax.annotate(
+                format_size(params), (place, loss), (0, 7), textcoords="offset points",
+                ha="center", fontsize="small",
+            )  # fmt: skip
+    log_sizes(ax, "flops" if against == "flops" else "params")  # written as sizes are
+    ax.set_xlabel(_COSTS[against])
+    ax.set_ylabel(f"loss ({result.loss_unit.words})")
     return finish_axes(ax)
 
 

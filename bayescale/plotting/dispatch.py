@@ -22,6 +22,7 @@ from bayescale.plotting.coefficients import plot_coefficients
 from bayescale.plotting.comparisons import plot_comparison, plot_published
 from bayescale.plotting.decisions import (
     plot_allocation,
+    plot_frontier,
     plot_next_run,
     plot_overfit,
     plot_regret,
@@ -114,7 +115,12 @@ def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
 
 
 def _allocation(result: Allocation, ax: Any = None) -> Any:
-    """Draw the best sizes of one budget, unless draws meet at a limit; else the frontier."""
+    """Draw the best sizes of one budget, unless draws meet at a limit; else the frontier.
+
+    Of budgets in days, the frontier is the loss that they reach.
+    """
+    if result.cluster is not None and len(result.flops) > 1:
+        return plot_frontier(result, ax)
     limits = result.limits
     limited = any((limits.sizes, limits.max_params, limits.max_tokens))
     one = len(result.flops) == 1 and not limited

@@ -64,7 +64,7 @@ class FitMethods:
         """Forecast the loss of larger runs: see :func:`bayescale.forecast`."""
         return _call("forecast", self, **options)
 
-    def allocate(self, flops: Any, **options: Any) -> Any:
+    def allocate(self, flops: Any = None, **options: Any) -> Any:
         """Split compute budgets between parameters and tokens: see :func:`bayescale.allocate`."""
         return _call("allocate", self, flops, **options)
 

@@ -77,6 +77,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "relative_positions": (),
         "lr": ("learning_rate", "peak_lr", "max_lr", "peak_learning_rate", "max_learning_rate"),
         "experts": ("n_experts", "num_experts", "number_of_experts"),
+        "utilization": ("mfu", "model_flops_utilization", "model_flop_utilization"),
     }
 )  # fmt: skip
 """Column names understood besides ours; case, spaces and dashes do not matter."""

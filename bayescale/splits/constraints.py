@@ -131,11 +131,12 @@ class Constraints:
     def cost_interval(self, params: float, tokens: float) -> tuple[float, float]:
         """Return the 90 % interval of FLOP that training and serving take together."""
         low, high = self.inference_interval or (self.inference_tokens, self.inference_tokens)
-        trained = self.count.flops(params, tokens)
-        return tuple(trained + self.count.served(params, served) for served in (low, high))
+        count = self.count.plain
+        trained = count.flops(params, tokens)
+        return tuple(trained + count.served(params, served) for served in (low, high))
 
     def cost(self, params: Any, tokens: Any) -> Any:
-        """Return the FLOP that training on these tokens and serving take together."""
+        """Return what training on these tokens and serving take together, as it is counted."""
         served = self.count.served(params, self.inference_tokens)
         return self.count.flops(params, tokens) + served
 
@@ -214,13 +215,14 @@ class Constraints:
         if self.inference_tokens:
             does += (
                 f", and serve {format_size(self.inference_tokens)} tokens, which alone takes "
-                f"{self.cost(smallest, 0.0):.3g} FLOP"
+                f"{self.cost(smallest, 0.0):.3g} {self.count.unit}"
             )
             do.append("serve fewer tokens")
         if self.sizes is not None:
             do.append("add a smaller size")
         advice = f"{', '.join(do[:-1])}, or {do[-1]}" if do[1:] else do[0]
-        raise DecisionError(f"a budget of {flops[hopeless][0]:.3g} FLOP cannot {does}: {advice}")
+        budget = f"a budget of {flops[hopeless][0]:.3g} {self.count.unit}"
+        raise DecisionError(f"{budget} cannot {does}: {advice}")
 
     def buildable(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return params and tokens of each size within the limits, each (budget, size).

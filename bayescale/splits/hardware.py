@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.errors import DecisionError, collected
+from bayescale.splits.utilization import Utilization
 from bayescale.units import three_digits
 
 DAY = 86_400.0
@@ -34,8 +35,9 @@ class Cluster:
     gpus : int
     peak : float
         FLOP/s of one GPU.
-    utilization : float
-        The share of the peak that training reaches (MFU), by the count of compute of the log.
+    utilization : float or Utilization
+        The share of the peak that training reaches (MFU), by the count of compute of the log: one
+        for all models, or by their size.
     price : float, optional
         Dollars for an hour of one GPU.
     memory : float, optional
@@ -49,15 +51,16 @@ class Cluster:
 
     gpus: int
     peak: float
-    utilization: float = 0.4
+    utilization: float | Utilization = 0.4
     price: float | None = None
     memory: float | None = None
 
     def __post_init__(self) -> None:
+        share = 1.0 if isinstance(self.utilization, Utilization) else self.utilization
         checks = {
             "gpus": (self.gpus, 1 <= self.gpus < 1e8, "1 to 1e8"),
             "peak": (self.peak, 1e9 <= self.peak <= 1e18, "FLOP/s of one GPU, such as 989e12"),
-            "utilization": (self.utilization, 0 < self.utilization <= 1, "above 0, at most 1"),
+            "utilization": (share, 0 < share <= 1, "above 0, at most 1"),
             "price": (self.price, self.price is None or 0 < self.price < 1e6, "above zero"),
             "memory": (
                 self.memory,
@@ -95,41 +98,58 @@ class Cluster:
         peak, memory = GPUS[gpu.lower()]
         return cls(gpus, **{"peak": peak, "memory": memory, **more})
 
-    @property
-    def rate(self) -> float:
-        """FLOP/s that all GPUs reach together."""
-        return self.gpus * self.peak * self.utilization
+    def utilization_at(self, params: Any = None) -> Any:
+        """Return the share of the peak that models of these params reach.
 
-    @property
-    def price_per_flop(self) -> float | None:
-        """Dollars per FLOP."""
-        return None if self.price is None else self.price / HOUR / self.peak / self.utilization
+        Raises
+        ------
+        DecisionError
+            If it depends on params, and none are given.
+        """
+        if not isinstance(self.utilization, Utilization):
+            return self.utilization
+        if params is None:
+            raise DecisionError(
+                "utilization depends on the model's size: say of which with `params=`, or give "
+                "`allocate` a budget in `days=`"
+            )
+        return self.utilization.at(params)
+
+    def rate(self, params: Any = None) -> Any:
+        """Return the FLOP/s that all GPUs reach together, with models of these params."""
+        return self.gpus * self.peak * self.utilization_at(params)
+
+    def price_per_flop(self, params: Any = None) -> Any:
+        """Return dollars per FLOP of models of these params; None where no price is known."""
+        if self.price is None:
+            return None
+        return self.price / HOUR / self.peak / self.utilization_at(params)
 
     @property
     def max_params(self) -> float | None:
         """The largest model whose training state fits into the memory of all GPUs."""
         return None if self.memory is None else self.gpus * self.memory / BYTES_PER_PARAM
 
-    def flops_in(self, days: Any) -> Any:
-        """Return the FLOP of this many days."""
-        return self.rate * DAY * np.asarray(days, dtype=float)[()]
+    def flops_in(self, days: Any, params: Any = None) -> Any:
+        """Return the FLOP with which models of these params train in this many days."""
+        return self.rate(params) * DAY * np.asarray(days, dtype=float)[()]
 
-    def cost(self, flops: float) -> dict[str, float | None]:
+    def cost(self, flops: float, params: float | None = None) -> dict[str, float | None]:
         """Return ``days``, ``gpu_hours`` and ``dollars`` of this many FLOP."""
-        days, price = flops / self.rate / DAY, self.price_per_flop
+        days, price = flops / self.rate(params) / DAY, self.price_per_flop(params)
         hours = days * 24 * self.gpus
         return {
-            "days": days,
-            "gpu_hours": hours,
-            "dollars": None if price is None else flops * price,
+            "days": float(days),
+            "gpu_hours": float(hours),
+            "dollars": None if price is None else float(flops * price),
         }
 
-    def time_text(self, flops: float) -> str:
+    def time_text(self, flops: float, params: float | None = None) -> str:
         """Write how long this many FLOP take."""
-        days = flops / self.rate / DAY
+        days = flops / self.rate(params) / DAY
         return (
             f"{three_digits(days)} days on {self.gpus:,} GPUs ({days * 24 * self.gpus:,.0f} "
-            f"GPU-hours at {self.utilization:.0%} of the peak)"
+            f"GPU-hours at {self.utilization_at(params):.0%} of the peak)"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from bayescale.cli.options import (
     Tolerance,
 )
 from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
-from bayescale.cli.parsing import size_of, sizes_of
+from bayescale.cli.parsing import number, several_values, size_of, sizes_of
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
     from bayescale.splits.hardware import Cluster
+    from bayescale.splits.utilization import Utilization
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,14 @@ class ClusterOptions:
         float | None, typer.Option("--gpu-price", help="Dollars for an hour of one.")
     ] = None
     utilization: Annotated[
-        float, typer.Option("--utilization", help="Share of the peak that training reaches.")
-    ] = 0.4
+        list[str] | None,
+        typer.Option(
+            "--utilization",
+            metavar="SHARE|PARAMS=SHARE|RUNS",
+            help="Share of the peak that training reaches, else 0.4; by size 1B=0.45, repeatable; "
+            "or a run log with a column mfu.",
+        ),
+    ] = None
     days: Annotated[
         str | None, typer.Option("--days", help="The budget in days, in place of --flops: 14,30.")
     ] = None
@@ -56,7 +63,7 @@ class ClusterOptions:
 
         if self.gpus is None:
             given = (self.days, self.gpu, self.gpu_flops, self.gpu_memory, self.gpu_price)
-            if any(each is not None for each in given):
+            if self.utilization or any(each is not None for each in given):
                 raise typer.BadParameter("say how many GPUs there are", param_hint="--gpus")
             return None
         if self.gpu is not None and self.gpu_flops is not None:
@@ -64,7 +71,9 @@ class ClusterOptions:
                 "name the GPU or state its FLOP/s, not both", param_hint="--gpu-flops"
             )
         memory = size_of(self.gpu_memory, "--gpu-memory")
-        more: dict[str, Any] = {"utilization": self.utilization, "price": self.gpu_price}
+        more: dict[str, Any] = {"price": self.gpu_price}
+        if self.utilization:
+            more["utilization"] = _utilization(self.utilization)
         if memory is not None:
             more["memory"] = memory
         if self.gpu is not None:
@@ -76,18 +85,45 @@ class ClusterOptions:
             )
         return Cluster(self.gpus, peak, **more)
 
-    def budgets(self, flops: str | None, cluster: "Cluster | None") -> list[float]:
-        """Return the budgets in FLOP."""
-        if (flops is None) == (self.days is None):
-            raise typer.BadParameter(
-                "give the budget: --flops 1e22, or --gpus N --gpu NAME --days 30",
-                param_hint="--flops",
-            )
-        if flops is not None:
-            return sizes_of(flops, "--flops")
-        assert cluster is not None
-        assert self.days is not None
-        return [cluster.flops_in(days) for days in sizes_of(self.days, "--days")]
+    def budgets(self, flops: str | None) -> dict[str, list[float]]:
+        """Return the budgets in FLOP or in days, under the name that allocate takes."""
+        if flops is not None and self.days is None:
+            return {"flops": sizes_of(flops, "--flops")}
+        if flops is None and self.days is not None:
+            return {"days": sizes_of(self.days, "--days")}
+        raise typer.BadParameter(
+            "give the budget: --flops 1e22, or --gpus N --gpu NAME --days 30",
+            param_hint="--flops",
+        )
+
+
+def _utilization(texts: list[str]) -> "float | Utilization":
+    """Read a share, shares by size, or those of a run log."""
+    from bayescale.runs import read_runs
+    from bayescale.splits.utilization import Utilization
+
+    option = "--utilization"
+    if any("=" in text for text in texts):
+        pairs = [
+            (size, number(share, size, option))
+            for size, shares in several_values(texts, option).items()
+            for share in shares
+        ]
+        return Utilization.of(pairs)
+    if len(texts) > 1:
+        raise typer.BadParameter(
+            "give one share, or one for each size, such as 1B=0.45 and 70B=0.35", param_hint=option
+        )
+    if Path(texts[0]).is_file():
+        return Utilization.of_runs(read_runs(Path(texts[0])))
+    try:
+        return float(texts[0])
+    except ValueError:
+        raise typer.BadParameter(
+            f"{texts[0]!r} is no share such as 0.4, no size and share such as 1B=0.45, and no "
+            "run log",
+            param_hint=option,
+        ) from None
 
 
 def _served(text: str | None) -> float | tuple[float, ...]:
@@ -146,13 +182,13 @@ def allocate(
     cluster = cluster_options.cluster()
     if price is not None and cluster_options.gpu_price is not None:
         raise typer.BadParameter("give one price: this or --gpu-price", param_hint="--price")
-    budgets = cluster_options.budgets(flops, cluster)
+    budgets = cluster_options.budgets(flops)
     splits = [_split(text) for text in option or ()]
     require_figure(figure)
     fitted = options.open(fit_file)
     result = allocate_budget(
         fitted,
-        budgets,
+        **budgets,
         max_tokens=size_of(max_tokens, "--max-tokens"),
         max_params=size_of(max_params, "--max-params"),
         sizes=None if sizes is None else sizes_of(sizes, "--sizes"),

@@ -1,0 +1,98 @@
+"""What splits of a budget give up, and what more data or another law would mean for them.
+
+Budgets and costs are in what the limits count: FLOP, or GPU time.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.conventions import LossUnit
+from bayescale.decisions.allocation import MoreData
+from bayescale.posterior import Fit
+from bayescale.splits import Constraints, Solved, best_split, least_compute, losses_of
+
+MORE_DATA = (2.0, np.inf)
+"""Multiples of the available unique tokens whose worth is reported."""
+
+
+def given_up(
+    laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit, unit: LossUnit
+) -> Mapping[str, xr.DataArray]:
+    """Compare splits, under each law's draws, with the best split of these budgets.
+
+    Returns
+    -------
+    mapping of str to xarray.DataArray
+        ``regret`` in the unit and ``wasted``, dims (chain, draw, point).
+    """
+    answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
+    params, tokens, cost = (points[name].to_numpy() for name in ("params", "tokens", "flops"))
+    for law in laws:
+        loss = law.losses(params, tokens)
+        least = law.best.loss[:, law.best.at(budgets)]
+        wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
+        regret = np.maximum(unit.of(loss) - unit.of(least), 0.0)
+        answers["regret"].append(law.as_draws(regret, "point"))
+        answers["wasted"].append(law.as_draws(wasted, "point"))
+    return {name: fit.mix(each) for name, each in answers.items()}
+
+
+def more_data(
+    laws: Sequence[Solved],
+    limits: Constraints,
+    budgets: np.ndarray,
+    flops: np.ndarray,
+    fit: Fit,
+    unit: LossUnit,
+    family: str | None,
+) -> tuple[MoreData, ...]:
+    """Find what more unique tokens would be worth, where they are limited.
+
+    ``flops`` are the budgets in FLOP, shape (budget,).
+    """
+    if limits.unique_tokens is None:
+        return ()
+    found = []
+    for times in MORE_DATA:
+        less, saved = [], []
+        for law in laws:
+            losses = losses_of(law.view, family, times * limits.unique_tokens)
+            best = best_split(losses, law.best.flops, limits)
+            at = law.best.at(budgets)
+            now = law.best.loss[:, at]
+            gained = unit.of(now) - unit.of(best.loss[:, at])
+            less.append(law.as_draws(np.maximum(gained, 0.0), "budget"))
+            share = 1 - np.minimum(least_compute(best, now), budgets) / budgets
+            saved.append(law.as_draws(share * flops, "budget"))
+        found.append(MoreData(times, fit.mix(less), fit.mix(saved)))
+    return tuple(found)
+
+
+def across_laws(
+    fit: Fit,
+    laws: Sequence[Solved],
+    own: Sequence[pd.DataFrame],
+    budgets: np.ndarray,
+    flops: np.ndarray,
+    unit: LossUnit,
+) -> pd.DataFrame:
+    """Find what one law's choice gives up where another law holds.
+
+    ``flops`` are the budgets in FLOP, shape (budget,).
+    """
+    rows = []
+    for follow, points in zip(fit.members, own, strict=True):
+        for holds, law in zip(fit.members, laws, strict=True):
+            if holds is follow:
+                continue
+            found = given_up([law], points, budgets, holds, unit)
+            regret, wasted = (found[name].mean(("chain", "draw")).values for name in found)
+            rows += [
+                {"flops": flops[i], "follow": follow.name, "holds": holds.name}
+                | {"regret": float(regret[i]), "wasted": float(wasted[i] * flops[i] / budgets[i])}
+                for i in range(len(budgets))
+            ]
+    return pd.DataFrame(rows)
