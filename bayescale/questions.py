@@ -407,7 +407,7 @@ class Questions:
                 "a point estimate has no uncertainty that a run could reduce: fit runs first"
             )
         budget = _rounded(self.largest)
-        result = next_run(self.fit, budget, flops=self.next, allow_unconverged=self.allow)
+        result = next_run(self.fit, budget, target_flops=self.next, allow_unconverged=self.allow)
         options = {"target_flops": self.next, "budget": budget}
         return result, self._answer("next_run", "next-run", result.to_json(), **options)
 

@@ -60,7 +60,8 @@ def by_next_run(target: pd.Series) -> Choose:
 
     def choose(fit: Posterior, left: pd.DataFrame) -> int:
         candidates = next_run(
-            fit, float(left["flops"].sum()), params=target["params"], tokens=target["tokens"],
+            fit, float(left["flops"].sum()),
+            target_params=target["params"], target_tokens=target["tokens"],
             candidates=left[["params", "tokens", "flops"]], allow_unconverged=True,
         ).candidates  # fmt: skip
         best = candidates.iloc[0]

@@ -77,7 +77,7 @@ plt.show()
 # ## Which pilot to train
 
 # %%
-pilot = bayescale.next_run(fit, 5e20, flops=1e22, allow_unconverged=FAST)
+pilot = bayescale.next_run(fit, 5e20, target_flops=1e22, allow_unconverged=FAST)
 print(pilot)
 bayescale.plot_next_run(pilot)
 plt.show()

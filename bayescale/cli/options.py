@@ -55,6 +55,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and no notes below the answer.")]
 Brief = Annotated[bool, typer.Option("--brief", help="The answer alone, in one to three lines.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
+GivenSeed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, show_default="0", help="The same seed gives the same draws."),
+]
+"""A seed of a command that does not always sample, and refuses it where it does not."""
 Robust = Annotated[
     bool,
     typer.Option("--robust", help="Without drift, as wide as coefficients vary over fresh logs."),
@@ -153,6 +158,10 @@ class LogOptions:
             "--convert", metavar="NAME=VALUE", help="Convert rows that state otherwise: params=all."
         ),
     ] = None
+
+    def typed(self) -> dict[str, Any]:
+        """Return the options that were given, by what one types."""
+        return _typed(self)
 
     def read(self, path: Path) -> "Runs":
         """Read the run log."""
@@ -287,6 +296,10 @@ class FitOptions:
         typer.Option("--allow-unconverged", help="Use a fit that failed its convergence checks."),
     ] = False
 
+    def typed(self) -> dict[str, Any]:
+        """Return the options that were given, by what one types."""
+        return _typed(self)
+
     def open(self, path: Path) -> "Fit":
         """Open a fit, with the user's own laws found by name."""
         from bayescale.laws import find_law
@@ -357,6 +370,17 @@ class ForecastOptions(LossOptions):
         if self.robust:
             return widen(fit), ()
         return fit, resampling_notes(fit) if self.no_drift else ()
+
+
+def _typed(options: LogOptions | FitOptions) -> dict[str, Any]:
+    values = {
+        field.name: (getattr(options, field.name), field.default) for field in fields(options)
+    }
+    return {
+        f"--{name.replace('_', '-')}": value
+        for name, (value, default) in values.items()
+        if value != default
+    }
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

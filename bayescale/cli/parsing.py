@@ -1,7 +1,8 @@
 """From what was typed to values: sizes, pairs and paths of scale."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -76,6 +77,20 @@ def path_between(text: str | None, option: str) -> "np.ndarray | None":
         raise typer.BadParameter(f"{text!r} is not FROM,TO, the smaller first", param_hint=option)
     steps = max(round(PER_DECADE * np.log10(ends[1] / ends[0])), 2)
     return np.geomspace(ends[0], ends[1], steps + 1)
+
+
+def stated(**values: Any) -> dict[str, Any]:
+    """Return the values that were given, for a function that has its own defaults."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def refuse_unread(given: Mapping[str, object], why: str, instead: str = "") -> None:
+    """Refuse options, by what one types, that would change nothing: say why, and what to do."""
+    if named := [
+        option for option, value in given.items() if not (value is None or value is False)
+    ]:
+        them = "it" if len(named) == 1 else "them"
+        raise typer.BadParameter(f"{why}: leave {them} out{instead}", param_hint=", ".join(named))
 
 
 def executor_for(

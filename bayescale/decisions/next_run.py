@@ -4,7 +4,7 @@ Runs that nobody has trained yet are evaluated on stored draws alone: where the 
 candidate and of the target are correlated over draws, measuring the candidate narrows the target.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from bayescale.decisions.reweighting import Noise, Reweighting
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
 from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of
-from bayescale.posterior.methods import asks_fit
+from bayescale.posterior.methods import asks_fit, renamed
 from bayescale.results import Result, TextTable, laws_json
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
@@ -198,14 +198,15 @@ def _size_text(name: str, value: float) -> str:
     return format_size(value) if name in ("params", "tokens") else f"{value:.3g}"
 
 
+@renamed(params="target_params", tokens="target_tokens", flops="target_flops")
 @asks_fit
 def next_run(
     fit: Fit,
     budget: float | str,
     *,
-    params: float | str | None = None,
-    tokens: float | str | None = None,
-    flops: float | str | None = None,
+    target_params: float | str | None = None,
+    target_tokens: float | str | None = None,
+    target_flops: float | str | None = None,
     target: Target = "loss",
     candidates: pd.DataFrame | None = None,
     drift: bool = True,
@@ -218,12 +219,12 @@ def next_run(
     fit : Posterior or ModelAverage
     budget : float or str
         FLOP to spend on new runs.
-    params, tokens, flops : float or str
-        The target: all inputs of the laws, or for laws of params and tokens ``flops`` alone,
-        which are then split at least expected loss.
+    target_params, target_tokens, target_flops : float or str
+        The target: all inputs of the laws, or for laws of params and tokens ``target_flops``
+        alone, which are then split at least expected loss.
     target : {"loss", "regret"}
-        The quantity to become more certain about: the loss there, or which split of ``flops``
-        is best.
+        The quantity to become more certain about: the loss there, or which split of
+        ``target_flops`` is best.
     candidates : pandas.DataFrame, optional
         One row a run that could be trained: the laws' inputs in raw counts, and ``flops``, its
         price, which is counted as in the log where not given. Inputs that the package does not know
@@ -268,14 +269,20 @@ def next_run(
     if target not in ("loss", "regret"):
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
     table = checked_candidates(fit, candidates, spend)
-    given = {"params": params, "tokens": tokens, "flops": flops}
+    given = {"params": target_params, "tokens": target_tokens, "flops": target_flops}
     if (why := _disagreement(fit, given, drift)) is not None:
-        each = partial(next_run, budget=budget, flops=flops, target=target, candidates=candidates)
+        each = partial(
+            next_run,
+            budget=budget,
+            target_flops=target_flops,
+            target=target,
+            candidates=candidates,
+        )
         by_law = tuple(each(m, drift=drift, allow_unconverged=True) for m in fit.members)
         return replace(
             by_law[0],
             law=fit.name,
-            at={"flops": as_size(flops, "flops")},
+            at={"flops": as_size(target_flops, "target_flops")},
             candidates=by_law[0].candidates.iloc[:0],
             batch=by_law[0].batch.iloc[:0],
             cautions=cautions(fit),
@@ -341,7 +348,7 @@ def _disagreement(fit: Fit, given: Mapping[str, float | str | None], drift: bool
     known = [name for name, value in given.items() if value is not None]
     if known != ["flops"] or len(fit.members) == 1 or not splits(fit.inputs):
         return None
-    flops = as_size(given["flops"], "flops")
+    flops = as_size(given["flops"], "target_flops")
     split = allocate(fit, flops, drift=drift, losses=False, allow_unconverged=True)
     return split.refusal(0)
 
@@ -350,7 +357,9 @@ def _target_scales(
     fit: Fit, given: Mapping[str, float | str | None], target: Target, drift: bool
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Return the target's scales, and the splits among which its regret is searched."""
-    known = {name: as_size(value, name) for name, value in given.items() if value is not None}
+    known = {
+        name: as_size(value, f"target_{name}") for name, value in given.items() if value is not None
+    }
     if target == "regret":
         for member in fit.members:
             require_split(member.law)
@@ -362,17 +371,21 @@ def _target_scales(
         return at, _splits(split, known["flops"], Constraints(count=flop_count_of(fit)))
     inputs = [name for name in fit.inputs if name not in (*OF_THE_DATA, *fit.held)]
     if set(known) != set(inputs) or target == "regret":
-        needed = [] if target == "regret" else [" and ".join(inputs)]
+        needed = [] if target == "regret" else [_arguments(inputs)]
         if splits(fit.inputs):
-            needed.append("flops alone")
+            needed.append(f"{_arguments(['flops'])} alone")
         raise DecisionError(
-            f"the target is given by {' and '.join(known) or 'nothing'}, but "
+            f"the target is given by {_arguments(known) or 'nothing'}, but "
             f"{'a regret' if target == 'regret' else f'law {fit.name!r}'} needs "
             f"{', or '.join(needed)}"
         )
     if set(known) == {"params", "tokens"}:
         known["flops"] = flop_count_of(fit).flops(known["params"], known["tokens"])
     return known, {}
+
+
+def _arguments(names: Iterable[str]) -> str:
+    return " and ".join(f"`target_{name}=`" for name in names)
 
 
 def _splits(split: DefaultSplit, flops: float, limits: Constraints) -> dict[str, np.ndarray]:

@@ -213,7 +213,7 @@ def purchase(fit: Fit, size: float) -> NextRun:
             "a point estimate has no uncertainty that a run could reduce: fit runs first"
         )
     largest = float(f"{sizes(fit.runs.frame, fit.inputs).max():.3g}")
-    return next_run(fit, largest, flops=size, allow_unconverged=True)
+    return next_run(fit, largest, target_flops=size, allow_unconverged=True)
 
 
 @lru_cache(KEPT)

@@ -147,5 +147,22 @@ def asks_fit[**P, R](ask: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
+def renamed[**P, R](**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Refuse arguments by their former names, with a message that says the new ones."""
+
+    def of(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def checked(*arguments: P.args, **options: P.kwargs) -> R:
+            if old := [
+                f"`{name}=` is `{new}=` now" for name, new in names.items() if name in options
+            ]:
+                raise TypeError(f"{getattr(function, '__name__', 'this')}: {', '.join(old)}")
+            return function(*arguments, **options)
+
+        return checked
+
+    return of
+
+
 def _call(name: str, *arguments: Any, **options: Any) -> Any:
     return getattr(importlib.import_module("bayescale"), name)(*arguments, **options)

@@ -202,8 +202,9 @@ def test_a_less_noisy_run_is_worth_more() -> None:
     steady = shrinking()
     drawn = steady.draws.assign(E=(("chain", "draw"), even_normal(1.8, 0.02)[None]))
     steady = replace(steady, tree=xr.DataTree.from_dict({"posterior": drawn}))
+    target = {f"target_{name}": value for name, value in LARGE.items()}
     left = [
-        next_run(posterior, budget=1e24, **LARGE).candidates.sort_values("flops")["sd_after"]
+        next_run(posterior, budget=1e24, **target).candidates.sort_values("flops")["sd_after"]
         for posterior in (steady, replace(steady, tree=without_shrink(drawn)))
     ]
     assert left[0].iloc[-1] < left[1].iloc[-1]

@@ -38,7 +38,7 @@ def sd_at(flops: float) -> float:
 
 def test_what_a_candidate_leaves_by_hand() -> None:
     """One unknown slope: every run measures it, the better the farther it is from C_c."""
-    frame = next_run(FIT, 1e22, flops=TARGET, candidates=FEW).to_frame().set_index("flops")
+    frame = next_run(FIT, 1e22, target_flops=TARGET, candidates=FEW).to_frame().set_index("flops")
     for flops, row in frame.iterrows():
         assert row["sd_before"] == pytest.approx(sd_at(TARGET), rel=1e-3)
         share = SIGMA**2 / (sd_at(float(str(flops))) ** 2 + SIGMA**2)
@@ -50,7 +50,7 @@ def test_what_a_candidate_leaves_by_hand() -> None:
 def test_what_a_heavy_tailed_run_leaves_by_quadrature() -> None:
     values = {"C_c": TRUTH["C_c"], "alpha_C": SLOPES, "sigma": SIGMA, "nu": 3.0}
     fit = built(load_card("kaplan_compute"), LOG, values)
-    row = next_run(fit, 1e22, flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
+    row = next_run(fit, 1e22, target_flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
     sd = sd_at(1e19)
     d, y = np.linspace(-6, 6, 801) * sd, np.linspace(-40, 40, 4001) * sd
     joint = stats.norm.pdf(d, 0, sd) * stats.t.pdf((y[:, None] - d) / SIGMA, 3.0)
@@ -66,14 +66,14 @@ def test_a_run_whose_noise_is_not_known_tells_less() -> None:
     noise = np.where(np.arange(N_DRAWS) // 2 % 2, 0.1 * SIGMA, 1e5 * SIGMA)
     values = {"C_c": TRUTH["C_c"], "alpha_C": SLOPES, "sigma": noise}
     fit = built(load_card("kaplan_compute"), LOG, values)
-    row = next_run(fit, 1e22, flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
+    row = next_run(fit, 1e22, target_flops=TARGET, candidates=FEW[:1]).candidates.iloc[0]
     half = sd_at(TARGET) * np.sqrt(0.5)  # what is left where it says all or nothing
     assert row["sd_after"] == pytest.approx(half, rel=0.03)
 
 
 def test_a_batch_is_chosen_run_by_run_within_the_budget() -> None:
     many = pd.DataFrame({"flops": [1e19] * 3 + [1e21]})
-    result = next_run(FIT, 3.5e19, flops=TARGET, candidates=many)
+    result = next_run(FIT, 3.5e19, target_flops=TARGET, candidates=many)
     assert list(result.batch["flops"]) == [1e19] * 3
     precision = np.arange(1, 4) * sd_at(1e19) ** 2 / SIGMA**2
     left = sd_at(TARGET) / np.sqrt(1 + precision)
@@ -86,7 +86,7 @@ def test_a_batch_is_chosen_run_by_run_within_the_budget() -> None:
 def test_what_tells_nothing_is_not_bought() -> None:
     """At C_c itself the loss is one nat whatever the slope."""
     useless = pd.DataFrame({"flops": [TRUTH["C_c"]]})
-    result = next_run(FIT, 1e25, flops=TARGET, candidates=useless)
+    result = next_run(FIT, 1e25, target_flops=TARGET, candidates=useless)
     assert len(result.batch) == 0
     assert "None of 1 candidates would remove 1% of that: buy none." in str(result)
     assert not result.candidates["worthwhile"].any()
@@ -101,12 +101,17 @@ def seen(fit: Posterior, sigma: float) -> Posterior:
     return replace(fit, tree=xr.DataTree.from_dict({"posterior": draws}))
 
 
+def aimed_at(scales: dict[str, float]) -> dict[str, float]:
+    """The arguments that name a target at these scales."""
+    return {f"target_{name}": value for name, value in scales.items()}
+
+
 CANDIDATES = pd.DataFrame({"params": [1e8, 1e10, 1e11], "tokens": [1e11, 1e10, 1e13]})
 
 
 def test_the_regret_now_is_that_of_the_allocation() -> None:
     expected = allocate(SPREAD, 5.76e23).to_json()["expected_regret"]["loss"]
-    result = next_run(seen(SPREAD, 0.01), 1e26, flops=5.76e23, target="regret",
+    result = next_run(seen(SPREAD, 0.01), 1e26, target_flops=5.76e23, target="regret",
                       candidates=CANDIDATES)  # fmt: skip
     before = result.candidates["regret_before"].iloc[0]
     assert before == pytest.approx(expected, rel=0.02)
@@ -117,7 +122,7 @@ def test_the_regret_now_is_that_of_the_allocation() -> None:
 def test_a_run_without_scatter_leaves_little_to_regret_and_one_in_noise_leaves_all() -> None:
     after = {
         sigma: next_run(
-            seen(SPREAD, sigma), 1e26, flops=5.76e23, target="regret", candidates=CANDIDATES
+            seen(SPREAD, sigma), 1e26, target_flops=5.76e23, target="regret", candidates=CANDIDATES
         ).candidates
         for sigma in (1e-4, 10.0)
     }
@@ -130,7 +135,7 @@ def test_a_run_without_scatter_leaves_little_to_regret_and_one_in_noise_leaves_a
 
 
 def test_candidates_come_from_a_grid_where_none_are_named(chinchilla_posterior: Posterior) -> None:
-    result = next_run(chinchilla_posterior, 1e22, flops=5.76e23)
+    result = next_run(chinchilla_posterior, 1e22, target_flops=5.76e23)
     frame = result.to_frame()
     assert len(frame) == 36
     assert frame["flops"].max() == pytest.approx(1e22)
@@ -160,9 +165,9 @@ def test_ranks_as_brute_force_refits_do(chinchilla_runs: Runs) -> None:
     candidates = pd.DataFrame(
         {"params": params, "tokens": params * np.tile([2.0, 10.0, 40.0, 160.0], 5)}
     )
-    next_run(fit, 1e26, **target, candidates=candidates)  # imports
+    next_run(fit, 1e26, **aimed_at(target), candidates=candidates)  # imports
     started = time.perf_counter()
-    result = next_run(fit, 1e26, **target, candidates=candidates)
+    result = next_run(fit, 1e26, **aimed_at(target), candidates=candidates)
     quick = time.perf_counter() - started
     started, brute = time.perf_counter(), []
     for row in candidates.to_dict(orient="records"):
@@ -205,7 +210,7 @@ def test_what_a_run_leaves_is_what_refits_with_its_outcomes_leave(
     params = np.sqrt(np.array([3.0, 10.0, 10.0]) * largest / 120)
     places = pd.DataFrame({"params": params, "tokens": 20 * params})
     target = {name: float(values.iloc[-1]) for name, values in places.items()}
-    answer = next_run(fit, 1e30, **target, candidates=places.iloc[:2]).candidates
+    answer = next_run(fit, 1e30, **aimed_at(target), candidates=places.iloc[:2]).candidates
     at = {name: xr.DataArray([value], dims="point") for name, value in target.items()}
     for row in answer.to_dict(orient="records"):
         scales = {name: xr.DataArray([row[name]], dims="point") for name in target}
@@ -237,7 +242,7 @@ def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
     law = {name: law[name] for name in other.law.coefficients if name in law} | more
     members = (built(card, read_runs(runs), values | more), built(other, read_runs(runs), law))
     fit = ModelAverage(members, (0.5, 0.5))
-    result = next_run(fit, 1e22, flops=1e23)
+    result = next_run(fit, 1e22, target_flops=1e23)
     assert result.refusal is not None
     assert result.refusal.startswith("The laws do not agree: chinchilla says ")
     answer = result.to_json()
@@ -246,7 +251,7 @@ def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
     assert [law["at"]["flops"] for law in answer["laws"].values()] == [1e23, 1e23]
     assert len(answer["laws"]["chinchilla"]["candidates"]) == 36
     assert "\n\nchinchilla: the mean loss at" in str(result)
-    at = {"params": 1e10, "tokens": 2e11}
+    at = {"target_params": 1e10, "target_tokens": 2e11}
     assert next_run(fit, 1e22, **at).answered
 
 
@@ -273,10 +278,13 @@ def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
             "  - flops must be finite and above zero: row 2 (-1.0), row 3 (nan)",
         ),
         (
-            {"flops": None},
-            "the target is given by nothing, but law 'kaplan_compute' needs flops",
+            {"target_flops": None},
+            "the target is given by nothing, but law 'kaplan_compute' needs `target_flops=`",
         ),
-        ({"flops": -1.0}, "flops is -1.0, but it must be finite and greater than zero"),
+        (
+            {"target_flops": -1.0},
+            "target_flops is -1.0, but it must be finite and greater than zero",
+        ),
         ({"target": "fame"}, "target is 'fame', but must be loss or regret"),
         (
             {"budget": 1e17, "candidates": None},
@@ -286,20 +294,27 @@ def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
     ],
 )
 def test_questions_without_an_answer(asked: dict, message: str) -> None:
-    given = {"budget": 1e22, "flops": TARGET, "candidates": FEW, **asked}
+    given = {"budget": 1e22, "target_flops": TARGET, "candidates": FEW, **asked}
     with pytest.raises(BayescaleError) as caught:
         next_run(FIT, given.pop("budget"), **given)
     assert str(caught.value) == message
 
 
+def test_former_names_of_the_target_say_the_new_ones() -> None:
+    message = "next_run: `params=` is `target_params=` now, `tokens=` is `target_tokens=` now"
+    with pytest.raises(TypeError) as caught:
+        FIT.next_run(1e22, params=1e9, tokens=2e10)
+    assert str(caught.value) == message
+
+
 def test_a_point_estimate_has_nothing_left_to_learn() -> None:
     with pytest.raises(DecisionError, match="has no uncertainty that a run could reduce"):
-        next_run(ONE, 1e22, flops=1e23)
+        next_run(ONE, 1e22, target_flops=1e23)
 
 
 def test_a_law_of_compute_has_no_split_to_regret() -> None:
     with pytest.raises(LawError, match="cannot split a budget"):
-        next_run(FIT, 1e22, flops=TARGET, target="regret", candidates=FEW)
+        next_run(FIT, 1e22, target_flops=TARGET, target="regret", candidates=FEW)
 
 
 def test_a_run_that_costs_next_to_nothing_is_not_bought_for_that() -> None:

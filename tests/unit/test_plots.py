@@ -338,7 +338,7 @@ def test_data_needed_are_drawn_beside_kaplans_line() -> None:
 
 
 def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) -> None:
-    result = next_run(chinchilla_posterior, 1e22, flops=5.76e23)
+    result = next_run(chinchilla_posterior, 1e22, target_flops=5.76e23)
     ax, frame = plot_next_run(result), result.to_frame()
     points = ax.collections[0]
     affordable = frame[frame["affordable"]]
@@ -367,7 +367,7 @@ def test_candidates_of_one_scale_are_drawn_against_their_price(
     cerebras_posterior: Posterior,
 ) -> None:
     given = pd.DataFrame({"flops": [1e20, 1e21, 1e24]})
-    result = next_run(cerebras_posterior, 1e22, flops=1e23, candidates=given)
+    result = next_run(cerebras_posterior, 1e22, target_flops=1e23, candidates=given)
     ax, frame = plot_next_run(result), result.to_frame()
     dear = line(ax, "beyond the budget")
     assert list(dear.get_xdata()) == [1e24]

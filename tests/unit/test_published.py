@@ -191,7 +191,7 @@ def test_commands_list_show_and_compare(
     assert figure.is_file()
     alone = bayescale("models", "published", "cerebras_gpt_2023", "--figure", figure)
     assert alone.code == 2
-    assert "compares them with a fit" in " ".join(alone.err.split())
+    assert "it is about a fit, and none is named" in " ".join(alone.err.split())
 
 
 # rules: what to choose

@@ -67,7 +67,7 @@ def test_every_command_names_the_same_split_to_the_last_digit() -> None:
     fit, flops = fitted(sweep()), 1e22
     split = allocate(fit, flops).choice.split(0)
     point = forecast(fit, flops=flops).points.iloc[0]
-    run = next_run(fit, 1e20, flops=flops)
+    run = next_run(fit, 1e20, target_flops=flops)
     crossed = cross_check(fit, flops=flops)
     for name in ("params", "tokens"):
         assert point[name] == split[name]

@@ -264,20 +264,3 @@ def test_damaged_draws_of_recipes_are_refused(tmp_path: Path) -> None:
     path = save_recipes(broken, tmp_path / "recipes.nc")
     with pytest.raises(PosteriorError, match="E has draws that are not finite"):
         open_recipes(path)
-
-
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        (("--family", "recipe"), "fits name their recipes"),
-        (("--recipe", "a"), "were chosen when they were fitted"),
-        (("--exclude", "seed=1"), "options of reading a log change nothing"),
-    ],
-)
-def test_options_of_a_log_are_refused_where_recipes_are_kept(
-    option: tuple[str, ...], said: str, tmp_path: Path, bayescale
-) -> None:
-    path = save_recipes(recipes({"a": 0.0, "b": 0.01}), tmp_path / "recipes.nc")
-    ran = bayescale("versus", path, "--flops", "1e20", *option)
-    assert ran.code == 2
-    assert said in ran.err

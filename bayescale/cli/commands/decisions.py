@@ -10,14 +10,21 @@ from bayescale.cli.options import (
     Figure,
     FitFile,
     FitOptions,
+    GivenSeed,
     Json,
     LogOptions,
     LossOptions,
-    Seed,
     Tolerance,
 )
 from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
-from bayescale.cli.parsing import number, several_values, size_of, sizes_of
+from bayescale.cli.parsing import (
+    number,
+    refuse_unread,
+    several_values,
+    size_of,
+    sizes_of,
+    stated,
+)
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
@@ -285,9 +292,9 @@ def next_run(
     result = choose_next(
         fitted,
         spend,
-        params=size_of(target_params, "--target-params"),
-        tokens=size_of(target_tokens, "--target-tokens"),
-        flops=size_of(target_flops, "--target-flops"),
+        target_params=size_of(target_params, "--target-params"),
+        target_tokens=size_of(target_tokens, "--target-tokens"),
+        target_flops=size_of(target_flops, "--target-flops"),
         target="regret" if regret else "loss",
         candidates=trainable,
         drift=not no_drift,
@@ -319,8 +326,10 @@ def tune(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FIT.nc", help="Keep the posterior.")
     ] = None,
-    seed: Seed = 0,
-    draws: Annotated[int, typer.Option("--draws", min=100, help="Draws a chain.")] = 800,
+    seed: GivenSeed = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", min=100, show_default="800", help="Draws a chain.")
+    ] = None,
     allow_unconverged: Annotated[
         bool,
         typer.Option("--allow-unconverged", help="Answer although sampling failed."),
@@ -336,13 +345,17 @@ def tune(
     require_figure(figure)
     if output is not None:
         require_folder(output)
+    given = stated(seed=seed, draws=draws)
     if source.suffix == ".nc":
+        typed = {**log_options.typed(), **{f"--{name}": value for name, value in given.items()}}
+        why = f"{source} holds a sweep that was read and sampled before"
+        refuse_unread(typed, why, ", or name the log")
         posterior = open_tuning(source)
     else:
         from bayescale.inference.valley import fit_tuning
 
         log = log_options.read(source)
-        posterior = fit_tuning(log, seed=seed, draws=draws, show_progress=progress_wanted())
+        posterior = fit_tuning(log, show_progress=progress_wanted(), **given)
     if output is not None:
         save_tuning(posterior, output)
     passed = bool(posterior.diagnostics["passed"])

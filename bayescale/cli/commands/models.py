@@ -8,6 +8,7 @@ import typer
 from bayescale.cli.help import Command, Group
 from bayescale.cli.options import Card, Figure, FitOptions, Json, LogOptions, with_options
 from bayescale.cli.output import draw, show
+from bayescale.cli.parsing import refuse_unread
 
 
 def make_app() -> typer.Typer:
@@ -79,8 +80,8 @@ def models_published(
         answer, passed = result.to_json() | {"figure": path}, fitted.diagnostics["passed"]
         show(answer, result, json_, passed=passed)
         return
-    if figure is not None:
-        raise typer.BadParameter("a figure compares them with a fit: name one", param_hint="--fit")
+    given = {"--figure": figure, **options.typed()}
+    refuse_unread(given, "it is about a fit, and none is named", ", or name one: --fit FIT.nc")
     found = [
         load_rule(name) if name in rule_names() else load_published(name)
         for name in names or (*published_names(), *rule_names())
@@ -110,6 +111,9 @@ def models_check(
     from bayescale.contract import check_law
     from bayescale.laws import LAWS, find_law
 
+    if runs is None:
+        given = log_options.typed()
+        refuse_unread(given, "no log is read", ", or name one: --runs RUNS")
     chosen = find_law(law)
     log = None if runs is None else log_options.read(runs)
     found = check_law(chosen, card or (law if law in LAWS else None), log)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayescale.cli.options import Card, Json, LawName, LogOptions, RunLog, Seed
+from bayescale.cli.options import Card, GivenSeed, Json, LawName, LogOptions, RunLog, Seed
 from bayescale.cli.output import check_line, dropped_json, log_lines, show
-from bayescale.cli.parsing import name_values, number, sizes_of
+from bayescale.cli.parsing import name_values, number, refuse_unread, sizes_of
 from bayescale.errors import LawError, listed
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check(
         bool,
         typer.Option("--write", help="Write these options into runs.toml beside RUNS."),
     ] = False,
-    seed: Seed = 0,
+    seed: GivenSeed = None,
     json_: Json = False,
 ) -> None:
     """Show what a run log holds, its units, and what it cannot identify."""
@@ -43,6 +43,8 @@ def check(
     from bayescale.validation.other_factors import other_factor_notes, other_factors
     from bayescale.validation.sensitivity import counting_notes
 
+    if not sensitivity:
+        refuse_unread({"--seed": seed}, "only --sensitivity samples", ", or add --sensitivity")
     log = log_options.read(runs)
     settings = log_options.write(runs) if write else None
     chosen, priors = _law_and_card(log, law, card)
@@ -60,7 +62,7 @@ def check(
     ]
     of_runs = (*of_runs, *([other] if other else []))
     compute = audit_compute(log.frame)
-    refitted = _refitted(log, law, card, seed) if sensitivity else None
+    refitted = _refitted(log, law, card, seed or 0) if sensitivity else None
     answer = {
         **_log_json(log),
         "law": chosen.name,

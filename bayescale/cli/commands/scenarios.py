@@ -16,7 +16,14 @@ from bayescale.cli.options import (
     QuestionOptions,
 )
 from bayescale.cli.output import draw, figure_lines, show
-from bayescale.cli.parsing import low_high, name_values, path_between, size_of, sizes_of
+from bayescale.cli.parsing import (
+    low_high,
+    name_values,
+    path_between,
+    refuse_unread,
+    size_of,
+    sizes_of,
+)
 from bayescale.errors import ScenarioError, collected
 from bayescale.units import parse_size
 
@@ -93,8 +100,7 @@ def prune(
         }
         optional |= {
             "--repeat-worth": given.repeat_worth,
-            "--family": options.family,
-            "--law": options.law,
+            **options.typed(),
             "--loss-unit": loss_unit,
         }
         needed = {"--examples-per-param": given.examples, "--keep": given.keep}
@@ -133,7 +139,7 @@ def _require(
     problems = []
     if missing := [name for name, value in needed.items() if not value]:
         problems.append(f"it needs {', '.join(missing)}{hint}")
-    if given := [name for name, value in foreign.items() if value is not None]:
+    if given := [name for name, value in foreign.items() if value not in (None, False)]:
         problems.append(f"it takes no {', '.join(given)}")
     if problems:
         raise ScenarioError(collected(f"bayescale {command} cannot run:", problems))
@@ -227,6 +233,18 @@ def emerge(
         scores = read_scores(given.calibrate, name_values(given.column, "--column"))
         spread = calibrate_dispersion(
             scores["loss"], scores["score"], tokens=lengths[0], decoding=how
+        )
+    else:
+        refuse_unread(
+            {"--column": given.column},
+            "it is about models' scores, and none are named",
+            ", or name them: --calibrate CSV",
+        )
+    if given.downstream is None:
+        refuse_unread(
+            {"--downstream-family": given.downstream_family},
+            "it is about a fit of the law downstream, and none is named",
+            ", or name one: --downstream FIT.nc",
         )
     fitted = options.open(fit_file)
     second = None if given.downstream is None else FitOptions().open(given.downstream)

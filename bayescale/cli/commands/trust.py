@@ -12,11 +12,11 @@ from bayescale.cli.options import (
     Figure,
     FitFile,
     FitOptions,
+    GivenSeed,
     Json,
     LawOptions,
     LogOptions,
     RunLogOrFit,
-    Seed,
     Workers,
 )
 from bayescale.cli.output import (
@@ -28,7 +28,7 @@ from bayescale.cli.output import (
     require_figure,
     show,
 )
-from bayescale.cli.parsing import executor_for, size_of
+from bayescale.cli.parsing import executor_for, refuse_unread, size_of
 from bayescale.errors import PosteriorError
 from bayescale.units import parse_size
 
@@ -52,7 +52,7 @@ class BacktestOptions:
     ] = None
     workers: Workers = None
     executor: Cluster = None
-    seed: Seed = 0
+    seed: GivenSeed = None
 
     def run(
         self,
@@ -74,7 +74,7 @@ class BacktestOptions:
                 weights=weights,
                 executor=cluster or here,
                 workers=self.workers,
-                seed=self.seed,
+                seed=self.seed or 0,
                 show_progress=progress_wanted(),
             )
 
@@ -119,7 +119,7 @@ def compare(
     sampled = {} if fitted is None else {member.name: member for member in fitted.members}
     fits = [
         sampled.get(card.law.name)
-        or sample_posterior(log, card=card, seed=options.seed, show_progress=progress_wanted())
+        or sample_posterior(log, card=card, seed=options.seed or 0, show_progress=progress_wanted())
         for card in cards
     ]
     passed = all(posterior.diagnostics["passed"] for posterior in fits)
@@ -138,12 +138,8 @@ def _opened(
     if path.suffix != ".nc":
         log = log_options.read(path)
         return log, laws.cards(log), None
-    if log_options != LogOptions():
-        raise typer.BadParameter(
-            f"{path} is a fit, which holds its runs: leave out options that read a log, or name "
-            "the log",
-            param_hint="RUNS|FIT.nc",
-        )
+    why = f"{path} is a fit, which holds its runs"
+    refuse_unread(log_options.typed(), why, ", or name the log")
     own = [name for name in laws.law or () if ".py:" in name]
     fitted = FitOptions(law=own).open(path)
     if fitted.runs is None:
@@ -204,6 +200,9 @@ def trust(
         cards = [member.card for member in fitted.members]
         fitted = keep(fitted, backtest_options.run(fitted.runs, cards, fitted.weights))
         save(fitted, fit_file)
+    elif backtest_options.seed != fitted.record["backtest"].get("seed"):
+        why = f"{fit_file} holds a backtest of another seed"
+        refuse_unread({"--seed": backtest_options.seed}, why, ", or add --again")
     result = trust_fit(fitted, tolerance=tolerance, allow_unconverged=options.allow_unconverged)
     n_refits = fitted.record["backtest"]["refits"]
     kept = f"The backtest ({n_refits} refits) is kept in {fit_file}; make a new one: --again"

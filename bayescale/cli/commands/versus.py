@@ -1,15 +1,14 @@
 """The command that compares recipes."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.cli.options import Figure, Json, LogOptions, Seed
+from bayescale.cli.options import Figure, GivenSeed, Json, LogOptions
 from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
-from bayescale.cli.parsing import size_of
+from bayescale.cli.parsing import refuse_unread, size_of, stated
 
 if TYPE_CHECKING:
     from bayescale.runs import Runs
@@ -38,8 +37,11 @@ def versus(
         Path | None,
         typer.Option("-o", "--output", metavar="RECIPES.nc", help="Keep the posterior."),
     ] = None,
-    seed: Seed = 0,
-    draws: Annotated[int, typer.Option("--draws", min=100, help="Draws a chain.")] = 1000,
+    seed: GivenSeed = None,
+    draws: Annotated[
+        int | None,
+        typer.Option("--draws", min=100, show_default="1000", help="Draws a chain."),
+    ] = None,
     allow_unconverged: Annotated[
         bool, typer.Option("--allow-unconverged", help="Answer although sampling failed.")
     ] = False,
@@ -60,13 +62,19 @@ def versus(
             "say where recipes are compared: this, or --params and --tokens", param_hint="--flops"
         )
     kept = len(logs) == 1 and logs[0].suffix == ".nc"
+    of_log = {"--family": family, **log_options.typed()}
+    of_sampler = stated(seed=seed, draws=draws)
     if kept:
-        _refuse_reading(log_options, family, recipe)
+        typed = {f"--{name}": value for name, value in of_sampler.items()}
+        why = f"{logs[0]} holds recipes that were read and sampled before"
+        refuse_unread({**of_log, "--recipe": recipe, **typed}, why, ", or name the log")
         fitted = open_recipes(logs[0])
     else:
+        if logs[1:]:
+            refuse_unread(of_log, "fits hold their runs, and name their recipes")
         runs = _runs(logs, log_options, family)
         shown = progress_wanted()
-        fitted = fit_recipes(runs, only=recipe, seed=seed, draws=draws, show_progress=shown)
+        fitted = fit_recipes(runs, only=recipe, show_progress=shown, **of_sampler)
     if output is not None:
         save_recipes(fitted, output)
     result = compare_recipes(
@@ -90,25 +98,6 @@ def _runs(logs: list[Path], log_options: LogOptions, family: str | None) -> "Run
     if not logs[1:]:
         column = [] if family is None else [f"family={family}"]
         return replace(log_options, column=[*(log_options.column or ()), *column]).read(logs[0])
-    _refuse_reading(log_options, family, None)
     if len({path.stem for path in logs}) < len(logs):
         raise typer.BadParameter("two fits have one name: rename a file", param_hint="FIT")
     return runs_of_fits({path.stem: open_posterior(path) for path in logs})
-
-
-def _refuse_reading(
-    log_options: LogOptions, family: str | None, recipe: Sequence[str] | None
-) -> None:
-    """Refuse options of a run log where runs were read before."""
-    if family is not None:
-        raise typer.BadParameter("fits name their recipes: leave it out", param_hint="--family")
-    if recipe:
-        raise typer.BadParameter(
-            "the recipes were chosen when they were fitted: leave it out", param_hint="--recipe"
-        )
-    if log_options != LogOptions():
-        raise typer.BadParameter(
-            "options of reading a log change nothing where fits are given: leave them out, or give "
-            "the log",
-            param_hint="RUNS",
-        )
