@@ -47,6 +47,8 @@ class Purpose(enum.IntEnum):
 
     VERSUS = 85
     """Noise of single runs of recipes that are compared."""
+    TIMED_REFIT = 86
+    """Runs of a refit that is timed before a backtest."""
     WATCH = 90
     """Curves of a run in progress, by what is asked of them."""
 

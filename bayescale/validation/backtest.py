@@ -6,6 +6,7 @@ needs no sampler, and run on any executor of :mod:`concurrent.futures`.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,24 +98,13 @@ def backtest(
     some of them, else as a new family. Measurement errors (``loss_se``) of held-out runs are
     not added to the intervals.
     """
-    runs = as_runs(runs)
-    cards = [law if isinstance(law, ModelCard) else choose_card(runs, law) for law in laws]
-    _require_comparable(cards)
+    plan = _planned(as_runs(runs), laws, cutoffs, refit or default_refit(), seed)
+    runs, cards, at = plan.runs, plan.cards, plan.cutoffs
     names = tuple(card.law.name for card in cards)
     shares = _shares(names, weights)
-    for card in cards:
-        runs = runs_for(card, runs)
-        require_runs_for(card.law, runs)
-    inputs = cards[0].law.inputs
-    scale, size = size_scale(inputs), sizes(runs.frame, inputs)
-    at = choose_cutoffs(runs, cards, cutoffs)
-    make = refit or default_refit()
-    optima = measured_optima(runs) if splits(inputs) else None
-    tasks = [Task(make, card, runs, size, cutoff, seed, optima) for cutoff in at for card in cards]
-    least = fewest_training(cards)
-    across = [task for card in cards for task in across_tasks(runs, card, make, least, seed)]
-    samples, missing = _run([*tasks, *across], executor, workers, show_progress)
-    forecast_across = {task.key: task for task in across}
+    scale, size = size_scale(cards[0].law.inputs), plan.size
+    samples, missing = _run([*plan.tasks, *plan.across], executor, workers, show_progress)
+    forecast_across = {task.key: task for task in plan.across}
     others = {key: samples.pop(key) for key in forecast_across if key in samples}
     by_law = [
         scored(law, cutoff, runs, size, samples[law, cutoff])
@@ -146,6 +136,53 @@ def backtest(
         runs=runs,
         seed=seed,
     )
+
+
+def planned_refits(
+    runs: Runs, laws: Iterable[str | Law | ModelCard], cutoffs: Iterable[float] | None = None
+) -> list[tuple[Runs, ModelCard]]:
+    """Return what :func:`backtest` would fit, without fitting: runs and card of each refit.
+
+    Raises
+    ------
+    TrustError, RunLogError, LawError, CardError
+        As :func:`backtest` does.
+    """
+    plan = _planned(runs, laws, cutoffs, default_refit(), 0)
+    return [(plan.runs.take(task.training), task.card) for task in (*plan.tasks, *plan.across)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """The refits of a backtest: to runs up to each cutoff, and to those of some shapes."""
+
+    runs: Runs
+    cards: Sequence[ModelCard]
+    cutoffs: tuple[float, ...]
+    size: np.ndarray
+    tasks: Sequence[Task]
+    across: Sequence[AcrossTask]
+
+
+def _planned(
+    runs: Runs,
+    laws: Iterable[str | Law | ModelCard],
+    cutoffs: Iterable[float] | None,
+    refit: Refit,
+    seed: int,
+) -> _Plan:
+    cards = [law if isinstance(law, ModelCard) else choose_card(runs, law) for law in laws]
+    _require_comparable(cards)
+    for card in cards:
+        runs = runs_for(card, runs)
+        require_runs_for(card.law, runs)
+    inputs = cards[0].law.inputs
+    size, at = sizes(runs.frame, inputs), choose_cutoffs(runs, cards, cutoffs)
+    optima = measured_optima(runs) if splits(inputs) else None
+    tasks = [Task(refit, card, runs, size, cutoff, seed, optima) for cutoff in at for card in cards]
+    least = fewest_training(cards)
+    across = [task for card in cards for task in across_tasks(runs, card, refit, least, seed)]
+    return _Plan(runs, cards, at, size, tasks, across)
 
 
 def default_refit() -> Any:

@@ -84,9 +84,14 @@ class Task:
         """Law and cutoff."""
         return self.card.law.name, self.cutoff
 
+    @property
+    def training(self) -> np.ndarray:
+        """Which runs are fitted."""
+        return training_mask(self.size, self.cutoff)
+
     def __call__(self) -> Sample:
         """Fit the runs up to the cutoff and forecast the others."""
-        training = training_mask(self.size, self.cutoff)
+        training = self.training
         posterior = self.refit(self.runs.take(training), self.card, self.seed)
         sample = forecast_held_out(posterior, self.runs.frame.loc[~training])
         larger = None if self.optima is None else self.optima.above(self.cutoff * (1 + SAME_SIZE))

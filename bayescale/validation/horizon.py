@@ -173,11 +173,15 @@ def _sentence(text: str) -> str:
 
 def _bin_row(item: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "times larger": f"{item['lower']:,g} to {item['upper']:,g}",
+        "times larger": f"{_times(item['lower'])} to {_times(item['upper'])}",
         "held out": str(item["n"]),
         "inside": str(item["n_covered"]),
         "share": share(round(item["n_covered"] / item["n"], 2)),
     }
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,g}" if ratio < 1e6 else three_digits(ratio)
 
 
 _MOST_BINS = 6  # shown one by one

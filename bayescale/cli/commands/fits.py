@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bayescale.cli.long_work import note_long_refits
 from bayescale.cli.options import (
     Cluster,
     Figure,
@@ -81,6 +82,8 @@ def fit(
     from bayescale.validation.notes import fit_notes
 
     more: dict[str, Any] = {**laws.to_fit(), **sampler.to_fit()}
+    if sampler.weights is not None:
+        note_long_refits(log, laws.cards(log), workers=1)
     fitted = sample_posterior(log, show_progress=progress_wanted(), **more)
     save(fitted, target)
     notes, result = fit_notes(fitted), summarize(fitted)

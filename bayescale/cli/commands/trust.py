@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bayescale.cli.long_work import note_long_refits
 from bayescale.cli.options import (
     Cluster,
     FamilyOptions,
@@ -65,6 +66,8 @@ class BacktestOptions:
         from bayescale.validation.backtest import backtest as make_backtest
 
         cutoffs = [parse_size(text, "--cutoff") for text in self.cutoff or ()]
+        if self.executor is None:  # whose speed nothing here tells
+            note_long_refits(log, cards, cutoffs or None, self.workers)
         here = Serial() if self.workers == 1 else None
         with executor_for(self.executor, self.workers) as cluster:
             return make_backtest(

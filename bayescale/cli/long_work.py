@@ -1,0 +1,38 @@
+"""What commands say before refits that take minutes or hours."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bayescale.cli.output import note_beside
+from bayescale.progress import about
+
+if TYPE_CHECKING:
+    from bayescale.cards import ModelCard
+    from bayescale.runs import Runs
+
+WORTH_A_NOTE = 120.0
+"""Seconds of refits from which their number is said before they begin."""
+
+
+def note_long_refits(
+    log: "Runs",
+    cards: "Sequence[ModelCard]",
+    cutoffs: Sequence[float] | None = None,
+    workers: int | None = None,
+) -> None:
+    """Say on standard error how long a backtest will take, and what takes less."""
+    from bayescale.validation.backtest import default_refit, planned_refits
+    from bayescale.validation.duration import guessed_seconds
+
+    refits = planned_refits(log, cards, cutoffs)
+    at_once = min(workers or os.cpu_count() or 1, len(refits))
+    seconds = guessed_seconds(refits, default_refit(), at_once)
+    if seconds < WORTH_A_NOTE:
+        return
+    largest = max(len(runs) for runs, _ in refits)
+    cores = "1 core" if at_once == 1 else f"{at_once} cores"
+    text = f"Note (long): {len(refits)} refits of up to {largest:,} runs take about "
+    text += f"{about(seconds)} on {cores}, guessed from one that was timed. "
+    text += "bayescale backtest and trust take less with one --cutoff SIZE, or elsewhere with "
+    note_beside([f"{text}--executor dask://HOST:PORT."])

@@ -1,0 +1,60 @@
+"""How long refits will take, guessed before they begin from one of a few of the runs."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from bayescale.cards import ModelCard
+from bayescale.random import Purpose, generator
+from bayescale.runs import Runs
+from bayescale.validation.held_out import Refit
+
+MANY_ROWS = 20_000
+"""Rows of all refits together below which they take minutes at most, and nothing is timed."""
+
+TIMED_ROWS = 1000
+"""Runs of the refit that is timed."""
+
+
+def guessed_seconds(
+    refits: Sequence[tuple[Runs, ModelCard]], refit: Refit, workers: int = 1
+) -> float:
+    """Guess how long refits take, from the time that one of 1,000 runs takes now.
+
+    Parameters
+    ----------
+    refits : sequence of (Runs, ModelCard)
+        The runs and the card of each.
+    refit : callable
+        ``refit(runs, card, seed)`` makes a posterior.
+    workers : int
+        How many run at once.
+
+    Returns
+    -------
+    float
+        Seconds, or zero for refits of fewer than 20,000 rows in all. They are in proportion to
+        the rows; second attempts of refits that fail their checks come on top.
+    """
+    if sum(len(runs) for runs, _ in refits) < MANY_ROWS:
+        return 0.0
+    by_law: dict[str, list[tuple[Runs, ModelCard]]] = {}
+    for runs, card in refits:
+        by_law.setdefault(card.law.name, []).append((runs, card))
+    total = 0.0
+    for same in by_law.values():
+        longest, card = max(same, key=lambda each: len(each[0]))
+        few = _some_of(longest)
+        refit(few, card, 0)  # compiles the model
+        began = time.perf_counter()
+        refit(few, card, 0)
+        rows = sum(len(runs) for runs, _ in same)
+        total += (time.perf_counter() - began) * rows / len(few)
+    return total / workers
+
+
+def _some_of(runs: Runs) -> Runs:
+    """Return 1,000 of the runs at random, so that they are of all sizes."""
+    chosen = generator(0, Purpose.TIMED_REFIT).permutation(len(runs))[:TIMED_ROWS]
+    return runs.take(np.isin(np.arange(len(runs)), chosen))
