@@ -12,7 +12,7 @@ from bayescale.cards import ModelCard, parse_card
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
 
-N_DRAWS = 8000
+N_DRAWS = 4000
 SIGMA = 0.01
 TRUTH = {"C_c": 1e24, "alpha_C": 0.05}
 SIGMAS = {"kaplan_compute": SIGMA, "henighan_compute": 3 * SIGMA}

@@ -73,6 +73,7 @@ def test_scores_fall_with_the_loss_and_with_the_length_of_answers() -> None:
             assert ((five >= 0) & (one <= 1 + 1e-12)).all()
 
 
+@pytest.mark.integration
 def test_the_dispersion_that_made_the_scores_is_found(rng: np.random.Generator) -> None:
     """Its 90 % interval holds the truth in about nine of ten simulated tasks."""
     held, loss = 0, np.linspace(0.8, 8, 25)

@@ -131,6 +131,7 @@ def test_an_option_is_one_split(bayescale, published: Path) -> None:
     assert "'1B,2B,3B' is not PARAMS or PARAMS,TOKENS" in ran.err
 
 
+@pytest.mark.integration
 def test_decisions_load_no_sampler(tmp_path: Path) -> None:
     """From a saved file, in a fresh process."""
     fit = save(SPREAD, tmp_path / "fit.nc")

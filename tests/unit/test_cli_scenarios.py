@@ -183,6 +183,7 @@ def test_pairs_that_are_none_are_told(
     assert hint in " ".join(ran.err.replace("│", " ").split())
 
 
+@pytest.mark.integration
 def test_scenarios_do_not_load_the_sampler(spread: Path) -> None:
     code = (
         "import sys; from bayescale import cli; sys.argv = ['bayescale', 'prune', "

@@ -51,6 +51,7 @@ def test_a_smooth_curve_has_the_least_noise() -> None:
     assert Noise(bend(3), 1e-3).enough(2e-3) == 1
 
 
+@pytest.mark.integration
 def test_a_smoothed_log_of_a_run_on_course_raises_no_alarm() -> None:
     steps = np.arange(2, 0.6 * LAST, 2.0)
     progress = COSINE.progress(steps, np.array([0.5]))[0]

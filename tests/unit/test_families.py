@@ -89,6 +89,7 @@ def _narrowest(answer: dict[str, Any]) -> str:
     return min(answer["families"], key=lambda name: answer["families"][name]["half_width"])
 
 
+@pytest.mark.integration
 def test_a_report_lists_families_with_their_coefficients(fit: Posterior) -> None:
     section = next(s for s in report(fit).sections if s.name == "coefficients")
     assert section.error is None

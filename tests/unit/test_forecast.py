@@ -159,6 +159,7 @@ def test_a_law_without_closed_form_is_split_numerically() -> None:
     assert searched == pytest.approx(closed, rel=1e-6)
 
 
+@pytest.mark.integration
 def test_a_saved_fit_forecasts_without_the_sampler(fit_file: Path) -> None:
     code = (
         "import sys; from bayescale import open_posterior, forecast; "

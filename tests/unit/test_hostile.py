@@ -123,6 +123,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), st.sampled_from(VALUES) | st.text(max_size=8))
 def test_no_option_s_value_crashes_a_command(

@@ -197,6 +197,7 @@ def test_noise_of_a_new_run_goes_on_shrinking_and_the_text_says_so() -> None:
     assert "keep shrinking" not in str(inside)
 
 
+@pytest.mark.integration
 def test_a_less_noisy_run_is_worth_more() -> None:
     """Two candidates that tell alike of the target, where noise alone differs."""
     steady = shrinking()

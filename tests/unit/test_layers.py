@@ -82,6 +82,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.integration
 def test_every_module_imports_by_its_dotted_path_in_a_fresh_interpreter() -> None:
     names = [m.name for m in pkgutil.walk_packages([str(PACKAGE)], "bayescale.")]
     names.remove("bayescale.cli.__main__")  # it runs the command line

@@ -230,6 +230,7 @@ def test_what_a_run_leaves_is_what_refits_with_its_outcomes_leave(
 # laws that do not agree on the split
 
 
+@pytest.mark.integration
 def test_laws_that_do_not_agree_on_the_split_rank_runs_of_their_own() -> None:
     """Chinchilla's exponents with data that count little, so that models should be larger."""
     values = {"E": 1.8, "A": 482.0, "B": even_normal(2085.0, 40.0), "beta": 0.366}

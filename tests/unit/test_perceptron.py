@@ -30,6 +30,7 @@ def named(setting: Setting) -> str:
     return "-".join(map(str, setting))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("setting", SETTINGS, ids=named)
 def test_perceptrons_trained_for_real_err_as_in_theory(setting: Setting) -> None:
     mean, standard_error = simulated(setting, params=200, replicates=12)
@@ -71,6 +72,7 @@ def test_all_data_follow_the_classical_equations() -> None:
         assert pruned_error(alpha) == pytest.approx(np.arccos(solved.x[1]) / np.pi, rel=1e-6)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("kept", "sign"), [("hard", 1), ("easy", -1)])
 def test_training_finds_the_largest_margin_that_theory_allows(kept: str, sign: int) -> None:
     """The margin itself is maximized over students, by brute force on a fine grid."""
@@ -176,6 +178,7 @@ def test_a_perfect_probe_has_no_best_fraction() -> None:
     assert best_fraction(1, least=0.1).kept == "easy"
 
 
+@pytest.mark.integration
 def test_an_imperfect_probe_has_one_and_the_power_law_is_back() -> None:
     trained = np.array([10.0, 100.0, 400.0])
     best = [best_fraction(x, probe_angle=20) for x in trained]

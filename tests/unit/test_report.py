@@ -121,7 +121,14 @@ def test_the_answer_comes_first(page: str) -> None:
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("kind", ["one law", "real pool", "one scale"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "one law",
+        pytest.param("real pool", marks=pytest.mark.integration),
+        pytest.param("one scale", marks=pytest.mark.integration),
+    ],
+)
 def test_every_number_is_what_its_command_prints(
     kind: str,
     bayescale,
@@ -204,6 +211,7 @@ def test_without_a_backtest_it_says_what_to_run() -> None:
     assert "none beyond the largest run" in html
 
 
+@pytest.mark.integration
 def test_an_average_shows_each_law() -> None:
     runs = log_of()
     values = {"E": 1.8, "N_c": 5e8, "alpha_N": 0.33, "D_c": 2e9, "alpha_D": 0.33, "sigma": 0.01}
@@ -216,6 +224,7 @@ def test_an_average_shows_each_law() -> None:
     assert "<b>kaplan_irreducible.tokens per param</b>" in html
 
 
+@pytest.mark.integration
 def test_a_law_of_one_scale_has_nothing_to_split(cerebras_posterior: Posterior) -> None:
     made = report(cerebras_posterior)
     assert [section.name for section in made.sections] == [
@@ -278,6 +287,7 @@ def test_a_point_estimate_says_what_it_cannot(tmp_path: Path) -> None:
     assert "<h1>What a point estimate of chinchilla says of the next scale</h1>" in html
 
 
+@pytest.mark.integration
 def test_families_are_told_apart() -> None:
     fit = chinchilla(log_of(family=["a", "<b>"] * 6))
     values = fit.draws.assign_coords(family=["a", "<b>"])
@@ -424,6 +434,7 @@ def test_a_report_is_replaced_only_whole(
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
 
+@pytest.mark.integration
 def test_thousands_of_runs_stay_small() -> None:
     n = 6000
     params = np.geomspace(1e7, 1e10, n)
@@ -439,6 +450,7 @@ def test_thousands_of_runs_stay_small() -> None:
     assert "the 100 of lowest loss (and 5900 more)" in html
 
 
+@pytest.mark.integration
 def test_a_saved_fit_reports_in_seconds(fit_file: Path, tmp_path: Path) -> None:
     """From a cold start, with the sampler left alone."""
     code = (

@@ -90,6 +90,7 @@ def test_a_section_shows_what_the_command_prints_and_its_figure(tmp_path: Path) 
         assert f"{done}</th>" in section.html
 
 
+@pytest.mark.integration
 def test_names_of_recipes_are_escaped() -> None:
     made = report(chinchilla(), also=[compared("<b>filtered</b>")])
     (section,) = [one for one in made.sections if one.unfolded]
@@ -97,6 +98,7 @@ def test_names_of_recipes_are_escaped() -> None:
     assert "<b>filtered" not in section.html
 
 
+@pytest.mark.integration
 def test_the_command_shows_a_run_and_exits_with_3_when_it_is_off_its_course(
     tmp_path: Path, bayescale
 ) -> None:

@@ -39,6 +39,7 @@ def test_independent_runs_need_no_widening() -> None:
         assert 1 <= float(grown) < 1.2
 
 
+@pytest.mark.integration
 def test_one_corner_that_scatters_more_is_seen_and_allowed_for() -> None:
     """Ten times the residual noise at both ends, where the exponent is decided."""
     flops = np.geomspace(1e18, 1e22, 120)
