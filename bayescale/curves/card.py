@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from bayescale.cards import cards_folder
 from bayescale.cards.prior import Strict
+from bayescale.errors import DecisionError
 
 FLAT = 10.0
 """Standard deviation of the level where nothing is known of it, as a multiple of the loss."""
@@ -31,6 +32,8 @@ class CurvePrior:
     alpha, kp, log_delay : tuple of float
         Mean and standard deviation of the shape: the exponent of progress, the power of the rate
         in progress, and the log of the steps over which a fall of the rate takes effect.
+    beta, gamma : tuple of float or None
+        Powers of the multi-power law; None for the annealing law.
     remaining : tuple of float
         Of R, the part of the loss that falls with progress, at the reference.
     drop : tuple of float
@@ -61,6 +64,17 @@ class CurvePrior:
     wander_over: float
     annealing: float
     unit_share: bool = True
+    beta: tuple[float, float] | None = None
+    gamma: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> np.ndarray:
+        """Mean and standard deviation of what makes the shape, (parameter, 2).
+
+        In the order of :meth:`bayescale.curves.law.Shapes.of`.
+        """
+        powers = [pair for pair in (self.beta, self.gamma) if pair is not None]
+        return np.array([self.alpha, self.kp, self.log_delay, *powers])
 
     def linear(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Return mean (3,) and covariance (3, 3) of L0, R and B for a run of this typical loss."""
@@ -75,8 +89,20 @@ class CurvePrior:
         return mean, covariance
 
 
+LAWS = ("annealing", "multi_power")
+"""Laws of a curve, each with a card of its name."""
+
+
 def load_curve_prior(name: str = "annealing") -> CurvePrior:
-    """Load a card of the package, from ``models/curves``."""
+    """Load a card of the package, from ``models/curves``.
+
+    Raises
+    ------
+    DecisionError
+        If there is no such law.
+    """
+    if name not in LAWS:
+        raise DecisionError(f"the law of a curve is {name!r}, but must be {' or '.join(LAWS)}")
     text = (cards_folder() / "curves" / f"{name}.toml").read_text(encoding="utf-8")
     content: dict[str, Any] = tomllib.loads(text)
     beliefs = {

@@ -1,10 +1,12 @@
 """The posterior of a curve given its first part, by importance sampling of its shape.
 
-Given the shape (alpha, kp, delay) all losses are jointly normal, so only the shape is sampled. It
-is first drawn from its prior. Where few of these draws carry the weight, the proposal is refitted
-to them: half a normal density of their mean and widened covariance, half the prior.
+Given the shape (alpha, kp, delay, and powers where the law has them) all losses are jointly normal,
+so only the shape is sampled. It is first drawn from its prior. Where few of these draws carry the
+weight, the proposal is refitted to them: half a normal density of their mean and widened
+covariance, half the prior.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +26,8 @@ WIDENED = 1.5
 """Factor on the standard deviations of a refitted proposal, whose tails must not be thinner than
 the posterior's."""
 
-LEAST = np.array([0.02, 0.02, 0.0])
-"""The smallest alpha, kp and log delay: below, the curve is none of the law."""
+LEAST = np.array([0.02, 0.02, 0.0, 0.05, 0.0])
+"""The smallest alpha, kp, log delay, beta and gamma: below, the curve is none of the law."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +119,39 @@ def sample_shapes(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> Sampled:
-    """Draw a curve's shape given losses, from a proposal that is refitted until it serves."""
-    mean, sd = _shape_moments(prior)
-    points, log_proposal = _propose(draws, mean, sd, None, rng)
-    for attempt in range(MOST_PROPOSALS):
-        shapes = Shapes(points[:, 0], points[:, 1], np.exp(points[:, 2]))
+    """Draw a curve's shape given losses: see :func:`weigh_shapes`."""
+
+    def log_density(shapes: Shapes) -> np.ndarray:
         seen = features(schedule, observed.steps, shapes)
         log_reference = reference_of(schedule, prior, shapes)
         m, k = joint_normal(seen, shapes, prior, log_reference, observed.scale)
+        return normal_log_density(m, k, observed)
+
+    return weigh_shapes(log_density, prior, rng, draws)
+
+
+def weigh_shapes(
+    log_density: Callable[[Shapes], np.ndarray],
+    prior: CurvePrior,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> Sampled:
+    """Draw shapes from a proposal that is refitted until it serves.
+
+    Parameters
+    ----------
+    log_density : callable
+        From shapes to the log density of what was observed, shape (draw,).
+    prior : CurvePrior
+    rng : numpy.random.Generator
+    draws : int
+    """
+    mean, sd = prior.shape.T
+    points, log_proposal = _propose(draws, mean, sd, None, rng)
+    for attempt in range(MOST_PROPOSALS):
+        shapes = Shapes.of(points)
         log_prior = _log_normal(points, mean, np.diag(sd**2)) - log_proposal
-        log_weight = normal_log_density(m, k, observed) + log_prior
+        log_weight = log_density(shapes) + log_prior
         log_weight -= np.logaddexp.reduce(log_weight)
         sampled = Sampled(shapes, log_prior, log_weight)
         if sampled.effective >= FEWEST_EFFECTIVE or attempt == MOST_PROPOSALS - 1:
@@ -186,11 +211,6 @@ def normal_log_density(mean: np.ndarray, covariance: np.ndarray, observed: Obser
     return -(away**2).sum(axis=1) / 2 - logs
 
 
-def _shape_moments(prior: CurvePrior) -> tuple[np.ndarray, np.ndarray]:
-    pairs = np.array([prior.alpha, prior.kp, prior.log_delay])
-    return pairs[:, 0], pairs[:, 1]
-
-
 def _propose(
     n: int,
     mean: np.ndarray,
@@ -198,13 +218,13 @@ def _propose(
     fitted: tuple[np.ndarray, np.ndarray] | None,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw shapes (draw, 3) and return the log density that they were drawn from."""
+    """Draw shapes (draw, parameter) and return the log density that they were drawn from."""
     covariance = np.diag(sd**2)
     own = n if fitted is None else n // 2
     points = rng.multivariate_normal(mean, covariance, own)
     if fitted is not None:
         points = np.concatenate([points, rng.multivariate_normal(*fitted, n - own)])
-    points = np.maximum(points, LEAST)
+    points = np.maximum(points, LEAST[: len(mean)])
     density = _log_normal(points, mean, covariance)
     if fitted is not None:
         density = np.logaddexp(density, _log_normal(points, *fitted)) - np.log(2)

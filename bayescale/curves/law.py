@@ -9,11 +9,15 @@ the rate's fall that has taken effect (:mod:`bayescale.curves.schedule`). With k
 of Tissue et al. 2024 (arXiv 2408.11029) in relaxation form. Progress is not proportional to the
 rate, though: at a tenth of it, progress goes at about a third.
 
-Given alpha, kp and the delay, the loss is linear in L0, R and B, whose priors are normal, and the
-discrepancy is a Gaussian process: an Ornstein-Uhlenbeck process in log progress, and a random walk
-in what has been annealed. So all losses of a curve are jointly normal given its shape. The size of
-the discrepancy is never learned from the curve itself: a curve is so smooth that its first part
-says there is none, and the annealing has not been seen yet.
+A fall of the rate takes effect exponentially, or by powers as in the multi-power law of Luo et al.
+2025 (arXiv 2503.12811), where the prior has them (beta and gamma): see
+:meth:`Schedule.annealed_by_powers`. That law as published has kp = 1.
+
+Given the shape (alpha, kp, the delay, and the powers), the loss is linear in L0, R and B, whose
+priors are normal, and the discrepancy is a Gaussian process: an Ornstein-Uhlenbeck process in log
+progress, and a random walk in what has been annealed. So all losses of a curve are jointly normal
+given its shape. The size of the discrepancy is never learned from the curve itself: a curve is so
+smooth that its first part says there is none, and the annealing has not been seen yet.
 """
 
 from dataclasses import dataclass
@@ -33,11 +37,21 @@ class Shapes:
     alpha, kp, delay : numpy.ndarray, shape (draw,)
         Exponent of progress, power of the rate in progress, and steps over which a fall of the
         rate takes effect.
+    beta, gamma : numpy.ndarray, shape (draw,), or None
+        Powers of the multi-power law; None where falls take effect exponentially.
     """
 
     alpha: np.ndarray
     kp: np.ndarray
     delay: np.ndarray
+    beta: np.ndarray | None = None
+    gamma: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, points: np.ndarray) -> "Shapes":
+        """Make them of points (draw, 3 or 5): alpha, kp, log delay, and the powers."""
+        alpha, kp, log_delay, *powers = points.T
+        return cls(alpha, kp, np.exp(log_delay), *powers)
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -60,9 +74,11 @@ class Features:
 
 def features(schedule: Schedule, steps: np.ndarray, shapes: Shapes) -> Features:
     """Return progress and annealing at these steps."""
-    return Features(
-        np.log(schedule.progress(steps, shapes.kp)), schedule.annealed(steps, shapes.delay)
-    )
+    log_progress = np.log(schedule.progress(steps, shapes.kp))
+    if shapes.beta is None or shapes.gamma is None:
+        return Features(log_progress, schedule.annealed(steps, shapes.delay))
+    annealed = schedule.annealed_by_powers(steps, shapes.delay, shapes.beta, shapes.gamma)
+    return Features(log_progress, annealed)
 
 
 def design(found: Features, shapes: Shapes, log_reference: np.ndarray) -> np.ndarray:

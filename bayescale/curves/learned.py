@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayescale.curves.card import CurvePrior
-from bayescale.curves.condition import Observed
+from bayescale.curves.condition import LEAST, Observed
 from bayescale.curves.law import Shapes, design, features, joint_normal
 from bayescale.curves.schedule import Schedule
 
@@ -82,6 +82,10 @@ def learned_prior(finished: Sequence[Finished], params: float, base: CurvePrior)
         drop=(0.0, ties * remaining * float(np.hypot(TIES_SHARE, ties_sd))),
         per_remaining=ties,
         unit_share=False,
+        **{
+            name: (float(mean), getattr(base, name)[1])
+            for name, mean in zip(("beta", "gamma"), shared[2:], strict=False)
+        },
     )
 
 
@@ -100,15 +104,15 @@ def _fitted(runs: Sequence[Finished], prior: CurvePrior, shared: np.ndarray | No
     """Fit one size: the most probable shape, and the linear coefficients there."""
     from scipy.optimize import minimize
 
-    means = np.array([prior.alpha[0], prior.kp[0], prior.log_delay[0]])
-    sds = np.array([2 * prior.alpha[1], prior.kp[1], prior.log_delay[1]])
+    means, sds = prior.shape.T
+    sds = sds * np.append(2.0, np.ones(len(sds) - 1))
     start = means if shared is None else np.append(means[0], shared)
-    free = np.array([True, shared is None, shared is None])
+    free = np.append(True, np.full(len(means) - 1, shared is None))
 
     def shape_at(values: np.ndarray) -> np.ndarray:
         shape = start.copy()
         shape[free] = values
-        return np.maximum(shape, [0.02, 0.02, 0.0])
+        return np.maximum(shape, LEAST[: len(shape)])
 
     def objective(values: np.ndarray) -> float:
         shape = shape_at(values)
@@ -127,7 +131,7 @@ def _profile(
     runs: Sequence[Finished], shape: np.ndarray, prior: CurvePrior
 ) -> tuple[float, np.ndarray]:
     """Return the log evidence of a shape, and the linear coefficients that all runs share."""
-    draw = Shapes(shape[:1], shape[1:2], np.exp(shape[2:]))
+    draw = Shapes.of(shape[None, :])
     log_reference = np.array([np.log(prior.reference or 1.0)])
     scale = runs[0].observed.scale
     mean, covariance = prior.linear(scale)

@@ -9,6 +9,15 @@ from bayescale.errors import RunLogError
 
 FEWEST_KNOTS = 2
 
+PART = 0.02
+"""The largest part of a fall, as a share of the peak, that the multi-power law takes at once."""
+
+LEAST_RATE = 1e-6
+"""The smallest rate, as a share of the peak, at which the multi-power law evaluates a fall."""
+
+JUMP = 0.01
+"""The longest distance of two rows, as a share of the run, between which a rate may jump."""
+
 STRAIGHT = 1e-3
 """The largest departure from a straight line, as a share of the peak, that is left out."""
 
@@ -39,6 +48,10 @@ class Schedule:
     ) -> "Schedule":
         """Make a schedule from a table of steps and learning rates.
 
+        Rates are linear between rows. A change between two neighboring rows at most
+        :data:`JUMP` of the run apart, with the rate flat before and after them, is a jump at the
+        second row, whose loss the new rate has not changed yet.
+
         Parameters
         ----------
         steps, rates : numpy.ndarray, shape (row,)
@@ -57,6 +70,7 @@ class Schedule:
         _require_rates(steps, rates, name)
         if steps[0] > 0:
             steps, rates = np.append(0.0, steps), np.append(0.0, rates)
+        steps, rates = _with_jumps(steps, rates)
         first_peak = int(np.argmax(rates >= rates.max() * (1 - 1e-9)))
         rise = float(steps[first_peak]) if warm_up is None else float(warm_up)
         return cls(steps, rates, rise, name).simplified()
@@ -129,6 +143,45 @@ class Schedule:
         fallen = np.where(np.arange(len(knots)) >= start, shares[start] - shares, 0.0)
         return (fallen - pending)[:, np.searchsorted(knots, steps, side="right") - 1]
 
+    def annealed_by_powers(
+        self, steps: np.ndarray, delay: np.ndarray, beta: np.ndarray, gamma: np.ndarray
+    ) -> np.ndarray:
+        """Return how much of the rate's fall has taken effect, by the multi-power law.
+
+        A fall to the rate e, as a share of the peak, has taken effect by 1 - (1 + x)^-beta, with x
+        the sum of rates since, over ``delay`` and e^gamma (Luo et al. 2025, arXiv 2503.12811).
+
+        Parameters
+        ----------
+        steps : numpy.ndarray, shape (point,)
+        delay, beta, gamma : numpy.ndarray, shape (draw,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (draw, point)
+        """
+        at, fall, rate = self._falls
+        sums = self.progress(np.concatenate([steps, at]), np.ones(1))[0]
+        since = np.maximum(sums[: len(steps), None] - sums[len(steps) :], 0.0)
+        x = since / np.maximum(rate, LEAST_RATE) ** gamma[:, None, None] / delay[:, None, None]
+        return ((1 - np.exp(-beta[:, None, None] * np.log1p(x))) * fall).sum(axis=2)
+
+    @cached_property
+    def _falls(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return steps, sizes and rates of the falls after the warm-up, in small parts, (fall,)."""
+        knots, shares = self._with_knots(np.empty(0))
+        found = [np.empty((3, 0))]
+        for i in np.flatnonzero((np.diff(shares) != 0) & (knots[:-1] >= self.warm_up)):
+            jump = knots[i] == knots[i + 1]
+            parts = 1 if jump else int(np.ceil(np.abs(shares[i] - shares[i + 1]) / PART))
+            middle = (np.arange(parts) + 0.5) / parts
+            rate = shares[i + 1] if jump else shares[i] + middle * (shares[i + 1] - shares[i])
+            step = knots[i] + middle * (knots[i + 1] - knots[i])
+            fall = np.full(parts, (shares[i] - shares[i + 1]) / parts)
+            found.append(np.stack([step, fall, np.broadcast_to(rate, parts)]))
+        at, fall, rate = np.concatenate(found, axis=1)
+        return at, fall, rate
+
     def simplified(self) -> "Schedule":
         """Return the schedule with the fewest knots that keep its rates to 0.1 % of the peak."""
         kept, first = [0], 0
@@ -179,6 +232,15 @@ class Schedule:
         shares = np.concatenate([self._shares, np.interp(more, self.steps, self._shares)])
         order = np.argsort(knots, kind="stable")
         return knots[order], shares[order]
+
+
+def _with_jumps(steps: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Repeat the step at which a rate has jumped between two rows."""
+    share = np.diff(rates) / rates.max()
+    flat = np.abs(share) <= STRAIGHT
+    short = np.diff(steps) <= JUMP * steps[-1]
+    jumps = np.flatnonzero(~flat[1:-1] & short[1:-1] & flat[:-2] & flat[2:]) + 1
+    return np.insert(steps, jumps + 1, steps[jumps + 1]), np.insert(rates, jumps + 1, rates[jumps])
 
 
 def _require_rates(steps: np.ndarray, rates: np.ndarray, name: str) -> None:

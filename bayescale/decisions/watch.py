@@ -60,7 +60,7 @@ class _Setting:
     target: float | None
 
 
-def watch(
+def watch(  # noqa: PLR0913
     history: History | pd.DataFrame | str | Path,
     plan: Schedule,
     *,
@@ -70,6 +70,7 @@ def watch(
     target: float | None = None,
     then: Sequence[Schedule] = (),
     finished: Sequence[Finished] = (),
+    law: str = "annealing",
     ci_prob: float = DEFAULT_CI_PROB,
     seed: int = 0,
 ) -> Watch:
@@ -92,6 +93,8 @@ def watch(
         Schedules to go on with from here instead.
     finished : sequence of Finished, optional
         Finished runs of the same recipe, from which the curve's prior is learned.
+    law : {"annealing", "multi_power"}
+        How a fall of the learning rate takes effect: see :mod:`bayescale.curves.law`.
     ci_prob : float
     seed : int
 
@@ -115,7 +118,7 @@ def watch(
         raise DecisionError(f"the target is {target:g}, but must be a loss: finite, above zero")
     _require_plan(logged, plan)
     _require_settled(logged, plan)
-    prior = _prior(finished, n)
+    prior = _prior(finished, n, law)
     before = _forecast_before(forecast, n, d, seed)
     setting = _Setting(logged, plan, prior, seed, target)
     seen, young = first_part(logged, plan), []
@@ -129,6 +132,7 @@ def watch(
     others = {other.name: _final_loss(setting, seen, other)[0] for other in then}
     return Watch(
         name=logged.name,
+        law=law,
         steps_done=logged.last_step,
         last_step=plan.last_step,
         final_loss=now,
@@ -219,8 +223,8 @@ def _too_young(seen: Observed, plan: Schedule, prior: CurvePrior) -> str | None:
     )
 
 
-def _prior(finished: Sequence[Finished], params: float | None) -> CurvePrior:
-    base = load_curve_prior()
+def _prior(finished: Sequence[Finished], params: float | None, law: str) -> CurvePrior:
+    base = load_curve_prior(law)
     if not finished:
         return base
     sizes = {run.params for run in finished}

@@ -29,6 +29,8 @@ class Watch(Result):
     Attributes
     ----------
     name : str
+    law : str
+        Of the curve.
     steps_done, last_step : float
     final_loss : numpy.ndarray, shape (draw,)
         Under the plan.
@@ -56,6 +58,7 @@ class Watch(Result):
     """
 
     name: str
+    law: str
     steps_done: float
     last_step: float
     final_loss: np.ndarray
@@ -99,6 +102,7 @@ class Watch(Result):
         others = {name: quantiles(values, self.ci_prob) for name, values in self.others.items()}
         return {
             "run": self.name,
+            "law": self.law,
             "fraction_done": self.fraction_done,
             "step": self.steps_done,
             "final_step": self.last_step,
@@ -121,10 +125,11 @@ class Watch(Result):
         return self.looks
 
     def _content(self) -> Iterator[str | TextTable]:
+        by = "" if self.law == "annealing" else f", by the law {self.law}"
         text = interval_text(quantiles(self.final_loss, self.ci_prob), _four, self.ci_prob)
         yield (
             f"Final loss {text}, {self.unit}, from {self.fraction_done:.0%} of "
-            f"{self.last_step:,.0f} steps."
+            f"{self.last_step:,.0f} steps{by}."
         )
         yield self._course_line()
         if self.forecast is not None and self.forecast_p_value is not None:

@@ -12,7 +12,7 @@ from bayescale.curves.law import Shapes, design, features
 from bayescale.curves.learned import Finished, learned_prior
 from bayescale.curves.named import from_here, named_schedule
 from bayescale.curves.schedule import Schedule
-from bayescale.errors import RunLogError
+from bayescale.errors import DecisionError, RunLogError
 
 ONE = np.array([1.0])
 
@@ -56,12 +56,42 @@ def test_a_linear_fall_takes_effect_as_its_integral_says() -> None:
     assert schedule.annealed(np.array([t]), np.array([delay]))[0] == pytest.approx([by_hand])
 
 
+def test_a_jump_takes_effect_by_powers() -> None:
+    """200 steps at 0.25 are 50; over 0.25^0.5 and 20 steps 5; and 0.75 (1 - 6^-1) is 0.625."""
+    schedule = table([0, 10, 1000, 1000, 3000], [0, 1, 1, 0.25, 0.25])
+    steps, one = np.array([500.0, 1000.0, 1200.0]), np.array([1.0])
+    found = schedule.annealed_by_powers(steps, np.array([20.0]), one, np.array([0.5]))
+    assert found[0] == pytest.approx([0, 0, 0.625])
+
+
+def test_a_linear_fall_takes_effect_by_powers_as_its_integral_says() -> None:
+    schedule = table([0, 10, 1000, 2000], [0, 1, 1, 0])
+    fallen = np.linspace(0.0, 1.0, 200_001)  # the rate falls by as much from step 1000
+    since = 1000 * ((1 - fallen) ** 2 - (1 - 0.8) ** 2) / 2
+    x = since / 30 / np.maximum(1 - fallen, 1e-9) ** 0.6
+    by_hand = np.where(fallen <= 0.8, 1 - (1 + np.maximum(x, 0)) ** -0.6, 0.0).mean()
+    powers = np.array([30.0]), np.array([0.6]), np.array([0.6])
+    found = schedule.annealed_by_powers(np.array([1800.0]), *powers)
+    assert found[0] == pytest.approx([by_hand], abs=1e-3)
+
+
 def test_a_dense_table_keeps_few_knots_and_its_rates() -> None:
     steps = np.arange(0.0, 10_001.0)
     rates = 3e-4 * np.minimum(steps / 500, 1.0) * (1 + np.cos(np.pi * steps / 10_000)) / 2
     schedule = Schedule.from_table(steps, rates, "dense")
     assert len(schedule.steps) < 60
     assert np.abs(schedule.rate(steps) - rates).max() <= 1.1e-3 * rates.max()
+
+
+def test_a_change_between_neighboring_rows_is_a_jump_where_the_rate_is_flat_on_both_sides() -> None:
+    steps = np.arange(100.0, 20_001.0, 100)
+    logged = table(list(steps), list(np.where(steps < 8000, 3e-4, 3e-5)))
+    at = np.array([7950.0, 7999.0, 8000.0, 8100.0])
+    assert logged.rate(at) == pytest.approx([3e-4, 3e-4, 3e-5, 3e-5])
+    falling = table(list(steps), list(np.where(steps < 8000, 3e-4, 3e-4 - 1e-8 * (steps - 7900))))
+    assert falling.rate(np.array([7950.0])) == pytest.approx([2.995e-4], rel=1e-3)
+    decay = table([0, 100, 9000, 10_000, 12_000], [0, 1, 1, 0.1, 0.1])
+    assert decay.rate(np.array([9500.0])) == pytest.approx([0.55])
 
 
 def test_a_table_that_begins_late_is_given_a_linear_warm_up() -> None:
@@ -113,6 +143,7 @@ def test_another_way_to_go_on_shares_the_past() -> None:
 # the posterior of a curve
 
 PRIOR = load_curve_prior()
+POWERS = load_curve_prior("multi_power")
 TRUTH = Shapes(np.array([0.5]), np.array([0.52]), np.array([250.0]))
 
 
@@ -133,6 +164,27 @@ def final(schedule: Schedule, observed: Observed, prior=PRIOR) -> np.ndarray:
     sampled = sample_shapes(schedule, observed, prior, rng)
     end = np.array([schedule.last_step])
     return condition(schedule, observed, end, prior, sampled).draw(4000, rng)[:, 0]
+
+
+def test_the_multi_power_law_finds_its_own_end_and_exponent() -> None:
+    """Losses before and after half of a WSD decay, of the law with powers 0.59 and 0.64."""
+    truth = Shapes.of(np.array([[0.5, 0.52, np.log(8.0), 0.59, 0.64]]))
+    schedule = named_schedule("wsd", 50_000, warm_up=1000)
+    reference = np.log(schedule.progress(np.array([50_000.0]), truth.kp))[:, 0]
+    steps = np.append(np.geomspace(2000, 45_000, 24), 50_000)
+    values = design(features(schedule, steps, truth), truth, reference)[0] @ [2.7, 0.2, 0.12]
+    observed = Observed(steps[:-1], values[:-1], np.full(24, 0.0015), 3.0)
+    low, high = np.quantile(final(schedule, observed, POWERS), [0.05, 0.95])
+    assert low < values[-1] < high
+    assert high - low < 0.05
+    sampled = sample_shapes(schedule, observed, POWERS, np.random.default_rng(0))
+    assert np.exp(sampled.log_weight) @ sampled.shapes.alpha == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("law", [None, "power", "Annealing"])
+def test_laws_of_a_curve_that_do_not_exist_are_refused(law: str) -> None:
+    with pytest.raises(DecisionError, match="must be annealing or multi_power"):
+        load_curve_prior(law)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "wsd", "constant"])

@@ -275,6 +275,19 @@ def test_the_command_line_answers_in_json(bayescale, tmp_path: Path) -> None:
     ran = bayescale("watch", tmp_path / "history.csv", *plan, "--json")
     assert ran.code == 0
     assert ran.json["final_step"] == LAST
+    assert ran.json["law"] == "annealing"
+    other = bayescale("watch", tmp_path / "history.csv", *plan, "--law", "multi_power")
+    assert other.code == 0
+    assert "50,000 steps, by the law multi_power." in " ".join(other.out.split())
+    ran_other = bayescale(
+        "watch", tmp_path / "history.csv", *plan, "--law", "multi_power", "--json"
+    )
+    assert ran_other.json["law"] == "multi_power"
+    medians = [each.json["final_loss"]["median"] for each in (ran, ran_other)]
+    assert medians[0] == pytest.approx(medians[1], rel=0.01)
+    wrong = bayescale("watch", tmp_path / "history.csv", *plan, "--law", "powers")
+    assert wrong.code == 2
+    assert "--law" in wrong.err
     ran = bayescale("watch", tmp_path / "history.csv")
     assert ran.code == 2
     assert "--plan PLAN.csv" in ran.err

@@ -1,5 +1,6 @@
 """The command of a run in progress."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ from bayescale.cli.history_options import HistoryOptions, PlanOptions
 from bayescale.cli.options import Figure, Json, Seed
 from bayescale.cli.output import draw, figure_lines, require_figure, show
 from bayescale.cli.parsing import size_of
+
+
+class CurveLaw(StrEnum):
+    """The law of a loss curve."""
+
+    annealing = "annealing"
+    multi_power = "multi_power"
 
 
 def watch(
@@ -40,6 +48,9 @@ def watch(
             help="Finished runs of the recipe: run, params, step, lr, loss.",
         ),
     ] = None,
+    law: Annotated[
+        CurveLaw, typer.Option("--law", help="How a fall of the learning rate takes effect.")
+    ] = CurveLaw.annealing,
     figure: Figure = None,
     seed: Seed = 0,
     json_: Json = False,
@@ -61,6 +72,7 @@ def watch(
         target=target,
         then=plan_options.others(logged, plan),
         finished=() if finished is None else read_finished(finished),
+        law=law.value,
         seed=seed,
     )
     path = draw("plot_result", result, figure)
