@@ -299,6 +299,12 @@ from .scenarios.pruning import (
 from .simulation import (
     simulate as simulate,
 )
+from .splits.hardware import (
+    Cluster as Cluster,
+)
+from .splits.utilization import (
+    Utilization as Utilization,
+)
 from .trackers import (
     read_huggingface as read_huggingface,
 )

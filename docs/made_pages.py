@@ -29,6 +29,7 @@ TITLES = {
     "runs": "Run logs",
     "scenarios": "Scenarios",
     "simulation": "Simulated runs",
+    "splits": "GPUs",
     "trackers": "Experiment trackers",
     "tuning": "Learning rate and batch size",
     "validation": "Validation",
