@@ -4,6 +4,7 @@ import atexit
 import gc
 import io
 import os
+import re
 import signal
 import sys
 from typing import Annotated
@@ -41,6 +42,10 @@ COMMANDS = {
     "Pages": (pages.report, pages.explore),
 }
 """Commands by the panel of the help under which they stand."""
+
+NO_MEMORY = "there is not enough memory: allow more, or ask with fewer draws, rows or points"
+NOT_LOADED = re.compile("cannot map|failed to map|cannot allocate", re.IGNORECASE)
+"""What the system says of a library that does not fit into memory."""
 
 
 def _print_version(asked: bool) -> None:
@@ -110,11 +115,13 @@ def main() -> None:
         abandon_output()
         sys.exit(1)
     except MemoryError:
-        _fail("there is not enough memory: allow more, or ask with fewer draws, rows or points")
+        _fail(NO_MEMORY)
     except OSError as error:
         abandon_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except Exception as error:
+        if isinstance(error, ImportError) and NOT_LOADED.search(str(error)):
+            _fail(NO_MEMORY)
         from bayescale.laws import own_fault
 
         fault = own_fault(error)

@@ -20,8 +20,9 @@ def note_long_refits(
     cards: "Sequence[ModelCard]",
     cutoffs: Sequence[float] | None = None,
     workers: int | None = None,
+    then: str = "",
 ) -> None:
-    """Say on standard error how long a backtest will take, and what takes less."""
+    """Say on standard error how long a backtest will take, what follows, and what takes less."""
     from bayescale.validation.backtest import default_refit, planned_refits
     from bayescale.validation.duration import guessed_seconds
 
@@ -33,6 +34,6 @@ def note_long_refits(
     largest = max(len(runs) for runs, _ in refits)
     cores = "1 core" if at_once == 1 else f"{at_once} cores"
     text = f"Note (long): {len(refits)} refits of up to {largest:,} runs take about "
-    text += f"{about(seconds)} on {cores}, guessed from one that was timed. "
-    text += "bayescale backtest and trust take less with one --cutoff SIZE, or elsewhere with "
-    note_beside([f"{text}--executor dask://HOST:PORT."])
+    text += f"{about(seconds)} on {cores}, guessed from one that was timed{then}. "
+    text += "bayescale backtest, compare and trust take less with one --cutoff SIZE, or elsewhere "
+    note_beside([f"{text}with --executor dask://HOST:PORT."])

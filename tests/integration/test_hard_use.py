@@ -253,6 +253,46 @@ def test_a_full_disk_is_told_and_the_older_result_stays(
     assert not list(tmp_path.glob(".fit*"))
 
 
+def with_memory(n_bytes: int) -> Callable[[], None]:
+    """Limit data in memory: address space would also count what compilers only reserve."""
+    return lambda: resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
+
+
+def test_three_gigabytes_of_memory_are_enough_for_a_fit(
+    start: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    output = tmp_path / "fit.nc"
+    code, _, err = told(start(output, preexec_fn=with_memory(3 * 10**9)))
+    assert code in GATE, err
+    assert np.isfinite(whole(output)).all()
+
+
+def test_too_little_memory_is_told_and_the_older_result_stays(
+    start: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    output = tmp_path / "fit.nc"
+    assert told(start(output))[0] in GATE
+    older = whole(output)
+    code, _, err = told(start(output, "--seed", "9", preexec_fn=with_memory(4 * 10**8)))
+    assert code not in GATE
+    assert "Traceback" not in err
+    np.testing.assert_array_equal(whole(output), older)
+    assert not list(tmp_path.glob(".fit*"))
+
+
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(
+    start: Callable[..., subprocess.Popen], tmp_path: Path
+) -> None:
+    output = tmp_path / "fit.nc"
+    process = start(output)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    code, _, err = told(process)
+    assert (code, err) == (1, "")
+    assert np.isfinite(whole(output)).all()
+
+
 def test_a_cache_that_cannot_be_written_only_costs_time(
     start: Callable[..., subprocess.Popen], cache: Path, tmp_path: Path
 ) -> None:

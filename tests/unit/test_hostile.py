@@ -472,6 +472,10 @@ def test_draws_that_a_posterior_file_cannot_have(factor: float, told: str, tmp_p
             MemoryError(),
             "there is not enough memory: allow more, or ask with fewer draws, rows or points",
         ),
+        (
+            ImportError("libx.so: cannot map zero-fill pages"),
+            "there is not enough memory: allow more, or ask with fewer draws, rows or points",
+        ),
     ],
 )
 def test_what_the_system_refuses_is_one_message(

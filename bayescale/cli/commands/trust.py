@@ -60,14 +60,18 @@ class BacktestOptions:
         log: "Runs",
         cards: "list[ModelCard]",
         weights: tuple[float, ...] | None = None,
+        then: str = "",
     ) -> "Backtest":
-        """Fit the runs up to each cutoff and forecast the larger ones."""
+        """Fit the runs up to each cutoff and forecast the larger ones; ``then`` says what follows.
+
+        Long work is announced, unless a cluster does it, whose speed nothing here tells.
+        """
         from bayescale.tasks import Serial
         from bayescale.validation.backtest import backtest as make_backtest
 
         cutoffs = [parse_size(text, "--cutoff") for text in self.cutoff or ()]
-        if self.executor is None:  # whose speed nothing here tells
-            note_long_refits(log, cards, cutoffs or None, self.workers)
+        if self.executor is None:
+            note_long_refits(log, cards, cutoffs or None, self.workers, then)
         here = Serial() if self.workers == 1 else None
         with executor_for(self.executor, self.workers) as cluster:
             return make_backtest(
@@ -115,7 +119,7 @@ def compare(
     require_figure(figure)
     log, cards, fitted = _opened(runs, laws, log_options)
     require_two([card.law.name for card in cards])
-    result = options.run(log, cards)
+    result = options.run(log, cards, then="; fits of the laws to all runs follow")
 
     from bayescale.inference.fit import fit as sample_posterior
 
