@@ -48,7 +48,9 @@ class Missing(StrEnum):
 RunLog = Annotated[Path, typer.Argument(metavar="RUNS", help="CSV, Parquet or JSON lines.")]
 RunLogOrFit = Annotated[
     Path,
-    typer.Argument(metavar="RUNS|FIT.nc", help="A run log, or a fit, for its own laws and runs."),
+    typer.Argument(
+        metavar="RUNS|FIT.nc", help="A run log, or a fit, whose laws and runs are used."
+    ),
 ]
 FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -62,32 +64,31 @@ GivenSeed = Annotated[
 """A seed of a command that does not always sample, and refuses it where it does not."""
 Robust = Annotated[
     bool,
-    typer.Option("--robust", help="Without drift, as wide as coefficients vary over fresh logs."),
+    typer.Option("--robust", help="Without drift; intervals allow for how fresh logs would vary."),
 ]
 Tolerance = Annotated[
-    float, typer.Option("--tolerance", help="Relative error of the mean loss that is precise.")
+    float,
+    typer.Option("--tolerance", help="Relative error of the mean loss that counts as precise."),
 ]
 Target = Annotated[
-    float | None, typer.Option("--target", help="A loss; the answer has the probability below it.")
+    float | None, typer.Option("--target", help="A loss: adds the probability of a loss below it.")
 ]
 LossUnitName = Annotated[
     str | None,
     typer.Option(
         "--loss-unit",
         metavar="UNIT",
-        help="Of answer and target: nats, bits, bits_per_byte, perplexity; else the log's own.",
+        help="Unit of losses: nats, bits, bits_per_byte, perplexity; default: the log's own.",
     ),
 ]
-Mass = Annotated[
-    float, typer.Option("--ci-prob", help="Mass of intervals: 0.5 is half of the draws.")
-]
+Mass = Annotated[float, typer.Option("--ci-prob", help="Probability of intervals: 0.9 is 90 %.")]
 Figure = Annotated[
     Path | None,
     typer.Option("--figure", metavar="FILE", help="Draw the result: .png, .svg or .pdf."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes; one a core by default, 1: this one."),
+    typer.Option("--workers", min=1, help="Processes; default: one per core. 1: no other process."),
 ]
 Cluster = Annotated[
     str | None,
@@ -120,7 +121,9 @@ class LogOptions:
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="HEADER=VALUE,...", help="Leave out and list such rows."),
+        typer.Option(
+            "--exclude", metavar="HEADER=VALUE,...", help="Leave such rows out, and list them."
+        ),
     ] = None
     only: Annotated[
         list[str] | None,
@@ -142,7 +145,7 @@ class LogOptions:
     ] = None
     repeats: Annotated[
         Repeats | None,
-        typer.Option("--repeats", help="Copies of a row, or all but the best of each size."),
+        typer.Option("--repeats", help="Repeated rows: refuse, keep or drop; best: one per size."),
     ] = None
     convention: Annotated[
         list[str] | None,
@@ -254,15 +257,19 @@ class SamplerOptions:
 
     weight: Annotated[
         list[str] | None,
-        typer.Option("--weight", metavar="LAW=SHARE", help="Weights of several laws; else equal."),
+        typer.Option(
+            "--weight", metavar="LAW=SHARE", help="Weights of several laws; default: equal."
+        ),
     ] = None
     weights: Annotated[
         Weights | None,
-        typer.Option("--weights", help="stacking: those that bayescale compare finds, by refits."),
+        typer.Option(
+            "--weights", help="stacking: weights that bayescale compare finds, by refits."
+        ),
     ] = None
     seed: Seed = 0
-    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws a chain.")] = 1000
-    tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps a chain.")] = 500
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws per chain.")] = 1000
+    tune: Annotated[int, typer.Option("--tune", min=10, help="Tuning steps per chain.")] = 500
     chains: Annotated[int, typer.Option("--chains", min=1)] = 4
     families: Annotated[
         bool, typer.Option("--families/--no-families", help="Partially pool families of the log.")
@@ -289,7 +296,9 @@ class FitOptions:
     ] = None
     at: Annotated[
         list[str] | None,
-        typer.Option("--at", metavar="NAME=VALUE", help="For a law of other inputs: lr=1e-3."),
+        typer.Option(
+            "--at", metavar="NAME=VALUE", help="Value of another input of the law: lr=1e-3."
+        ),
     ] = None
     allow_unconverged: Annotated[
         bool,
@@ -314,7 +323,7 @@ class FamilyOptions(FitOptions):
     """How a fit is opened, and for which family it answers."""
 
     family: Annotated[
-        str | None, typer.Option("--family", help="A family of the fit; else a new one.")
+        str | None, typer.Option("--family", help="A family of the fit; default: a new one.")
     ] = None
 
     def to_ask(self) -> dict[str, Any]:

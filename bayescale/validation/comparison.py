@@ -110,7 +110,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
-    """Weigh laws by how each forecasts the largest runs from the smaller ones.
+    """Weight laws by how well each forecasts the largest runs from the smaller ones.
 
     Parameters
     ----------

@@ -39,25 +39,25 @@ class ClusterOptions:
     gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="How many GPUs there are.")] = (
         None
     )
-    gpu: Annotated[str | None, typer.Option("--gpu", help="Which: a100, h100, h200 or b200.")] = (
-        None
-    )
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help="Its type: a100, h100, h200 or b200.")
+    ] = None
     gpu_flops: Annotated[
-        str | None, typer.Option("--gpu-flops", help="Or FLOP/s of one at its peak: 989e12.")
+        str | None, typer.Option("--gpu-flops", help="Or peak FLOP/s of one GPU: 989e12.")
     ] = None
     gpu_memory: Annotated[
-        str | None, typer.Option("--gpu-memory", help="Bytes of one: 80e9 caps the model.")
+        str | None, typer.Option("--gpu-memory", help="Bytes of one GPU: 80e9. Caps the model.")
     ] = None
     gpu_price: Annotated[
-        float | None, typer.Option("--gpu-price", help="Dollars for an hour of one.")
+        float | None, typer.Option("--gpu-price", help="Dollars per hour of one GPU.")
     ] = None
     utilization: Annotated[
         list[str] | None,
         typer.Option(
             "--utilization",
             metavar="SHARE|PARAMS=SHARE|RUNS",
-            help="Share of the peak that training reaches, else 0.4; by size 1B=0.45, repeatable; "
-            "or a run log with a column mfu.",
+            help="Share of the peak that training reaches, default 0.4; by size 1B=0.45, "
+            "repeatable; or a run log with a column mfu.",
         ),
     ] = None
     days: Annotated[
@@ -147,11 +147,13 @@ def allocate(
     cluster_options: ClusterOptions,
     flops: Annotated[
         str | None,
-        typer.Option("--flops", help="The budget, or several: 1e22,1e23 (training, serving)."),
+        typer.Option("--flops", help="The budget for training and serving, or several: 1e22,1e23."),
     ] = None,
     max_tokens: Annotated[
         str | None,
-        typer.Option("--max-tokens", help="Most tokens there are: 10T; repeated where laws allow."),
+        typer.Option(
+            "--max-tokens", help="Tokens available: 10T; repeated if the law has repetition."
+        ),
     ] = None,
     max_params: Annotated[
         str | None, typer.Option("--max-params", help="Largest model: 70B.")
@@ -164,7 +166,7 @@ def allocate(
         typer.Option(
             "--inference-tokens",
             metavar="TOKENS[,HIGH]",
-            help="To be served later, paid from the budget: 2T, or a 90 % interval: 1T,10T.",
+            help="Tokens to be served, paid from the budget: 2T, or a 90 % interval: 1T,10T.",
         ),
     ] = None,
     option: Annotated[
@@ -183,7 +185,7 @@ def allocate(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Split a compute budget between parameters and tokens, and say what a split gives up."""
+    """Split a compute budget between parameters and tokens, with the regret of the split."""
     from bayescale.decisions.allocate import allocate as allocate_budget
 
     cluster = cluster_options.cluster()
@@ -223,7 +225,9 @@ def data(
     ] = None,
     overfit: Annotated[
         float | None,
-        typer.Option("--overfit", help="Most that finite data may add to the loss; else 0.02."),
+        typer.Option(
+            "--overfit", help="Share that finite data may add to the loss; default: 0.02."
+        ),
     ] = None,
     target: Annotated[
         float | None, typer.Option("--target", help="A loss to be reached, in place of overfit.")
@@ -231,7 +235,7 @@ def data(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Find how much data a model needs, or how large a model data support."""
+    """Find how much data a model needs, or how large a model given data support."""
     from bayescale.decisions.data_budget import data_budget
 
     require_figure(figure)
@@ -260,7 +264,9 @@ def next_run(
     target_params: Annotated[
         str | None, typer.Option("--target-params", help="Or by its size, with its tokens.")
     ] = None,
-    target_tokens: Annotated[str | None, typer.Option("--target-tokens")] = None,
+    target_tokens: Annotated[
+        str | None, typer.Option("--target-tokens", help="Its tokens.")
+    ] = None,
     regret: Annotated[
         bool,
         typer.Option("--regret", help="Reduce the regret of splitting --target-flops instead."),
@@ -318,21 +324,21 @@ def tune(
         str | None, typer.Option("--flops", help="Or a budget, split over the sweep's ratios.")
     ] = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="A learning rate whose regret is asked for.")
+        float | None, typer.Option("--lr", help="A setting to evaluate: its learning rate.")
     ] = None,
     batch_size: Annotated[
-        float | None, typer.Option("--batch-size", help="A batch size, as the log counts it.")
+        float | None, typer.Option("--batch-size", help="And its batch size, as the log counts it.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FIT.nc", help="Keep the posterior.")
     ] = None,
     seed: GivenSeed = None,
     draws: Annotated[
-        int | None, typer.Option("--draws", min=100, show_default="800", help="Draws a chain.")
+        int | None, typer.Option("--draws", min=100, show_default="800", help="Draws per chain.")
     ] = None,
     allow_unconverged: Annotated[
         bool,
-        typer.Option("--allow-unconverged", help="Answer although sampling failed."),
+        typer.Option("--allow-unconverged", help="Answer although convergence checks failed."),
     ] = False,
     figure: Figure = None,
     json_: Json = False,

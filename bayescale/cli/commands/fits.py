@@ -69,7 +69,7 @@ def fit(
     """Fit scaling laws: sample the posterior of their coefficients into FIT.nc.
 
     One law, or several that later commands average. Without --law and --card, those that the
-    log's columns can carry.
+    log's columns support.
     """
     from bayescale.files import require_folder
 
@@ -145,7 +145,7 @@ def fit_many(
         list[Path], typer.Argument(metavar="RUNS...", help="CSV, Parquet or JSON lines; several.")
     ],
     folder: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where NAME.nc go.")
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the fits NAME.nc go.")
     ],
     laws: LawOptions,
     sampler: SamplerOptions,

@@ -28,11 +28,11 @@ def forecast(
     ] = None,
     unique_tokens: Annotated[
         str | None,
-        typer.Option("--unique-tokens", help="How many of the tokens are unique; else all."),
+        typer.Option("--unique-tokens", help="How many of the tokens are unique; default: all."),
     ] = None,
     kept_fraction: Annotated[
         float | None,
-        typer.Option("--kept-fraction", help="The share of the data that is kept; else all."),
+        typer.Option("--kept-fraction", help="The share of the data that is kept; default: all."),
     ] = None,
     lm_loss: Annotated[
         float | None,
@@ -127,18 +127,18 @@ def slices(
     fit_file: FitFile,
     options: LossOptions,
     by: Annotated[
-        str, typer.Option("--by", help="What each curve holds: tokens, or params.")
+        str, typer.Option("--by", help="What is fixed on each curve: tokens, or params.")
     ] = "tokens",
     held: Annotated[
-        str | None, typer.Option("--held", help="Its values, one a curve: 1B,10B,100B.")
+        str | None, typer.Option("--held", help="Its values, one per curve: 1B,10B,100B.")
     ] = None,
     along: Annotated[
-        str | None, typer.Option("--along", metavar="FROM,TO", help="The other scale's ends.")
+        str | None, typer.Option("--along", metavar="FROM,TO", help="The range of the other scale.")
     ] = None,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Show the loss against params at fixed tokens, as Kaplan's figure, or the other way round."""
+    """Show the loss against params at fixed tokens, or against tokens at fixed params."""
     from bayescale.forecasting import slices as forecast_slices
     from bayescale.forecasting.curves import slices_content
 

@@ -48,9 +48,7 @@ class ExtraOptions:
         str | None,
         typer.Option("--params", help="Size of the run in progress, to compare with this fit."),
     ] = None
-    tokens: Annotated[str | None, typer.Option("--tokens", help="And its tokens, to the end.")] = (
-        None
-    )
+    tokens: Annotated[str | None, typer.Option("--tokens", help="Tokens of that whole run.")] = None
 
     def compared(self, fit: "Fit", flops: float | None) -> "list[Extra]":
         """Compare the kept recipes at the next scale of the report."""
@@ -140,7 +138,7 @@ def report(
 
     Its first screen holds the answer, the figure, the verdict and the next step; sections for
     engineers are folded below. A self-contained HTML file, without scripts. It samples nothing:
-    run bayescale trust before, so that it can show a backtest. With --recipes and --history it
+    run bayescale trust first, so that it can show a backtest. With --recipes and --history it
     also shows which recipe is better, and whether a run in progress is on course.
     """
     from bayescale.files import require_folder

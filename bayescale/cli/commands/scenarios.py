@@ -38,23 +38,25 @@ class PruneOptions:
     ] = None
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", help="Shares to keep: 0.3,0.5; may be repeated, else many."),
+        typer.Option("--keep", help="Shares to keep: 0.3,0.5; repeatable; default: many."),
     ] = None
     train_tokens: Annotated[
         str | None,
-        typer.Option("--train-tokens", help="Tokens to train on, else as many as --tokens."),
+        typer.Option("--train-tokens", help="Tokens to train on; default: as many as --tokens."),
     ] = None
     quality: Annotated[
         str | None,
         typer.Option(
             "--quality",
             metavar="LOW,HIGH",
-            help="90% of your prior on the metric: 1 is no better than random, 2 loses nothing.",
+            help="90% interval of the metric's quality: 1 is like random, 2 loses nothing.",
         ),
     ] = None
     floor: Annotated[
         str | None,
-        typer.Option("--floor", metavar="LOW,HIGH", help="Share below which it helps no more."),
+        typer.Option(
+            "--floor", metavar="LOW,HIGH", help="Share kept below which the metric helps no more."
+        ),
     ] = None
     repeat_worth: Annotated[
         str | None,
@@ -170,7 +172,7 @@ class EmergenceOptions:
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="FROM,TO")] = None
     flops: Annotated[
         str | None,
-        typer.Option("--flops", metavar="FROM,TO", help="Compute-optimal on the way: 1e19,1e25."),
+        typer.Option("--flops", metavar="FROM,TO", help="Budgets, split as is best: 1e19,1e25."),
     ] = None
     answer_tokens: Annotated[
         str, typer.Option("--answer-tokens", help="Lengths of answers: 1,5,25.")
@@ -180,16 +182,16 @@ class EmergenceOptions:
     ] = None
     wrong_loss: Annotated[
         float | None,
-        typer.Option("--wrong-loss", help="Loss on wrong answers; else that at the start."),
+        typer.Option("--wrong-loss", help="Loss on wrong answers; default: that at the start."),
     ] = None
     dispersion: Annotated[
         float | None,
-        typer.Option("--dispersion", help="How much answers differ; else 0: identical tokens."),
+        typer.Option("--dispersion", help="Standard deviation of answers' log-odds; default: 0."),
     ] = None
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate", metavar="CSV", help="Models' loss and score, to calibrate it from."
+            "--calibrate", metavar="CSV", help="Models' loss and score, to estimate the dispersion."
         ),
     ] = None
     column: Annotated[

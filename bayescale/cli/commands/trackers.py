@@ -45,7 +45,9 @@ class ImportOptions:
     column: Annotated[
         list[str],
         typer.Option(
-            "--column", metavar="NAME=PLACE", help="Where the rest is: params=config.n_params."
+            "--column",
+            metavar="NAME=PLACE",
+            help="Where other columns are: params=config.n_params.",
         ),
     ]
     from_: Annotated[
@@ -57,7 +59,8 @@ class ImportOptions:
         ),
     ] = None
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="MLflow: which, if several.")
+        str | None,
+        typer.Option("--experiment", metavar="NAME", help="MLflow: the experiment, if several."),
     ] = None
     history: Annotated[
         Path | None,
@@ -69,7 +72,7 @@ class ImportOptions:
     smooth: Annotated[
         str | None,
         typer.Option(
-            "--smooth", metavar="mean:K|ema:A", help="Average it; as logged where not given."
+            "--smooth", metavar="mean:K|ema:A", help="Average the loss; default: as logged."
         ),
     ] = None
     unfinished: Annotated[

@@ -94,7 +94,7 @@ def backtest(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Test how right forecasts of the larger runs from the smaller ones would have been."""
+    """Test how well the smaller runs would have forecast the larger ones."""
     require_figure(figure)
     log, cards, fitted = _opened(runs, laws, log_options)
     weights = None
@@ -112,7 +112,7 @@ def compare(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Weigh laws by how each forecasts the largest runs from the smaller ones."""
+    """Weight laws by how well each forecasts the largest runs from the smaller ones."""
     from bayescale.validation.comparison import compare as compare_laws
     from bayescale.validation.comparison import require_two
 
@@ -223,7 +223,7 @@ def cross_check(
     fit_file: FitFile,
     options: FamilyOptions,
     flops: Annotated[
-        str | None, typer.Option("--flops", help="A budget; the largest run's where not given.")
+        str | None, typer.Option("--flops", help="A budget; default: the largest run's.")
     ] = None,
     tolerance: Annotated[
         float,

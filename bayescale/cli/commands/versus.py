@@ -40,10 +40,10 @@ def versus(
     seed: GivenSeed = None,
     draws: Annotated[
         int | None,
-        typer.Option("--draws", min=100, show_default="1000", help="Draws a chain."),
+        typer.Option("--draws", min=100, show_default="1000", help="Draws per chain."),
     ] = None,
     allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Answer although sampling failed.")
+        bool, typer.Option("--allow-unconverged", help="Answer although convergence checks failed.")
     ] = False,
     figure: Figure = None,
     json_: Json = False,

@@ -31,7 +31,9 @@ def watch(
     plan_options: PlanOptions,
     forecast: Annotated[
         Path | None,
-        typer.Option("--forecast", metavar="FIT.nc", help="A fit of smaller runs, made before."),
+        typer.Option(
+            "--forecast", metavar="FIT.nc", help="A fit of smaller runs, made before the run."
+        ),
     ] = None,
     params: Annotated[str | None, typer.Option("--params", help="Size of the run: 7B.")] = None,
     tokens: Annotated[
