@@ -176,21 +176,24 @@ def main() -> None:
     tables = {"splits": split_table(rows), "by_set": by_set, "across": across_table(off_path)}
     page = [
         "# Splits of larger budgets, and other tokens per parameter",
-        "Made by `python benchmarks/allocation.py`. Means over sets of equal weight, standard "
-        "errors over sets in brackets. Budgets of one sweep are not independent. The priors of "
-        "kappa and of drift were chosen on these public sets.",
+        "Made by `python benchmarks/allocation.py`. Scores are means over sets of equal weight, "
+        "with standard errors over sets in brackets. Budgets of one sweep are not independent. "
+        "The priors of kappa and of drift were chosen on these public sets. Approach 2 is that "
+        "of Hoffmann et al. 2022: a power law through the minima of isoFLOP parabolas.",
         "## Splits",
-        "covered90: share of 90 % intervals that held the best size measured at a larger budget, "
-        "its parabola's error included. width: of these intervals, in e-folds. off: e-folds "
-        "between the choice and the measured optimum. regret: nats that the choice loses, by the "
-        "parabola. exceeded: share of choices that lose more than the 95 % bound stated, "
-        "regret_upper95. Approach 2 states no bound.",
+        "- covered90: share of 90 % intervals that held the best size measured at a larger "
+        "budget, the error of its isoFLOP parabola included.\n- width: of these intervals, in "
+        "e-folds.\n- off: distance between the choice and the measured optimum, in e-folds.\n- "
+        "regret: nats that the choice loses, by the parabola.\n- exceeded: share of choices "
+        "that lose more than regret_upper95, the stated 95 % bound in nats. Approach 2 states "
+        "no bound.",
         table(tables["splits"]),
         "### By set",
         table(tables["by_set"]),
         "## Across tokens per parameter",
-        "Runs of a third to three times the compute of those fitted. error: mean absolute error "
-        "of the median, log loss.",
+        "Forecasts of runs outside the tokens per parameter of the runs fitted, at a third to "
+        "three times their compute. error: mean absolute error of the median, on log loss. "
+        "half_width90: half the width of the 90 % interval, on log loss.",
         table(tables["across"]),
         f"{machine()}.",
     ]

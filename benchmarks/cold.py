@@ -108,9 +108,10 @@ def markdown(results: dict[str, Any]) -> str:
     page = [
         "# Cold starts",
         "Made by `python benchmarks/cold.py`.",
-        "The time of a command in a process of its own, after it was run once, relative to "
-        "importing libraries alone. `fit` is of 240 runs, and `forecast` and `allocate` use its "
-        "file. Other packages in the environment make every import slower.",
+        "The time of a command in a process of its own, after it was run once, relative to the "
+        "time that importing the libraries alone takes. `fit` is of 240 runs, and `forecast` "
+        "and `allocate` use its file. Other packages in the environment make every import "
+        "slower.",
         table(pd.DataFrame(compared(results["seconds"]))),
         f"Medians of {rounds} rounds; load {results['load']} before the start. "
         f"{results['machine']}.",

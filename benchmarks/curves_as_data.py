@@ -121,13 +121,15 @@ def main() -> None:
     converting, ahead = conversions(known), forecasts(known)
     page = [
         "## Checkpoints as data",
-        "Made by `python benchmarks/curves_as_data.py`. Checkpoints of curves of 72,000 steps, "
-        "converted by the law of the curve to the loss at the end of a schedule of 24,000 steps, "
-        "beside the runs that ended there; held: by the 90 % interval.",
+        "Made by `python benchmarks/curves_as_data.py`. Checkpoints of curves of 72,000 steps "
+        "are converted by the law of the loss curve to the loss at the end of a schedule of "
+        "24,000 steps, and compared with the runs that ended there. Held: inside the 90 % "
+        "interval.",
         table(converting),
-        "The cosine run of 100 million parameters and 72,000 steps, forecast by `unified` from the "
-        "three other cosine runs, alone and with eight converted checkpoints of them. One run of "
-        "two sizes is no backtest: it tells the width, and nothing of coverage.",
+        "The cosine run of 100 million parameters and 72,000 steps is forecast by `unified` "
+        "from the three other cosine runs, alone and with eight converted checkpoints of them. "
+        "One forecast is no backtest: it shows the width of the interval, and nothing about "
+        "coverage.",
         table(ahead),
         f"{machine()}.",
     ]

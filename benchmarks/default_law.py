@@ -138,18 +138,19 @@ def main() -> None:
     }
     page = [
         "# The default law on public run sets",
-        "Made by `python benchmarks/default_law.py`. Means over sets of equal weight, standard "
-        "errors over sets in brackets. average: chinchilla and kaplan_irreducible in equal shares. "
-        "Sets with fewer than five forecasts in a bin are left out of it, such as Cerebras-GPT "
-        "with one in all, which lies so near the end of every law's interval that the sampler's "
-        "seed decides whether it is held. Width: of the 90 % interval of a single new run, in "
-        "logs. CRPS is of log loss; log density per nat. The priors of "
-        "kappa and of the drift of `unified` were chosen on these sets, and so were those of the "
-        "other two laws' drift.",
+        "Made by `python benchmarks/default_law.py`. Scores are means over sets of equal "
+        "weight, with standard errors over sets in brackets. All laws have drift. The average "
+        "is of chinchilla and kaplan_irreducible, with equal weights. Ratio is the compute of a "
+        "forecast over that of the largest run fitted. Width is that of the 90 % interval of a "
+        "single new run, on log loss. CRPS is of log loss, and the log density is that of the "
+        "loss, per nat. A set with fewer than five forecasts in a bin is left out of the bin. "
+        "Cerebras-GPT has a single forecast, so near the end of every law's interval that the "
+        "sampler's seed decides whether it is held. The priors of kappa and of all laws' drift "
+        "were chosen on these sets.",
         "## By ratio",
         table(tables["by_ratio"]),
         f"### Without {APART}'s sweep",
-        "Its training runs are short and small, and lie off the trend of its larger ones.",
+        "Its small runs were trained for a short time, and lie off the trend of its larger ones.",
         table(tables["by_ratio_without"]),
         f"## {OURS} less {AVERAGE}, on the same forecasts",
         table(tables["paired"]),
@@ -157,8 +158,9 @@ def main() -> None:
         table(tables["paired_without"]),
         f"## Inside the {TOLERANCE:.0%} horizon",
         "The horizon at a cutoff is what `bayescale trust` gives from the runs up to it alone. "
-        "Inside are forecasts of larger runs up to that ratio. All forecasts count alike. none: "
-        "cutoffs at which nothing beyond the largest run is trusted.",
+        "Forecasts of larger runs up to that ratio are inside. All forecasts have equal weight. "
+        "None counts the cutoffs at which nothing beyond the largest run is trusted. Reach is "
+        "the horizon, in multiples of the compute of the largest run fitted.",
         table(tables["by_horizon"]),
         "## 90 % intervals that held, by set",
         table(tables["by_set"]),

@@ -213,12 +213,12 @@ def markdown(results: dict[str, Any]) -> str:
         f"one by one, out of {FOR_SALE:.0%} of the others, drawn at random for each of {STARTS} "
         "starts. The largest tenth of runs by compute is held out, and forecast after each "
         "purchase by Chinchilla's law with drift.",
-        "Compute bought until the mean over starts reaches a limit, as a multiple of that of "
-        "random choices, for which the table has FLOP. *For good*: until it also stays below the "
-        "limit. The runs at the start are not counted. Error and CRPS are of log loss at the "
-        "held-out runs; width is half that of 90 % intervals of their mean loss. Infinite: not "
-        f"within {PURCHASES} purchases. Empty: random choices did not reach it either, or needed "
-        "none.",
+        "The table shows the compute bought until the mean over starts reaches a limit. It is "
+        "in FLOP for random choices, and a multiple of this for the others. *For good*: until "
+        "it also stays below the limit. The runs at the start are not counted. Error and CRPS "
+        "are of log loss at the held-out runs; width is half that of 90 % intervals of their "
+        f"mean loss. Infinite: not within {PURCHASES} purchases. Empty: random choices did not "
+        "reach it either, or needed none.",
         table(pd.DataFrame(results["summary"])),
         "Total compute, error and half width after some numbers of purchases, medians over starts:",
         table(progress_table(pd.DataFrame(results["progress"]))),

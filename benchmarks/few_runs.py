@@ -143,13 +143,16 @@ def main() -> None:
     found = by_number(rows, "moved")
     page = [
         "# Forecasts from few runs",
-        "Made by `python benchmarks/few_runs.py`. Means over families of equal weight, standard "
-        "errors over families in brackets. shipped: the card of `unified`. moved: with medians of "
-        f"E {MOVED['E']:g}, A's term {MOVED['A']:g} and B's term {MOVED['B']:g} nats, and the same "
-        "widths. worst family: its CRPS with the moved medians, as a share of the shipped card's. "
-        "The medians were centered on posteriors of these logs, and so are no test of them here. "
-        "They are not adopted: with them, nine in a hundred losses drawn from the prior at 1e7 "
-        "parameters lie above 15 nats, where text of any usual vocabulary has at most 11 or 12.",
+        "Made by `python benchmarks/few_runs.py`. Scores are means over families of equal "
+        "weight, with standard errors over families in brackets. Shipped is the card of "
+        f"`unified`. Moved is this card with medians of E {MOVED['E']:g}, of the term of A "
+        f"{MOVED['A']:g} and of the term of B {MOVED['B']:g} nats, and the same widths. CRPS is "
+        "of log loss. The log ratio is that of the CRPS with the moved medians over the CRPS of "
+        "the shipped card; worst family is the largest such ratio of a family. The moved "
+        "medians were centered on posteriors of these same logs, so this page is no independent "
+        "test of them. They are not adopted: with them, 9 % of the losses drawn from the prior "
+        "at 1e7 parameters lie above 15 nats, while a uniform guess over any usual vocabulary "
+        "has at most 11 or 12.",
         table(found),
         f"{machine()}.",
     ]

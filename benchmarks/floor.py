@@ -108,8 +108,9 @@ def markdown(results: dict[str, Any]) -> str:
     """Write the summary as a table."""
     n = results["logs"]
     lines = [
-        f"{n} logs. Covered: logs whose 90 % interval of the law's loss contains the true floor. "
-        "Alone: those that only this card covers. Bias: median of the log of median over truth.",
+        f"{n} logs. Covered: logs whose 90 % interval of the law's loss contains the true loss "
+        "of well-tuned runs. Alone: those that only this card covers. Bias: median over logs of "
+        "the log of the posterior median over the truth.",
         "",
         "| card | place | covered | alone | bias, % | half-width, % | seconds per fit |",
         "|---|---|---|---|---|---|---|",

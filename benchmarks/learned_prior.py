@@ -72,10 +72,12 @@ def main() -> None:
     }
     page = [
         "# Priors learned from earlier logs",
-        "Made by `python benchmarks/learned_prior.py`. Means over families of equal weight, "
-        "standard errors over families in brackets. Cerebras-GPT, with one larger run, is learned "
-        "from and not forecast. shipped: the card of `unified`. worst family: "
-        "its CRPS with the learned prior, as a share of that with the shipped card.",
+        "Made by `python benchmarks/learned_prior.py`. Scores are means over families of equal "
+        "weight, with standard errors over families in brackets. Priors are also learned from "
+        "Cerebras-GPT, which is not forecast, because it has one larger run. Shipped is the "
+        "card of `unified`. CRPS is of log loss. The log ratio is that of the CRPS with the "
+        "learned prior over the CRPS of the shipped card; worst family is the largest such "
+        "ratio of a family.",
         "## Learned from the logs of all other families",
         table(tables["others"]),
         "## Learned from the other logs of the same family",

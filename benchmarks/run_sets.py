@@ -504,19 +504,20 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts = [
         "# Forecasts of larger runs on public run sets",
         f"Made by `{results['command']}`.",
-        "Runs up to each of at most eight cutoffs in compute are fitted, and all larger ones are "
-        "forecast. Ratio is compute over that of the largest run fitted. RMSLE and CRPS are of "
-        "log loss (0.01 is about 1 %). lpd is the mean log predictive density of the loss, per "
-        "nat. 50 % and 90 % are the shares of runs covered by these intervals of a single new "
-        "run. MSCE is the mean squared error of coverage over levels. All are plain means over "
-        "forecasts, so large sets weigh more. A run is forecast from several cutoffs.",
-        "Priors of drift are estimated by `python benchmarks/drift_prior.py` on the other "
-        "families of sets (Gadre's three are one family, Datablations' two are one), never on the "
-        "set that is scored. The way in which they are estimated was chosen with the coverage on "
-        "all sets and on simulated logs known: the score, the spread, the length over which "
-        "changes of the slope fade, and which of two medians with equal scores is used. The other "
-        "priors of kaplan_irreducible were set to those of chinchilla after an earlier version of "
-        "this page had shown that vaguer ones do worse.",
+        "Runs up to each of at most eight cutoffs in compute are fitted, and all larger ones "
+        "are forecast. Ratio is compute over that of the largest run fitted. RMSLE and CRPS are "
+        "of log loss (0.01 is about 1 %). lpd is the mean log predictive density of the loss, "
+        "per nat. 50 % and 90 % are the shares of runs covered by these intervals of a single "
+        "new run. MSCE is the mean squared error of coverage over levels. All are means over "
+        "forecasts without weights, so large sets count more. A run is forecast from several "
+        "cutoffs.",
+        "The prior of drift for a set is estimated by `python benchmarks/drift_prior.py` on the "
+        "other families of sets, never on the set that is scored. Gadre's three sets are one "
+        "family, and Datablations' two are one. Some choices in this estimate were made with "
+        "the coverage on all sets and on simulated logs known: its score, the spread of the "
+        "prior, the length over which changes of the slope fade, and which of two medians with "
+        "equal scores is used. The other priors of kaplan_irreducible were set to those of "
+        "chinchilla after an earlier version of this page had shown that vaguer ones do worse.",
         "## Targets",
         table(goals),
         "## By ratio",
@@ -528,9 +529,10 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"## Trust horizon, {TOLERANCE:.0%}",
         table(pd.DataFrame(results["horizon"])),
         "Inside the horizon: the ratio is at most the horizon that `bayescale trust` gives from "
-        "the runs up to the cutoff alone. The backtest for it consists of forecasts of these runs "
-        "from smaller cutoffs. Each run by itself: half its own 90 % interval of mean loss is "
-        "within the tolerance, whatever the horizon along the runs' own tokens per parameter.",
+        "the runs up to the cutoff alone. Its backtest consists of forecasts of these runs from "
+        "smaller cutoffs. Each run by itself: half the 90 % interval of the mean loss at the "
+        "run's own params and tokens is within the tolerance. This may differ from the horizon, "
+        "which is at the runs' own tokens per parameter.",
         "## By number of runs fitted, up to 30 times",
         table(pd.DataFrame(results["by_training"])),
         "## By set",

@@ -203,8 +203,8 @@ def markdown(results: dict[str, Any]) -> str:
         table(frame.drop(columns=widths[1:])),
         f"Inside: forecasts within the {TOLERANCE:.0%} horizon of {AVERAGED}. The horizon comes "
         f"from a fit of the log and a backtest of its {' and '.join(map(str, TRAINED_ON))} "
-        "smallest runs. It is about the mean, which has no residual noise. Plain is Chinchilla's "
-        "law without drift.",
+        "smallest runs. The horizon is about the mean loss, which has no residual noise. Plain "
+        "is Chinchilla's law without drift.",
         "Width of the 90 % interval of a single new run over that of the plain law, median over "
         "logs:",
         table(frame[widths]),

@@ -212,12 +212,14 @@ def main() -> None:
     found = summary(pd.concat(parts, ignore_index=True))
     page = [
         "# Recipes compared",
-        "Made by `python benchmarks/versus.py`. Means over pairs of equal weight, standard errors "
-        "over pairs in brackets. Forecast is the difference of the log losses of a single run of "
-        "each at sizes beyond the cutoff; Brier is the score of the probability that the second "
-        "is better. latent width: of the 90 % interval of the difference of mean losses. sure: "
-        "probabilities above 95 or below 5 %. Simulated recipes that are equal have no better "
-        "one, so that every sure call there is one too many.",
+        "Made by `python benchmarks/versus.py`. Scores are means over pairs of equal weight, "
+        "with standard errors over pairs in brackets. A forecast is of the difference between "
+        "the log losses of a single run of each recipe, at sizes beyond the cutoff. Brier is "
+        "the score of the probability that the second recipe is better. Latent width is that of "
+        "the 90 % interval of the difference of mean log losses. Sure is the share of "
+        "probabilities above 95 or below 5 %. Last winner takes the recipe that is better at "
+        "the largest size fitted. Of two equal recipes, none is better, so every sure call "
+        "there is wrong.",
         table(found),
         f"{machine()}.",
     ]

@@ -187,12 +187,13 @@ def main() -> None:
     rows = pd.concat(parts, ignore_index=True)
     page = [
         "## Multipliers, log scores, and recipes of five runs",
-        "Made by `python benchmarks/versus_worth.py`, on the three pairs of Gadre et al. alone, at "
-        "two cutoffs. Scores are means over pairs of equal weight. Multipliers: how many times the "
-        "compute the first recipe needs to reach the loss of a single run of the second, where its "
-        "own runs at the same tokens per parameter show that; held by the 90 % interval, whose "
-        "mean width in logs is cut at a factor of 30 either way. Five of the second: only five "
-        "runs of the second recipe are used.",
+        "Made by `python benchmarks/versus_worth.py`, on the three pairs of Gadre et al. alone, "
+        "at two cutoffs. Scores are means over pairs of equal weight. A multiplier is how many "
+        "times the compute the first recipe needs to reach the loss of a single run of the "
+        "second. It is scored where the first recipe's own runs at the same tokens per "
+        "parameter show it. Held counts the multipliers inside their 90 % interval. The width "
+        "is the mean width of this interval in logs, cut at a factor of 30 either way. Five of "
+        "the second: only five runs of the second recipe are used.",
         table(summary(rows)),
         f"{machine()}.",
     ]

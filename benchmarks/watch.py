@@ -209,13 +209,14 @@ def main() -> None:
     page = [
         "# Runs in progress",
         "Made by `python benchmarks/watch.py`. The last loss of eighteen curves (25 and 100 "
-        "million parameters, nine schedules), forecast from a fifth, two and three fifths of the "
-        "steps; "
-        f"curves with fewer than {FEWEST} losses by then are left out. held: by the 90 % interval. "
-        "Curves of one size share their first part, so these are no eighteen independent tests. "
-        "The card's prior was set with these curves in view; what is learned comes from the other "
-        "size alone: how coefficients change with size it cannot tell, which limits the forecasts "
-        "from a fifth.",
+        "million parameters, nine schedules), forecast from a fifth, two and three fifths of "
+        f"the steps; curves with fewer than {FEWEST} losses by then are left out. Held counts "
+        "final losses in their 90 % interval; the three numbers of errors and width are from a "
+        "fifth, two and three fifths. Curves of one size share their first part, so these are "
+        "not eighteen independent tests. The card's prior was set with these curves in view. "
+        "With the other size known, the prior is learned from the curves of the other size "
+        "alone. These cannot show how coefficients change with size, which limits the forecasts "
+        "from a fifth. The methods called wrong are controls.",
         table(by_method),
         "## Across schedules",
         "The cosine and constant curves of a size, of 24,000 and 72,000 steps, are fitted "
@@ -223,8 +224,9 @@ def main() -> None:
         "three in two stages) are forecast from them without any of their own losses.",
         table(schedules),
         "## Departures",
-        "Alarms at any of forty looks, with the card's prior. Logs of every batch have 5,000 rows, "
-        "noise of 0.1 nats from batch to batch, and an exponential average with weight 0.01.",
+        "Runs with an alarm at any of forty looks, with the card's prior. The logs of every "
+        "batch have 5,000 rows, noise of 0.1 nats from batch to batch, and an exponential "
+        "average with weight 0.01.",
         table(looked),
         f"{machine()}.",
     ]

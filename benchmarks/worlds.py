@@ -262,9 +262,10 @@ def main(
         f"{SIGMA:.1%}, {worlds} of each kind:",
         kinds,
         "## 90 % intervals that held",
-        f"Of the mean loss at {BEYOND:g} times the largest run's compute and {ALONG:g} tokens per "
-        "parameter, at the largest run's compute and other tokens per parameter, and of the best "
-        f"params at {BEYOND:g} times the compute.",
+        "The share of worlds whose true value lay in the interval. Ahead is the mean loss at "
+        f"{BEYOND:g} times the largest run's compute and {ALONG:g} tokens per parameter. Across "
+        "is the mean loss at the largest run's compute and other tokens per parameter. Best "
+        f"params are those at {BEYOND:g} times the largest run's compute.",
         table(tables["held"]),
         f"## Trusted, and wrong by more than {TOLERANCE:.0%}",
         "Verdicts rest on a backtest of the log's own runs.",
