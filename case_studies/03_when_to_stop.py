@@ -96,8 +96,8 @@ held_out = pd.concat(rows, ignore_index=True)
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
 for ax, (name, trust) in zip(axes, trusts.items(), strict=True):
-    bayescale.plot_trust(trust, ax)
     ax.set_title(name)
+    bayescale.plot_trust(trust, ax)
 plt.show()
 
 # %% [markdown]

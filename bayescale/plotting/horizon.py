@@ -61,19 +61,24 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     right = (0.99, result.tolerance)
     text = f"tolerance, {100 * result.tolerance:.3g}%"
     ax.annotate(text, right, xycoords=("axes fraction", "data"), ha="right", **place)
-    if 1 < result.tested_ratio <= frame["ratio"].max():
-        ax.axvline(result.tested_ratio, color=GREY, linestyle=":")
-        write_along(ax, result.tested_ratio, f"tested to {three_digits(result.tested_ratio)} times")
     text = "not trusted beyond"
     if result.horizon_ratio > 1:
         text = f"trusted up to {three_digits(result.horizon_ratio)} times"
     ax.axvline(result.horizon_ratio, color=ORANGE, linewidth=2)
+    tested = result.tested_ratio if 1 < result.tested_ratio <= frame["ratio"].max() else None
+    if tested is not None:
+        ax.axvline(tested, color=GREY, linestyle=":")
     percents(ax.yaxis)
     ax.set_ylim(bottom=0.0)
     ax.set_xlim(frame["ratio"].min() * 0.9, frame["ratio"].max())
     ax.set_ylabel("share of the loss")
     log_ratios(ax)
-    write_along(ax, result.horizon_ratio, text, after=ax.get_xlim()[0])
+    # the name of the line further right goes to its right where the other line is near
+    beyond = tested is not None and tested < result.horizon_ratio
+    write_along(ax, result.horizon_ratio, text, after=tested if beyond else ax.get_xlim()[0])
+    if tested is not None:
+        after = None if beyond else result.horizon_ratio
+        write_along(ax, tested, f"tested to {three_digits(tested)} times", after=after)
     return finish_axes(ax)
 
 

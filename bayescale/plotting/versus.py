@@ -61,8 +61,10 @@ def plot_versus(result: Versus, ax: "Axes | None" = None) -> "Axes":
 def _name(ax: "Axes", result: Versus, i: int, at: float) -> None:
     color = COLORS[i % len(COLORS)]
     ax.annotate(
-        f" {result.recipes[i]}",
+        result.recipes[i],
         (result.scales[-1], at),
+        (4, 0),
+        textcoords="offset points",
         color=color,
         va="center",
         annotation_clip=False,

@@ -70,7 +70,7 @@ def _blocks(extra: "Extra") -> "Iterator[tuple[str, str, str | TextTable]]":
             if before:
                 yield "line", "", before
             if not part.endswith(":"):
-                yield kind, "", part
+                yield "item" if part.startswith("  ") else kind, "", part
             before, kind = part if part.endswith(":") else "", "line"
         else:
             yield "table", before.rstrip(":") or extra.title, part

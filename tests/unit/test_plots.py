@@ -594,3 +594,14 @@ def test_fonts_that_are_missing_altogether_are_told() -> None:
     )
     with pytest.raises(FileNotFoundError), naming_fonts():
         Path("elsewhere.ttf").read_bytes()
+
+
+@pytest.mark.parametrize(("horizon", "tested"), [(4.0, 4.0), (4.0, 5.0), (4.0, 3.6), (30.0, 4.0)])
+def test_names_of_the_horizon_and_of_what_was_tested_do_not_overlap(
+    trusted: Trust, horizon: float, tested: float
+) -> None:
+    ax = plot_trust(replace(trusted, horizon_ratio=horizon, tested_ratio=tested))
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts if "times" in text.get_text()]
+    assert len(boxes) == 2
+    assert not boxes[0].overlaps(boxes[1])
