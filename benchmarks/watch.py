@@ -9,7 +9,7 @@ Departures are looked for at forty looks: in the curves as they are, with a step
 and with a ramp to 2 %; and in simulated runs that are on course. Curves of other schedules are
 forecast from the cosine and constant curves of their size (``watch_schedules.py``).
 
-Run: ``BAYESCALE_DATA=folder python benchmarks/watch.py``. It takes a few minutes and writes
+Run: ``BAYESCALE_DATA=folder python benchmarks/watch.py``. It takes ten minutes and writes
 ``benchmarks/results/watch.json`` and ``watch.md``.
 """
 
@@ -25,7 +25,7 @@ from run_sets import machine, table, write
 from watch_schedules import across
 
 from bayescale.curves.card import LAWS, CurvePrior, load_curve_prior
-from bayescale.curves.condition import Observed, condition, reference_of, sample_shapes
+from bayescale.curves.condition import LEAST, Observed, condition, reference_of, sample_shapes
 from bayescale.curves.course import course, look_steps
 from bayescale.curves.finished import read_finished
 from bayescale.curves.history import History, history_of
@@ -102,11 +102,12 @@ def summary(rows: pd.DataFrame, name: str) -> dict[str, str]:
     return found
 
 
-def alarms(every: list[Curve], prior: CurvePrior) -> list[dict[str, Any]]:
-    """Count alarms on the curves, and on the curves with a step or a ramp added."""
+def alarms(every: list[Curve], prior_of: Callable[[float], CurvePrior]) -> dict[str, str]:
+    """Count alarms on the curves, on the curves with a step or a ramp added, and on course."""
     counts = {"as they are": 0, "step of 1 %": 0, "ramp to 2 %": 0}
     by_next = 0
-    for _, _, schedule, history in every:
+    for size, _, schedule, history in every:
+        prior = prior_of(size)
         seen = history.observed(schedule, look_steps(schedule))
         done = seen.steps / schedule.last_step
         scale = float(np.median(seen.losses[:3]))
@@ -123,27 +124,30 @@ def alarms(every: list[Curve], prior: CurvePrior) -> list[dict[str, Any]]:
             if name == "step of 1 %" and alarm is not None:
                 by_next += alarm <= seen.steps[done >= 0.5][1]
     n = len(every)
-    rows = [{"runs": name, "alarms": f"{count} of {n}"} for name, count in counts.items()]
-    return [*rows, {"runs": "step of 1 %, by the next look", "alarms": f"{by_next} of {n}"}]
+    return {
+        **{name: f"{count} of {n}" for name, count in counts.items()},
+        "step of 1 %, by the next look": f"{by_next} of {n}",
+        "simulated on course": false_alarms(every, prior_of),
+    }
 
 
 def simulated(
     schedule: Schedule, steps: np.ndarray, prior: CurvePrior, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a run's losses at these steps from the prior, without noise."""
-    pairs = (prior.alpha, prior.kp, prior.log_delay)
-    alpha, kp, log_delay = (np.array([max(rng.normal(*pair), 0.02)]) for pair in pairs)
-    shape = Shapes(alpha, kp, np.exp(log_delay))
+    shape = Shapes.of(np.maximum(rng.normal(*prior.shape.T), LEAST[: len(prior.shape)])[None, :])
     reference = reference_of(schedule, prior, shape)
     mean, total = joint_normal(features(schedule, steps, shape), shape, prior, reference, 3.3)
     return rng.multivariate_normal(mean[0], total[0])
 
 
-def false_alarms(every: list[Curve], prior: CurvePrior) -> str:
+def false_alarms(every: list[Curve], prior_of: Callable[[float], CurvePrior]) -> str:
     """Count alarms of runs simulated from the prior, of which none has left its course."""
-    known, count = replace(prior, level=(2.9, 0.3)), 0
+    count = 0
     for i in range(SIMULATED):
-        rng, schedule = np.random.default_rng(i), every[i % len(every)][2]
+        rng, (size, _, schedule, _) = np.random.default_rng(i), every[i % len(every)]
+        prior = prior_of(size)
+        known = replace(prior, level=(2.9, 0.3))
         steps = look_steps(schedule)
         noise = np.full(len(steps), 0.0015)
         values = simulated(schedule, steps, known, rng)
@@ -153,7 +157,7 @@ def false_alarms(every: list[Curve], prior: CurvePrior) -> str:
     return f"{count} of {SIMULATED}"
 
 
-def smoothed_alarms(every: list[Curve], prior: CurvePrior) -> list[dict[str, str]]:
+def smoothed_alarms(every: list[Curve], prior: CurvePrior) -> dict[str, str]:
     """Count alarms of logs of every batch, exponentially smoothed as dashboards do it."""
     known, counts = replace(prior, level=(2.9, 0.3)), {"on course": 0, "step of 1 %": 0}
     for i in range(SMOOTHED):
@@ -171,10 +175,10 @@ def smoothed_alarms(every: list[Curve], prior: CurvePrior) -> list[dict[str, str
             seen = replace(seen, scale=float(np.median(seen.losses[:3])))
             sampled = sample_shapes(schedule, seen, prior, np.random.default_rng(i))
             counts[name] += course(schedule, seen, prior, sampled).alarm_step is not None
-    return [
-        {"runs": f"simulated log of every batch, smoothed: {name}", "alarms": f"{n} of {SMOOTHED}"}
+    return {
+        f"simulated log of every batch, smoothed: {name}": f"{n} of {SMOOTHED}"
         for name, n in counts.items()
-    ]
+    }
 
 
 def main() -> None:
@@ -203,8 +207,12 @@ def main() -> None:
     }
     found = {name: ends(every, prior, **how) for name, (prior, how) in methods.items()}
     by_method = pd.DataFrame([summary(part, name) for name, part in found.items()])
-    on_course = {"runs": "simulated on course", "alarms": false_alarms(every, card)}
-    looked = pd.DataFrame([*alarms(every, card), on_course, *smoothed_alarms(every, card)])
+    counted = {
+        "nothing at hand": alarms(every, lambda size: card) | smoothed_alarms(every, card),
+        "other size known": alarms(every, learned.__getitem__),
+        "multi_power, other size known": alarms(every, powers.__getitem__),
+    }
+    looked = pd.DataFrame(counted).fillna("-").rename_axis("runs").reset_index()
     schedules = across(every, cards)
     page = [
         "# Runs in progress",
@@ -224,9 +232,8 @@ def main() -> None:
         "three in two stages) are forecast from them without any of their own losses.",
         table(schedules),
         "## Departures",
-        "Runs with an alarm at any of forty looks, with the card's prior. The logs of every "
-        "batch have 5,000 rows, noise of 0.1 nats from batch to batch, and an exponential "
-        "average with weight 0.01.",
+        "Runs with an alarm at any of forty looks. The logs of every batch have 5,000 rows, noise "
+        "of 0.1 nats from batch to batch, and an exponential average with weight 0.01.",
         table(looked),
         f"{machine()}.",
     ]
