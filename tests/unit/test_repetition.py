@@ -244,3 +244,15 @@ def test_all_the_papers_runs_forecast_larger_ones_better_where_half_of_them_are_
     assert ours["rmsle"] < 0.7 * theirs["rmsle"]
     assert ours["crps"] < 0.9 * theirs["crps"]
     assert ours["lpd"] > theirs["lpd"]
+
+
+@pytest.mark.parametrize("name", ["repetition", "pruned"])
+def test_the_law_drifts_across_tokens_per_parameter_as_the_default_law_does(name: str) -> None:
+    """The card says that its sizes of drift are those of the card unified."""
+    drift, default = load_card(name).drift, load_card("unified").drift
+    assert drift is not None
+    assert default is not None
+    assert drift.walks == default.walks == ("flops", "tokens_per_param", "tilt")
+    assert {axis: size.prior for axis, size in drift.sizes.items()} == {
+        axis: size.prior for axis, size in default.sizes.items()
+    }
