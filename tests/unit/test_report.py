@@ -110,7 +110,7 @@ def test_the_answer_comes_first(page: str) -> None:
         "The answer At ",
         "Failed Extrapolates to 10 times the largest training run",
         "Trust horizon: up to 4 times the largest run",
-        "Beyond, intervals inside the runs did not cover.",
+        "Beyond it, backtests inside the runs failed.",
         "Next step Train runs of sizes between the fitted ones",
         "Probability that a single new run is below 1.95",
         "Coefficients: before and after the runs Coefficients take the law to hold exactly",
