@@ -28,8 +28,8 @@ SHARE_OF_WIDTH, FACTOR = 0.6, 2.0
 """Median of the spread between logs as a share of the card's width, and the factor either way."""
 
 FEWEST_UNLIKE = 3
-"""Logs that can show that logs are more unlike than the card says; with fewer, a prior is no wider
-than the card's."""
+"""The fewest logs that can show that logs differ by more than the card says; with fewer, a prior is
+no wider than the card's."""
 
 _GRID = np.exp(np.linspace(-2.5, 2.5, 41))
 _Q95, _Q995 = 1.6448536269514722, 2.5758293035489004
@@ -118,7 +118,7 @@ def learned_card(
         low, high = np.exp(mean - _Q95 * sd), np.exp(mean + _Q95 * sd)
         medians = ", ".join(f"{x:.3g}" for x in np.exp(each.means))
         logs = ", ".join(sources)
-        why = f"Learned from {logs} (medians {medians}), and as wide as these are unlike."
+        why = f"Learned from {logs} (medians {medians}); the more these differ, the wider."
         text = _with_prior(text, name, float(low), float(high), why)
     return parse_card(text, law=card.law, place="the learned card")
 

@@ -1,9 +1,10 @@
 """The noise of a loss curve, and of averages of its neighboring losses.
 
-Losses of successive batches scatter independently, but a log that is smoothed, or that averages
-batches which follow each other in the data, does not: neighbors are alike, an average of many is
-worth less than it seems, and a test that takes them as independent finds departures where there are
-none. So the scatter is measured, at several distances, for single losses and for their averages.
+The noise of losses of successive batches is independent. In a log that is smoothed, or that
+averages batches which follow each other in the data, neighbors are correlated. An average of many
+losses then has more noise than it seems, and a test that takes them as independent finds departures
+where there are none. So the noise is measured, at several distances, for single losses and for
+their averages.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ FARTHEST = 1 / 20
 curve itself bends."""
 
 LONGEST = 1 / 32
-"""The longest average whose scatter is measured, as a share of the rows; longer ones are taken as
+"""The longest average whose noise is measured, as a share of the rows; longer ones are taken as
 averages of independent ones of this length."""
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """The scatter of losses about a smooth curve.
+    """The noise of losses about a smooth curve.
 
     Attributes
     ----------
@@ -66,7 +67,7 @@ def _scatter(means: np.ndarray, apart: int, rows: int) -> float:
     """Return the standard deviation of averages, from those at several distances.
 
     A second difference cancels the slope of the curve, and has six times the variance of an
-    average where the three that it takes are independent. Where they are alike it is smaller, so
+    average where the three that it takes are independent. If they are correlated it is smaller, so
     the largest one over the distances counts.
     """
     found, far = [], apart

@@ -34,14 +34,14 @@ def explore(
     browser : bool
         Whether to open the page in a browser.
     allow_unconverged : bool
-        Show a fit whose sampler missed its gate; the page says so.
+        Show a fit that failed its convergence checks; the page says so.
 
     Raises
     ------
     ExplorerError
         If Streamlit is not installed, or the port is taken.
     PosteriorError
-        If the file cannot be opened, or failed its convergence gate.
+        If the file cannot be opened, or failed its convergence checks.
     """
     from bayescale.laws import find_law
     from bayescale.posterior import open_posterior

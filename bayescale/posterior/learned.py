@@ -29,7 +29,8 @@ def prior_from(
     Returns
     -------
     ModelCard
-        With priors of coefficients that are centered on the fits, and as wide as these are unlike.
+        With priors of coefficients that are centered on the fits. The more these differ, the wider
+        the priors are.
 
     Raises
     ------
