@@ -87,19 +87,20 @@ PUBLISHED = {
 }
 
 NOTES = (
-    "IC: image classification; NMT: translation; LM: language models; BB: BIG-Bench. All scores "
-    "are means over curves of a curve's own score over its test points.",
-    "RMSLE: root mean square error of the log of the median. Log density: of the loss reached, "
-    "larger is better. CRPS: of log loss. MSCE: mean squared error of coverage over seven levels, "
-    "of each curve by itself; errors within a curve are correlated, which keeps it above zero.",
+    "IC: image classification; NMT: translation; LM: language models; BB: BIG-Bench. Each score "
+    "is computed over the test points of a curve; the tables show means over curves.",
+    "RMSLE: root mean square error of the log of the forecast's median. Log density: log "
+    "predictive density of the loss reached; larger is better. CRPS: of log loss. MSCE: mean "
+    "squared error of coverage over seven levels, for each curve by itself. Errors within a "
+    "curve are correlated, which keeps it above zero.",
     "Learned priors use only the training points of other curves. Groups: the four image data "
-    "sets bird, c, cal and inet, and NMT, LM, BB; domains: IC, NMT, LM, BB. Two things were set "
-    "once for all with the scores of all curves known: the least standard deviations of learned "
-    "priors, and that nothing of the weak prior's spread stays in them (the spread of two curves "
-    "kept makes RMSLE 0.0008 larger).",
+    "sets bird, c, cal and inet, and NMT, LM, BB; domains: IC, NMT, LM, BB. Two choices were "
+    "made for all curves with the scores of all curves known: the smallest standard deviations "
+    "of learned priors, and that learned priors keep nothing of the weak prior's spread "
+    "(keeping as much as two curves weigh makes RMSLE 0.0008 larger).",
     "Priors are learned, by importance weights, from draws under one wider prior. Each curve is "
     "then sampled again under the prior learned without its group or domain. The three domains "
-    "other than images are groups, so their scores are the same in both rows.",
+    "other than images are groups themselves, so their scores are the same in both rows.",
     "Exact: the law is taken to hold without drift. All posteriors have normal noise.",
 )
 

@@ -230,10 +230,11 @@ def markdown(results: dict[str, Any]) -> str:
         lines[-1] += ", ".join(f"{name} {of}" for name, of in about["versions"].items()) + "."
         lines.append("")
     lines += [
-        "Seconds depend on the computer and its other load: compare them within a table. Peak "
-        "memory is that of the main process, which holds about 300 MB after its imports; workers "
-        "have their own. For refits, ESS is the median of the smallest, and passed is how many "
-        "passed the convergence checks.",
+        "Size is the number that the table's title names. Seconds depend on the computer and "
+        "its other load: compare them within a table. Peak memory is that of the main process, "
+        "which holds about 300 MB after its imports; memory of workers is not included. ESS is "
+        "the effective sample size. For refits, it is the median over refits of the smallest "
+        "ESS, and passed is how many passed the convergence checks.",
         "",
     ]
     return "\n".join(lines)

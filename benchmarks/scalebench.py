@@ -311,15 +311,16 @@ def sampled_text(name: str, found: dict) -> str:
 
 HEAD = """# Scoreboard: ScaleBench's tasks
 
-R2 on the most expensive corner of a sweep, from runs bought at a share of what the others cost:
-mean and standard deviation over three seeds. The paper's corners are its own test runs, which are
-not used here, and its scores are means over ten laws a task; ours are of one law each. So the
-columns show what is in reach, and not who is better.
+The tables show R2 on the most expensive corner of a sweep, forecast from some of the other runs.
+These are bought with a share of what all the others cost. Values are means and standard deviations
+over three seeds. The paper's corners are its own test runs, which are not used here. Its scores are
+means over ten laws per task, while ours are of one law each. So the columns cannot say which method
+is better.
 
-Learning rate and batch size are forecast by the valley of `bayescale tune`, the other tasks by the
-card of the law, all with drift. Runs are bought for what is most uncertain about the corner. The
-noise grows with what a setting or repetition costs. That was added to repetition after a first
-result without it, in which next-run fell from 0.79 at 2 % to 0.40 at 10 %.
+Learning rate and batch size are forecast by the model of `bayescale tune`, the other tasks by the
+card of the law, all with drift. Runs are bought to reduce the uncertainty about the corner. The
+noise grows with the excess loss of a setting or of repetition. For repetition, this was added after
+a first result without it, in which next-run fell from 0.79 at 2 % to 0.40 at 10 %.
 """
 
 
