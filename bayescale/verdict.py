@@ -312,7 +312,7 @@ def _along(place: Place, head: str, to: Reach) -> Verdict:
     far = (
         f"Backtests inside the runs support up to {to.covered:.3g} times"
         if to.covered > 1
-        else "Backtests inside the runs tested no such step"
+        else "Backtests inside the runs tested no such ratio"
     )
     return Verdict("untested", f"{head}. {far}; beyond, nothing was tested. {BREAK}")
 

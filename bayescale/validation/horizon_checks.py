@@ -131,12 +131,14 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach, stops: bool) -> Find
         return Finding.check(code, None, text)
     table = pd.DataFrame(bins)
     if to.failed is not None:
-        supports = f" Smaller steps did, up to {to.covered:.3g} times." if to.covered > 1 else ""
+        supports = (
+            f" Smaller ratios passed, up to {to.covered:.3g} times." if to.covered > 1 else ""
+        )
         severity = Severity.STOPS if stops else Severity.WARNS
         return Finding(code, severity, failure(to.failed) + supports, table)
     if to.covered <= 1:
         text = (
-            f"the smallest step tested is {bins[0]['lower']:.3g} times or more: train runs of "
+            f"the smallest ratio tested is {bins[0]['lower']:.3g} times or more: train runs of "
             "sizes between."
         )
         return Finding.check(code, None, text, table)

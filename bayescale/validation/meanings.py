@@ -8,7 +8,7 @@ from bayescale.findings import Finding, Severity
 MEANINGS = {
     "converged": "No number of this fit is to be relied on. Fit again with more draws.",
     "precision": "No forecast of this fit is as precise as the tolerance asks.",
-    "coverage": "From that step on, intervals are overconfident. Train runs of sizes between, or "
+    "coverage": "From that ratio on, intervals are overconfident. Train runs of sizes between, or "
     "fit another law.",
     "held_out_runs": "The horizon may be due to chance. Train a few more runs of other sizes.",
     "across_more": "Do not rely on forecasts at more tokens per parameter than the runs have. "

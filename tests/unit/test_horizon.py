@@ -219,7 +219,7 @@ def test_each_state_has_its_advice() -> None:
         "Extrapolates to 41 times the largest training run. Backtests inside the runs support up "
         f"to 40 times; beyond, nothing was tested. {BREAK}",
     )
-    assert "tested no such step" in verdict(Place(False, 3.0), 0.01, 0.02, Evidence([])).text
+    assert "tested no such ratio" in verdict(Place(False, 3.0), 0.01, 0.02, Evidence([])).text
     assert "Test it: bayescale trust." in verdict(Place(False, 3.0), 0.01).text
     assert verdict(Place(False, np.nan), 0.01).state == "untested"
     assert set(STATES) == {"inside", "trusted", "too_wide", "failed", "untested"}
@@ -275,7 +275,7 @@ def test_only_what_ends_the_horizon_stops_trust() -> None:
     assert {c.code: str(c.severity) for c in narrow.checks}["coverage"] == "warns"
     text = str(trust(fanning(), failing))
     assert "What stops trust:\n  coverage: Backtests inside the runs failed" in text
-    assert "From that step on, intervals are overconfident." in text
+    assert "From that ratio on, intervals are overconfident." in text
     assert "no backtest was made. Make one: bayescale trust" in str(trust(fanning()))
 
 
@@ -296,8 +296,8 @@ def test_backtests_limit_where_they_failed_or_ended() -> None:
     assert coverage.passed is False
     assert coverage.text == (
         "Backtests inside the runs failed at 4 to 8 times: 90% intervals held 5 of 10 held-out "
-        "runs, 50% averaged over cutoffs, and at least 80% is needed. Smaller steps did, up to 4 "
-        "times."
+        "runs, 50% averaged over cutoffs, and at least 80% is needed. Smaller ratios passed, up to "
+        "4 times."
     )
     never = trust(fanning())
     assert (never.horizon_ratio, never.limited_by, never.tested_ratio) == (1, "untested", 1)
