@@ -64,7 +64,8 @@ def slices(
     Raises
     ------
     LawError
-        If a law is not of params and tokens, ``by`` is neither, or a point estimate gives no range.
+        If a law is not of params and tokens, ``by`` is neither, a value repeats, or a point
+        estimate gives no range.
 
     Notes
     -----
@@ -128,7 +129,12 @@ def _values(
     fit: Fit, given: Any, argument: str, name: str, count: int, beyond: float
 ) -> np.ndarray:
     if given is not None:
-        return np.atleast_1d(as_size(given, name))
+        values = np.atleast_1d(as_size(given, name))
+        found, counts = np.unique(values, return_counts=True)
+        if (counts > 1).any():
+            again = ", ".join(format_size(value) for value in found[counts > 1])
+            raise LawError(f"{name} {again} is given twice in `{argument}=`: name each value once")
+        return values
     if fit.runs is None:
         raise LawError(
             f"a point estimate has no runs whose {name} span a range: name {name} with "

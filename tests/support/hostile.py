@@ -394,6 +394,9 @@ ASKED = {
     "next-run": ["{fit}", "--allow-unconverged"],
     "prune": ["{fit}", "--allow-unconverged"],
     "emerge": ["{fit}", "--allow-unconverged"],
+    "slices": ["{fit}", "--allow-unconverged"],
+    "cross-check": ["{fit}", "--allow-unconverged"],
+    "watch": ["{history}"],
     "simulate": [],
     "import": ["{table}", "--metric", LOSS],
 }
@@ -406,6 +409,9 @@ OPTIONS = frozenset(  # those that neither write files, nor read them, nor sampl
     --budget --target-flops --target-params --target-tokens --regret --keep --train-tokens
     --quality --floor --repeat-worth --answer-tokens --choices --wrong-loss --dispersion --greedy
     --published --set --tokens-per-param --sigma --nu --seed --theory --examples-per-param
+    --gpus --gpu --gpu-flops --gpu-memory --gpu-price --utilization --days --by --held --along
+    --metric --rate --run --restarts --schedule --final-step --warm-up --decay-from --final-share
+    --then
     --probe-angle --step --smooth --unfinished --repeated --run-id --from --experiment
     """.split()  # noqa: SIM905
 )
@@ -420,6 +426,14 @@ TYPED = (
     ("allocate", "--flops", "1e22,1e23", "--option", "70B,1.4T", "--price", "1e-18"),
     ("allocate", "--flops", "1e22", "--sizes", "1B,70B", "--inference-tokens", "1B"),
     ("allocate", "--flops", "1e22", "--max-tokens", "10T", "--max-params", "1B", "--json"),
+    ("allocate", "--gpus", "512", "--gpu", "h100", "--days", "14,30", "--gpu-price", "2"),
+    ("allocate", "--flops", "1e22", "--gpus", "8", "--gpu-flops", "989e12", "--utilization", "0.4"),
+    ("slices", "--by", "params", "--held", "1B,10B", "--along", "1B,100B"),
+    ("cross-check", "--flops", "1e20", "--tolerance", "0.1"),
+    ("watch", "--schedule", "cosine", "--final-step", "50000", "--warm-up", "1000"),
+    ("watch", "--schedule", "wsd", "--final-step", "50000", "--decay-from", "40000", "--target",
+     "2.8", "--then", "linear:60000"),
+    ("watch", "--schedule", "linear", "--final-step", "50K", "--final-share", "0.2", "--json"),
     ("data", "--params", "7B", "--overfit", "0.02", "--json"),
     ("data", "--tokens", "1T", "--target", "2.5"),
     ("next-run", "--target-flops", "1e22", "--budget", "1e20", "--regret"),
@@ -443,6 +457,13 @@ def _typed(folder: Path) -> list[bytes]:
     return ["\n".join(words).encode() for words in TYPED]
 
 
+def _curve() -> pd.DataFrame:
+    """The first 20,000 steps of a run whose loss falls as a power of steps."""
+    steps = np.arange(100, 20_001, 100, dtype=float)
+    rates = 3e-4 * np.minimum(steps / 1000, 0.55 + 0.45 * np.cos(np.pi * steps / 50_000))
+    return pd.DataFrame({"step": steps, "lr": rates, "loss": 2.7 + 2.0 * (steps / 100) ** -0.5})
+
+
 def _command(data: bytes, folder: Path) -> None:
     """A command with options, a word a line; options that are not among OPTIONS are left out."""
     from bayescale.cli import app
@@ -451,6 +472,8 @@ def _command(data: bytes, folder: Path) -> None:
     if not files["log"].exists():
         _full_log().to_csv(files["log"], index=False)
     tracked.wandb_table(files["table"], SMALL)
+    files["history"] = folder / "history.csv"
+    _curve().to_csv(files["history"], index=False)
     command, *words = data.decode("utf-8", errors="replace").replace("\0", "").split("\n")
     if command not in ASKED:
         command = list(ASKED)[len(data) % len(ASKED)]

@@ -64,5 +64,7 @@ def test_a_law_of_one_scale_has_no_slices(
 def test_a_point_estimate_needs_values() -> None:
     with pytest.raises(LawError, match="no runs whose tokens span a range: name tokens"):
         slices(ONE)
+    with pytest.raises(LawError, match="tokens 1B is given twice in `held=`: name each value once"):
+        slices(ONE, ["1B", "2B", 1e9])
     with pytest.raises(LawError, match="by is 'flops', but must be tokens or params"):
         slices(ONE, [1e9], by="flops")  # type: ignore[arg-type]

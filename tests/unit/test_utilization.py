@@ -193,6 +193,8 @@ def test_the_command_line_takes_utilization_by_size(bayescale, tmp_path: Path) -
         (("0.4", "0.3"), "give one share, or one for each size"),
         (("1B=0.4", "1B=0.3"), "1B params are given twice"),
         (("absent.csv",), "'absent.csv' is no share such as 0.4"),
+        (("x" * 5000,), "no share such as 0.4"),
+        (("9" * 5000,), "above 0, at most 1"),
         (("1B=45",), "45 at 1B params: must be above 0"),
     ):
         options = [each for text in wrong for each in ("--utilization", text)]

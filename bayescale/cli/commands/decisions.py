@@ -25,6 +25,7 @@ from bayescale.cli.parsing import (
     sizes_of,
     stated,
 )
+from bayescale.errors import shortened
 from bayescale.units import parse_size
 
 if TYPE_CHECKING:
@@ -121,16 +122,23 @@ def _utilization(texts: list[str]) -> "float | Utilization":
         raise typer.BadParameter(
             "give one share, or one for each size, such as 1B=0.45 and 70B=0.35", param_hint=option
         )
-    if Path(texts[0]).is_file():
+    if _is_file(texts[0]):
         return Utilization.of_runs(read_runs(Path(texts[0])))
     try:
         return float(texts[0])
     except ValueError:
         raise typer.BadParameter(
-            f"{texts[0]!r} is no share such as 0.4, no size and share such as 1B=0.45, and no "
-            "run log",
+            f"{shortened(texts[0])!r} is no share such as 0.4, no size and share such as 1B=0.45, "
+            "and no run log",
             param_hint=option,
         ) from None
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # too long for a path
+        return False
 
 
 def _served(text: str | None) -> float | tuple[float, ...]:
