@@ -17,8 +17,8 @@
 # forecast, and would that have been right?
 #
 # **Answer.** The scale differs between logs by an order of magnitude. From the smaller half of
-# their runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.6 times and Gadre's on
-# RedPajama up to 4.3 times the largest run. Inside these horizons lie 112 larger runs. The 90 %
+# their runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.7 times and Gadre's on
+# RedPajama up to 4.4 times the largest run. Inside these horizons lie 112 larger runs. The 90 %
 # intervals covered 91 % of them (74 % without drift), and 96 % of forecasts were within the 2 %
 # tolerance. Of the 62 runs beyond, 66 % were. There, intervals with drift still have good coverage
 # (97 %), but they are too wide to decide on.
