@@ -231,6 +231,7 @@ def test_a_worker_that_is_lost_is_told_with_what_was_kept(
     assert np.isfinite(ran.json["rows"][0]["lpd"])
 
 
+@pytest.mark.integration
 def test_a_fit_is_compared_with_its_own_laws_and_runs(bayescale, log: Path, tmp_path: Path) -> None:
     fit, one = tmp_path / "fit.nc", ("--cutoff", "1.1e21", *HERE)
     weights = ("--weight", "kaplan_compute=3", *SHARE)

@@ -20,6 +20,8 @@ from bayescale.errors import BayescaleError
 
 SLOW = {"posterior parts": 20, "command line": 15}
 """Doors at which fewer damaged inputs are tried."""
+MANY_EXAMPLES = ("command line", "planned runs", "posterior parts")
+"""Doors whose examples take over five seconds."""
 BYTES = [name for name in DOORS if name not in ("posterior file", "command line")]
 """The posterior file is read by a C library, so its damages are tried in a process apart."""
 
@@ -29,7 +31,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("doors")
 
 
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.integration) if n in MANY_EXAMPLES else n for n in DOORS],
+)
 def test_every_example_is_taken(name: str, tmp_path: Path) -> None:
     """So that what is refused below is refused for its damage."""
     door = DOORS[name]

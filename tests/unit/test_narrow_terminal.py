@@ -70,10 +70,6 @@ UNANSWERED = {
 """Commands without an example, and why."""
 
 
-COSTLY = ("fit-many", "report")
-"""Commands that start processes or make a whole report."""
-
-
 def unbroken(line: str) -> bool:
     """Whether a line may be wider: one word, as a path to be copied is."""
     return len(line.split()) == 1
@@ -176,13 +172,8 @@ def test_an_unknown_option_is_refused_within_the_width(narrow: Callable, command
     assert too_wide(ran) == []
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(name, marks=pytest.mark.integration) if name in COSTLY else name
-        for name in sorted(EXAMPLES)
-    ],
-)
+@pytest.mark.integration
+@pytest.mark.parametrize("command", sorted(EXAMPLES))
 def test_no_answer_is_wider_than_the_terminal(narrow: Callable, command: str) -> None:
     ran = narrow(*command.split(), *EXAMPLES[command].split())
     assert ran.code in ((2,) if command == "perceptron" else (0, 3)), ran.err

@@ -77,6 +77,7 @@ def test_other_results_are_unfolded_sections_before_the_limits(tmp_path: Path) -
     assert [one["verdict"] for one in made.to_json()["also"][:1]] == ["untested"]
 
 
+@pytest.mark.integration
 def test_a_section_shows_what_the_command_prints_and_its_figure(tmp_path: Path) -> None:
     result = watched(tmp_path / "history.csv")
     made = report(chinchilla(), also=[Extra(result, "bayescale watch history.csv")])
