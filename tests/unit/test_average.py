@@ -145,6 +145,7 @@ def test_laws_of_a_pool_are_named_once_and_by_their_own_cards() -> None:
     )
 
 
+@pytest.mark.integration
 def test_several_laws_are_fitted_into_one_file(bayescale, tmp_path: Path) -> None:
     log, out = tmp_path / "log.csv", tmp_path / "fit.nc"
     rng = np.random.default_rng(4)

@@ -283,6 +283,7 @@ def test_help_names_every_command(bayescale) -> None:
         assert command in out
 
 
+@pytest.mark.integration
 def test_an_interrupted_fit_leaves_nothing_behind(log: Path, tmp_path: Path) -> None:
     """Interrupted while it samples; the test's process may itself ignore the signal."""
     import signal

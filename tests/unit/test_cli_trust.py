@@ -99,6 +99,7 @@ def test_a_fit_that_missed_its_gate_is_refused_or_marked(bayescale, tmp_path: Pa
     assert allowed.json["checks"][0]["passed"] is False
 
 
+@pytest.mark.integration
 def test_each_answer_is_drawn_into_a_file(bayescale, fit_file: Path, tmp_path: Path) -> None:
     larger = "forecast", fit_file, "--flops", "1e23"
     asked = {

@@ -20,8 +20,8 @@ from bayescale.errors import BayescaleError
 
 SLOW = {"posterior parts": 20, "command line": 15}
 """Doors at which fewer damaged inputs are tried."""
-MANY_EXAMPLES = ("command line", "planned runs", "posterior parts")
-"""Doors whose examples take over five seconds."""
+MANY_EXAMPLES = ("command line", "planned runs", "posterior file", "posterior parts")
+"""Doors whose examples take over three seconds."""
 BYTES = [name for name in DOORS if name not in ("posterior file", "command line")]
 """The posterior file is read by a C library, so its damages are tried in a process apart."""
 

@@ -120,6 +120,7 @@ def test_quiet_leaves_out_notes_and_brief_all_but_the_answer(
     assert "alpha" in brief.out
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("question", "start"),
     [

@@ -190,6 +190,7 @@ def test_what_is_read_is_what_the_machine_reads(page: str) -> None:
         assert shown == pytest.approx(value, rel=0.06, abs=0.006), item
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("flops", "tolerance", "step"),
     [
@@ -372,6 +373,7 @@ def test_a_section_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch)
     )
 
 
+@pytest.mark.integration
 def test_an_unconverged_fit_is_refused_unless_allowed(bayescale, tmp_path: Path) -> None:
     fit = chinchilla(passed=False)
     with pytest.raises(UnconvergedError):

@@ -91,6 +91,7 @@ def test_a_section_shows_what_the_command_prints_and_its_figure(tmp_path: Path) 
         assert f"{done}</th>" in section.html
 
 
+@pytest.mark.integration
 def test_lines_of_a_list_are_indented(tmp_path: Path) -> None:
     made = report(chinchilla(), also=[compared()])
     (section,) = [one for one in made.sections if one.unfolded]

@@ -216,6 +216,7 @@ def test_a_sound_log_has_no_signs(sound: pd.DataFrame) -> None:
     assert not told(sound)
 
 
+@pytest.mark.integration
 def test_signs_are_rare_in_sound_logs(rng: np.random.Generator) -> None:
     """Scatter of a third of a per cent to three, with tails of any weight."""
     alarms = 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytest
 from threadpoolctl import threadpool_info
 
 from bayescale.inference.nuts import nutpie, sampling
@@ -12,6 +13,7 @@ def blas_threads() -> set[int]:
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
+@pytest.mark.integration
 def test_blas_has_one_thread_while_chains_sample_and_its_own_number_afterwards() -> None:
     with pm.Model() as model:
         pm.Normal("x")
