@@ -53,6 +53,7 @@ def test_compare_tells_weights_and_how_little_they_mean(bayescale, log: Path) ->
     assert "keep_equal_weights" in codes
 
 
+@pytest.mark.integration
 def test_trust_backtests_once_and_answers_at_once_afterwards(
     bayescale, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

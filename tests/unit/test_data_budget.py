@@ -85,6 +85,7 @@ def test_not_reachable_is_an_answer_with_its_probability() -> None:
     assert "out of reach" in str(result)
 
 
+@pytest.mark.integration
 def test_an_average_shows_each_law() -> None:
     result = data_budget(ModelAverage((ONE, KAPLAN_2020), (0.5, 0.5)), params=1e9)
     each = {law.law: law.needed.item() for law in result.by_law}
@@ -162,6 +163,7 @@ def within_runs(times: float) -> Posterior:
     return built(CARD_OF_ONE, read_runs(frame), BESIROGLU | {"sigma": 0.01})
 
 
+@pytest.mark.integration
 def test_an_answer_far_beyond_the_runs_is_not_given() -> None:
     result = data_budget(within_runs(1001.0), params=7e9)
     assert result.refusal == (
@@ -177,6 +179,7 @@ def test_an_answer_far_beyond_the_runs_is_not_given() -> None:
     )
 
 
+@pytest.mark.integration
 def test_an_answer_says_how_far_it_extrapolates() -> None:
     result = data_budget(within_runs(30.0), params=7e9)
     answer = result.to_json()

@@ -192,6 +192,7 @@ def test_a_law_of_an_error_rate_has_no_other_unit() -> None:
         chosen_unit(LossUnit("error rate"), "bits")
 
 
+@pytest.mark.integration
 def test_the_command_line_answers_in_the_unit_of_the_log(
     bayescale: Callable[..., Any], cerebras_posterior: Posterior, tmp_path: Path
 ) -> None:
@@ -219,6 +220,7 @@ def test_the_command_line_answers_in_the_unit_of_the_log(
     assert "The runs, losses in bits per byte" in html
 
 
+@pytest.mark.integration
 def test_a_report_states_regret_in_the_unit_of_the_log() -> None:
     section = next(s for s in report(BYTES).sections if s.name == "allocation")
     assert section.error is None

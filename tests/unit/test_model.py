@@ -216,6 +216,7 @@ def replace_family(card: ModelCard) -> ModelCard:
     return card.model_copy(update={"family": {}})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("of", [list("bbaabb"), [*"abcdef"] * 2], ids=["few", "many"])
 def test_families_spread_about_the_population_as_the_card_states(of: list[str]) -> None:
     """Terms of few are normal; of many, steps that are standard normal and scaled by spreads."""

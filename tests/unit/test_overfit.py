@@ -32,6 +32,7 @@ def test_kaplans_line_and_its_exponent() -> None:
     assert overfit_line(KAPLAN_2020, SIZES, overfit=0.05).to_frame()["kaplan"].isna().all()
 
 
+@pytest.mark.integration
 def test_a_point_of_the_line_is_what_data_budget_says() -> None:
     """At 10B params the laws do not agree, at 100B they do."""
     fit = ModelAverage((SPREAD, KAPLAN_2020), (0.5, 0.5))

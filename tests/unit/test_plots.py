@@ -317,6 +317,7 @@ def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
     assert str(error.value) == "of is 'money', but must be one of regret, wasted_share"
 
 
+@pytest.mark.integration
 def test_data_needed_are_drawn_beside_kaplans_line() -> None:
     result = overfit_line(POOL, [1e8, 1e9, 1e10])
     ax, frame = plot_overfit(result), result.to_frame()

@@ -269,6 +269,7 @@ def test_gaps_and_absent_rates_are_told() -> None:
     assert codes == ["no_rates", "gap"]
 
 
+@pytest.mark.integration
 def test_the_command_line_answers_in_json(bayescale, tmp_path: Path) -> None:
     curve().to_csv(tmp_path / "history.csv", index=False)
     plan = ("--schedule", "cosine", "--final-step", "50k")
