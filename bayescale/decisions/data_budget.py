@@ -31,7 +31,9 @@ UNLIMITED = 1e30
 UNLIMITED_DATA = 1e100
 """Tokens that stand for unlimited data; finite, so that ratios of them are numbers."""
 
-_GRID, _HALVINGS = 241, 40
+_GRID, _PRECISION = 61, 1e-10
+"""Points of the first search, two a decade up to UNLIMITED; precision of the logarithm found."""
+
 _OTHER = {"params": "tokens", "tokens": "params"}
 
 
@@ -337,16 +339,26 @@ def _first(
     high: float,
 ) -> xr.DataArray:
     """Find, draw by draw, the smallest x at which the excess is gone; infinite if none."""
+    from scipy.optimize import elementwise
+
     grid = np.linspace(np.log(low), np.log(high), _GRID)
     each, coords = ("chain", "draw"), view.coords
     on_grid = excess(xr.DataArray(np.exp(grid), dims="point")).transpose(*each, "point")
     gone = on_grid.values <= 0
     first = gone.argmax(axis=-1)
-    left, right = (grid[(first - back).clip(0)] for back in (1, 0))
-    for _ in range(_HALVINGS):
-        middle = (left + right) / 2
-        there = excess(xr.DataArray(np.exp(middle), dims=each, coords=coords))
-        enough = there.transpose(*each).values <= 0
-        left, right = np.where(enough, left, middle), np.where(enough, middle, right)
-    found = np.where(gone.any(axis=-1), np.exp(right), np.inf)
-    return xr.DataArray(found, dims=each, coords=coords)
+    logs = np.where(gone.any(axis=-1), grid[first], np.inf)
+
+    def of_draws(x: np.ndarray, draw: np.ndarray) -> np.ndarray:
+        """Return the excess of some draws, each at its own x; the law takes all draws."""
+        there = logs.copy()
+        there.flat[draw] = x
+        found = excess(xr.DataArray(np.exp(there), dims=each, coords=coords))
+        return found.transpose(*each).values.flat[draw]
+
+    crosses = np.flatnonzero(np.isfinite(logs) & (first > 0))
+    if crosses.size:  # SciPy takes no empty arrays
+        ends = tuple(grid[first.flat[crosses] - back] for back in (1, 0))
+        logs.flat[crosses] = elementwise.find_root(
+            of_draws, ends, args=(crosses,), tolerances={"xatol": _PRECISION}
+        ).x
+    return xr.DataArray(np.exp(logs), dims=each, coords=coords)

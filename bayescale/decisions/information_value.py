@@ -6,6 +6,7 @@ its covariance with the run, as if draws were normal and the size of noise and d
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -112,7 +113,8 @@ def evaluate(
 ) -> pd.DataFrame:
     """Add to the candidates the uncertainty that each would leave."""
     found = table.assign(affordable=table["flops"] <= budget)
-    each = [draws.after(i) for i in range(len(table))]
+    with ThreadPoolExecutor() as pool:  # NumPy computes without Python's lock
+        each = list(pool.map(draws.after, range(len(table))))
     for kind in dict.fromkeys(("loss", target)):
         name, normal = NAMES[kind], beliefs.after(kind)
         found[f"{name}_before"] = beliefs.now(kind)

@@ -55,13 +55,22 @@ class Noise:
         excess = None if self.excess is None else self.excess[draws] / sigma
         return sigma * noise.draw(rng, sigma.shape, nu, excess)
 
-    def log_density(self, candidate: int, deviation: np.ndarray) -> np.ndarray:
-        """Return the log density of deviations, (outcome, draw)."""
+    def log_density(self, candidate: int, outcomes: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """Return the log density of outcomes under each draw's loss, (outcome, draw).
+
+        It weighs draws, so single precision is enough, and takes half the time.
+        """
+        level = losses.mean()
+        outcomes, losses, scale = (
+            x.astype(np.float32)
+            for x in (outcomes - level, losses - level, self.sigma[:, candidate])
+        )
+        nu, excess = (None if x is None else x.astype(np.float32) for x in (self.nu, self.excess))
         nodes = None
-        if self.excess is not None and self.nu is not None:
-            nodes = tuple(x[:, None, :] for x in noise.precision_nodes(self.nu))
-        scale = self.sigma[:, candidate]
-        return noise.log_density(deviation, scale, nu=self.nu, excess=self.excess, nodes=nodes)
+        if excess is not None and nu is not None:
+            nodes = tuple(x[:, None, :] for x in noise.precision_nodes(nu))
+        deviation = outcomes[:, None] - losses
+        return noise.log_density(deviation, scale, nu=nu, excess=excess, nodes=nodes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +118,8 @@ class Reweighting:
         rng = np.random.default_rng(candidate)
         outcomes = np.sort(there + self.noise.sampled(candidate, rng, draws))
         places = (np.arange(OUTCOMES) + 0.5) / OUTCOMES * len(outcomes)
-        outcomes = outcomes[places.astype(int), None]
-        return self._left(self.noise.log_density(candidate, outcomes - there))
+        outcomes = outcomes[places.astype(int)]
+        return self._left(self.noise.log_density(candidate, outcomes, there))
 
     def after_several(self, bought: list[int]) -> list[Left]:
         """Evaluate runs bought together: what is left after the first, the second, and so on."""
@@ -120,7 +129,7 @@ class Reweighting:
         for candidate in bought:
             there = self.losses[:, candidate]
             outcomes = there[world] + self.noise.sampled(candidate, rng, world)
-            log_weight += self.noise.log_density(candidate, outcomes[:, None] - there)
+            log_weight += self.noise.log_density(candidate, outcomes, there)
             found.append(self._left(log_weight))
         if not found:
             return []
@@ -133,17 +142,18 @@ class Reweighting:
     def _left(self, log_weight: np.ndarray) -> Left:
         weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
         weight /= weight.sum(axis=1, keepdims=True)
-        squares = (weight**2).sum(axis=1)
-        away = self.at - self.at.mean()
+        squared = weight**2
+        squares = squared.sum(axis=1)
+        away = (self.at - self.at.mean()).astype(np.float32)
         mean = weight @ away
         # of self-normalized weights, which are worth so many draws
         within = (weight @ away**2 - mean**2) / np.maximum(1 - squares, 0.5)
-        error = weight**2 @ away**2 - 2 * mean * (weight**2 @ away) + mean**2 * squares
+        error = squared @ away**2 - 2 * mean * (squared @ away) + mean**2 * squares
         between = max(float(mean.var() - error.mean()), 0.0)
         choice = np.nan
         if self.splits.shape[1]:
             level = self.splits.mean(axis=0)
-            means = weight @ (self.splits - level)
+            means = weight @ (self.splits - level).astype(np.float32)
             means = level + means - means.mean(axis=0)  # outcomes do not move the mean
             choice = float(means.min(axis=1).mean())
         left = float(within.mean())

@@ -6,6 +6,7 @@ tokens per parameter is what the law may get wrong about the best one.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,7 +28,7 @@ FINER = 8
 """Steps of the curve of least losses between two budgets."""
 
 _DIGITS = 10  # of the logarithm of a budget
-_BLOCK = 4_000_000  # losses held at once
+_BLOCK = 400_000  # losses of a thread at once, which fit a processor's cache
 
 Losses = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Function of params and tokens, (budget,) or (draw, budget), to losses (draw, budget)."""
@@ -99,7 +100,8 @@ def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
     n_draws = losses(np.ones(1), np.ones(1)).shape[0]
     size = max(1, _BLOCK // (n_draws * _grid(limits, flops).shape[1]))
     blocks = [flops[i : i + size] for i in range(0, len(flops), size)]
-    found = [_best_of_block(losses, block, limits) for block in blocks]
+    with ThreadPoolExecutor() as pool:  # NumPy computes without Python's lock
+        found = list(pool.map(lambda block: _best_of_block(losses, block, limits), blocks))
     params, tokens, loss = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
     return Best(flops, params, tokens, loss)
 
