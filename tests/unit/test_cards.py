@@ -99,13 +99,31 @@ def test_a_relative_prior_has_no_density_before_the_runs_are_known() -> None:
 
 def test_a_balance_relative_to_the_runs_is_stated_at_their_typical_scales() -> None:
     """It is a ratio of two parts, so the runs' loss does not move it."""
-    stated = "{ at = { params = 1e9, tokens = 2e10 }, low = 0.14, high = 7.2 }"
+    stated = "{ at = { params = 1e9, tokens = 2e10 }, low = 0.2, high = 5.0 }"
     text = load_card("kaplan_irreducible").text
-    relative = parse_card(text.replace(stated, '{ at = "runs", low = 0.14, high = 7.2 }'))
+    relative = parse_card(text.replace(stated, '{ at = "runs", low = 0.2, high = 5.0 }'))
     assert relative.text != text
     prior = relative.anchored(RUNS).coefficients["D_c"].prior
     assert prior.at == pytest.approx({"params": 1e9, "tokens": 1e10})
-    assert (prior.low, prior.high) == (0.14, 7.2)
+    assert (prior.low, prior.high) == (0.2, 5.0)
+
+
+def expected_of(name: str) -> dict[str, float]:
+    """Medians of a card's prior: reducible loss at 1e9 params on 2e10 tokens, and its decline."""
+    card = load_card(name)
+    drawn = {k: v for k, v in card.draw_prior(20_000, seed=1).items() if k in card.coefficients}
+    here, further = (card.law.loss(1e9 * by, 2e10 * by, **drawn) for by in (1.0, 10**0.5))
+    return {
+        "reducible": float(np.median(here - drawn["E"])),
+        "decline": float(np.median(np.log(here / further))),
+    }
+
+
+def test_both_forms_of_the_law_expect_the_same_losses_before_any_run() -> None:
+    """Size and data join in one form and add up in the other, so equal terms are not enough."""
+    joint, summed = expected_of("kaplan_irreducible"), expected_of("chinchilla")
+    assert joint["reducible"] == pytest.approx(summed["reducible"], rel=0.1)
+    assert joint["decline"] == pytest.approx(summed["decline"], rel=0.1)
 
 
 def test_near_one_is_the_law_of_a_stretched_normal() -> None:
