@@ -2,8 +2,8 @@
 
 The drift of a simulated world is drawn from the exact covariance of its continuous walks, by
 Cholesky's decomposition, and not from the steps that the model has. Ranked are the mean loss at 10
-and 30 times the largest run, at both sides of the runs' tokens per parameter, and the params of
-the best split at 30 times.
+and 30 times the largest run, at both sides of the runs' tokens per parameter, among the runs'
+compute and at 10 times it, and the params of the best split at 30 times.
 """
 
 from collections.abc import Callable, Iterator
@@ -106,7 +106,8 @@ def targets(n: np.ndarray, d: np.ndarray) -> dict[str, tuple[float, float]]:
     middle = np.exp(np.log(6 * n * d).mean())
     low, high = (d / n).min() * np.exp(-BEYOND), (d / n).max() * np.exp(BEYOND)
     scales = {f"at {times:g}": (times * largest, ratio) for times in TIMES}
-    scales |= {"below": (middle, low), "above": (middle, high)}
+    for place, of_place in (("below", low), ("above", high)):
+        scales |= {place: (middle, of_place), f"{place} at 10": (TIMES[0] * largest, of_place)}
     return {k: (np.sqrt(f / 6 / r), np.sqrt(f * r / 6)) for k, (f, r) in scales.items()}
 
 
