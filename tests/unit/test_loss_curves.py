@@ -233,6 +233,20 @@ def test_finished_runs_of_the_recipe_narrow_the_end() -> None:
     )
 
 
+def test_an_exponent_of_another_size_counts_together_with_the_cards() -> None:
+    """The further in size, the nearer to the card's; at the same size the runs alone decide."""
+    schedule = named_schedule("cosine", 50_000, warm_up=1000)
+    runs = [Finished(schedule, seen(schedule, 50_000), 1e8)]
+    near, away, far = (learned_prior(runs, n, PRIOR).alpha for n in (1e8, 1e9, 1e13))
+    assert near[1] == pytest.approx(0.025)
+    believed = PRIOR.alpha
+    assert abs(far[0] - believed[0]) < abs(away[0] - believed[0]) < abs(near[0] - believed[0])
+    apart = np.hypot(0.025, 0.04 * np.log(10))
+    assert away[1] == pytest.approx((apart**-2 + believed[1] ** -2) ** -0.5)
+    by_hand = (near[0] / apart**2 + believed[0] / believed[1] ** 2) * away[1] ** 2
+    assert away[0] == pytest.approx(by_hand)
+
+
 # the course
 
 
