@@ -3,7 +3,8 @@
 The drift of a simulated world is drawn from the exact covariance of its continuous walks, by
 Cholesky's decomposition, and not from the steps that the model has. Ranked are the mean loss at 10
 and 30 times the largest run, at both sides of the runs' tokens per parameter, among the runs'
-compute and at 10 times it, and the params of the best split at 30 times.
+compute and at 10 times it, how the effect of the ratio changes from the one to the other, and the
+params of the best split at 30 times.
 """
 
 from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def world(card: ModelCard, truth: dict[str, float], seed: int) -> tuple[Runs, di
     single = mean[:n_runs] * np.exp(truth["sigma"] * rng.standard_t(truth["nu"], n_runs))
     table = pd.DataFrame({"params": n, "tokens": d, "loss": single})
     table = table.assign(run_id=[f"run {i}" for i in range(n_runs)])
-    known = dict(zip(targets(n, d), mean[n_runs:], strict=False))
+    known = with_turn(dict(zip(targets(n, d), mean[n_runs:], strict=False)))
     best = line_n[mean[n_runs + len(places) :].argmin()]
     return read_runs(table, units={"loss": "nats"}), {**known, "best_params": float(best)}
 
@@ -106,9 +107,16 @@ def targets(n: np.ndarray, d: np.ndarray) -> dict[str, tuple[float, float]]:
     middle = np.exp(np.log(6 * n * d).mean())
     low, high = (d / n).min() * np.exp(-BEYOND), (d / n).max() * np.exp(BEYOND)
     scales = {f"at {times:g}": (times * largest, ratio) for times in TIMES}
+    scales["middle"] = middle, ratio
     for place, of_place in (("below", low), ("above", high)):
         scales |= {place: (middle, of_place), f"{place} at 10": (TIMES[0] * largest, of_place)}
     return {k: (np.sqrt(f / 6 / r), np.sqrt(f * r / 6)) for k, (f, r) in scales.items()}
+
+
+def with_turn(losses: dict[str, Any]) -> dict[str, Any]:
+    """Add how the effect of tokens per parameter changes with compute: what the tilt allows for."""
+    further, here = losses["below at 10"] / losses["at 10"], losses["below"] / losses["middle"]
+    return losses | {"turn": further / here}
 
 
 def line_ends(ratio: np.ndarray) -> tuple[float, float]:
@@ -133,6 +141,7 @@ def answers(fit: Posterior, of_splits: SplitView) -> dict[str, np.ndarray]:
             "tokens": xr.DataArray([tokens], dims="p"),
         }
         found[name] = view.loss(at).transpose("chain", "draw", "p").values
+    found = with_turn(found)
     limits = Constraints(searched=searched_range(runs))
     budget = np.array([TIMES[-1] * (6 * n * d).max()])
     found["best_params"] = best_split(losses_of(of_splits(view)), budget, limits).params
@@ -161,12 +170,13 @@ def _ranks(
             continue
         fit = refit(runs, used, seed=seed + i, draws=600, tune=600)
         drawn = answers(fit, of_splits)
-        # best splits at an end of the line are equal: a truth there is ranked among them by chance
-        yield {
-            name: int((draws < true[name] * (1 - 1e-3)).sum())
-            + int(rng.integers(0, np.isclose(draws, true[name], rtol=1e-3).sum() + 1))
-            for name, draws in drawn.items()
-        }
+        yield {name: _rank(draws, true[name], rng) for name, draws in drawn.items()}
         done += 1
         if done == worlds:
             return
+
+
+def _rank(draws: np.ndarray, true: float, rng: np.random.Generator) -> int:
+    """Rank a truth, by chance among equal draws: best splits at an end of the line are equal."""
+    equal = np.isclose(draws, true, rtol=1e-9)
+    return int((draws[~equal] < true).sum()) + int(rng.integers(0, equal.sum() + 1))
