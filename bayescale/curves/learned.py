@@ -68,9 +68,9 @@ def learned_prior(finished: Sequence[Finished], params: float, base: CurvePrior)
     shared = np.mean([each.shape[1:] for each in first], axis=0)
     fitted = [_fitted(runs, free, shared) for runs in by_size.values()]
     place = np.log(params)
-    alpha, by_size = _trend(fitted, [each.shape[0] for each in fitted], place, ALPHA_BY_SIZE)
-    alpha = alpha, float(np.hypot(ALPHA_SD, by_size))
-    if len(fitted) == 1 and by_size > 0:
+    alpha, apart = _trend(fitted, [each.shape[0] for each in fitted], place, ALPHA_BY_SIZE)
+    alpha = alpha, float(np.hypot(ALPHA_SD, apart))
+    if len(fitted) == 1 and apart > 0:
         alpha = _combined(alpha, base.alpha)
     log_r, r_sd = _trend(fitted, [np.log(each.remaining) for each in fitted], place, R_BY_SIZE)
     ties, ties_sd = _trend(

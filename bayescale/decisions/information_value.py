@@ -6,7 +6,6 @@ its covariance with the run, as if draws were normal and the size of noise and d
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.decisions.reweighting import LEAST_EFFECTIVE, Left, Reweighting
+from bayescale.threads import in_threads
 
 WORTHWHILE = 0.01
 """Share of the uncertainty that a run must remove to be bought, however cheap it is."""
@@ -113,8 +113,7 @@ def evaluate(
 ) -> pd.DataFrame:
     """Add to the candidates the uncertainty that each would leave."""
     found = table.assign(affordable=table["flops"] <= budget)
-    with ThreadPoolExecutor() as pool:  # NumPy computes without Python's lock
-        each = list(pool.map(draws.after, range(len(table))))
+    each = list(in_threads(draws.after, range(len(table))))
     for kind in dict.fromkeys(("loss", target)):
         name, normal = NAMES[kind], beliefs.after(kind)
         found[f"{name}_before"] = beliefs.now(kind)

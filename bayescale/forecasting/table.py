@@ -1,12 +1,8 @@
 """Forecasts of very many points: in blocks, on all cores, in bounded memory."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,6 +30,7 @@ from bayescale.posterior import Fit, View, loss_unit_of, shares
 from bayescale.progress import Stage, progress
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, quantiles_of_sorted
+from bayescale.threads import in_threads
 from bayescale.verdict import TOLERANCE
 
 MOST_VALUES = 2**18
@@ -98,7 +95,7 @@ def forecast_table(
         done = stage(f"{n_points:,} points", total=n_points)
         columns: dict[str, np.ndarray] = {}
         reduce = partial(_columns, fit, laws, points, unit, options)
-        for block, found in zip(blocks, _in_threads(reduce, blocks), strict=True):
+        for block, found in zip(blocks, in_threads(reduce, blocks), strict=True):
             if block.start == 0 and target is not None:
                 require_likely(fit, unit, options, unit.to_fitted(found["loss_median"]))
             for name, values in found.items():
@@ -124,7 +121,7 @@ def _points(
         part = {name: values[block] for name, values in given.items()}
         return placed(fit, part, options, best=False)[0]
 
-    for block, part in zip(blocks, _in_threads(split, blocks), strict=True):
+    for block, part in zip(blocks, in_threads(split, blocks), strict=True):
         parts.append(part)
         done(block.stop)
     return located(fit, {n: np.concatenate([part[n] for part in parts]) for n in parts[0]})
@@ -223,19 +220,6 @@ def _noise(
         return flat(drawn(None)), np.zeros(1)
     scaled = drawn(np.zeros(shape))  # noise is linear in the excess
     return flat(scaled), flat(draws["excess"].values * (drawn(np.ones(shape)) - scaled))
-
-
-def _in_threads(task: Callable[[slice], Any], blocks: Iterable[slice]) -> Iterator[Any]:
-    """Yield the results of blocks in their order; NumPy computes without Python's lock."""
-    rest, n_threads = iter(blocks), os.cpu_count() or 1
-    pool = ThreadPoolExecutor(n_threads)
-    try:
-        waiting = deque(pool.submit(task, block) for block in islice(rest, 2 * n_threads))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(task, block) for block in islice(rest, 1))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _laws(fit: Fit, points: pd.DataFrame, options: Options) -> list[_Law]:

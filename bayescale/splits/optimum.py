@@ -6,7 +6,6 @@ tokens per parameter is what the law may get wrong about the best one.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from bayescale.posterior import View
 from bayescale.splits.constraints import Constraints
+from bayescale.threads import in_threads
 
 GRID = 0.3
 """E-folds of tokens per parameter between the splits at which every draw is evaluated first."""
@@ -100,8 +100,7 @@ def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
     n_draws = losses(np.ones(1), np.ones(1)).shape[0]
     size = max(1, _BLOCK // (n_draws * _grid(limits, flops).shape[1]))
     blocks = [flops[i : i + size] for i in range(0, len(flops), size)]
-    with ThreadPoolExecutor() as pool:  # NumPy computes without Python's lock
-        found = list(pool.map(lambda block: _best_of_block(losses, block, limits), blocks))
+    found = list(in_threads(lambda block: _best_of_block(losses, block, limits), blocks))
     params, tokens, loss = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
     return Best(flops, params, tokens, loss)
 
