@@ -1,4 +1,6 @@
-"""Linear algebra under the sampler keeps to one thread."""
+"""Work in threads, and linear algebra under the sampler, which keeps to one."""
+
+import time
 
 import numpy as np
 import pymc as pm
@@ -6,6 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from bayescale.inference.nuts import nutpie, sampling
+from bayescale.threads import MOST, in_threads
 
 
 def blas_threads() -> set[int]:
@@ -24,3 +27,25 @@ def test_blas_has_one_thread_while_chains_sample_and_its_own_number_afterwards()
         assert blas_threads() == {1}
         wait()
     assert blas_threads() == before
+
+
+def test_results_of_threads_come_in_order_and_few_wait_to_be_taken() -> None:
+    begun: list[int] = []
+
+    def task(i: int) -> int:
+        begun.append(i)
+        time.sleep(0.02 if i % 2 else 0.0)
+        return i * i
+
+    results = in_threads(task, range(100))
+    assert next(results) == 0
+    time.sleep(0.2)
+    assert len(begun) <= 2 * MOST + 1
+    assert list(results) == [i * i for i in range(1, 100)]
+
+
+def test_an_error_in_a_thread_is_raised_where_its_result_is_taken() -> None:
+    results = in_threads(lambda x: 1 / x, [1.0, 0.0, 2.0])
+    assert next(results) == 1.0
+    with pytest.raises(ZeroDivisionError):
+        next(results)
