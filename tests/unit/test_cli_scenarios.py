@@ -44,6 +44,19 @@ def test_prune_holds_its_promised_keys(bayescale, spread: Path) -> None:
     assert "keep 50%" in text
 
 
+def test_intervals_of_scenarios_have_the_mass_that_is_asked_for(bayescale, spread: Path) -> None:
+    pruned = ("prune", spread, "--params", "7B", "--tokens", "140B", "--keep", 0.5)
+    emerged = ("emerge", spread, "--flops", "1e20,1e24")
+    for command in (pruned, emerged):
+        half = bayescale(*command, "--ci-prob", 0.5, "--json")
+        assert (half.code, half.json["interval"]) == (0, 0.5), command
+        assert "50% interval" in bayescale(*command, "--ci-prob", 0.5).out
+    theory = ("prune", "--theory", "--examples-per-param", "1,10", "--keep", "0.2,1")
+    refused = bayescale(*theory, "--ci-prob", 0.5)
+    assert refused.code == 2
+    assert "--ci-prob" in refused.err
+
+
 def test_prune_takes_ones_own_beliefs(bayescale, published: Path) -> None:
     beliefs = ("--quality", "1.9,2.1", "--floor", "0.01,0.02", "--repeat-worth", "10,20")
     sizes = ("--params", "7B", "--tokens", "140B", "--train-tokens", "70B", "--keep", "0.5")

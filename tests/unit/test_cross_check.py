@@ -339,6 +339,10 @@ def test_the_command_tells_all_in_words_json_and_a_figure(
     text = bayescale("cross-check", file, "--flops", "1e24").out
     assert "approach 2, isoFLOP parabolas" in text
     assert "On this grid, if chinchilla is right" in text
+    half = bayescale("cross-check", file, "--flops", "1e24", "--ci-prob", 0.5, "--json").json
+    assert half["interval"] == 0.5
+    whole = answer["approaches"]["isoflop"]["a"]
+    assert whole["lower"] < half["approaches"]["isoflop"]["a"]["lower"]
     assert bayescale("cross-check", file, "--tolerance", "3").err == (
         "error: tolerance is 3, but must lie between 0 and 1\n"
     )

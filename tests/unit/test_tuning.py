@@ -328,6 +328,9 @@ def test_the_command_line_answers_from_a_kept_posterior(
     assert ran.json["choice"]["lr"] > 0
     assert ran.json["regret"]["loss"]["lower"] <= ran.json["regret"]["loss"]["upper"]
     assert ran.json["interval"] == 0.9
+    half = run("tune", path, "--params", "1B", "--tokens", "20B", "--ci-prob", 0.5, "--json").json
+    assert half["interval"] == 0.5
+    assert half["lr"]["upper"] < ran.json["lr"]["upper"]
     text = run("tune", path, "--flops", "1e20").out
     assert text.startswith("Learning rate and batch size at ")
     refused = run("tune", path, "--params", "1B")

@@ -247,6 +247,9 @@ def test_kept_recipes_answer_as_they_did(tmp_path: Path, bayescale) -> None:
     ran = bayescale("versus", path, "--flops", "1e20", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["difference"] == expected["difference"]
+    half = bayescale("versus", path, "--flops", "1e20", "--ci-prob", 0.5, "--json").json
+    assert half["interval"] == 0.5
+    assert half["difference"]["a"]["b"]["lower"] > expected["difference"]["a"]["b"]["lower"]
 
 
 def test_a_file_of_recipes_is_no_fit_and_a_fit_holds_no_recipes(tmp_path: Path) -> None:

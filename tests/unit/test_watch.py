@@ -277,6 +277,9 @@ def test_the_command_line_answers_in_json(bayescale, tmp_path: Path) -> None:
     assert ran.code == 0
     assert ran.json["final_step"] == LAST
     assert ran.json["law"] == "annealing"
+    half = bayescale("watch", tmp_path / "history.csv", *plan, "--ci-prob", 0.5, "--json").json
+    assert half["interval"] == 0.5
+    assert half["final_loss"]["upper"] < ran.json["final_loss"]["upper"]
     other = bayescale("watch", tmp_path / "history.csv", *plan, "--law", "multi_power")
     assert other.code == 0
     assert "50,000 steps, by the law multi_power." in " ".join(other.out.split())

@@ -14,6 +14,7 @@ from bayescale.cli.options import (
     Json,
     LogOptions,
     LossOptions,
+    Mass,
     Tolerance,
 )
 from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
@@ -348,6 +349,7 @@ def tune(
         bool,
         typer.Option("--allow-unconverged", help="Answer although convergence checks failed."),
     ] = False,
+    ci_prob: Mass = 0.9,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -380,6 +382,7 @@ def tune(
         flops=size_of(flops, "--flops"),
         lr=lr,
         batch_size=batch_size,
+        ci_prob=ci_prob,
         allow_unconverged=allow_unconverged,
     )
     path = draw("plot_result", result, figure)

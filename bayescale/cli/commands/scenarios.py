@@ -13,6 +13,7 @@ from bayescale.cli.options import (
     FitOptions,
     Json,
     LossUnitName,
+    Mass,
     QuestionOptions,
 )
 from bayescale.cli.output import draw, figure_lines, show
@@ -83,6 +84,7 @@ def prune(
         Path | None, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")
     ] = None,
     loss_unit: LossUnitName = None,
+    ci_prob: Mass = 0.9,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -104,6 +106,7 @@ def prune(
             "--repeat-worth": given.repeat_worth,
             **options.typed(),
             "--loss-unit": loss_unit,
+            "--ci-prob": None if ci_prob == 0.9 else ci_prob,
         }
         needed = {"--examples-per-param": given.examples, "--keep": given.keep}
         _require("prune --theory", needed, foreign={**of_fit, **optional})
@@ -126,6 +129,7 @@ def prune(
         floor=low_high(given.floor, "--floor"),
         repeat_worth=low_high(given.repeat_worth, "--repeat-worth"),
         loss_unit=loss_unit,
+        ci_prob=ci_prob,
         **options.to_ask(),
     )
     path = draw("plot_pruning", result, figure)
@@ -218,6 +222,7 @@ def emerge(
     fit_file: FitFile,
     given: EmergenceOptions,
     options: QuestionOptions,
+    ci_prob: Mass = 0.9,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -262,6 +267,7 @@ def emerge(
         decoding=how,
         downstream=second,
         downstream_family=given.downstream_family,
+        ci_prob=ci_prob,
         **options.to_ask(),
     )
     path = draw("plot_emergence", result, figure)

@@ -17,6 +17,7 @@ from bayescale.cli.options import (
     Json,
     LawOptions,
     LogOptions,
+    Mass,
     RunLogOrFit,
     Workers,
 )
@@ -229,6 +230,7 @@ def cross_check(
         float,
         typer.Option("--tolerance", help="Spread of compute within one budget, as a share."),
     ] = 0.1,
+    ci_prob: Mass = 0.9,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -241,7 +243,11 @@ def cross_check(
 
     fitted = options.open(fit_file)
     result = check_fit(
-        fitted, flops=size_of(flops, "--flops"), tolerance=tolerance, **options.to_ask()
+        fitted,
+        flops=size_of(flops, "--flops"),
+        tolerance=tolerance,
+        ci_prob=ci_prob,
+        **options.to_ask(),
     )
     path = draw("plot_isoflop_parabolas", result, figure)
     answer, passed = result.to_json() | {"figure": path}, fitted.diagnostics["passed"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.cli.options import Figure, GivenSeed, Json, LogOptions
+from bayescale.cli.options import Figure, GivenSeed, Json, LogOptions, Mass
 from bayescale.cli.output import draw, figure_lines, progress_wanted, require_figure, show
 from bayescale.cli.parsing import refuse_unread, size_of, stated
 
@@ -45,6 +45,7 @@ def versus(
     allow_unconverged: Annotated[
         bool, typer.Option("--allow-unconverged", help="Answer although convergence checks failed.")
     ] = False,
+    ci_prob: Mass = 0.9,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -82,6 +83,7 @@ def versus(
         flops=size_of(flops, "--flops"),
         params=size_of(params, "--params"),
         tokens=size_of(tokens, "--tokens"),
+        ci_prob=ci_prob,
         allow_unconverged=allow_unconverged,
     )
     path = draw("plot_result", result, figure)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bayescale.cli.history_options import HistoryOptions, PlanOptions
-from bayescale.cli.options import Figure, Json, Seed
+from bayescale.cli.options import Figure, Json, Mass, Seed
 from bayescale.cli.output import draw, figure_lines, require_figure, show
 from bayescale.cli.parsing import size_of
 
@@ -53,6 +53,7 @@ def watch(
     law: Annotated[
         CurveLaw, typer.Option("--law", help="How a fall of the learning rate takes effect.")
     ] = CurveLaw.annealing,
+    ci_prob: Mass = 0.9,
     figure: Figure = None,
     seed: Seed = 0,
     json_: Json = False,
@@ -75,6 +76,7 @@ def watch(
         then=plan_options.others(logged, plan),
         finished=() if finished is None else read_finished(finished),
         law=law.value,
+        ci_prob=ci_prob,
         seed=seed,
     )
     path = draw("plot_result", result, figure)
