@@ -382,6 +382,7 @@ def _by_affordability(frame: pd.DataFrame) -> list[tuple[pd.DataFrame, str, str]
 def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.ticker import MaxNLocator
 
     norm = Normalize(float(frame[after].min()), max(before, float(frame[after].max())))
     shades: dict[str, Any] = {
@@ -396,7 +397,10 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
         ax.scatter(x, y, c=part[after], marker=marker, s=size, label=label, **shades)
     colors = ScalarMappable(norm, "cividis")
     side = "bottom" if is_narrow(ax) else "right"
-    ax.figure.colorbar(colors, ax=ax, location=side, label=f"remaining {name} (now {before:.3g})")
+    label = f"remaining {name} (now {before:.3g})"
+    bar = ax.figure.colorbar(colors, ax=ax, location=side, label=label)
+    if side == "bottom":  # where candidates hardly differ, their numbers are long
+        bar.ax.xaxis.set_major_locator(MaxNLocator(2))
     ax.margins(x=0.12)  # for words at the right
 
 

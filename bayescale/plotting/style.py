@@ -208,7 +208,7 @@ def write_beside(ax: "Axes", place: tuple[float, float], text: str, others: np.n
 def name_points(ax: "Axes", x: Any, y: Any, name: str, above: bool = False) -> None:
     """Write what points of a falling curve are: lower left of the middle one, or upper right."""
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    middle = np.argsort(xs)[len(xs) // 2]
+    middle = np.argsort(xs)[(len(xs) - above) // 2]  # of two, the left: the name goes right
     beside: dict[str, Any] = {"xytext": (-8, -8), "ha": "right", "va": "top"}
     if above:
         beside = {"xytext": (8, 6), "ha": "left", "va": "bottom"}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
+from support.explored import chinchilla
 from support.published import ONE, SPREAD
 
 from bayescale.cards import load_card
@@ -502,6 +503,30 @@ def test_names_stand_beside_the_data_and_never_on_them_or_each_other() -> None:
     edges = sorted((box.y0, box.y1) for box in boxes)
     assert all(below[1] <= above[0] for below, above in pairwise(edges))
     assert edges[0][0] >= ax.get_window_extent().y0
+
+
+def test_the_name_of_two_held_out_runs_is_apart_from_the_names_of_bands() -> None:
+    held = pd.DataFrame({"flops": [6e21, 2.3e22], "loss": [2.06, 2.0]})
+    ax = plot_forecast(forecast(SPREAD, flops=np.geomspace(1e18, 1e23, 60)), held_out=held)
+    ax.figure.canvas.draw()
+    (own,) = (text for text in ax.texts if text.get_text() == "held-out runs")
+    assert Text.get_window_extent(own).x1 < ax.get_window_extent().x1 - 20
+
+
+def test_on_a_phone_nearly_equal_candidates_have_numbers_that_do_not_overlap() -> None:
+    import matplotlib.pyplot as plt
+
+    result = next_run(chinchilla(), 1e22, target_flops=5.76e23)
+    before, after = result.candidates["sd_before"], result.candidates["sd_after"]
+    near = result.candidates.assign(sd_after=before + 1e-3 * (after - before))
+    figure, small = plt.subplots(figsize=(3.6, 3.4), layout="constrained")
+    plot_next_run(replace(result, candidates=near), small)
+    figure.canvas.draw()
+    bar = figure.axes[1].xaxis
+    low, high = sorted(bar.get_view_interval())
+    ticks = [tick.label1 for tick in bar.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = sorted((Text.get_window_extent(tick).extents for tick in ticks), key=lambda b: b[0])
+    assert all(left[2] < right[0] for left, right in pairwise(boxes))
 
 
 def test_on_a_phone_names_stand_above_the_data() -> None:
