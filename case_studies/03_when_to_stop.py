@@ -17,10 +17,10 @@
 # forecast, and would that have been right?
 #
 # **Answer.** The scale differs between logs by an order of magnitude. From the smaller half of
-# their runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.7 times and Gadre's on
-# RedPajama up to 4.4 times the largest run. Inside these horizons lie 112 larger runs. The 90 %
-# intervals covered 91 % of them (74 % without drift), and 96 % of forecasts were within the 2 %
-# tolerance. Of the 62 runs beyond, 66 % were. There, intervals with drift still have good coverage
+# their runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.6 times and Gadre's on
+# RedPajama up to 4.8 times the largest run. Inside these horizons lie 112 larger runs. The 90 %
+# intervals covered 92 % of them (73 % without drift), and 96 % of forecasts were within the 2 %
+# tolerance. Of the 62 runs beyond, 68 % were. There, intervals with drift still have good coverage
 # (97 %), but they are too wide to decide on.
 #
 # Data: runs behind Hoffmann et al. 2022 (read off by Besiroglu et al. 2024), of Porian et al. 2024
@@ -94,7 +94,7 @@ for name, table in sets.items():
 held_out = pd.concat(rows, ignore_index=True)
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+fig, axes = plt.subplots(3, 1, figsize=(7, 13), layout="constrained")
 for ax, (name, trust) in zip(axes, trusts.items(), strict=True):
     ax.set_title(name)
     bayescale.plot_trust(trust, ax)

@@ -1,6 +1,8 @@
 """Case studies run, and their notebooks are those of the scripts, executed."""
 
+import base64
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "case_studies"
 SCRIPTS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+COLUMN = 720
+"""Pixels, about, of the column of text in which a page shows a notebook."""
 
 
 def cells(path: Path) -> list[tuple[str, str]]:
@@ -34,6 +38,16 @@ def test_a_study_opens_with_its_question_and_its_answer(script: Path) -> None:
     assert "**Question.**" in first
     answer = first.split("**Answer.**")[1]
     assert any(character.isdigit() for character in answer)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_figures_are_shown_at_their_own_size(script: Path) -> None:
+    """A page that shrinks a wide figure to its column makes the letters too small to read."""
+    code = [c for c in jupytext.read(script.with_suffix(".ipynb"))["cells"] if "outputs" in c]
+    drawn = [output.get("data", {}).get("image/png") for c in code for output in c["outputs"]]
+    for picture in filter(None, drawn):
+        width, _ = struct.unpack(">II", base64.b64decode(picture)[16:24])
+        assert width <= COLUMN
 
 
 @pytest.mark.slow
