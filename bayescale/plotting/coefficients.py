@@ -16,6 +16,7 @@ from bayescale.plotting.style import (
     new_axes,
 )
 from bayescale.posterior import Summary
+from bayescale.posterior.summary import rounded
 from bayescale.units import three_digits
 
 if TYPE_CHECKING:
@@ -64,12 +65,10 @@ def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
     label = f"posterior, {mass} interval and median"
     ax.hlines(rows, at["lower"], at["upper"], linewidth=4, color=BLUE, label=label)
     draw_points(ax, at["median"], rows, color=BLUE, markersize=7)
-    median, lower, upper = (
-        [three_digits(x, pad=True) for x in frame[name]] for name in ("median", "lower", "upper")
-    )
+    texts = [rounded(values) for _, values in frame.iterrows()]
     names = [
-        f"{name}\n{middle}" if is_narrow(ax) else f"{name}  {middle} ({low} to {high})"
-        for name, middle, low, high in zip(frame.index, median, lower, upper, strict=True)
+        f"{name}\n{median}" if is_narrow(ax) else f"{name}  {median} ({ends})"
+        for name, (median, ends) in zip(frame.index, texts, strict=True)
     ]
     label_rows(ax, names, room=0.8)
     place: dict[str, Any] = {"xytext": (0, 6), "textcoords": "offset points"}

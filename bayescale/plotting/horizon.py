@@ -75,10 +75,13 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     log_ratios(ax)
     # the name of the line further right goes to its right where the other line is near
     beyond = tested is not None and tested < result.horizon_ratio
-    write_along(ax, result.horizon_ratio, text, after=tested if beyond else ax.get_xlim()[0])
+    level = result.tolerance
+    after = tested if beyond else ax.get_xlim()[0]
+    write_along(ax, result.horizon_ratio, text, after=after, level=level)
     if tested is not None:
         after = None if beyond else result.horizon_ratio
-        write_along(ax, tested, f"tested to {three_digits(tested)} times", after=after)
+        text = f"tested to {three_digits(tested)} times"
+        write_along(ax, tested, text, after=after, level=level)
     return finish_axes(ax)
 
 

@@ -32,6 +32,7 @@ RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
 _ROOM = 0.05  # of the width, for words along a line
+_LETTER = 5.0  # points of height of a small letter that is turned upright, and of its gap
 _SLIM = 3.5  # inches, below which axes have room for half as many sizes
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
@@ -118,17 +119,25 @@ def marker_size(count: int) -> float:
     return 6 if count < _MANY else 3 if count < _CROWD else 1.5
 
 
-def write_along(ax: "Axes", x: float, text: str, *, after: float | None = None) -> None:
+def write_along(
+    ax: "Axes", x: float, text: str, *, after: float | None = None, level: float | None = None
+) -> None:
     """Write what an upright line is, along it and on its left, from the top of the axes.
 
     It is on the right where ``after``, another such line or the edge, leaves no room on the left.
+    It begins below ``level``, a line across, that would cross it.
     """
     places = ax.transData.transform([(x, 0.0), (x if after is None else after, 0.0)])[:, 0]
     room = (places[0] - places[1]) / ax.bbox.width
     right = after is not None and room < _ROOM
+    top = 0.99
+    if level is not None:
+        at = ax.transAxes.inverted().transform(ax.transData.transform((x, level)))[1]
+        length = _LETTER * len(text) * ax.figure.dpi / 72 / ax.bbox.height
+        top = at - 0.02 if top - length < at < top + 0.02 and at > length else top
     ax.annotate(
         text,
-        (x, 0.99),
+        (x, top),
         xycoords=("data", "axes fraction"),
         xytext=(3 if right else -3, 0),
         textcoords="offset points",

@@ -88,7 +88,7 @@ class Summary(Result):
     def brief(self) -> tuple[str, ...]:
         """Return the fit's name, the law's coefficients and the convergence checks."""
         own = self.frame[~self.frame.index.isin((*_NOISE, *self._drift()))]
-        shown = (f"{name} {' '.join(_rounded(row))}" for name, row in own.iterrows())
+        shown = (f"{name} {' '.join(rounded(row))}" for name, row in own.iterrows())
         return (self._headline(), ", ".join(shown), diagnosis(self.diagnostics))
 
     def short(self) -> Content:
@@ -110,7 +110,7 @@ class Summary(Result):
 
     def _coefficients(self, short: bool = False) -> TextTable:
         def row_of(name: str, row: pd.Series) -> dict[str, str]:
-            median, interval = _rounded(row)
+            median, interval = rounded(row)
             times, less = self.overconfident.get(name), row["contraction"]
             contraction = {"contraction": "" if np.isnan(less) else f"{less:.0%}"}
             return {
@@ -161,7 +161,7 @@ class Summary(Result):
             yield from _outlier_lines(self.outliers, self.without_outliers)
 
 
-def _rounded(row: pd.Series | Mapping[Any, Any]) -> tuple[str, str]:
+def rounded(row: pd.Series | Mapping[Any, Any]) -> tuple[str, str]:
     """Write a median and its interval with three digits, or as many as tell the ends apart."""
     median, lower, upper = (float(row[name]) for name in ("median", "lower", "upper"))
     digits, spread = 3, upper - lower
@@ -187,7 +187,7 @@ def _outlier_lines(outliers: pd.DataFrame, without: Mapping[str, Any] | None) ->
     yield f"{which} by leave-one-out: {'; '.join(shown)}{more}."
     if without is not None:
         moves = [
-            f"{name} {_rounded(move['with'])[0]} -> {' ('.join(_rounded(move['without']))})"
+            f"{name} {rounded(move['with'])[0]} -> {' ('.join(rounded(move['without']))})"
             for name, move in without["coefficients"].items()
         ]
         yield (
@@ -342,7 +342,7 @@ def _family_table(table: pd.DataFrame) -> TextTable:
     rows: dict[str, dict[str, str]] = {}
     for row in table.to_dict(orient="records"):
         cells = rows.setdefault(row["family"], {"": row["family"], "runs": str(row["n_runs"])})
-        cells[row["coefficient"]] = "{} ({})".format(*_rounded(row))
+        cells[row["coefficient"]] = "{} ({})".format(*rounded(row))
     return TextTable.of(islice(rows.values(), _MOST_FAMILIES))
 
 

@@ -436,6 +436,17 @@ def test_coefficients_are_drawn_within_their_priors(cerebras_posterior: Posterio
     )
 
 
+def test_coefficients_have_digits_that_tell_the_ends_of_an_interval_apart(
+    cerebras_posterior: Posterior,
+) -> None:
+    result = summarize(cerebras_posterior)
+    frame = result.frame.copy()
+    frame.loc["E", ["median", "lower", "upper"]] = 1.692, 1.691, 1.693
+    ax = plot_coefficients(replace(result, frame=frame))
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert "E  1.692 (1.691 to 1.693)" in names
+
+
 def test_pruning_is_drawn_with_its_choice_and_its_label() -> None:
     result = prune(SPREAD, params=7e9, tokens=1.4e11)
     ax, frame = plot_pruning(result), result.to_frame()
@@ -632,3 +643,18 @@ def test_names_of_the_horizon_and_of_what_was_tested_do_not_overlap(
     boxes = [text.get_window_extent() for text in ax.texts if "times" in text.get_text()]
     assert len(boxes) == 2
     assert not boxes[0].overlaps(boxes[1])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.98])
+def test_the_tolerance_crosses_no_name(trusted: Trust, share: float) -> None:
+    """Wherever it lies between the bottom and the top of the axes."""
+    _, top = plot_trust(trusted).get_ylim()
+    wide = replace(trusted, tolerance=share * top, horizon_ratio=20.0, tested_ratio=200.0)
+    ax = plot_trust(wide)
+    ax.figure.canvas.draw()
+    across = ax.transData.transform((1.0, wide.tolerance))[1]
+    names = [text for text in ax.texts if "times" in text.get_text()]
+    assert len(names) == 2
+    for box in map(Text.get_window_extent, names):
+        assert not box.y0 < across < box.y1
+        assert box.y0 > ax.get_window_extent().y0
