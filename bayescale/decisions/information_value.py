@@ -142,7 +142,8 @@ def best_batch(
 
     They are chosen one by one by normal beliefs, once by reduction and once by reduction for the
     price; the choice that leaves less by the reweighted draws is returned. Where several runs
-    leave too few effective draws, uncertainty falls on as it does by normal beliefs.
+    leave too few effective draws, uncertainty falls on as it does by normal beliefs. None are
+    bought where all together remove less than :data:`WORTHWHILE` of it.
     """
     batches = []
     for by_price in (False, True):
@@ -156,8 +157,11 @@ def best_batch(
             left.append(start * normal[i] / before if before else 0.0)
         column = {f"{NAMES[target]}_after": left}
         batches.append(table.iloc[chosen].reset_index(drop=True).assign(**column))
-    now = beliefs.now(target)
-    return min(batches, key=lambda b: b[f"{NAMES[target]}_after"].iloc[-1] if len(b) else now)
+    now, name = beliefs.now(target), f"{NAMES[target]}_after"
+    best = min(batches, key=lambda b: b[name].iloc[-1] if len(b) else now)
+    if len(best) and now - best[name].iloc[-1] < WORTHWHILE * now:
+        return best.iloc[:0]
+    return best
 
 
 def greedy(

@@ -179,7 +179,8 @@ class NextRun(Result):
         n, expensive = len(self.candidates), int((~self.candidates["affordable"]).sum())
         more = f" ({expensive} of which cost more than the budget)" if expensive else ""
         if not n_useful:
-            return f"None of {n} candidates{more} would remove {WORTHWHILE:.0%} of that: buy none."
+            so = " alone." if len(self.batch) else ": buy none."
+            return f"None of {n} candidates{more} would remove {WORTHWHILE:.0%} of that{so}"
         return (
             f"{n_useful} of {n} candidates{more} would remove {WORTHWHILE:.0%} of that or more; "
             "the best for their price come first."

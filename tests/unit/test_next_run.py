@@ -92,6 +92,24 @@ def test_what_tells_nothing_is_not_bought() -> None:
     assert not result.candidates["worthwhile"].any()
 
 
+def test_runs_that_tell_hardly_anything_together_are_not_bought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Normal beliefs choose them; the draws say how little they tell."""
+    bought = next_run(FIT, 1e22, target_flops=TARGET, candidates=FEW)
+    assert len(bought.batch)
+    monkeypatch.setattr(
+        "bayescale.decisions.information_value._uncertainty",
+        lambda beliefs, target, left: 0.995 * beliefs.now(target),
+    )
+    result = next_run(FIT, 1e22, target_flops=TARGET, candidates=FEW)
+    assert len(result.batch) == 0
+    assert "would remove 1% of that: buy none." in str(result)
+    together = str(replace(result, batch=bought.batch))
+    assert "would remove 1% of that alone." in together
+    assert "buy none" not in together
+
+
 # which split is best
 
 
