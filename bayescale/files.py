@@ -19,11 +19,13 @@ def require_folder(path: str | Path) -> Path:
     Raises
     ------
     OutputError
-        If the folder is missing or not writable, or the path is itself a folder.
+        If the folder is missing, a file or not writable, or the path is itself a folder.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{str(path)!r} is a folder: name a file to write")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise OutputError(f"{str(path.parent)!r} is a file, not a folder: write elsewhere")
     if not path.parent.is_dir():
         raise OutputError(
             f"folder {str(path.parent)!r} does not exist: make it, or write elsewhere"

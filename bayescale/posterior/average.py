@@ -4,7 +4,7 @@ Few runs cannot choose among laws, and the law that fits best is often not the o
 extrapolates best. A model average keeps a posterior for each law and mixes their draws.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -131,10 +131,6 @@ class ModelAverage(FitMethods):
             problems.append(f"its weights must be zero or more with sum one: {self.weights}")
         if problems:
             raise PosteriorError(collected("these laws cannot be averaged:", problems))
-
-    def __iter__(self) -> Iterator[Posterior]:
-        """Go through the posteriors of the laws."""
-        return iter(self.members)
 
     def __len__(self) -> int:
         """Count the laws."""

@@ -2,7 +2,7 @@
 
 import html
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
@@ -45,6 +45,11 @@ class FitMethods:
                 f"`fit[{next(iter(by_name))!r}]`"
             )
         return by_name[law]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the posteriors of the laws."""
+        fit: Any = self
+        return iter(fit.members)
 
     def require_converged(self, allow: bool = False) -> None:
         """Refuse draws that failed the convergence checks.

@@ -63,6 +63,18 @@ def test_a_folder_that_is_not_there(cerebras_posterior: Posterior, tmp_path: Pat
     )
 
 
+def test_a_file_is_no_folder_to_write_to(cerebras_posterior: Posterior, fit_file: Path) -> None:
+    with pytest.raises(OutputError) as caught:
+        save(cerebras_posterior, fit_file / "fit.nc")
+    assert str(caught.value) == f"{str(fit_file)!r} is a file, not a folder: write elsewhere"
+
+
+def test_a_fit_of_one_law_is_gone_through_as_one_of_several_is(
+    cerebras_posterior: Posterior,
+) -> None:
+    assert [law.name for law in cerebras_posterior] == [cerebras_posterior.name]
+
+
 def refused(path: Path) -> str:
     with pytest.raises(PosteriorError) as caught:
         open_posterior(path)
