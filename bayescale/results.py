@@ -162,7 +162,7 @@ class Result:
         raise TypeError(f"{type(self).__name__} does not say what it shows")
 
     def brief(self) -> tuple[str, ...]:
-        """Return the answer alone, in one to three lines: those that it begins with."""
+        """Return the answer alone: the one to three sentences that it begins with."""
         lines = takewhile(lambda part: isinstance(part, str) and part, self._content())
         return tuple(map(str, islice(lines, LINES_OF_BRIEF)))
 
