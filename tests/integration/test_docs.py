@@ -213,3 +213,7 @@ def test_site_builds_and_asks_for_nothing_elsewhere(tmp_path: Path) -> None:
                 assert not outside, page.name
                 assert not browser.complaints(), page.name
                 assert browser.find("document.documentElement.scrollWidth") <= width, page.name
+        browser.open((site / "index.html").as_uri(), width=390)
+        tables = "[...document.querySelectorAll('.table-wrapper')]"
+        assert browser.find(f"{tables}.length")
+        assert browser.find(f"{tables}.every(t => t.scrollWidth <= t.clientWidth)")
