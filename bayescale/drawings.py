@@ -66,7 +66,7 @@ def loss_along(
         f"at {size(first[scale])}, {last['loss_median']:.3f} at {size(last[scale])} "
         f"({curve.ci_prob:.0%} interval of the mean {last['loss_lower']:.3f} to "
         f"{last['loss_upper']:.3f}), with bands of the {curve.meaning} and of {curve.meaning_new}"
-        + ("." if runs is None else f", and {len(runs)} runs as points.")
+        + ("." if runs is None else f", and {len(runs):,} runs as points.")
     )
     caption = f"The line is the median, the bands are the {curve.meaning} and {curve.meaning_new}."
     if runs is not None and scale == "flops" and frame["params"].notna().all():

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         _other(upload)
         return
     st.title(plain(fit.name))
-    source = "a point estimate" if fit.runs is None else f"{len(fit.runs)} runs"
+    source = "a point estimate" if fit.runs is None else f"{len(fit.runs):,} runs"
     st.caption(plain(f"{name}: {source}. {FOLDED}"))
     if not fit.diagnostics["passed"]:
         reasons = "; ".join(fit.diagnostics["reasons"])

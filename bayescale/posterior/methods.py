@@ -116,7 +116,7 @@ class FitMethods:
     def __repr__(self) -> str:
         fit: Any = self
         runs = fit.members[0].runs
-        n = "a point estimate" if runs is None else f"{len(runs)} runs"
+        n = "a point estimate" if runs is None else f"{len(runs):,} runs"
         passed = "converged" if self.diagnostics["passed"] else "FAILED its convergence checks"
         text = shortened(f"{fit.name}, {n}, {passed}")
         return f"<{type(self).__name__}: {text}>"

@@ -103,7 +103,7 @@ class Summary(Result):
             yield f"Outliers or influential runs: {n}; bayescale summary names them."
 
     def _headline(self) -> str:
-        return f"{self.law} fitted to {self.n_runs} runs (card {self.card})"
+        return f"{self.law} fitted to {self.n_runs:,} runs (card {self.card})"
 
     def _drift(self) -> list[str]:
         return [str(name) for name in self.frame.index if str(name).startswith(_DRIFT)]

@@ -194,7 +194,7 @@ def report(  # noqa: PLR0913
     extras = tuple(map(extra_of, also))
     sections = _sections(questions, extras, show_progress)
     n = 0 if fit.runs is None else len(fit.runs)
-    subject = f"{n} runs say" if n else f"a point estimate of {fit.name} says"
+    subject = f"{n:,} runs say" if n else f"a point estimate of {fit.name} says"
     return Report(
         title=f"What {subject} of the next scale",
         file=Path(file).name,

@@ -180,7 +180,7 @@ class Runs:
             for name in (*SCALES, "loss")
             if name in self
         ]
-        return f"{len(self)} runs from {self.source}: {', '.join(sizes)}"
+        return f"{len(self):,} runs from {self.source}: {', '.join(sizes)}"
 
 
 def require_runs_for(law: Law, runs: Runs) -> None:

@@ -196,7 +196,7 @@ def _large(direction: np.ndarray) -> np.ndarray:
 
 def _runs(runs: Runs, law: Law) -> Finding:
     n, k = len(runs), len(law.coefficients)
-    text = f"{n} runs for the {k} coefficients of {law.name} and the residual noise"
+    text = f"{n:,} runs for the {k} coefficients of {law.name} and the residual noise"
     if n <= k + 1:
         return Finding.check(
             "runs", False, f"{text}: the priors in the card determine much of the answer"

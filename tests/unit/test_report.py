@@ -540,3 +540,16 @@ def test_words_stand_out_from_what_is_behind(page: str, scheme: int) -> None:
     for name, ground in pairs:
         assert contrast(rgb[name], rgb[ground]) >= 4.5, (name, ground)
     assert contrast(rgb["blue"], rgb["page"]) >= 3  # as of all that is drawn and is no word
+
+
+def test_runs_of_a_long_log_are_counted_with_a_separator() -> None:
+    fit = chinchilla()
+    assert fit.runs is not None
+    long = replace(report(fit, "fit.nc"), n_runs=10_000)
+    assert "fitted to 10,000 runs; from fit.nc" in render(long)
+    twelve = fit.runs.to_frame()
+    frame = pd.concat([twelve.assign(loss=twelve["loss"] * (1 + 1e-5 * i)) for i in range(100)])
+    frame["run_id"] = [f"r{i}" for i in range(len(frame))]
+    runs = read_runs(frame[["run_id", "params", "tokens", "loss"]])
+    assert str(runs).startswith("1,200 runs from ")
+    assert "1,200 runs, converged" in repr(chinchilla(runs))
