@@ -303,7 +303,10 @@ class Allocation(Result):
         if self.exponent is None:
             return
         exponent = interval_text(self._quantiles(self.exponent), lambda x: f"{x:.3f}", self.ci_prob)
-        yield f"  Params grow as C^{exponent}."
+        yield (
+            f"  Params grow as C^{exponent}, on average over the compute of the runs and of the "
+            "budgets."
+        )
         published = ", ".join(
             f"{', '.join(f'{a:.2f}' for a in values)} ({source})"
             for source, values in PUBLISHED_EXPONENTS.items()

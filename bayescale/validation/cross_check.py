@@ -154,6 +154,10 @@ class CrossCheck(Result):
             }
             for name in self.approaches
         )
+        yield (
+            "The posterior's a is an average over the budgets of the other approaches, and that of "
+            "`allocate` over all runs and the budget that is split."
+        )
         for name, why in self.missing.items():
             yield f"{TITLES[name]}: not from this log: {why}"
         if len(self.groups):
