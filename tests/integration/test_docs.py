@@ -217,3 +217,5 @@ def test_site_builds_and_asks_for_nothing_elsewhere(tmp_path: Path) -> None:
         tables = "[...document.querySelectorAll('.table-wrapper')]"
         assert browser.find(f"{tables}.length")
         assert browser.find(f"{tables}.every(t => t.scrollWidth <= t.clientWidth)")
+        browser.open((site / "questions" / "budget.html").as_uri(), width=390)
+        assert browser.find("document.querySelector('div.wide img').clientWidth") > 600
