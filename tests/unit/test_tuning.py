@@ -362,7 +362,7 @@ def test_the_command_line_refuses_what_is_no_sweep(
 @pytest.mark.integration
 @pytest.mark.parametrize("batch", [True, False])
 def test_a_simulated_sweep_gives_back_its_truth(batch: bool) -> None:
-    tuning = bayescale.fit_tuning(made(8, batch=batch), draws=300, tune=300, cores=1)
+    tuning = bayescale.fit_tuning(made(8, batch=batch), cores=1)
     assert tuning.diagnostics["rhat_max"] < 1.05
     answer = bayescale.tune(tuning, allow_unconverged=True)
     n, d = tuning.sweep.places(answer.params, answer.tokens)
