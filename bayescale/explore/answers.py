@@ -51,12 +51,9 @@ class Answers:
     forecast : Forecast
         The forecast of one run: at the allocation's choice, or on the law's own scale.
     allocation : Allocation or None
-        With :attr:`forecast` as the loss at its choice, and splits along the budget as options;
-        None for laws of one scale.
+        With :attr:`forecast` as the loss at its choice; None for laws of one scale.
     run : pandas.Series
         The row of :attr:`forecast`.
-    splits : pandas.DataFrame or None
-        The rows of those options, by params.
     curve : Curve
     trust : Trust or None
         None for a point estimate.
@@ -66,7 +63,6 @@ class Answers:
     forecast: Forecast
     run: pd.Series
     allocation: Allocation | None
-    splits: pd.DataFrame | None
     curve: "Curve"
     trust: Trust | None
 
@@ -113,11 +109,10 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
             10.0 ** f(math.log10(x)) for f, x in ((math.floor, min(ends)), (math.ceil, max(ends)))
         )
     curve = _curve(fit, near, far, view.family)
-    allocation, table = None, None
+    allocation = None
     places: dict[str, Any] = {scale_of(fit): view.size}
     if splits(fit.inputs):
-        limits = view.max_tokens, view.inference_tokens or 0.0
-        allocation, table = _split(fit, curve, view.size, *limits, view.family)
+        allocation = _split(fit, view.size, *_limits(view), view.family)
         if (why := allocation.refusal(0)) is not None:
             raise DecisionError(why)
         places = {name: allocation.choice.points[name] for name in ("params", "tokens")}
@@ -135,7 +130,6 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
         forecast=run,
         run=run.to_frame().iloc[0],
         allocation=allocation,
-        splits=table,
         curve=curve,
         trust=None if fit.runs is None else _trust(fit, view.tolerance),
     )
@@ -147,16 +141,37 @@ def _unit_of_target(fit: Fit, view: View) -> str | None:
     return unit.name if view.target is not None and unit.is_loss else None
 
 
+def _limits(view: View) -> tuple[float | None, float]:
+    return view.max_tokens, view.inference_tokens or 0.0
+
+
 @lru_cache(KEPT)
 def _split(
+    fit: Fit, flops: float, max_tokens: float | None, served: float, family: str | None
+) -> Allocation:
+    """Allocate a budget. The page has the forecast of its choice beside it."""
+    return allocate(
+        fit, flops, max_tokens=max_tokens, inference_tokens=served, family=family, losses=False,
+        allow_unconverged=True,
+    )  # fmt: skip
+
+
+def split_options(fit: Fit, answers: Answers) -> Allocation:
+    """Ask what splits around the best one of the budget give up, as options of an allocation."""
+    view = answers.view
+    found = _options(fit, answers.curve, view.size, *_limits(view), view.family)
+    return replace(found, at_choice=answers.forecast)
+
+
+@lru_cache(KEPT)
+def _options(
     fit: Fit,
     curve: Curve,
     flops: float,
     max_tokens: float | None,
     served: float,
     family: str | None,
-) -> tuple[Allocation, pd.DataFrame]:
-    """Allocate a budget, with splits around the best as options, and tabulate those."""
+) -> Allocation:
     repeats = "unique_tokens" in fit.inputs
     limits = Constraints(
         max_tokens=None if repeats else max_tokens,
@@ -172,13 +187,11 @@ def _split(
     high = min(middle + up, most)
     low = min(middle, high) - np.log(SPREAD)
     options = zip(*limits.split(flops, np.linspace(low, high, SPLITS)), strict=True)
-    found = allocate(
+    return allocate(
         fit, flops, max_tokens=max_tokens, inference_tokens=served,
         options=[(float(params), float(tokens)) for params, tokens in options], family=family,
         losses=False, allow_unconverged=True,
     )  # fmt: skip
-    assert found.options is not None
-    return found, found.options.to_frame(found.ci_prob).sort_values("params")
 
 
 @lru_cache(KEPT)

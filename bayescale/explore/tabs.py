@@ -12,7 +12,14 @@ import streamlit as st
 
 from bayescale import drawings
 from bayescale.errors import BayescaleError, as_options
-from bayescale.explore.answers import Answers, coefficients, commands, needs, purchase
+from bayescale.explore.answers import (
+    Answers,
+    coefficients,
+    commands,
+    needs,
+    purchase,
+    split_options,
+)
 from bayescale.explore.controls import scale_of
 from bayescale.explore.figure import offer_table, show_figure
 from bayescale.explore.text import plain, show_number
@@ -136,7 +143,10 @@ def _budget(page: Opened) -> None:
             notes.append(f"If {item['holds']} holds, {item['follow']}'s choice wastes {wasted}.")
     for note in notes:
         st.markdown(plain(note))
-    show_figure("splits", drawings.options(allocation), page.answers.splits)
+    around = split_options(page.fit, page.answers)
+    assert around.options is not None
+    table = around.options.to_frame(around.ci_prob).sort_values("params")
+    show_figure("splits", drawings.options(around), table)
     _commands(commands(page.fit, page.answers, page.file, page.laws, page.allow)[:1])
 
 

@@ -160,7 +160,6 @@ def test_one_scale_has_nothing_to_split() -> None:
     for fit, value in ((of_params(), 70e9), (downstream(), 2.5)):
         found = answer(fit, View(value))
         assert found.allocation is None
-        assert found.splits is None
         assert found.run[controls.scale_of(fit)] == value
         assert titles(fit, found) == ["Forecast", "Trust", "Coefficients"]
     fit = chinchilla()
