@@ -10,6 +10,7 @@ import html
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import islice, takewhile
 from typing import Any, ClassVar
 
@@ -179,7 +180,12 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of the result's table."""
-        return self._table().copy()
+        return self._kept_table.copy()
+
+    @cached_property
+    def _kept_table(self) -> pd.DataFrame:
+        """The table, made once: a page asks for it several times, and it reduces all draws."""
+        return self._table()
 
     def plot(self, ax: Any = None, **look: Any) -> Any:
         """Draw the result with the function of :mod:`bayescale.plotting` that suits it.

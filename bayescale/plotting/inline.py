@@ -13,7 +13,6 @@ from bayescale.plotting.style import BLACK, BLUE, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
 SIZE, NARROW = (6.2, 4.0), (3.6, 3.9)
 """Inches of a figure for 600 pixels or more, and for a phone: no word is below 11 pixels."""
 
@@ -45,6 +44,7 @@ _NAMESPACE = re.compile(r"\{[^}]*\}")
 _FAMILY = re.compile(r"; font-family: [^;]*")
 _LONG = re.compile(r"(\.\d\d)\d+")
 _VARIABLES = {color.lower(): f"var(--{name})" for color, name in INKS.items()}
+_DPI = 150  # of images within a figure
 _LETTER, _LINE, _REACH, _MOST = 4.9, 11.0, 5.0, 44  # of names, in points and in characters
 
 
@@ -104,11 +104,12 @@ def _drawn(
 ) -> tuple[bytes, list[Named]]:
     """Draw on a canvas of its own, away from pyplot's; return the points that it shows as well."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import NullLocator
 
     with naming_fonts(), rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none"}):
-        canvas = Canvas(figsize=size, layout="constrained")
+        canvas = Canvas(figsize=size, dpi=_DPI, layout="constrained")
         ax = canvas.subplots()
         draw(ax)
         for axis in (axis for other in canvas.axes for axis in (other.xaxis, other.yaxis)):
@@ -120,7 +121,8 @@ def _drawn(
             for shades in other.collections if other is not ax else ():
                 shades.set(rasterized=False, edgecolor="face")  # a color bar, without seams
         into = BytesIO()
-        canvas.savefig(into, format="svg", dpi=150, metadata={"Date": None})
+        # `savefig` would draw all of it twice, first to lay it out
+        FigureCanvasSVG(canvas).print_svg(into, metadata={"Date": None})
     if not named:
         return into.getvalue(), []
     places = ax.transData.transform([(point.x, point.y) for point in named])
@@ -130,8 +132,8 @@ def _drawn(
         for (x, y), point in zip(places, named, strict=True)
         if np.isfinite([x, y]).all() and inside.contains(x, y)
     ]
-    scale, height = 72 / canvas.dpi, 72 * size[1]  # SVG has 72 units an inch, from the top
-    return into.getvalue(), [Named(x * scale, height - y * scale, to) for x, y, to in shown]
+    height = canvas.bbox.height  # SVG counts from the top, in the points that it was drawn in
+    return into.getvalue(), [Named(x, height - y, to) for x, y, to in shown]
 
 
 def _clean(root: ElementTree.Element, name: str) -> None:

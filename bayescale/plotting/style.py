@@ -167,6 +167,7 @@ def name_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, Any]], size: f
     in_points = 72 * ax.bbox.height / ax.figure.dpi
     heights = np.array([1.25 * size * (1 + name.count("\n")) for name in names]) / in_points
     line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "relpos": (0, 0.5)}
+    line["patchA"] = None  # it begins beside the name, so that no part of it lies behind it
     beside: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": size}
     written = [
         ax.annotate(
