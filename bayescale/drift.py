@@ -168,6 +168,8 @@ class Path:
         """
         index, past = self._place(np.atleast_2d(distance))
         level, slope = self._by_draw
+        if len(index) == 1:  # the distances of all draws, whose columns are found sooner
+            return level[:, index[0]] + past * slope[:, index[0]]
         draw = np.arange(len(level))[:, None]
         return level[draw, index] + past * slope[draw, index]
 

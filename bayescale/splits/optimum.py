@@ -173,37 +173,47 @@ def _on_grid(losses: Losses, params: np.ndarray, tokens: np.ndarray) -> np.ndarr
 
 
 def _bracket(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest of the ordered points along the last axis, with its two neighbors."""
+    """Return the lowest of the ordered points (..., point), with its two neighbors, (3, ...)."""
     middle = y.argmin(axis=-1).clip(1, y.shape[-1] - 2)
     three = middle[..., None] + np.array([-1, 0, 1])
     x = np.broadcast_to(x, y.shape)
-    return np.take_along_axis(x, three, -1), np.take_along_axis(y, three, -1)
+    lowest = (np.take_along_axis(values, three, -1) for values in (x, y))
+    x, y = (np.moveaxis(values, -1, 0) for values in lowest)
+    return x, y
 
 
 def _refined(
     f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimize f between three points (..., 3); return the place and the value."""
+    """Minimize f between three points (3, ...); return the place and the value."""
     for _ in range(REFINEMENTS):
         new = _vertex(x, y)
-        x, y = (np.append(old, more[..., None], -1) for old, more in ((x, new), (y, f(new))))
-        order = x.argsort(axis=-1)
-        x, y = _bracket(*(np.take_along_axis(values, order, -1) for values in (x, y)))
-    best = y.argmin(axis=-1)[..., None]
-    return np.take_along_axis(x, best, -1)[..., 0], np.take_along_axis(y, best, -1)[..., 0]
+        x, y = _narrowed(x, y, new, f(new))
+    best = y.argmin(axis=0)[None]
+    return np.take_along_axis(x, best, 0)[0], np.take_along_axis(y, best, 0)[0]
+
+
+def _narrowed(
+    x: np.ndarray, y: np.ndarray, new: np.ndarray, at_new: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest of three points and a new one between them, and its neighbors, (3, ...)."""
+    left = new < x[1]
+    x = np.stack([x[0], np.where(left, new, x[1]), np.where(left, x[1], new), x[2]])
+    y = np.stack([y[0], np.where(left, at_new, y[1]), np.where(left, y[1], at_new), y[2]])
+    first = np.minimum(y[0], y[1]) <= np.minimum(y[2], y[3])
+    return np.where(first, x[:3], x[1:]), np.where(first, y[:3], y[1:])
 
 
 def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the vertex of the parabola through three points, or the middle of the wider gap."""
-    gap = np.diff(x, axis=-1)
-    wider = gap[..., 1] > gap[..., 0]
-    middle = np.where(wider, x[..., 1] + x[..., 2], x[..., 0] + x[..., 1]) / 2
+    gap = np.diff(x, axis=0)
+    middle = np.where(gap[1] > gap[0], x[1] + x[2], x[0] + x[1]) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.diff(y, axis=-1) / gap
-        bend = (slope[..., 1] - slope[..., 0]) / (x[..., 2] - x[..., 0])
-        vertex = (x[..., 0] + x[..., 1]) / 2 - slope[..., 0] / (2 * bend)
+        slope = np.diff(y, axis=0) / gap
+        bend = (slope[1] - slope[0]) / (x[2] - x[0])
+        vertex = (x[0] + x[1]) / 2 - slope[0] / (2 * bend)
     usable = np.isfinite(vertex) & (bend > 0)
-    return np.where(usable, vertex.clip(x[..., 0], x[..., 2]), middle)
+    return np.where(usable, vertex.clip(x[0], x[2]), middle)
 
 
 def without_rounding(flops: np.ndarray) -> np.ndarray:
