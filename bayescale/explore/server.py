@@ -66,6 +66,7 @@ def serve(arguments: Sequence[str], address: str, port: int, browser: bool) -> N
                 "server.enableXsrfProtection": True,
                 "server.fileWatcherType": "none",
                 "server.maxUploadSize": MOST_FIT,
+                "runner.magicEnabled": False,
                 "browser.gatherUsageStats": False,
                 "global.developmentMode": False,
                 "client.toolbarMode": "minimal",
