@@ -82,6 +82,11 @@ LossUnitName = Annotated[
     ),
 ]
 Mass = Annotated[float, typer.Option("--ci-prob", help="Probability of intervals: 0.9 is 90 %.")]
+GivenMass = Annotated[
+    float | None,
+    typer.Option("--ci-prob", show_default="0.9", help="Probability of intervals: 0.9 is 90 %."),
+]
+"""A mass of a command that does not always have intervals, and refuses it where it has none."""
 Figure = Annotated[
     Path | None,
     typer.Option("--figure", metavar="FILE", help="Draw the result: .png, .svg or .pdf."),

@@ -74,8 +74,8 @@ def test_trust_backtests_once_and_answers_at_once_afterwards(
 
     with monkeypatch.context() as patch:
         patch.setattr("bayescale.inference.fit.refit", never)
-        again = bayescale("trust", out, "--tolerance", 0.001, *HERE, "--json")
-        text = bayescale("trust", out, *HERE).out
+        again = bayescale("trust", out, "--tolerance", 0.001, "--json")
+        text = bayescale("trust", out).out
     assert again.code == 0
     assert again.json["horizon_ratio"] < ran.json["horizon_ratio"]
     assert again.json["bins"] == ran.json["bins"]

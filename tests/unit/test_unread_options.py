@@ -18,6 +18,7 @@ from bayescale.tuning import save_tuning
 KEPT = "recipes.nc holds recipes that were read and sampled before: leave it out, or name the log"
 SWEPT = "tuned.nc holds a sweep that was read and sampled before: leave it out, or name the log"
 TESTED = "tested.nc holds a backtest of another seed: leave it out, or add --again"
+REFITTED = "tested.nc holds a backtest, so nothing is refitted: leave it out, or add --again"
 
 
 @pytest.fixture
@@ -65,6 +66,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "fit.nc is a fit, which holds its runs: leave it out, or name the log",
         ),
         ("trust tested.nc --seed 0", "--seed", TESTED),
+        ("trust tested.nc --workers 1", "--workers", REFITTED),
+        ("trust tested.nc --executor dask://host:8786", "--executor", REFITTED),
+        (
+            "trust tested.nc --workers 2 --executor dask://host:8786",
+            "--workers, --executor",
+            REFITTED.replace("it out", "them out"),
+        ),
         (
             "check runs.csv --seed 1",
             "--seed",
@@ -127,3 +135,24 @@ def test_the_theory_of_pruning_takes_no_options_of_a_fit(bayescale) -> None:
     )  # fmt: skip
     assert ran.code == 2
     assert "it takes no --at, --allow-unconverged" in ran.err
+
+
+@pytest.mark.parametrize("mass", ["0.9", "0.5"])
+def test_the_theory_of_pruning_takes_no_mass_of_intervals_the_default_included(
+    bayescale, mass: str
+) -> None:
+    theory = ("prune", "--theory", "--examples-per-param", "3", "--keep", "0.5")
+    assert bayescale(*theory).code == 0
+    ran = bayescale(*theory, "--ci-prob", mass)
+    assert (ran.code, ran.out) == (2, "")
+    assert "bayescale prune --theory cannot run:" in ran.err
+    assert "it takes no --ci-prob" in ran.err
+
+
+def test_an_angle_of_zero_belongs_to_the_theory_of_pruning_as_any_other(bayescale, folder) -> None:
+    sizes = ("prune", "fit.nc", "--params", "7B", "--tokens", "140B", "--keep", "0.5")
+    assert bayescale(*sizes).code == 0
+    for angle in ("0", "5"):
+        ran = bayescale(*sizes, "--probe-angle", angle)
+        assert (ran.code, ran.out) == (2, "")
+        assert "it takes no --probe-angle" in ran.err

@@ -11,6 +11,7 @@ from bayescale.cli.options import (
     Figure,
     FitFile,
     FitOptions,
+    GivenMass,
     Json,
     LossUnitName,
     Mass,
@@ -24,6 +25,7 @@ from bayescale.cli.parsing import (
     refuse_unread,
     size_of,
     sizes_of,
+    stated,
 )
 from bayescale.errors import ScenarioError, collected
 from bayescale.units import parse_size
@@ -84,7 +86,7 @@ def prune(
         Path | None, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")
     ] = None,
     loss_unit: LossUnitName = None,
-    ci_prob: Mass = 0.9,
+    ci_prob: GivenMass = None,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
@@ -106,7 +108,7 @@ def prune(
             "--repeat-worth": given.repeat_worth,
             **options.typed(),
             "--loss-unit": loss_unit,
-            "--ci-prob": None if ci_prob == 0.9 else ci_prob,
+            "--ci-prob": ci_prob,
         }
         needed = {"--examples-per-param": given.examples, "--keep": given.keep}
         _require("prune --theory", needed, foreign={**of_fit, **optional})
@@ -129,7 +131,7 @@ def prune(
         floor=low_high(given.floor, "--floor"),
         repeat_worth=low_high(given.repeat_worth, "--repeat-worth"),
         loss_unit=loss_unit,
-        ci_prob=ci_prob,
+        **stated(ci_prob=ci_prob),
         **options.to_ask(),
     )
     path = draw("plot_pruning", result, figure)
@@ -145,7 +147,7 @@ def _require(
     problems = []
     if missing := [name for name, value in needed.items() if not value]:
         problems.append(f"it needs {', '.join(missing)}{hint}")
-    if given := [name for name, value in foreign.items() if value not in (None, False)]:
+    if given := [n for n, value in foreign.items() if value is not None and value is not False]:
         problems.append(f"it takes no {', '.join(given)}")
     if problems:
         raise ScenarioError(collected(f"bayescale {command} cannot run:", problems))

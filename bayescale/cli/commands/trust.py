@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from bayescale.runs import Runs
     from bayescale.validation.backtest_result import Backtest
 
+_AGAIN = ", or add --again"
+
 
 @dataclass(frozen=True)
 class BacktestOptions:
@@ -208,9 +210,12 @@ def trust(
         cards = [member.card for member in fitted.members]
         fitted = keep(fitted, backtest_options.run(fitted.runs, cards, fitted.weights))
         save(fitted, fit_file)
-    elif backtest_options.seed != fitted.record["backtest"].get("seed"):
-        why = f"{fit_file} holds a backtest of another seed"
-        refuse_unread({"--seed": backtest_options.seed}, why, ", or add --again")
+    else:
+        work = {"--workers": backtest_options.workers, "--executor": backtest_options.executor}
+        refuse_unread(work, f"{fit_file} holds a backtest, so nothing is refitted", _AGAIN)
+        if backtest_options.seed != fitted.record["backtest"].get("seed"):
+            why = f"{fit_file} holds a backtest of another seed"
+            refuse_unread({"--seed": backtest_options.seed}, why, _AGAIN)
     result = trust_fit(fitted, tolerance=tolerance, allow_unconverged=options.allow_unconverged)
     n_refits = fitted.record["backtest"]["refits"]
     kept = f"The backtest ({n_refits} refits) is kept in {fit_file}; make a new one: --again"
