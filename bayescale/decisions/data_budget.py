@@ -243,9 +243,12 @@ class _Question:
     def wanted(self) -> str:
         return _OTHER[self.given]
 
-    def loss(self, view: View, value: float, x: xr.DataArray) -> xr.DataArray:
-        """Loss at a value of what is given, and x of what is wanted."""
-        return view.loss({self.given: xr.full_like(x, value), self.wanted: x}, self.family)
+    def loss(self, view: View, value: float, x: np.ndarray) -> np.ndarray:
+        """Loss (draw, point) at a value of what is given, and x of what is wanted.
+
+        x has shape (point,) or (draw, point).
+        """
+        return view.losses({self.given: np.full_like(x, value), self.wanted: x}, self.family)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,20 +292,19 @@ def overfit_bound(
     question, view = _Question(given, np.nan, family), posterior.exact
     wants_tokens = question.wanted == "tokens"
 
-    def unlimited(params: xr.DataArray) -> xr.DataArray:
-        tokens = xr.full_like(params, UNLIMITED_DATA)
-        loss = view.loss({"params": params, "tokens": tokens}, family)
+    def unlimited(params: np.ndarray) -> np.ndarray:
+        tokens = np.full_like(params, UNLIMITED_DATA)
+        loss = view.losses({"params": params, "tokens": tokens}, family)
         if not np.isfinite(loss).all():
             raise LawError(f"law {posterior.name!r} has no value for unlimited tokens")
         return loss
 
     def needed(value: float) -> xr.DataArray:
-        floor = unlimited(xr.DataArray(value)) if wants_tokens else None
+        floor = unlimited(np.array([value])) if wants_tokens else None
 
-        def excess(x: xr.DataArray) -> xr.DataArray:
+        def excess(x: np.ndarray) -> np.ndarray:
             loss = question.loss(view, value, x)
-            over = xr.ufuncs.log(loss / (unlimited(x) if floor is None else floor))
-            over = over - np.log1p(bound)
+            over = np.log(loss / (unlimited(x) if floor is None else floor)) - np.log1p(bound)
             return over if wants_tokens else -over
 
         return _first(view, excess, 1.0, UNLIMITED)
@@ -324,17 +326,17 @@ def _solve_target(view: View, question: _Question, furthest: float) -> _Part:
     target = question.target
     assert target is not None
 
-    def excess(x: xr.DataArray) -> xr.DataArray:
-        return xr.ufuncs.log(question.loss(view, question.value, x) / target)
+    def excess(x: np.ndarray) -> np.ndarray:
+        return np.log(question.loss(view, question.value, x) / target)
 
-    grid = xr.DataArray(np.geomspace(1.0, furthest, _GRID), dims="point")
-    least = question.loss(view, question.value, grid).min("point")
-    return _Part(_first(view, excess, 1.0, furthest), least=least)
+    grid = np.geomspace(1.0, furthest, _GRID)
+    least = question.loss(view, question.value, grid).min(axis=1)
+    return _Part(_first(view, excess, 1.0, furthest), least=_by_chain(view, least))
 
 
 def _first(
     view: View,
-    excess: Callable[[xr.DataArray], xr.DataArray],
+    excess: Callable[[np.ndarray], np.ndarray],
     low: float,
     high: float,
 ) -> xr.DataArray:
@@ -342,23 +344,27 @@ def _first(
     from scipy.optimize import elementwise
 
     grid = np.linspace(np.log(low), np.log(high), _GRID)
-    each, coords = ("chain", "draw"), view.coords
-    on_grid = excess(xr.DataArray(np.exp(grid), dims="point")).transpose(*each, "point")
-    gone = on_grid.values <= 0
-    first = gone.argmax(axis=-1)
-    logs = np.where(gone.any(axis=-1), grid[first], np.inf)
+    gone = excess(np.exp(grid)) <= 0
+    first = gone.argmax(axis=1)
+    finite = grid[first]  # for draws that never get there, the least x
+    logs = np.where(gone.any(axis=1), finite, np.inf)
 
     def of_draws(x: np.ndarray, draw: np.ndarray) -> np.ndarray:
         """Return the excess of some draws, each at its own x; the law takes all draws."""
-        there = logs.copy()
-        there.flat[draw] = x
-        found = excess(xr.DataArray(np.exp(there), dims=each, coords=coords))
-        return found.transpose(*each).values.flat[draw]
+        there = finite.copy()
+        there[draw] = x
+        return excess(np.exp(there)[:, None])[draw, 0]
 
     crosses = np.flatnonzero(np.isfinite(logs) & (first > 0))
     if crosses.size:  # SciPy takes no empty arrays
-        ends = tuple(grid[first.flat[crosses] - back] for back in (1, 0))
-        logs.flat[crosses] = elementwise.find_root(
+        ends = tuple(grid[first[crosses] - back] for back in (1, 0))
+        logs[crosses] = elementwise.find_root(
             of_draws, ends, args=(crosses,), tolerances={"xatol": _PRECISION}
         ).x
-    return xr.DataArray(np.exp(logs), dims=each, coords=coords)
+    return _by_chain(view, np.exp(logs))
+
+
+def _by_chain(view: View, values: np.ndarray) -> xr.DataArray:
+    """Label values of shape (draw,) with their chain and draw."""
+    coords = view.coords
+    return xr.DataArray(values.reshape([len(c) for c in coords.values()]), coords, tuple(coords))
