@@ -50,6 +50,7 @@ _LIMITS = {
     "max_tokens": ("most tokens", ":"),
     "unique_tokens": ("unique tokens, repeated beyond", ":"),
 }
+_LEAST_SHADES = 0.05  # share of the uncertainty that colors span: less would color noise
 _FEW = 3  # runs to buy that have room for a share each
 _UNCERTAINTIES = {
     "loss": ("sd", "sd of log loss"),
@@ -384,7 +385,8 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
     from matplotlib.colors import Normalize
     from matplotlib.ticker import MaxNLocator
 
-    norm = Normalize(float(frame[after].min()), max(before, float(frame[after].max())))
+    least = min(float(frame[after].min()), (1 - _LEAST_SHADES) * before)
+    norm = Normalize(least, max(before, float(frame[after].max())))
     shades: dict[str, Any] = {
         "cmap": "cividis",
         "norm": norm,

@@ -355,6 +355,15 @@ def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) ->
     assert float(shown.removesuffix("%")) == pytest.approx(100 * removed, abs=0.6)
 
 
+def test_candidates_that_teach_nothing_have_one_color(chinchilla_posterior: Posterior) -> None:
+    result = next_run(chinchilla_posterior, 1e22, target_flops=5.76e23)
+    before, after = result.candidates["sd_before"], result.candidates["sd_after"]
+    near = result.candidates.assign(sd_after=before + 1e-4 * (after - before))
+    ax = plot_next_run(replace(result, candidates=near))
+    shades = [points.to_rgba(points.get_array())[:, :3] for points in ax.collections[:2]]
+    assert np.ptp(np.concatenate(shades), axis=0).max() < 0.02
+
+
 def test_other_splits_of_a_budget_are_drawn_by_what_they_give_up() -> None:
     found = allocate(SPREAD, 5.76e23, options=[(3e10, 3.2e12), (7e10, 1.37e12), (2e11, 4.8e11)])
     ax, frame = plot_options(found), found.options.to_frame(0.9).sort_values("params")
