@@ -37,6 +37,7 @@ _SLIM = 3.5  # inches, below which axes have room for half as many sizes
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
 _NAME_WIDTH = 19  # characters of a name beside the axes
+_APART = 1.0  # sizes of a letter, by which a name of several lines stands further from others
 _MANY = 100  # points, from which on they are drawn smaller
 _CROWD = 1500  # points, from which on they would hide each other and the curve
 
@@ -164,9 +165,9 @@ def name_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, Any]], size: f
         return
     ordered = sorted(ends, key=lambda end: end[1])
     names = [fill(name, _NAME_WIDTH, break_long_words=False) for _, _, name, _ in ordered]
-    in_points = 72 * ax.bbox.height / ax.figure.dpi
-    heights = np.array([1.25 * size * (1 + name.count("\n")) for name in names]) / in_points
-    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "relpos": (0, 0.5)}
+    lines = np.array([1 + name.count("\n") for name in names])
+    heights = size * (1.25 * lines + _APART * (lines > 1)) * ax.figure.dpi / 72 / ax.bbox.height
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 3, "relpos": (0, 0.5)}
     line["patchA"] = None  # it begins beside the name, so that no part of it lies behind it
     beside: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": size}
     written = [

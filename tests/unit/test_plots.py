@@ -43,7 +43,7 @@ from bayescale.plotting import (
 )
 from bayescale.plotting.fonts import naming_fonts
 from bayescale.plotting.inline import inline
-from bayescale.plotting.style import write_beside
+from bayescale.plotting.style import name_ends, new_axes, write_beside
 from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
@@ -667,3 +667,20 @@ def test_the_tolerance_crosses_no_name(trusted: Trust, share: float) -> None:
     for box in map(Text.get_window_extent, names):
         assert not box.y0 < across < box.y1
         assert box.y0 > ax.get_window_extent().y0
+
+
+@pytest.mark.parametrize("at", [0.0, 0.5, 1.0])
+def test_names_stand_further_apart_than_the_lines_of_one_name(at: float) -> None:
+    ax = new_axes(None)
+    names = ("loss, 2.92 to 1.86 nats per token", "exact match 5", "exact match 1")
+    name_ends(ax, [(1.0, at, name, "k") for name in names])
+    ax.figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]  # without their lines
+    one, two = (min(box.height for box in boxes), max(box.height for box in boxes))
+    between_lines = two - 2 * one
+    (long,) = np.flatnonzero([box.height == two for box in boxes])
+    for i, (lower, upper) in enumerate(pairwise(boxes)):
+        gap = upper.y0 - lower.y1
+        assert gap > 0
+        if long in (i, i + 1):
+            assert gap > between_lines + 0.3 * one
