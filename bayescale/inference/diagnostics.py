@@ -1,6 +1,6 @@
 """Convergence checks of the sampler, and leave-one-out of runs."""
 
-import warnings
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.inference.compiled.lazy_imports import lazy_imports
+from bayescale.inference.mixing import ess_of_mean, mixing
 
 MOST_RHAT = 1.01
 FEWEST_EFFECTIVE = 400
@@ -52,12 +53,11 @@ def check_convergence(
         ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``,
         ``passed``, and ``reasons``: one sentence for each limit that was missed.
     """
-    stats, posterior = arviz_stats(), tree["posterior"].to_dataset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # constant draws give NaN, which fails below
-        mixed = _worst(stats.rhat(posterior), max)
-        bulk = _worst(stats.ess(posterior, method="bulk"), min)
-        tail = _worst(stats.ess(posterior, method="tail"), min)
+    posterior, dims = tree["posterior"].to_dataset(), ("chain", "draw", ...)
+    measured = {str(n): mixing(x.transpose(*dims).values) for n, x in posterior.data_vars.items()}
+    mixed = _worst({name: of.rhat for name, of in measured.items()}, max)
+    bulk = _worst({name: of.ess_bulk for name, of in measured.items()}, min)
+    tail = _worst({name: of.ess_tail for name, of in measured.items()}, min)
     divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
     n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     reasons = []
@@ -81,8 +81,7 @@ def check_convergence(
     }
 
 
-def _worst(measured: Any, pick: Any) -> tuple[str, float]:
-    values = {str(name): array.values for name, array in measured.data_vars.items()}
+def _worst(values: Mapping[str, np.ndarray], pick: Any) -> tuple[str, float]:
     undefined = [name for name, array in values.items() if np.isnan(array).any()]
     if undefined:
         return undefined[0], float("nan")
@@ -131,11 +130,14 @@ def leave_one_out(
     moves some coefficient's mean by more than half a standard deviation. Vehtari, Gelman and
     Gabry 2017, arXiv 1507.04544.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # large Pareto k is reported with the run
-        left_out: Any = arviz_stats().loo(tree, pointwise=True)
+    from scipy import special
+
     part = np.arange(len(log_loss)) if unit is None else unit
-    log_weights = left_out.log_weights.transpose("chain", "draw", "run").values
+    density = tree["log_likelihood"].to_dataset()["log_loss"]
+    log_weights, pareto_k = _smoothed(density, _relative_efficiency(tree))
+    elpd = special.logsumexp(
+        log_weights + density.transpose("chain", "draw", "run").values, axis=(0, 1)
+    )
     weights = np.exp(log_weights - log_weights.max((0, 1)))
     weights /= weights.sum((0, 1))
     below = (weights[..., part] * tail).sum((0, 1))
@@ -147,8 +149,8 @@ def leave_one_out(
     )[part]
     n_runs = len(log_loss)
     per_run = {
-        "elpd": (np.asarray(left_out.elpd_i) / np.bincount(part))[part],
-        "pareto_k": np.asarray(left_out.pareto_k)[part],
+        "elpd": (elpd / np.bincount(part))[part],
+        "pareto_k": pareto_k[part],
         "p_value": p_value,
         "expected": np.exp(np.median(log_mean, axis=(0, 1))),
         "outlier": (p_value < min(OUTLIER_P, 2 / n_runs)).astype("int8"),
@@ -160,3 +162,25 @@ def leave_one_out(
         | {"shift": (("run", "coefficient"), shift)},
         coords={"run": tree[group]["log_loss"]["run"].values, "coefficient": names},
     )
+
+
+def _smoothed(density: xr.DataArray, relative_efficiency: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return log weights, (chain, draw, run), that leave each run out, and Pareto k, (run,).
+
+    ``arviz_stats.loo`` finds the same, and also sums that are not used here.
+    """
+    arviz_stats()  # registers the accessor
+    log_weights, pareto_k = density.azstats.psislw(r_eff=relative_efficiency, dim=["chain", "draw"])
+    return log_weights.transpose("chain", "draw", "run").values, pareto_k.values
+
+
+def _relative_efficiency(tree: xr.DataTree) -> float:
+    """Return effective draws of a mean as a share of all, averaged over all scalars."""
+    posterior = tree["posterior"].to_dataset()
+    if posterior.sizes["chain"] == 1:
+        return 1.0
+    each = [
+        ess_of_mean(draws.transpose("chain", "draw", ...).values)
+        for draws in posterior.data_vars.values()
+    ]
+    return float(np.concatenate(each).mean() / (posterior.sizes["chain"] * posterior.sizes["draw"]))
