@@ -82,7 +82,7 @@ def main() -> None:
         table(tables["others"]),
         "## Learned from the other logs of the same family",
         f"{OF_ONE_TEAM}'s three training sets, which share no run: each from the other two. They "
-        "stand in place of families.",
+        "take the place of families.",
         table(tables["own"]),
         f"{machine()}.",
     ]
