@@ -1,7 +1,7 @@
 """Model cards: a law's priors and likelihood, with what they mean and why.
 
-A card is a TOML file in ``models/`` that people read, copy, edit and compare. Its text is
-kept inside every posterior that was made with it.
+A card is a TOML file in ``models/`` that people read, copy, edit and compare. Every posterior file
+holds the text of its card.
 """
 
 from bayescale.cards.card import ModelCard

@@ -1,4 +1,4 @@
-"""Model cards, and the rules by which a card fits its law."""
+"""Model cards, and the rules that make a card fit its law."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -17,9 +17,9 @@ _MOST_ROTATED = 500  # a rotation of more runs costs more than it saves
 
 
 class ModelCard(Strict):
-    """A Bayesian scaling law: law, likelihood, and a prior on every coefficient.
+    """A Bayesian scaling law: a law, a likelihood, and a prior on every coefficient.
 
-    Made by :func:`load_card`; frozen.
+    Cards are made by :func:`load_card` and are immutable.
     """
 
     def __repr__(self) -> str:
@@ -31,7 +31,7 @@ class ModelCard(Strict):
     summary: str
     references: tuple[str, ...]
     learned_from: tuple[str, ...] = ()
-    """Digests of the run logs whose fits made its priors, so that none counts twice."""
+    """Digests of the run logs that its priors were learned from, so that no log counts twice."""
     inputs: dict[str, Input] = Field(default_factory=dict)
     coefficients: dict[str, Described]
     noise: Noise
@@ -74,15 +74,15 @@ class ModelCard(Strict):
 
     @property
     def drifts_across_splits(self) -> bool:
-        """Whether drift tells splits of a budget apart, so that their comparison has an error."""
+        """Whether drift differs between splits of a budget, so that it widens their comparison."""
         return self.drift is not None and self.drift.along != ("flops",)
 
     def without_drift(self) -> "ModelCard":
-        """A copy of the card for a law that is taken to hold exactly."""
+        """Return a copy of the card without drift, which takes the law to hold exactly."""
         return self.model_copy(update={"drift": None})
 
     def anchored(self, runs: Runs) -> "ModelCard":
-        """A copy of the card in which priors relative to the runs are made absolute.
+        """Return a copy of the card in which priors relative to the runs are made absolute.
 
         Raises
         ------
@@ -115,12 +115,12 @@ class ModelCard(Strict):
         return described.model_copy(update={"prior": absolute})
 
     def published_values(self, key: str) -> dict[str, float]:
-        """A published point estimate, in raw units.
+        """Return a published point estimate by coefficient, in raw units.
 
         Raises
         ------
         CardError
-            If the card has no estimate of that name.
+            If the card has no estimate with this name.
         """
         if key not in self.published:
             raise CardError(
@@ -134,14 +134,14 @@ class ModelCard(Strict):
         }
 
     def draw_prior(self, draws: int, seed: int, *, spreads: bool = False) -> dict[str, np.ndarray]:
-        """Independent draws of every coefficient, of noise and of drift from the prior.
+        """Return independent draws of every coefficient, of noise and of drift from the prior.
 
-        A card with priors relative to the runs is to be :meth:`anchored` first.
+        If the card has priors relative to the runs, call :meth:`anchored` first.
 
         Parameters
         ----------
         draws : int
-            How many.
+            Number of draws.
         seed : int
             The same seed gives the same draws.
         spreads : bool
@@ -173,7 +173,7 @@ class ModelCard(Strict):
         return values | {name: draw(spread) for name, spread in between.items() if spreads}
 
     def log_prior(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Log density of each quantity on which the card states a belief.
+        """Return the log prior density of each quantity on which the card has a prior.
 
         Parameters
         ----------
@@ -210,21 +210,21 @@ def _inputs_suit_the_law(card: ModelCard) -> Iterator[str]:
         if name not in card.inputs:
             yield (
                 f"inputs.{name} is missing; law {card.law.name!r} has that input, which the "
-                "package does not know: state unit, meaning, range and guard"
+                "package does not know: state its unit, meaning, range and guard"
             )
     for name in card.inputs:
         if name not in card.law.foreign:
-            others = f", which are {', '.join(card.law.foreign)}" if card.law.foreign else ""
+            others = ", ".join(card.law.foreign) or "none"
             yield (
-                f"inputs.{name} is not to be stated: only inputs of law {card.law.name!r} that the "
-                f"package does not know{others}"
+                f"inputs.{name} must not be stated: leave it out. [inputs] is for the inputs of "
+                f"law {card.law.name!r} that the package does not know: {others}"
             )
 
 
 def _coefficients_are_complete(card: ModelCard) -> Iterator[str]:
     for name in card.law.coefficients:
         if name not in card.coefficients:
-            yield f"coefficients.{name} is missing; law {card.law.name!r} has it"
+            yield f"coefficients.{name} is missing: law {card.law.name!r} needs a prior on it"
 
 
 def _coefficients_suit_the_law(card: ModelCard) -> Iterator[str]:
@@ -242,13 +242,13 @@ def _coefficients_suit_the_law(card: ModelCard) -> Iterator[str]:
             yield f"coefficients.{name} has no scale to state a prior at{needs}"
         elif prior.across is not None and (term is not None or prior.across not in law.inputs):
             yield (
-                f"coefficients.{name} cannot lie across the runs' {prior.across}: only a "
-                f"coefficient that is a scale of {' or '.join(law.inputs)} can"
+                f"coefficients.{name} cannot have a prior across the runs' {prior.across}: only a "
+                f"coefficient that is a value of {' or '.join(law.inputs)} can"
             )
 
 
 def _has_scale(prior: Prior, term: Any) -> bool:
-    """Whether a prior is stated at just the scales that a coefficient's term depends on."""
+    """Return whether a prior is stated at exactly the scales that a term depends on."""
     if term is None:
         return False
     if isinstance(prior.at, dict):
@@ -264,12 +264,12 @@ def _drift_suits_the_law(card: ModelCard) -> Iterator[str]:
     for axis in card.drift.along:
         if axis not in axes:
             yield (
-                f"drift.along names {axis!r}, but law {card.law.name!r} goes along "
+                f"drift.along names {axis!r}, but law {card.law.name!r} can only drift along "
                 f"{', '.join(sorted(axes))}"
             )
     priors = [size.prior for size in card.drift.sizes.values()]
     if any(prior.at is not None or prior.across is not None for prior in priors):
-        yield "drift.size has no scale to state a prior at"
+        yield "drift.size has no scale to state a prior at: leave at and across out"
 
 
 def _noise_suits_the_law(card: ModelCard) -> Iterator[str]:
@@ -280,7 +280,7 @@ def _noise_suits_the_law(card: ModelCard) -> Iterator[str]:
         )
     for name, described in card.noise.parameters.items():
         if described.prior.at is not None or described.prior.across is not None:
-            yield f"noise.{name} has no scale to state a prior at"
+            yield f"noise.{name} has no scale to state a prior at: leave at and across out"
 
 
 def _families_suit_the_law(card: ModelCard) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The card for a law, and the laws that a log's columns can carry."""
+"""The card for a law, and the laws that a log's columns support."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from bayescale.runs import Runs
 from bayescale.runs.log import SCALES
 
 REPEATED = 1.05
-"""Epochs above which a run has repeated its data."""
+"""A run with more epochs than this has repeated its data."""
 
 
 def choose_card(
     runs: Runs, law: str | Law | None = None, card: str | Path | ModelCard | None = None
 ) -> ModelCard:
-    """Choose the card for a law of these runs. See :func:`bayescale.fit`.
+    """Return the card for a law of these runs. See :func:`bayescale.fit`.
 
     Raises
     ------
     LawError, CardError
-        If the law is unknown, or the card is not one of its cards.
+        If the law is unknown, or the card is for another law.
     """
     if isinstance(law, str):
         law = find_law(law)
@@ -41,7 +41,8 @@ def choose_card(
         chosen = load_card(law.name if law is not None else default_laws(runs)[0])
     if law is not None and chosen.law.name != law.name:
         raise CardError(
-            f"card {chosen.name!r} is for law {chosen.law.name!r}, not for law {law.name!r}"
+            f"card {chosen.name!r} is for law {chosen.law.name!r}, not for law {law.name!r}: name "
+            "one for this law, or leave the law out"
         )
     return chosen
 
@@ -51,16 +52,16 @@ def cards_for_laws(
     laws: Sequence[str | Law | ModelCard],
     card: str | Path | ModelCard | None = None,
 ) -> tuple[ModelCard, ...]:
-    """Choose the cards of several laws of these runs. See :func:`bayescale.fit`.
+    """Return the cards of several laws of these runs. See :func:`bayescale.fit`.
 
     Raises
     ------
     LawError, CardError
-        If a law is unknown or repeated, the laws are functions of different inputs, or a card
-        is given, which would be for one law only.
+        If a law is unknown or repeated, the laws are functions of different inputs, or a single
+        card is given for several laws.
     """
     if card is not None:
-        raise CardError("one card cannot serve several laws: give their cards in place of laws")
+        raise CardError("one card cannot serve several laws: give their cards instead of laws")
     cards = tuple(law if isinstance(law, ModelCard) else choose_card(runs, law) for law in laws)
     names = [chosen.law.name for chosen in cards]
     if not names or len(set(names)) < len(names):
@@ -77,12 +78,13 @@ def cards_for_laws(
 def laws_with_cards(
     laws: Sequence[str], cards: Sequence[str | Path]
 ) -> tuple[Law | ModelCard, ...]:
-    """Pair laws with cards: a law's card where one is for it; all cards where no law is named.
+    """Return the card of each law that has one, and the other laws; all cards if no law is named.
 
     Raises
     ------
     LawError, CardError
-        If a law is unknown, or a card is for none of the laws, or for a law that has one already.
+        If a law is unknown, or a card is for none of the laws, or for a law that already has a
+        card.
     """
     found = [find_law(name) for name in laws]
     chosen: dict[str, ModelCard] = {}
@@ -94,7 +96,9 @@ def laws_with_cards(
                 f"{', '.join(law.name for law in found)}: name that law too, or leave the card out"
             )
         if card.law.name in chosen:
-            raise CardError(f"card {str(source)!r} is a second one for law {card.law.name!r}")
+            raise CardError(
+                f"card {str(source)!r} is a second card for law {card.law.name!r}: name one of them"
+            )
         chosen[card.law.name] = card
     return tuple(chosen.get(law.name, law) for law in found) if found else tuple(chosen.values())
 
@@ -104,19 +108,19 @@ def _is_own(law: Law) -> bool:
 
 
 def _repeats(runs: Runs) -> bool:
-    """Whether any run has repeated its data, so that laws of fresh data do not apply."""
+    """Return whether any run has repeated its data, so that laws of fresh data do not apply."""
     if "unique_tokens" not in runs:
         return False
     return bool((runs["tokens"] > REPEATED * runs["unique_tokens"]).any())
 
 
 def default_laws(runs: Runs) -> tuple[str, ...]:
-    """Names of the laws that a log's columns can carry: those averaged where none is named.
+    """Return the names of the laws that a log's columns support, which are fitted by default.
 
     Raises
     ------
     LawError
-        If the log has no complete column of scale.
+        If the log has no complete column params, tokens or flops.
     """
     complete = {c for c in SCALES if c in runs and np.isfinite(runs[c]).all()}
     if {"params", "tokens"} <= complete:
@@ -126,4 +130,6 @@ def default_laws(runs: Runs) -> tuple[str, ...]:
     for column, name in (("flops", "compute"), ("params", "params"), ("tokens", "tokens")):
         if column in complete:
             return (f"henighan_{name}", f"saturating_{name}")
-    raise LawError(f"{runs.source} has no column of scale without gaps: fill one in")
+    raise LawError(
+        f"{runs.source} has no column params, tokens or flops without gaps: fill in the gaps of one"
+    )

@@ -1,7 +1,7 @@
-"""The noise model and the drift that a run log calls for.
+"""The noise model and the drift of a card for a given run log.
 
-Losses known to a step, errors of scales, checkpoints of one training run: the log's columns
-state them run by run, or the card states them for all runs, but never both.
+Rounded losses and errors of scales are stated either by the log's columns, for each run, or by the
+card, for all runs, but not by both.
 """
 
 from collections.abc import Mapping
@@ -18,22 +18,23 @@ from bayescale.runs.log import SCALES
 
 
 def card_for(runs: Runs, card: ModelCard) -> ModelCard:
-    """Return the card without the noise parameters that this log does not need.
+    """Return the card for a log: without ``noise.shared`` if the log has one row per run.
 
     Raises
     ------
     RunLogError
-        If card and log both state something, or if what they state cannot be combined.
+        If card and log state the same thing, or things that cannot be combined.
     """
     noise, problems = card.noise, []
     together = runs.has_checkpoints
     if together and noise.shared is None:
         problems.append(
-            "several of its rows are of one run, and the card does not say what these share: add "
-            "[noise.shared] (bayescale models show chinchilla has one), or keep one row per run"
+            "several of its rows are of one run, and the card does not say how much noise these "
+            "share: add [noise.shared] (bayescale models show chinchilla has one), or keep one row "
+            "per run"
         )
     rounded = noise.rounding is not None or "loss_step" in runs
-    for what, there in (("an excess", card.is_floor), ("losses known to a step", rounded)):
+    for what, there in (("noise.excess", card.is_floor), ("rounded losses", rounded)):
         if together and there:
             problems.append(
                 f"{what} cannot be combined with several rows of one run: keep one row per run"
@@ -50,12 +51,12 @@ def card_for(runs: Runs, card: ModelCard) -> ModelCard:
 
 
 def runs_for(card: ModelCard, runs: Runs) -> Runs:
-    """Return the runs with every column that the card's law needs, within the card's guards.
+    """Return the runs with all columns that the card's law needs, checked by the card's guards.
 
     Raises
     ------
     RunLogError
-        If a column holds no positive numbers, or values that the card's guard excludes.
+        If a column has values that are not positive numbers, or that the card's guard excludes.
     """
     runs = with_inputs(runs, card.law)
     problems = []
@@ -84,7 +85,7 @@ def _rounding_problems(runs: Runs, rounding: Rounding | None) -> list[str]:
     problems = []
     if rounding is not None and "loss_step" in runs:
         problems.append(
-            "the losses' steps are stated twice, by its column loss_step and by the card's "
+            "the rounding of losses is stated twice, by its column loss_step and by the card's "
             "[noise.rounding]: keep one of them"
         )
     by_log = rounding is not None and rounding.of == "log loss"
@@ -94,8 +95,8 @@ def _rounding_problems(runs: Runs, rounding: Rounding | None) -> list[str]:
     wide = step >= 2 * runs["loss"]
     if wide.any():
         problems.append(
-            f"a step of {step[wide][0]:g} reaches down to a loss of zero in "
-            f"{listed(runs['run_id'][wide])}: state the step that losses were rounded to"
+            f"losses rounded to {step[wide][0]:g} could be zero in {listed(runs['run_id'][wide])}: "
+            "state the step that losses were rounded to"
         )
     return problems
 
@@ -115,8 +116,8 @@ def _input_error_problems(card: ModelCard, runs: Runs) -> list[str]:
     given = columns | stated
     if {"tokens", "flops"} <= given and {"params", "tokens"} <= inputs:
         problems.append(
-            "errors of both tokens and flops are stated, where one follows from the other and "
-            "params: keep the one that was read, tokens_se or flops_se"
+            "errors of both tokens and flops are stated, but with params one follows from the "
+            "other: keep the one that was measured, tokens_se or flops_se"
         )
     usable = inputs | ({"flops"} if {"params", "tokens"} <= inputs else set())
     if given and inputs and not given & usable:
@@ -129,7 +130,7 @@ def _input_error_problems(card: ModelCard, runs: Runs) -> list[str]:
 
 
 def input_errors(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
-    """Standard errors of the logs of scales that the law depends on, (run,), by scale."""
+    """Return standard errors of the logs of the law's scales, shape (run,), by scale."""
     inputs, from_card = card.law.inputs, card.noise.input_errors
     usable = [*inputs, *(["flops"] if {"params", "tokens"} <= set(inputs) else [])]
     found = {s: np.array(runs[f"{s}_se"]) for s in SCALES if f"{s}_se" in runs and s in usable}
@@ -138,7 +139,7 @@ def input_errors(card: ModelCard, runs: Runs) -> dict[str, np.ndarray]:
 
 
 def loss_steps(card: ModelCard, runs: Runs) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper ends of each log loss's step, relative to it, (run,) each."""
+    """Return lower and upper ends of each log loss's rounding step about it, shape (run,) each."""
     loss, rounding = runs["loss"], card.noise.rounding
     if "loss_step" not in runs and rounding is None:
         return None
@@ -150,18 +151,18 @@ def loss_steps(card: ModelCard, runs: Runs) -> tuple[np.ndarray, np.ndarray] | N
 
 
 def log_size(inputs: Mapping[str, Any]) -> Any:
-    """Log of a run's size, with which its noise may shrink: compute, or the law's only scale."""
+    """Return the log of a run's size, which its noise may depend on: compute, or the only scale."""
     both = {"params", "tokens"} <= set(inputs)
     return coordinate(inputs, "flops" if both else next(s for s in SCALES if s in inputs))
 
 
 def memberships(runs: Runs) -> np.ndarray:
-    """Index of each row's training run, (row,), in the order of their names."""
+    """Return the index of each row's training run, shape (row,), in the order of their names."""
     return np.unique(runs["run"], return_inverse=True)[1]
 
 
 def drift_components(card: ModelCard, runs: Runs, steps: int | None = None) -> dict[str, Component]:
-    """Walks of the drift, with their steps among these runs, by name; ``steps`` on each side."""
+    """Return the walks of the drift by name, with ``steps`` steps on each side of the center."""
     drift = card.drift
     if drift is None:
         return {}
@@ -182,6 +183,6 @@ def drift_components(card: ModelCard, runs: Runs, steps: int | None = None) -> d
 
 
 def drift_bases(card: ModelCard, runs: Runs, steps: int | None = None) -> dict[str, np.ndarray]:
-    """Contribution of each unit step of the drift at each run, (run, step), by walk."""
+    """Return the effect of each unit step of the drift on each run, shape (run, step), by walk."""
     inputs = {name: runs[name] for name in card.law.inputs}
     return {name: walk.basis(inputs) for name, walk in drift_components(card, runs, steps).items()}

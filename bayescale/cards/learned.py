@@ -5,11 +5,11 @@ sample of a population: the posterior of log k has mean m_k and standard deviati
 
     m_k ~ Normal(mu, tau^2 + s_k^2),    mu ~ Normal(m_0, w_0^2),
 
-with m_0 and w_0 those of the card. The spread tau between logs is unknown with a few of them. Its
-prior is log-normal about a share of w_0, since logs of one team are more alike than those of all
-teams. The prior of the next log is the mixture of its predictive distributions over tau. It is
-stated as a log-normal whose 90 % interval holds 90 % of the mixture and whose tails are no thinner
-than the mixture's at 99 %.
+with m_0 and w_0 from the card. A few logs do not determine the spread tau between logs. Its prior
+is log-normal about a share of w_0, because logs of one team are more alike than those of all teams.
+The prior of the next log is the mixture of its predictive distributions over tau. It is stated as a
+log-normal whose 90 % interval holds 90 % of the mixture and whose tails are no thinner than the
+mixture's at 99 %.
 """
 
 import json
@@ -28,8 +28,8 @@ SHARE_OF_WIDTH, FACTOR = 0.6, 2.0
 """Median of the spread between logs as a share of the card's width, and the factor either way."""
 
 FEWEST_UNLIKE = 3
-"""The fewest logs that can show that logs differ by more than the card says; with fewer, a prior is
-no wider than the card's."""
+"""The fewest logs that can show that logs differ by more than the card says. With fewer logs, a
+learned prior is no wider than the card's."""
 
 _GRID = np.exp(np.linspace(-2.5, 2.5, 41))
 _Q95, _Q995 = 1.6448536269514722, 2.5758293035489004
@@ -37,7 +37,7 @@ _Q95, _Q995 = 1.6448536269514722, 2.5758293035489004
 
 @dataclass(frozen=True)
 class Seen:
-    """What earlier fits say of one coefficient: mean and deviation of its log in each of them."""
+    """What earlier fits say about a coefficient: mean and standard deviation of its log in each."""
 
     means: np.ndarray
     deviations: np.ndarray
@@ -50,7 +50,7 @@ def predictive(seen: Seen, mean: float, width: float) -> tuple[float, float]:
     ----------
     seen : Seen
     mean, width : float
-        Of the card's prior, in logs.
+        Mean and standard deviation of the log under the card's prior.
 
     Returns
     -------
@@ -88,23 +88,23 @@ def _quantile(p: float, means: np.ndarray, sds: np.ndarray, weight: np.ndarray) 
 def learned_card(
     card: ModelCard, seen: Mapping[str, Seen], sources: Sequence[str], digests: Sequence[str] = ()
 ) -> ModelCard:
-    """Return a card whose priors of coefficients are learned, with their reasons.
+    """Return a card with learned priors on coefficients, and the reasons for them.
 
     Parameters
     ----------
     card : ModelCard
-        Where nothing is learned from.
+        The card before learning.
     seen : mapping of str to Seen
-        By coefficient; in the unit in which the card states its prior.
+        Results of earlier fits by coefficient, in the unit in which the card states its prior.
     sources : sequence of str
         The logs that were learned from.
     digests : sequence of str
-        What identifies these logs: the card keeps it, beside that of logs known before.
+        Digests of these logs, which the card keeps together with those of earlier logs.
 
     Raises
     ------
     CardError
-        If a prior of the card is none that can be learned.
+        If one of the card's priors cannot be learned.
     """
     text = re.sub(r"(?m)^learned_from = .*\n", "", card.text, count=1)
     known = json.dumps([*card.learned_from, *digests])
@@ -113,7 +113,10 @@ def learned_card(
     for name, each in seen.items():
         known = card.coefficients[name].prior.log_normal
         if known is None or card.coefficients[name].prior.relative:
-            raise CardError(f"the prior of {name} is no interval, so it cannot be learned")
+            raise CardError(
+                f"the prior of {name} is not stated by low and high, so it cannot be learned: "
+                "state both in the card"
+            )
         mean, sd = predictive(each, *known)
         low, high = np.exp(mean - _Q95 * sd), np.exp(mean + _Q95 * sd)
         medians = ", ".join(f"{x:.3g}" for x in np.exp(each.means))
@@ -127,7 +130,10 @@ def _with_prior(text: str, name: str, low: float, high: float, why: str) -> str:
     section = re.compile(rf"(?ms)^\[coefficients\.{name}\]\n.*?(?=^\[|\Z)")
     found = section.search(text)
     if found is None:
-        raise CardError(f"the card states no prior of {name} in a section of its own")
+        raise CardError(
+            f"the card has no section [coefficients.{name}], so its prior cannot be replaced: "
+            "write each coefficient in a section of its own"
+        )
     old = found.group()
     new = re.sub(r"low = [^,}]*", f"low = {low:.4g}", old, count=1)
     new = re.sub(r"high = [^,}]*", f"high = {high:.4g} ", new, count=1)

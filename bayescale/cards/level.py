@@ -1,4 +1,4 @@
-"""Whether losses are so far from what a card expects that its priors would decide the answer."""
+"""A check that losses are not so far from a card's priors that these would decide the answer."""
 
 import numpy as np
 
@@ -8,14 +8,15 @@ from bayescale.laws.optimum import all_unique
 from bayescale.runs import Runs
 
 MOST_DEVIATIONS = 9.0
-"""Standard deviations of log loss, under the prior, up to which the runs can outweigh it.
+"""Up to this many prior standard deviations of log loss, the runs can outweigh the prior.
 
-Losses at the center of the runs that are a fortieth of what the card `chinchilla` expects are 8.5
-away, and are fitted as well as others; at a hundredth, 10.7 away, large noise is likelier.
+Losses that are a fortieth of what the card ``chinchilla`` expects at the center of the runs are 8.5
+standard deviations away and are fitted well. At a hundredth they are 10.7 away, and a posterior
+with large noise is more probable.
 """
 
 LEAST_FACTOR = 10.0
-"""Factor within which losses are never too far, however narrow the priors are."""
+"""Losses within this factor of the expected ones are accepted, however narrow the priors are."""
 
 _DRAWS = 2000
 
@@ -45,6 +46,6 @@ def require_level(runs: Runs, card: ModelCard) -> None:
         f"card {card.name!r} cannot be used with {runs.source}: its losses, {np.exp(found):.3g} on "
         f"average, are {away:.0f} standard deviations from those that the priors expect of such "
         f"runs ({low:.3g} to {high:.3g} {card.law.unit}), so that the priors would decide and not "
-        f"the runs. Say what unit the losses are in, such as {argument('units', loss='bits')}, or "
+        f"the runs. State the unit of the losses, such as {argument('units', loss='bits')}, or "
         "give a card whose priors are about such losses (`card=`)"
     )

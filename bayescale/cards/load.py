@@ -14,13 +14,13 @@ from bayescale.laws import LAWS, Law
 
 
 def cards_folder() -> Path:
-    """Folder of the package's own cards: in the wheel, or beside the package in a checkout."""
+    """Return the folder of the package's cards, in the wheel or in a checkout."""
     installed = Path(str(resources.files("bayescale"))) / "models"
     return installed if installed.is_dir() else installed.parents[1] / "models"
 
 
 def card_names() -> list[str]:
-    """Names of the cards that come with the package, in alphabetical order."""
+    """Return the names of the cards that come with the package, in alphabetical order."""
     return sorted(path.stem for path in cards_folder().glob("*.toml"))
 
 
@@ -32,14 +32,14 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
     source : str or Path
         The name of one of the package's cards, or a path to a TOML file.
     law : Law or sequence of Law, optional
-        The caller's own law, or several of which the card may name one. Without, the card
-        names one of the package's laws.
+        Your own law, or several laws of which the card may name one. By default the card names one
+        of the package's laws.
 
     Raises
     ------
     CardError
-        If there is no such card, it is not TOML, or it does not fit its law. The message lists
-        all problems of a card.
+        If there is no such card, it is not TOML, or it does not fit its law. The message lists all
+        problems of the card.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise CardError(f"model card {str(path)!r} does not exist") from None
+        raise CardError(f"model card {str(path)!r} does not exist: correct the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(f"model card {str(path)!r} cannot be read: {error}") from error
     return parse_card(text, law=law, place=str(path))
@@ -66,10 +66,10 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
 def parse_card(
     text: str, *, law: Law | Sequence[Law] | None = None, place: str = "model card"
 ) -> ModelCard:
-    """Make a card from its TOML text. See :func:`load_card`."""
+    """Return the card that a TOML text describes. See :func:`load_card`."""
     content = read_toml(text, place)
     if own_keys := {"text", "recipes"} & set(content):
-        raise CardError(f"{place} has an unknown key {min(own_keys)!r}")
+        raise CardError(f"{place} has an unknown key {min(own_keys)!r}: leave it out")
     content |= {"text": text, "law": _law_of(content.get("law"), law, place)}
     return validated(ModelCard, content, place)
 
@@ -84,7 +84,8 @@ def read_toml(text: str, place: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also for numbers and nesting that are too long
+    # raised also for numbers and nesting that are too long
+    except (ValueError, RecursionError) as error:
         raise CardError(f"{place} is not valid TOML: {error}") from error
 
 
@@ -94,7 +95,7 @@ def validated[T: BaseModel](model: type[T], content: Mapping[str, Any], place: s
     Raises
     ------
     CardError
-        If it does not; lists all problems.
+        If the content does not fit. The message lists all problems.
     """
     try:
         return model.model_validate(content)
@@ -109,7 +110,9 @@ def _law_of(name: Any, own: Law | Sequence[Law] | None, place: str) -> Law:
         if law.name == name:
             return law
     if isinstance(own, Law):
-        raise CardError(f"{place} is for law {name!r}, not for law {own.name!r}")
+        raise CardError(
+            f"{place} is for law {name!r}, not for law {own.name!r}: give that law or another card"
+        )
     if name not in LAWS:
         raise CardError(
             f"{place} is for law {name!r}, which is not one of {', '.join(LAWS)}; if it is your "
@@ -122,7 +125,7 @@ def _problem(item: Any) -> str:
     place = ".".join(str(part) for part in item["loc"])
     match item["type"]:
         case "extra_forbidden":
-            return f"{place} is an unknown key"
+            return f"{place} is an unknown key: leave it out"
         case "missing":
             return f"{place} is missing"
         case "value_error":

@@ -13,7 +13,7 @@ _UNIT_FACTORS = MappingProxyType({"PF-day": FLOP_PER_PF_DAY})
 
 
 class Described(Strict):
-    """A quantity of the model: its prior, its unit, what it means and why this prior."""
+    """A quantity of the model: its prior, its unit, its meaning, and the reason for the prior."""
 
     prior: Prior
     unit: str
@@ -22,15 +22,15 @@ class Described(Strict):
 
     @property
     def unit_factor(self) -> float:
-        """Raw units in one unit of the card."""
+        """The number of raw units in one unit of the card."""
         return _UNIT_FACTORS.get(self.unit, 1.0)
 
 
 class Input(Strict):
     """An input of a law that the package does not know: a positive column of the log.
 
-    ``range`` is where the priors are meant to hold, which is said of points beyond. Values outside
-    ``guard`` are refused: they are likely in another unit.
+    The priors are meant for values within ``range``, and answers at other values say so. Values
+    outside ``guard`` are refused, because they are probably in another unit.
     """
 
     unit: str
@@ -50,7 +50,7 @@ class Input(Strict):
 
 
 class Rounding(Strict):
-    """What losses are rounded to: a ``step`` of the loss in nats, or of its logarithm."""
+    """The rounding of losses: to a ``step`` of the loss in nats, or of its logarithm."""
 
     step: PositiveFloat
     of: Literal["loss", "log loss"]
@@ -60,7 +60,7 @@ class Rounding(Strict):
 class InputErrors(Strict):
     """Standard errors of the logs of scales, the same for all runs.
 
-    With ``flops``, a law of params and tokens takes tokens as flops / (6 params).
+    If ``flops`` has an error, a law of params and tokens takes tokens as flops / (6 params).
     """
 
     params: PositiveFloat | None = None
@@ -70,12 +70,12 @@ class InputErrors(Strict):
 
     @property
     def values(self) -> dict[str, float]:
-        """Those that are stated, by scale."""
+        """The errors that are stated, by scale."""
         return {name: v for name, v in self.model_dump(exclude={"why"}).items() if v is not None}
 
 
 PLANE = ("flops", "tokens_per_param")
-"""The axes of drift in two dimensions: along compute, and across tokens per parameter."""
+"""The axes of drift in two dimensions: compute, and tokens per parameter."""
 
 NOISE_PARAMETERS = ("sigma", "nu", "excess", "shrink", "shared")
 
@@ -83,13 +83,14 @@ NOISE_PARAMETERS = ("sigma", "nu", "excess", "shrink", "shared")
 class Noise(Strict):
     """Residual noise: how one run's log loss departs from the law. See :mod:`bayescale.noise`.
 
-    ``sigma`` is the noise's scale, ``nu`` a Student-t's degrees of freedom. With ``excess``,
-    runs lie above the law by this much: the law is then the floor that a well-tuned run reaches,
-    not the mean over seeds. With ``shrink``, k, the scale is proportional to size^-k, and equals
-    ``sigma`` at the runs' geometric mean. ``shared`` is the share of the noise's variance that
-    rows of one training run have in common; it is used where the log's column ``run`` says which
-    rows these are. ``rounding`` and ``input_errors`` state what the log knows only roughly; its
-    columns ``loss_step``, ``params_se``, ``tokens_se`` and ``flops_se`` say so run by run.
+    ``sigma`` is the noise's scale, ``nu`` a Student-t's degrees of freedom. With ``excess``, runs
+    lie above the law by an amount of this size: the law is then the floor that a well-tuned run
+    reaches, not the mean over seeds. With ``shrink``, k, the scale is proportional to size^-k, and
+    equals ``sigma`` at the runs' geometric mean. ``shared`` is the share of the noise's variance
+    that rows of one training run have in common; it is used where the log's column ``run`` says
+    which rows these are. ``rounding`` and ``input_errors`` state how precisely the log gives losses
+    and scales; its columns ``loss_step``, ``params_se``, ``tokens_se`` and ``flops_se`` can state
+    this for each run.
     """
 
     dist: Literal["StudentT", "Normal"]
@@ -104,7 +105,7 @@ class Noise(Strict):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if (self.dist == "StudentT") != (self.nu is not None):
-            raise ValueError("StudentT needs a prior on nu, and Normal takes none")
+            raise ValueError("StudentT needs a prior on nu, and Normal must not have one")
         if self.shared is not None and not _lies_within_one(self.shared.prior):
             raise ValueError(
                 "shared is a share of variance, so its prior must lie between 0 and 1: use "
@@ -124,15 +125,15 @@ def _lies_within_one(prior: Prior) -> bool:
 
 
 class Drift(Strict):
-    """Model discrepancy: how far the truth departs from the law, away from the center of the runs.
+    """Model discrepancy: how mean losses depart from the law, away from the center of the runs.
 
-    ``along`` names the scales: inputs of the law; for a law of params and tokens also ``flops``
-    and ``tokens_per_param``. ``walk`` says what walks at random, per e-fold of scale: the
-    ``level`` of the law's error on log loss, or its local ``slope``, whose changes last unless
-    they fade over ``fades_over`` e-folds. ``size`` is the walks' scale q, the same for every
-    scale, or by scale. With ``tilt``, for drift along flops and tokens_per_param, the slope of the
-    error across tokens per parameter walks along compute as well, by this multiple of the size
-    across. See :mod:`bayescale.drift`.
+    ``along`` names the scales: inputs of the law; for a law of params and tokens also ``flops`` and
+    ``tokens_per_param``. ``walk`` says which quantity is a random walk along the logarithm of a
+    scale: the ``level`` of the law's error on log loss, or its local ``slope``. Changes of the
+    slope last, unless they fade over ``fades_over`` e-folds. ``size`` is the walks' scale q, one
+    for all scales or one for each. With ``tilt``, for drift along flops and tokens_per_param, the
+    slope of the error with tokens per parameter is a random walk along compute as well, whose size
+    is this multiple of the size for tokens per parameter. See :mod:`bayescale.drift`.
     """
 
     along: tuple[str, ...] = Field(min_length=1)
@@ -144,14 +145,14 @@ class Drift(Strict):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.fades_over is not None and self.walk != "slope":
-            raise ValueError('fades_over is for a slope: say walk = "slope", or leave it out')
+            raise ValueError('fades_over needs walk = "slope": state that, or leave fades_over out')
         if self.tilt is not None and (self.along != PLANE or self.walk != "slope"):
             raise ValueError(
                 f'tilt needs walk = "slope" and along = {list(PLANE)}: state these, or leave it out'
             )
         if isinstance(self.size, dict) and set(self.size) != set(self.along):
             raise ValueError(
-                f"size is stated for {', '.join(self.size) or 'nothing'}, but drift goes along "
+                f"size is stated for {', '.join(self.size) or 'nothing'}, but drift is along "
                 f"{', '.join(self.along)}: state one size for all of them, or one for each"
             )
         return self
@@ -177,9 +178,9 @@ class Recipes(Strict):
     """How recipes that share a law differ: see :mod:`bayescale.cards.recipes`.
 
     ``level``, ``compute`` and ``tokens_per_param`` are standard deviations of the difference
-    between two recipes in log loss, at the center of the runs and for an e-fold of each scale,
-    for a ``scale`` of one. ``own`` is the drift of each recipe as a multiple of the shared drift.
-    ``paired`` is the share of the noise variance that runs of one size have in common.
+    between two recipes in log loss, at the center of the runs and for an e-fold of each scale, for
+    a ``scale`` of one. ``own`` is the drift of each recipe as a multiple of the shared drift.
+    ``paired`` is the share of the noise variance that runs of the same size have in common.
     """
 
     level: PositiveFloat
@@ -191,7 +192,7 @@ class Recipes(Strict):
 
     @property
     def parameters(self) -> dict[str, Described]:
-        """What is sampled, by the names of the draws."""
+        """The sampled quantities, by the names of their draws."""
         return {"drift_difference": self.scale, "drift_own": self.own}
 
 

@@ -33,7 +33,7 @@ DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingPr
 )
 """Required and optional arguments of each distribution, with PyMC's names.
 
-All are on positive quantities, because the model uses the logarithm of every coefficient.
+All are distributions of positive quantities, because the model takes the log of every coefficient.
 """
 
 
@@ -44,16 +44,15 @@ class Strict(BaseModel):
 
 
 class Prior(Strict):
-    """What is believed about one positive quantity before the runs are known.
+    """The prior of a positive quantity.
 
-    Either ``low`` and ``high``, the central interval that holds 90 % of a log-normal, or
-    ``dist`` with ``kwargs``, a named distribution with PyMC's argument names. With ``at``,
-    the belief is about the size of the coefficient's term: in nats per token at that scale
-    of the term's input, in raw units; or with ``at = "runs"`` as a multiple of the runs'
-    typical loss, at the runs' typical scale (geometric means). A term that depends on two
-    scales is a ratio of two parts, and ``at`` then names both. With ``across``, ``low`` and
-    ``high`` are places along the runs' range of that input on a log scale: 0 is the smallest
-    run, 1 the largest.
+    Either ``low`` and ``high``, the central interval that holds 90 % of a log-normal, or ``dist``
+    with ``kwargs``, a named distribution with PyMC's argument names. With ``at``, the prior is on
+    the size of the coefficient's term instead: at this scale of the term's input (in raw units) and
+    in nats per token; or with ``at = "runs"`` at the runs' geometric mean scale and as a multiple
+    of their geometric mean loss. A term that depends on two scales is a ratio of two parts, and
+    ``at`` then names both. With ``across``, ``low`` and ``high`` are places along the runs' range
+    of that input on a log scale: 0 is the smallest run, 1 the largest.
     """
 
     low: float | None = None
@@ -67,7 +66,7 @@ class Prior(Strict):
     def _is_stated_in_one_way(self) -> Self:
         has_bounds = self.low is not None or self.high is not None
         if has_bounds == (self.dist is not None):
-            raise ValueError("state a prior either by low and high or by dist and kwargs")
+            raise ValueError("state a prior either by low and high, or by dist and kwargs")
         if has_bounds:
             self._check_bounds()
         else:
@@ -76,19 +75,19 @@ class Prior(Strict):
 
     def _check_bounds(self) -> None:
         if self.low is None or self.high is None:
-            raise ValueError("low and high belong together")
+            raise ValueError("low and high must be stated together")
         if not self.low < self.high:
             raise ValueError(f"low is {self.low:g}, but must be below high, {self.high:g}")
         if self.kwargs:
-            raise ValueError("kwargs belong to dist; low and high need none")
+            raise ValueError("kwargs are for dist: leave them out beside low and high")
         if self.across is None and not self.low > 0:
             raise ValueError(f"low is {self.low:g}, but must be greater than zero")
         if self.across is not None and self.at is not None:
-            raise ValueError("state a prior either at a scale or across the runs")
+            raise ValueError("state a prior either with at or with across, not with both")
 
     def _check_distribution(self) -> None:
         if self.relative:
-            raise ValueError("a prior relative to the runs is stated by low and high")
+            raise ValueError("a prior relative to the runs must be stated by low and high")
         if self.dist is None or self.dist not in DISTRIBUTIONS:
             raise ValueError(
                 f"distribution {self.dist!r} is unknown: use {', '.join(DISTRIBUTIONS)}"
@@ -111,26 +110,26 @@ class Prior(Strict):
             raise ValueError(f"{self.dist} needs lower below upper; given {self.kwargs}")
 
     def log_at(self, term: Term) -> dict[str, float]:
-        """Logs of the scales at which the belief is stated, by input."""
+        """Return the logs of the scales at which the prior is stated, by input."""
         if isinstance(self.at, float):
             return dict.fromkeys(term.inputs, math.log(self.at))
         return {k: math.log(x) for k, x in self.at.items()} if isinstance(self.at, dict) else {}
 
     @property
     def stated_at(self) -> bool:
-        """Whether the belief is about the coefficient's term at known scales."""
+        """Whether the prior is on the coefficient's term at known scales."""
         return isinstance(self.at, float | dict)
 
     @property
     def relative(self) -> bool:
-        """Whether it is stated relative to the runs."""
+        """Whether the prior is stated relative to the runs."""
         return self.at == "runs" or self.across is not None
 
     @property
     def log_normal(self) -> tuple[float, float] | None:
-        """Mean and standard deviation of the logarithm, where that is normal.
+        """Mean and standard deviation of the logarithm if it is normal, else None.
 
-        With ``across``, those of the place along the range instead.
+        With ``across``, mean and standard deviation of the place along the range instead.
         """
         if self.low is not None and self.high is not None:
             if self.across is not None:
@@ -147,7 +146,10 @@ class Prior(Strict):
         """The distribution with ``rvs``, ``logpdf`` and ``ppf``, as in SciPy."""
         k = self.kwargs
         if self.relative:
-            raise CardError("a prior relative to the runs has no density before they are known")
+            raise CardError(
+                "a prior relative to the runs has no density without runs: take the card's "
+                "anchored(runs)"
+            )
         if self.log_normal is not None:
             return LogNormal(*self.log_normal)
         from scipy import stats  # which takes half a second to import

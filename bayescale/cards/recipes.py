@@ -22,27 +22,28 @@ from bayescale.drift import coordinate
 from bayescale.runs import Runs
 
 SAME_SIZE = 0.03
-"""Sizes of runs that differ by less, in logs, are one size."""
+"""Runs whose log sizes differ by less than this have the same size."""
 
 OWN_STEPS = 3
-"""Steps of a recipe's own drift on each side of the center: it is small, and a few runs see it."""
+"""Steps of a recipe's own drift on each side of the center: a few, because it is small and few runs
+inform it."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecipeColumns:
-    """The columns of all fields at the runs.
+    """The columns of the shared drift and of the recipes' differences at the runs.
 
     Attributes
     ----------
     names : tuple of str
         The recipes.
     shared, own : dict of str to numpy.ndarray, shape (run, step)
-        Those of the shared drift and of a recipe's own, by walk.
+        Columns of the shared drift and of a recipe's own drift, by walk.
     of_recipe : numpy.ndarray of bool, shape (run, recipe)
     trend : numpy.ndarray, shape (run, 3)
-        One, and e-folds of compute and of tokens per parameter from the runs' center.
+        A column of ones, and e-folds of compute and of tokens per parameter from the runs' center.
     size : numpy.ndarray of int, shape (run,)
-        A number for each size of a run: runs of one size share noise.
+        The index of each run's size: runs of the same size share noise.
     """
 
     names: tuple[str, ...]
@@ -61,13 +62,13 @@ class RecipeColumns:
 
 
 def with_recipes(card: ModelCard) -> ModelCard:
-    """Return a card of which recipes differ as ``models/versus/recipes.toml`` says."""
+    """Return a card with the differences between recipes of ``models/versus/recipes.toml``."""
     text = (cards_folder() / "versus" / "recipes.toml").read_text(encoding="utf-8")
     return card.model_copy(update={"recipes": Recipes.model_validate(tomllib.loads(text))})
 
 
 def recipe_columns(card: ModelCard, runs: Runs) -> RecipeColumns:
-    """Return the columns of all fields at these runs; recipes are in their column ``family``."""
+    """Return the columns at these runs, whose column ``family`` names the recipe."""
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     scales = [coordinate(inputs, axis) for axis in ("flops", "tokens_per_param")]
     family = runs["family"].astype(str)

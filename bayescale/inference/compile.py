@@ -1,4 +1,4 @@
-"""Compiled models, one for each card in a process: refits exchange their data."""
+"""Compiled models: each card is compiled once per process, and a refit replaces only the data."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ from bayescale.runs import Runs
 
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
 
-FIRST_TIME = " for the first time, which takes a minute and is kept"
-"""What the bar says where a model is compiled that will be found in the cache from then on."""
+FIRST_TIME = " for the first time, which takes a minute; later fits use the cached code"
+"""What the progress bar adds when a model is compiled whose code will be cached."""
 
 _compiled: dict[tuple[Any, ...], Any] = {}
 
@@ -39,7 +39,7 @@ def compiled_model(
 ) -> tuple[Any, float]:
     """Return the nutpie model of a card, compiled once a process, and the seconds it took now."""
     parts = parts_of(runs, card, families)
-    # the function itself, because two own laws can share a card's text
+    # the function itself is part of the key, because two custom laws can share a card's text
     key = (json.dumps(parts), card.law.loss)
     started = time.perf_counter()
     if key not in _compiled:
@@ -53,7 +53,7 @@ def compiled_model(
 
 
 def _kept_as(card: ModelCard, parts: tuple[Any, ...]) -> str | None:
-    """Return the key of a card's machine code in the cache; laws of one's own are not kept."""
+    """Return the key of a card's machine code in the cache; None for a custom law."""
     if LAWS.get(card.law.name) is not card.law:
         return None
     return json.dumps([card.law.name, *parts, code_depends_on()], sort_keys=True)
@@ -66,10 +66,10 @@ def compiled_ahead(
     """Compile one card's model in a process of its own, while this process compiles another's.
 
     The other process leaves the machine code in the cache, where this one finds it. Nothing is
-    started where there is one core, or where the cache holds either model or cannot be written.
+    started on a single core, or if the cache holds either model or cannot be written.
 
     Measured on two idle cores: a first fit of 240 runs by the law ``chinchilla``, with no cache at
-    all, takes 62 seconds as a process, and 92 seconds of CPU time.
+    all, takes 62 seconds from the start of the process to its end, and 92 seconds of CPU time.
     """
     child = _started(runs, first, then, families)
     try:
@@ -94,7 +94,8 @@ def _started(
     none = subprocess.DEVNULL
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none)
     assert child.stdin is not None
-    with suppress(OSError), child.stdin:  # one that ended at once is not missed
+    # without the child, this process compiles the model itself
+    with suppress(OSError), child.stdin:
         pickle.dump((runs, then, families), child.stdin)
     return child
 
@@ -128,8 +129,8 @@ def code_depends_on() -> dict[str, str]:
     """Return what machine code depends on besides the card: versions, and a digest of sources."""
     package = Path(bayescale.__file__).parent
     files = (package / f"{name}.py" for name in ("drift", "noise"))
-    rooms = (*(package / name for name in ("laws", "cards", "inference", "tuning")), *files)
-    files = [file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room])]
+    paths = (*(package / name for name in ("laws", "cards", "inference", "tuning")), *files)
+    files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
     versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}
     return versions | {"python": platform.python_version(), "sources": sources}

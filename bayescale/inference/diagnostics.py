@@ -1,4 +1,4 @@
-"""Convergence checks of the sampler, and leave-one-out of runs."""
+"""Convergence checks of the sampler, and leave-one-out cross-validation of runs."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -15,7 +15,7 @@ FEWEST_EFFECTIVE = 400
 MOST_DIVERGENT = 0.001
 
 REFIT_LIMITS = {"most_rhat": 1.05, "fewest_effective": 100, "most_divergent": 0.01}
-"""Limits for one refit among many, whose scores are averaged over many runs."""
+"""Looser limits for one refit among many, because scores are averaged over many runs."""
 
 OUTLIER_P = 0.01
 INFLUENTIAL_SHIFT = 0.5
@@ -23,8 +23,9 @@ INFLUENTIAL_SHIFT = 0.5
 
 @cache
 def arviz_stats() -> Any:
-    """Import ``arviz_stats`` when it is first used: slow, but faster than ArviZ with its plots."""
-    with lazy_imports("jax", "numpyro"):  # without them it scans the source of every loaded module
+    """Import ``arviz_stats`` when it is first used; importing all of ArviZ is slower still."""
+    # if these were imported, ArviZ would scan the source of every loaded module
+    with lazy_imports("jax", "numpyro"):
         import arviz_base  # noqa: F401
     import arviz_stats
 
@@ -38,7 +39,7 @@ def check_convergence(
     fewest_effective: int = FEWEST_EFFECTIVE,
     most_divergent: float = MOST_DIVERGENT,
 ) -> dict[str, Any]:
-    """Measure convergence of every sampled variable and say whether it suffices.
+    """Measure the convergence of every sampled variable, and compare it with limits.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def check_convergence(
     Returns
     -------
     dict
-        ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``,
-        ``passed``, and ``reasons``: one sentence for each limit that was missed.
+        ``rhat_max``, ``ess_bulk_min``, ``ess_tail_min``, ``divergences``, ``n_draws``, ``passed``,
+        and ``reasons``: a sentence for each limit that the draws do not meet.
     """
     posterior, dims = tree["posterior"].to_dataset(), ("chain", "draw", ...)
     measured = {str(n): mixing(x.transpose(*dims).values) for n, x in posterior.data_vars.items()}
@@ -98,12 +99,12 @@ def leave_one_out(
     names: list[str],
     unit: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """Score each run, and measure what it moves, when it is left out, by Pareto-smoothed weights.
+    """Score each run by leave-one-out, and measure how far leaving it out moves the coefficients.
 
     Parameters
     ----------
     tree : xarray.DataTree
-        With ``posterior`` and ``log_likelihood``, and ``observed_data`` where rows share one.
+        With ``posterior`` and ``log_likelihood``; also ``observed_data`` with ``unit``.
     log_loss : (run,)
         Observed log loss.
     log_mean : (chain, draw, run)
@@ -113,8 +114,8 @@ def leave_one_out(
     names : list of str
         Coefficients whose shift is measured.
     unit : (run,), optional
-        Which training run's likelihood a row is part of, where rows share one: a whole training
-        run is then left out at a time, and its elpd divided among its rows.
+        Index of each row's training run, for rows that are checkpoints of training runs. A whole
+        training run is then left out at a time, and its elpd is divided among its rows.
 
     Returns
     -------
@@ -125,10 +126,11 @@ def leave_one_out(
 
     Notes
     -----
-    A run is an outlier if its leave-one-out p-value is below 1 % and below two over the number
-    of runs, so that at most two such runs are expected by chance. It is influential if it
-    moves some coefficient's mean by more than half a standard deviation. Vehtari, Gelman and
-    Gabry 2017, arXiv 1507.04544.
+    Runs are left out by Pareto-smoothed importance weights. A run is an outlier if its
+    leave-one-out p-value is below 1 % and below two over the number of runs, so that at most two
+    outliers are expected by chance. It is influential if leaving it out moves the mean of a
+    coefficient by more than half a posterior standard deviation. Vehtari, Gelman and Gabry 2017,
+    arXiv 1507.04544.
     """
     from scipy import special
 
@@ -156,7 +158,7 @@ def leave_one_out(
         "outlier": (p_value < min(OUTLIER_P, 2 / n_runs)).astype("int8"),
         "influential": (np.abs(shift).max(-1) > INFLUENTIAL_SHIFT).astype("int8"),
     }
-    group = "log_likelihood" if unit is None else "observed_data"  # which has rows
+    group = "log_likelihood" if unit is None else "observed_data"  # the group that has every row
     return xr.Dataset(
         {name: ("run", values) for name, values in per_run.items()}
         | {"shift": (("run", "coefficient"), shift)},

@@ -53,18 +53,19 @@ from bayescale.runs import Runs, as_runs, require_runs_for
 from bayescale.tasks import Serial
 
 Source = Runs | pd.DataFrame | str | Path
-"""Runs, or a table that is read as it stands."""
+"""Runs, or a table or file that is read without further options."""
 
 FOR_COMPARISON = {"draws": 500, "tune": 300}
-"""Draws and tuning steps a chain, at most, of the refit without outliers: it gives intervals."""
+"""The most draws and tuning steps per chain of the refit without outliers, which is shown as
+intervals only."""
 
 COMPARISON_LIMITS = {"most_rhat": 1.05}
-"""Limits for so few draws, which make R-hat vary more, most of all over many families' terms."""
+"""Limits for that refit: with few draws R-hat varies more, above all for many families' terms."""
 
 STACKING = "stacking"
 
 FEWEST_DRAWS = 25
-"""Draws of all chains together that leave-one-out needs."""
+"""The fewest draws, over all chains, for leave-one-out."""
 
 
 class FitSettings(TypedDict, total=False):
@@ -117,50 +118,59 @@ def fit(  # noqa: PLR0913 every option has a name and a default
     families: bool = True,
     show_progress: bool | Stage | None = None,
 ) -> Posterior | ModelAverage:
-    """Sample the posterior of a scaling law's coefficients, or of several laws'.
+    """Sample the posterior of a scaling law's coefficients, or the posteriors of several laws.
 
     Parameters
     ----------
     runs : Runs, pandas.DataFrame or path
         At least two runs, with the columns that the laws need.
     law : str, Law, or a sequence of them or of cards, optional
-        A law's name, or your own law (then with a card), for its posterior. Several laws are
-        averaged. Without it, the card's law; without either, the average of the laws that the
-        columns can carry: see :func:`bayescale.cards.default_laws`.
+        The name of a law, or your own law (which needs a card). Several laws are averaged. By
+        default the card's law; without a card, the laws that the log's columns support: see
+        :func:`bayescale.cards.default_laws`.
     card : str, path or ModelCard, optional
-        Priors and likelihood of the one law; the card named like the law where not given.
+        Priors and likelihood of a single law: the name of a card, or a path ending in ``.toml``. By
+        default the card with the law's name.
     weights : mapping of str to float, or "stacking", optional
-        Shares of the laws in the average; equal where not given, because few runs cannot tell
-        which law extrapolates best. ``"stacking"`` backtests the laws first, one refit after the
-        other, and takes the weights of :func:`bayescale.compare`.
+        Shares of the laws in the average; equal by default, because few runs cannot tell which law
+        extrapolates best. ``"stacking"`` backtests the laws first, one refit after the other, and
+        takes the weights of :func:`bayescale.compare`.
     seed : int
         The same runs, card, seed and versions give the same draws on one machine.
     draws, tune, chains : int
-        Draws kept and tuning steps a chain, and chains.
+        Draws and tuning steps per chain, and the number of chains. Tuning steps are not kept.
     cores : int, optional
-        Threads to sample on; all of this computer's where not given.
+        Threads to sample on; by default all cores of this computer.
     families : bool
         Whether families in the log get partially pooled terms of their own.
     show_progress : bool or callable, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone. A function is told instead: :data:`bayescale.progress.Stage`.
+        Show progress on standard error, or below the cell in a notebook; by default only in
+        notebooks. A function is called with the progress instead: see
+        :data:`bayescale.progress.Stage`.
 
     Returns
     -------
     Posterior or ModelAverage
-        Whether or not it passed the convergence checks: see :attr:`Posterior.diagnostics`.
-        Where it fails them, sampling is tried again with longer tuning and higher target
-        acceptance before giving up.
+        The posterior of one law, or the model average of several. It is returned whether or not it
+        passed the convergence checks: see :attr:`Posterior.diagnostics`. If the draws fail the
+        checks, sampling is repeated with longer tuning and a higher target acceptance, twice at
+        most.
 
     Raises
     ------
     LawError, CardError, RunLogError, PosteriorError
-        If laws, card, weights and runs do not fit each other.
+        If laws, card, weights and runs do not fit each other, or if draws times chains are too few
+        for leave-one-out.
+    ValueError
+        If draws, tuning steps or chains are too few.
     """
     runs = as_runs(runs)
     cards, alone = cards_of(runs, law, card)
     if alone and weights is not None:
-        raise PosteriorError("`weights=` are for several laws, and only one is fitted")
+        raise PosteriorError(
+            "`weights=` are for several laws, and only one is fitted: leave them out, or name "
+            "several laws"
+        )
     for chosen in cards:
         runs = runs_for(chosen, runs)
         require_runs_for(chosen.law, runs)
@@ -172,8 +182,8 @@ def fit(  # noqa: PLR0913 every option has a name and a default
             raise ValueError(f"{name} is {value}, but must be at least {least}")
     if draws * chains < FEWEST_DRAWS:
         raise PosteriorError(
-            f"draws times chains are {draws * chains}, but must be at least {FEWEST_DRAWS}: runs "
-            "cannot be left out one at a time on fewer"
+            f"draws times chains are {draws * chains}, but must be at least {FEWEST_DRAWS} for "
+            "leave-one-out: raise `draws=` or `chains=`"
         )
     shown = None if callable(show_progress) else show_progress
     shares = _shares(runs, cards, weights, seed, shown)
@@ -227,7 +237,7 @@ def refit(
     draws: int = 300,
     tune: int = 120,
 ) -> Posterior:
-    """Sample one law on one core, without prior, predictive or leave-one-out groups.
+    """Sample one law on one core with few draws, as backtests do.
 
     Parameters
     ----------
@@ -236,12 +246,13 @@ def refit(
     drift : bool
         Whether the draws allow for the law's drift.
     draws, tune : int
-        Draws kept and tuning steps a chain, of four chains.
+        Draws and tuning steps per chain, of four chains.
 
     Returns
     -------
     Posterior
-        With the draws alone: with ``drift``, those of its view ``drifting``.
+        Without prior, predictive and leave-one-out groups. With ``drift`` it has only the view
+        ``drifting``, otherwise only ``exact``.
     """
     runs = as_runs(runs)
     card = card if isinstance(card, ModelCard) else load_card(card)
@@ -275,7 +286,7 @@ def _fit_one(
     with ahead:
         of_law, compiling = Sampler.make(runs, exact, settings, EXACT_TRIES, families, stage)
         with of_law.start() as wait:
-            if card.drift is not None:  # prepared while the exact law is sampled
+            if card.drift is not None:  # compiled and preconditioned while the exact law is sampled
                 of_drift, more = Sampler.make(runs, card, settings, TRIES, families, stage)
                 compiling += more
             first = wait()
@@ -297,7 +308,7 @@ def _fit_one(
 
 
 def _sampler_without_outliers(posterior: Posterior, sampler: Sampler) -> Sampler | None:
-    """Return the sampler for the runs that are no outliers, or None where there are none."""
+    """Return the sampler for the runs without the outliers; None if there is nothing to compare."""
     runs, card, families = sampler.runs, sampler.card, sampler.families
     outliers = _outliers(posterior)
     rest = runs.take(~outliers)
@@ -307,7 +318,8 @@ def _sampler_without_outliers(posterior: Posterior, sampler: Sampler) -> Sampler
         family_names(rest, card, families) != family_names(runs, card, families)
         or card_for(rest, card) != card
     ):
-        return None  # a family, or all but one checkpoint of every run, would vanish
+        # without the outliers a family, or every run's further checkpoints, would be missing
+        return None
     fewer = {name: min(sampler.settings[name], most) for name, most in FOR_COMPARISON.items()}
     settings = {**sampler.settings, **fewer}
     return Sampler.make(rest, card, settings, sampler.tries, families, sampler.stage)[0]
@@ -353,7 +365,7 @@ def _provenance(
 def made_with(
     seed: int = 0, draws: int = 1000, tune: int = 500, chains: int = 4, families: bool = True
 ) -> dict[str, Any]:
-    """Return settings of :func:`fit` and versions: with runs and card, they determine the draws."""
+    """Return settings of :func:`fit` and versions; with runs and card they determine the draws."""
     return {
         "seed": seed,
         "draws": draws,

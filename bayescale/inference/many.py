@@ -1,4 +1,4 @@
-"""Fits of many run logs: results as they come, failures kept apart, and resumable."""
+"""Fits of many run logs, given one by one as they end; failed fits do not stop the others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,11 +27,11 @@ class Fitted:
     name : str
         Name of the log.
     path : Path or None
-        Its posterior file, where a folder was given.
+        Its posterior file, if a folder was given.
     error : str
-        Why there is no fit; else empty.
+        Why there is no fit; empty if there is one.
     resumed : bool
-        Whether the file was there already.
+        Whether the file existed before, so that nothing was fitted.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Fitted:
 
     @property
     def fit(self) -> Fit:
-        """The posterior or model average; read from its file where there is one.
+        """The posterior or model average; read from its file if there is one.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One fit, as it is sent to a worker: there it is kept in its file, or sent back."""
+    """A fit for a worker process, which saves it to a file or returns it."""
 
     runs: Runs
     laws: str | Law | Sequence[str | Law | ModelCard] | None
@@ -73,7 +73,7 @@ class Job:
     path: Path | None
 
     def __call__(self) -> Fit | None:
-        """Fit, on one core."""
+        """Fit on one core; return the fit unless it is saved to a file."""
         made = fit(self.runs, self.laws, card=self.card, cores=1, **self.settings)  # type: ignore[call-overload]
         if self.path is None:
             return made
@@ -101,16 +101,16 @@ def fit_many(
     law, card
         As for :func:`bayescale.fit`, the same for all logs.
     folder : path, optional
-        Where each fit is saved as ``NAME.nc`` as soon as it ends. A file that is there already,
-        with the same runs, cards, settings and versions, is not fitted again.
+        Folder in which each fit is saved as ``NAME.nc`` as soon as it ends. A log whose file exists
+        already, with the same runs, cards, settings and versions, is not fitted again.
     executor : concurrent.futures.Executor, optional
         Where fits run, as in :func:`bayescale.backtest`; by default processes of this computer.
         Workers on other computers must reach ``folder`` under the same path.
     workers : int, optional
         Processes where no executor is given; by default one for each core.
     show_progress : bool, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
+        Show progress on standard error, or below the cell in a notebook; by default only in
+        notebooks.
     **settings
         ``seed``, ``draws``, ``tune``, ``chains``, ``families`` and ``weights`` of
         :func:`bayescale.fit`, the same for all logs.
@@ -118,18 +118,21 @@ def fit_many(
     Returns
     -------
     iterator of Fitted
-        In the order in which fits end, those found in ``folder`` first. A fit that failed, or was
-        lost with its worker, says why. Each fit takes one core, with a model compiled once.
+        In the order in which fits end, those found in ``folder`` first. If a fit failed or its
+        worker died, its ``error`` says why. Each fit uses one core, and a process compiles each
+        model once.
 
     Raises
     ------
     LawError, CardError, RunLogError
-        If a law cannot be fitted to one of the logs at all: nothing is fitted then.
+        If a law cannot be fitted to one of the logs. Nothing is fitted then.
     OutputError, PosteriorError
         If the folder cannot be written to, or holds another fit under one of the names.
     """
     if not logs:
-        raise PosteriorError("no run log is given, so there is nothing to fit")
+        raise PosteriorError(
+            "no run log is given: name at least one, such as fit_many({'pile': 'pile.csv'})"
+        )
     jobs, kept, problems = {}, [], []
     for name, source in logs.items():
         runs = as_runs(source)
@@ -180,7 +183,7 @@ def _laws(cards: Sequence[ModelCard]) -> tuple[Law, ...]:
 def _difference(
     path: Path, runs: Runs, cards: Sequence[ModelCard], settings: Mapping[str, Any]
 ) -> str:
-    """Say how a fit on disk differs from the one that is wanted; empty where it does not."""
+    """Return how a fit on disk differs from the one that is wanted; empty if they agree."""
     own = [card.law for card in cards if LAWS.get(card.law.name) is not card.law]
     try:
         found = open_posterior(path, law=own)

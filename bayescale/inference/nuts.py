@@ -1,7 +1,7 @@
 """The sampler: nutpie's draws of a compiled model as an ArviZ tree.
 
-nutpie imports ArviZ, and with it plotting, which takes longer than sampling. That import waits
-until it is used, and the tree is made here from nutpie's own record of the draws.
+nutpie imports ArviZ, and with it plotting, which takes longer than sampling. So that import is
+delayed until it is used, and this module makes the tree from nutpie's own record of the draws.
 """
 
 import os
@@ -40,20 +40,21 @@ STATISTICS = {
         "diverging",
     )
 } | {"maxdepth_reached": "reached_max_treedepth"}
-"""Statistics of each draw by nutpie's name, and ArviZ's name of each."""
+"""Statistics of each draw: nutpie's name, and ArviZ's name."""
 
 MOST_OF_LOW_RANK = 100
-"""The most coordinates for nutpie's low-rank adaptation, which is slower than sampling beyond."""
+"""The most coordinates for nutpie's low-rank adaptation; with more, it takes longer than
+sampling."""
 
 
 GRADIENTS = 8
-"""Gradients that a draw takes, about: 5 to 9 in preconditioned coordinates."""
+"""Typical number of gradients per draw: 5 to 9 in preconditioned coordinates."""
 
 
 def guessed_seconds(compiled: Any, draws: int, cores: int) -> float:
-    """Guess how long draws take, tuning included, from the time that one gradient takes now.
+    """Guess how many seconds draws take, tuning included, from the time of one gradient.
 
-    It is zero for a model that nutpie itself compiled, whose density cannot be called.
+    The guess is zero for a model that nutpie itself compiled, whose density cannot be called.
     """
     if not hasattr(compiled, "density"):
         return 0.0
@@ -81,21 +82,20 @@ def sampling(
     Parameters
     ----------
     compiled : nutpie.CompiledModel
-        With its data.
+        A compiled model with its data.
     draws, tune, chains, seed, target_accept
         As for :func:`bayescale.fit`. Tuning steps are not kept.
     cores : int or None
         Threads; all of this computer's cores where None.
     done : callable
-        Called from another thread with the number of draws so far, tuning included, and a note:
-        draws a second, and divergences after tuning.
+        Called from another thread with the number of draws so far, tuning included, and a note of
+        the draws per second and the divergences after tuning.
 
     Yields
     ------
     callable
-        Waits for the draws and returns an xarray.DataTree with ``posterior`` and
-        ``sample_stats``, dims chain and draw. Sampling is cancelled when the block ends without
-        such a call.
+        Waits for the draws and returns an xarray.DataTree with ``posterior`` and ``sample_stats``,
+        dims chain and draw. If it was not called, sampling is cancelled at the end of the block.
     """
     with one_blas_thread():
         sampler = nutpie.sample(
@@ -129,7 +129,7 @@ def sampling(
 
 
 def _report(done: Callable[..., None], started: float, parts: Sequence[Any]) -> None:
-    """Report how far the chains are."""
+    """Report the number of draws so far."""
     count = sum(part.finished_draws for part in parts)
     rate = count / max(time.perf_counter() - started, 1e-3)
     diverged = sum(part.divergences for part in parts)

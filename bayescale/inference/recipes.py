@@ -17,7 +17,7 @@ LAW = "unified"
 """The law that all recipes share."""
 
 FEWEST = 3
-"""Runs that a recipe needs."""
+"""The fewest runs of a recipe."""
 
 
 def fit_recipes(
@@ -36,28 +36,29 @@ def fit_recipes(
     Parameters
     ----------
     runs : Runs, pandas.DataFrame or path
-        With params, tokens, loss, and the recipe in the column ``family``. All of one evaluation
-        set and tokenizer, with one definition of params.
+        A log with params, tokens, loss, and the recipe in the column ``family``. All runs must
+        share evaluation set, tokenizer and definition of params.
     only : sequence of str, optional
-        The recipes that are compared; all of the log where not given.
+        The recipes to compare; by default all of the log.
     seed, draws, tune, chains, cores, show_progress
         As for :func:`bayescale.fit`.
 
     Returns
     -------
     Recipes
-        Whether or not it passed the convergence checks.
+        The posterior, whether or not it passed the convergence checks.
 
     Raises
     ------
     RunLogError
-        If there are not two recipes or more, each with three runs or more.
+        If there are fewer than two recipes, a recipe has fewer than three runs, or rows are
+        checkpoints.
 
     Notes
     -----
-    The sign of a difference is learned well, and its worth in compute poorly. Corpora that differ
-    in kind are under-covered (about 79 % in place of 90 %), and different architectures are not
-    what one shared law is for.
+    Runs determine the sign of a difference well, and its worth in compute poorly. For corpora that
+    differ in kind, 90 % intervals cover about 79 %. One shared law is not meant for different
+    architectures.
     """
     runs = _chosen(as_runs(runs), only)
     card = with_recipes(load_card(LAW))
@@ -78,7 +79,7 @@ def fit_recipes(
 def _chosen(runs: Runs, only: Sequence[str] | None) -> Runs:
     if "family" not in runs:
         raise RunLogError(
-            f"{runs.source} does not say which recipe a run belongs to: name the column with "
+            f"{runs.source} does not say which recipe a run belongs to: name that column with "
             "`columns={'family': 'recipe'}`"
         )
     family: Any = runs["family"].astype(str)

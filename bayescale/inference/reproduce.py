@@ -1,4 +1,4 @@
-"""A fit repeated from what its file holds, and compared draw by draw."""
+"""A fit that is repeated from its file and compared draw by draw."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bayescale.posterior import DRIFTING, Fit, Posterior
 from bayescale.results import Content, Result
 
 FAR = 4.0
-"""Monte Carlo errors by which a median may differ before it counts as another."""
+"""The most Monte Carlo errors between two medians that agree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,12 @@ class Reproduction(Result):
     Attributes
     ----------
     rows : pandas.DataFrame
-        One row for each law, group of draws and scalar variable: ``law``, ``group``
-        (``posterior``, or with drift), ``name``, ``then`` and ``now`` (medians, in raw units),
-        ``identical`` (draw by draw), ``distance`` (between the medians, in their Monte Carlo
-        error).
+        One row for each law, group of draws and scalar variable: ``law``, ``group`` (``posterior``
+        or ``posterior_drifting``), ``name``, ``then`` and ``now`` (medians, in raw units),
+        ``identical`` (draw by draw), ``distance`` (between the medians, in Monte Carlo errors of
+        their difference).
     changed : mapping of str to tuple of str
-        Versions that differ, then and now, by package.
+        Versions that differ, by package: then and now.
     """
 
     rows: pd.DataFrame
@@ -80,16 +80,17 @@ def reproduce(fitted: Fit, *, show_progress: bool | None = None) -> Reproduction
     Parameters
     ----------
     fitted : Posterior or ModelAverage
-        As :func:`bayescale.fit` made it, or read from its file.
+        A fit that :func:`bayescale.fit` made, or that was read from its file.
     show_progress : bool, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
+        Show progress on standard error, or below the cell in a notebook; by default only in
+        notebooks.
 
     Returns
     -------
     Reproduction
-        Identical where log, card, seed, settings, versions and machine are; on another
-        machine or with other versions, draws differ and medians agree within Monte Carlo error.
+        Draws are identical with the same log, card, seed, settings, versions and machine. On
+        another machine or with other versions, draws differ, and medians agree within Monte Carlo
+        error.
 
     Raises
     ------

@@ -17,7 +17,8 @@ from bayescale.progress import Stage, about, quiet
 from bayescale.runs import Runs
 
 Tries = Sequence[tuple[int, float, int]]
-"""Attempts in order: factor on tuning, target acceptance, factor on draws (thinned back)."""
+"""Attempts in order: a factor on tuning steps, the target acceptance, and a factor on draws, which
+are then thinned by it."""
 
 TRIES: Tries = ((1, 0.9, 1), (2, 0.9, 4), (4, 0.99, 8))
 EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
@@ -25,11 +26,11 @@ EXACT_TRIES: Tries = ((1, 0.8, 1), (2, 0.95, 4), TRIES[2])
 
 REFIT_TRIES = ((1, 0.85, 1), (3, 0.95, 2))
 EXACT_REFIT_TRIES = ((1, 0.8, 1), (3, 0.95, 2))
-"""Attempts for one refit among many: the first is short, because hardly one in ten fails."""
+"""Attempts for one refit among many: the first is short, because fewer than one in ten fails."""
 
 
 WORTH_SAYING = 5.0
-"""Seconds of sampling from which their number is said before it begins."""
+"""If sampling is expected to take more seconds than this, the progress bar shows the estimate."""
 
 
 @contextmanager
@@ -47,12 +48,13 @@ def sampling(  # noqa: PLR0913 all settings of the sampler
     thin: int = 1,
     stage: Stage = quiet,
 ) -> Iterator[Callable[[], xr.DataTree]]:
-    """Sample a card's model that is ready for these runs while the block runs.
+    """Sample a card's model that has the data of these runs, while the block runs.
 
     Yields
     ------
     callable
-        Waits for the draws and returns them, one in ``thin``: ``posterior``, ``sample_stats``.
+        Waits for the draws and returns one in ``thin`` of them, with the groups ``posterior`` and
+        ``sample_stats``.
     """
     from bayescale.inference import nuts  # imports nutpie
 
@@ -73,7 +75,7 @@ def sampling(  # noqa: PLR0913 all settings of the sampler
     )
 
     def finished(tree: xr.DataTree) -> xr.DataTree:
-        # drift walks and families' terms hold the same values in plain units
+        # drift walks and families' terms hold these values in the units of answers
         tree = thinned(tree, thin, ("any_step", "pooled_step"))
         return with_walk(tree, runs, card, seed) if card.integrates_drift(runs) else tree
 
@@ -82,7 +84,7 @@ def sampling(  # noqa: PLR0913 all settings of the sampler
 
 
 def thinned(tree: xr.DataTree, thin: int, without: Sequence[str]) -> xr.DataTree:
-    """Return one draw in ``thin``, without variables of some dims."""
+    """Return one draw in ``thin``, without the variables that have one of these dims."""
     each, found = slice(thin - 1, None, thin), {}
     for name, group in tree.children.items():
         kept = group.to_dataset().isel(draw=each).drop_dims(without, errors="ignore")
@@ -96,10 +98,10 @@ def until_converged(
     first: Callable[[], xr.DataTree] | None = None,
     **limits: Any,
 ) -> tuple[xr.DataTree, dict[str, Any]]:
-    """Return draws of the first attempt that passes the convergence checks, or else the last.
+    """Return draws and diagnostics of the first attempt that passes the checks, or of the last one.
 
-    ``attempt`` takes what a try states and samples once; ``first`` waits for the first attempt
-    where that has started already. The limits are those of :func:`check_convergence`.
+    ``attempt`` samples once, with the settings of one of the tries; ``first`` waits for the first
+    attempt if that has started already. The limits are those of :func:`check_convergence`.
     """
     for number, how in enumerate(tries, 1):
         if first is not None and number == 1:
@@ -164,5 +166,5 @@ class Sampler:
     def until_converged(
         self, first: Callable[[], xr.DataTree] | None = None, **limits: Any
     ) -> tuple[xr.DataTree, dict[str, Any]]:
-        """Return draws that passed the convergence checks, or else the last: see the function."""
+        """Return draws and diagnostics: see the function :func:`until_converged`."""
         return until_converged(self.attempt, self.tries, first, **limits)

@@ -1,4 +1,4 @@
-"""Groups of a posterior beside the draws: prior, predictions, densities, leave-one-out."""
+"""Groups of a posterior besides the draws: prior, predictions, densities, leave-one-out."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ def with_leave_one_out(posterior: Posterior) -> Posterior:
 def complete(posterior: Posterior) -> Posterior:
     """Add the other groups that ArviZ expects.
 
-    Groups by draw and run hold fewer draws where runs are many: see :meth:`View.by_run`.
+    Groups with values by draw and run hold fewer draws for long logs: see :meth:`View.by_run`.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def _with(tree: xr.DataTree, groups: dict[str, xr.Dataset]) -> xr.DataTree:
 
 
 def _prior_view(posterior: Posterior) -> View:
-    """Return draws of the prior as a view, so that they predict by the code of the posterior."""
+    """Return draws of the prior as a view, so that prior and posterior predict by the same code."""
     assert posterior.runs is not None
     anchored = posterior.card.without_drift().anchored(posterior.runs)
     prior = anchored.draw_prior(PRIOR_DRAWS, posterior.seed, spreads=bool(posterior.families))

@@ -37,19 +37,19 @@ def fit_tuning(
     Parameters
     ----------
     source : Runs, pandas.DataFrame, path or Sweep
-        Runs with params, tokens, lr, and batch_size where the log has it.
+        Runs with params, tokens, lr and, optionally, batch_size.
     seed, draws, tune, chains, cores, show_progress
         As for :func:`bayescale.fit`.
 
     Returns
     -------
     Tuning
-        Whether or not it passed the convergence checks.
+        The posterior, whether or not it passed the convergence checks.
 
     Raises
     ------
     RunLogError
-        If the log is no sweep.
+        If the log is not a sweep: see :func:`bayescale.tuning.read_sweep`.
     """
     sweep = source if isinstance(source, Sweep) else read_sweep(source)
     card, started = load_tuning_card(), time.perf_counter()
@@ -82,7 +82,7 @@ _compiled: dict[str, Any] = {}
 def compiled_valley(sweep: Sweep, card: TuningCard) -> Any:
     """Return the model of a sweep as machine code, with its data and its starting point.
 
-    The code is kept in the process and on disk, for sweeps of as many sizes.
+    The code is cached in the process and on disk, for all sweeps with this number of sizes.
     """
     from bayescale.inference.compiled.machine import machine
     from bayescale.inference.model import valley  # imports PyMC

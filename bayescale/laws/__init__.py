@@ -1,4 +1,4 @@
-"""The equations of scaling laws, apart from any fitting."""
+"""The equations of scaling laws, independent of any fit."""
 
 from pathlib import Path
 
@@ -81,12 +81,12 @@ LAWS = Laws(
 
 
 def find_law(name: str) -> Law:
-    """Return the law of that name, or the user's own from ``file.py:NAME``.
+    """Return the law with this name, or your own law from ``file.py:NAME``.
 
     Raises
     ------
     LawError
-        If there is no such law, file or name in the file, or the file fails.
+        If there is no such law, no such file or no such name in it, or if running the file fails.
     """
     if name in LAWS:
         return LAWS[name]

@@ -1,7 +1,7 @@
 """The parametric law of Hoffmann et al. (2022), arXiv 2203.15556.
 
-L(N, D) = E + A / N^alpha + B / D^beta with N all parameters, D tokens seen (each once), and
-the loss in nats per token; and a variant with an outer exponent on all but E.
+L(N, D) = E + A / N^alpha + B / D^beta where N counts all parameters, D counts training tokens (each
+seen once), and the loss is in nats per token. A variant has an outer exponent on everything but E.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ def _loss(params: Any, tokens: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta:
 
 
 def optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any) -> Any:
-    """Return the params and tokens of least loss at a budget of C = 6 N D."""
+    """Return the params and tokens that minimize the loss at a budget C = 6 N D."""
     pairs = flops / FLOP_PER_PARAM_TOKEN
     params = (alpha * A / (beta * B) * pairs**beta) ** (1.0 / (alpha + beta))
     return params, pairs / params

@@ -1,7 +1,7 @@
-"""Laws of one scale that bend: a late onset, one break, or a smooth approach to the floor.
+"""Laws of one scale with a bend: a late onset, a break, or a smooth approach to the floor.
 
-All are the power law plus constant E + A / x^alpha, changed at one end or in the middle.
-They suit error rates and scores as well as losses, and histories as well as final runs.
+All modify the power law plus constant E + A / x^alpha, at one end or in the middle. They suit error
+rates and scores as well as losses, and training curves as well as final runs.
 """
 
 from typing import Any
@@ -11,9 +11,9 @@ from bayescale.laws.terms import Amplitude, Constant, Onset
 
 
 def _saturating(x: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: Any) -> Any:
-    """Return a loss that is level below x_0, a power law above it, and E at the end.
+    """Return a loss that is constant below x_0, a power law above it, and tends to E.
 
-    k_0 and k_E say how sharp the onset and the approach to the floor are. This is an explicit
+    k_0 and k_E set how sharp the onset and the approach to the floor are. This is an explicit
     variant of M4, whose loss is defined as the root of an equation.
     """
     reducible = A * x**-alpha * (1.0 + (x_0 / x) ** (k_0 * alpha)) ** (-1.0 / k_0)
@@ -21,7 +21,7 @@ def _saturating(x: Any, *, E: Any, A: Any, alpha: Any, x_0: Any, k_0: Any, k_E: 
 
 
 def _broken(x: Any, *, E: Any, A: Any, alpha: Any, x_b: Any, bend: Any, w: Any) -> Any:
-    """Return a power law whose exponent goes from alpha to bend alpha about x_b, over w e-folds."""
+    """Return a power law whose exponent goes from alpha to bend * alpha at x_b, over w e-folds."""
     change = (1.0 + (x / x_b) ** (1.0 / w)) ** (-w * alpha * (bend - 1.0))
     return E + A * x**-alpha * change
 

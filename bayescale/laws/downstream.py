@@ -1,7 +1,7 @@
 """Downstream error as a function of the language model's loss: Gadre et al. 2024, 2403.08540.
 
-The mean error over many tasks starts at that of guessing and falls exponentially with the
-loss. In a run log, ``loss`` is then the error and ``lm_loss`` the loss in nats per token.
+The mean error over many tasks starts at that of guessing and falls exponentially as the loss falls.
+In a run log, ``loss`` is then the error and ``lm_loss`` the loss in nats per token.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from bayescale.laws.law import Law, lesser
 from bayescale.laws.terms import Decay
 
 LEAST_SHARE = 0.01
-"""The error stays above this share of ``epsilon``; the exponential alone would cross zero."""
+"""The error stays above this share of ``epsilon``, because the exponential alone would cross
+zero."""
 
 
 def _error(lm_loss: Any, *, epsilon: Any, k: Any, gamma: Any) -> Any:

@@ -1,14 +1,14 @@
 """Mixtures of experts, after Clark et al. (2022), arXiv 2202.01169.
 
 L(N, X) = E + A / (N^alpha Xhat^gamma) with N the parameters that a token passes through (the dense
-size), X the number of experts of a routed layer, and Xhat the experts that count: E_start of them
-where X = 1, about X in the middle, and at most E_max (the paper's eq. 6):
+size), X the number of experts of a routed layer, and Xhat the effective number of experts: E_start
+at X = 1, about X in the middle, and at most E_max (the paper's eq. 6):
 
     1 / Xhat = 1 / (X - 1 + 1 / (1 / E_start - 1 / E_max)) + 1 / E_max
 
-The paper has no irreducible loss E. In its place it has an interaction, by which experts help less
-the larger the dense model is. On its runs the two describe the same thing, and forecasts of the
-largest dense size are better with E; see ``benchmarks/held_out_inputs.py``.
+The paper has no irreducible loss E. Instead it has an interaction: the larger the dense model is,
+the less experts help. On its runs the two describe the same thing, and forecasts of the largest
+dense size are better with E; see ``benchmarks/held_out_inputs.py``.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from bayescale.laws.terms import Bent, Constant, Known
 
 
 def effective_experts(experts: Any, start: Any, most: Any) -> Any:
-    """Return the number of experts that count, between ``start`` (of one) and ``most``.
+    """Return the effective number of experts: from ``start``, for one expert, to ``most``.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """The power laws of Kaplan et al. (2020), arXiv 2001.08361.
 
-``N`` counts parameters without embeddings, ``D`` tokens, ``C`` training FLOP; the loss is in
-nats per token. The coefficients with subscript c depend on vocabulary and tokenizer. C_c is
-published in PF-days (8.64e19 FLOP) and is FLOP here.
+N counts parameters without embeddings, D tokens, and C training FLOP; the loss is in nats per
+token. The coefficients with subscript c depend on vocabulary and tokenizer. C_c is published in
+PF-days (8.64e19 FLOP each) and is in FLOP here.
 """
 
 from typing import Any

@@ -20,7 +20,8 @@ from bayescale.errors import LawError
 from bayescale.laws.terms import Constant, Known, Term
 
 INPUTS = ("params", "tokens", "flops", "unique_tokens", "kept_fraction", "lm_loss")
-"""What a law can be a function of without saying what it is: columns of a run log, in raw units."""
+"""The inputs that the package knows, as columns of a run log, in raw units; a card must describe
+any other input."""
 
 _NO_INPUTS = ("loss", "run_id", "run", "family", "isoflop", "schedule_complete")
 _INPUT_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -30,8 +31,8 @@ FLOP_PER_PARAM_TOKEN = 6.0
 
 
 def lesser(a: Any, b: Any) -> Any:
-    """Return the lesser of two positive values, by arithmetic that PyTensor variables share."""
-    ratio = a / b  # keeps digits where one is far larger
+    """Return the lesser of two positive values, by arithmetic that suits PyTensor variables too."""
+    ratio = a / b  # dividing first keeps digits if one value is far larger
     return a / ((ratio + 1.0 + abs(ratio - 1.0)) / 2.0)
 
 
@@ -39,8 +40,8 @@ def lesser(a: Any, b: Any) -> Any:
 class Law:
     """A scaling law: the loss as a function of scale, with named coefficients.
 
-    To add one, write its function and this record, and a model card with a prior for every
-    coefficient; nothing else in the package has to change.
+    To add a law, write its function, this record, and a model card with a prior on every
+    coefficient. Nothing else in the package has to change.
 
     Parameters
     ----------
@@ -54,20 +55,20 @@ class Law:
     loss : callable
         ``loss(<inputs>, *, <coefficients>)`` in nats per token, by plain arithmetic.
     optimum : callable, optional
-        ``optimum(flops, *, <coefficients>)`` giving ``(params, tokens)`` of least loss with
-        ``flops = 6 * params * tokens``. Found numerically where it is None.
+        ``optimum(flops, *, <coefficients>)`` returns the ``(params, tokens)`` that minimize the
+        loss with ``flops = 6 * params * tokens``. By default the minimum is found numerically.
     terms : mapping of str to Term, optional
         The parts of the loss by the coefficient that sets their size. Priors may then be
         stated on a part's value at a scale, and sampling happens on those values at the
         runs' geometric means, which is many times faster. The prior is left unchanged.
     sum_of_terms : bool
-        Whether the loss is the sum of ``terms``; it is then sampled as one level and shares.
+        Whether the loss is the sum of ``terms``; its level and the terms' shares are then sampled.
     root : str, optional
         With ``sum_of_terms``, a coefficient r: the terms that depend on scale, to the power 1 / r,
         then add up to their joint part of the loss to the power 1 / r.
     falls_with : tuple of str, optional
-        The inputs with which the loss only falls, at any plausible coefficients; all inputs where
-        not given. The law's contract checks it.
+        The inputs with which the loss never rises, at any plausible coefficients; by default all
+        inputs. The law's contract checks this.
     reference : str
         The paper and the equation.
     unit : str
@@ -115,17 +116,20 @@ class Law:
             not self.sum_of_terms or self.root not in set(self.coefficients) - set(self.terms)
         ):
             problems.append(
-                f"root is {self.root!r}, but must be a coefficient that is no term's, of a law "
-                "with sum_of_terms"
+                f"root is {self.root!r}, but must be a coefficient that has no term, of a law "
+                "with sum_of_terms=True"
             )
         if self.sum_of_terms and not problems and not _is_sum_of_terms(self):
-            problems.append("loss is not the sum of the terms, although sum_of_terms is True")
+            problems.append(
+                "loss is not the sum of the terms, although sum_of_terms is True: set it to False "
+                "or correct the terms"
+            )
         if problems:
             raise LawError(f"law {self.name!r} is ill-defined: {'; '.join(problems)}")
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """Inputs besides :data:`INPUTS`, which the card describes."""
+        """Inputs that are not in :data:`INPUTS`, which the card must describe."""
         return tuple(name for name in self.inputs if name not in INPUTS)
 
     def __repr__(self) -> str:
@@ -134,7 +138,7 @@ class Law:
     def __reduce__(self) -> Any:  # other processes find the law by its reference
         reference = _reference(self)
         digest = _digest(reference)
-        _known[reference, digest] = self  # in this process it is unpickled as itself
+        _known[reference, digest] = self  # unpickling in this process returns the same object
         return (_found, (reference, digest))
 
 
@@ -142,22 +146,22 @@ _known: dict[tuple[str, str], Law] = {}
 
 
 def _found(reference: str, digest: str) -> Law:
-    """Return the law of a reference: one object in a process, so that its model compiles once."""
+    """Return the law of a reference: one object per process, so that its model compiles once."""
     from bayescale.laws import find_law
 
     if (reference, digest) not in _known:
         law = find_law(reference)
         if _digest(reference) != digest:
             raise LawError(
-                f"law file {reference.rpartition(':')[0]!r} is not the one that the law was sent "
-                "from: copy it to every computer that workers run on, under the same path"
+                f"law file {reference.rpartition(':')[0]!r} differs from the file that the law was "
+                "sent from: copy that file to every computer that runs workers, under the same path"
             )
         _known[reference, digest] = law
     return _known[reference, digest]
 
 
 def _digest(reference: str) -> str:
-    """Return the digest of a reference's file; empty for the package's own laws."""
+    """Return the digest of the file in a reference; empty for the package's own laws."""
     path, _, _ = reference.rpartition(":")
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
@@ -201,7 +205,7 @@ def _input_problems(law: Law) -> list[str]:
     ]
     if not set(law.inputs) & set(INPUTS):
         problems.append(
-            f"inputs are {', '.join(law.inputs) or 'none'}, but runs grow along one of "
+            f"inputs are {', '.join(law.inputs) or 'none'}, but at least one must be among "
             f"{', '.join(INPUTS)}: name one that the loss depends on"
         )
     return problems
@@ -238,7 +242,7 @@ def _is_sum_of_terms(law: Law) -> bool:
 
 
 def sum_of_parts(law: Law, parts: Mapping[str, Any], known: Known) -> Any:
-    """Add up the parts of a law with ``sum_of_terms``: floats or arrays of one shape, by term."""
+    """Return the sum of the parts of a law with ``sum_of_terms``: floats or arrays of one shape."""
     root = 1.0 if law.root is None else known[law.root]
     plain = [part for name, part in parts.items() if isinstance(law.terms[name], Constant)]
     joint = [part for name, part in parts.items() if not isinstance(law.terms[name], Constant)]

@@ -11,13 +11,13 @@ from bayescale.errors import LawError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN, INPUTS, Law
 
 Tokens = Callable[[Any, Any], Any]
-"""From budgets and params to training tokens."""
+"""A function from budgets and params to training tokens."""
 
 
 def compute_optimal(
     law: Law, flops: Any, coefficients: Mapping[str, Any], *, tokens: Tokens | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the split of a compute budget that gives the least loss.
+    """Return the split of a compute budget that minimizes the loss.
 
     Each token is seen once.
 
@@ -30,7 +30,7 @@ def compute_optimal(
     coefficients : mapping of str to array_like
         Values of the law's coefficients, usually one per draw.
     tokens : callable, optional
-        From budgets and params to the training tokens that are left; C / (6 N) where not given.
+        A function from budgets and params to the remaining training tokens; by default C / (6 N).
 
     Returns
     -------
@@ -40,7 +40,7 @@ def compute_optimal(
     Raises
     ------
     LawError
-        If the law is not a function of params and tokens, or has no least loss between one
+        If the law is not a function of params and tokens, or its loss has no minimum between one
         parameter and one token at this budget.
 
     Examples
@@ -67,16 +67,16 @@ OF_THE_DATA = ("unique_tokens", "kept_fraction")
 
 
 def splits(inputs: Iterable[str]) -> bool:
-    """Return whether laws of these inputs split a budget between params and tokens.
+    """Return whether laws of these inputs can split a budget between params and tokens.
 
-    Inputs that the package does not know are held while a budget is split.
+    Inputs that the package does not know are held fixed while a budget is split.
     """
     known = set(inputs) & set(INPUTS)
     return {"params", "tokens"} <= known <= {"params", "tokens", *OF_THE_DATA}
 
 
 def held_at(law: Law, values: Mapping[str, Any]) -> Law:
-    """Return a law as a function of its other inputs, with these held at values."""
+    """Return a law of the remaining inputs, with the given inputs held at values."""
     if not values:
         return law
     inputs = tuple(name for name in law.inputs if name not in values)
@@ -95,7 +95,7 @@ def held_at(law: Law, values: Mapping[str, Any]) -> Law:
 
 
 def all_unique(inputs: Iterable[str], scales: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Complete the scales: by default each token is seen once and all data is kept."""
+    """Return the inputs with defaults added: each token is seen once and all data is kept."""
     if "tokens" not in scales:
         return scales
     tokens = scales["tokens"]
@@ -109,7 +109,7 @@ def require_split(law: Law) -> None:
     Raises
     ------
     LawError
-        If it is not.
+        If the law cannot split a budget.
     """
     if not splits(law.inputs):
         raise LawError(
@@ -145,7 +145,7 @@ def _numeric_optimum(
     )
     if not np.all(found.success):
         raise LawError(
-            f"law {law.name!r} has no least loss between one parameter and one token for "
+            f"the loss of law {law.name!r} has no minimum between one parameter and one token for "
             f"{int(np.sum(~found.success))} of {found.success.size} sets of coefficients"
         )
     params = np.exp(found.x)

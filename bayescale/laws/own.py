@@ -1,4 +1,4 @@
-"""Users' own laws in Python files, and messages on errors in these files."""
+"""Users' own laws in Python files, and messages about errors in these files."""
 
 import importlib.util
 import sys
@@ -13,15 +13,16 @@ _PREFIX = "bayescale_own_"
 
 
 def own_law(path: Path, attribute: str) -> Law:
-    """Run a Python file and return its law of that name.
+    """Run a Python file and return the law with this name in it.
 
     Raises
     ------
     LawError
-        If there is no such file or law, or the file fails; the message names the line.
+        If there is no such file or law, or if running the file fails; the message then names the
+        line.
     """
     if not path.is_file():
-        raise LawError(f"law file {str(path)!r} does not exist")
+        raise LawError(f"law file {str(path)!r} does not exist: correct the path")
     module = _run(path)
     law = getattr(module, attribute, None)
     if isinstance(law, Law):
@@ -32,8 +33,8 @@ def own_law(path: Path, attribute: str) -> Law:
         raise LawError(f"name the law in {str(path)!r} as {path}:NAME; {holds}")
     if attribute in vars(module):
         found = f"{attribute!r} in {str(path)!r} is a {type(law).__name__}, not a Law"
-        raise LawError(f"{found}: make one of it with bayescale.laws.Law; {holds}")
-    raise LawError(f"{str(path)!r} has no law named {attribute!r}; {holds}")
+        raise LawError(f"{found}: make a law with bayescale.laws.Law; {holds}")
+    raise LawError(f"{str(path)!r} has no law named {attribute!r}: {holds}")
 
 
 def _run(path: Path) -> ModuleType:
@@ -55,7 +56,7 @@ def _run(path: Path) -> ModuleType:
 
 
 def fault(error: BaseException, path: Path) -> str:
-    """Write a sentence on an exception that passed through a file of laws, with the line."""
+    """Return a sentence on an exception from a file of laws, with the line."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
@@ -69,7 +70,7 @@ def fault(error: BaseException, path: Path) -> str:
 
 
 def own_fault(error: BaseException) -> str | None:
-    """Return :func:`fault` for the file of own laws that an exception passed last, if any."""
+    """Return :func:`fault` for the innermost file of own laws that raised an exception, if any."""
     files = {
         module.__file__
         for name, module in sys.modules.items()

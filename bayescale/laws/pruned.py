@@ -1,8 +1,9 @@
-"""Pruned data: each kept token is worth more or less than a random one.
+"""Pruned data: a kept token is worth more or less than a random token.
 
-The law of repetition, for tokens that are worth ``worth(kept_fraction)`` random ones each. The
-worth of a pruning metric is an empirical matter. That a good metric can beat a power law, and that
-a flawed one runs out of good examples, is the theory of Sorscher et al. 2022, arXiv 2206.14486.
+This is the law ``repetition`` for kept tokens, each of which is worth ``worth(kept_fraction)``
+random tokens. How much a pruning metric is worth has to be measured. In the theory of Sorscher et
+al. 2022, arXiv 2206.14486, a good metric can beat a power law, and a flawed metric runs out of good
+examples.
 """
 
 from typing import Any
@@ -12,18 +13,18 @@ from bayescale.laws.repetition import REPETITION
 
 
 def worth(kept_fraction: Any, *, quality: Any, floor: Any) -> Any:
-    """Return how many random tokens one kept token is worth.
+    """Return how many random tokens a kept token is worth.
 
     Parameters
     ----------
     kept_fraction : array_like
-        The share of the data that was kept, above 0 and at most 1, where the worth is 1.
+        The share of the data that was kept, above 0 and at most 1; at 1 the worth is 1.
     quality : array_like
-        1: as good as a random choice; below 1, worse. 2: the kept tokens are worth the whole set,
-        whatever the fraction. Above 2: the tokens that are left out do harm.
+        At 1 the metric is as good as a random choice, below 1 it is worse. At 2 the kept tokens are
+        worth the whole set, whatever the fraction. Above 2 the removed tokens did harm.
     floor : array_like
-        The fraction below which the metric no longer distinguishes tokens, and the worth of a kept
-        token hardly grows.
+        The fraction below which the metric no longer distinguishes tokens, so that the worth of a
+        kept token hardly grows.
 
     Examples
     --------
@@ -60,6 +61,6 @@ PRUNED = Law(
     coefficients=(*REPETITION.coefficients, "quality", "floor"),
     loss=_loss,
     terms=REPETITION.terms,
-    falls_with=REPETITION.inputs,  # not with kept_fraction: at a fixed number of tokens it rises
+    falls_with=REPETITION.inputs,  # at a fixed number of tokens the loss rises with kept_fraction
     reference="Muennighoff et al. 2023, arXiv 2305.16264; Sorscher et al. 2022, arXiv 2206.14486",
 )

@@ -1,12 +1,14 @@
 """The data-constrained law of Muennighoff et al. (2023), arXiv 2305.16264.
 
-Chinchilla's law of *effective* parameters and tokens. Repeated tokens are worth less each time, and
-so are parameters beyond those that are optimal for the unique tokens: both approach a limit, R_D
-and R_N times the first amount. The loss is in nats per token, and falls with parameters,
-tokens and unique tokens: it cannot describe runs that overfit.
+This is Chinchilla's law of *effective* parameters and tokens. A repeated token is worth less each
+time, and so are parameters beyond those that are optimal for the unique tokens. What repeats and
+excess parameters are worth approaches a limit: R_D and R_N times the first amount. The loss is in
+nats per token, and falls with parameters, tokens and unique tokens: it cannot describe runs that
+overfit.
 
-The published R_D and R_N go with the other published coefficients, which were fitted to points read
-off Hoffmann et al.'s figure for C4 and then held fixed. A fit of all coefficients gives others.
+The published R_D and R_N belong to the other published coefficients, which were fitted to points
+read from Hoffmann et al.'s figure for C4 and then held fixed. A fit of all coefficients gives other
+values.
 """
 
 from typing import Any
@@ -19,7 +21,7 @@ from bayescale.laws.terms import Amplitude, Constant
 
 
 def effective(amount: Any, first: Any, worth: Any) -> Any:
-    """Return the effective amount where all beyond the first is repetition.
+    """Return the effective amount of parameters or tokens, of which only the first are unrepeated.
 
     Examples
     --------
@@ -55,7 +57,7 @@ def _loss(
 def _optimum(
     flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, R_N: Any, R_D: Any
 ) -> Any:
-    # with each token seen once the law is Chinchilla's, and no parameter is in excess
+    # if each token is seen once, the law is Chinchilla's and no parameter is in excess
     return optimum(flops, E=E, A=A, alpha=alpha, B=B, beta=beta)
 
 

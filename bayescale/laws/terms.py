@@ -1,7 +1,7 @@
 """The terms of a law's loss, each with one coefficient for its size.
 
-A term converts between its size at a scale and its coefficient. Priors may then be
-stated on sizes at a scale, and sampling happens on sizes at the runs' geometric means.
+A term converts between its size at a scale and its coefficient. So priors can be stated on sizes at
+a scale, and the sampler moves in sizes at the runs' geometric means.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Known = Mapping[str, Any]
-"""Values by name: of the coefficients a term needs, or logs of the scales it depends on."""
+"""Values by name: coefficients that a term needs, or logs of the scales that it depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Constant(_Level):
 class Depth(_Level):
     """A constant that a log loss subtracts from the sum of its other terms.
 
-    Runs determine that difference far better than either part, so it is what is sampled.
+    Runs determine that difference far better than either part, so the difference is sampled.
     """
 
 
@@ -150,7 +150,7 @@ class Balance(_Shifted):
 
 @dataclass(frozen=True, kw_only=True)
 class OuterAmplitude(_Power):
-    """A term of the form (A / x^alpha)^kappa: what a law with an outer exponent loses to x alone.
+    """A term (A / x^alpha)^kappa: the loss due to x alone in a law with an outer exponent.
 
     Attributes
     ----------
@@ -180,9 +180,9 @@ class OuterAmplitude(_Power):
 
 @dataclass(frozen=True, kw_only=True)
 class Bent(Amplitude):
-    """A term A / x^alpha times a factor, the bend, of this or another scale.
+    """A term A / x^alpha times a factor, the bend, that depends on this or another scale.
 
-    Priors are on its power law alone, and sampling happens on the whole.
+    Priors are on its power law alone, and the sampler moves in the size of the whole term.
 
     Attributes
     ----------
@@ -207,9 +207,9 @@ class Bent(Amplitude):
 
 @dataclass(frozen=True, kw_only=True)
 class Sloped(Bent):
-    """A term A / x^alpha that runs determine by its slope: by alpha times its size.
+    """A term A / x^alpha of which runs determine the slope, which is alpha times its size.
 
-    So it is where the other terms hold a constant that is hardly known.
+    This is so if another term is a constant that is hardly known.
     """
 
     @property
@@ -224,7 +224,7 @@ class Sloped(Bent):
 
 @dataclass(frozen=True, kw_only=True)
 class Onset(Bent):
-    """A term A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k), which is level below x_0.
+    """A term A / x^alpha (1 + (x_0 / x)^(k alpha))^(-1/k), which is constant below x_0.
 
     Attributes
     ----------

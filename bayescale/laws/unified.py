@@ -1,12 +1,13 @@
 """One law that contains Chinchilla's sum and Kaplan's joint form with an irreducible loss.
 
-L(N, D) = E + [(A / N^alpha)^(1/kappa) + (B / D^beta)^(1/kappa)]^kappa with N all parameters, D
-tokens seen (each once), and the loss in nats per token. A / N^alpha is what is lost to size with
-unlimited data, and B / D^beta what is lost to data with unlimited size, whatever kappa is.
+L(N, D) = E + [(A / N^alpha)^(1/kappa) + (B / D^beta)^(1/kappa)]^kappa where N counts all
+parameters, D counts training tokens (each seen once), and the loss is in nats per token. Whatever
+kappa is, A / N^alpha is the loss due to finite size with unlimited data, and B / D^beta the loss
+due to finite data with unlimited size.
 
-With kappa = 1 it is eq. 10 of Hoffmann et al. (2022), arXiv 2203.15556. With kappa = beta it is
-eq. 1.5 of Kaplan et al. (2020), arXiv 2001.08361, plus a constant. In between, the lack of
-parameters hurts more where data is short as well than the sum says, and less than the joint form.
+With kappa = 1 it is eq. 10 of Hoffmann et al. (2022), arXiv 2203.15556. With kappa = beta it is eq.
+1.5 of Kaplan et al. (2020), arXiv 2001.08361, plus a constant. In between, a lack of parameters and
+a lack of data together cost more than in Chinchilla's sum, and less than in Kaplan's joint form.
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ def _loss(
 
 
 def _optimum(flops: Any, *, E: Any, A: Any, alpha: Any, B: Any, beta: Any, kappa: Any) -> Any:
-    # the least joint part is that of the least sum of its two powers
+    # the joint part is minimal where the sum of its two powers is
     sizes = {"A": A ** (1.0 / kappa), "B": B ** (1.0 / kappa)}
     return chinchilla.optimum(flops, E=E, **sizes, alpha=alpha / kappa, beta=beta / kappa)
 

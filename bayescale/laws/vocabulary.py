@@ -1,14 +1,15 @@
 """Vocabulary size, after Tao et al. (2024), arXiv 2407.13623.
 
-Losses per token of different vocabularies do not compare. The paper subtracts the loss of a unigram
-model with the same vocabulary; the exponential of that difference is the ratio of the two
+Losses per token of different vocabularies cannot be compared. The paper subtracts the loss of a
+unigram model with the same vocabulary; the exponential of that difference is the ratio of the two
 perplexities, which is positive, and is what this law predicts:
 
     log R(N, V, H) = -E + A / N^alpha + K / V^gamma + B (V / 32768)^phi / H^beta
 
-with N the parameters without the vocabulary's, V its tokens, and H the characters seen. The paper's
-eq. 6 has the parameters of the vocabulary in place of V and tokens in place of H; H V^(-phi / beta)
-is to tokens what characters are, so phi says how vocabulary trades against data.
+where N counts the parameters outside the embeddings, V the tokens of the vocabulary, and H the
+characters seen. The paper's eq. 6 has the parameters of the vocabulary instead of V, and tokens
+instead of H. The term of data depends on H V^(-phi / beta), so phi states how vocabulary trades
+against data.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ from bayescale.laws.law import Law
 from bayescale.laws.terms import Amplitude, Depth, Sloped
 
 REFERENCE = 32768.0
-"""Vocabulary at which B is stated."""
+"""The size of vocabulary at which B is stated."""
 
 
 def _loss(  # noqa: PLR0913 three inputs and eight coefficients
@@ -52,6 +53,6 @@ VOCABULARY = Law(
         "B": Amplitude(input="characters", exponent="beta"),
     },
     falls_with=("params", "characters"),
-    reference="Tao et al. 2024, arXiv 2407.13623, eq. 6, with characters in place of tokens",
+    reference="Tao et al. 2024, arXiv 2407.13623, eq. 6, with characters instead of tokens",
     unit="perplexity relative to a unigram model",
 )

@@ -21,9 +21,9 @@ from bayescale.runs import Runs
 
 
 def mix(answers: Sequence[xr.DataArray], weights: Sequence[float]) -> xr.DataArray:
-    """Mix draws of several laws' answers in proportion to the laws' weights.
+    """Mix the draws of several laws' answers in proportion to the laws' weights.
 
-    Every answer of several laws is made here, from each law's answer.
+    Every answer of a model average is made by this function.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def mix(answers: Sequence[xr.DataArray], weights: Sequence[float]) -> xr.DataArr
     Returns
     -------
     xarray.DataArray
-        Dims (chain, draw, ...), all in one chain: each law gives evenly spaced draws.
+        Dims (chain, draw, ...) with a single chain, which holds evenly spaced draws of each law.
     """
     flat = [answer.stack(sample=("chain", "draw")) for answer in answers]
     every = shares([x.sizes["sample"] for x in flat], weights)
@@ -47,9 +47,9 @@ def mix(answers: Sequence[xr.DataArray], weights: Sequence[float]) -> xr.DataArr
 
 
 def shares(n_draws: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]:
-    """Return which draws of each law a mixture holds: evenly spaced, in proportion to weights.
+    """Return the indices of each law's draws in a mixture: evenly spaced, in proportion to weights.
 
-    There are so many in all that nearly all of the law with the largest weight are used.
+    The total is chosen so that nearly all draws of the law with the largest weight are used.
     """
     total = min(n / weight for n, weight in zip(n_draws, weights, strict=True) if weight)
     return [
@@ -60,7 +60,7 @@ def shares(n_draws: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class AverageView:
-    """The views of several laws, as one.
+    """The views of several laws, with the interface of a single view.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class AverageView:
     weights: tuple[float, ...]
 
     def combine(self, answer: Callable[[View], xr.DataArray]) -> xr.DataArray:
-        """Mix the answers of each law's view, dims (chain, draw, ...)."""
+        """Return the mixed answers of the laws' views, dims (chain, draw, ...)."""
         return mix([answer(view) for view in self.views], self.weights)
 
     def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
@@ -86,17 +86,17 @@ class AverageView:
 
 @dataclass(frozen=True, eq=False)
 class ModelAverage(FitMethods):
-    """The posteriors of several laws, and each law's share of the answer.
+    """The posteriors of several laws, with a weight for each.
 
-    Where a question has one answer for all laws, the interface is that of :class:`Posterior`; see
+    It has the interface of :class:`Posterior` wherever the laws have one answer together; see
     :class:`bayescale.posterior.Fit`.
 
     Parameters
     ----------
     members : tuple of Posterior
-        Of different laws, of the same inputs, fitted to the same runs.
+        Posteriors of different laws of the same inputs, fitted to the same runs.
     weights : tuple of float
-        Shares, zero or more, with sum one.
+        The laws' weights, zero or more, with sum one.
 
     Raises
     ------
@@ -116,8 +116,8 @@ class ModelAverage(FitMethods):
             problems.append(f"its laws repeat: {', '.join(names)}")
         inputs = {member.law.name: member.law.inputs for member in self.members}
         if len({frozenset(given) for given in inputs.values()}) > 1:
-            of = [f"{name} is of {' and '.join(given)}" for name, given in inputs.items()]
-            problems.append(f"its laws are for different inputs: {'; '.join(of)}")
+            each = [f"{name} is of {' and '.join(given)}" for name, given in inputs.items()]
+            problems.append(f"its laws are for different inputs: {'; '.join(each)}")
         if len({m.runs.digest if m.runs is not None else None for m in self.members}) > 1:
             problems.append("its posteriors were fitted to different run logs")
         if len({member.card.is_floor for member in self.members}) > 1:
@@ -138,9 +138,9 @@ class ModelAverage(FitMethods):
 
     @cached_property
     def tree(self) -> xr.DataTree:
-        """One tree with each law's ArviZ tree as a group by its name.
+        """A tree that holds each law's ArviZ tree as a group with the law's name.
 
-        ArviZ' functions take the tree of one law: ``fit["chinchilla"].tree``.
+        Functions of ArviZ take the tree of a single law: ``fit["chinchilla"].tree``.
         """
         return xr.DataTree.from_dict(
             {
@@ -177,18 +177,18 @@ class ModelAverage(FitMethods):
 
     @cached_property
     def record(self) -> Mapping[str, Any]:
-        """The first member's record, with the diagnostics of all: the worst of each figure."""
+        """The first member's record, with the worst of each diagnostic over all members."""
         each = {member.law.name: member.diagnostics for member in self.members}
         return {**self.members[0].record, "diagnostics": worst_diagnostics(each)}
 
     @property
     def diagnostics(self) -> Mapping[str, Any]:
-        """The worst of each figure over all laws; passed only where every law passed."""
+        """The worst of each diagnostic over all laws; ``passed`` only if every law passed."""
         return self.record["diagnostics"]
 
     @property
     def exact(self) -> AverageView:
-        """The view in which every law holds exactly."""
+        """The view that takes every law to hold exactly."""
         return self.view(drift=False)
 
     @property
@@ -202,31 +202,31 @@ class ModelAverage(FitMethods):
 
     @property
     def held(self) -> Mapping[str, float]:
-        """Inputs that the package does not know: as stated, or as in the largest run."""
+        """Values of inputs that the package does not know: as stated, or as in the largest run."""
         return self.members[0].held
 
     @property
     def at(self) -> Mapping[str, float]:
-        """Values of such inputs as :meth:`holding` states them."""
+        """Values of inputs that :meth:`holding` stated."""
         return self.members[0].at
 
     def holding(self, at: Mapping[str, Any] | None) -> "ModelAverage":
-        """Return the fits with inputs held at values: see :meth:`Posterior.holding`."""
+        """Return the average with inputs held at values: see :meth:`Posterior.holding`."""
         return ModelAverage(tuple(member.holding(at) for member in self.members), self.weights)
 
     def combine(self, answer: Callable[[Posterior], xr.DataArray]) -> xr.DataArray:
-        """Make the answer of the average from each law's answer, dims (chain, draw, ...)."""
+        """Return the average's answer, made from each law's answer, dims (chain, draw, ...)."""
         return self.mix([answer(member) for member in self.members])
 
     def mix(self, answers: Sequence[xr.DataArray]) -> xr.DataArray:
-        """Mix answers of the members: see :func:`mix`."""
+        """Return the mixed answers of the members: see :func:`mix`."""
         return mix(answers, self.weights)
 
 
 def model_weights(
     laws: Sequence[str], weights: Mapping[str, float] | None = None
 ) -> tuple[float, ...]:
-    """Return shares with sum one, in the order of the laws: equal where none are given.
+    """Return weights with sum one, in the order of the laws; equal if none are given.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Where a card and the runs disagree: its priors, and the shape of its residual noise.
 
-A posterior combines whatever it is given. Where the runs pull a coefficient out of the range that
-the card calls plausible, or the residuals do not look like the noise that it states, the answers
-rest on a compromise that nobody chose.
+A posterior combines card and runs even if they disagree. If the runs pull a coefficient out of the
+range that the card calls plausible, or the residuals do not look like the card's noise, the answers
+rest on a compromise between the two that nobody chose.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,20 +24,20 @@ from bayescale.results import quantiles
 from bayescale.runs.log import SCALES
 
 LEAST_OUTSIDE = 0.9
-"""Posterior probability beyond an end of a prior's 90 % interval that is a conflict."""
+"""A conflict is at least this posterior probability beyond an end of a prior's 90 % interval."""
 
 FEWEST_RUNS, SIGNIFICANT = 12, 0.002
-"""Runs that tests of residuals need, and the p-value below which they find something."""
+"""The fewest runs for tests of residuals, and the p-value below which these report a finding."""
 
 MOST_DRAWS = 500
-"""Draws by which residuals are scored."""
+"""The most draws that residuals are scored with."""
 
 LEAST_RANGE = 0.1
-"""Range of residuals' normal scores below which nothing can be said of their shape."""
+"""If the residuals' normal scores span less than this, nothing is said about their shape."""
 
 
 def conflicts(posterior: Posterior) -> tuple[Finding, ...]:
-    """Find where card and runs of a fit disagree.
+    """Find disagreements between the card and the runs of a fit.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ def conflicts(posterior: Posterior) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        Warnings, with code ``prior_conflict`` where a coefficient or the noise's scale lies
-        outside its prior's 90 % interval, on one side, with a posterior probability of at least
-        0.9, the scale above it; ``heavy_tails`` where the degrees of freedom do so below;
-        ``skewed_noise`` and ``noise_varies_with_size`` where residuals are skewed or their scale
-        changes along the runs.
+        Warnings. The code ``prior_conflict`` means that a coefficient lies outside its prior's 90 %
+        interval on one side, or the noise's scale above its interval, with a posterior probability
+        of at least 0.9; ``heavy_tails`` that the degrees of freedom lie below theirs;
+        ``skewed_noise`` that residuals are skewed; ``noise_varies_with_size`` that their scale
+        changes with the size of the runs.
 
     Notes
     -----
@@ -69,7 +69,7 @@ def conflicts(posterior: Posterior) -> tuple[Finding, ...]:
 
 
 def recorded_conflicts(fit: Fit) -> tuple[Finding, ...]:
-    """Return what :func:`conflicts` found when the fit was made, laws named where several."""
+    """Return what :func:`conflicts` found when the fit was made, with the names of several laws."""
     found = []
     for member in fit.members:
         head = f"{member.name}: " if len(fit.members) > 1 else ""
@@ -80,9 +80,9 @@ def recorded_conflicts(fit: Fit) -> tuple[Finding, ...]:
 
 
 def cautions(fit: Fit) -> tuple[str, ...]:
-    """Return one line for each conflict of a fit, for the answers that rest on it.
+    """Return the lines of caution that answers from this fit show: one for each conflict.
 
-    Before them, a line says at which values inputs are held that no question stated.
+    If inputs are held at values that the question did not state, the first line says so.
     """
     held = held_lines(fit.members[0].law, fit.held, fit.at)
     conflicts = (f"Caution ({item.code}): {item.text}" for item in recorded_conflicts(fit))
@@ -90,7 +90,7 @@ def cautions(fit: Fit) -> tuple[str, ...]:
 
 
 def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
-    """Find quantities that left their prior's interval."""
+    """Find quantities that lie outside their prior's interval."""
     pulled = []
     for name, value, described in _stated(card, draws):
         prior = described.prior.frozen
@@ -104,7 +104,7 @@ def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
                 "in the log: outliers, unfinished or diverged runs, other data; or lower that "
                 "prior in the card (`card=`)",
             )
-        if name in ("nu", "sigma"):  # a log that is cleaner than expected is no conflict
+        if name in ("nu", "sigma"):  # less noise than expected is no conflict
             below = 0.0
         if max(below, above) >= LEAST_OUTSIDE and name != "nu":
             side = "below" if below > above else "above"
@@ -120,7 +120,7 @@ def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
 
 
 def _stated(card: ModelCard, draws: xr.Dataset) -> Iterator[tuple[str, xr.DataArray, Any]]:
-    """Give draws of coefficients, noise scale and degrees of freedom as the card states them."""
+    """Yield name, draws and prior of coefficients, sigma and nu, in the terms of the card."""
     for name in (*card.law.coefficients, "sigma", "nu"):
         described = card.parameters.get(name)
         if described is None or name not in draws:
@@ -155,22 +155,22 @@ def _residuals(view: View) -> Iterator[Finding]:
     assert runs is not None
     score = leave_one_out_scores(view.thinned(MOST_DRAWS))
     if np.ptp(score) < LEAST_RANGE:
-        return  # every run lies beyond what the law says
+        return  # every score is at the same end of its range
     skew, p_skew = float(stats.skew(score)), float(stats.skewtest(score).pvalue)
     if p_skew < SIGNIFICANT:
         side = "above" if skew > 0 else "below"
         worst = np.argsort(-np.sign(skew) * score)[:3]
         text = (
             f"residuals are skewed: those {side} the law are larger (skewness {skew:+.2g} of "
-            f"normal scores, p = {p_skew:.2g}; most of {listed(runs['run_id'][worst])}), and the "
-            "noise is taken to be symmetric"
+            f"normal scores, p = {p_skew:.2g}; largest in {listed(runs['run_id'][worst])}), and "
+            "the card takes the noise to be symmetric"
         )
         if skew < 0:
-            text += ". Look at these runs: losses too low to be true"
+            text += ". Check these runs: their losses may be too low to be right"
         elif noise.excess is None:
             text += (
-                ". If untuned or unfinished runs lie above, state that in the card with "
-                "[noise.excess], as card chinchilla_floor does"
+                ". If untuned or unfinished runs lie above the law, add [noise.excess] to the "
+                "card, as in card chinchilla_floor"
             )
         yield note("skewed_noise", text)
     if not set(view.inputs) & set(SCALES):  # a law of the language model's loss has no size
@@ -181,11 +181,11 @@ def _residuals(view: View) -> Iterator[Finding]:
     if p_trend < SIGNIFICANT:
         text = (
             f"the residual noise {'grows' if r > 0 else 'shrinks'} with size (rank correlation "
-            f"{r:+.2f}, p = {p_trend:.2g}), and it is taken to "
+            f"{r:+.2f}, p = {p_trend:.2g}), and the card takes it to "
             + ("be the same for all runs" if noise.shrink is None else "shrink as the card says")
         )
         if r < 0 and noise.shrink is None:
-            text += ": state that in the card with [noise.shrink]"
+            text += ": add [noise.shrink] to the card"
         yield note("noise_varies_with_size", text)
 
 

@@ -1,4 +1,4 @@
-"""Draws that failed the convergence checks answer nothing, unless they are allowed to."""
+"""The guard that keeps draws that failed the convergence checks from answering questions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ def refuse_unconverged(diagnostics: Mapping[str, Any], allow: bool = False) -> N
     diagnostics : mapping
         Results of the checks: ``passed`` and ``reasons``.
     allow : bool
-        Take them all the same.
+        Whether to accept such draws.
 
     Raises
     ------
@@ -25,5 +25,5 @@ def refuse_unconverged(diagnostics: Mapping[str, Any], allow: bool = False) -> N
         raise UnconvergedError(
             "this posterior failed its convergence checks, so nothing is computed from it: "
             f"{'; '.join(diagnostics['reasons'])}. Fit again with more draws (`draws=`), "
-            "or use it all the same with `allow_unconverged=True`"
+            "or use it anyway with `allow_unconverged=True`"
         )

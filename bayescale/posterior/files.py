@@ -26,15 +26,15 @@ from bayescale.runs import LeftOut, Runs, require_runs_for
 from bayescale.runs.log import NUMBERS, SCALES
 
 FORMAT = 1
-"""Version of the posterior file. A file with a higher one was made by a later package."""
+"""Version of the posterior file. A higher version was written by a later version of the package."""
 
 
 COMMANDS = {"recipes": "versus", "tuning": "tune"}
-"""The command that a file of another kind answers, by the kind that the file states."""
+"""The command that reads a file of another kind, by kind."""
 
 
 class _About(BaseModel):
-    """The part of a run log that is not a value of a run."""
+    """The parts of a run log that are not columns of runs."""
 
     columns: dict[str, str]
     dropped: tuple[LeftOut, ...]
@@ -50,7 +50,7 @@ _WEIGHTS = TypeAdapter(tuple[float, ...])
 
 @asks_fit
 def save(fit: Fit, path: str | Path) -> Path:
-    """Write a fit to a NetCDF file, whole or not at all.
+    """Write a fit to a NetCDF file, completely or not at all, and return the path.
 
     Raises
     ------
@@ -86,24 +86,25 @@ def _tree_of(posterior: Posterior) -> xr.DataTree:
 
 
 def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) -> Fit:
-    """Open a posterior file, wholly into memory.
+    """Read a posterior file into memory.
 
     Parameters
     ----------
     path : path
         A file written by :func:`save` or ``bayescale fit``.
     law : Law or sequence of Law, optional
-        The user's own laws: a file holds no code.
+        Your own laws that the file was fitted with. A file names a law and does not hold its code.
 
     Returns
     -------
     Posterior or ModelAverage
-        The fit as it was saved, in today's spelling.
+        The fit. Names of earlier versions of the package are replaced by today's.
 
     Raises
     ------
     PosteriorError
-        If the file is absent, truncated, not a posterior file, or made by a later version.
+        If the file does not exist, is truncated, is not a posterior file, was written by a later
+        version of the package, or needs a law that is not given.
     """
     laws = [law] if isinstance(law, Law) else law or ()
     return fit_from(read_tree(path), laws, Path(path).name)
@@ -115,14 +116,14 @@ def fit_from(tree: xr.DataTree, laws: Sequence[Law], name: str) -> Fit:
     kind = str(tree.attrs.get("format", "")).removeprefix("bayescale ").split(" ")[0]
     if kind in COMMANDS:
         raise PosteriorError(
-            f"{name} holds a posterior of {kind}, not a fit: it answers bayescale {COMMANDS[kind]}"
+            f"{name} holds a posterior of {kind}, not a fit: give it to bayescale {COMMANDS[kind]}"
         )
     if found is None or not {EXACT, DRIFTING, _member(0)} & set(tree.children):
         raise PosteriorError(f"{name} is a NetCDF file, but not a posterior that bayescale wrote")
     if not (isinstance(found, int | np.integer) and found >= 1):
         raise PosteriorError(
-            f"{name} has format {found!r}, where a whole number from 1 stands: fit again or "
-            "restore it"
+            f"{name} has format {found!r}, which must be a whole number from 1: the file is "
+            "damaged; fit again or restore it"
         )
     if found > FORMAT:
         raise PosteriorError(
@@ -164,7 +165,7 @@ def _posterior_from(
     law = _text(tree, "law")
     if law not in own and law not in LAWS:
         raise PosteriorError(
-            f"{name} was fitted with your own law {law!r}, whose equation is not in the file: give "
+            f"{name} was fitted with your own law {law!r}, whose code is not in the file: give "
             "it as `law=`, or by name as file.py:NAME"
         )
     card = parse_card(_text(tree, "card"), law=own.get(law), place=f"the card in {name}")
@@ -192,7 +193,7 @@ def _in_todays_spelling(groups: dict[str, xr.Dataset], card: ModelCard) -> dict[
 
 
 def _damages(posterior: Posterior) -> Iterator[str]:
-    """Say what is wrong with the values that answers are made of."""
+    """Yield what is wrong with the values that answers are computed from."""
     tree, runs = posterior.tree, posterior.runs
     if not {EXACT, DRIFTING} & set(tree.children):
         yield "it has no group posterior"
@@ -206,7 +207,7 @@ def _damages(posterior: Posterior) -> Iterator[str]:
             yield from _damages_of_draws(group, dataset, posterior.card)
         rows = 0 if runs is None else len(runs)
         if runs is not None and group == "log_likelihood" and runs.has_checkpoints:
-            rows = len(np.unique(runs["run"]))  # rows of one training run have one density
+            rows = len(np.unique(runs["run"]))  # checkpoints of a training run share one likelihood
         if runs is not None and dataset.sizes.get("run", rows) != rows:
             yield f"{group} is of {dataset.sizes['run']} runs, not of {rows}"
     if runs is None or DRIFTING not in tree.children:
@@ -245,7 +246,7 @@ def _is_positive(prior: Prior) -> bool:
 
 
 def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
-    """List variables by group, with their dims; a file need not have all groups."""
+    """Return each group's required variables with their dims; a file need not have all groups."""
     card, each = posterior.card, ("chain", "draw")
     draws: dict[str, Any] = dict.fromkeys(card.law.coefficients, each)
     if posterior.runs is not None:
@@ -253,7 +254,7 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
     if posterior.families:
         draws |= {f"{name}_spread": each for name in card.family}
         draws |= {f"{name}_by_family": (*each, "family") for name in card.family}
-    # parameters that this log did not need are in the card alone
+    # the card can have parameters that this log did not need
     draws |= {name: each for name in card.noise.parameters if name in posterior.draws}
     walks: dict[str, Any] = {}
     if card.drift is not None:
@@ -271,7 +272,7 @@ def _needed(posterior: Posterior) -> dict[str, dict[str, Any]]:
 
 
 def runs_dataset(runs: Runs) -> xr.Dataset:
-    """Return what a file holds of a run log."""
+    """Return a run log as a dataset for a file."""
     data = {c: ("run_index", np.asarray(runs[c])) for c in runs.frame.columns}
     about = {
         "columns": dict(runs.columns),
@@ -286,12 +287,12 @@ def runs_dataset(runs: Runs) -> xr.Dataset:
 
 
 def runs_from(dataset: xr.Dataset) -> Runs:
-    """Return the run log that a file holds.
+    """Return the run log of a dataset from a file.
 
     Raises
     ------
     ValueError
-        If values that answers are made of are damaged.
+        If values that answers are computed from are missing or damaged.
     """
     about = _About.model_validate_json(dataset.attrs["about"])
     values = {str(name): variable.values for name, variable in dataset.data_vars.items()}

@@ -1,8 +1,8 @@
 """The interface of a fit, of one law or of several: which draws a question uses.
 
-A fit holds two samplings of each law, as two views. In ``fit.exact`` the law is taken to hold
-exactly, as published coefficients take it; in ``fit.drifting`` losses may depart from it by its
-drift (model discrepancy). Nothing else decides which draws answer a question:
+A fit holds two samplings of each law, as two views. ``fit.exact`` takes the law to hold exactly, as
+published coefficients do; in ``fit.drifting`` losses may depart from the law by its drift (model
+discrepancy). This table alone decides which draws answer a question:
 
 ========================================  ==========================================================
 question                                  view
@@ -45,24 +45,25 @@ def flop_count_of(fit: Fit) -> FlopCount:
 
 
 def fitted_unit_of(fit: Fit) -> LossUnit:
-    """Return the unit in which a fit's draws state losses: nats per token, but for other laws."""
+    """Return the unit of losses in a fit's draws: nats per token unless the law has another."""
     return unit_of_log(Conventions(), fit.members[0].law.unit)
 
 
 def loss_unit_of(fit: Fit, name: str | LossUnit | None = None) -> LossUnit:
-    """Return the unit of a fit's answers: the one named, or the log's own.
+    """Return the unit of a fit's answers: the one with this name, or the log's own.
 
     Raises
     ------
     UnitError
-        If the unit is unknown, or cannot be had: see :func:`bayescale.conventions.chosen_unit`.
+        If the unit is unknown, or losses cannot be converted to it: see
+        :func:`bayescale.conventions.chosen_unit`.
     """
     conventions = Conventions() if fit.runs is None else fit.runs.conventions
     return chosen_unit(unit_of_log(conventions, fit.members[0].law.unit), name)
 
 
 def runs_by_family(fit: Fit) -> dict[str, int]:
-    """Count the runs of each family that has coefficients of its own; empty where none has."""
+    """Return the number of runs of each family that has coefficients of its own."""
     if fit.runs is None or not fit.families:
         return {}
     of_runs = fit.runs["family"].astype(str)

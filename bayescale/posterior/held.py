@@ -1,4 +1,4 @@
-"""Inputs that the package does not know, where a question does not state them."""
+"""Values of inputs that the package does not know, if a question does not state them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,27 +12,27 @@ from bayescale.runs import Runs
 
 
 def checked_inputs(card: ModelCard, at: Mapping[str, Any]) -> dict[str, float]:
-    """Return stated values of foreign inputs as numbers.
+    """Return the stated values of inputs that the package does not know, as numbers.
 
     Raises
     ------
     LawError
-        If the law has no such input, or a value is no number within the card's guard.
+        If the law has no such input, or a value is not a number within the card's guard.
     """
     values, problems = {}, []
     for name, value in at.items():
         if name not in card.inputs:
-            has = f"has {', '.join(card.inputs)}" if card.inputs else "has none"
+            has = f"only {', '.join(card.inputs)}" if card.inputs else "none"
             problems.append(
-                f"{name} is stated, but law {card.law.name!r} {has} besides sizes of a run: leave "
-                "it out"
+                f"{name} is stated, but law {card.law.name!r} has {has} besides the sizes of a "
+                "run: leave it out"
             )
             continue
         described, (low, high) = card.inputs[name], card.inputs[name].guard
         try:
             values[name] = float(value)
         except (TypeError, ValueError):
-            problems.append(f"{name} is {value!r}, which is not a number: write it as 1e-3")
+            problems.append(f"{name} is {value!r}, which is not a number: write one such as 1e-3")
             continue
         if not low <= values[name] <= high:
             problems.append(
@@ -45,7 +45,7 @@ def checked_inputs(card: ModelCard, at: Mapping[str, Any]) -> dict[str, float]:
 
 
 def held_inputs(law: Law, runs: Runs | None, at: Mapping[str, float]) -> dict[str, float]:
-    """Return values of a law's foreign inputs: as stated, or else as in the largest run."""
+    """Return a law's inputs that the package does not know: as stated, or as in the largest run."""
     if runs is None:
         return dict(at)
     scales = [runs[name] for name in ("params", "tokens", "flops") if name in law.inputs]
@@ -55,7 +55,7 @@ def held_inputs(law: Law, runs: Runs | None, at: Mapping[str, float]) -> dict[st
 
 
 def held_lines(law: Law, held: Mapping[str, float], at: Mapping[str, float]) -> tuple[str, ...]:
-    """Say at which values inputs are held that no question stated."""
+    """Return a line on inputs that are held because the question did not state them, if any."""
     rest = [f"{name} {held[name]:.4g}" for name in law.foreign if name in held and name not in at]
     if not rest:
         return ()

@@ -1,4 +1,4 @@
-"""What earlier fits say of a law's coefficients, for the prior of the next log."""
+"""A prior for the next log, learned from earlier fits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,31 +15,31 @@ from bayescale.posterior.posterior import Posterior
 def prior_from(
     fits: Sequence[Fit], card: ModelCard | None = None, *, allow_unconverged: bool = False
 ) -> ModelCard:
-    """Make a card of earlier fits, for logs of few runs.
+    """Make a card whose priors are learned from earlier fits, for a log of few runs.
 
     Parameters
     ----------
     fits : sequence of Posterior or ModelAverage
-        Of different logs and one law; of an average, the law of the card is taken.
+        Fits of one law to different logs; of a model average, the card's law is used.
     card : ModelCard, optional
-        The card that is learned from scratch where not given: that of the first fit's law.
+        The card whose priors are updated; by default the card of the first fit's law.
     allow_unconverged : bool
         Use draws that failed the convergence checks.
 
     Returns
     -------
     ModelCard
-        With priors of coefficients that are centered on the fits. The more these differ, the wider
-        the priors are.
+        A card whose priors are centered on the coefficients of the fits. The more the fits differ,
+        the wider the priors are.
 
     Raises
     ------
     PosteriorError
-        If a fit has no draws of the law, two are of the same log, or the card has learned from
+        If a fit has no draws of the law, two fits are of the same log, or the card has learned from
         one of the logs before.
     """
     if not fits:
-        raise PosteriorError("no fit is given: name at least one posterior file")
+        raise PosteriorError("no fit is given: give at least one")
     base = card or load_card(fits[0].members[0].law.name)
     posteriors = [_of_law(fit, base) for fit in fits]
     for each in posteriors:
@@ -50,7 +50,9 @@ def prior_from(
         for each, name in zip(posteriors, sources, strict=True)
     ]
     if len(set(digests)) < len(digests):
-        raise PosteriorError("two of the fits are of the same log, which would count twice")
+        raise PosteriorError(
+            "two of the fits are of the same log, which would count twice: leave one of them out"
+        )
     _require_new(base, posteriors, digests, sources)
     learned = [
         name
@@ -70,7 +72,7 @@ def _require_new(
     digests: Sequence[str],
     sources: Sequence[str],
 ) -> None:
-    """Refuse logs that the card, or the prior of another fit, has learned from before."""
+    """Refuse logs that the card, or the card of one of the fits, has learned from before."""
     cards = (base, *(each.card for each in posteriors))
     known = {digest: card.name for card in cards for digest in card.learned_from}
     twice = [
@@ -90,7 +92,9 @@ def _of_law(fit: Fit, card: ModelCard) -> Posterior:
         if member.law.name == card.law.name and member.runs is not None:
             return member
     laws = ", ".join(member.law.name for member in fit.members)
-    raise PosteriorError(f"a fit is of {laws}, and the card of {card.law.name}: fit that law")
+    raise PosteriorError(
+        f"one of the fits is of {laws}, and the card is for {card.law.name}: fit that law"
+    )
 
 
 def _log_stated(posterior: Posterior, card: ModelCard, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Methods that fits of one law and of several share: questions, and the convergence guard."""
+"""Methods that fits of one law and of several laws share: questions, and the convergence guard."""
 
 import html
 import importlib
@@ -10,18 +10,19 @@ from bayescale.errors import NoFitError, PosteriorError, shortened
 from bayescale.posterior.converged import refuse_unconverged
 
 MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
-"""What a law's loss is: where the card has an excess, the floor that runs lie above."""
+"""What a law's loss means: the mean over seeds; with an excess in the card, a floor below all
+runs."""
 
 
 class FitMethods:
     """Methods of :class:`Posterior` and :class:`ModelAverage`.
 
-    Each question is a function of the package that takes the same options. It is found by name when
-    it is called, because its module imports this one.
+    Each method calls the package's function with its options. The function is looked up by name,
+    because its module imports this one.
     """
 
     def __init_subclass__(cls) -> None:
-        """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
+        """Keep the one-line ``repr``: that of a dataclass would print every array."""
         cls.__repr__ = FitMethods.__repr__
 
     @property
@@ -35,7 +36,7 @@ class FitMethods:
         Raises
         ------
         PosteriorError
-            If it is not among the fitted laws.
+            If the fit has no such law.
         """
         fit: Any = self
         by_name = {member.name: member for member in fit.members}
@@ -47,7 +48,7 @@ class FitMethods:
         return by_name[law]
 
     def __iter__(self) -> Iterator[Any]:
-        """Go through the posteriors of the laws."""
+        """Iterate over the posteriors of the laws."""
         fit: Any = self
         return iter(fit.members)
 
@@ -74,7 +75,7 @@ class FitMethods:
         return _call("allocate", self, flops, **options)
 
     def data_budget(self, **options: Any) -> Any:
-        """Find the tokens that a model needs: see :func:`bayescale.data_budget`."""
+        """Return the tokens that a model needs: see :func:`bayescale.data_budget`."""
         return _call("data_budget", self, **options)
 
     def next_run(self, budget: Any, **options: Any) -> Any:
@@ -87,7 +88,7 @@ class FitMethods:
         Raises
         ------
         PosteriorError
-            If it is a point estimate, which has no runs.
+            If the fit is a point estimate, which has no runs.
         """
         fit: Any = self
         if fit.runs is None:
@@ -99,7 +100,7 @@ class FitMethods:
         return _call("backtest", fit.runs, cards, **{"weights": fit.weights, **options})
 
     def trust(self, backtest: Any = None, **options: Any) -> Any:
-        """Say how far forecasts can be trusted: see :func:`bayescale.trust`."""
+        """Return how far forecasts can be trusted: see :func:`bayescale.trust`."""
         return _call("trust", self, backtest, **options)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
@@ -136,14 +137,14 @@ class FitMethods:
 
 
 def asks_fit[**P, R](ask: Callable[P, R]) -> Callable[P, R]:
-    """Refuse any other first argument of a question with a message that says what to give."""
+    """Make a question refuse a first argument that is not a fit, and say what to give."""
 
     @wraps(ask)
     def checked(*arguments: P.args, **options: P.kwargs) -> R:
         given = arguments[0] if arguments else options.get("fit")
         if not isinstance(given, FitMethods):
             raise NoFitError(
-                f"{getattr(ask, '__name__', 'this')} asks a fit, and a {type(given).__name__} was "
+                f"{getattr(ask, '__name__', 'this')} needs a fit, and a {type(given).__name__} was "
                 "given: make one with bayescale.fit(runs), or open one with "
                 "bayescale.open_posterior(path)"
             )
@@ -153,13 +154,13 @@ def asks_fit[**P, R](ask: Callable[P, R]) -> Callable[P, R]:
 
 
 def renamed[**P, R](**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Refuse arguments by their former names, with a message that says the new ones."""
+    """Make a function refuse former names of arguments, with a message that gives the new names."""
 
     def of(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def checked(*arguments: P.args, **options: P.kwargs) -> R:
             if old := [
-                f"`{name}=` is `{new}=` now" for name, new in names.items() if name in options
+                f"`{name}=` is now `{new}=`" for name, new in names.items() if name in options
             ]:
                 raise TypeError(f"{getattr(function, '__name__', 'this')}: {', '.join(old)}")
             return function(*arguments, **options)

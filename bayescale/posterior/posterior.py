@@ -21,12 +21,12 @@ from bayescale.random import Purpose, generator
 from bayescale.runs import Runs
 
 EXACT, DRIFTING = "posterior", "posterior_drifting"
-"""The group of draws that take the law to hold exactly, and of those that allow for drift."""
+"""The group of draws that take the law to hold exactly, and the group that allows for drift."""
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior(FitMethods):
-    """A fitted law. Made by :func:`bayescale.fit`, :func:`open_posterior` or :func:`point`.
+    """A posterior of one law, from :func:`bayescale.fit`, :func:`open_posterior` or :func:`point`.
 
     Attributes
     ----------
@@ -34,10 +34,10 @@ class Posterior(FitMethods):
         An ordinary ArviZ tree: ``posterior`` (dims chain, draw) with every coefficient in raw
         units, ``sigma`` and ``nu``, ``sample_stats``, ``prior``, ``prior_predictive``,
         ``posterior_predictive``, ``log_likelihood``, ``log_prior``, ``observed_data``,
-        ``constant_data``, and ``leave_one_out`` (dim run). Groups with values by draw and run
-        hold fewer draws where runs are many: see :meth:`View.by_run`. All these take the law to
-        hold exactly, as published coefficients do. ``posterior_drifting`` holds the draws of the
-        model that allows for drift.
+        ``constant_data``, and ``leave_one_out`` (dim run). Groups with values by draw and run hold
+        fewer draws for long logs: see :meth:`View.by_run`. All these groups take the law to hold
+        exactly, as published coefficients do. ``posterior_drifting`` holds the draws of the model
+        that allows for drift.
     card : ModelCard
         Priors and likelihood.
     runs : Runs or None
@@ -45,7 +45,7 @@ class Posterior(FitMethods):
     record : mapping
         ``diagnostics``, ``provenance``, ``seconds`` and ``without_outliers`` as plain values.
     at : mapping of str to float
-        Values of inputs that the package does not know, where :meth:`holding` states them.
+        Values of inputs that :meth:`holding` stated.
     """
 
     tree: xr.DataTree
@@ -76,7 +76,7 @@ class Posterior(FitMethods):
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The members' shares of the answer."""
+        """The weight of this law in the answer: 1."""
         return (1.0,)
 
     @property
@@ -91,12 +91,12 @@ class Posterior(FitMethods):
 
     @property
     def draws(self) -> xr.Dataset:
-        """The ``posterior`` group, dims chain and draw; of a refit, the draws that it made."""
+        """The ``posterior`` group, dims chain and draw; for a refit, its only draws."""
         return self.tree[EXACT if EXACT in self.tree.children else DRIFTING].to_dataset()
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Families with coefficients of their own; empty where there are none."""
+        """Families with coefficients of their own; empty if there are none."""
         return families_of(self.draws)
 
     @cached_property
@@ -106,7 +106,7 @@ class Posterior(FitMethods):
         Raises
         ------
         PosteriorError
-            If those draws were not made, as by a refit with drift.
+            If the fit does not hold these draws, as a refit with drift does not.
         """
         if EXACT not in self.tree.children:
             raise PosteriorError(
@@ -117,12 +117,12 @@ class Posterior(FitMethods):
 
     @cached_property
     def drifting(self) -> View:
-        """The view that allows for the law's drift: the exact one where the card has no drift.
+        """The view that allows for the law's drift; the exact one if the card has no drift.
 
         Raises
         ------
         PosteriorError
-            If those draws were not kept.
+            If the fit does not hold these draws.
         """
         if self.card.drift is None or self.runs is None:
             return self.exact
@@ -133,7 +133,7 @@ class Posterior(FitMethods):
 
     @cached_property
     def held(self) -> Mapping[str, float]:
-        """Inputs that the package does not know: as stated, or as in the largest run."""
+        """Values of inputs that the package does not know: as stated, or as in the largest run."""
         return held_inputs(self.law, self.runs, self.at)
 
     def holding(self, at: Mapping[str, Any] | None) -> "Posterior":
@@ -176,14 +176,14 @@ def point(
     sigma: float | None = None,
     nu: float | None = None,
 ) -> Posterior:
-    """Make a posterior with one draw from a point estimate, for all functions that take fits.
+    """Make a posterior with a single draw from a point estimate, for all functions that take fits.
 
     Parameters
     ----------
     card : ModelCard
         The card whose law the values belong to.
     values : mapping of str to float
-        Every coefficient, in raw units; for a published one see
+        Every coefficient, in raw units; for a published estimate see
         :meth:`ModelCard.published_values`.
     sigma, nu : float, optional
         Noise scale on log loss and degrees of freedom, for forecasts of a single new run.
@@ -199,8 +199,8 @@ def point(
     """
     if set(values) != set(card.law.coefficients):
         raise PosteriorError(
-            f"a point of law {card.law.name!r} needs {', '.join(card.law.coefficients)}; given "
-            f"{', '.join(values)}"
+            f"a point estimate of law {card.law.name!r} needs {', '.join(card.law.coefficients)}; "
+            f"given {', '.join(values) or 'none'}"
         )
     noise = {k: v for k, v in {"sigma": sigma, "nu": nu}.items() if v is not None}
     dataset = xr.Dataset(

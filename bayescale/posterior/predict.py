@@ -1,4 +1,4 @@
-"""A view: draws of one law that predict losses, either with the law exact or with its drift."""
+"""A view: draws of one law that predict losses, with or without the law's drift."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from bayescale.random import Purpose, generator
 from bayescale.runs import Runs
 
 MOST_VALUES = 10_000_000
-"""Values by draw and run that are held at once: all of 4,000 draws up to 2,500 runs."""
+"""The most values by draw and run in memory at once: 4,000 draws of 2,500 runs."""
 
 _ORDER = ("chain", "draw", "run")
 
@@ -49,9 +49,9 @@ class View:
     seed : int
         Seed of all draws from the view.
     drifts : bool
-        Whether losses depart from the law by its drift.
+        Whether losses depart from the law by drift.
     held : mapping of str to float
-        Values of inputs that the package does not know, where a question does not state them.
+        Values of inputs that the package does not know, if a question does not state them.
     """
 
     draws: xr.Dataset
@@ -91,7 +91,7 @@ class View:
         return {name: self.draws[name] for name in ("chain", "draw")}
 
     def combine(self, answer: "Callable[[View], xr.DataArray]") -> xr.DataArray:
-        """Return the answer of this view, as :meth:`AverageView.combine` does of several."""
+        """Return the answer of this view: see :meth:`AverageView.combine`."""
         return answer(self)
 
     def rng(self, purpose: Purpose, place: int = 0) -> np.random.Generator:
@@ -103,7 +103,7 @@ class View:
         return replace(self, drifts=False)
 
     def thinned(self, most: int) -> "View":
-        """Return evenly spaced draws, at most this many in all."""
+        """Return a view of evenly spaced draws, at most this many."""
         every = -(-self._n_draws // most)
         if every not in self._thinned:
             draws = self.draws.isel(draw=slice(every // 2, None, every))
@@ -112,10 +112,10 @@ class View:
 
     @cached_property
     def _thinned(self) -> "dict[int, View]":
-        return {}  # a cache, so that questions share what these views have found
+        return {}  # a cache, so that questions share what these views have computed
 
     def by_run(self) -> "View":
-        """Return fewer draws, evenly spaced, where values by draw and run would fill the memory."""
+        """Return a view of fewer draws if values by draw and run would need too much memory."""
         n_runs = 0 if self.runs is None else len(self.runs)
         every = -(-self._n_draws * n_runs // MOST_VALUES)
         if every <= 1:
@@ -134,8 +134,9 @@ class View:
         Parameters
         ----------
         family : str, optional
-            One of :attr:`families`. Without it, where families have coefficients of their own, the
-            coefficients are those of a new family, drawn from the spread between the known ones.
+            One of :attr:`families`. Without it, if families have coefficients of their own, the
+            coefficients are those of a new family, drawn from the spread between the known
+            families.
 
         Raises
         ------
@@ -177,7 +178,7 @@ class View:
         return values
 
     def run_coefficients(self) -> dict[str, xr.DataArray]:
-        """Return coefficients of the runs' families: with a dim run where these have their own."""
+        """Return each run's coefficients: those that differ between families have a dim run."""
         draws = self.draws
         if not self.families or not all(f"{name}_by_family" in draws for name in self.card.family):
             return self.coefficients()
@@ -195,15 +196,16 @@ class View:
     def loss(self, inputs: Mapping[str, xr.DataArray], family: str | None = None) -> xr.DataArray:
         """Return the mean loss over seeds draw by draw, dims (chain, draw, ...), in nats per token.
 
-        A law of unique tokens takes each token as seen once where ``inputs`` does not say.
+        A law of unique tokens takes each token as seen once if ``inputs`` has no ``unique_tokens``.
         """
         inputs = self._complete(inputs)
         return self.law.loss(**inputs, **self.coefficients(family)) * self.drift(inputs)
 
     def losses(self, inputs: Mapping[str, np.ndarray], family: str | None = None) -> np.ndarray:
-        """Return :meth:`loss` as an array, which is several times as fast: searches call this.
+        """Return :meth:`loss` as an array, which is several times as fast, for searches.
 
-        Inputs are of shape (point,) or (draw, point), and losses (draw, point), by chain.
+        Inputs have shape (point,) or (draw, point), and losses (draw, point), one chain after the
+        other.
         """
         inputs = self._complete(inputs)
         given = self.coefficients(family).items()
@@ -218,7 +220,7 @@ class View:
         return loss * np.exp(total)
 
     def _complete(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add inputs that need not be stated: what is unique and kept, and what is held."""
+        """Add inputs that need not be stated: unique tokens, kept fraction, and held inputs."""
         like = next(iter(inputs.values())) * 0.0
         held = {name: like + value for name, value in self.held.items() if name not in inputs}
         return {**held, **all_unique(self.inputs, inputs)}
@@ -232,7 +234,7 @@ class View:
     def loss_of_runs(self) -> xr.DataArray:
         """Return the mean loss at the fitted runs, dims (chain, draw, run).
 
-        Each run has the coefficients of its own family, where families have their own.
+        Each run has the coefficients of its family, if families have coefficients of their own.
         """
         inputs = self.run_inputs()
         return self.law.loss(**inputs, **self.run_coefficients()) * self.drift(inputs)
@@ -246,8 +248,8 @@ class View:
     def drift(self, inputs: Mapping[str, xr.DataArray]) -> Any:
         """Return the factor on the law's loss draw by draw, dims as for :meth:`loss`.
 
-        Among the runs it is as inferred with the law. Beyond them the walk goes on by random
-        steps, the same ones in every call. It is exactly 1 where the law is taken to hold.
+        Among the runs it is inferred with the law. Beyond them the walk continues by random steps,
+        which are the same in every call. It is exactly 1 if the law is taken to hold exactly.
         """
         if self.runs is None or not self.drifts:
             return 1.0
@@ -266,8 +268,8 @@ class View:
     def sigma(self, inputs: Mapping[str, xr.DataArray] | None = None) -> xr.DataArray:
         """Return the scale of the residual noise, dims (chain, draw, ...).
 
-        It is that at these inputs where it shrinks with size, and that at the runs' geometric
-        mean without inputs.
+        If the noise shrinks with size, it is the scale at these inputs, or without inputs the scale
+        at the runs' geometric mean.
 
         Raises
         ------
@@ -293,9 +295,9 @@ class View:
         purpose: Purpose = Purpose.NEW_RUN,
         inputs: Mapping[str, xr.DataArray] | None = None,
     ) -> xr.DataArray:
-        """Draw residual noise on log loss, one value for each element.
+        """Return a draw of residual noise on log loss for each element of a template.
 
-        The numbers of a place do not depend on the other places.
+        The numbers of one place do not depend on which other places are drawn.
 
         Parameters
         ----------
@@ -304,7 +306,7 @@ class View:
         purpose : Purpose
             The same purpose gives the same numbers.
         inputs : mapping of str to xarray.DataArray, optional
-            Where the runs are, for noise that shrinks with size.
+            Inputs of the new runs, for noise that shrinks with size.
 
         Raises
         ------
@@ -328,10 +330,10 @@ class View:
     def new_run(
         self, loss: xr.DataArray, inputs: Mapping[str, xr.DataArray] | None = None
     ) -> xr.DataArray:
-        """Draw a single new run for each draw of the mean loss, in nats per token.
+        """Return the loss of a single new run for each draw of the mean loss, in nats per token.
 
-        It has the residual noise of the fitted runs, without any error of measurement; where the
-        law is a floor, it lies above. ``inputs`` as for :meth:`noise`.
+        The new run has the residual noise of the fitted runs, without any error of measurement. If
+        the law is a floor, the run lies above it. ``inputs`` as for :meth:`noise`.
         """
         with np.errstate(over="ignore"):  # few degrees of freedom reach an infinite loss
             return loss * xr.ufuncs.exp(self.noise(loss, inputs=inputs))
@@ -356,10 +358,10 @@ class View:
         Returns
         -------
         xarray.DataArray
-            Per nat per token, not per unit of log loss.
+            Densities per nat per token, not per unit of log loss.
         """
         mean = self.law.loss(**self._complete(inputs), **self.coefficients(family))
-        # drift beyond the runs is integrated out: few of its draws come near a given loss
+        # integrate out drift beyond the runs, because few of its draws come near a given loss
         known, variance = self.walks.integrated(inputs) if self.drifts else (0.0, 0.0)
         log_loss = np.log(np.asarray(loss, dtype=float))
         deviation = log_loss - xr.ufuncs.log(mean) - known
@@ -375,7 +377,7 @@ class View:
     # the fitted runs
 
     def error_variance(self) -> xr.DataArray:
-        """Return the variance of the runs' log losses by known errors of loss and inputs."""
+        """Return the variance of the runs' log losses due to known errors of loss and inputs."""
         runs = self.runs
         assert runs is not None
         se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
@@ -394,8 +396,8 @@ class View:
         Returns
         -------
         log_likelihood : xarray.DataArray
-            Dims (chain, draw, run). Rows that are checkpoints of one training run have one
-            likelihood: it is then by training run.
+            Dims (chain, draw, run). Checkpoints of a training run have a common likelihood, so that
+            the dim run then counts training runs.
         below : xarray.DataArray
             Probability of a lower loss, dims (chain, draw, run), by row.
         log_mean : xarray.DataArray

@@ -1,4 +1,4 @@
-"""Posteriors of recipes as files: draws, card and runs in one NetCDF file, and no code."""
+"""Posteriors of recipes as NetCDF files, which hold draws, card and runs, and no code."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ _FORMAT = "bayescale recipes 1"
 
 
 def save_recipes(recipes: Recipes, path: str | Path) -> Path:
-    """Write a posterior of recipes to a file, whole or not at all.
+    """Write a posterior of recipes to a file, completely or not at all, and return the path.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def save_recipes(recipes: Recipes, path: str | Path) -> Path:
 
 
 def open_recipes(path: str | Path) -> Recipes:
-    """Open a posterior of recipes, wholly into memory.
+    """Read a posterior of recipes into memory.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def open_recipes(path: str | Path) -> Recipes:
     Raises
     ------
     PosteriorError
-        If the file is absent or truncated, or holds no posterior of recipes.
+        If the file does not exist, is truncated, or holds no posterior of recipes.
     """
     tree, name = read_tree(path), Path(path).name
     if tree.attrs.get("format") != _FORMAT:

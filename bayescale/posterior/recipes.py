@@ -21,26 +21,27 @@ from bayescale.posterior.walks import Walks
 from bayescale.random import Purpose, generator
 from bayescale.runs import Runs, read_runs
 
-_SEED_OF_RECIPE = 1000  # apart from the seeds of the shared drift
+_SEED_OF_RECIPE = 1000  # so that recipes' seeds differ from those of the shared drift
 
 
 def runs_of_fits(fits: Mapping[str, Fit]) -> Runs:
-    """Join the runs of several fits, each a recipe by its name.
+    """Return a log with the runs of several fits, each of which is a recipe.
 
     Parameters
     ----------
     fits : mapping of str to Posterior or ModelAverage
-        Fits of laws of params and tokens.
+        Fits of laws of params and tokens, by the name of the recipe.
 
     Raises
     ------
     PosteriorError
-        If there are not two fits or more with runs, or their logs count differently.
+        If there are fewer than two fits, one has no runs with params and tokens, or the logs have
+        different conventions.
     """
     parts, stated = [], {}
     for name, fit in fits.items():
         if fit.runs is None or not {"params", "tokens"} <= set(fit.runs.columns):
-            raise PosteriorError(f"{name} holds no runs with params and tokens: fit a log of them")
+            raise PosteriorError(f"{name} holds no runs of params and tokens: fit a log with both")
         frame = fit.runs.to_frame()[["run_id", "params", "tokens", "loss"]]
         parts.append(frame.assign(run_id=name + " " + frame["run_id"].astype(str), family=name))
         stated[name] = fit.runs.conventions
@@ -48,8 +49,8 @@ def runs_of_fits(fits: Mapping[str, Fit]) -> Runs:
     unlike = [name for name, conventions in stated.items() if conventions != first]
     if len(parts) < 2 or unlike:
         raise PosteriorError(
-            f"{unlike[0]} states other conventions than the first fit: convert one of the logs "
-            "(`convert=`), so that both count alike"
+            f"{unlike[0]} has other conventions than the first fit: convert one of the logs "
+            "(`convert=`) and fit it again, so that both count alike"
             if unlike
             else "a comparison needs two fits or more, or one log with a column of recipes"
         )
@@ -59,7 +60,7 @@ def runs_of_fits(fits: Mapping[str, Fit]) -> Runs:
 
 @dataclass(frozen=True, eq=False)
 class Recipes:
-    """A posterior of several recipes. Made by :func:`bayescale.fit_recipes`.
+    """A posterior of several recipes, made by :func:`bayescale.fit_recipes`.
 
     Attributes
     ----------
@@ -102,7 +103,7 @@ class Recipes:
         return found
 
     def noise(self, n: int) -> np.ndarray:
-        """Draw independent residual noise of log loss, shape (n, chain, draw)."""
+        """Return independent draws of residual noise on log loss, shape (n, chain, draw)."""
         sigma, nu = (self.draws[name].values for name in ("sigma", "nu"))
         rng = generator(self.seed, Purpose.VERSUS)
         return np.stack([sigma * draw(rng, sigma.shape, nu) for _ in range(n)])
@@ -120,7 +121,7 @@ class Recipes:
         return list(self.card.drift.parameters)
 
     def _own(self, i: int, inputs: Mapping[str, xr.DataArray]) -> xr.DataArray:
-        """Return the departure of a recipe from what all share, on log loss."""
+        """Return the departure of a recipe's log loss from that which all recipes share."""
         level, compute, ratio = (
             self.draws["trend"].isel(recipe=i, trend_part=j, drop=True) for j in range(3)
         )

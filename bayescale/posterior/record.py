@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 RENAMED_KEYS = {"without_flagged": "without_outliers", "pool": "families"}
-"""Keys of records as files of earlier versions spell them, and today's."""
+"""Keys of records in files of earlier versions, and today's names."""
 
 _WORST: Mapping[str, Any] = {
     "rhat_max": max,
@@ -41,12 +41,12 @@ class _Record(BaseModel):
 
 
 def parse_record(text: str) -> dict[str, Any]:
-    """Read a record from JSON, in today's spelling.
+    """Return the record that a JSON text holds, with today's names of keys.
 
     Raises
     ------
     pydantic.ValidationError
-        If it lacks what every record holds.
+        If it lacks a key that every record has.
     """
     _Record.model_validate_json(text)
     record = json.loads(text)
@@ -58,7 +58,7 @@ def parse_record(text: str) -> dict[str, Any]:
 
 
 def worst_diagnostics(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the worst of each figure over several samplings, and every reason with its name."""
+    """Return the worst of each diagnostic over several samplings, and all their reasons."""
     worst: dict[str, Any] = {}
     for figure, pick in _WORST.items():
         if all(figure in diagnostics for diagnostics in each.values()):
@@ -69,7 +69,7 @@ def worst_diagnostics(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def diagnosis(diagnostics: Mapping[str, Any]) -> str:
-    """Write a sentence on the sampler's convergence checks."""
+    """Return a sentence on the sampler's convergence checks."""
     if diagnostics.get("point"):
         return "A point estimate: one draw, nothing sampled."
     figures = (

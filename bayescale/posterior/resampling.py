@@ -1,8 +1,9 @@
 """The spread of coefficients over fresh run logs, by the infinitesimal jackknife.
 
-A posterior takes residual noise to be independent and identically distributed. Where it is not,
-because neighbors err together or one corner is noisier, the posterior is overconfident. How far
-each run moves the coefficients says by how much, without a refit (Giordano and Broderick 2023).
+A posterior takes residual noise to be independent and identically distributed. If it is not,
+because similar runs deviate together or some sizes are noisier, the posterior is overconfident. How
+far each run moves the coefficients tells by how much, without a refit (Giordano and Broderick
+2023).
 """
 
 from dataclasses import replace
@@ -17,7 +18,7 @@ from bayescale.posterior.fit import Fit
 from bayescale.posterior.posterior import Posterior
 
 FEWEST_RUNS = 30
-"""With fewer runs the jackknife is itself too uncertain."""
+"""The fewest runs: with fewer, the jackknife itself is too uncertain."""
 
 OVERCONFIDENT = 1.2
 
@@ -33,13 +34,13 @@ def resampling_ratio(posterior: Posterior) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        For the logarithm of each coefficient: near 1 where the model is right, above 1 where
-        its intervals are overconfident.
+        A ratio for the logarithm of each coefficient: near 1 if the model is right, above 1 if its
+        intervals are overconfident.
 
     Raises
     ------
     PosteriorError
-        If there are too few runs.
+        If there are too few runs, or the fit has families.
     """
     posterior_cov, jackknife_cov = _covariances(posterior)
     ratio = np.sqrt(np.diag(jackknife_cov) / np.diag(posterior_cov))
@@ -47,7 +48,7 @@ def resampling_ratio(posterior: Posterior) -> dict[str, float]:
 
 
 def widen[F: Fit](fit: F) -> F:
-    """Widen a posterior to the spread over fresh logs, nowhere making it narrower.
+    """Widen a posterior to its spread over fresh logs, without narrowing it anywhere.
 
     Parameters
     ----------
@@ -57,9 +58,10 @@ def widen[F: Fit](fit: F) -> F:
     Returns
     -------
     Posterior or ModelAverage
-        Draws moved about their mean, linearly in the logs of the coefficients, until their
-        covariance is the jackknife's wherever that is the larger (Shaby 2014, the open-faced
-        sandwich). Noise and everything beside the draws stay as they were.
+        The fit with draws that are moved about their mean, linearly in the logs of the
+        coefficients. Their covariance becomes that of the jackknife in every direction in which the
+        jackknife's is larger (Shaby 2014, the open-faced sandwich). Noise and all other groups are
+        unchanged.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def widen[F: Fit](fit: F) -> F:
 def overconfident(posterior: Posterior) -> dict[str, float]:
     """Return the ratios of :func:`resampling_ratio` that are well above 1.
 
-    Empty where they cannot be estimated, and for a posterior that :func:`widen` made.
+    Empty if they cannot be estimated, and for a posterior that :func:`widen` made.
     """
     few = posterior.runs is None or len(posterior.runs) < FEWEST_RUNS
     lacking = "log_likelihood" not in posterior.tree.children
@@ -100,12 +102,12 @@ def overconfident(posterior: Posterior) -> dict[str, float]:
 
 
 def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
-    """Warn where coefficients are less certain than their posterior says.
+    """Return warnings of coefficients that are less certain than their posterior says.
 
     Returns
     -------
     tuple of Finding
-        Code ``overconfident`` for each such law; nothing where there are too few runs.
+        A finding with code ``overconfident`` for each such law; none if there are too few runs.
     """
     notes = []
     for member in fit.members:

@@ -25,7 +25,7 @@ def log_density(
     Parameters
     ----------
     draws : xarray.Dataset
-        With ``nu`` and ``excess`` where the noise has them.
+        Draws, with ``nu`` and ``excess`` if the noise has them.
     deviation : xarray.DataArray
         Log loss minus the law's, dims (chain, draw, ...).
     scale, variance : xarray.DataArray or float
@@ -62,7 +62,7 @@ def _place_by_place(
     deviation: xr.DataArray,
     arguments: dict[str, Any],
 ) -> xr.DataArray:
-    """Call a function with the flat draws of one place after the other, which saves memory."""
+    """Call a function for one place after the other, with all draws at once, which saves memory."""
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {name: draws[name] for name in PARAMETERS if name in draws}
     _, *broadcast = xr.broadcast(deviation, *map(xr.DataArray, given.values()))

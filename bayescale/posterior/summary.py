@@ -33,17 +33,18 @@ class Summary(Result):
     Attributes
     ----------
     frame : pandas.DataFrame
-        One row a coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
+        One row per coefficient: ``median``, ``lower``, ``upper`` in ``unit`` (the card's),
         ``contraction`` (share of the prior's spread on the log scale that the runs removed), and
-        ``prior_median``, ``prior_lower``, ``prior_upper``, NaN where no prior was sampled.
+        ``prior_median``, ``prior_lower``, ``prior_upper``, which are NaN if the fit holds no draws
+        of the prior.
     ci_prob : float
         Mass of the central interval between lower and upper.
     by_family : pandas.DataFrame or None
-        One row a family and coefficient of its own: ``family``, ``n_runs``, ``coefficient``,
+        One row per family and coefficient of its own: ``family``, ``n_runs``, ``coefficient``,
         ``unit``, ``median``, ``lower`` and ``upper``.
     overconfident : mapping of str to float
-        Coefficients that would vary more over fresh logs than their intervals say, with how many
-        times: see :func:`bayescale.resampling_ratio`.
+        Coefficients that would vary more over fresh logs than their intervals say, with the ratio:
+        see :func:`bayescale.resampling_ratio`.
     """
 
     law: str
@@ -92,7 +93,7 @@ class Summary(Result):
         return (self._headline(), ", ".join(shown), diagnosis(self.diagnostics))
 
     def short(self) -> Content:
-        """Yield the table and the convergence checks, without what :meth:`content` explains."""
+        """Yield the table and the convergence checks, without the explanations of the full text."""
         yield self._headline()
         yield ""
         yield self._coefficients(short=True)

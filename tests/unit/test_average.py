@@ -141,7 +141,7 @@ def test_laws_of_a_pool_are_named_once_and_by_their_own_cards() -> None:
     with pytest.raises(CardError) as caught_card:
         cards_for_laws(LOG, ["kaplan_compute", "henighan_compute"], card="mine.toml")
     assert str(caught_card.value) == (
-        "one card cannot serve several laws: give their cards in place of laws"
+        "one card cannot serve several laws: give their cards instead of laws"
     )
 
 
@@ -166,5 +166,7 @@ def test_several_laws_are_fitted_into_one_file(bayescale, tmp_path: Path) -> Non
     assert plain["drift"] is False
     alone = bayescale("fit", log, "--law", "kaplan_compute", "--weight", "kaplan_compute=1")
     assert (alone.code, alone.err) == (
-        2, "error: --weights are for several laws, and only one is fitted\n"
+        2,
+        "error: --weights are for several laws, and only one is fitted: leave them out, or name "
+        "several laws\n",
     )  # fmt: skip

@@ -93,7 +93,8 @@ def test_a_place_across_the_runs_goes_from_the_smallest_to_the_largest() -> None
 
 
 def test_a_relative_prior_has_no_density_before_the_runs_are_known() -> None:
-    with pytest.raises(CardError, match="no density before they are known"):
+    message = r"no density without runs: take the card's anchored\(runs\)"
+    with pytest.raises(CardError, match=message):
         load_card("broken_tokens").draw_prior(10, seed=1)
 
 
@@ -226,14 +227,14 @@ def test_all_problems_of_a_card_are_reported_together() -> None:
         "mine.toml cannot be used:\n"
         "  - title is missing\n"
         "  - coefficients.E.prior: low is 2.5, but must be below high, 0.5\n"
-        "  - titel is an unknown key"
+        "  - titel is an unknown key: leave it out"
     )
 
 
 def test_a_misspelt_coefficient_is_named_with_those_of_the_law() -> None:
     assert wrong("[coefficients.beta]", "[coefficients.betta]") == (
         "mine.toml cannot be used:\n"
-        "  - coefficients.beta is missing; law 'chinchilla' has it\n"
+        "  - coefficients.beta is missing: law 'chinchilla' needs a prior on it\n"
         "  - coefficients.betta is not a coefficient of law 'chinchilla', which has E, A, alpha, "
         "B, beta"
     )
@@ -244,13 +245,14 @@ def test_a_misspelt_coefficient_is_named_with_those_of_the_law() -> None:
     [
         ('law = "chinchilla"', 'law = "chinchila"', "mine.toml is for law 'chinchila', which is"),
         ('dist = "StudentT"', 'dist = "Cauchy"', "noise.dist is 'Cauchy': input should be 'Stud"),
-        ('dist = "StudentT"', 'dist = "Normal"', "StudentT needs a prior on nu, and Normal takes"),
-        ("low = 0.5, high = 2.5", "low = 0.5", "low and high belong together"),
+        ('dist = "StudentT"', 'dist = "Normal"', "StudentT needs a prior on nu, and Normal must"),
+        ("low = 0.5, high = 2.5", "low = 0.5", "low and high must be stated together"),
         ("low = 0.5, high = 2.5", "low = -1, high = 2", "low is -1, but must be greater than zero"),
         (
             "low = 0.5, high = 2.5",
             'across = "params", low = 0, high = 1',
-            "coefficients.E cannot lie across the runs' params: only a coefficient that is a scale",
+            "coefficients.E cannot have a prior across the runs' params: only a coefficient that "
+            "is a value",
         ),
         (
             "low = 0.18, high = 0.6",
@@ -260,14 +262,15 @@ def test_a_misspelt_coefficient_is_named_with_those_of_the_law() -> None:
         (
             'along = ["flops"]',
             'along = ["epochs"]',
-            "drift.along names 'epochs', but law 'chinchilla' goes along flops, params, tokens",
+            "drift.along names 'epochs', but law 'chinchilla' can only drift along flops, params, "
+            "tokens",
         ),
         ('walk = "slope"', 'walk = "drunk"', "drift.walk is 'drunk': input should be 'level' or"),
         ("fades_over = 4", "fades_over = 0", "drift.fades_over is 0: input should be greater than"),
         (
             'walk = "slope"',
             'walk = "level"',
-            'drift: fades_over is for a slope: say walk = "slope", or leave it out',
+            'drift: fades_over needs walk = "slope": state that, or leave fades_over out',
         ),
         ("low = 0.5, high = 2.5", "low = 0.5, hihg = 2", "coefficients.E.prior.hihg is an unkn"),
         (
@@ -300,7 +303,8 @@ def test_an_unknown_card_lists_those_that_exist() -> None:
         f"model card 'chinchila' is unknown: use one of {', '.join(card_names())}, or a path "
         "ending in .toml"
     )
-    with pytest.raises(CardError, match=r"^model card 'nowhere.toml' does not exist$"):
+    message = r"^model card 'nowhere.toml' does not exist: correct the path$"
+    with pytest.raises(CardError, match=message):
         load_card("nowhere.toml")
 
 
@@ -334,7 +338,8 @@ def test_a_card_for_another_law_is_refused() -> None:
     with pytest.raises(CardError) as caught:
         choose_card(runs_with(params=[1e9, 2e9]), "henighan_params", "chinchilla")
     assert str(caught.value) == (
-        "card 'chinchilla' is for law 'chinchilla', not for law 'henighan_params'"
+        "card 'chinchilla' is for law 'chinchilla', not for law 'henighan_params': name one for "
+        "this law, or leave the law out"
     )
 
 

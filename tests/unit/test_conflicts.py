@@ -74,7 +74,7 @@ def test_skewed_residuals_name_the_side_and_the_key() -> None:
     found = {item.code: item.text for item in conflicts(fitted(skewed, sigma=0.02))}
     assert set(found) == {"skewed_noise"}
     assert "those above the law are larger" in found["skewed_noise"]
-    assert "[noise.excess], as card chinchilla_floor does" in found["skewed_noise"]
+    assert "add [noise.excess] to the card, as in card chinchilla_floor" in found["skewed_noise"]
     below = {item.code: item.text for item in conflicts(fitted(-skewed, sigma=0.02))}
     assert "those below the law are larger" in below["skewed_noise"]
     assert "noise.excess" not in below["skewed_noise"]
@@ -85,7 +85,7 @@ def test_residuals_whose_scale_falls_with_size_name_the_key() -> None:
     (found,) = conflicts(fitted(falling))
     assert found.code == "noise_varies_with_size"
     assert "shrinks with size" in found.text
-    assert found.text.endswith("state that in the card with [noise.shrink]")
+    assert found.text.endswith("add [noise.shrink] to the card")
     (found,) = conflicts(fitted(falling[::-1]))
     assert "grows with size" in found.text
     assert "noise.shrink" not in found.text
@@ -135,8 +135,8 @@ def test_losses_that_the_prior_all_but_excludes_are_refused() -> None:
     assert str(caught.value) == (
         "card 'chinchilla' cannot be used with DataFrame: its losses, 0.000259 on average, are 22 "
         "standard deviations from those that the priors expect of such runs (0.918 to 3.47 "
-        "nats/token), so that the priors would decide and not the runs. Say what unit the losses "
-        "are in, such as `units={'loss': 'bits'}`, or give a card whose priors are about such "
+        "nats/token), so that the priors would decide and not the runs. State the unit of the "
+        "losses, such as `units={'loss': 'bits'}`, or give a card whose priors are about such "
         "losses (`card=`)"
     )
 

@@ -61,8 +61,8 @@ def test_a_law_may_name_any_column_but_grows_along_a_known_scale() -> None:
     with pytest.raises(LawError) as caught:
         Law(name="x", inputs=("lr",), coefficients=("E",), loss=lambda lr, *, E: E)
     assert str(caught.value) == (
-        "law 'x' is ill-defined: inputs are lr, but runs grow along one of params, tokens, flops, "
-        "unique_tokens, kept_fraction, lm_loss: name one that the loss depends on"
+        "law 'x' is ill-defined: inputs are lr, but at least one must be among params, tokens, "
+        "flops, unique_tokens, kept_fraction, lm_loss: name one that the loss depends on"
     )
 
 
@@ -108,7 +108,7 @@ def test_a_slip_in_a_known_name_is_no_input() -> None:
         ),
         (
             ["1e-3", "high", "1e-3", "2e-3"],
-            "lr has text in place of numbers: 'high' in row 2; correct it, or leave such rows out "
+            "lr has text instead of numbers: 'high' in row 2; correct it, or leave such rows out "
             "(`exclude={'run_id': 'row 2'}`)",
         ),
         (
@@ -145,9 +145,9 @@ def test_the_card_describes_the_input() -> None:
     assert str(caught.value) == (
         "model card cannot be used:\n"
         "  - inputs.sequence_length is missing; law 'context' has that input, which the package "
-        "does not know: state unit, meaning, range and guard\n"
-        "  - inputs.lr is not to be stated: only inputs of law 'context' that the package does not "
-        "know, which are sequence_length"
+        "does not know: state its unit, meaning, range and guard\n"
+        "  - inputs.lr must not be stated: leave it out. [inputs] is for the inputs of law "
+        "'context' that the package does not know: sequence_length"
     )
     with pytest.raises(CardError, match="write the smaller number first, and a guard that holds"):
         edited("guard = [16, ", "guard = [1600, ")
@@ -196,8 +196,8 @@ def test_an_input_that_the_law_lacks_or_the_guard_excludes(fit: Posterior) -> No
         forecast(fit, params=1e9, tokens=2e10, at={"lr": 1e-3, "sequence_length": 2})
     assert str(caught.value) == (
         "these inputs cannot be held:\n"
-        "  - lr is stated, but law 'context' has sequence_length besides sizes of a run: leave it "
-        "out\n"
+        "  - lr is stated, but law 'context' has only sequence_length besides the sizes of a "
+        "run: leave it out\n"
         "  - sequence_length is 2, but must lie from 16 to 1e+07 (tokens: length of a training "
         "sequence)"
     )

@@ -252,8 +252,8 @@ def test_a_law_is_checked_when_it_is_made() -> None:
         with pytest.raises(LawError) as caught:
             replace(LAWS["kaplan"], root=root)
         assert str(caught.value) == (
-            f"law 'kaplan' is ill-defined: root is {root!r}, but must be a coefficient that is no "
-            "term's, of a law with sum_of_terms"
+            f"law 'kaplan' is ill-defined: root is {root!r}, but must be a coefficient that has "
+            "no term, of a law with sum_of_terms=True"
         )
     with pytest.raises(LawError, match="loss is not the sum of the terms"):
         replace(LAWS["kaplan"], root="alpha_N")

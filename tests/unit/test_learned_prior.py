@@ -85,7 +85,7 @@ def test_terms_are_learned_at_the_scale_at_which_the_card_states_them() -> None:
 def test_fits_that_cannot_be_learned_from_say_why() -> None:
     with pytest.raises(PosteriorError, match="of the same log, which would count twice"):
         prior_from([fitted(), fitted()])
-    with pytest.raises(PosteriorError, match="a fit is of chinchilla, and the card of unified"):
+    with pytest.raises(PosteriorError, match="of chinchilla, and the card is for unified: fit"):
         prior_from([fitted()], load_card("unified"))
     with pytest.raises(PosteriorError, match="no fit is given"):
         prior_from([])

@@ -37,6 +37,6 @@ def test_a_question_to_what_is_no_fit_says_what_to_give(ask: Callable[..., Any])
         with pytest.raises(NoFitError) as caught:
             ask(given)
         assert str(caught.value) == (
-            f"{ask.__name__} asks a fit, and a {kind} was given: make one with "
+            f"{ask.__name__} needs a fit, and a {kind} was given: make one with "
             "bayescale.fit(runs), or open one with bayescale.open_posterior(path)"
         )

@@ -141,7 +141,7 @@ def test_an_own_law_is_given_again_on_opening(
     text = cerebras_posterior.card.text.replace('law = "henighan_compute"', 'law = "mine"')
     path = save(replace(cerebras_posterior, card=parse_card(text, law=own)), tmp_path / "own.nc")
     assert refused(path) == (
-        "own.nc was fitted with your own law 'mine', whose equation is not in the file: give it "
+        "own.nc was fitted with your own law 'mine', whose code is not in the file: give it "
         "as `law=`, or by name as file.py:NAME"
     )
     assert open_posterior(path, law=own).law is own
@@ -168,4 +168,6 @@ def test_a_point_needs_every_coefficient() -> None:
     card = load_card("kaplan_compute")
     with pytest.raises(PosteriorError) as caught:
         point(card, {"C_c": 1.0})
-    assert str(caught.value) == ("a point of law 'kaplan_compute' needs C_c, alpha_C; given C_c")
+    assert str(caught.value) == (
+        "a point estimate of law 'kaplan_compute' needs C_c, alpha_C; given C_c"
+    )

@@ -121,8 +121,8 @@ def test_epochs_say_how_many_tokens_are_unique() -> None:
     [
         (
             {"epochs": [0.5, 1.0]},
-            "epochs must be one or more: 0.5 in row 1; they count how often the unique tokens were "
-            "used",
+            "epochs must be one or more: 0.5 in row 1; write how often each unique token was "
+            "used, which is 1 for data that are used once",
         ),
         (
             {"unique_tokens": [9e9, 2e10]},

@@ -1,9 +1,9 @@
 """Compiled models: machine code that is kept on disk, and coordinates that sample fast.
 
-Why it exists. nutpie wraps PyTensor's functions in code that numba types anew in every process.
-The wrappers here are plain enough for numba to keep. A second process then needs 1.9 seconds in
-place of 97 to have a model ready, and imports neither PyMC nor PyTensor. Preconditioning makes
-refits four times as fast: chains start near a mode, in coordinates scaled by the curvature there.
+Why it exists. nutpie wraps PyTensor's functions in code that numba types anew in every process. The
+wrappers here are plain enough for numba to keep. A second process then needs 1.9 seconds instead of
+97 until a model is ready, and imports neither PyMC nor PyTensor. Preconditioning makes refits four
+times as fast: chains start near a mode, in coordinates scaled by the curvature there.
 
 ==========================  =======================================================================
 module                      what it does
@@ -18,10 +18,10 @@ module                      what it does
 ``pytensor_folder``         a folder that PyTensor can write to
 ==========================  =======================================================================
 
-It relies on functions of other packages that are not public; ``tests/unit/test_private_names.py``
-fails when they change. Without them models are compiled by nutpie itself, which is slower and says
-so in a warning. ``docs/upstream.md`` states what is worked around, for the other packages, and
-``tests/unit/test_upstream.py`` fails where that is no longer needed.
+The code uses private functions of other packages; ``tests/unit/test_private_names.py`` fails when
+these change. Without them, nutpie itself compiles the model, which is slower, and a warning says
+so. ``docs/upstream.md`` lists the workarounds for other packages, and
+``tests/unit/test_upstream.py`` fails when one is no longer needed.
 """
 
 PRIVATE_NAMES = {

@@ -109,7 +109,7 @@ def compiled(compiler=None):
 def module_source(
     shared: dict[str, np.ndarray], arguments: dict[str, list[str]], n_dim: int, n_stored: int
 ) -> str:
-    """Write the source of the module."""
+    """Return the source of the module for a model's data, dimension and stored values."""
     place, words = 0, {}
     for name, value in shared.items():
         shape = "".join(f"data[{place + 1 + axis}], " for axis in range(value.ndim))
@@ -123,7 +123,7 @@ def module_source(
 
 
 def variable_places(model: "pm.Model", shapes: Any) -> dict[str, tuple[int, int]]:
-    """Return where the sampled variables lie among a point's coordinates."""
+    """Return the start and stop of each sampled variable among a point's coordinates, by name."""
     names = [model.rvs_to_values[variable].name for variable in model.free_RVs]
     ends = np.cumsum([0, *(int(np.prod(shapes[2][list(shapes[0]).index(name)])) for name in names)])
     return {

@@ -2,8 +2,8 @@
 
 nutpie wraps PyTensor's functions in code that numba types anew in every process, which takes six to
 eight seconds. The wrappers here are plain enough for numba's cache, so a later process neither
-compiles nor imports PyMC. Each cached model is named by all that its code depends on, is checked
-against digests before it runs, and is written whole or not at all.
+compiles nor imports PyMC. A cached model has a key of everything that its code depends on. It is
+checked against digests before it runs, and is written either completely or not at all.
 """
 
 import ctypes
@@ -95,8 +95,8 @@ class Machine(CompiledPyMCModel):
     def in_coordinates(self, linear: np.ndarray) -> "Machine":
         """Return this model in linear coordinates.
 
-        Each row of ``linear`` is of one transformed coordinate: its row of the root, its center and
-        its index.
+        Each row of ``linear`` describes one transformed coordinate: its row of the root, its center
+        and its index.
         """
         arrays = (*self.shared_data.values(), linear)
         words = [word for array in arrays for word in (array.ctypes.data, *array.shape)]
@@ -105,7 +105,7 @@ class Machine(CompiledPyMCModel):
         return replace(made, initial_point_func=made.start_near_prior)
 
     def density(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return log density and gradient in the model's coordinates; -inf where it has none."""
+        """Return log density and gradient at a point; -inf and zeros if they are not finite."""
         value, gradient = ctypes.c_double(), np.zeros(self.n_dim)
         point = np.ascontiguousarray(point, dtype=float)
         outputs = gradient.ctypes.data, ctypes.addressof(value)
@@ -113,13 +113,13 @@ class Machine(CompiledPyMCModel):
         return (value.value, gradient) if status == 0 else (-np.inf, np.zeros(self.n_dim))
 
     def draw_at(self, point: np.ndarray) -> xr.Dataset:
-        """Return what is stored of a single draw at a point in the model's coordinates."""
+        """Return the variables of a single draw at a point in the model's coordinates."""
         call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_uint64] * 2, *[ctypes.c_void_p] * 3)
         point, out = np.ascontiguousarray(point, dtype=float), np.empty(self.n_expanded)
         code: Any = self.compiled_expand_func
         places = point.ctypes.data, out.ctypes.data, self.user_data.ctypes.data
         if call(code.address)(self.n_dim, self.n_expanded, *places) != 0:
-            raise FloatingPointError("what a draw stores could not be computed")
+            raise FloatingPointError("the model's variables could not be computed at this point")
         by_name, labels = cast(Any, self.dims), cast(Any, self.coords)
         coords = {dim: labels[dim] for dims in by_name.values() for dim in dims}
         stored = {
@@ -144,7 +144,7 @@ class Machine(CompiledPyMCModel):
         return point
 
     def start_near_prior(self, seed: Any) -> np.ndarray:
-        """Return a chain's start: the prior's center, moved by up to one in every coordinate."""
+        """Return a chain's start: the prior's center plus a uniform step in (-1, 1) in each dim."""
         return self.prior_center() + np.random.default_rng(seed).uniform(-1, 1, self.n_dim)
 
 
@@ -156,17 +156,17 @@ def machine(
     Parameters
     ----------
     build : callable
-        Makes the model, where the cache does not hold it.
+        Makes the model if the cache does not hold it.
     key : str, optional
-        All that the code depends on: the name in the cache. Without it, nothing is cached.
+        Everything that the code depends on, as the key in the cache. Without it, nothing is cached.
     folder : Path, optional
-        The cache, by default in the user's cache folder. Code that others could write to is not
-        run, and a folder that cannot be written is not used.
+        The cache; by default in the user's cache folder. Files that other users could write to are
+        not run, and a folder that cannot be written is not used.
 
     Warns
     -----
     RuntimeWarning
-        If only nutpie itself, which is slower, could compile the model.
+        If nutpie itself had to compile the model, which is slower.
     """
     home = folder or _cache()
     if key is None:
@@ -186,7 +186,7 @@ def is_kept(key: str) -> bool:
 
 
 def can_be_kept() -> bool:
-    """Return whether the cache can be written."""
+    """Return whether the cache folder can be written to."""
     return _writable(_cache()) is not None
 
 
@@ -199,7 +199,7 @@ def _place(home: Path, key: str) -> Path:
 
 
 def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
-    """Compile a model, and cache it where a place is given."""
+    """Compile a model, and cache it in the folder ``kept`` unless that is None."""
     with tempfile.TemporaryDirectory(dir=_writable(home), prefix=".making-") as name:
         made = Path(name) / "made"
         made.mkdir(mode=0o700)
@@ -233,7 +233,7 @@ def _turn(home: Path, name: str) -> Iterator[None]:
 
 
 def _writable(home: Path) -> Path | None:
-    """Return the folder where it can be written, else None."""
+    """Return the folder if it can be written to, else None."""
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
@@ -245,7 +245,8 @@ def _keep(made: Path, kept: Path) -> None:
     """Move compiled code to its place in the cache, and remove the oldest beyond ``MOST_KEPT``."""
     if not _digests(made):
         return  # numba does not cache code that holds addresses of this process
-    if kept.exists():  # stale, corrupt, or from a faster process: this one is good as well
+    # stale, corrupt, or written by another process meanwhile: replacing it is safe
+    if kept.exists():
         kept.rename(made.parent / "old")
     made.rename(kept)
     others = sorted(kept.parent.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
@@ -255,7 +256,7 @@ def _keep(made: Path, kept: Path) -> None:
 
 
 def _compile(model: "pm.Model", folder: Path) -> Machine:
-    """Compile a model in a folder, and describe there what was compiled."""
+    """Compile a model in a folder, and write its description there."""
     import pytensor.tensor as pt
     from nutpie.compile_pymc import _make_functions, _prepare_dims_and_coords
     from pymc.initial_point import make_initial_point_expression
@@ -328,7 +329,7 @@ def _dims_described(dims_and_coords: Any, names: Any) -> dict[str, Any]:
 
 
 def _array_described(value: np.ndarray) -> dict[str, Any]:
-    # lengths of dims are data too, but no refit changes them
+    # lengths of dims are shared variables too, but the same in every refit of the model
     is_length = value.dtype.kind in "iu" and value.ndim == 0
     return {
         "dtype": value.dtype.name,

@@ -15,11 +15,12 @@ MOST_FREE = 100
 """The most free coordinates for which curvature is computed."""
 
 LEAST_SHARE = 0.01
-"""The least mass of a mode, by height and curvature, as a share of the largest mode's, for chains
-to start near it."""
+"""Chains start near a mode if its mass, by height and curvature, is at least this share of the
+largest mode's."""
 
 WIDEST = 3.0
-"""The largest scale that curvature gives a coordinate: logs of coefficients vary less."""
+"""The largest scale of a coordinate, however flat the density is: logs of coefficients vary
+less."""
 
 _STEP, _FLAT = 1e-5, 0.01
 
@@ -64,7 +65,7 @@ class Mode:
         return _with(coordinates, self.free, moved)
 
     def is_negligible_beside(self, other: "Mode") -> bool:
-        """Return whether it holds too little mass for chains to start there."""
+        """Return whether this mode has too little mass for chains to start near it."""
         return bool(self.log_mass < other.log_mass + np.log(LEAST_SHARE))
 
 
@@ -115,9 +116,8 @@ def optimized(density: Density, point: np.ndarray, free: np.ndarray) -> np.ndarr
         return -value, -gradient[free]
 
     best, height = point, density(point)[0]
-    for _ in range(
-        MOST_OPTIMIZATIONS
-    ):  # one line search that finds nothing ends an optimization early
+    # a line search that finds nothing ends an optimization early, so it is started again
+    for _ in range(MOST_OPTIMIZATIONS):
         with np.errstate(all="ignore"):
             found = minimize(objective, best[free], jac=True, method="L-BFGS-B").x
         there = _with(point, free, found)

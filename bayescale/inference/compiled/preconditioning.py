@@ -1,10 +1,10 @@
 """Starting points near modes, and linear coordinates scaled by the curvature at a mode.
 
-The level of a law is known hundreds of times better than its exponents. A chain that starts far
-off, in coordinates of the prior's width, spends most of its steps on the way to the posterior.
-Here chains start near modes, which are found from several places, and all move in coordinates
-scaled and rotated by the curvature at one mode. Both are cheap, and neither changes what is
-sampled: the change of coordinates is linear.
+Runs determine the level of a law hundreds of times better than its exponents. A chain that starts
+far away, in coordinates scaled by the prior, spends most of its steps on the way to the posterior.
+Here chains start near modes, which are searched from several starting points, and all chains move
+in coordinates scaled and rotated by the curvature at one mode. Both are cheap, and neither changes
+the density that is sampled: the change of coordinates is linear.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +23,11 @@ START_DEVIATION = 2.0
 posterior."""
 
 NO_DRIFT = -25.0
-"""The log of a size of drift that is negligible."""
+"""The log of a negligible size of drift."""
 
 
 class _Machine(Protocol):
-    """What is used of :class:`bayescale.inference.compiled.machine.Machine`."""
+    """The part of :class:`bayescale.inference.compiled.machine.Machine` that is used here."""
 
     @property
     def n_dim(self) -> int: ...
@@ -43,11 +43,12 @@ class _Machine(Protocol):
 def coordinate_kinds(
     places: Mapping[str, slice], n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Say which coordinates are optimized, which are sizes of drift, and which are steps.
+    """Return which coordinates are optimized, which are sizes of drift, and which are steps.
 
-    Steps of drift and of families are nearly standard normal whatever the rest is, so they stay at
-    zero, where the density is nearly that of the rest alone. Where families' terms are optimized
-    themselves, their spreads are not: the density grows without bound as a spread goes to zero.
+    Steps of drift and of families are nearly standard normal whatever the other coordinates are, so
+    they stay at zero, where the density is nearly that of the other coordinates alone. If families'
+    terms are optimized, their spreads are not: the density grows without bound as a spread goes to
+    zero.
 
     Returns
     -------
@@ -66,8 +67,8 @@ def coordinate_kinds(
 def law_modes(machine: _Machine) -> list[Mode]:
     """Find the modes of the law alone, highest mass first, without those of negligible mass.
 
-    Drift is switched off, so that the modes are the law's own: law and drift can stand in for each
-    other, which makes an optimization of both from far away slow.
+    Drift is switched off here. Law and drift can explain the same residuals, so that an
+    optimization of both from a distant starting point is slow.
     """
     free, sizes, steps = coordinate_kinds(machine.places, machine.n_dim)
     points = (machine.prior_center(), *map(machine.initial_point_func, range(STARTS)))
@@ -81,10 +82,10 @@ def preconditioned[M: _Machine](machine: M, modes: Sequence[Mode]) -> M:
     Parameters
     ----------
     machine : Machine
-        With its data, in its own coordinates.
+        A model with its data, in its own coordinates.
     modes : sequence of Mode
-        Those of the law alone: see :func:`law_modes`. Where the model has drift, modes of both are
-        found from there. Without any, the model itself is returned.
+        Modes of the law alone: see :func:`law_modes`. If the model has drift, modes of law and
+        drift are searched from there. Without modes, the model is returned unchanged.
     """
     free, sizes, steps = coordinate_kinds(machine.places, machine.n_dim)
     if not modes:

@@ -1,4 +1,4 @@
-"""A folder that PyTensor can write to: it fails where the home folder is read-only."""
+"""A folder that PyTensor can write to: PyTensor fails if the home folder is read-only."""
 
 import atexit
 import os
@@ -11,7 +11,7 @@ _FLAGS, _NAME = "PYTENSOR_FLAGS", "base_compiledir"
 
 
 def use_writable_folder() -> None:
-    """Let PyTensor compile in a temporary folder where it could not write to its own."""
+    """Let PyTensor compile in a temporary folder if it cannot write to its own."""
     flags = os.environ.get(_FLAGS, "")
     if "pytensor" in sys.modules or _NAME in flags or _can_write(Path("~/.pytensor").expanduser()):
         return

@@ -1,7 +1,7 @@
 """Shapes of a model's variables, found without a C compiler.
 
-Measured for the law ``chinchilla`` without drift, from an empty cache: 12 runs of the C compiler
-fewer.
+Measured for the law ``chinchilla`` without drift, from an empty cache: the C compiler runs 12 times
+less often.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def shapes_without_c() -> Iterator[None]:
     """Let nutpie find the shapes of variables without running a C compiler.
 
-    The graphs that are sampled keep the setting: it decides how they are rewritten.
+    The setting stays as it is for the sampled graphs, because it decides how PyTensor rewrites
+    them.
     """
     from nutpie import compile_pymc
     from pytensor.configdefaults import config

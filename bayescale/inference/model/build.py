@@ -1,12 +1,12 @@
 """A card and a run log as an ordinary PyMC model.
 
-Priors stay as the card states them. Only the coordinates that the sampler moves in are chosen here.
-The size of each term at the runs' geometric mean is nearly independent of its exponent, where the
-coefficient itself is not. When the loss is a sum of terms, its level is known far better than the
-shares, so level and shares are sampled. Both changes of coordinates preserve volume or are
-conditional on the exponent, so the prior needs no correction. Steps of drift are sampled relative
-to their mean given the law's residuals, in conditional deviations: law and drift can stand in for
-each other, and these coordinates are nearly independent of both.
+Priors are those of the card. This module chooses only the coordinates in which the sampler moves.
+The size of each term at the runs' geometric mean is nearly independent of its exponent, and the
+coefficient is not. If the loss is a sum of terms, runs determine its level far better than the
+terms' shares of it, so level and shares are sampled. Both changes of coordinates preserve volume or
+are conditional on the exponent, so the prior needs no correction. Steps of drift are sampled
+relative to their mean given the law's residuals, in conditional deviations: law and drift can
+explain the same residuals, and these coordinates are nearly independent of both.
 """
 
 from typing import Any, cast
@@ -88,7 +88,7 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
     Parameters
     ----------
     runs : Runs
-        With the columns that the card's law needs.
+        A log with the columns that the card's law needs.
     card : ModelCard
         Priors and likelihood.
     families : bool
@@ -97,12 +97,13 @@ def build_model(runs: Runs, card: ModelCard, *, families: bool = True) -> pm.Mod
     Returns
     -------
     pymc.Model
-        With a variable for every coefficient (raw units), ``sigma``, ``nu``, and the observed
-        ``log_loss`` (dims run). Inputs, their logs and losses are ``pm.Data``. A coefficient's term
-        is in ``log_terms`` (dims term): its log in nats at the runs' geometric mean. Drift along an
-        axis has its size q in ``drift_<axis>`` and its steps, normal with standard deviation
-        q, in ``drift_walk_<axis>`` (dims step), those of a tilt in ``drift_walk_tilt``; where
-        noise is normal they are integrated out, and the observed variable is
+        A model with a variable for every coefficient (raw units), ``sigma``, ``nu``, and the
+        observed ``log_loss`` (dims run). Inputs, their logs and losses are ``pm.Data``.
+        ``log_terms`` (dims term) holds the log of each coefficient's term at the runs' geometric
+        mean, in log nats. Drift along an axis has its size q in ``drift_<axis>`` and its steps,
+        normal with standard deviation q, in ``drift_walk_<axis>`` (dims step), those of a tilt in
+        ``drift_walk_tilt``. If the noise is normal they can be integrated out (see
+        :meth:`bayescale.cards.ModelCard.integrates_drift`), and the observed variable is
         ``rotated_log_loss``.
 
     Raises
@@ -246,7 +247,7 @@ def _log_terms(
     logs: dict[str, Any] = {
         name: pm.Normal(f"log_balance_{name}", *beliefs[name]) for name in balances
     }
-    # the runs determine a term with its balance and bend, so that is sampled
+    # runs determine a term together with its balance and bend, so the product is sampled
     added: dict[str, Any] = dict.fromkeys(parts, 0.0)
     for name, term in balances.items():
         added[term.against_coefficient] += exponents[term.root] * pt.softplus(logs[name])
@@ -264,7 +265,7 @@ def _log_terms(
     logs |= {name: sampled[i] - added[name] for i, name in enumerate(parts)}
     for name in depths:
         others: Any = pt.exp(pt.stack([logs[other] for other in parts]))
-        # about the depth itself, and above zero whatever the terms are
+        # an estimate of the depth from the center of the runs, which stays positive for any terms
         reach = pt.log(others.sum() + pt.softplus(-data["log_loss_center"]))
         mean, sd = beliefs[name]
         logs[name] = reach + pm.Normal(f"log_depth_{name}", mean - reach, sd)
@@ -283,7 +284,7 @@ def _belief_at_center(
     if prior.at is None:
         log_coefficient = mean + np.log(described.unit_factor)
         return term.log_value(log_coefficient, exponents, log_x), sigma * term.slope(exponents)
-    # from the scale of the prior to the runs' center; other coefficients cancel out
+    # move the belief from the prior's scale to the runs' center; other coefficients cancel out
     known = {**dict.fromkeys(term.needs, 1.0), **exponents}
     there = term.log_coefficient(mean, known, prior.log_at(term))
     return term.log_value(there, known, log_x), sigma
@@ -298,7 +299,7 @@ def _family_steps(
     known: dict[str, Any],
     data: dict[str, Any],
 ) -> FamilySteps:
-    """Linearize the law in each family's terms about a first estimate of these."""
+    """Linearize the law in each family's terms about a first estimate of these terms."""
     index, variance = data["family_index"], noise_variance(known, data)
     if "log_loss_observed" in data:
         observed = data["log_loss_observed"]
@@ -331,7 +332,7 @@ def _coefficients(
     suffix: str = "",
     dims: str | None = None,
 ) -> dict[str, Any]:
-    """Store the coefficients that follow from the terms at the runs' center."""
+    """Return the coefficients that follow from the terms at the runs' center, as variables."""
     found = _values(card, log_terms, exponents, data)
     return {name: pm.Deterministic(f"{name}{suffix}", x, dims=dims) for name, x in found.items()}
 
@@ -355,7 +356,7 @@ def _log_centers(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
 def _stated_term(
     name: str, card: ModelCard, exponents: dict[str, Any], data: dict[str, Any]
 ) -> Any:
-    """Sample the coefficient of a term whose prior is not log-normal, as it is stated."""
+    """Sample the coefficient of a term whose prior is not log-normal, from that prior."""
     term, described = card.law.terms[name], card.coefficients[name]
     if described.prior.at is None:
         return variable(name, described, data)
@@ -367,8 +368,9 @@ def _stated_term(
 def _noise(card: ModelCard, data: dict[str, Any]) -> dict[str, Any]:
     """Sample the parameters of the residual noise.
 
-    Rows that share part of it determine their own part far better than the shared one. So the own
-    part is sampled: it is nearly independent of the share, and the whole is not.
+    Checkpoints of a training run share part of their noise. They determine the unshared part far
+    better than the shared one. So the scale of the unshared part is sampled, which is nearly
+    independent of the share; the scale of the whole noise is not.
     """
     stated = card.noise.parameters
     whole = stated["sigma"]

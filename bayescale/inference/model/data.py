@@ -1,4 +1,4 @@
-"""The arrays that a model reads from a run log. A refit exchanges all of them."""
+"""The arrays that a model reads from a run log. A refit replaces all of them."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from bayescale.laws import Bent, Depth
 from bayescale.runs import Runs
 
 FEW_FAMILIES = 5
-"""The most families whose terms are sampled themselves: their runs determine them well enough, and
-the model compiles in a third of the time."""
+"""Up to this many families, their terms themselves are sampled: runs determine these well enough,
+and the model compiles in a third of the time."""
 
 
 def model_data(
@@ -28,28 +28,27 @@ def model_data(
     families : bool
         As for :func:`bayescale.fit`.
     weights : numpy.ndarray, shape (run,), optional
-        See :mod:`bayescale.inference.model.drift_weights`; equal where not given, and where
-        there are many families, whose steps are whitened with equal weights.
+        See :mod:`bayescale.inference.model.drift_weights`; by default equal. They are not used with
+        many families, whose steps are whitened with equal weights.
 
     Returns
     -------
     dict
-        The law's inputs and ``log_<input>`` (run,), ``log_center_<input>`` scalars of those
-        that terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,) where the log
-        states errors of losses;
-        ``drift_basis_<axis>`` (run, step) where the card has drift, ``drift_weights`` (run,) of
-        the sampling coordinates, and with these weights the products ``drift_overlap``
-        (step, step) of all their columns, or, along one axis and without many families, of
-        columns that ``drift_turn`` (step, step) has made orthogonal, (step,);
-        where drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,)
-        and ``log_loss_rotated`` (run,) in place of these; ``log_first_<input>`` (smallest run),
-        ``log_range_<input>`` and ``log_loss_center`` scalars where priors are relative to the
-        runs; ``family_index`` (run,) with partial pooling; ``log_relative_size`` (run,)
-        where the residual noise shrinks, ``step_below`` and ``step_above`` (run,) where losses are
-        known to a step, ``log_error_<scale>`` (run,) of scales with errors, and ``members``
-        (run,), the training run of a row, with ``n_members`` (training_run,) rows, where rows share
-        it. A log that is condensed has the inputs and their logs at nodes, and in place of all
-        other arrays by run those of :mod:`bayescale.inference.model.condensed`.
+        The law's inputs and ``log_<input>`` (run,), ``log_center_<input>`` scalars of those that
+        terms scale with, ``log_loss_observed`` (run,), ``relative_se`` (run,) where the log states
+        errors of losses; ``drift_basis_<axis>`` (run, step) where the card has drift,
+        ``drift_weights`` (run,) of the sampling coordinates, and with these weights the products
+        ``drift_overlap`` (step, step) of all their columns, or, along one axis and without many
+        families, of columns that ``drift_turn`` (step, step) has made orthogonal, (step,); where
+        drift is integrated out, ``drift_directions`` (run, run), ``drift_variance`` (run,) and
+        ``log_loss_rotated`` (run,) instead of these; ``log_first_<input>`` (smallest run),
+        ``log_range_<input>`` and ``log_loss_center`` scalars where priors are relative to the runs;
+        ``family_index`` (run,) with partial pooling; ``log_relative_size`` (run,) where the
+        residual noise shrinks, ``step_below`` and ``step_above`` (run,) where losses are known to a
+        step, ``log_error_<scale>`` (run,) of scales with errors, and ``members`` (run,), the
+        training run of a row, with ``n_members`` (training_run,) rows, where rows share it. A log
+        that is condensed has the inputs and their logs at nodes, and instead of all other arrays by
+        run those of :mod:`bayescale.inference.model.condensed`.
     """
     inputs = {name: np.array(runs[name]) for name in card.law.inputs}
     log_loss = np.log(runs["loss"])
@@ -139,10 +138,10 @@ def with_runs(
 
 
 def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[str, ...]:
-    """Return the families that get coefficients of their own.
+    """Return the names of the families that get coefficients of their own.
 
-    None do unless there are two or more, and unless some have several runs: families of one run
-    each would take up every residual.
+    There are none if the log has a single family, or if every family has a single run, whose
+    coefficients would absorb every residual.
     """
     if not (families and card.family and "family" in runs) or card.recipes is not None:
         return ()
@@ -151,7 +150,7 @@ def family_names(runs: Runs, card: ModelCard, families: bool = True) -> tuple[st
 
 
 def are_few(names: tuple[str, ...]) -> bool:
-    """Return whether families' terms, if there are families, are sampled themselves."""
+    """Return whether there are few enough families that their terms themselves are sampled."""
     return len(names) <= FEW_FAMILIES
 
 

@@ -1,8 +1,8 @@
 """Drift with normal noise, integrated out while sampling and drawn afterwards.
 
-Given coefficients, q and sigma, the steps of the walk and the residual noise are both normal, so
-their sum is too. Along the singular directions of the basis its parts are independent, which
-leaves the sampler with a handful of dimensions in place of dozens.
+Given coefficients, q and sigma, the steps of the walk and the residual noise are both normal, and
+so is their sum. Its components along the singular directions of the basis are independent. The
+sampler then moves in a handful of dimensions instead of dozens.
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ def _conditional_walk(
     left, singular, right = np.linalg.svd(basis, full_matrices=False)
     total = (q * singular) ** 2 + sigma**2
     mean = q**2 * singular / total * (residual @ left)
-    # draws of the prior in every direction, then of the posterior in those that runs inform
+    # draw from the prior in every direction, and replace the directions that runs inform
     walk = q * rng.standard_normal((*residual.shape[:-1], basis.shape[1]))
     along = walk @ right.T
     return walk + (mean + along * (sigma / np.sqrt(total)) - along) @ right

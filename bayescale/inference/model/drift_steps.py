@@ -1,4 +1,4 @@
-"""Drift in a PyMC model: the steps of its walk at the runs, sampled nearly independent."""
+"""Drift in a PyMC model: the steps of its walk, sampled in nearly independent coordinates."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def drift_at_runs(
     data: dict[str, Any],
     families: FamilySteps | None = None,
 ) -> Any:
-    """Sample the drift at the runs, given the residuals of the law and the families' steps."""
+    """Sample the drift at the runs, given the law's residuals; return it in log loss, dims run."""
     if card.drift is None:
         return 0.0
     sizes = {
@@ -85,7 +85,7 @@ def _steps(card: ModelCard, by_walk: dict[str, Any], overlap: Any, pull: Any, va
 
 
 def noise_variance(known: dict[str, Any], data: dict[str, Any]) -> Any:
-    """Return the variance of the normal noise that is as informative about a run's mean."""
+    """Return the variance of normal noise that would tell as much about a run's mean."""
     variance = known["sigma"] ** 2
     if "relative_se" in data:
         variance = variance + pt.mean(data["relative_se"] ** 2)

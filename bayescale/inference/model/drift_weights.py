@@ -1,9 +1,9 @@
-"""Weights of runs, by which sampling coordinates of the drift follow the bulk of the runs.
+"""Weights of runs, so that outliers do not set the sampling coordinates of the drift.
 
-Steps of drift are sampled relative to their conditional mean with normal noise. Noise is heavy
-tailed, and a few outliers would pull that mean far from where the drift lies: the coordinates then
-fit only draws whose drift passes through the outliers. Weights found once, at a mode of the law,
-keep outliers out of it. They change the coordinates and not what is sampled.
+Steps of drift are sampled relative to their conditional mean with normal noise. The noise is heavy
+tailed, and a few outliers would pull that mean far from the drift. The coordinates would then suit
+only draws whose drift passes through the outliers. Weights that are found once, at a mode of the
+law, prevent this. They change the coordinates and not the density that is sampled.
 """
 
 import numpy as np
@@ -14,13 +14,14 @@ from bayescale.posterior import View
 from bayescale.runs import Runs
 
 NU = 3.0
-"""Degrees of freedom of the noise by which runs are weighted."""
+"""Degrees of freedom of the Student-t noise that the weights assume."""
 
 PASSES = 20
-"""Passes of reweighting: further ones change no weight by more than 0.03 on seven public logs."""
+"""Number of reweightings: more of them change no weight by over 0.03 on seven public logs."""
 
 LEAST_NOISE = 1e-3
-"""The smallest scale of the noise, in log loss: fewer runs than steps leave no residual."""
+"""The smallest scale of the noise in log loss, for logs with fewer runs than steps, whose residuals
+vanish."""
 
 
 def robust_weights(draw: xr.Dataset, runs: Runs, card: ModelCard) -> np.ndarray:
@@ -62,12 +63,12 @@ def _typical_differences(card: ModelCard, runs: Runs) -> list[np.ndarray]:
 
 
 def weights_of_residuals(residual: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Return Student-t weights about a drift of standard normal steps.
+    """Return Student-t weights of residuals about a drift of standard normal steps, of mean one.
 
     Parameters
     ----------
     residual : numpy.ndarray, shape (run,)
-        Of log loss.
+        Residuals of log loss.
     basis : numpy.ndarray, shape (run, step)
     """
     weights, scale = np.ones(len(residual)), _scale(residual - np.median(residual))
@@ -81,5 +82,5 @@ def weights_of_residuals(residual: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def _scale(residual: np.ndarray) -> float:
-    """Return the standard deviation of normal residuals of this median size."""
+    """Return the standard deviation of normal residuals with this median absolute value."""
     return max(1.4826 * float(np.median(np.abs(residual))), LEAST_NOISE)

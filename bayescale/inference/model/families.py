@@ -1,11 +1,11 @@
 """Terms of families with partial pooling: their steps about the population, whitened.
 
-The runs of a family may determine its level to a thousandth, and hardly at all how its terms share
-that level. Neither the terms nor their distances from the population's, in units of the spread, are
-then good to sample. Here each family's steps are sampled conditionally whitened: relative to their
-mean given its runs, with the law linearized in the logs of its terms about a first estimate. Drift
-is sampled before them, with the families' steps integrated out of its precision, because a
-family's level and its drift can stand in for each other.
+The runs of a family may determine its level to a thousandth, and the terms' shares of that level
+hardly at all. Neither the terms nor their distances from the population, in units of the spread,
+are then good coordinates. Here each family's steps are sampled conditionally whitened: relative to
+their mean given its runs, with the law linearized in the logs of its terms about a first estimate.
+Drift is sampled before them, with the families' steps integrated out of its precision, because a
+family's level and its drift can explain the same residuals.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from bayescale.inference.model.variables import variable
 def likelihood(
     card: ModelCard, log_loss: Any, known: dict[str, Any], blur: Any, data: dict[str, Any]
 ) -> None:
-    """Observe the runs' log losses; ``blur`` is the variance due to errors of their scales."""
+    """Observe the runs' log losses; ``blur`` is the variance due to errors of the law's inputs."""
     sigma, nu, excess = known["sigma"], known.get("nu"), known.get("excess")
     if "shrink" in known:
         sigma = sigma * pt.exp(-known["shrink"] * data["log_relative_size"])

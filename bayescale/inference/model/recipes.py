@@ -1,4 +1,4 @@
-"""Recipes that share a law in a PyMC model: their differences and drifts, sampled as one field."""
+"""Recipes that share a law in a PyMC model: their differences and drifts, sampled jointly."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def shares_of_drift(own: Any, xp: Any) -> tuple[Any, Any]:
 
 
 def _store(columns: RecipeColumns, values: Any) -> None:
-    """Name the parts of the field: shared walks, and by recipe the walks and the trend."""
+    """Store the parts by name: shared walks, and the walks and the trend of each recipe."""
     n, start = len(columns.names), 0
     for name, basis in columns.shared.items():
         pm.Deterministic(f"drift_walk_{name}", values[start : start + basis.shape[1]], dims="step")

@@ -13,9 +13,9 @@ from bayescale.inference.model.build import build_model
 from bayescale.laws import Law
 from bayescale.runs import Runs
 
-_library: Any = pytensor  # its types lack its exports
+_library: Any = pytensor  # its type stubs lack what it exports
 PLAIN = Mode(linker="py", optimizer=None)  # pyright: ignore[reportArgumentType]
-"""Operations evaluated one by one, without compiling: slow to run and quick to begin."""
+"""The mode that evaluates operations one by one without compiling: slow to run, quick to start."""
 
 
 def loss_and_slopes(law: Law) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
@@ -30,7 +30,7 @@ def loss_and_slopes(law: Law) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     Raises
     ------
     TypeError
-        If what the law returns is no symbol. Whatever the law raises passes through.
+        If the law does not return a symbol. Exceptions of the law itself pass through.
     """
     inputs = {name: pt.dvector(name) for name in law.inputs}
     coefficients = {name: pt.dscalar(name) for name in law.coefficients}
@@ -58,18 +58,18 @@ def prior_mismatch(card: ModelCard, runs: Runs, *, points: int = 3, seed: int = 
     Parameters
     ----------
     card : ModelCard
-        Its drift is left out, which has coordinates of its own.
+        Its drift is left out, because drift has coordinates of its own.
     runs : Runs
         With the columns that the law needs.
     points : int
-        Where the two are compared, about the sampler's start.
+        Number of points near the sampler's start at which the two are compared.
     seed : int
 
     Returns
     -------
     float
-        In log density, with the Jacobian of the sampler's coordinates found by differences; not
-        a number where either is not.
+        The largest difference in log density, with the Jacobian of the sampler's coordinates found
+        by finite differences; NaN if a density is not finite.
     """
     card = card.without_drift()
     with build_model(runs, card, families=False) as model:

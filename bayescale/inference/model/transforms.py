@@ -1,7 +1,7 @@
-"""Changes of coordinates between a model's variables and what the sampler moves in.
+"""Changes of coordinates between a model's variables and the sampler.
 
-Each includes its Jacobian, so the model's density is sampled whatever the coordinates are. They
-only make what is sampled nearly independent and of about unit width.
+Each includes its Jacobian, so the coordinates do not change the density that is sampled. They only
+make its dimensions nearly independent and of about unit width.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ class LevelAndShares(Transform):
 class RootedLevelAndShares(LevelAndShares):
     """Level and shares of terms that add up as powers 1 / root; the root is the last input.
 
-    Their joint part is root * log sum exp(x / root), and this map preserves volume too. Where a
-    constant comes first, it is added to the joint part plainly: the level is that of both, and the
-    first share is the log ratio of the constant to the joint part.
+    Their joint part is root * log sum exp(x / root), and this map preserves volume too. If the
+    first term is a constant, it is added to the joint part: the level is the log of their sum, and
+    the first share is the log ratio of the constant to the joint part.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class ConditionalWhitening(Transform):
 
 
 class DiagonalConditionalWhitening(Transform):
-    """Conditional whitening of steps whose precision is diagonal.
+    """Conditional whitening of steps with a diagonal precision.
 
     The last two inputs are, by element, the root of the precision and the pull.
     """
@@ -247,7 +247,7 @@ def standard_steps(name: str, transform: Transform, *given: Any, signature: str,
 
 
 def _standard(value: Any, *given: Any) -> Any:
-    """Return the standard normal density: what is given sets the coordinates alone."""
+    """Return the standard normal log density: ``given`` only sets the coordinates."""
     standard: Any = pm.logp(pm.Normal.dist(), value)
     return standard.sum()
 

@@ -1,6 +1,7 @@
 """The PyMC model of the valley of learning rate and batch size: see :mod:`bayescale.tuning`.
 
-A refit of as many sizes exchanges its data, so nothing of a sweep but their number is in the code.
+The compiled code depends on the number of model sizes in a sweep and not on its data, so sweeps
+with as many sizes share it.
 """
 
 from typing import Any, cast
@@ -14,7 +15,8 @@ from bayescale.tuning.basis import N_DIRECTIONS
 from bayescale.tuning.valley import FRONTIER
 
 AWAY = 0.1
-"""Start this many prior deviations off the mean, where no gradient vanishes."""
+"""Distance of a chain's start from the prior mean, in prior standard deviations: at the mean itself
+some gradients vanish."""
 
 
 def valley_data(sweep: Sweep, card: TuningCard) -> dict[str, np.ndarray]:
@@ -76,7 +78,7 @@ def build_valley(sweep: Sweep, card: TuningCard) -> pm.Model:
 
 
 def _names(sweep: Sweep, card: TuningCard) -> list[str]:
-    """Return the coefficients that a sweep needs and that are sampled one by one."""
+    """Return the coefficients of the sweep that are sampled one by one."""
     names = [name for name in card.priors if name not in {*FRONTIER, "curve_batch"}]
     if sweep.batch is not None:
         return names
@@ -94,7 +96,7 @@ def _variable(name: str, card: TuningCard) -> Any:
 
 
 def _curve_ratio(curve_lr: Any, card: TuningCard) -> Any:
-    """Sample the ratio of the two curvatures, which runs determine better than either."""
+    """Sample the log ratio of the two curvatures, which runs determine better than either one."""
     of_lr, of_batch = card.priors["curve_lr"], card.priors["curve_batch"]
     start = of_batch.mean - of_lr.mean
     ratio = pm.Normal("curve_ratio", of_batch.mean - curve_lr, of_batch.sd, initval=start)
@@ -105,13 +107,13 @@ def _curve_ratio(curve_lr: Any, card: TuningCard) -> Any:
 def _of_cells(
     name: str, what: str, values: dict[str, Any], n: Any, d: Any, start: dict[str, Any]
 ) -> Any:
-    """Sample the log of the best setting of each cell, about its power law."""
+    """Sample the log of each cell's best setting, normal about the power law of the settings."""
     law = values[f"{what}_0"] + values[f"{what}_params"] * n + values[f"{what}_tokens"] * d
     return pm.Normal(name, law, values[f"cells_{what}"], dims="cell", initval=start[name])
 
 
 def _frontier(data: dict[str, Any]) -> Any:
-    """Sample the frontier at the cells, in coordinates that are nearly independent given them."""
+    """Sample the frontier at the cells, in coordinates that are nearly independent a posteriori."""
     z = pm.Flat("frontier_z", dims="whitened", initval=np.full(N_DIRECTIONS, AWAY))
     moved: Any = data["frontier_center"] + pt.dot(data["frontier_turn"], z)
     moved = pm.Deterministic("frontier", moved, dims="direction")

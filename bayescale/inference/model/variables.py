@@ -1,4 +1,4 @@
-"""Random variables as a card states them."""
+"""Random variables with the priors of a card."""
 
 from typing import Any
 
