@@ -1,1 +1,1 @@
-"""What to do: split a budget, size the data, choose the next run. Works on stored draws."""
+"""Decisions from stored draws: split a budget, size the data, choose the next run."""

@@ -1,7 +1,7 @@
-"""How to split a compute budget between parameters and tokens, and what a split gives up.
+"""How to split a compute budget between parameters and tokens, and the regret of a split.
 
-The answer is the distribution of the decision, not the decision of the average: each draw
-has a best split of its own, and any single split, chosen now, is evaluated under every draw.
+Each draw has its own best split, so the answer is a distribution of best splits. The single split
+that has to be chosen now is evaluated under every draw.
 """
 
 from collections.abc import Sequence
@@ -72,46 +72,46 @@ def allocate(  # noqa: PLR0913
     fit : Posterior or ModelAverage
         A fit of laws of params and tokens.
     flops : float, str or array_like, shape (budget,)
-        Budgets in FLOP as the fitted log counts them (6 N D where it does not say): training,
-        and serving where ``inference_tokens`` are given.
+        Budgets in FLOP as the fitted log counts them (6 N D unless it says otherwise), for training
+        and, with ``inference_tokens``, for serving.
     days : float, str or array_like, shape (budget,), optional
-        Budgets in days of all GPUs of ``cluster``, in place of ``flops``. Where utilization depends
-        on the model's size, they buy each size another compute, and all splits are compared at
-        equal time. Serving is taken to reach the utilization of training.
+        Budgets in days of all GPUs of ``cluster``, instead of ``flops``. If utilization depends on
+        the model's size, the same time is another compute for each size, and all splits are
+        compared at equal time. Serving is assumed to reach the utilization of training.
     max_tokens : float or str, optional
-        Most training tokens there are. Each is used once, but laws that ask how many tokens
-        are unique repeat them as often as pays.
+        The largest number of training tokens that are available. Each is used once, except by laws
+        with ``unique_tokens``, which repeat them as often as it pays.
     max_params : float or str, optional
-        Largest model.
+        The largest model, in params.
     sizes : sequence of float or str, optional
         The models that can be built, in params.
     inference_tokens : float, str or tuple of two
-        Tokens T to be served later; each costs a third of training on it (2 N T), which the
-        budget pays for, so that the best model is smaller. Two numbers are the ends of a 90 %
-        interval, log-normal: the budget then holds on average, and the answer says how far the
-        cost may lie from that.
+        Tokens T to be served later. Each costs a third of a training token (2 N T), which the
+        budget has to pay, so that the best model is smaller. Two numbers are the ends of a
+        log-normal 90 % interval: the budget then holds on average, and the answer gives an interval
+        of the cost.
     options : sequence of (params, tokens)
-        Splits to be evaluated beside the choice. With tokens None, the option has what the
-        largest budget leaves it. Each is compared with the best split of its own cost.
+        Splits to evaluate besides the choice. If tokens is None, the rest of the largest budget is
+        spent on tokens. Each option is compared with the best split of the same cost.
     price : float, optional
-        Dollars per FLOP, to report wasted compute in dollars as well.
+        Dollars per FLOP, for wasted compute in dollars as well.
     cluster : Cluster, optional
-        GPUs: budgets are also told in days, GPU-hours and dollars, and the model's training state
-        has to fit into their memory.
+        The GPUs to train on. Budgets are then also given in days, GPU-hours and dollars, and the
+        model's training state has to fit into their memory.
     ci_prob : float
         Mass of the central intervals.
     tolerance : float
         As for :func:`bayescale.forecast`, for the verdict.
     family : str, optional
-        A family of the fit; a new family where not given and families are partially pooled.
+        A family of the fit; by default a new family, if families are partially pooled.
     drift : bool
         Whether to allow for the laws' drift.
     losses : bool
-        Whether to forecast the losses of the choice and of options, and to find how params grow
-        with compute, which takes half of the time. Without them the answer holds splits and their
-        regret alone.
+        Whether to forecast the losses of the choice and of options, and to compute how params grow
+        with compute, which takes half of the time. Otherwise the answer has only splits and their
+        regret.
     loss_unit : str, optional
-        The unit of losses and regret; the fitted log's own where not given: see
+        The unit of losses and regret; by default the fitted log's own: see
         :func:`bayescale.forecast`.
     allow_unconverged : bool
         Answer although the fit failed its convergence checks.
@@ -131,16 +131,15 @@ def allocate(  # noqa: PLR0913
 
     Notes
     -----
-    The best split of each draw is searched for on the line of splits that spend the budget,
-    from the runs' least tokens per parameter to their most and 1.5 e-folds (a factor of 4.5)
-    beyond, each way. Splits are compared by the law with its drift, the same draw for draw:
-    drift along compute is equal for all of them, and drift across tokens per parameter makes the
-    best split as uncertain as the law's form is. The choice has the least loss averaged over
-    draws, laws in proportion to their weights.
-    Wasted compute is the cost of a split less the least compute at which the same draw's best
-    split reaches the same loss (reported up to a factor of 400). Where utilization depends on
-    size and budgets are in days, it is GPU time, told as the FLOP that the split's own size
-    trains with in it.
+    The best split of each draw is searched among the splits that spend the budget, over the runs'
+    range of tokens per parameter and 1.5 e-folds (a factor of 4.5) beyond it on both sides. Within
+    a draw, all splits are compared by the same law and drift: drift along compute is equal for all
+    of them, and drift across tokens per parameter makes the best split as uncertain as the law's
+    form. The choice minimizes the loss averaged over draws, with laws in proportion to their
+    weights. Wasted compute is the cost of a split minus the least compute at which the same draw's
+    best split reaches the same loss (up to a factor of 400). If utilization depends on size and
+    budgets are in days, it is GPU time, converted to the FLOP that a model of the split's size
+    trains with in that time.
 
     Examples
     --------
@@ -211,7 +210,7 @@ def allocate(  # noqa: PLR0913
 def _require_one_price(price: float | None, cluster: Cluster) -> None:
     if price is not None and isinstance(cluster.utilization, Utilization):
         raise DecisionError(
-            "where utilization depends on the model's size, so does the price of a FLOP: leave "
+            "utilization depends on the model's size, and so does the price of a FLOP: leave "
             "`price=` out, and give the price of an hour of one GPU"
         )
 
@@ -219,7 +218,7 @@ def _require_one_price(price: float | None, cluster: Cluster) -> None:
 def _budgets(
     flops: Any, days: Any, cluster: Cluster | None, count: FlopCount
 ) -> tuple[np.ndarray, FlopCount]:
-    """Return budgets, and how they are counted: in GPU time where utilization depends on size."""
+    """Return budgets and their unit, which is GPU time if utilization depends on size."""
     if (flops is None) == (days is None):
         raise DecisionError("give one budget: `flops=`, or `days=` of a cluster")
     if flops is not None:
@@ -235,7 +234,7 @@ def _budgets(
 
 
 def _served(tokens: Any) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean of tokens to be served, and their interval where it is given."""
+    """Return the mean of the tokens to be served, and their interval or None."""
     if isinstance(tokens, str) or not isinstance(tokens, Sequence):
         return _count(tokens, "inference_tokens"), None
     if len(tokens) != 2:
@@ -248,7 +247,7 @@ def _served(tokens: Any) -> tuple[float, tuple[float, float] | None]:
 
 
 def _count(value: Any, name: str) -> Any:
-    """Read a limit given as text; :class:`Constraints` checks all limits together."""
+    """Return a limit as a number if it is text; :class:`Constraints` checks all limits together."""
     return as_size(value, name) if isinstance(value, str) else value
 
 
@@ -266,24 +265,25 @@ class _Question:
     cluster: Cluster | None = None
 
     def choose(self, laws: Sequence[Solved], weights: tuple[float, ...]) -> pd.DataFrame:
-        """Find the split of least expected loss, one row a budget."""
+        """Return the split of least expected loss, one row per budget."""
         return _points(*chosen(laws, weights, self.budgets, self.limits), self.limits)
 
     def flops(self, points: pd.DataFrame) -> np.ndarray:
-        """Return the budgets in FLOP, as models of these points' params train with them."""
+        """Return the budgets in FLOP, for models with the params of these points."""
         return self.limits.count.in_flops(self.budgets, points["params"].to_numpy())
 
     def price_at(self, points: pd.DataFrame) -> np.ndarray | None:
-        """Return dollars per FLOP of models of these points' params, where a price is known."""
+        """Return dollars per FLOP for models with the params of these points, or None."""
         if self.price is not None or self.cluster is None:
             return None if self.price is None else np.full(len(points), self.price)
         found = self.cluster.price_per_flop(points["params"].to_numpy())
         return None if found is None else np.broadcast_to(found, len(points))
 
     def exponent(self, law: Solved, runs: Runs | None, budgets: np.ndarray) -> xr.DataArray:
-        """Return how params grow with compute, without limits, on average over the scales.
+        """Return the exponent of params in compute, without limits, on average over the scales.
 
-        They are those of the runs and of the budgets in FLOP; a local slope would be noisy.
+        The average is over the compute of the runs and of the budgets, because a local slope is
+        noisy.
         """
         count = self.limits.count.plain
         low, high = budgets.min() / _HALF_DECADE, budgets.max() * _HALF_DECADE
@@ -299,13 +299,13 @@ class _Question:
 
 @dataclass(frozen=True, eq=False)
 class _Evaluation:
-    """How splits become results; ``tolerance`` is None where losses are not asked for."""
+    """The evaluation of splits; ``tolerance`` is None if losses are not asked for."""
 
     question: _Question
     tolerance: float | None
 
     def forecast(self, fit: Fit, points: pd.DataFrame) -> Forecast | None:
-        """Forecast the loss of splits."""
+        """Return a forecast of the loss of splits, or None if losses are not asked for."""
         if self.tolerance is None:
             return None
         question, unique = self.question, {}
@@ -327,7 +327,7 @@ class _Evaluation:
     def splits(
         self, laws: Sequence[Solved], points: pd.DataFrame, budgets: np.ndarray, fit: Fit
     ) -> EvaluatedSplits:
-        """Say what splits reach, and what they give up beside the best of these budgets."""
+        """Return the losses of splits, and their regret compared with the best of these budgets."""
         reached = self.forecast(fit, points)
         return self._evaluated(laws, points, budgets, fit, reached)
 
@@ -354,7 +354,7 @@ class _Evaluation:
     def allocation(
         self, fit: Fit, laws: Sequence[Solved], points: pd.DataFrame, **more: Any
     ) -> Allocation:
-        """Make the result for a fit of these laws and their chosen splits."""
+        """Return the result for a fit of these laws and their chosen splits."""
         question = self.question
         budgets, limits, flops = question.budgets, question.limits, question.flops(points)
         at_choice = self.forecast(fit, points)
@@ -393,7 +393,7 @@ def _points(params: np.ndarray, tokens: np.ndarray, limits: Constraints) -> pd.D
 def _named(
     options: Sequence[tuple[float, float | None]], limits: Constraints, budget: float
 ) -> pd.DataFrame:
-    """Check named splits, and fill in tokens where the rest of the budget is meant."""
+    """Return the options as a table; tokens of None are what the rest of the budget buys."""
     problems, splits = [], []
     for params, given in options:
         if not 0 < params < np.inf:

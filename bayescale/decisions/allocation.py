@@ -1,4 +1,4 @@
-"""What an allocation says: splits of a budget, the best in each draw, and what others give up."""
+"""The result of an allocation: the best split in each draw, the choice, and its regret."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ from bayescale.verdict import Verdict, split_verdict
 PUBLISHED_EXPONENTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {"Hoffmann et al. 2022": (0.50, 0.49, 0.46), "Kaplan et al. 2020": (0.73,)}
 )
-"""a in params ~ C^a; Hoffmann's by approaches 1 to 3."""
+"""Published values of a in params ~ C^a; those of Hoffmann et al. by their approaches 1 to 3."""
 
 MANY_AT_END = 0.01
-"""Share of draws without a best split inside the searched range that is worth a warning."""
+"""If more than this share of draws has its best split at an end of the range, a warning says so."""
 
 
 class MoreData(NamedTuple):
-    """What more unique tokens would be worth.
+    """The worth of more unique tokens.
 
     Attributes
     ----------
     times : float
-        Multiple of the unique tokens that there are.
+        Multiple of the available unique tokens.
     loss, flops : xarray.DataArray
-        Dims (chain, draw, budget): what they take off the loss at the best split, and the compute
-        that would be saved at the loss that is reached now.
+        Dims (chain, draw, budget): how much lower the loss of the best split would be, and how much
+        compute would be saved at today's loss.
     """
 
     times: float
@@ -57,41 +57,40 @@ class Allocation(Result):
     Attributes
     ----------
     flops : numpy.ndarray, shape (budget,)
-        What may be spent on training, and on serving where that is asked for. Of budgets in days,
-        where utilization depends on size: with models of the choice's params.
+        The budgets for training and, if asked for, serving. If budgets are in days and utilization
+        depends on size, they are for models with the params of the choice.
     params, tokens : xarray.DataArray
         Dims (chain, draw, budget): each draw's best split.
     choice : EvaluatedSplits
-        One split a budget: that of least expected loss over all draws.
+        One split per budget: the one of least expected loss over all draws.
     options : EvaluatedSplits or None
-        Splits that were named.
+        The named splits.
     exponent : xarray.DataArray
         Dims (chain, draw): a in params ~ C^a, without limits, on average from the smallest run to
-        the largest run or budget; of a point estimate, over a decade about the budgets. None where
+        the largest run or budget; for a point estimate, over a decade around the budgets. None if
         losses were not asked for.
     at_choice : Forecast or None
-        The loss at each choice, with the verdict on it; None where losses were not asked for.
+        The loss at each choice, with its verdict; None if losses were not asked for.
     by_law : tuple of Allocation
-        What each law of an average would choose, and says of that; empty for one law.
+        The allocation of each law of an average; empty for one law.
     across : pandas.DataFrame
-        One row a budget and ordered pair of laws: ``flops``, ``follow``, whose choice is
-        taken, ``holds``, the law that is right, and expected ``regret`` and ``wasted``.
+        One row per budget and ordered pair of laws: ``flops``, ``follow`` (the law whose choice is
+        taken), ``holds`` (the law that is right), and the expected ``regret`` and ``wasted`` FLOP.
     at_end : float
         Share of draws whose best split lies at an end of the searched tokens per parameter.
     more_data : tuple of MoreData
-        Twice as many unique tokens, and unlimited ones; empty unless they are limited and the law
-        knows what repetition is worth.
+        The worth of twice as many and of unlimited unique tokens; empty unless tokens are limited
+        and the law has ``unique_tokens``.
     tested : sequence of mapping
-        How splits at larger budgets inside the runs were forecast: see
-        :func:`bayescale.verdict.split_verdict`.
+        The backtest of splits: see :func:`bayescale.verdict.split_verdict`.
     drift_across : bool
-        Whether drift tells splits apart, so that their comparison has an error of the law.
+        Whether drift differs between splits, so that it widens their comparison.
 
     Notes
     -----
-    :meth:`to_frame` has one row a budget: intervals of the best split, the choice, its loss and
-    its regret. :meth:`to_json` has one budget's keys at the top, those of several in the list
-    ``budgets``.
+    :meth:`to_frame` has one row per budget: intervals of the best split, the choice, its loss and
+    its regret. :meth:`to_json` has the keys of a single budget at the top level, and those of
+    several budgets in the list ``budgets``.
     """
 
     law: str
@@ -119,18 +118,18 @@ class Allocation(Result):
     cluster: Cluster | None = None
 
     def split_verdict(self, i: int) -> Verdict:
-        """Judge the split of one budget by the backtest of splits that the fit keeps."""
+        """Return the verdict on the split of one budget, by the fit's backtest of splits."""
         ratio = float(self._reached.points["extrapolation_ratio"].iloc[i])
         return split_verdict(ratio, self.tested)
 
     @property
     def price(self) -> float | None:
-        """Dollars per FLOP; None where none is known, or it differs between choices."""
+        """Dollars per FLOP; None if no price is known, or if it differs between choices."""
         known = self.choice.price
         return None if known is None or np.ptp(known) > 0 else float(known[0])
 
     def _spent(self, i: int) -> dict[str, float | None]:
-        """Return what one budget is in days, GPU-hours and dollars, as far as that is known."""
+        """Return one budget in days, GPU-hours and dollars, as far as these are known."""
         flops, price, found = float(self.flops[i]), self.choice.price, {}
         if self.cluster is not None:
             params = self.choice.split(i)["params"]
@@ -153,7 +152,7 @@ class Allocation(Result):
         return best
 
     def refusal(self, i: int) -> str | None:
-        """Say why no split of one budget is given: the laws of an average do not agree on it."""
+        """Return how the laws of an average disagree on the split of one budget, or None."""
         return next(filter(None, map(partial(self._disagreement, i), ("params", "tokens"))), None)
 
     def _disagreement(self, i: int, name: str) -> str | None:
@@ -161,7 +160,7 @@ class Allocation(Result):
 
     @property
     def answered(self) -> bool:
-        """Whether a split is given of every budget."""
+        """Whether a split is given for every budget."""
         return all(self.refusal(i) is None for i in range(len(self.flops)))
 
     def _quantiles(self, draws: xr.DataArray) -> dict[str, float]:
@@ -226,7 +225,7 @@ class Allocation(Result):
         ]
 
     def split_values(self, i: int) -> dict[str, Any]:
-        """Give the best split, the choice and its regret for one budget, under JSON keys."""
+        """Return the best split, the choice and its regret for one budget, by JSON key."""
         choice = {"choice": self.choice.split(i)}
         return {**self.best(i), **choice, **self.choice.values(i)}
 
@@ -290,7 +289,7 @@ class Allocation(Result):
             )
 
     def brief(self) -> tuple[str, ...]:
-        """Return the choice, or for several budgets a line each."""
+        """Return the choice; for several budgets, a line for each."""
         if len(self.flops) == 1:
             return super().brief()
         rows = self.choice.points.to_dict(orient="records")

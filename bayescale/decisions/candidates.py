@@ -1,4 +1,4 @@
-"""Runs that could be trained: checked, or laid out as a grid."""
+"""Candidate runs: checks of given ones, and a default grid."""
 
 import numpy as np
 import pandas as pd
@@ -10,19 +10,20 @@ from bayescale.splits import Constraints
 from bayescale.verdict import sizes
 
 GRID_BUDGETS, GRID_RATIOS = 12, (5.0, 20.0, 80.0)
-"""The grid of candidates where none are named: its budgets, and tokens per parameter."""
+"""The default grid of candidates: its number of budgets, and its tokens per parameter."""
 
 WITHOUT_RUNS = 1000.0
-"""Ratio of the budget to the smallest candidate, where there are no runs to compare with."""
+"""Ratio of the budget to the smallest candidate of the grid, for a fit without runs."""
 
 
 def checked_candidates(fit: Fit, given: pd.DataFrame | None, budget: float) -> pd.DataFrame:
-    """Return candidates with the laws' inputs and ``flops``, their price: those given, or a grid.
+    """Return the given candidates, or a grid, with the laws' inputs and ``flops``, their price.
 
     Raises
     ------
     DecisionError
-        If they lack a column, a value makes no sense, or none is within the budget.
+        If candidates lack a column, a value is not finite and above zero, or none is within the
+        budget.
     """
     inputs = [name for name in fit.inputs if name not in OF_THE_DATA]
     if given is None:

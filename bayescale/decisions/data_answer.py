@@ -1,4 +1,4 @@
-"""What a data budget says: tokens or params, how far they extrapolate, and when none are given."""
+"""The result of a data budget: tokens or params, and how far they extrapolate."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from bayescale.results import (
 from bayescale.units import format_size, three_digits
 
 FURTHEST = 1000.0
-"""Factor beyond the runs' range up to which a target is searched under drift, and beyond which no
-answer is given."""
+"""Factor beyond the runs' range to which a target is searched under drift. Beyond it no answer is
+given."""
 
 EXACT_LAW = "The laws are taken to hold exactly: runs cannot show drift at unlimited data."
 
@@ -31,30 +31,30 @@ _MOST = {"params": "params", "tokens": "tokens", "flops": "FLOP"}
 
 @dataclass(frozen=True, eq=False)
 class DataBudget(Result):
-    """Tokens that a model needs, or params that data can carry or need.
+    """Tokens that a model needs, or params that the data support or a target needs.
 
     Attributes
     ----------
     given, wanted : str
-        ``params`` and ``tokens``, or the other way round.
+        ``params`` and ``tokens``, or vice versa.
     value : float
-        The raw count that is given.
+        The given raw count.
     overfit, target : float or None
         The bound on overfit, or the loss to be reached, in ``loss_unit``.
     needed : xarray.DataArray
-        Dims (chain, draw): the least that reaches the target or avoids the overfit; the most
-        params for which the data are enough. Infinite where nothing does, or where any size
-        is fine.
+        Dims (chain, draw): the fewest tokens or params that reach the target, the fewest tokens
+        that keep to the bound on overfit, or the most params for which the tokens are enough.
+        Infinite if no number reaches the target or bound, or if any number of params is fine.
     exponent : xarray.DataArray or None
         Dims (chain, draw): d log wanted / d log given; for a bound on overfit only.
     least : xarray.DataArray or None
         Dims (chain, draw): the lowest loss within reach, for a target.
     within : float or None
-        The largest raw count that was searched; None where the search has no limit.
+        The largest raw count that was searched; None if the search has no limit.
     ranges : mapping of str to tuple of float
         Smallest and largest params, tokens and flops of the fitted runs; empty without runs.
     flops : float or None
-        Compute of a run at the median; None where there is no median.
+        Compute of a run at the median; None if the median is not finite or the fit has no runs.
     verdict, verdict_text : str or None
         Whether the loss at the median was tested: see :mod:`bayescale.verdict`.
     """
@@ -83,17 +83,17 @@ class DataBudget(Result):
 
     @property
     def p_reachable(self) -> float:
-        """Probability that a finite amount is enough; for most params, that there is a most."""
+        """Probability that a finite number is enough, or that params have an upper limit."""
         return float(np.isfinite(self.needed).mean())
 
     @property
     def quantiles(self) -> dict[str, float]:
-        """Median and interval of ``needed``, by rank because draws may be infinite."""
+        """Median and interval of ``needed``; by rank, because draws may be infinite."""
         return quantiles_by_rank(self.needed, self.ci_prob)
 
     @property
     def refusal(self) -> str | None:
-        """Why no number is given: the laws do not agree, or it lies too far from the runs."""
+        """Why no number is given: the laws disagree, or it is too far from the runs. Else None."""
         apart = disagreement(self, lambda answer: answer.needed, self.wanted)
         return self._too_far() if apart is None else apart
 
@@ -113,14 +113,14 @@ class DataBudget(Result):
         bound = "bound on overfit (`overfit=`)" if self.overfit is not None else "loss (`target=`)"
         return (
             f"The answer lies more than {FURTHEST:,.0f} times {side} {self.wanted} of any fitted "
-            f"run, {format_size(end)}: so far out it is the form of the law and its prior, not "
-            f"the runs, and no number is given. Ask with another {bound}, or fit runs that reach "
+            f"run, {format_size(end)}. So far out, the form of the law and its prior decide, not "
+            f"the runs, and no number is given. Ask with another {bound}, or fit runs that come "
             "nearer."
         )
 
     @property
     def extrapolation(self) -> dict[str, float]:
-        """The median answer's params, tokens and FLOP, in multiples of the largest run's."""
+        """Params, tokens and FLOP at the median, as multiples of the largest run's."""
         at = {self.given: self.value, self.wanted: self.quantiles["median"], "flops": self.flops}
         return {
             name: float(at[name] / self.ranges[name][1])
@@ -207,7 +207,7 @@ class DataBudget(Result):
             yield "  Without drift: these intervals take the law to hold exactly."
 
     def amount_text(self) -> str:
-        """Write what is needed, with its interval, or why no number is given."""
+        """Return the needed number with its interval as text, or why no number is given."""
         if self.refusal is not None:
             return self.refusal
         infinite = "any number of" if self._bounds_params else "out of reach"
@@ -219,5 +219,5 @@ class DataBudget(Result):
 
 
 def size_text(value: float, infinite: str = "out of reach") -> str:
-    """Write a raw count, or the words for an infinite one."""
+    """Return a raw count as text, or the words for an infinite one."""
     return format_size(value) if np.isfinite(value) else infinite

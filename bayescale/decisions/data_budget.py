@@ -1,7 +1,7 @@
-"""How much data a model needs, how large a model the data support, and what a target loss takes.
+"""How much data a model needs, how large a model the data support, and what a target loss needs.
 
-The tokens needed may be infinite: where the loss with unlimited data is above a target, no amount
-of data reaches it. That is an answer, and comes with its probability.
+The number of tokens may be infinite: if the loss with unlimited data is above a target, no amount
+of data reaches it. The answer gives the probability of that.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,17 @@ from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import sizes
 
 OVERFIT = 0.02
-"""L(N, D) / L(N, infinite) - 1 up to which a model does not overfit: about the noise of seeds."""
+"""The default bound on L(N, D) / L(N, infinite data) - 1: about the noise of seeds."""
 
 UNLIMITED = 1e30
-"""Tokens or params beyond which an answer counts as infinite, where the law holds exactly."""
+"""Without drift, more tokens or params than this count as infinite."""
 
 UNLIMITED_DATA = 1e100
-"""Tokens that stand for unlimited data; finite, so that ratios of them are numbers."""
+"""The number of tokens that stands for unlimited data; finite, so that ratios are numbers."""
 
 _GRID, _PRECISION = 61, 1e-10
-"""Points of the first search, two a decade up to UNLIMITED; precision of the logarithm found."""
+"""Points of the first search, two per decade up to UNLIMITED, and the precision of the
+logarithm."""
 
 _OTHER = {"params": "tokens", "tokens": "params"}
 
@@ -51,29 +52,28 @@ def data_budget(
     loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> DataBudget:
-    """Find the tokens that a model needs, or the model that tokens support.
+    """Return the tokens that a model needs, or the size of model that tokens support.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
         A fit of laws of params and tokens.
     params, tokens : float or str
-        One of them, as a raw count or as people write it (``"7B"``); the other is the answer.
+        One of them, as a raw count or as text (``"7B"``); the other is the answer.
     overfit : float, optional
-        Bound on L(N, D) / L(N, infinite data) - 1; 0.02 where no target is given. With params,
-        the answer is the least tokens that keep to it; with tokens, the most params.
+        Bound on L(N, D) / L(N, infinite data) - 1; by default 0.02 unless a target is given. With
+        params, the answer is the fewest tokens that keep to it; with tokens, the most params.
     target : float, optional
-        A loss to be reached instead, in ``loss_unit``: the answer is the least tokens, or params,
-        that reach it.
+        A loss to reach instead, in ``loss_unit``: the answer is the fewest tokens, or params, that
+        reach it.
     ci_prob : float
         Mass of the central intervals.
     family : str, optional
-        A family of the fit; a new family where not given and families are partially pooled.
+        A family of the fit; by default a new family, if families are partially pooled.
     drift : bool
         Whether to allow for the laws' drift on the way to a target.
     loss_unit : str, optional
-        The unit of the target; the fitted log's own where not given: see
-        :func:`bayescale.forecast`.
+        The unit of the target; by default the fitted log's own: see :func:`bayescale.forecast`.
     allow_unconverged : bool
         Answer although the fit failed its convergence checks.
 
@@ -84,8 +84,8 @@ def data_budget(
     Raises
     ------
     DecisionError
-        If not exactly one of params and tokens is given, a value makes no sense, both bounds
-        are given, or no draw comes near the target.
+        If not exactly one of params and tokens is given, a value is not finite and above zero, both
+        bounds are given, or no draw reaches the target.
     LawError
         If the law is not a function of params and tokens, or has no value for unlimited data.
     UnconvergedError
@@ -93,13 +93,12 @@ def data_budget(
 
     Notes
     -----
-    Overfit as in Kaplan et al. 2020, section 4.2. It compares with unlimited data, where no run
-    can show how the law drifts, so the law is taken to hold exactly. A target under drift is
-    searched up to 1,000 times the largest run's count, and no answer beyond that is given as a
-    number, nor one of an average of laws that do not agree
-    (:mod:`bayescale.agreement`): :attr:`DataBudget.refusal` says why. The verdict is
-    that of a forecast at the median; no backtest compares with unlimited data, so for a bound on
-    overfit it is never ``trusted``.
+    Overfit is defined as in Kaplan et al. 2020, section 4.2. It compares with unlimited data, where
+    no run can show how the law drifts, so the law is taken to hold exactly. A target under drift is
+    searched up to 1,000 times the largest run's count. No number is given beyond that, or if the
+    laws of an average disagree (:mod:`bayescale.agreement`); :attr:`DataBudget.refusal` then says
+    why. The verdict is that of a forecast at the median. No backtest compares with unlimited data,
+    so for a bound on overfit it is never ``trusted``.
 
     Examples
     --------
@@ -166,7 +165,7 @@ def data_budget(
 
 
 def _require_likely(fit: Fit, unit: LossUnit, target: float, parts: list["_Part"]) -> None:
-    """Ask about a target that seems to be in another unit."""
+    """Refuse a target that seems to be in another unit."""
     known = [] if fit.runs is None else [fit.runs["loss"]]
     lowest = [np.atleast_1d(part.least.median()) for part in parts if part.least is not None]
     unit.require_likely(target, np.concatenate([*known, *lowest]))
@@ -182,7 +181,7 @@ def _ranges(fit: Fit) -> dict[str, tuple[float, float]]:
 
 
 def _with_verdict(fit: Fit, answer: DataBudget, family: str | None) -> DataBudget:
-    """Add how far the median lies from the runs, and the verdict of a forecast there."""
+    """Return the answer with the compute at its median, and the verdict of a forecast there."""
     median = answer.quantiles["median"]
     if fit.runs is None or not np.isfinite(median):
         return answer
@@ -202,13 +201,13 @@ def _unreachable_text(answer: DataBudget) -> str:
     return (
         f"a loss of {answer.target:g} {answer.loss_unit.words} is out of reach of "
         f"{format_size(answer.value)} {answer.given} in every draw: {far} {answer.wanted} leave "
-        f"{interval_text(lowest, lambda x: f'{x:.4f}', answer.ci_prob)}. Ask for more than that, "
+        f"{interval_text(lowest, lambda x: f'{x:.4f}', answer.ci_prob)}. Ask for a higher loss, "
         f"or for more {answer.given}"
     )
 
 
 def checked_overfit(overfit: float) -> float:
-    """Return a bound on overfit, if it is one.
+    """Return a bound on overfit that was checked.
 
     Raises
     ------
@@ -244,7 +243,7 @@ class _Question:
         return _OTHER[self.given]
 
     def loss(self, view: View, value: float, x: np.ndarray) -> np.ndarray:
-        """Loss (draw, point) at a value of what is given, and x of what is wanted.
+        """Return the loss (draw, point) at a value of the given scale and x of the wanted scale.
 
         x has shape (point,) or (draw, point).
         """
@@ -269,7 +268,7 @@ def _solve(posterior: Posterior, question: _Question, drift: bool, within: float
 def overfit_bound(
     posterior: Posterior, given: str, bound: float, family: str | None
 ) -> Callable[[float], xr.DataArray]:
-    """Make the function from a raw count to the other count that keeps to a bound on overfit.
+    """Return the function from a raw count to the other count that keeps to a bound on overfit.
 
     Parameters
     ----------
@@ -282,12 +281,13 @@ def overfit_bound(
     Returns
     -------
     callable
-        From a raw count to the other one, dims (chain, draw): the least tokens, or most params.
+        From a raw count to the other one, dims (chain, draw): the fewest tokens, or the most
+        params.
 
     Raises
     ------
     LawError
-        By the callable, if the law has no value for unlimited data.
+        Raised by the callable if the law has no value for unlimited data.
     """
     question, view = _Question(given, np.nan, family), posterior.exact
     wants_tokens = question.wanted == "tokens"
@@ -296,7 +296,10 @@ def overfit_bound(
         tokens = np.full_like(params, UNLIMITED_DATA)
         loss = view.losses({"params": params, "tokens": tokens}, family)
         if not np.isfinite(loss).all():
-            raise LawError(f"law {posterior.name!r} has no value for unlimited tokens")
+            raise LawError(
+                f"law {posterior.name!r} has no value for unlimited tokens, so it has no bound on "
+                "overfit: ask for a loss with `target=`"
+            )
         return loss
 
     def needed(value: float) -> xr.DataArray:
@@ -340,7 +343,7 @@ def _first(
     low: float,
     high: float,
 ) -> xr.DataArray:
-    """Find, draw by draw, the smallest x at which the excess is gone; infinite if none."""
+    """Return, draw by draw, the smallest x with an excess of zero or less; infinite if none."""
     from scipy.optimize import elementwise
 
     grid = np.linspace(np.log(low), np.log(high), _GRID)

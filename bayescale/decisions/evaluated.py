@@ -1,4 +1,4 @@
-"""Definite splits of a budget, and what every draw says of them."""
+"""Given splits of a budget, evaluated under every draw."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,15 @@ from bayescale.conventions import NATS, LossUnit
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedSplits:
-    """Definite splits, and what each draw says of them.
+    """Given splits, with their loss and regret under each draw.
 
     Attributes
     ----------
     points : pandas.DataFrame
-        One row a split: ``params``, ``tokens``, ``flops`` (of training and of serving).
+        One row per split: ``params``, ``tokens``, ``flops`` (of training and serving).
     loss : xarray.DataArray or None
-        Dims (chain, draw, point), in ``loss_unit``: the mean over seeds there, or the floor, with
-        drift where it was asked for; None where losses were not asked for.
+        Dims (chain, draw, point), in ``loss_unit``: the mean over seeds, or the floor, with drift
+        if that was asked for; None if losses were not asked for.
     regret : xarray.DataArray
         Dims (chain, draw, point), in ``loss_unit``: how much lower the loss would be at the best
         split of the same compute. Never negative.
@@ -28,7 +28,7 @@ class EvaluatedSplits:
         Dims (chain, draw, point), FLOP: compute that the best split would have saved at the
         same loss.
     price : numpy.ndarray or None
-        Shape (point,), dollars per FLOP at each split; None where no price is known.
+        Shape (point,), dollars per FLOP at each split; None if no price is known.
     """
 
     points: pd.DataFrame
@@ -54,7 +54,7 @@ class EvaluatedSplits:
         )
 
     def to_frame(self, ci_prob: float) -> pd.DataFrame:
-        """Return one row a split: its place, mean and interval of its regret and wasted compute."""
+        """Return one row per split: params, tokens, flops, and mean and interval of its regret."""
         frame = self.points.reset_index(drop=True)
         at = {"lower": (1 - ci_prob) / 2, "median": 0.5, "upper": (1 + ci_prob) / 2}
         for name in ("regret", "wasted"):
@@ -67,7 +67,7 @@ class EvaluatedSplits:
         return frame
 
     def values(self, i: int) -> dict[str, Any]:
-        """Give what one split costs and gives up, under its JSON keys."""
+        """Return the cost and the regret of one split, by JSON key."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
         given_up = {"loss": regret, "flops": wasted}
         if self.price is not None:
@@ -79,7 +79,7 @@ class EvaluatedSplits:
         }
 
     def regret_text(self, i: int, ci_prob: float) -> str:
-        """Write what one split gives up."""
+        """Return the regret of one split as text."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
         at_most = (1 + ci_prob) / 2
         share = wasted / self.points["flops"].iloc[i]

@@ -1,6 +1,6 @@
-"""What splits of a budget give up, and what more data or another law would mean for them.
+"""The regret of splits of a budget, the worth of more data, and the regret under another law.
 
-Budgets and costs are in what the limits count: FLOP, or GPU time.
+Budgets and costs are in the unit of the limits: FLOP, or GPU time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def more_data(
     unit: LossUnit,
     family: str | None,
 ) -> tuple[MoreData, ...]:
-    """Find what more unique tokens would be worth, where they are limited.
+    """Return the worth of more unique tokens; empty if they are not limited.
 
     ``flops`` are the budgets in FLOP, shape (budget,).
     """
@@ -79,7 +79,7 @@ def across_laws(
     flops: np.ndarray,
     unit: LossUnit,
 ) -> pd.DataFrame:
-    """Find what one law's choice gives up where another law holds.
+    """Return the regret of one law's choice if another law holds.
 
     ``flops`` are the budgets in FLOP, shape (budget,).
     """

@@ -1,8 +1,9 @@
-"""The value of information: what measuring a candidate run would change about a target.
+"""The value of information: how much a candidate run would reduce the uncertainty of a target.
 
-Reweighted draws say what a run, or several, would leave. Which runs to buy together is searched by
-means and covariances of log losses over draws: observing a run then moves a mean in proportion to
-its covariance with the run, as if draws were normal and the size of noise and drift known.
+Reweighted draws give the uncertainty that is left after a run or several runs. Which runs to buy
+together is searched with means and covariances of log losses over draws: observing a run then moves
+a mean in proportion to its covariance with the run, as if draws were normal and the sizes of noise
+and drift known.
 """
 
 from collections.abc import Mapping
@@ -16,14 +17,14 @@ from bayescale.decisions.reweighting import LEAST_EFFECTIVE, Left, Reweighting
 from bayescale.threads import in_threads
 
 WORTHWHILE = 0.01
-"""Share of the uncertainty that a run must remove to be bought, however cheap it is."""
+"""A run is bought only if it removes at least this share of the uncertainty."""
 
 OUTCOMES = 201
-"""Outcomes of a candidate over which a regret is averaged."""
+"""Number of outcomes of a candidate over which a regret is averaged."""
 
 Target = Literal["loss", "regret"]
 NAMES: Mapping[Target, str] = {"loss": "sd", "regret": "regret"}
-"""Column prefix for the uncertainty about each target."""
+"""The prefix of columns with the uncertainty of each target."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class NormalBeliefs:
     Attributes
     ----------
     covariance : numpy.ndarray, shape (place, place)
-        The target first, then its splits, then candidates.
+        Covariance of log losses at the target, at its splits and at the candidates, in this order.
     noise : numpy.ndarray, shape (candidate,)
         Variance of one run about its mean, on log loss.
     split_means : numpy.ndarray, shape (outcome, split)
@@ -52,7 +53,7 @@ class NormalBeliefs:
 
     @classmethod
     def from_draws(cls, draws: np.ndarray, noise: np.ndarray, splits: int) -> "NormalBeliefs":
-        """Make beliefs from draws of log losses, (draw, place)."""
+        """Make beliefs from draws of log losses, shape (draw, place)."""
         at_splits = draws[:, 1 : 1 + splits]
         floor = float(at_splits.min(axis=1).mean()) if splits else np.nan
         means = np.tile(at_splits.mean(axis=0), (OUTCOMES, 1))
@@ -64,20 +65,20 @@ class NormalBeliefs:
 
     @property
     def _gains(self) -> np.ndarray:
-        """Shift of each mean by one sd of each candidate's outcome, (place, candidate)."""
+        """Shift of each mean per standard deviation of an outcome, shape (place, candidate)."""
         spread = np.sqrt(np.diag(self.covariance)[self._first :] + self.noise)
         return self.covariance[:, self._first :] / spread
 
     @property
     def _outcomes(self) -> np.ndarray:
-        """Standard normal outcomes of one more run, in an order of its own."""
+        """Standard normal outcomes of one more run, in an order that differs from run to run."""
         from scipy import stats
 
         even = stats.norm.ppf((np.arange(OUTCOMES) + 0.5) / OUTCOMES)
         return np.random.default_rng(self.n_observed).permutation(even)
 
     def observe(self, candidate: int) -> "NormalBeliefs":
-        """Update the beliefs by observing a candidate."""
+        """Return the beliefs after observing a candidate."""
         gain = self._gains[:, candidate]
         return replace(
             self,
@@ -93,7 +94,7 @@ class NormalBeliefs:
         return self._regret(self.split_means)
 
     def after(self, target: Target) -> np.ndarray:
-        """Return the uncertainty that each candidate would leave, (candidate,)."""
+        """Return the uncertainty that each candidate would leave, shape (candidate,)."""
         gains = self._gains
         if target == "loss":
             return np.sqrt(np.maximum(self.covariance[0, 0] - gains[0] ** 2, 0.0))
@@ -101,7 +102,7 @@ class NormalBeliefs:
         return np.array([self._regret(self.split_means + by) for by in shifts])
 
     def _regret(self, means: np.ndarray) -> float:
-        return self.regret_of(float(means.min(axis=1).mean()))  # the choice is made anew
+        return self.regret_of(float(means.min(axis=1).mean()))  # each outcome has its own choice
 
     def regret_of(self, choice: float) -> float:
         """Return the regret in nats of an expected log loss at the choice."""
@@ -111,7 +112,7 @@ class NormalBeliefs:
 def evaluate(
     beliefs: NormalBeliefs, draws: Reweighting, table: pd.DataFrame, target: Target, budget: float
 ) -> pd.DataFrame:
-    """Add to the candidates the uncertainty that each would leave."""
+    """Return the candidates with the uncertainty that each would leave."""
     found = table.assign(affordable=table["flops"] <= budget)
     each = list(in_threads(draws.after, range(len(table))))
     for kind in dict.fromkeys(("loss", target)):
@@ -138,12 +139,12 @@ def _uncertainty(beliefs: NormalBeliefs, target: Target, left: Left) -> float:
 def best_batch(
     beliefs: NormalBeliefs, draws: Reweighting, table: pd.DataFrame, target: Target, budget: float
 ) -> pd.DataFrame:
-    """Choose runs to buy together, with the uncertainty left after each.
+    """Return runs to buy together, with the uncertainty left after each.
 
-    They are chosen one by one by normal beliefs, once by reduction and once by reduction for the
-    price; the choice that leaves less by the reweighted draws is returned. Where several runs
-    leave too few effective draws, uncertainty falls on as it does by normal beliefs. None are
-    bought where all together remove less than :data:`WORTHWHILE` of it.
+    They are chosen one by one with normal beliefs, once by reduction and once by reduction per
+    FLOP. The choice that leaves less uncertainty by the reweighted draws is returned. If several
+    runs leave too few effective draws, the uncertainty is reduced further as normal beliefs say. No
+    runs are bought if all together remove less than :data:`WORTHWHILE` of the uncertainty.
     """
     batches = []
     for by_price in (False, True):
@@ -167,7 +168,7 @@ def best_batch(
 def greedy(
     beliefs: NormalBeliefs, table: pd.DataFrame, target: Target, budget: float, by_price: bool
 ) -> tuple[list[int], list[float]]:
-    """Choose runs one by one within a budget; return them, and the uncertainty left after each."""
+    """Return runs chosen one by one within a budget, and the uncertainty left after each."""
     cost = table["flops"].to_numpy()
     free, chosen, left, unspent = np.ones(len(cost), dtype=bool), [], [], budget
     start = now = beliefs.now(target)

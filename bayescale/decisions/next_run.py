@@ -1,7 +1,8 @@
-"""Which run to buy next: how much each would reduce the uncertainty about a larger one.
+"""Which run to buy next: how much each candidate would reduce the uncertainty of a larger run.
 
-Runs that nobody has trained yet are evaluated on stored draws alone: where the losses of a
-candidate and of the target are correlated over draws, measuring the candidate narrows the target.
+Candidates that have not been trained yet are evaluated on stored draws alone: the more the losses
+of a candidate and of the target are correlated over draws, the more the candidate narrows the
+target.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,17 +35,17 @@ from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default
 from bayescale.units import as_size, format_size
 
 MOST_DRAWS, MOST_WITH_EXCESS = 4000, 1000
-"""Draws that are reweighted, in all; fewer where the noise has an excess, which takes longer."""
+"""The most draws that are reweighted; fewer if the noise has an excess, which takes longer."""
 
 SPLITS = 61
-"""Splits among which a regret is searched."""
+"""Number of splits over which a regret is minimized."""
 
 MOST_SHOWN = 10
 
 _OF_LAW = ("at", "candidates", "batch")
 
 NEARLY_NORMAL = 1e6
-"""Degrees of freedom for a law with normal noise beside others with Student-t."""
+"""Degrees of freedom of a law with normal noise that is averaged with Student-t laws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +61,18 @@ class NextRun(Result):
     budget : float
         FLOP to spend on new runs.
     candidates : pandas.DataFrame
-        One row a candidate: the laws' inputs, ``flops`` (its price), ``sd_before`` and
-        ``sd_after`` of the log of the target's mean loss, ``reduction_per_flop``,
-        ``affordable`` within the budget, and ``worthwhile``: whether it removes a hundredth
-        of the uncertainty. Those that are both come first, the best for its price at the top.
+        One row per candidate: the laws' inputs, ``flops`` (its price), ``sd_before`` and
+        ``sd_after`` (of the log of the target's mean loss), ``reduction_per_flop``, ``affordable``
+        (within the budget), and ``worthwhile`` (whether it removes a hundredth of the uncertainty).
+        Candidates that are both come first, those with the largest reduction per FLOP at the top.
         For a regret also ``regret_before`` and ``regret_after`` (expected, in ``loss_unit``), to
         which the reduction then refers.
     batch : pandas.DataFrame
-        Runs to buy together within the budget, in the order chosen, with the uncertainty left
+        Runs to buy together within the budget, in the order of choice, with the uncertainty left
         after each: ``sd_after`` or ``regret_after``.
     refusal : str or None
         How the laws of an average disagree on the split of the target's budget. There is then no
-        one target, ``candidates`` and ``batch`` are empty, and ``by_law`` holds each law's answer.
+        single target, ``candidates`` and ``batch`` are empty, and ``by_law`` has each law's answer.
     """
 
     in_figures = True
@@ -121,7 +122,7 @@ class NextRun(Result):
 
     def _content(self) -> Iterator[str | TextTable]:
         if self.refusal is not None:
-            yield f"{self.law}: no one split of {self.at['flops']:.3g} FLOP to learn about."
+            yield f"{self.law}: no single split of {self.at['flops']:.3g} FLOP to learn about."
             yield self.refusal
             for law in self.by_law:
                 yield ""
@@ -158,7 +159,7 @@ class NextRun(Result):
             yield "Without drift: this takes the law to hold exactly."
 
     def brief(self) -> tuple[str, ...]:
-        """Return what is known now, and the first run to buy."""
+        """Return the uncertainty now, and the first run to buy."""
         lines = [part for part in self._content() if isinstance(part, str) and part]
         buys = [i for i, line in enumerate(lines) if ", buy (" in line]
         return (lines[0], *(lines[buys[0] : buys[0] + 2] if buys else lines[1:2]))
@@ -213,7 +214,7 @@ def next_run(
     drift: bool = True,
     allow_unconverged: bool = False,
 ) -> NextRun:
-    """Rank candidate runs by how much they would reduce the uncertainty, for what they cost.
+    """Rank candidate runs by how much uncertainty they would remove per FLOP.
 
     Parameters
     ----------
@@ -221,16 +222,16 @@ def next_run(
     budget : float or str
         FLOP to spend on new runs.
     target_params, target_tokens, target_flops : float or str
-        The target: all inputs of the laws, or for laws of params and tokens ``target_flops``
-        alone, which are then split at least expected loss.
+        The target: all inputs of the laws; or for laws of params and tokens ``target_flops`` alone,
+        which is then split at least expected loss. Raw counts, FLOP, or text such as ``"70B"``.
     target : {"loss", "regret"}
         The quantity to become more certain about: the loss there, or which split of
         ``target_flops`` is best.
     candidates : pandas.DataFrame, optional
-        One row a run that could be trained: the laws' inputs in raw counts, and ``flops``, its
-        price, which is counted as in the log where not given. Inputs that the package does not know
-        may vary between them; where the table lacks one, it is held as for the target. Without it,
-        a grid of sizes from the smallest run's compute up to the budget, at 5, 20 and 80 tokens per
+        One row per run that could be trained: the laws' inputs in raw counts, and ``flops``, its
+        price, which by default is counted as in the log. Inputs that the package does not know may
+        vary between candidates; without such a column, they are held as for the target. By default
+        a grid from the smallest run's compute up to the budget, at 5, 20 and 80 tokens per
         parameter.
     drift : bool
         Whether to allow for the laws' drift.
@@ -244,26 +245,27 @@ def next_run(
     Raises
     ------
     DecisionError
-        If the target or the candidates make no sense, or no candidate is within the budget.
+        If the target is incomplete, a value is not finite and above zero, or no candidate is within
+        the budget.
     UnconvergedError
         If the fit failed its convergence checks.
 
     Notes
     -----
-    A candidate's outcome weighs every draw by the density of that outcome under it, and what is
-    then left is averaged over 201 outcomes, quantiles of the predictive distribution: the variance
-    of the target's log mean loss, or the regret. The sizes of noise and drift are thereby as
-    uncertain as the draws have them. Regret is what the choice of least expected loss gives up;
-    after a candidate the choice is made anew (the knowledge gradient of Frazier, Powell and
-    Dayanik 2009). Runs to buy together are chosen one by one, each given the ones before, by
-    covariances of the draws: with t and d the log mean losses of target and candidate,
-    Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), where s^2 = sigma^2 (nu + 3) / (nu + 1) is
-    the inverse Fisher information of one Student-t observation. Once by reduction and once by
-    reduction for the price; the better of the two is kept. Its uncertainty left is reweighted as
-    well, over 400 draws taken for the truth; where fewer than 25 effective draws remain, the
-    covariances say how it falls on. Drift is allowed for as in :func:`bayescale.forecast`,
-    and in comparing splits as in :func:`bayescale.allocate`. No candidate says anything
-    about a break beyond itself.
+    An outcome of a candidate weights every draw by the density of that outcome under the draw. The
+    remaining variance of the target's log mean loss, or the remaining regret, is averaged over 201
+    outcomes, which are quantiles of the predictive distribution. So noise and drift are as
+    uncertain as in the draws. Regret is the expected loss of the best single choice minus that of
+    each draw's own best split; after an outcome there is a new choice (the knowledge gradient of
+    Frazier, Powell and Dayanik 2009). Runs to buy together are chosen one by one, each given the
+    earlier ones, by covariances of the draws: with t and d the log mean losses of target and
+    candidate, Var(t | d) = Var(t) - Cov(t, d)^2 / (Var(d) + s^2), where s^2 = sigma^2 (nu + 3) /
+    (nu + 1) is the inverse Fisher information of one Student-t observation. This is done once by
+    reduction and once by reduction per FLOP, and the better result is kept. The uncertainty that is
+    left is then also computed by reweighting, with 400 draws in turn taken as the truth; if fewer
+    than 25 effective draws remain, the covariances give the further reduction. Drift is allowed for
+    as in :func:`bayescale.forecast`, and between splits as in :func:`bayescale.allocate`. No
+    candidate tells anything about a break of the law beyond its own scale.
     """
     fit.require_converged(allow_unconverged)
     spend = float(checked_budgets(budget, "budget")[0])
@@ -296,7 +298,7 @@ def next_run(
     at |= fit.held
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
-    # the target first, then its splits where a regret is asked for, then candidates
+    # the target first, then its splits if a regret is asked for, then candidates
     draws = np.concatenate(
         [
             _log_losses(fit, sources, {name: np.array([at[name]]) for name in scales}),
@@ -333,7 +335,7 @@ def next_run(
 
 
 def _sources(fit: Fit, drift: bool) -> list[View]:
-    """Return each law's draws, so few that outcomes of all candidates can be weighed."""
+    """Return each law's draws, thinned so that outcomes of all candidates can be weighted."""
     most = MOST_WITH_EXCESS if fit.members[0].card.is_floor else MOST_DRAWS
     return [member.view(drift).thinned(max(1, most // len(fit.members))) for member in fit.members]
 
@@ -345,7 +347,7 @@ def _in_unit(frame: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
 
 
 def _disagreement(fit: Fit, given: Mapping[str, float | str | None], drift: bool) -> str | None:
-    """Say how laws disagree on the split of the target's budget, where only that is given."""
+    """Return how laws disagree on the split of the target's budget, or None."""
     known = [name for name, value in given.items() if value is not None]
     if known != ["flops"] or len(fit.members) == 1 or not splits(fit.inputs):
         return None
@@ -357,7 +359,7 @@ def _disagreement(fit: Fit, given: Mapping[str, float | str | None], drift: bool
 def _target_scales(
     fit: Fit, given: Mapping[str, float | str | None], target: Target, drift: bool
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Return the target's scales, and the splits among which its regret is searched."""
+    """Return the target's scales, and the splits over which its regret is minimized."""
     known = {
         name: as_size(value, f"target_{name}") for name, value in given.items() if value is not None
     }
@@ -390,7 +392,7 @@ def _arguments(names: Iterable[str]) -> str:
 
 
 def _splits(split: DefaultSplit, flops: float, limits: Constraints) -> dict[str, np.ndarray]:
-    """Lay out splits of a budget that span the draws' own best ones."""
+    """Return splits of a budget that span the best splits of the draws."""
     log_ratio = np.log((split.best["tokens"] / split.best["params"]).values)
     low, high = np.quantile(log_ratio, [0.005, 0.995])
     params, tokens = limits.split(flops, np.linspace(low - 0.05, high + 0.05, SPLITS))
@@ -398,7 +400,7 @@ def _splits(split: DefaultSplit, flops: float, limits: Constraints) -> dict[str,
 
 
 def _log_losses(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> np.ndarray:
-    """Return logs of mean losses (draw, place), laws mixed draw by draw."""
+    """Return logs of mean losses, shape (draw, place), with the laws' draws mixed."""
     inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
     each = [source.loss(inputs).transpose("chain", "draw", "point") for source in sources]
     mixed = fit.mix(each).transpose("chain", "draw", "point").values
@@ -406,7 +408,7 @@ def _log_losses(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) ->
 
 
 def _noise(fit: Fit, sources: list[View], places: dict[str, np.ndarray]) -> Noise:
-    """Return the noise of a single run, laws mixed draw by draw."""
+    """Return the noise of a single run, with the laws' draws mixed."""
     inputs = {name: xr.DataArray(x, dims="point") for name, x in places.items()}
     if not all("sigma" in source.draws for source in sources):
         raise DecisionError(

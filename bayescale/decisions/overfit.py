@@ -1,4 +1,4 @@
-"""The data that models need before they overfit, along a range of sizes: the line D(N)."""
+"""The fewest tokens with which models of several sizes do not overfit: the line D(N)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ Its params leave embeddings out, and its tokens are WebText2's.
 
 
 UNKNOWN = "-"
-"""What a table shows where laws do not agree."""
+"""What a table shows if the laws disagree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,24 +45,24 @@ class OverfitLine(Result):
     Attributes
     ----------
     params : numpy.ndarray, shape (model,)
-        Ascending, as raw counts.
+        Sizes in ascending order, as raw counts.
     overfit : float
         The bound on L(N, D) / L(N, infinite data) - 1.
     needed : xarray.DataArray
-        Dims (chain, draw, model): the least tokens; infinite where none are enough.
+        Dims (chain, draw, model): the fewest tokens; infinite if no number is enough.
     exponent : xarray.DataArray or None
-        Dims (chain, draw): b in tokens ~ params^b between the ends of the line; None for one
-        size, or where some draw's tokens are infinite.
+        Dims (chain, draw): b in tokens ~ params^b between the ends of the line; None for one size,
+        or if the tokens of a draw are infinite.
     by_law : tuple of OverfitLine
         Each law's own line, for an average of laws; empty for one law.
 
     Notes
     -----
-    :meth:`to_frame` has one row a size: ``params``; ``tokens_median``, ``tokens_lower`` and
-    ``tokens_upper``, infinite where no amount is enough; ``p_reachable``; the median of each law
-    of an average as ``tokens_NAME``; ``why``, how the laws of an average disagree, in which case
-    the columns before are NaN; and ``kaplan``, the published line, NaN for another bound than
-    its own.
+    :meth:`to_frame` has one row per size: ``params``; ``tokens_median``, ``tokens_lower`` and
+    ``tokens_upper``, infinite if no amount is enough; ``p_reachable``; the median of each law of an
+    average as ``tokens_NAME``; ``why``, which says how the laws of an average disagree, in which
+    case tokens and probability are NaN; and ``kaplan``, the published line, NaN for a bound other
+    than 0.02.
     """
 
     in_figures = True
@@ -98,7 +98,7 @@ class OverfitLine(Result):
 
     @property
     def disagrees(self) -> bool:
-        """Whether the laws of an average do not agree somewhere on the line."""
+        """Whether the laws of an average disagree at any size."""
         return bool(self.to_frame()["why"].notna().any())
 
     def _models(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def overfit_line(
     family: str | None = None,
     allow_unconverged: bool = False,
 ) -> OverfitLine:
-    """Find the tokens that models along a range of sizes need before they overfit.
+    """Return the fewest tokens with which models of several sizes do not overfit.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def overfit_line(
     overfit : float
         Bound on L(N, D) / L(N, infinite data) - 1.
     ci_prob, family, allow_unconverged
-        As for :func:`bayescale.data_budget`, which answers for one size.
+        As for :func:`bayescale.data_budget`, which answers for a single size.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def overfit_line(
     Raises
     ------
     DecisionError
-        If a size or the bound is not finite and above zero, or there is no size.
+        If a size or the bound is not finite and above zero, or no size is given.
     LawError
         If the law is not a function of params and tokens, or has no value for unlimited data.
     UnconvergedError
@@ -233,7 +233,7 @@ def _exponent(fit: Fit, needed: list[xr.DataArray], sizes: np.ndarray) -> xr.Dat
 
 
 def _sizes(params: Sequence[float | str] | np.ndarray) -> np.ndarray:
-    """Return distinct sizes, ascending."""
+    """Return distinct sizes in ascending order."""
     sizes, problems = [], []
     for i, size in enumerate(np.atleast_1d(np.asarray(params)).tolist()):
         try:
@@ -243,5 +243,5 @@ def _sizes(params: Sequence[float | str] | np.ndarray) -> np.ndarray:
     if problems:
         raise DecisionError(collected("these sizes cannot be used:", problems))
     if not sizes:
-        raise DecisionError("an overfit line needs at least one size in `params=`, and has none")
+        raise DecisionError("`params=` has no size, but an overfit line needs at least one")
     return np.unique(sizes)

@@ -1,4 +1,4 @@
-"""What any split around a budget's best one gives up, over a map of params and tokens."""
+"""The regret of splits around a budget's best split, as a map over params and tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,34 +20,34 @@ from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
 from bayescale.units import as_size, format_size, three_digits
 
 DOUBLINGS = 3
-"""How many times sizes are doubled and halved from the choice to the edges of a map."""
+"""Doublings and halvings of params and tokens from the choice to the edges of a map."""
 
 PER_DOUBLING = 4
-"""Splits of a map from one size to twice that."""
+"""Number of splits of a map per doubling of size."""
 
 _LIMITS = ("max_params", "max_tokens", "unique_tokens")
 
 
 @dataclass(frozen=True, eq=False)
 class RegretMap(Result):
-    """Expected regret of splits around the one of least expected loss.
+    """Expected regret of splits around the split of least expected loss.
 
     Attributes
     ----------
     allocation : Allocation
         The allocation of the budget; its choice is the center of the map.
     splits : EvaluatedSplits
-        Every split of the map that the limits allow. Each is compared with the best split of
-        its own cost, as a named split of :func:`bayescale.allocate` is.
+        All splits of the map that the limits allow. Each is compared with the best split of the
+        same cost, as a named split of :func:`bayescale.allocate` is.
     line : EvaluatedSplits
-        Splits that spend the budget, from small models to large ones; the choice is one of them.
+        Splits that spend the budget, from small to large models; the choice is one of them.
 
     Notes
     -----
-    :meth:`to_frame` has one row a split: ``params``, ``tokens``, ``flops``; ``regret`` (in
-    the allocation's unit), ``wasted`` (FLOP) and ``wasted_share`` (of the split's own compute),
-    each with its mean over draws and its interval; ``on_budget``, whether the split spends the
-    budget; ``choice``, whether it is the split of least expected loss; and the limits.
+    :meth:`to_frame` has one row per split: ``params``, ``tokens``, ``flops``; ``regret`` (in the
+    allocation's unit), ``wasted`` (FLOP) and ``wasted_share`` (of the split's own compute), each
+    with its mean over draws and its interval; ``on_budget`` (whether the split spends the budget);
+    ``choice`` (whether it is the split of least expected loss); and the limits.
     """
 
     in_figures = True
@@ -145,19 +145,19 @@ def regret_map(  # noqa: PLR0913
     loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> RegretMap:
-    """Map what any params and tokens around a budget's best split give up.
+    """Return a map of the regret of splits around a budget's best split.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
         A fit of laws of params and tokens.
     flops : float or str
-        The budget in FLOP, whose split of least expected loss is the middle of the map.
+        The budget in FLOP. Its split of least expected loss is the center of the map.
     max_tokens, max_params, inference_tokens
-        As for :func:`bayescale.allocate`. The map ends at limits.
+        As for :func:`bayescale.allocate`. The map ends at these limits.
     doublings : int
-        How many times params and tokens, those to be served included, are doubled and halved
-        from the choice to the edges.
+        How many times params and tokens (including served tokens) are doubled and halved from the
+        choice to the edges.
     ci_prob, family, drift, loss_unit, allow_unconverged
         As for :func:`bayescale.allocate`.
 
@@ -177,12 +177,14 @@ def regret_map(  # noqa: PLR0913
 
     Notes
     -----
-    A split is compared with the best one of its own cost: regret measures how badly compute is
-    divided, not that more of it would lower the loss. Each draw has its own best split, and
-    means are taken over draws. The map has four splits a doubling.
+    A split is compared with the best split of the same cost: regret measures how badly compute is
+    divided, not that more compute would lower the loss. Each draw has its own best split, and means
+    are taken over draws. The map has four splits per doubling.
     """
     if not isinstance(flops, str) and np.ndim(flops):
-        raise DecisionError(f"a regret map is for one budget, but {np.size(flops)} are given")
+        raise DecisionError(
+            f"a regret map is for one budget, but {np.size(flops)} are given: call it for each"
+        )
     budget = as_size(flops, "flops")
     if doublings < 1:
         raise DecisionError(f"doublings is {doublings}, but must be one or more")
@@ -202,7 +204,7 @@ def regret_map(  # noqa: PLR0913
     )
     first = split()
     if (why := first.refusal(0)) is not None:
-        raise DecisionError(f"a map needs one split in its middle. {why}")
+        raise DecisionError(f"a map needs a single split in its center. {why}")
     grid, line = _splits(first, doublings)
     found = split(options=[*grid, *line])
     assert found.options is not None
@@ -216,7 +218,7 @@ def regret_map(  # noqa: PLR0913
 def _splits(
     about: Allocation, doublings: int
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Lay out splits on a grid around the choice, and along the budget, within the limits."""
+    """Return splits on a grid around the choice, and splits that spend the budget."""
     limits, choice = about.limits, about.choice.split(0)
     steps = np.arange(-doublings * PER_DOUBLING, doublings * PER_DOUBLING + 1) / PER_DOUBLING
     # Serving costs as much as training on so many more tokens. Steps of both together make costs
@@ -230,13 +232,13 @@ def _splits(
     budget = float(about.flops[0])
     left = limits.tokens_left(budget, params)
     spends = (left > 0) & np.isclose(limits.cost(params, left), budget, rtol=1e-9)
-    spends |= np.isclose(params, choice["params"])  # limits may leave some unspent
+    spends |= np.isclose(params, choice["params"])  # limits may leave part of the budget unspent
     return grid, list(zip(params[spends].tolist(), left[spends].tolist(), strict=True))
 
 
 def _within(values: np.ndarray, limit: float | None) -> np.ndarray:
-    """Cut values at a limit, which takes the place of those beyond it."""
+    """Return the values below a limit, and the limit itself if there are values beyond it."""
     if limit is None or values[-1] <= limit:
         return values
-    below = values[values < limit * (1 - 1e-9)]  # rounding may put the choice at it
+    below = values[values < limit * (1 - 1e-9)]  # rounding may put the choice at the limit
     return np.append(below, limit)

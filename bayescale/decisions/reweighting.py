@@ -1,8 +1,8 @@
-"""What runs that were not trained yet would teach, by reweighting the draws of a posterior.
+"""How much runs that were not trained yet would tell, by reweighting the draws of a posterior.
 
-An outcome of a run changes the weight of every draw by its density under that draw. Whatever else
-the draws hold changes with it, such as the size of the noise and of the drift, which a linear
-update with covariances takes as known.
+An outcome of a run multiplies the weight of every draw by its density under that draw. All
+quantities of the draws are updated this way, among them the sizes of noise and drift, which a
+linear update with covariances would take as known.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ import numpy as np
 from bayescale import noise
 
 OUTCOMES = 201
-"""Outcomes of a single candidate, evenly spaced quantiles of what is predicted."""
+"""Number of outcomes of a single candidate: evenly spaced quantiles of its prediction."""
 
 WORLDS = 400
-"""Draws that are taken for the truth in turn, to simulate the outcomes of several runs."""
+"""Number of draws that are taken as the truth in turn, to simulate outcomes of several runs."""
 
 LEAST_EFFECTIVE = 25.0
-"""Effective draws, on average over outcomes, below which weights say nothing any more."""
+"""With fewer effective draws, on average over outcomes, weights are not used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Noise:
     def information_loss(self) -> np.ndarray:
         """Return the inverse information of one run about its mean, (candidate,).
 
-        An excess above the floor counts with its variance, an upper bound.
+        An excess above the floor counts with its variance, which is an upper bound.
         """
         variance = self.sigma**2
         if self.excess is not None:
@@ -49,7 +49,7 @@ class Noise:
         return np.median(variance, axis=0)
 
     def sampled(self, candidate: int, rng: np.random.Generator, draws: Any) -> np.ndarray:
-        """Draw the noise of one run for each of these draws."""
+        """Return a draw of the noise of one run for each of these draws of the posterior."""
         sigma = self.sigma[draws, candidate]
         nu = None if self.nu is None else self.nu[draws]
         excess = None if self.excess is None else self.excess[draws] / sigma
@@ -58,7 +58,7 @@ class Noise:
     def log_density(self, candidate: int, outcomes: np.ndarray, losses: np.ndarray) -> np.ndarray:
         """Return the log density of outcomes under each draw's loss, (outcome, draw).
 
-        It weighs draws, so single precision is enough, and takes half the time.
+        Single precision is enough for weights, and takes half the time.
         """
         level = losses.mean()
         outcomes, losses, scale = (
@@ -75,14 +75,14 @@ class Noise:
 
 @dataclass(frozen=True, eq=False)
 class Left:
-    """The uncertainty that outcomes leave, averaged over them.
+    """The uncertainty that is left after a run, averaged over its outcomes.
 
     Attributes
     ----------
     share : float
-        Of the variance of the target's log loss.
+        The share of the variance of the target's log loss that is left.
     choice : float
-        Expected log loss at the split that is best by what is then known; NaN without splits.
+        Expected log loss at the split that is then the best choice; NaN without splits.
     effective : float
         Effective draws, on average over outcomes.
     """
@@ -101,9 +101,9 @@ class Reweighting:
     at : numpy.ndarray, shape (draw,)
         Log mean loss at the target.
     splits : numpy.ndarray, shape (draw, split)
-        At splits of the target's budget; none where no regret is asked for.
+        Log mean losses at splits of the target's budget; empty unless a regret is asked for.
     losses : numpy.ndarray, shape (draw, candidate)
-        At the candidates.
+        Log mean losses at the candidates.
     noise : Noise
     """
 
@@ -113,7 +113,7 @@ class Reweighting:
     noise: Noise
 
     def after(self, candidate: int) -> Left:
-        """Evaluate one candidate."""
+        """Return the uncertainty that is left after one candidate."""
         there, draws = self.losses[:, candidate], np.arange(len(self.losses))
         rng = np.random.default_rng(candidate)
         outcomes = np.sort(there + self.noise.sampled(candidate, rng, draws))
@@ -122,7 +122,7 @@ class Reweighting:
         return self._left(self.noise.log_density(candidate, outcomes, there))
 
     def after_several(self, bought: list[int]) -> list[Left]:
-        """Evaluate runs bought together: what is left after the first, the second, and so on."""
+        """Return the uncertainty that is left after the first run, after the second, and so on."""
         world = np.linspace(0, len(self.at) - 1, min(WORLDS, len(self.at))).astype(int)
         log_weight, found = np.zeros((len(world), len(self.at))), []
         rng = np.random.default_rng(len(bought))
@@ -134,7 +134,8 @@ class Reweighting:
         if not found:
             return []
         first, times = self.after(bought[0]), 1.0
-        if found[0].share > 0:  # known better of one run, and nearly the same error goes on
+        # one run alone is evaluated more precisely, and the other values have nearly the same error
+        if found[0].share > 0:
             times = first.share / found[0].share
         rest = [replace(left, share=min(times * left.share, 1.0)) for left in found[1:]]
         return [first, *rest]
@@ -146,7 +147,7 @@ class Reweighting:
         squares = squared.sum(axis=1)
         away = (self.at - self.at.mean()).astype(np.float32)
         mean = weight @ away
-        # of self-normalized weights, which are worth so many draws
+        # the variance within an outcome, corrected for the number of effective draws
         within = (weight @ away**2 - mean**2) / np.maximum(1 - squares, 0.5)
         error = squared @ away**2 - 2 * mean * (squared @ away) + mean**2 * squares
         between = max(float(mean.var() - error.mean()), 0.0)
@@ -154,7 +155,8 @@ class Reweighting:
         if self.splits.shape[1]:
             level = self.splits.mean(axis=0)
             means = weight @ (self.splits - level).astype(np.float32)
-            means = level + means - means.mean(axis=0)  # outcomes do not move the mean
+            # on average over outcomes, means must not move
+            means = level + means - means.mean(axis=0)
             choice = float(means.min(axis=1).mean())
         left = float(within.mean())
         share = left / (left + between) if left + between > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Splits of a budget as text: a line, an interval, and a row of a frontier."""
+"""Splits of a budget as text: a line, an interval, and a row of a table of budgets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ from bayescale.units import format_size, three_digits
 
 
 def range_text(q: Mapping[str, float]) -> str:
-    """Write the ends of an interval of sizes."""
+    """Return the ends of an interval of sizes as text."""
     return f"{format_size(q['lower'])} to {format_size(q['upper'])}"
 
 
 def split_text(point: Mapping[Any, Any] | pd.Series) -> str:
-    """Write the params and tokens of a split."""
+    """Return the params and tokens of a split as text."""
     return (
         f"{format_size(point['params'])} params on {format_size(point['tokens'])} tokens "
         f"({three_digits(point['tokens'] / point['params'])} per param)"
@@ -23,9 +23,9 @@ def split_text(point: Mapping[Any, Any] | pd.Series) -> str:
 
 
 def frontier_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    """Write one budget's choice, from the row of the allocation's table.
+    """Return the cells of one budget's choice, from the row of the allocation's table.
 
-    Budgets that are known in days or dollars are named so, and by their FLOP elsewhere.
+    A budget that is known in days is shown in days instead of FLOP.
     """
     budget = {} if "days" in row else {"FLOP": f"{row['flops']:.3g}"}
     budget |= {"days": three_digits(row["days"])} if "days" in row else {}

@@ -1,4 +1,4 @@
-"""Which learning rate and batch size to use, and what being off them costs."""
+"""Which learning rate and batch size to use, and the regret of other settings."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,19 +19,20 @@ from bayescale.tuning.posterior import Valley
 from bayescale.units import as_size, checked_ci_prob
 
 GRID_LR, GRID_BATCH = 49, 33
-"""Settings of the grid among which the choice is made."""
+"""Numbers of learning rates and batch sizes in the grid from which the choice is made."""
 
 AROUND = 1.6
-"""E-folds beyond the interval of the best setting to which the grid reaches: a factor of five."""
+"""The grid reaches this many e-folds (a factor of five) beyond the interval of the best setting."""
 
 BINS, CANDIDATES = 8, (9, 7)
-"""Outcomes of a candidate, and candidates along learning rate and batch size."""
+"""Numbers of outcomes of a candidate, and of candidates along learning rate and batch size."""
 
 RATIOS = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 """Tokens per parameter of the splits of a budget that are compared."""
 
 UNDER_TUNED = 0.003
-"""Excess of a cell's best run, as a share of its loss, that counts as under-tuned."""
+"""A cell is under-tuned if its best run lies above its floor by more than this share of the
+loss."""
 
 
 def tune(
@@ -45,19 +46,21 @@ def tune(
     ci_prob: float = DEFAULT_CI_PROB,
     allow_unconverged: bool = False,
 ) -> Tune:
-    """Find the best learning rate and batch size of a run, and the regret of other settings.
+    """Return the best learning rate and batch size of a run, and the regret of other settings.
 
     Parameters
     ----------
     source : Tuning, Runs, pandas.DataFrame or path
-        A posterior by :func:`bayescale.fit_tuning`, or the sweep it is made from.
+        A posterior from :func:`bayescale.fit_tuning`, or a sweep, which is then fitted.
     params, tokens : float or str, optional
-        The run; the largest cell of the sweep where neither these nor ``flops`` are given.
+        The run, in raw counts or as text (``"7B"``). By default, without ``flops``, the largest
+        cell of the sweep.
     flops : float or str, optional
-        A budget C = 6 N D in place of params and tokens. It is split at several ratios of tokens
-        per parameter within the sweep's range; the answer is for the lowest expected loss.
+        A budget C = 6 N D instead of params and tokens. It is split at several ratios of tokens per
+        parameter within the sweep's range; the answer is for the lowest expected loss.
     lr, batch_size : float, optional
-        A setting whose regret is asked for; one that is not named is as in the choice.
+        A setting whose regret is asked for; if only one of the two is given, the other is that of
+        the choice.
     ci_prob : float
         Mass of the central intervals.
     allow_unconverged : bool
@@ -70,23 +73,23 @@ def tune(
     Raises
     ------
     DecisionError
-        If the run or the setting makes no sense.
+        If the run is incomplete, or a value of the setting is not finite and above zero.
     RunLogError
-        If the log is no sweep.
+        If the log is not a sweep.
     UnconvergedError
         If the posterior failed its convergence checks.
 
     Notes
     -----
-    The choice is the setting of least expected excess over the draws, not the most likely best
-    setting: the valley is steeper on one side. Its expected regret is what it loses to each draw's
-    own best. Its bound is on the regret that a sweep of this size would show: one run of the
-    setting beside the luckiest run near the best. Without that noise the bound is several times
-    lower. All settings of the sweep are used: the noise grows with the excess, so diverged
-    runs say where the valley's edge is and hardly move its floor.
+    The choice is the setting of least expected excess over the draws, not the most probable best
+    setting, because the valley is steeper on one side. Its regret is the loss above the best
+    setting of each draw. The 95 % bound is on the regret that a sweep at this size would show: one
+    run of the setting compared with the luckiest run near the best. Without that noise the bound is
+    several times lower. All settings of the sweep are used: the noise grows with the excess, so
+    diverged runs tell where the valley's edge is and hardly move its floor.
     """
     if not isinstance(source, Tuning):
-        import bayescale  # which this room must not import for good: it needs the sampler
+        import bayescale  # only here, because fitting needs the sampler
 
         source = bayescale.fit_tuning(source)
     source.require_converged(allow_unconverged)
@@ -136,7 +139,7 @@ def _draws(values: Any) -> xr.DataArray:
 def _place(
     source: Tuning, params: Any, tokens: Any, flops: Any, unit: LossUnit, ci_prob: float
 ) -> tuple[tuple[float, float], pd.DataFrame | None]:
-    """Return the run's params and tokens, and the splits of a budget that were compared."""
+    """Return the run's params and tokens, and the compared splits if a budget is given."""
     cells = source.sweep.cells
     if flops is not None:
         if params is not None or tokens is not None:
@@ -156,7 +159,7 @@ def _place(
 
 
 def _splits(source: Tuning, flops: float, unit: LossUnit, ci_prob: float) -> pd.DataFrame:
-    """Compare splits of a budget by the well-tuned loss, within the sweep's range of ratios."""
+    """Return splits of a budget with their well-tuned loss, within the sweep's range of ratios."""
     cells = source.sweep.cells
     of_cells = cells["tokens"] / cells["params"]
     low, high = float(of_cells.min()), float(of_cells.max())
@@ -184,7 +187,7 @@ def _splits(source: Tuning, flops: float, unit: LossUnit, ci_prob: float) -> pd.
 
 
 def _grid(valley: Valley) -> tuple[np.ndarray, np.ndarray | None]:
-    """Lay out settings about those that may be best, (setting,) each."""
+    """Return settings around those that may be best, shape (setting,) each."""
 
     def axis(best: np.ndarray, n: int) -> np.ndarray:
         low, high = np.quantile(best, [0.05, 0.95])
@@ -204,7 +207,7 @@ def _setting(
     grid: tuple[np.ndarray, np.ndarray | None],
     best: int,
 ) -> tuple[float, float | None] | None:
-    """Return a named setting in logs; what is not named is as in the choice."""
+    """Return the logs of a named setting, completed by the choice, or None if none is named."""
     if lr is None and batch_size is None:
         return None
     if batch_size is not None and source.sweep.batch is None:
@@ -224,7 +227,7 @@ def _setting(
 
 
 class _Answer:
-    """What the parts of an answer share."""
+    """The posterior, valley and unit of an answer, and functions that its parts share."""
 
     def __init__(self, source: Tuning, valley: Valley, unit: LossUnit) -> None:
         self.source, self.valley, self.unit = source, valley, unit
@@ -246,7 +249,7 @@ class _Answer:
         return self.valley.excess(np.array([lr]), y)[:, 0]
 
     def regret(self, g: np.ndarray) -> dict[str, Any]:
-        """Describe what a setting loses, from draws of its excess."""
+        """Return the regret of a setting by JSON key, from draws of its excess."""
         loss = self.unit.of(np.exp(self.valley.level) * np.expm1(g))
         seen = np.expm1(g + self._noise_beside_the_luckiest)
         return {
@@ -259,7 +262,7 @@ class _Answer:
 
     @cached_property
     def _noise_beside_the_luckiest(self) -> np.ndarray:
-        """Draws of a run's noise less that of the luckiest run near the best of a cell."""
+        """Draws of a run's noise minus that of the luckiest run near the best of a cell."""
         none = np.zeros((len(self.valley.level), 1 + self._n_near_best))
         noise = self.source.noise(none, self.source.rng(Purpose.TUNING_LUCK))
         return noise[:, 0] - np.minimum(noise[:, 1:].min(axis=1), noise[:, 0])
@@ -273,14 +276,14 @@ class _Answer:
         return max(1, int(np.median(near)))
 
     def named(self, setting: tuple[float, float | None]) -> dict[str, Any]:
-        """Describe a setting with its regret."""
+        """Return a setting with its regret."""
         return {**self.setting(*setting), "regret": self.regret(self.excess(*setting))}
 
 
 def _regions(
     answer: _Answer, grid: tuple[np.ndarray, np.ndarray | None], g: np.ndarray
 ) -> pd.DataFrame:
-    """Return the settings within shares of the best: a core that is nearly sure, and a rim."""
+    """Return ranges of settings within shares of the best: a nearly certain core, and a rim."""
     rows = []
     for share in SHARES:
         p = (np.expm1(g) < share).mean(axis=0)
@@ -332,13 +335,13 @@ def _next_setting(
 
 
 def _left(outcome: np.ndarray, g: np.ndarray) -> float:
-    """Return the expected regret that is left when the choice is made anew after an outcome."""
+    """Return the expected regret of the new choice after an outcome."""
     parts = np.array_split(np.argsort(outcome), BINS)
     return float(sum(len(p) * g[p].mean(axis=0).min() for p in parts) / len(g))
 
 
 def _cells(source: Tuning, ci_prob: float) -> pd.DataFrame:
-    """Say how far above the valley's floor each cell's best run lies."""
+    """Return how far above the valley's floor each cell's best run lies."""
     sweep, values = source.sweep, source.values()
     lr, batch = sweep.settings
     rows = []
@@ -368,7 +371,7 @@ def _cells(source: Tuning, ci_prob: float) -> pd.DataFrame:
 
 
 def _edges(answer: _Answer) -> tuple[str, ...]:
-    """Say where the best setting likely lies outside the range tried."""
+    """Return sentences on best settings that probably lie outside the tried range."""
     sweep, valley = answer.source.sweep, answer.valley
     lr, batch = sweep.settings
     named = [("learning rate", "lr", lr, valley.lr)]

@@ -20,27 +20,28 @@ MOST_SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class Tune(Result):
-    """The best learning rate and batch size of a run, and what other settings lose.
+    """The best learning rate and batch size of a run, and the regret of other settings.
 
     Attributes
     ----------
     params, tokens : float
         The run.
     lr, batch_size : xarray.DataArray or None
-        Draws of the best setting; batch size in the log's own unit, None where it has none.
+        Draws of the best setting. The batch size is in the log's own unit, and None if the log has
+        none.
     choice : mapping
         ``lr`` and ``batch_size`` of least expected loss.
     loss, frontier : xarray.DataArray
         Draws of the mean loss at the choice, and of the well-tuned loss, in ``unit``.
     regret : mapping
-        What the choice loses: ``loss`` (draws, in ``unit``), ``share`` (of the loss),
-        ``expected_share``, ``bound95_share`` (as a sweep at this size would show it: one run beside
-        the luckiest of those near the best) and ``noise_free_bound95_share``.
+        The regret of the choice: ``loss`` (draws, in ``unit``), ``share`` (draws, of the loss),
+        ``expected_share``, ``bound95_share`` (as a sweep at this size would show it: one run
+        compared with the luckiest run near the best) and ``noise_free_bound95_share``.
     regions : pandas.DataFrame
-        Ends of the settings ``within`` 0.1, 0.3 and 1 % of the best: the ``core``, where that has a
-        probability above 0.9, and the ``rim``, above 0.1.
+        Ranges of the settings ``within`` 0.1, 0.3 and 1 % of the best with a probability above 0.9
+        (``core``) and above 0.1 (``rim``).
     off : list
-        Settings a factor of two off the choice, with their regret.
+        Settings a factor of two away from the choice, with their regret.
     named : mapping or None
         The setting that was asked for, with its regret.
     next_setting : mapping or None
@@ -50,7 +51,7 @@ class Tune(Result):
     splits : pandas.DataFrame or None
         Splits of the budget that were compared.
     edges : tuple of str
-        Where the best setting likely lies outside the range tried.
+        Sentences on best settings that probably lie outside the tried range.
     exponents : mapping
         Draws of the exponents of params and tokens.
     ratio : float
@@ -88,7 +89,7 @@ class Tune(Result):
 
     @property
     def why(self) -> str:
-        """The reason of the verdict."""
+        """The reason for the verdict."""
         if self.verdict == "inside":
             return "No larger than the largest run of the sweep."
         return (

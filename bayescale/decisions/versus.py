@@ -1,4 +1,4 @@
-"""Which recipe is better at a scale, by how much, and what would decide it."""
+"""Which recipe is better at a scale, by how much, and which runs would decide it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +16,15 @@ from bayescale.results import DEFAULT_CI_PROB
 from bayescale.units import as_size, checked_ci_prob
 
 MOST_MULTIPLE = 30.0
-"""Compute multipliers are found up to this factor either way."""
+"""The largest compute multiplier, and the inverse of the smallest."""
 
 MULTIPLES = np.linspace(-np.log(MOST_MULTIPLE), np.log(MOST_MULTIPLE), 61)
 
 SCALES = 25
-"""Scales of compute at which the order of recipes is asked."""
+"""Number of scales of compute at which recipes are ordered."""
 
 RATIOS = 33
-"""Splits of a budget that are compared."""
+"""Number of splits of a budget that are compared."""
 
 MOST_DRAWS = 2000
 
@@ -32,12 +32,12 @@ SURE = 0.95
 """The probability from which a comparison counts as decided."""
 
 PAIRS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-"""Numbers of matched pairs of runs that are tried."""
+"""Numbers of matched pairs of runs that are considered."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """One size at which recipes are compared."""
+    """The size at which recipes are compared."""
 
     params: float
     tokens: float
@@ -65,15 +65,15 @@ def versus(
     Parameters
     ----------
     recipes : Recipes
-        See :func:`bayescale.fit_recipes`.
+        A posterior from :func:`bayescale.fit_recipes`.
     flops : float or str, optional
-        A budget, 6 N D: recipes are compared at one split, the geometric mean of the runs' tokens
-        per parameter, and each at its own best split among the runs' ratios.
+        A budget C = 6 N D. Recipes are compared at one split, the geometric mean of the runs'
+        tokens per parameter, and each recipe at its own best split within the runs' ratios.
     params, tokens : float or str, optional
-        Or one size for all.
+        A size for all recipes instead of a budget, in raw counts or as text (``"7B"``).
     ci_prob : float
     allow_unconverged : bool
-        Answer although the convergence checks failed.
+        Answer although the posterior failed its convergence checks.
 
     Returns
     -------
@@ -114,7 +114,8 @@ def _target(recipes: Recipes, flops: Any, params: Any, tokens: Any) -> _Target:
     c, n, d = (as_size(x, k) for x, k in ((flops, "flops"), (params, "params"), (tokens, "tokens")))
     if (c is None) == (n is None or d is None) or (c is not None and (n or d)):
         raise DecisionError(
-            "say where recipes are compared: `flops=` for a budget, or `params=` and `tokens=`"
+            "give the scale at which recipes are compared: `flops=` for a budget, or `params=` and "
+            "`tokens=`"
         )
     if c is None:
         assert isinstance(n, float)
@@ -145,7 +146,7 @@ def _log_losses(recipes: Recipes, params: np.ndarray, tokens: np.ndarray) -> np.
 
 
 def _thin(values: np.ndarray) -> np.ndarray:
-    """Join chains, and keep at most MOST_DRAWS draws, evenly spaced."""
+    """Return draws with the chains joined, at most MOST_DRAWS of them, evenly spaced."""
     flat = values.reshape(values.shape[0], -1, *values.shape[3:])
     return flat[:, :: -(-flat.shape[1] // MOST_DRAWS)]
 
@@ -156,7 +157,7 @@ def _sizes(flops: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _at_own_split(recipes: Recipes, target: _Target) -> np.ndarray:
-    """Return each recipe's log loss at the split of least expected loss, (recipe, draw)."""
+    """Return each recipe's log loss at its split of least expected loss, shape (recipe, draw)."""
     ratios = np.geomspace(*_ratio_range(recipes), RATIOS)
     params = np.sqrt(target.flops / (FLOP_PER_PARAM_TOKEN * ratios))
     found = _log_losses(recipes, params, params * ratios)
@@ -171,12 +172,12 @@ def _by_scale(recipes: Recipes, target: _Target) -> np.ndarray:
 
 
 def _multipliers(recipes: Recipes, target: _Target, losses: np.ndarray) -> np.ndarray:
-    """Return how many times the compute the second needs to reach the first's loss.
+    """Return the multiple of compute that the second recipe needs to reach the first one's loss.
 
     Returns
     -------
     numpy.ndarray, shape (recipe, recipe, draw)
-        Infinite, or zero, where no factor up to the largest reaches it.
+        Infinite if no factor up to the largest reaches the loss, and zero if the smallest does.
     """
     flops = target.flops * np.exp(MULTIPLES)
     curves = _log_losses(recipes, *_sizes(flops, target.ratio))
@@ -204,9 +205,10 @@ def _inverted(curves: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def _what_would_decide(recipes: Recipes, target: _Target, losses: np.ndarray) -> pd.DataFrame:
-    """Say how many matched pairs of runs would decide between the two best recipes.
+    """Return how many matched pairs of runs would decide between the two best recipes.
 
-    A pair's difference is taken as normal, with the draws' covariance with that at the target.
+    A pair's difference is taken to be normal; its covariance with the difference at the target is
+    that of the draws.
     """
     compute = _flops(recipes)
     sizes = np.array([compute.max() / 3, compute.max(), 3 * compute.max(), 10 * compute.max()])
@@ -238,7 +240,7 @@ def _paired(recipes: Recipes) -> float:
 
 
 def _expected_certainty(mean: float, variance: float, gained: float) -> float:
-    """Return the expected probability of the likelier side, once this variance is explained."""
+    """Return the expected probability of the better side once this variance is explained."""
     from scipy.special import ndtr
 
     rest = max(variance - gained, 1e-300)

@@ -12,10 +12,10 @@ from bayescale.results import Result, TextTable, quantiles
 from bayescale.units import format_size, three_digits
 
 MOST_UNCROSSED = 0.2
-"""The probability of no crossing from which its scale is no number."""
+"""If no crossing is more probable than this, no scale of the crossing is given."""
 
 NEAR = 0.2
-"""A probability as near to one half as this is no preference."""
+"""A probability this close to one half counts as no preference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,23 +30,24 @@ class Versus(Result):
     log_loss, log_loss_new : numpy.ndarray, shape (recipe, draw)
         Log of the mean loss over seeds at the target, and of a single new run of each.
     log_loss_own_split : numpy.ndarray, shape (recipe, draw), or None
-        Log of the mean loss with the budget split best for each recipe.
+        Log of the mean loss with each recipe's best split of the budget; None without a budget.
     multiplier : numpy.ndarray, shape (recipe, recipe, draw)
-        At ``[a, b]``: how many times the target's compute ``b`` needs to reach the loss of ``a``.
+        Element ``[a, b]`` is the multiple of the target's compute that ``b`` needs to reach the
+        loss of ``a``.
     scales : numpy.ndarray, shape (scale,)
-        Compute, at the target's tokens per parameter.
+        Scales of compute, at the target's tokens per parameter.
     order : numpy.ndarray, shape (recipe, draw, scale)
-        Log losses there.
+        Log losses at these scales.
     largest_run : float
         FLOP of the largest run.
     ratios : tuple of float
         Smallest and largest tokens per parameter of the runs.
     decide : pandas.DataFrame
-        ``flops`` of a pair of runs, one of each of the two best recipes, the least number of
-        ``pairs`` after which the probability of the better one is expected to exceed 95 %, and
-        ``p_expected`` then.
+        ``flops`` of each run of a pair, one run of each of the two best recipes; the smallest
+        number of ``pairs`` after which the probability of the better recipe is expected to exceed
+        95 %; and that expected probability, ``p_expected``.
     unit : LossUnit
-        The log's own, in which losses are printed.
+        The log's own unit of loss.
     ci_prob : float
     passed : bool
         Whether the convergence checks passed.
@@ -89,7 +90,7 @@ class Versus(Result):
 
     @property
     def why(self) -> str:
-        """The reason of the verdict."""
+        """The reason for the verdict."""
         if self.verdict == "inside":
             return "Inside the range of the runs."
         return (
@@ -114,13 +115,13 @@ class Versus(Result):
         return self.unit.of(np.exp(self.log_loss[a]))
 
     def difference(self, a: int, b: int) -> np.ndarray:
-        """Return draws of the mean loss of ``a`` less that of ``b``."""
+        """Return draws of the mean loss of ``a`` minus that of ``b``, in the log's unit."""
         return self.losses(a) - self.losses(b)
 
     def crossing(self, a: int, b: int) -> tuple[np.ndarray | None, float]:
         """Return draws of the compute at which two recipes cross, and P(no crossing).
 
-        The draws are None where no crossing has a probability above 20 %.
+        Instead of draws it returns None if no crossing has a probability above 20 %.
         """
         ahead = self.order[a] < self.order[b]
         changes = ahead[:, 1:] != ahead[:, :-1]

@@ -1,4 +1,4 @@
-"""The final loss of a run in progress, and whether it is on course."""
+"""The final loss of a run in progress, and whether the run is on course."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,28 +30,31 @@ from bayescale.results import DEFAULT_CI_PROB, quantiles
 from bayescale.units import as_size, checked_ci_prob
 
 POINTS = 24
-"""Losses of the part that is done, evenly spaced in the log of steps: more change nothing."""
+"""Number of losses of the run so far that are used, evenly spaced in the log of steps; more losses
+do not change the answer."""
 
 FEWEST_POINTS, LEAST_GROWTH = 12, np.log(1.5)
-"""Losses, and growth of progress in logs, that a forecast needs."""
+"""The fewest losses, and the least growth of the log of progress, for a forecast."""
 
 DRAWS = 4000
 
 EARLIER = np.arange(1, 10) / 10
-"""Parts of the run at which the forecast is repeated, as it would have been made then."""
+"""Fractions of the run at which the forecast is repeated as it would have been made then."""
 
 CURVE_POINTS = 40
 
 RATE_TOLERANCE, FEW_ROWS = 0.02, 0.05
-"""How far a logged rate may lie from the plan's, and for which share of the rows it may."""
+"""A logged rate may differ from the plan's by this share of the peak, and by more in this share of
+the rows."""
 
 JUMP = 0.05
-"""A rise since the last look, as a share of the loss, that is no noise and no slow departure."""
+"""A rise since the last look by more than this share of the loss is a jump, and neither noise nor a
+slow departure."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Setting:
-    """What every look at the run has in common."""
+    """The inputs that all looks at the run share."""
 
     history: History
     plan: Schedule
@@ -79,18 +82,18 @@ def watch(  # noqa: PLR0913
     Parameters
     ----------
     history : History, pandas.DataFrame or path
-        Steps, losses and learning rates so far: see :func:`bayescale.curves.history.read_history`.
+        Steps, losses and learning rates so far: see :func:`bayescale.read_history`.
     plan : Schedule
         The learning rates of the whole run, to its last step.
     forecast : Posterior or ModelAverage, optional
-        A fit of smaller runs, made before this one; needs ``params`` and ``tokens`` of the whole
-        run. Its losses must be of the same evaluation set as the history's.
+        A fit of smaller runs, made before this run. It needs ``params`` and ``tokens`` of the whole
+        run, and losses on the same evaluation set as the history.
     params, tokens : float or str, optional
-        As people write them: ``"7B"``.
+        The whole run, in raw counts or as text (``"7B"``).
     target : float, optional
-        A loss that should be reached.
+        A loss to reach, for the probability of missing it.
     then : sequence of Schedule, optional
-        Schedules to go on with from here instead.
+        Other schedules for the rest of the run, whose final losses are forecast as well.
     finished : sequence of Finished, optional
         Finished runs of the same recipe, from which the curve's prior is learned.
     law : {"annealing", "multi_power"}
@@ -105,11 +108,12 @@ def watch(  # noqa: PLR0913
     Raises
     ------
     DecisionError, RunLogError
-        If history and plan do not belong together, or the run is too young.
+        If history and plan do not fit each other, or the run is too young.
 
     Notes
     -----
-    The law and its discrepancy: :mod:`bayescale.curves.law`. The test: :mod:`.course`.
+    :mod:`bayescale.curves.law` describes the law and its discrepancy, and
+    :mod:`bayescale.curves.course` the test.
     """
     checked_ci_prob(ci_prob)
     n, d = as_size(params, "params"), as_size(tokens, "tokens")
@@ -152,7 +156,7 @@ def watch(  # noqa: PLR0913
 
 
 def first_part(history: History, plan: Schedule, until: float | None = None) -> Observed:
-    """Return the losses after the warm-up, up to a step, from which the end is forecast."""
+    """Return the losses after the warm-up, up to a step, that forecasts of the final loss use."""
     last = history.last_step if until is None else until
     first = max(1.15 * plan.warm_up, 0.03 * plan.last_step, history.steps[0])
     if first >= last:
@@ -164,7 +168,7 @@ def _require_plan(history: History, plan: Schedule) -> None:
     if history.last_step == plan.last_step:
         raise DecisionError(
             f"{history.name} ends at step {history.last_step:,.0f} and so does {plan.name}: the "
-            "run is over, its final loss is known. To go on with it, give the longer plan"
+            "run is over, and its final loss is known. To continue it, give the longer plan"
         )
     if history.last_step > plan.last_step:
         raise DecisionError(
@@ -174,7 +178,7 @@ def _require_plan(history: History, plan: Schedule) -> None:
     if history.last_step <= plan.warm_up:
         raise DecisionError(
             f"{history.name} ends at step {history.last_step:,.0f}, within the warm-up of "
-            f"{plan.warm_up:,.0f} steps, of which the curve says nothing: wait until it is over"
+            f"{plan.warm_up:,.0f} steps, which the law does not describe: wait until it is over"
         )
     if len(history.rates):
         planned = plan.rate(history.rate_steps)
@@ -190,26 +194,26 @@ def _require_plan(history: History, plan: Schedule) -> None:
 
 
 def _require_settled(history: History, plan: Schedule) -> None:
-    """Refuse a jump since the last look: the test sees it at the next one, the forecast now."""
+    """Refuse a jump since the last look, which the test cannot judge before the next look."""
     looks = look_steps(plan)
     reached, ahead = looks[looks <= history.last_step], looks[looks > history.last_step]
     if not len(reached) or not len(ahead) or reached[-1] == history.last_step:
         return
     before = history.losses[history.steps <= reached[-1]][-NEIGHBORS:]
     rate_then, rate_now = plan.rate(np.array([reached[-1], history.last_step]))
-    if not len(before) or rate_now > rate_then:  # a rate that rises brings the loss up
+    if not len(before) or rate_now > rate_then:  # a rising rate raises the loss
         return
     usual, last = float(np.median(before)), float(history.losses[-1])
     if last - usual > max(JUMP * usual, FAR_OFF * history.noise):
         raise DecisionError(
             f"the last loss of {history.name} is {last:.4g} at step {history.last_step:,.0f}, far "
             f"above {usual:.4g} at step {reached[-1]:,.0f}: a spike, or the run diverges. Wait "
-            f"until step {ahead[0]:,.0f}, where the test sees which, or leave out the last losses"
+            f"until step {ahead[0]:,.0f}, where the test can tell, or leave out the last losses"
         )
 
 
 def _too_young(seen: Observed, plan: Schedule, prior: CurvePrior) -> str | None:
-    """Say why the part that is done is too short for a forecast, if it is."""
+    """Return why the run so far is too short for a forecast, or None."""
     n = len(seen.steps)
     if n >= FEWEST_POINTS:
         progress = plan.progress(seen.steps[[0, -1]], np.array([prior.kp[0]]))[0]
@@ -218,8 +222,8 @@ def _too_young(seen: Observed, plan: Schedule, prior: CurvePrior) -> str | None:
     reached = f"{seen.steps[-1]:,.0f}" if n else "none"
     return (
         f"the run is too young for a forecast: {n} losses after the warm-up, the last at step "
-        f"{reached}. It needs {FEWEST_POINTS} of them, and half as much progress again as at the "
-        "first: wait, or log more often"
+        f"{reached}. It needs {FEWEST_POINTS} of them, and 1.5 times the progress of the first: "
+        "wait, or log more often"
     )
 
 
@@ -251,7 +255,7 @@ def _forecast_before(
 def _final_loss(
     setting: _Setting, seen: Observed, then: Schedule, *, curve: bool = False
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Draw the final loss under a schedule, and the curve on the way there."""
+    """Return draws of the final loss under a schedule, and intervals of the curve until then."""
     rng = generator(setting.seed, Purpose.WATCH, 1)
     start, end = setting.history.last_step, then.last_step
     at = np.linspace(start, end, CURVE_POINTS)[1:] if curve else np.array([end])
@@ -273,7 +277,7 @@ def _course(setting: _Setting) -> Course | None:
 
 
 def _earlier(setting: _Setting, looked: Course | None, ci_prob: float) -> pd.DataFrame:
-    """Repeat the forecast as it would have been made at earlier looks."""
+    """Return the forecasts that would have been made at earlier fractions of the run."""
     rows: list[dict[str, Any]] = []
     plan = setting.plan
     for share in EARLIER:
@@ -297,12 +301,12 @@ def _earlier(setting: _Setting, looked: Course | None, ci_prob: float) -> pd.Dat
 
 
 def _apart(now: np.ndarray, before: np.ndarray) -> float:
-    """Return the two-sided p-value of the forecast made before the run, given what is known now."""
+    """Return the two-sided p-value of the forecast before the run, given the forecast of today."""
     difference = now - before
     return float(min(1.0, 2 * min((difference > 0).mean(), (difference < 0).mean())))
 
 
 def _findings(history: History, plan: Schedule) -> list[Finding]:
-    text = f"{history.name} logs no learning rates: those of the plan are taken"
+    text = f"{history.name} logs no learning rates: those of the plan are used"
     absent = [] if len(history.rates) else [note("no_rates", text)]
     return [*absent, *history.findings, *gap_findings(history, plan)]

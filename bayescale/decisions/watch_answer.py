@@ -13,45 +13,46 @@ from bayescale.results import Result, TextTable, interval_text, quantiles
 from bayescale.units import three_digits
 
 OFF = 0.05
-"""The p-value below which a run is off its course, or off the forecast made before it."""
+"""Below this p-value a run is off its course, or disagrees with the forecast made before it."""
 
 LEAST_P = 0.001
-"""The least p-value that is written as a number."""
+"""The smallest p-value that is shown as a number."""
 
 SURE = 0.95
-"""The probability of missing a target from which one would have known."""
+"""From this probability on, a missed target counts as known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Watch(Result):
-    """Where a run in progress will end, and whether it is on course.
+    """The final loss of a run in progress, and whether the run is on course.
 
     Attributes
     ----------
     name : str
     law : str
-        Of the curve.
+        The law of the curve.
     steps_done, last_step : float
     final_loss : numpy.ndarray, shape (draw,)
-        Under the plan.
+        Draws of the final loss under the plan.
     forecast : numpy.ndarray, shape (draw,), or None
-        Made before the run.
+        Draws of the forecast that was made before the run.
     forecast_p_value : float or None
-        Two-sided, of the forecast made before given what is known now.
+        Two-sided p-value of that forecast, given the run so far.
     course : Course or None
-        The looks at the run's own course; None before the first.
+        The test of the run's own course; None before its first look.
     target : float or None
     p_miss : float or None
         The probability of a final loss above the target.
     others : mapping of str to numpy.ndarray
-        Final losses under other schedules from here on.
+        Draws of the final loss under other schedules for the rest of the run.
     looks : pandas.DataFrame
-        The forecast at earlier looks: ``fraction_done``, ``step``, ``median``, ``lower``,
+        Forecasts that would have been made earlier: ``fraction_done``, ``step``, ``median``,
+        ``lower``,
         ``upper``, ``p_miss``, ``factor_off_course``.
     curve : pandas.DataFrame
-        The mean loss to come: ``step``, ``lower``, ``median``, ``upper`` (90 %).
+        The mean loss of the rest of the run: ``step``, ``lower``, ``median``, ``upper`` (90 %).
     history : pandas.DataFrame
-        ``step``, ``loss``.
+        ``step`` and ``loss`` so far.
     unit : str
     ci_prob : float
     findings : tuple of Finding
@@ -84,12 +85,12 @@ class Watch(Result):
 
     @property
     def on_course(self) -> bool | None:
-        """Whether the run has not left its own course; None before the first look."""
+        """Whether the run is on its own course; None before the first look."""
         return None if self.course is None else self.course.p_value > OFF
 
     @property
     def known_at(self) -> Mapping[str, Any] | None:
-        """The first look at which missing the target was sure."""
+        """The first earlier forecast by which a miss of the target was almost certain, or None."""
         sure = self.looks[self.looks["p_miss"].fillna(0.0).astype(float) >= SURE]
         return None if sure.empty else dict(zip(map(str, sure.columns), sure.iloc[0], strict=True))
 

@@ -1,9 +1,9 @@
 """Forecast the loss at unseen scale: the mean over seeds, and a single new run.
 
-The two are never mixed. ``loss`` is the mean over seeds, uncertain because the coefficients are
-and because the law is not exact; ``loss_new`` is a single new run, with the residual noise of the
-training runs. For a card with an excess, ``loss`` is the floor that a well-tuned run reaches, and
-a new run lies above it as the training runs do.
+The two are kept apart. ``loss`` is the mean over seeds. It is uncertain because the coefficients
+are, and because the law is not exact. ``loss_new`` is a single new run, which has the residual
+noise of the training runs as well. For a card with an excess, ``loss`` is the floor that a
+well-tuned run reaches, and a new run lies above it as the training runs do.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from bayescale.verdict import TOLERANCE, Evidence, places, sizes, verdict
 _NINETY = (0.05, 0.95)
 
 MOST_HELD = 2**27
-"""Values by draw and point that :func:`forecast` holds of each quantity: 1 GB."""
+"""The most values by draw and point of each quantity in a :class:`Forecast`: 1 GB."""
 
 
 @asks_fit
@@ -59,34 +59,34 @@ def forecast(  # noqa: PLR0913
     ----------
     fit : Posterior or ModelAverage
     params, tokens : float, str or array_like, shape (point,)
-        Raw counts, or as people write them (``"70B"``); for a law of both, give both.
+        Raw counts, or text such as ``"70B"``; a law of both needs both.
     flops : float, str or array_like, shape (point,)
-        FLOP. For a law of params and tokens the budget is split as :func:`bayescale.allocate`
-        chooses: one definite run, at which every draw is evaluated. Compute is counted as in the
-        fitted log, C = 6 N D where that does not say.
+        Compute in FLOP. For a law of params and tokens the budget is split as
+        :func:`bayescale.allocate` chooses: into one run, at which every draw is evaluated. Compute
+        is counted as in the fitted log, by default C = 6 N D.
     unique_tokens : float, str or array_like, shape (point,)
-        For a law that asks how many of the tokens are unique; all of them where not given.
+        For a law with unique tokens: how many of the tokens are unique; by default all of them.
     kept_fraction : float or array_like, shape (point,)
-        For a law of pruned data: the share of the data that was kept; all of it where not given.
+        For a law of pruned data: the share of the data that was kept; by default all of it.
     lm_loss : float or array_like, shape (point,)
         For a law of downstream error: the language model's loss in nats per token.
     at : mapping of str to float or array_like, shape (point,), optional
-        Values of inputs that the package does not know, by name: ``{"lr": 1e-3}``. Those of the
-        largest run where not given, which the answer says.
+        Values of inputs that the package does not know, by name: ``{"lr": 1e-3}``. By default those
+        of the largest run, and the answer says so.
     target : float, optional
-        A loss, for the probability of ending below it; in the unit of the answer.
+        A loss in the unit of the answer, for the probability of a lower loss.
     ci_prob : float
         Mass of the central intervals.
     tolerance : float
-        Half the width of the 90 % interval of log mean loss up to which a forecast is precise
-        enough to be trusted.
+        The largest half width of the 90 % interval of log mean loss with which a forecast is
+        precise enough to be trusted.
     family : str, optional
-        A family of the fit; a new family where not given and families are partially pooled.
+        A family of the fit; by default a new family, if families are partially pooled.
     drift : bool
         Whether to allow for the law's drift; without it, the law is taken to hold exactly.
     loss_unit : str, optional
-        The unit of the answer: ``nats``, ``bits``, ``bits_per_byte`` or ``perplexity``; the fitted
-        log's own where not given.
+        The unit of the answer: ``nats``, ``bits``, ``bits_per_byte`` or ``perplexity``; by default
+        the fitted log's own.
     allow_unconverged : bool
         Forecast although the fit failed its convergence checks.
 
@@ -97,17 +97,17 @@ def forecast(  # noqa: PLR0913
     Raises
     ------
     LawError
-        If the scales given are not what the law needs.
+        If the given scales are not those that the law needs.
     PosteriorError
-        If there are so many points that their draws would fill the memory.
+        If there are so many points that their draws would need too much memory.
     UnitError
-        If the unit is unknown, or the target is about what the forecast would be in another unit.
+        If the unit is unknown, or the target seems to be in another unit.
     UnconvergedError
         If the posterior failed its convergence checks.
 
     See Also
     --------
-    forecast_table : for so many points that their draws would fill the memory.
+    forecast_table : for so many points that their draws would need too much memory.
     """
     fit.require_converged(allow_unconverged)
     given = given_scales(
@@ -125,16 +125,16 @@ def forecast(  # noqa: PLR0913
     n_values = n_points * n_draws(fit)
     if n_values > MOST_HELD:
         raise PosteriorError(
-            f"a forecast of {n_points:,} points would hold {n_values:,} draws of the loss, and "
-            f"{MOST_HELD:,} are the most: bayescale.forecast_table gives their table, block by "
-            "block"
+            f"a forecast of {n_points:,} points would hold {n_values:,} draws of the loss, but "
+            f"{MOST_HELD:,} are the most: use bayescale.forecast_table, which computes their table "
+            "in blocks"
         )
     return _forecast(fit, given, options)
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a forecast, alike for all points."""
+    """The options of a forecast, the same for all points."""
 
     target: float | None
     ci_prob: float
@@ -154,11 +154,11 @@ class Options:
 
 
 def given_scales(**scales: Any) -> dict[str, np.ndarray]:
-    """Return the scales that are given, each of shape (point,)."""
+    """Return the scales that are not None, each of shape (point,)."""
     given = {name: _as_points(x, name) for name, x in scales.items() if x is not None}
     for name, values in given.items():
         if not values.size:
-            raise LawError(f"`{name}=` holds no point: give one value or more")
+            raise LawError(f"`{name}=` is empty: give one value or more")
         wrong = values[~(np.isfinite(values) & (values > 0))].tolist()
         if wrong:
             more = f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
@@ -174,7 +174,7 @@ def _as_points(value: Any, name: str) -> np.ndarray:
 
 
 def require_within_guards(fit: Fit, given: Mapping[str, np.ndarray]) -> None:
-    """Refuse inputs that no law has, and values that are likely in another unit."""
+    """Refuse inputs that no law has, and values that are probably in another unit."""
     for end in (np.min, np.max):
         fit.holding(foreign_inputs(given, end))
 
@@ -188,22 +188,25 @@ def foreign_inputs(
 
 
 def count_points(given: Mapping[str, np.ndarray]) -> int:
-    """Count the points of scales, of which some may be given once for all."""
+    """Return the number of points; a scale with a single value holds for all of them."""
     return max(map(len, given.values()), default=0)
 
 
 def n_draws(fit: Fit) -> int:
-    """Count the draws of all laws."""
+    """Return the number of draws of all laws."""
     return sum(m.draws.sizes["chain"] * m.draws.sizes["draw"] for m in fit.members)
 
 
 def same_length(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return scales of shape (point,) each; what is given once holds for all points."""
+    """Return scales of shape (point,) each; a single value is repeated for all points."""
     try:
         return dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
     except ValueError:
         lengths = {name: len(values) for name, values in given.items()}
-        raise LawError(f"the scales have different lengths: {lengths}") from None
+        raise LawError(
+            f"the scales have different lengths: {lengths}: give one value for all points, or one "
+            "for each"
+        ) from None
 
 
 def _forecast(
@@ -211,7 +214,7 @@ def _forecast(
     given: Mapping[str, np.ndarray],
     options: Options,
 ) -> Forecast:
-    """Forecast points, for each law as well."""
+    """Return the forecast of points, with that of each law."""
     family, drift = options.family, options.drift
     members = tuple(fit.members)
     sources = tuple(member.view(drift) for member in members)
@@ -266,20 +269,20 @@ def _forecast(
 
 
 def _families(fit: Fit, widths: pd.DataFrame | None) -> dict[str, dict[str, Any]]:
-    """List the fit's families: their runs, and half widths at the first point."""
+    """Return the number of runs of each family, and its half width at the first point."""
     counts = runs_by_family(fit)
     known = {} if widths is None else widths[0].to_dict()
     return {name: {"n_runs": n, "half_width": known.get(name)} for name, n in counts.items()}
 
 
 def require_likely(fit: Fit, unit: LossUnit, options: Options, medians: np.ndarray) -> None:
-    """Ask about a target that seems to be in another unit than such losses, in nats per token."""
+    """Refuse a target that seems to be in another unit than these medians in nats per token."""
     if options.target is not None and options.loss_unit is None:
         unit.require_likely(options.target, medians, () if fit.runs is None else fit.runs["loss"])
 
 
 def located(fit: Fit, scales: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Make the table of points: where they are, and how far beyond the runs."""
+    """Return the table of points: their scales, and how far they lie beyond the runs."""
     unknown = np.full(len(scales[fit.inputs[0]]), np.nan)
     columns = (*SCALES, *(name for name in fit.inputs if name not in SCALES))
     points = pd.DataFrame({name: scales.get(name, unknown) for name in columns}, copy=False)
@@ -319,10 +322,10 @@ def with_verdicts(
     new_half_width: np.ndarray,
     tolerance: float,
 ) -> pd.DataFrame:
-    """Add to the points whether a forecast there can be trusted.
+    """Return the points with a verdict on whether a forecast there can be trusted.
 
-    The half widths, shape (point,), are of 90 % intervals of log loss: of the mean, and of a
-    single new run, NaN where that is unknown.
+    The half widths, shape (point,), are those of 90 % intervals of the log loss: of the mean, and
+    of a single new run (NaN if unknown).
     """
     record = fit.record.get("backtest") or {}
     evidence = Evidence(record.get("bins"), record.get("across", ()))
@@ -343,7 +346,7 @@ def with_verdicts(
 
 
 def noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]:
-    """Return medians of the noise scale at the points and at the largest run, where it shrinks."""
+    """Return medians of the noise scale at the points and at the largest run, if noise shrinks."""
     if fit.runs is None or not all("shrink" in member.draws for member in fit.members):
         return {}
     largest = fit.runs.frame.iloc[[int(sizes(fit.runs.frame, fit.inputs).argmax())]]
@@ -360,9 +363,9 @@ def noise_scales(fit: Fit, inputs: Mapping[str, xr.DataArray]) -> dict[str, Any]
 def placed(
     fit: Fit, given: Mapping[str, np.ndarray], options: Options, *, best: bool = True
 ) -> tuple[dict[str, np.ndarray], DefaultSplit | None]:
-    """Return all scales of the points; where a budget is split, also the best split in each draw.
+    """Return all scales of the points and, if budgets are split, the best split in each draw.
 
-    Finding that takes most of the time: it is left out unless ``best``.
+    The best splits take most of the time, and are left out unless ``best`` is true.
 
     Raises
     ------
@@ -376,8 +379,8 @@ def placed(
     if stated == {"flops"} and splits(fit.inputs):
         if any(np.ptp(values) > 0 for values in foreign.values()):
             raise LawError(
-                f"{' and '.join(foreign)} must have one value where `flops=` is to be split: "
-                "forecast at one value at a time, or give params and tokens"
+                f"{' and '.join(foreign)} must have a single value if `flops=` is to be split: "
+                "forecast one value at a time, or give params and tokens"
             )
         held = {name: float(values[0]) for name, values in foreign.items()}
         asked = (fit.holding(held), given["flops"], options.family, options.drift)

@@ -1,4 +1,4 @@
-"""The loss against one scale while another is held: Kaplan's curves of L against N at fixed D."""
+"""The loss against one scale with the other held fixed: Kaplan's curves of L against N."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -16,16 +16,16 @@ from bayescale.splits.choice import default_split
 from bayescale.units import as_size, format_size
 
 CURVES, POINTS = 4, 25
-"""Curves where no held values are given, and points of each."""
+"""The default number of curves, and of points on each."""
 
 MOST_ROWS = 9
-"""Rows of the table in a terminal."""
+"""The most rows of the table in a terminal."""
 
 BEYOND = 10.0
-"""How far beyond the runs' largest size the curves go, as a factor."""
+"""By default curves end at this multiple of the largest run's size."""
 
 KNOTS = 9
-"""Budgets of a curve that are split, at most; splits between them are interpolated in logs."""
+"""The most budgets of a curve that are split; splits between them are interpolated in logs."""
 
 Scale = Literal["params", "tokens"]
 
@@ -46,26 +46,25 @@ def slices(
     fit : Posterior or ModelAverage
         A fit of laws of params and tokens.
     held : sequence of float or str, optional
-        Values of ``by``, one a curve; four over the runs' range where not given.
+        Values of ``by``, one per curve; by default four over the runs' range.
     by : {"tokens", "params"}
         The scale that each curve holds.
     along : sequence of float or str, optional
-        Values of the other scale; from the smallest run's to ten times the largest's where not
-        given.
+        Values of the other scale; by default from the smallest run's to ten times the largest's.
     **options
         As for :func:`bayescale.forecast`.
 
     Returns
     -------
     Forecast
-        One point for each pair: :func:`bayescale.plotting.plot_slices` draws it. Where a curve is
-        flat, more of the other scale gains nothing.
+        One point for each pair, which :func:`bayescale.plotting.plot_slices` draws. Where a curve
+        is flat, more of the other scale does not lower the loss.
 
     Raises
     ------
     LawError
-        If a law is not of params and tokens, ``by`` is neither, a value repeats, or a point
-        estimate gives no range.
+        If a law is not of params and tokens, ``by`` is neither of them, a value repeats, or values
+        are not given for a point estimate, which has no range of runs.
 
     Notes
     -----
@@ -98,7 +97,7 @@ def slices(
 def optimal_curve(
     fit: Fit, flops: np.ndarray, *, family: str | None = None, **options: Any
 ) -> Forecast:
-    """Forecast the loss along the splits of least expected loss, for a figure.
+    """Return a forecast of the loss along the splits of least expected loss, for a figure.
 
     Parameters
     ----------
@@ -112,9 +111,9 @@ def optimal_curve(
     Returns
     -------
     Forecast
-        Its loss departs from that of :func:`bayescale.forecast` with ``flops=`` by less than
-        0.01 % where the best split changes smoothly with the budget, and by up to 0.2 % where it
-        jumps, as it may at the edge of the runs.
+        The loss differs from that of :func:`bayescale.forecast` with ``flops=`` by less than 0.01 %
+        where the best split changes smoothly with the budget, and by up to 0.2 % where it jumps, as
+        it may at the edge of the runs.
     """
     knots = np.geomspace(flops[0], flops[-1], min(KNOTS, len(flops)))
     found = default_split(fit, knots, family)
@@ -137,7 +136,7 @@ def _values(
         return values
     if fit.runs is None:
         raise LawError(
-            f"a point estimate has no runs whose {name} span a range: name {name} with "
+            f"a point estimate has no runs, and so no range of {name}: give {name} with "
             f"`{argument}=`"
         )
     of_runs = fit.runs[name]
@@ -145,7 +144,7 @@ def _values(
 
 
 def slices_content(result: Forecast, by: str) -> tuple[str, TextTable]:
-    """Give a headline and a table: a row for each of a few sizes, a column for each curve."""
+    """Return a headline, and a table with a row for each of a few sizes and a column per curve."""
     other = {"tokens": "params", "params": "tokens"}[by]
     frame = result.to_frame()
     path = np.unique(frame[other])

@@ -1,4 +1,4 @@
-"""What the families of a fit say about a forecast that names none of them."""
+"""How the families of a fit explain the width of a forecast for a new family."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,10 +9,10 @@ import xarray as xr
 from bayescale.posterior import Fit, View
 
 MOST_FAMILIES, MOST_POINTS = 20, 50
-"""Families and points up to which each family is forecast, to say where a width comes from."""
+"""The most families and points with which each family is forecast, to explain a width."""
 
 MOSTLY = 0.5
-"""Share of the width for a new family below which that of a known one is much narrower."""
+"""A known family is much narrower if its width is below this share of that of a new family."""
 
 
 def family_widths(
@@ -23,7 +23,7 @@ def family_widths(
     Returns
     -------
     pandas.DataFrame or None
-        One row a family, one column a point; None without families, or for very many points.
+        One row per family, one column per point; None without families, or with very many points.
     """
     n_points = next(iter(inputs.values())).size
     if not fit.families or n_points > MOST_POINTS:
@@ -38,7 +38,7 @@ def family_widths(
 
 
 def with_reasons(points: pd.DataFrame, widths: pd.DataFrame, tolerance: float) -> pd.DataFrame:
-    """Say of points that are too wide where that comes from families that differ."""
+    """Return the points with a reason for those that are too wide because families differ."""
     why = points["why"].tolist()
     for i, (state, width) in enumerate(zip(points["verdict"], points["half_width"], strict=True)):
         own = widths[i]
@@ -59,7 +59,7 @@ NEW_FAMILY = "a new family"
 
 
 def family_text(family: str, counts: Mapping[str, int]) -> str:
-    """Say for which family a forecast is, and for a new one which others it is drawn from."""
+    """Return the family of a forecast as text; for a new family, with those it is drawn from."""
     if family != NEW_FAMILY or not counts:
         return family
     shown = [f"{name} ({_runs(n)})" for name, n in list(counts.items())[:MOST_FAMILIES]]

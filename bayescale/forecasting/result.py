@@ -29,7 +29,7 @@ SCALES = ("params", "tokens", "flops")
 OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
 
 
-_SHOWN = 8  # points, beyond which a table shows some
+_SHOWN = 8  # the most points that are all shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,42 +39,40 @@ class Forecast(Result):
     Attributes
     ----------
     loss, loss_new : xarray.DataArray
-        Dims (chain, draw, point), in ``loss_unit``, the log's own where no other was asked for:
-        the mean over seeds, or the floor as ``meaning`` says, and a single new run.
-        ``loss_new`` is None for a point estimate without noise.
+        Dims (chain, draw, point), in ``loss_unit``, by default the log's own: the mean over seeds
+        (or the floor, see ``meaning``), and a single new run. ``loss_new`` is None for a point
+        estimate without noise.
     points : pandas.DataFrame
-        One row a point: ``params``, ``tokens``, ``flops`` (NaN where the law needs none),
-        ``unique_tokens`` where the law asks for them,
-        ``extrapolation_ratio``: how many times larger than the largest training run,
-        ``across``: e-folds of tokens per parameter above the runs' most or below their least,
-        ``half_width`` and ``half_width_new``: of the 90 % interval of log mean loss, and of a
-        single new run's, ``verdict`` and ``why``: whether to trust it (see
-        :mod:`bayescale.verdict`). Where residual noise shrinks with scale,
-        ``noise_sd`` and ``noise_sd_at_largest``: medians of its scale there and at the largest
-        training run, on log loss.
+        One row per point: ``params``, ``tokens``, ``flops`` (NaN if the law does not need them),
+        ``unique_tokens`` (if the law has them), ``extrapolation_ratio`` (size relative to the
+        largest training run), ``across`` (e-folds of tokens per parameter outside the runs' range),
+        ``half_width`` and ``half_width_new`` (of the 90 % interval of the log of the mean loss, and
+        of a single new run), ``verdict`` and ``why`` (see :mod:`bayescale.verdict`). If residual
+        noise shrinks with scale, also ``noise_sd`` and ``noise_sd_at_largest``: medians of its
+        scale at the point and at the largest training run, on log loss.
     meaning : str
         What ``loss`` is: :data:`bayescale.posterior.MEAN` or :data:`bayescale.posterior.FLOOR`.
     optimum : mapping or None
-        Where only a budget was given: draws of the compute-optimal ``params`` and ``tokens``. Where
-        the laws of an average do not agree on these, no number is given: see :meth:`refusal`.
+        If only a budget was given: draws of the compute-optimal ``params`` and ``tokens``. If the
+        laws of an average disagree on these, no number is given: see :meth:`refusal`.
     family : str or None
-        For which family.
+        The family of the forecast; None if the fit has none.
     families : mapping
-        By family of the fit, ``n_runs`` and the ``half_width`` of its own interval at the first
-        point, where that was computed.
+        For each family of the fit, ``n_runs``, and the ``half_width`` of its own interval at the
+        first point, or None if that was not computed.
     drift : bool
         Whether the law's drift is allowed for.
     flop_count : FlopCount
-        How compute is counted: as in the fitted log.
+        How compute is counted, which is as in the fitted log.
     others : tuple of str
-        Columns of ``points`` that are inputs which the package does not know.
+        The columns of ``points`` with inputs that the package does not know.
     by_law : tuple of Forecast
-        What each law of an average says at the same points; empty for one law.
+        The forecast of each law of an average at the same points; empty for one law.
 
     Notes
     -----
-    :meth:`to_frame` has one row a point: the scales, intervals of both losses, and the
-    probabilities of ending below the target. :meth:`to_json` is for a forecast of one point.
+    :meth:`to_frame` has one row per point: the scales, intervals of both losses, and the
+    probabilities of a loss below the target. :meth:`to_json` needs a forecast of a single point.
     """
 
     in_figures = True
@@ -100,17 +98,17 @@ class Forecast(Result):
 
     @property
     def unit(self) -> str:
-        """The unit of the losses: ``nats/token``, or as the law or the log states it."""
+        """The unit of the losses: ``nats/token``, or that of the law or the log."""
         return self.loss_unit.label
 
     @property
     def meaning_new(self) -> str:
-        """What ``loss_new`` is."""
+        """What ``loss_new`` is, in words."""
         tuned = "" if self.meaning == MEAN else ", tuned as these were"
         return f"a single new run{tuned}"
 
     def refusal(self, i: int) -> str | None:
-        """Say why no number is given at one point: laws do not agree on the split of its budget."""
+        """Return how the laws disagree on the split of one point's budget, or None."""
         if self.optimum is None:
             return None
         apart = (
@@ -150,7 +148,7 @@ class Forecast(Result):
         return frame
 
     def _p_below(self) -> dict[str, np.ndarray | None]:
-        """Probabilities, by point, that a single new run, and the mean, are below the target."""
+        """Return the probabilities of a single new run and a mean below the target, by point."""
         if self.target is None:
             return {"p_below_target": None, "p_mean_below_target": None}
         below = {
@@ -164,7 +162,9 @@ class Forecast(Result):
 
     def _json(self) -> dict[str, Any]:
         if len(self.points) != 1:
-            raise PosteriorError("a forecast of several points has a frame, not one JSON object")
+            raise PosteriorError(
+                "a forecast of several points is not one JSON object: use to_frame()"
+            )
         point, why = self.points.iloc[0], self.refusal(0)
         noise = {name: point[name] for name in ("noise_sd", "noise_sd_at_largest") if name in point}
         at = {"at": {name: point[name] for name in self.others}} if self.others else {}
@@ -200,13 +200,13 @@ class Forecast(Result):
         }
 
     def own_values(self, at_one_split: bool) -> dict[str, Any]:
-        """Give what one law of an average says, under JSON keys: the split where laws disagree."""
+        """Return one law's answer by JSON key, which is its split if the laws disagree."""
         if at_one_split:
             return {"loss": self.loss, "loss_new": self.loss_new}
         return {"optimum": self.optimum}
 
     def brief(self) -> tuple[str, ...]:
-        """Return the first point, its mean loss and how far that can be trusted."""
+        """Return the first point, its mean loss and its verdict."""
         row = self.to_frame().iloc[0]
         if not self.answered:
             return (str(next(self._content())), f"  {row['why']}")
@@ -218,7 +218,7 @@ class Forecast(Result):
         )
 
     def _shown_points(self) -> Iterator[str | TextTable]:
-        """Show many points in a table: some of them, and how many have which verdict."""
+        """Yield a table of some of the points, and the number of points with each verdict."""
         frame, n = self.to_frame(), len(self.points)
         names = [
             name for name in (*SCALES, "lm_loss") if name in frame and frame[name].notna().any()
@@ -306,7 +306,7 @@ def _size_texts(row: pd.Series) -> Iterator[str]:
 
 
 def _noise_lines(row: pd.Series) -> Iterator[str]:
-    """Say what is assumed about residual noise beyond the runs, where it shrinks with scale."""
+    """Yield what is assumed about residual noise beyond the runs, if it shrinks with scale."""
     if row.get("noise_sd", np.inf) < row.get("noise_sd_at_largest", 0.0):
         yield (
             f"  The noise of a new run is taken as {row['noise_sd']:.2%}, less than the "

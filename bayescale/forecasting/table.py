@@ -34,12 +34,12 @@ from bayescale.threads import in_threads
 from bayescale.verdict import TOLERANCE
 
 MOST_VALUES = 2**18
-"""Values by draw and point that a thread holds of each quantity: 2 MB."""
+"""The most values by draw and point of each quantity in a thread: 2 MB."""
 
 _ENDS = ("median", "lower", "upper")
 
 MOST_JUDGED = 2**13
-"""Points whose verdicts are written at a time."""
+"""The number of points whose verdicts are written at a time."""
 
 
 def forecast_table(
@@ -55,7 +55,7 @@ def forecast_table(
     show_progress: bool | None = None,
     **scales: Any,
 ) -> pd.DataFrame:
-    """Tabulate a forecast of very many points, whose draws are never held all at once.
+    """Return the table of a forecast of very many points, without holding all their draws.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def forecast_table(
     target, ci_prob, tolerance, family, drift, loss_unit, allow_unconverged
         As for :func:`forecast`.
     show_progress : bool, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
+        Show progress on standard error, or below the cell in a notebook; by default only in
+        notebooks.
     **scales
         ``params``, ``tokens`` and so on, as for :func:`forecast`; also inputs that the package does
         not know.
@@ -72,15 +72,15 @@ def forecast_table(
     Returns
     -------
     pandas.DataFrame
-        What :meth:`Forecast.to_frame` gives, without the texts ``why``. Each row is that of a
-        forecast of its point alone, within rounding: single new runs have the same noise at all
-        points, so that rows that differ differ by the law and its drift. In a forecast of several
-        points each has noise of its own.
+        The table of :meth:`Forecast.to_frame` without the column ``why``. Each row equals that of a
+        forecast of its point alone, within rounding. So single new runs have the same noise at all
+        points, and rows differ only by the law and its drift. In a forecast of several points, each
+        point has noise of its own.
 
     Raises
     ------
     LawError, UnitError, UnconvergedError
-        As :func:`forecast`.
+        As for :func:`forecast`.
     """
     fit.require_converged(allow_unconverged)
     given = same_length(given_scales(**scales))
@@ -111,7 +111,7 @@ def _points(
     blocks: Sequence[slice],
     stage: Stage,
 ) -> pd.DataFrame:
-    """Make the table of points; budgets are split block by block."""
+    """Return the table of points; budgets are split block by block."""
     n_points = count_points(given)
     if "flops" not in given or len(given) > 1:
         return located(fit, placed(fit, given, options)[0])
@@ -135,13 +135,14 @@ class _Law:
     ----------
     view : View
     taken : numpy.ndarray
-        The draws that the answer holds.
+        Indices of the draws that the answer holds.
     coefficients : mapping of str to numpy.ndarray
     walks : sequence of (Component, Path)
-        The drift, out to all points.
+        The walks of the drift, which reach all points.
     noise : (numpy.ndarray, numpy.ndarray)
-        What a single new run adds to log loss: the first times the noise's scale, and the second.
-        Both are empty for a point estimate without noise.
+        The two parts of what a single new run adds to log loss: the first is multiplied by the
+        noise's scale, the second is added as it is. Both are empty for a point estimate without
+        noise.
     """
 
     view: View
@@ -154,7 +155,7 @@ class _Law:
     def of(
         cls, view: View, taken: np.ndarray, family: str | None, points: Mapping[str, xr.DataArray]
     ) -> "_Law":
-        """Flatten a view's draws, of which some are taken."""
+        """Make the arrays from the taken draws of a view."""
 
         def flat(values: Any) -> np.ndarray:
             return np.ascontiguousarray(values.reshape(*values.shape[:-2], -1)[..., taken])
@@ -187,13 +188,13 @@ class _Law:
         return loss * np.exp(drift)
 
     def new_run(self, loss: np.ndarray, points: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return a single new run for each mean loss, as :meth:`View.new_run` does of one point."""
+        """Return a single new run for each mean loss: see :meth:`View.new_run`."""
         with np.errstate(over="ignore"):  # few degrees of freedom reach an infinite loss
             return loss * (self._noise_anywhere if self.is_alike else self._noise_at(points))
 
     @property
     def is_alike(self) -> bool:
-        """Whether the noise has one scale at all sizes."""
+        """Whether the noise has the same scale at all sizes."""
         return "shrink" not in self.view.draws
 
     @cached_property
@@ -210,7 +211,7 @@ class _Law:
 def _noise(
     view: View, draws: xr.Dataset, flat: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the noise of the first point: what the scale multiplies, and what lies above."""
+    """Return the noise of the first point: the part that the scale multiplies, and the excess."""
     shape, nu = draws["sigma"].shape, draws["nu"].values if "nu" in draws else None
 
     def drawn(excess: Any) -> np.ndarray:
@@ -233,7 +234,7 @@ def _laws(fit: Fit, points: pd.DataFrame, options: Options) -> list[_Law]:
 def _columns(
     fit: Fit, laws: list[_Law], points: pd.DataFrame, unit: LossUnit, options: Options, block: slice
 ) -> dict[str, np.ndarray]:
-    """Return what the draws of a block of points say."""
+    """Return quantiles and probabilities from the draws of a block of points."""
     at = {name: points[name].to_numpy()[block] for name in fit.inputs}
     losses = [law.loss(at) for law in laws]
     kinds = {"loss": losses}
@@ -242,7 +243,8 @@ def _columns(
     found = {}
     for kind, parts in kinds.items():
         values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        values.sort(axis=1)  # faster than a partition, where processors sort vectors
+        # faster than a partition on processors with vector instructions for sorting
+        values.sort(axis=1)
         found[f"half_width_{kind}"] = half_width_of_log(values)
         ends = [0.5, (1 - options.ci_prob) / 2, (1 + options.ci_prob) / 2]
         for name, x in zip(_ENDS, quantiles_of_sorted(values, ends, unit.of), strict=True):
@@ -263,7 +265,7 @@ def _judged(
     options: Options,
     stage: Stage,
 ) -> pd.DataFrame:
-    """Make the table, with verdicts."""
+    """Return the table with verdicts."""
     done, n_points = stage("verdicts", total=len(points)), len(points)
     widths = [columns.pop(f"half_width_{kind}", None) for kind in ("loss", "loss_new")]
     half_width, half_width_new = (np.full(n_points, np.nan) if x is None else x for x in widths)
