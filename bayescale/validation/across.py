@@ -1,8 +1,8 @@
-"""Forecasts of runs whose tokens per parameter lie outside those of the runs that were fitted.
+"""Forecasts of runs whose tokens per parameter lie outside the range of the fitted runs.
 
-A backtest in compute says nothing of them: a point at the runs' compute and a hundred times their
-tokens per parameter is at ratio 1. So the runs of the least, or of the most, tokens per parameter
-are fitted, and the others forecast.
+A backtest in compute does not test such forecasts: a point with the runs' compute and a hundred
+times their tokens per parameter has a ratio of 1. So the runs with the fewest, or the most, tokens
+per parameter are fitted, and the others are forecast.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from bayescale.runs import Runs
 from bayescale.validation.held_out import Refit, Sample, forecast_held_out
 
 SHARES = (0.4, 0.6)
-"""Shares of the range of log tokens per parameter that are fitted, from either end."""
+"""Shares of the range of log tokens per parameter that are fitted, from each end."""
 
 NEAR = 3.0
 """Held-out runs have between a third and three times the compute of the runs that were fitted."""
@@ -25,12 +25,12 @@ NEAR = 3.0
 
 @dataclass(frozen=True, eq=False)
 class AcrossTask:
-    """One refit to runs of few, or of many, tokens per parameter, as it is sent to a worker.
+    """A refit to runs of few, or of many, tokens per parameter, for a worker process.
 
     Attributes
     ----------
     side : int
-        1 where runs of more tokens per parameter are forecast, -1 where runs of fewer are.
+        1 if runs of more tokens per parameter are forecast, -1 if runs of fewer are.
     share : float
         One of :data:`SHARES`.
     """
@@ -46,7 +46,7 @@ class AcrossTask:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Law and which runs are fitted."""
+        """The law's name, and which runs are fitted."""
         return self.card.law.name, self.name
 
     @property
@@ -56,12 +56,12 @@ class AcrossTask:
         return f"{part} {self.share:.0%} of tokens per parameter"
 
     def __call__(self) -> Sample:
-        """Fit the runs on one side and forecast those on the other."""
+        """Fit the runs on one side, and return forecasts of those on the other."""
         posterior = self.refit(self.runs.take(self.training), self.card, self.seed)
         return forecast_held_out(posterior, self.runs.frame.loc[self.held_out])
 
     def scored(self, law: str, sample: Sample) -> pd.DataFrame:
-        """Return one row a held-out run: see :attr:`bayescale.Backtest.across`."""
+        """Return one row per held-out run: see :attr:`bayescale.Backtest.across`."""
         ratio = log_ratio(self.runs)
         edge = (self.side * ratio[self.training]).max()
         return pd.DataFrame(
@@ -103,7 +103,7 @@ def across_tasks(runs: Runs, card: ModelCard, refit: Refit, least: int, seed: in
 
 
 def across_record(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what a fit keeps: side, distance and coverage of every forecast, as plain values."""
+    """Return what a fit stores: side, distance and coverage of every forecast, as plain values."""
     if not len(rows):
         return []
     return [

@@ -1,8 +1,8 @@
 """Approaches 1 and 2 of Hoffmann et al. (2022), arXiv 2203.15556: the best size without a law.
 
 Approach 2 fits a parabola in the logarithm of size to the runs of one budget; approach 1 finds the
-trained size with the lowest loss at each budget. Either then fits a power law through the sizes it
-found. Both give draws: of minima under residual noise, and of resampled sizes.
+trained size with the lowest loss at each budget. Both then fit a power law to these sizes. Approach
+2 gives draws of the minima under residual noise, approach 1 draws by resampling sizes.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ FEWEST_SIZES = 3
 
 DRAWS = 1000
 SAME_SIZE = 0.02  # relative difference of sizes of one model as logs write them
-_WIDEST_GAP = 5.0  # times in compute, across which a size's losses are interpolated
+_WIDEST_GAP = 5.0  # the largest factor of compute over which losses of a size are interpolated
 _GRID = 400  # budgets at which approach 1 compares sizes
 
 
@@ -42,7 +42,7 @@ class Frontier:
     Attributes
     ----------
     log_params, log_tokens : numpy.ndarray, shape (draw, budget)
-        The best sizes; the first draw is the estimate itself. NaN where there is none.
+        The best sizes; the first draw is the estimate itself. NaN if there is no best size.
     weights : numpy.ndarray, shape (budget,) or (draw, budget)
         Weights in the power law.
     count : FlopCount
@@ -86,16 +86,16 @@ def isoflop_groups(
 ) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
     """Group runs that share a budget, from small to large.
 
-    The column ``isoflop`` says so where the log has it. Otherwise runs whose compute spreads by
-    no more than the tolerance share a budget: the window with most runs first, then the next
-    among the rest.
+    The column ``isoflop`` defines the groups if the log has it. Otherwise runs share a budget if
+    their compute spreads by no more than the tolerance. The window with the most runs is taken
+    first, then the next one among the remaining runs.
 
     Returns
     -------
     groups : tuple of Group
     refused : tuple of LeftOut
         Budgets with fewer than three distinct sizes, which do not determine a parabola. Runs that
-        share their compute with no other are not listed.
+        share their compute with no other run are not listed.
     """
     labeled = "isoflop" in runs
     found = _labeled(runs) if labeled else _windows(np.log(runs["flops"]), np.log1p(tolerance))
@@ -135,12 +135,12 @@ def _windows(log_flops: np.ndarray, width: float) -> Iterator[np.ndarray]:
 
 
 def n_sizes(params: np.ndarray) -> int:
-    """Count the distinct sizes."""
+    """Return the number of distinct sizes."""
     return len(np.unique(size_labels(params)))
 
 
 def size_labels(params: np.ndarray) -> np.ndarray:
-    """Number the distinct sizes from small to large; return each run's number."""
+    """Return the index of each run's size among the distinct sizes, from small to large."""
     order = np.argsort(params, kind="stable")
     labels = np.empty(len(params), dtype=int)
     ends = ends_of_sizes(params[order], SAME_SIZE)
@@ -162,8 +162,8 @@ class Parabolas:
     width : numpy.ndarray, shape (budget,)
         The largest size over the smallest.
     residual_sd : float
-        Standard deviation of the runs about the parabolas, in nats; NaN where parabolas go
-        through every run.
+        Standard deviation of the runs about the parabolas, in nats; NaN if parabolas go through
+        every run.
     frontier : Frontier
         The minima; their draws come from the covariance of their parabola (delta method).
     """
@@ -179,7 +179,7 @@ class Parabolas:
 def parabolas(
     runs: Runs, groups: tuple[Group, ...], rng: np.random.Generator, draws: int = DRAWS
 ) -> Parabolas:
-    """Fit each budget's parabola to the runs' losses.
+    """Return the parabolas fitted to the runs' losses, one for each budget.
 
     Parameters
     ----------
@@ -228,14 +228,14 @@ def parabolas(
 def noiseless(
     runs: Runs, groups: tuple[Group, ...], losses: np.ndarray, weights: np.ndarray
 ) -> Frontier:
-    """Fit parabolas to losses (draw, run) without residual noise, at given weights."""
+    """Return the frontier of parabolas fitted to noise-free losses (draw, run)."""
     designs = [_Design.of(runs, group) for group in groups]
     return _frontier(runs, designs, _minima(_solved(designs, groups, losses)), weights)
 
 
 @dataclass(frozen=True, eq=False)
 class _Design:
-    """One budget's sizes, ready for least squares."""
+    """The least-squares design of one budget's sizes."""
 
     center: float
     powers: np.ndarray  # (run, 3)
@@ -258,13 +258,13 @@ class _Design:
 
 
 def _solved(designs: list[_Design], groups: tuple[Group, ...], losses: np.ndarray) -> np.ndarray:
-    """Solve for coefficients (draw, budget, 3) of the parabolas through losses (draw, run)."""
+    """Return coefficients (draw, budget, 3) of the parabolas through losses (draw, run)."""
     pairs = zip(designs, groups, strict=True)
     return np.stack([losses[:, group.runs] @ design.solve.T for design, group in pairs], axis=1)
 
 
 def _minima(coefficients: np.ndarray) -> np.ndarray:
-    """Return log sizes of minima about the center, NaN where there is none."""
+    """Return log sizes of minima about the center, NaN if there is no minimum."""
     square, slope, _ = np.moveaxis(coefficients, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(square > 0, -slope / (2 * square), np.nan)
@@ -273,14 +273,14 @@ def _minima(coefficients: np.ndarray) -> np.ndarray:
 def _frontier(
     runs: Runs, designs: list[_Design], away: np.ndarray, weights: np.ndarray
 ) -> Frontier:
-    """Make a frontier from minima (draw, budget) about the centers."""
+    """Return the frontier of minima (draw, budget) about the centers."""
     log_tokens = [np.polyval(d.tokens, away[:, i]) for i, d in enumerate(designs)]
     center = np.array([design.center for design in designs])
     return Frontier(away + center, np.stack(log_tokens, axis=1), weights, runs.flop_count)
 
 
 def take(frontier: Frontier, keep: np.ndarray) -> Frontier:
-    """Keep some of the budgets."""
+    """Return a frontier with some of the budgets."""
     log_params, log_tokens = frontier.log_params[:, keep], frontier.log_tokens[:, keep]
     return Frontier(log_params, log_tokens, frontier.weights[..., keep], frontier.count)
 
@@ -297,9 +297,9 @@ class Envelope:
     sizes : numpy.ndarray, shape (size,)
         Sizes trained to two or more budgets, in params.
     leaders : int
-        Number of sizes that have the lowest loss somewhere.
+        Number of sizes that have the lowest loss at some budget.
     frontier : Frontier
-        One point per step of the compute grid where the leader has a smaller and a larger size to
+        One point per budget of the grid at which the best size has a smaller and a larger size to
         compare with; draws are resamplings of the sizes.
     """
 
@@ -309,7 +309,7 @@ class Envelope:
 
 
 def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelope | str:
-    """Find the size with the lowest loss at each compute; losses of one size are interpolated.
+    """Return the size with the lowest loss at each compute; losses of one size are interpolated.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelo
     Returns
     -------
     Envelope or str
-        A sentence on what the log lacks for an envelope.
+        The envelope, or a sentence on what the log lacks for it.
     """
     count = runs.flop_count
     log_flops = np.log(count.flops(runs["params"], runs["tokens"]))
@@ -330,7 +330,7 @@ def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelo
     if len(log_sizes) < FEWEST_SIZES:
         return (
             f"{len(log_sizes)} sizes are trained to two or more budgets, and approach 1 needs "
-            f"{FEWEST_SIZES}: it compares sizes in the course of training"
+            f"{FEWEST_SIZES}, because it compares sizes during training"
         )
     all_sizes = np.arange(len(log_sizes))
     leader = _leaders(heights, all_sizes)
@@ -338,8 +338,8 @@ def envelope(runs: Runs, rng: np.random.Generator, draws: int = DRAWS) -> Envelo
     leaders = len(np.unique(leader[led]))
     if leaders < FEWEST_SIZES:
         return (
-            f"{leaders} of {len(log_sizes)} sizes lead anywhere with a smaller and a larger one "
-            f"beside them, and approach 1 needs {FEWEST_SIZES}"
+            f"{leaders} of {len(log_sizes)} sizes have the lowest loss anywhere between a smaller "
+            f"and a larger size, and approach 1 needs {FEWEST_SIZES}"
         )
     resampled = [np.unique(rng.choice(all_sizes, len(all_sizes))) for _ in range(draws)]
     found = np.array([leader, *(_leaders(heights[some], some) for some in resampled)])[:, led]
@@ -369,7 +369,7 @@ def _curves(runs: Runs, log_flops: np.ndarray, grid: np.ndarray) -> tuple[np.nda
 
 
 def _leaders(heights: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Name the lowest at each step, -1 where it has no larger or no smaller size beside it."""
+    """Return the size of lowest loss at each budget; -1 if it is the smallest or largest there."""
     there = np.isfinite(heights)
     lowest = np.where(there, heights, np.inf).argmin(axis=0)
     place = np.arange(len(heights))[:, None]

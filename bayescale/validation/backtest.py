@@ -1,7 +1,7 @@
 """Backtests: fit the smaller runs, forecast the larger ones, and score the forecasts.
 
-Runs themselves can give no other evidence on extrapolation. Refits are a callable, so this module
-needs no sampler, and run on any executor of :mod:`concurrent.futures`.
+A log contains no other evidence on extrapolation. Refits are a callable, so this module needs no
+sampler, and they run on any executor of :mod:`concurrent.futures`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def backtest(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> Backtest:
-    """Fit the runs up to each cutoff and forecast the larger ones.
+    """Fit the runs up to each cutoff, and score forecasts of the larger runs.
 
     Parameters
     ----------
@@ -56,47 +56,46 @@ def backtest(
     laws : iterable of str, Law or ModelCard
         Laws of the same inputs, or their cards; several are also scored as their model average.
     refit : callable, optional
-        ``refit(runs, card, seed)`` makes a posterior; :func:`bayescale.refit` where not given.
-        It must pickle where the executor's workers are processes.
+        ``refit(runs, card, seed)`` makes a posterior; by default :func:`bayescale.refit`. It must
+        be picklable if the executor's workers are processes.
     cutoffs : iterable of float, optional
-        Sizes up to which runs are fitted, in flops, or in the laws' only input; a run within
-        1 % of a cutoff is fitted. Without them up to eight, evenly spread in log size over
-        those that leave enough runs to fit (five, or the coefficients of the largest law) and
-        at least one larger to forecast.
+        Sizes up to which runs are fitted, in flops or in the laws' only input; a run within 1 % of
+        a cutoff is fitted. By default up to eight cutoffs, evenly spread in log size over those
+        that leave enough runs to fit (five, or as many as the largest law has coefficients) and at
+        least one larger run to forecast.
     weights : sequence of float, optional
-        Each law's weight in the average; equal where not given.
+        Each law's weight in the average; by default equal.
     executor : concurrent.futures.Executor, optional
         Where refits run; it is not shut down. A Dask client has one (``client.get_executor()``);
-        :class:`bayescale.tasks.Serial` stays in this process. Without it processes of this
-        computer, which need a script to guard its own start with
-        ``if __name__ == "__main__":``.
+        :class:`bayescale.tasks.Serial` stays in this process. By default processes of this
+        computer; a script must then guard its own start with ``if __name__ == "__main__":``.
     workers : int, optional
-        Number of processes where no executor is given; one per core by default.
+        Number of processes if no executor is given; by default one per core.
     seed : int
         The same seed gives the same scores, wherever refits run.
     show_progress : bool, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
+        Show progress on standard error, or below the cell in a notebook; by default only in
+        notebooks.
 
     Returns
     -------
     Backtest
-        A refit that fails, or is lost with its worker, is listed as missing and the others
-        are kept; one that fails its convergence checks is scored and counted.
+        A refit that raises an error, or is lost with its worker, is listed as missing, and the
+        others are kept. A refit that fails its convergence checks is scored, and counted as
+        unconverged.
 
     Raises
     ------
     TrustError
-        If the laws take different inputs or repeat, the runs cannot be held out, cutoffs leave
-        nothing, or no refit succeeded.
+        If the laws take different inputs or repeat, a cutoff leaves too few runs to fit or none to
+        forecast, or no refit succeeded.
     RunLogError, LawError, CardError
-        If a law cannot be fitted to these runs at all.
+        If a law cannot be fitted to these runs.
 
     Notes
     -----
-    Families in the log are forecast with their own coefficients where the smaller runs hold
-    some of them, else as a new family. Measurement errors (``loss_se``) of held-out runs are
-    not added to the intervals.
+    A family is forecast with its own coefficients if it has runs among the smaller ones, else as a
+    new family. Measurement errors (``loss_se``) of held-out runs are not added to the intervals.
     """
     plan = _planned(as_runs(runs), laws, cutoffs, refit or default_refit(), seed)
     runs, cards, at = plan.runs, plan.cards, plan.cutoffs
@@ -146,7 +145,7 @@ def planned_refits(
     Raises
     ------
     TrustError, RunLogError, LawError, CardError
-        As :func:`backtest` does.
+        As for :func:`backtest`.
     """
     plan = _planned(runs, laws, cutoffs, default_refit(), 0)
     return [(plan.runs.take(task.training), task.card) for task in (*plan.tasks, *plan.across)]
@@ -154,7 +153,7 @@ def planned_refits(
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """The refits of a backtest: to runs up to each cutoff, and to those of some shapes."""
+    """The refits of a backtest: up to each cutoff, and over parts of the tokens per parameter."""
 
     runs: Runs
     cards: Sequence[ModelCard]
@@ -186,7 +185,7 @@ def _planned(
 
 
 def default_refit() -> Any:
-    """Return :func:`bayescale.refit`, which this room must not import: it needs the sampler."""
+    """Return :func:`bayescale.refit`, imported only here because it needs the sampler."""
     import bayescale
 
     return bayescale.refit
@@ -203,7 +202,7 @@ def _run(
     workers: int | None,
     show_progress: bool | None,
 ) -> tuple[dict[tuple[str, Any], Sample], tuple[Missing, ...]]:
-    """Run the refits; their samples are in the order of the tasks."""
+    """Run the refits; return their samples in the order of the tasks, and the missing ones."""
     samples, failed = {}, []
     with progress(show_progress) as stage:
         done = stage(f"{len(tasks)} refits", total=len(tasks))

@@ -1,4 +1,4 @@
-"""What a fit keeps of its backtest: coverage by ratio, which is enough for every verdict."""
+"""The part of a backtest that a fit stores: coverage by ratio, which all verdicts use."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,20 +15,20 @@ from bayescale.validation.split_forecasts import splits_record
 
 
 def bins(backtest: Backtest, law: str | None = None) -> list[dict[str, Any]]:
-    """Compute the coverage of 90 % intervals of a single new run, by factors of two in ratio.
+    """Return the coverage of 90 % intervals of a single new run, by factors of two in ratio.
 
     Parameters
     ----------
     backtest : Backtest
     law : str, optional
-        One of its laws; the model average, or the only law, where not given.
+        One of its laws; by default the model average, or the only law.
 
     Returns
     -------
     list of dict
-        Plain values, for bins with any forecast: ``lower`` (excluded), ``upper`` (included),
-        ``n`` forecasts, ``n_covered``, ``n_cutoffs``, ``coverage90`` (of each cutoff, then
-        averaged) and ``largest``, the largest ratio in the bin.
+        Plain values for each bin that has forecasts: ``lower`` (excluded), ``upper`` (included),
+        ``n`` (forecasts), ``n_covered``, ``n_cutoffs``, ``coverage90`` (averaged over cutoffs) and
+        ``largest`` (the largest ratio in the bin).
     """
     frame = backtest.forecasts
     frame = frame[frame["law"] == (law or backtest.answer)]
@@ -51,7 +51,7 @@ def bins(backtest: Backtest, law: str | None = None) -> list[dict[str, Any]]:
 
 
 def record_of(backtest: Backtest) -> dict[str, Any]:
-    """Return what is kept of a backtest with a fit, as plain values."""
+    """Return the part of a backtest that a fit stores, as plain values."""
     return {
         "bins": bins(backtest),
         "laws": list(backtest.laws),
@@ -74,7 +74,7 @@ def _of_answer(backtest: Backtest, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def keep(fit: Fit, backtest: Backtest) -> Fit:
-    """Return the fit with the backtest in its record, so that it need not run again.
+    """Return the fit with the backtest in its record, so that the backtest need not run again.
 
     Raises
     ------

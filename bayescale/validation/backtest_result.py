@@ -1,4 +1,4 @@
-"""What a backtest says: forecasts of held-out larger runs, and the losses that those reached."""
+"""The result of a backtest: forecasts of held-out larger runs, and the losses of these runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,22 +46,21 @@ class Backtest(Result):
     scale : str
         The scale of sizes and cutoffs: ``flops``, or the laws' only input.
     forecasts : pandas.DataFrame
-        One row per law, cutoff and held-out run: ``law``, ``cutoff``, ``run_id``, ``ratio``
-        (size over that of the largest training run), ``n_train``, ``loss`` (observed),
-        ``median``, ``lower50``, ``upper50``, ``lower90``, ``upper90`` (of a single new run, nats
-        per token), ``log_error`` (log median minus log observed), ``lpd`` (log predictive
-        density per nat per token), ``crps`` (of log loss, the outermost 1 % of draws moved
-        inward), ``pit`` (share of draws below),
-        ``half_width90`` (of the interval of log mean loss), ``covered50``, ``covered90``,
-        ``converged``.
+        One row per law, cutoff and held-out run: ``law``, ``cutoff``, ``run_id``, ``ratio`` (size
+        over that of the largest training run), ``n_train``, ``loss`` (observed), ``median``,
+        ``lower50``, ``upper50``, ``lower90``, ``upper90`` (of a single new run, nats per token),
+        ``log_error`` (log median minus log observed), ``lpd`` (log predictive density per nat per
+        token), ``crps`` (of log loss, the outermost 1 % of draws moved inward), ``pit`` (share of
+        draws at or below the observed loss), ``half_width90`` (of the interval of log mean loss),
+        ``covered50``, ``covered90``, ``converged``.
     splits : pandas.DataFrame
         One row per law, cutoff and larger budget whose best size the log measures: see
         :func:`bayescale.validation.split_forecasts.scored_splits`. Empty without any.
     across : pandas.DataFrame
-        Forecasts of runs at other tokens per parameter than those that were fitted, one row per
-        law, refit and held-out run: ``law``, ``training`` (what was fitted), ``run_id``, ``side``
-        (1 for more tokens per parameter), ``distance`` (e-folds outside the runs that were
-        fitted), ``log_error``, ``half_width90``, ``covered90``, ``converged``.
+        Forecasts of runs whose tokens per parameter lie outside the fitted range, one row per law,
+        refit and held-out run: ``law``, ``training`` (which runs were fitted), ``run_id``, ``side``
+        (1 for more tokens per parameter, -1 for fewer), ``distance`` (e-folds outside the fitted
+        range), ``log_error``, ``half_width90``, ``covered90``, ``converged``.
     missing : tuple of Missing
         Refits that failed or were lost with their worker.
     samples : mapping of (str, float) to Sample
@@ -84,15 +83,15 @@ class Backtest(Result):
 
     @property
     def answer(self) -> str:
-        """The name that stands for all laws: the average, or the only law."""
+        """The name of the forecasts that answers rest on: the average, or the only law."""
         return AVERAGE if self.laws[1:] else self.laws[0]
 
     def averaged(self, weights: Sequence[float]) -> pd.DataFrame:
-        """Return forecasts of the model average with other weights, rows like ``forecasts``."""
+        """Return scored forecasts of the model average with other weights, as in ``forecasts``."""
         return scored_average(self.runs, self.samples, self.laws, weights, self.cutoffs, self.scale)
 
     def rows(self) -> pd.DataFrame:
-        """Return scores by law, cutoff and bin of ratio, under the keys of the command line.
+        """Return scores by law, cutoff and bin of ratio, with the JSON keys as columns.
 
         ``ratio`` is the geometric mean of the ratios in the row.
         """
@@ -114,8 +113,8 @@ class Backtest(Result):
     def summary(self) -> pd.DataFrame:
         """Return scores by law and bin of ratio over all cutoffs, and by law over all ratios.
 
-        ``n`` forecasts from ``n_cutoffs`` cutoffs, ``rmsle``, ``crps``, ``lpd``,
-        ``coverage50``, ``coverage90``, ``msce``: plain means over forecasts.
+        The columns are ``n`` (forecasts), ``n_cutoffs``, and ``rmsle``, ``crps``, ``lpd``,
+        ``coverage50``, ``coverage90`` and ``msce``, averaged over forecasts.
         """
         rows = []
         for law, of_law in self._binned().groupby("law", sort=False):
@@ -168,7 +167,7 @@ class Backtest(Result):
         }
 
     def brief(self) -> tuple[str, ...]:
-        """Return how many forecasts there are, and how the answer's law did over all of them."""
+        """Return the number of forecasts, and the scores of the answer over all of them."""
         overall = self.summary()
         last = overall[(overall["law"] == self.answer) & (overall["ratios"] == "all")].iloc[0]
         return (
@@ -251,7 +250,7 @@ def _bin_name(lower: float, upper: float) -> str:
 
 
 def refit_problems(missing: Sequence[Missing], unconverged: int, n: int) -> list[str]:
-    """Write sentences on refits without a result, or scored although unconverged."""
+    """Return sentences on refits without a result, and on unconverged refits that are scored."""
     sentences = []
     if missing:
         which = listed(

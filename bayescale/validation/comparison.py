@@ -27,9 +27,9 @@ class Comparison(Result):
     Attributes
     ----------
     weights : mapping of str to float
-        By stacking held-out forecasts of larger runs.
+        Weights by stacking held-out forecasts of larger runs.
     weights_loo : mapping of str to float or None
-        By stacking leave-one-out densities of all runs; None without full fits.
+        Weights by stacking leave-one-out densities of all runs; None without fits to all runs.
     table : pandas.DataFrame
         One row per law, and one per average of all laws with equal, stacked and
         leave-one-out weights:
@@ -64,7 +64,7 @@ class Comparison(Result):
         }
 
     def brief(self) -> tuple[str, ...]:
-        """Return the weights by stacking, and what the runs say of them."""
+        """Return the weights by stacking, and the first warnings about them."""
         weights = ", ".join(f"{law} {weight:.2f}" for law, weight in self.weights.items())
         return (f"Weights by stacking: {weights}", *note_lines(self.warnings)[:2])
 
@@ -117,7 +117,7 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
     backtest : Backtest
         A backtest of two or more laws.
     fits : sequence of Posterior, optional
-        Each law's fit to all of the runs, with ``leave_one_out``: adds PSIS-LOO.
+        Each law's fit to all of the runs, with ``leave_one_out``, which adds PSIS-LOO.
 
     Returns
     -------
@@ -131,10 +131,10 @@ def compare(backtest: Backtest, fits: Sequence[Posterior] = ()) -> Comparison:
 
     Notes
     -----
-    Stacking maximizes the mean log density of the weighted mixture over held-out runs, each
-    cutoff counting equally. Leave-one-out answers a different question, how well a law
-    interpolates between runs. On public runs its weights, and those by evidence, did not repair
-    coverage of forecasts beyond the runs; equal weights came closer.
+    Stacking maximizes the mean log density of the weighted mixture over held-out runs, with equal
+    weight for each cutoff. Leave-one-out answers a different question: how well a law interpolates
+    between runs. On public runs, its weights and weights by evidence did not repair the coverage of
+    forecasts beyond the runs; equal weights came closer.
 
     References
     ----------
@@ -184,7 +184,7 @@ def _by_law(laws: Sequence[str], weights: np.ndarray) -> dict[str, float]:
 
 
 def require_two(laws: Sequence[str]) -> None:
-    """Refuse to compare fewer than two laws, before long work.
+    """Refuse to compare fewer than two laws, before any refit.
 
     Raises
     ------
@@ -200,16 +200,16 @@ def require_two(laws: Sequence[str]) -> None:
 def stacking_weights(
     log_densities: Any, shares: Any = None, *, tolerance: float = 1e-6
 ) -> np.ndarray:
-    """Find the weights of the mixture with the highest mean log density, shape (law,).
+    """Return the weights of the mixture with the highest mean log density, shape (law,).
 
     Parameters
     ----------
     log_densities : array_like, shape (run, law)
     shares : array_like, shape (run,), optional
-        Weight of each run, with sum one; equal where not given.
+        Weight of each run, with sum one; by default equal.
     tolerance : float
-        Nats by which the mean log density may fall short of the best; the problem is concave,
-        so this is known.
+        The most nats by which the mean log density may fall short of the maximum; it is known
+        because the problem is concave.
 
     Examples
     --------
@@ -235,13 +235,13 @@ def stacking_weights(
 
 
 def share_of_each(cutoff: np.ndarray) -> np.ndarray:
-    """Return the weight of each forecast: equal by cutoff and within it, with sum one."""
+    """Return weights of forecasts with sum one: equal between cutoffs, and within each of them."""
     _, which, counts = np.unique(cutoff, return_inverse=True, return_counts=True)
     return 1 / (counts[which] * len(counts))
 
 
 def _row(law: str, part: pd.DataFrame, loo: np.ndarray | None) -> dict[str, Any]:
-    """Score one law, or one average: each cutoff counts equally."""
+    """Return the scores of one law or average; each cutoff has the same weight."""
     by_cutoff = pd.DataFrame([aggregate(of) for _, of in part.groupby("cutoff")])
     mean = by_cutoff.mean()
     se = part["lpd"].std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan
@@ -264,7 +264,8 @@ def _leave_one_out(fits: Sequence[Posterior], backtest: Backtest) -> dict[str, n
     of = {fit.name: fit for fit in fits}
     if set(of) != set(backtest.laws):
         raise TrustError(
-            f"the fits are of {', '.join(of)}, but the backtest is of {', '.join(backtest.laws)}"
+            f"the fits are of {', '.join(of)}, but the backtest is of {', '.join(backtest.laws)}: "
+            "give fits of the same laws"
         )
     found = {}
     for law in backtest.laws:
@@ -293,7 +294,7 @@ def _warnings(
     share: np.ndarray,
     cutoffs: int,
 ) -> Iterator[Finding]:
-    """Yield what the weights cannot say."""
+    """Yield warnings about the weights."""
     doubts = [*_few(len(share), cutoffs), *_undecided(backtest.laws, lpd, share)]
     yield from doubts
     if doubts:

@@ -1,8 +1,8 @@
-"""A fit against Chinchilla's approaches 1 and 2, which use the same runs without its law.
+"""A fit compared with Chinchilla's approaches 1 and 2, which use the same runs without a law.
 
-Where they agree, the law's shape is not what decides. Where they do not, either the law is wrong
-or a parabola is: the error that a parabola would make on this very grid, if the law were right, is
-computed from the posterior's draws.
+If they agree, the answer does not depend on the law's shape. If they do not, either the law or a
+parabola is wrong. The error that a parabola would make on the same grid of runs if the law were
+right is computed from the posterior's draws.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,10 +45,10 @@ from bayescale.validation.split_estimates import (
 )
 
 MOST_BIAS = 0.02
-"""Expected error of a best size, as a share, from which on approach 2 is warned of."""
+"""If the expected error of a best size exceeds this share, a warning about approach 2 is given."""
 
 _FEW = 0.01  # share of draws that does not matter for a 90 % interval
-_MOST_BUDGETS = 12  # listed one by one
+_MOST_BUDGETS = 12  # the most budgets in the text
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class CrossCheck(Result):
         The runs of those budgets: ``run_id``, ``budget``, ``params``, ``tokens``, ``loss`` (nats
         per token, as in ``groups``).
     loss_unit : LossUnit
-        The log's own, in which losses are drawn.
+        The log's own unit, in which losses are plotted.
     bias : mapping or None
         Expected error of approach 2 on this grid, if the law is right: intervals of
         ``a`` (a difference) and of ``params`` and ``tokens`` at the budget (shares).
@@ -231,16 +231,16 @@ def cross_check(
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of laws of params and tokens, with the runs it was fitted to.
+        A fit of laws of params and tokens to runs.
     flops : float or str, optional
-        The budget, in FLOP as the log counts them; the largest run's where not given.
+        The budget, in FLOP as the log counts them; by default the largest run's.
     tolerance : float
-        Largest spread of compute within one budget, as a share, where the log has no column
+        Largest spread of compute within one budget, as a share, if the log has no column
         ``isoflop``.
     ci_prob : float
         Mass of the central intervals.
     family : str, optional
-        The family whose runs are used, where the fit has families.
+        The family whose runs are used; required if the fit has families.
     allow_unconverged : bool
         Answer although the fit failed its convergence checks.
 
@@ -253,20 +253,19 @@ def cross_check(
     LawError
         If the law cannot split a budget.
     TrustError
-        If the log allows neither approach, with what it lacks for each; or the fit has families
-        and none is named.
+        If the log allows neither approach (the message says what it lacks for each), or the fit has
+        families and none is named.
     UnconvergedError
         If the fit failed its convergence checks.
 
     Notes
     -----
-    Compute is counted as in the log, as in every decision of this package: C = 6 N D where that
-    does not say.
+    Compute is counted as in the log, by default C = 6 N D, as in every decision of this package.
 
-    Intervals of approach 2 allow for residual noise about the parabolas, normal and common to all
-    budgets; those of approach 1 are from resampled sizes. Neither includes a parabola's own
+    Intervals of approach 2 allow for residual noise about the parabolas, normal and the same for
+    all budgets; those of approach 1 come from resampled sizes. Neither includes a parabola's own
     error, which grows with the width of the grid and with its distance from the minimum, and
-    carries over to every larger budget; the posterior's draws give it (``bias``).
+    carries over to every larger budget. The posterior's draws give this error (``bias``).
 
     References
     ----------

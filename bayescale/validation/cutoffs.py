@@ -12,9 +12,9 @@ from bayescale.verdict import size_scale, sizes
 FEWEST_TRAINING = 5
 MOST_CUTOFFS = 8
 SAME_SIZE = 0.01
-"""Relative difference below which sizes count as one: digitized logs are inexact."""
+"""Sizes with a smaller relative difference count as one, because digitized logs are inexact."""
 LARGEST_SIZE = 0.1
-"""Most by which the values of one size differ."""
+"""The largest relative difference between values that count as one size."""
 
 
 def training_mask(size: np.ndarray, cutoff: float) -> np.ndarray:
@@ -23,9 +23,10 @@ def training_mask(size: np.ndarray, cutoff: float) -> np.ndarray:
 
 
 def ends_of_sizes(ordered: np.ndarray, within: float = SAME_SIZE) -> np.ndarray:
-    """Return where each size ends among ordered values: at a gap, or a tenth above its start.
+    """Return the index of each size's last value in sorted values.
 
-    The second keeps many runs of any size from counting as one, each near to the next.
+    A size ends at a gap, or a tenth above its first value. Otherwise many runs, each close to the
+    next, would count as one size.
 
     Examples
     --------
@@ -45,7 +46,7 @@ def ends_of_sizes(ordered: np.ndarray, within: float = SAME_SIZE) -> np.ndarray:
 
 
 def fewest_training(cards: Sequence[ModelCard]) -> int:
-    """Return the fewest runs that a refit needs: the coefficients of the largest law, or five."""
+    """Return the fewest runs of a refit: five, or the number of coefficients of the largest law."""
     return max(FEWEST_TRAINING, *(len(card.law.coefficients) for card in cards))
 
 
@@ -57,7 +58,7 @@ def choose_cutoffs(
     Raises
     ------
     TrustError
-        If a cutoff leaves too little to fit or nothing to forecast, or none is left.
+        If a cutoff leaves too few runs to fit or none to forecast, or no cutoff can be used.
     """
     inputs = cards[0].law.inputs
     size = sizes(runs.frame, inputs)
@@ -67,7 +68,9 @@ def choose_cutoffs(
         problems = [_problem(runs, inputs, size, cutoff, least) for cutoff in chosen]
         problems = list(filter(None, problems)) if chosen else ["no cutoff is given"]
         if problems:
-            raise TrustError(collected(f"{runs.source} cannot be backtested so:", problems))
+            raise TrustError(
+                collected(f"{runs.source} cannot be backtested at these cutoffs:", problems)
+            )
         return chosen
     ordered = np.sort(size)
     ends = ordered[ends_of_sizes(ordered)]
@@ -87,7 +90,7 @@ def choose_cutoffs(
 def _problem(
     runs: Runs, inputs: Sequence[str], size: np.ndarray, cutoff: float, least: int
 ) -> str | None:
-    """Say why a cutoff cannot be used."""
+    """Return why a cutoff cannot be used, or None."""
     if not (np.isfinite(cutoff) and cutoff > 0):
         return f"cutoff {cutoff:g} must be finite and above zero"
     training = training_mask(size, cutoff)

@@ -17,10 +17,10 @@ LEAST_RATIO_SPREAD = 2.0
 
 LEAST_SCALE_SPREAD = 4.0
 SAME_SIZE = 0.02
-"""Relative difference below which sizes count as one."""
+"""Sizes with a smaller relative difference count as one."""
 
 LITTLE_CONTRACTED = 0.2
-"""Contraction of the prior below which the runs carry next to no information."""
+"""With less contraction of the prior, the runs carry almost no information."""
 
 _PRIOR_DRAWS = 4000
 _STEP = 1e-4
@@ -38,7 +38,7 @@ _CODES = {
 
 
 def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
-    """Check what the design of these runs can identify, whatever their losses.
+    """Return checks of what the design of these runs can identify, whatever their losses.
 
     Parameters
     ----------
@@ -52,18 +52,18 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
     Returns
     -------
     tuple of Finding
-        Those of :func:`layout_checks`, and ``expected_contraction``: the share of the prior's
-        spread that the runs can be expected to remove, for each coefficient and for the
-        combination that they inform least.
+        The checks of :func:`layout_checks`, and ``expected_contraction``: the share of the prior's
+        spread that the runs can be expected to remove, for each coefficient and for the combination
+        of coefficients that they inform least.
 
     Notes
     -----
-    ``expected_contraction`` takes the medians of the card's priors as the truth. With J (run,
-    coefficient) the law's derivatives of log loss there and sigma the noise, the posterior's
-    precision is about that of the prior plus J'J / sigma^2 (Chaloner and Verdinelli 1995,
-    Bayesian experimental design). That gives the order of magnitude, not the second digit,
-    because the law is linearized about one point. The ``condition`` in the table's ``attrs`` is
-    the condition number of J with each column in standard deviations of its prior.
+    ``expected_contraction`` takes the medians of the card's priors as the truth. If J (run,
+    coefficient) are the derivatives of log loss there and sigma is the noise, the posterior's
+    precision is about that of the prior plus J'J / sigma^2 (Chaloner and Verdinelli 1995, Bayesian
+    experimental design). This gives the order of magnitude and not the second digit, because the
+    law is linearized about one point. The ``condition`` in the table's ``attrs`` is the condition
+    number of J with each column in standard deviations of its prior.
     """
     if card is None and LAWS.get(law.name) is law:
         card = load_card(law.name)
@@ -71,13 +71,13 @@ def design_checks(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[
 
 
 def layout_checks(runs: Runs, law: Law) -> tuple[Finding, ...]:
-    """Check where the runs lie: the part of :func:`design_checks` that needs no priors.
+    """Return the checks of the runs' scales: the part of :func:`design_checks` without priors.
 
     Returns
     -------
     tuple of Finding
-        ``runs`` (how many, for how many coefficients), ``ranges`` (of each input) and, for laws
-        of both params and tokens, ``compute`` and ``tokens_per_param``.
+        ``runs`` (their number compared with that of the coefficients), ``ranges`` (of each input)
+        and, for laws of both params and tokens, ``compute`` and ``tokens_per_param``.
     """
     checks = (_runs(runs, law), _ranges(runs, law))
     both = {"params", "tokens"} <= set(law.inputs)
@@ -104,8 +104,8 @@ def notes_of(checks: Iterable[Finding]) -> tuple[Finding, ...]:
 def centered(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return logs of coefficients; for a term's coefficient, the term at the center of the runs.
 
-    A and alpha of A / N^alpha are always correlated, because A is the term at one parameter.
-    The term's value at the runs' geometric mean is what the runs inform.
+    A and alpha of A / N^alpha are always correlated, because A is the term of a model with one
+    parameter. The runs inform the term's value at their geometric mean instead.
 
     Parameters
     ----------
@@ -125,16 +125,17 @@ def centered(law: Law, runs: Runs, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uncentered(law: Law, runs: Runs, logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return coefficients in raw units, from what :func:`centered` returns."""
+    """Return coefficients in raw units from the logs that :func:`centered` returns."""
     values = {name: np.exp(log) for name, log in logs.items()}
     log_x = {name: float(np.log(runs[name]).mean()) for name in law.inputs}
-    for name, term in law.terms.items():  # in order: a balance needs what it is against
+    # in order, because a balance needs the coefficient of the other scale
+    for name, term in law.terms.items():
         values[name] = np.exp(term.log_coefficient(logs[name], values, log_x))
     return values
 
 
 def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, np.ndarray]:
-    """Find the joint change of the coefficients that the runs inform least.
+    """Return the direction in the space of coefficients that the runs inform least.
 
     Parameters
     ----------
@@ -144,9 +145,9 @@ def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[
     Returns
     -------
     contraction : float
-        The share of the prior's spread along it that the runs removed; zero where it grew.
+        The share of the prior's spread along the direction that the runs removed; zero if it grew.
     direction : (coefficient,)
-        In standard deviations of the prior, with a largest component of one.
+        Components in standard deviations of the prior, of which the largest is one.
     """
     root = np.linalg.cholesky(prior)
     inverse = np.linalg.inv(root)
@@ -157,7 +158,7 @@ def least_informed_direction(prior: np.ndarray, posterior: np.ndarray) -> tuple[
 
 
 def direction_text(law: Law, direction: np.ndarray) -> str:
-    """Write the large components of a direction of :func:`least_informed_direction`."""
+    """Return the large components of a direction of :func:`least_informed_direction` as text."""
     return ", ".join(
         f"{component_name(law, law.coefficients[i])} {'up' if direction[i] > 0 else 'down'}"
         for i in _large(direction)
@@ -165,7 +166,7 @@ def direction_text(law: Law, direction: np.ndarray) -> str:
 
 
 def informative_runs(law: Law, direction: np.ndarray) -> str:
-    """Say which runs would inform a direction of :func:`least_informed_direction`."""
+    """Return which runs would inform a direction of :func:`least_informed_direction`, as text."""
     names = {law.coefficients[i] for i in _large(direction)}
     terms = {n: t for n, t in law.terms.items() if n in names or t.exponent in names}
     # a coefficient outside all terms may depend on any input
@@ -180,7 +181,7 @@ def informative_runs(law: Law, direction: np.ndarray) -> str:
 
 
 def component_name(law: Law, name: str) -> str:
-    """Name what a coefficient of :func:`centered` stands for."""
+    """Return a name for what :func:`centered` returns for a coefficient."""
     term = law.terms.get(name)
     if term is None or not term.inputs:
         return name
@@ -235,7 +236,7 @@ def _times(factor: float) -> str:
 
 
 LEAST_COMPUTE_SPREAD = 3.0
-"""Range of compute, as a factor, from which on growth with compute can be seen and tested."""
+"""With a range of compute of at least this factor, growth with compute can be fitted and tested."""
 
 
 def _compute(runs: Runs) -> Finding:
@@ -289,8 +290,8 @@ def _tokens_per_param(runs: Runs) -> Finding:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the least-squares line of y on x; the mean where x hardly varies."""
-    if np.ptp(x) < np.log(LEAST_COMPUTE_SPREAD) / 2:  # a slope would be that of the noise
+    """Return the least-squares line of y on x, or the mean of y if x hardly varies."""
+    if np.ptp(x) < np.log(LEAST_COMPUTE_SPREAD) / 2:  # noise would determine the slope
         return np.full_like(y, y.mean())
     return np.polyval(np.polyfit(x, y, 1), x)
 
@@ -338,7 +339,7 @@ def _expected_contraction(runs: Runs, law: Law, card: ModelCard | None) -> Findi
 
 
 def combination(law: Law, contraction: float, direction: np.ndarray, verb: str) -> str:
-    """Write a sentence on a direction of :func:`least_informed_direction`; the verb: "remove"."""
+    """Return a sentence on a direction of :func:`least_informed_direction`, with a given verb."""
     words = direction_text(law, direction)
     if contraction >= LITTLE_CONTRACTED:
         return (
@@ -353,7 +354,7 @@ def combination(law: Law, contraction: float, direction: np.ndarray, verb: str) 
 
 
 def _derivatives(runs: Runs, law: Law, center: np.ndarray) -> np.ndarray:
-    """Differentiate log loss by each coefficient of :func:`centered`, (run, coefficient)."""
+    """Return derivatives of log loss by coefficients of :func:`centered`, (run, coefficient)."""
     inputs = {name: runs[name] for name in law.inputs}
 
     def log_loss(logs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How long refits will take, guessed before they begin from one of a few of the runs."""
+"""A guess of how long refits will take, from the time of one refit to a part of the runs."""
 
 import time
 from collections.abc import Sequence
@@ -11,31 +11,31 @@ from bayescale.runs import Runs
 from bayescale.validation.held_out import Refit
 
 MANY_ROWS = 20_000
-"""Rows of all refits together below which they take minutes at most, and nothing is timed."""
+"""With fewer rows in all refits together, they take minutes at most, and nothing is timed."""
 
 TIMED_ROWS = 1000
-"""Runs of the refit that is timed."""
+"""Number of runs in the timed refit."""
 
 
 def guessed_seconds(
     refits: Sequence[tuple[Runs, ModelCard]], refit: Refit, workers: int = 1
 ) -> float:
-    """Guess how long refits take, from the time that one of 1,000 runs takes now.
+    """Guess how many seconds refits take, from the time of one refit to 1,000 runs.
 
     Parameters
     ----------
     refits : sequence of (Runs, ModelCard)
-        The runs and the card of each.
+        The runs and the card of each refit.
     refit : callable
         ``refit(runs, card, seed)`` makes a posterior.
     workers : int
-        How many run at once.
+        Number of refits that run at once.
 
     Returns
     -------
     float
-        Seconds, or zero for refits of fewer than 20,000 rows in all. They are in proportion to
-        the rows; second attempts of refits that fail their checks come on top.
+        Seconds, or zero for refits of fewer than 20,000 rows in all. The guess is proportional to
+        the number of rows, without second attempts of refits that fail their checks.
     """
     if sum(len(runs) for runs, _ in refits) < MANY_ROWS:
         return 0.0
@@ -55,6 +55,6 @@ def guessed_seconds(
 
 
 def _some_of(runs: Runs) -> Runs:
-    """Return 1,000 of the runs at random, so that they are of all sizes."""
+    """Return 1,000 of the runs at random, so that all sizes are among them."""
     chosen = generator(0, Purpose.TIMED_REFIT).permutation(len(runs))[:TIMED_ROWS]
     return runs.take(np.isin(np.arange(len(runs)), chosen))

@@ -1,4 +1,4 @@
-"""Forecasts of held-out runs by one refit, and their scores."""
+"""Forecasts of held-out runs by a refit, and their scores."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ Refit = Callable[[Runs, ModelCard, int], Posterior]
 """``refit(runs, card, seed)`` makes a posterior, as :func:`bayescale.refit` does."""
 
 AVERAGE = "average"
-"""Name under which the model average of several laws is scored."""
+"""The name of the model average among the scores."""
 
 MOST_DRAWS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Forecasts by one refit of the runs larger than its cutoff.
+    """Forecasts of the runs larger than a cutoff, by one refit.
 
     Attributes
     ----------
     new, mean : numpy.ndarray
-        Draws of the log loss of a single new run and of the mean over seeds, shape (draw, run),
-        at most 1,000 evenly spaced ones.
+        Draws of the log loss of a single new run and of the mean over seeds, shape (draw, run): at
+        most 1,000 evenly spaced draws.
     lpd : numpy.ndarray
         Log predictive density of the observed loss, per nat per token, shape (run,).
     converged : bool
@@ -50,7 +50,7 @@ class Sample:
     splits: SplitSample | None = None
 
     def errors(self, loss: np.ndarray) -> dict[str, np.ndarray]:
-        """Compare the forecasts with observed losses, shape (run,)."""
+        """Return errors, half widths and coverage of the forecasts of observed losses (run,)."""
         log_loss = np.log(loss)
         lower, upper = scores.central_interval(self.new, 0.9)
         return {
@@ -66,7 +66,7 @@ Samples = Mapping[tuple[str, float], Sample]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One refit, as it is sent to a worker; called there, it returns a :class:`Sample`.
+    """A refit for a worker process, where it returns a :class:`Sample`.
 
     ``optima`` are the best sizes that were measured at budgets of the log.
     """
@@ -81,27 +81,27 @@ class Task:
 
     @property
     def key(self) -> tuple[str, float]:
-        """Law and cutoff."""
+        """The law's name, and the cutoff."""
         return self.card.law.name, self.cutoff
 
     @property
     def training(self) -> np.ndarray:
-        """Which runs are fitted."""
+        """Which runs are fitted, shape (run,)."""
         return training_mask(self.size, self.cutoff)
 
     def __call__(self) -> Sample:
-        """Fit the runs up to the cutoff and forecast the others."""
+        """Fit the runs up to the cutoff, and return forecasts of the others."""
         training = self.training
         posterior = self.refit(self.runs.take(training), self.card, self.seed)
         sample = forecast_held_out(posterior, self.runs.frame.loc[~training])
         larger = None if self.optima is None else self.optima.above(self.cutoff * (1 + SAME_SIZE))
-        if not larger or posterior.families:  # families have optima of their own
+        if not larger or posterior.families:  # the measured optima do not distinguish families
             return sample
         return replace(sample, splits=sample_splits(posterior, larger))
 
 
 def forecast_held_out(posterior: Posterior, held_out: pd.DataFrame) -> Sample:
-    """Forecast runs by a refit that did not see them, each with its family's coefficients."""
+    """Return forecasts of held-out runs, each with its family's coefficients."""
     n, known = len(held_out), posterior.families
     family = np.full(n, "", dtype=object)
     if known and "family" in held_out:
@@ -141,12 +141,12 @@ def by_draw(draws: xr.DataArray) -> np.ndarray:
 
 
 def scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sample) -> pd.DataFrame:
-    """Score forecasts of the runs larger than a cutoff, one row per run.
+    """Return scores of forecasts of the runs larger than a cutoff, one row per run.
 
     Parameters
     ----------
     law : str
-        The name to give them.
+        The name of the forecasts in the column ``law``.
     cutoff : float
     runs : Runs
         All of the runs, those up to the cutoff included.
@@ -158,7 +158,7 @@ def scored(law: str, cutoff: float, runs: Runs, size: np.ndarray, sample: Sample
     Returns
     -------
     pandas.DataFrame
-        Rows as :class:`bayescale.Backtest` has them.
+        Rows as in :attr:`bayescale.Backtest.forecasts`.
     """
     training = training_mask(size, cutoff)
     loss = runs["loss"][~training]
@@ -199,7 +199,7 @@ def scored_average(
     cutoffs: Sequence[float],
     scale: str,
 ) -> pd.DataFrame:
-    """Score the model average at the cutoffs where every law's refit succeeded."""
+    """Return scores of the model average at the cutoffs at which every law's refit succeeded."""
     size = sizes(runs.frame, (scale,) if scale != "flops" else ("params", "tokens"))
     parts = []
     for cutoff in cutoffs:
@@ -211,7 +211,7 @@ def scored_average(
 
 
 def mixed_sample(samples: Sequence[Sample], weights: Sequence[float]) -> Sample:
-    """Mix the forecasts of several laws' refits to the same runs."""
+    """Return the mixed forecasts of several laws' refits to the same runs."""
     splits = [sample.splits for sample in samples if sample.splits is not None]
     return Sample(
         scores.mixed([sample.new for sample in samples], weights),
@@ -225,7 +225,7 @@ def mixed_sample(samples: Sequence[Sample], weights: Sequence[float]) -> Sample:
 def by_training(
     samples: Mapping[tuple[str, Any], Sample], laws: Sequence[str], weights: Sequence[float]
 ) -> Iterator[tuple[str, Any, Sample]]:
-    """Yield law, what was fitted, and the sample: of each law, and of the average of several."""
+    """Yield law, key of the training runs, and sample: for each law, and for their average."""
     for (law, training), sample in samples.items():
         yield law, training, sample
     for training in dict.fromkeys(training for _, training in samples):
@@ -235,7 +235,7 @@ def by_training(
 
 
 def aggregate(part: pd.DataFrame) -> dict[str, float]:
-    """Average the scores of some forecasts."""
+    """Return the scores of some forecasts, averaged."""
     return {
         "rmsle": scores.rmsle(part["median"], part["loss"]),
         "crps": float(part["crps"].mean()),

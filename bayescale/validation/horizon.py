@@ -28,8 +28,8 @@ from bayescale.validation.horizon_checks import (
 from bayescale.verdict import BREAK, TOLERANCE, own_scale, reach, size_scale, sizes
 
 FURTHEST, FURTHEST_LOSS = 1000.0, 2.0
-"""Multiple of the largest run up to which precision is computed; for a law of the language model's
-loss, how many times lower, since a thousandth of a loss means nothing."""
+"""Precision is computed up to this multiple of the largest run; for a law of the language model's
+loss, down to its lowest loss divided by the second number."""
 
 STEPS = 121
 
@@ -41,25 +41,25 @@ class Trust(Result):
     Attributes
     ----------
     horizon_ratio : float
-        Multiple of the largest training run; 1 where nothing beyond the runs can be trusted.
+        Multiple of the largest training run; 1 if nothing beyond the runs can be trusted.
     horizon_flops : float or None
-        The same in FLOP; None for a law of another scale.
+        The horizon in FLOP; None for a law of another scale.
     tested_ratio : float
         The largest ratio that a backtest inside the training runs could test; 1 if none.
     limited_by : str
-        ``precision``, ``backtest`` (it failed beyond) or ``untested``.
+        ``precision``, ``backtest`` (beyond, intervals did not cover) or ``untested``.
     checks : tuple of Finding
     path : pandas.DataFrame
-        By ``ratio`` along the runs' own tokens per parameter: the scales, ``half_width`` of
-        the 90 % interval of log mean loss, and ``disagreement``, the largest difference of
-        the laws' log medians.
+        By ``ratio``, at the runs' own tokens per parameter: the scales, ``half_width`` (of the 90 %
+        interval of log mean loss) and ``disagreement`` (the largest difference between the laws'
+        log medians).
     bins : tuple of mapping
         Coverage of backtests by ratio: see :func:`bayescale.validation.backtest_record.bins`.
     across : tuple of mapping
-        Forecasts at other tokens per parameter than those fitted: ``side``, ``distance`` in
-        e-folds, ``covered``.
+        Forecasts at tokens per parameter outside the fitted range: ``side``, ``distance`` (in
+        e-folds), ``covered``.
     splits : tuple of mapping
-        Splits of larger budgets that were forecast: see :func:`bayescale.verdict.split_verdict`.
+        The backtest of splits of larger budgets: see :func:`bayescale.verdict.split_verdict`.
     """
 
     in_figures = True
@@ -80,7 +80,7 @@ class Trust(Result):
 
     @property
     def horizon_flops(self) -> float | None:
-        """The largest trusted compute in FLOP, where the law has any."""
+        """The largest trusted compute in FLOP; None for a law of another scale."""
         return self.horizon_ratio * self.largest if self.scale == "flops" else None
 
     def _table(self) -> pd.DataFrame:
@@ -148,7 +148,7 @@ class Trust(Result):
         )
 
     def _merged_bins(self) -> list[Mapping[str, Any]]:
-        """Return the bins up to one beyond the horizon, and one of all that lie further out."""
+        """Return the bins up to one beyond the horizon, with all further bins merged into one."""
         near = [item for item in self.bins if item["lower"] <= self.horizon_ratio][:_MOST_BINS]
         first, far = self.bins[: len(near) + 1], self.bins[len(near) + 1 :]
         if len(far) < 2:
@@ -184,7 +184,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:,g}" if ratio < 1e6 else three_digits(ratio)
 
 
-_MOST_BINS = 6  # shown one by one
+_MOST_BINS = 6  # the most bins up to the horizon in the text
 
 _GRADES = {
     Severity.STOPS: "What stops trust:",
@@ -215,15 +215,15 @@ def trust(
     *,
     allow_unconverged: bool = False,
 ) -> Trust:
-    """Find the largest scale at which a fit is precise enough and its forecasts were tested.
+    """Return the largest scale at which a fit is precise enough and its forecasts were tested.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     backtest : Backtest or mapping, optional
         A backtest of the fit's own laws and runs (:func:`bayescale.backtest`), or its record
-        (:func:`bayescale.validation.backtest_record.record_of`). Without it, the one kept in
-        the fit's record; without that, everything beyond the runs is untested.
+        (:func:`bayescale.validation.backtest_record.record_of`). By default the backtest in the
+        fit's record; without one, everything beyond the runs is untested.
     tolerance : float
         Largest half width of the 90 % interval of log mean loss: 0.02 is 2 %.
     allow_unconverged : bool
@@ -236,7 +236,7 @@ def trust(
     Raises
     ------
     TrustError
-        If the tolerance is no share between 0 and 1, or the backtest is of other laws or runs.
+        If the tolerance is not between 0 and 1, or the backtest is of other laws or runs.
     PosteriorError
         If the fit is a point estimate, which has no runs.
     UnconvergedError
@@ -244,16 +244,15 @@ def trust(
 
     Notes
     -----
-    The horizon is the smaller of two ratios to the largest run. *Precision*: where half the
-    width first exceeds the tolerance, going outward at the runs' own tokens per parameter
-    (the median of the upper quarter of runs by compute). *Backtest*: up to where 90 % intervals
-    of a single new run more likely than not hold at least 80 % of larger runs, in bins of a factor
-    of two, counting on from 1 (:func:`bayescale.verdict.reach`). Anything beyond the largest ratio
-    tested is never trusted, and no backtest sees a break in the law that lies outside the runs.
-    Refits pass somewhat looser convergence checks than fits
-    (:data:`bayescale.inference.diagnostics.REFIT_LIMITS`). The horizon is along compute;
-    forecasts at other tokens per parameter than the runs' have a verdict of their own
-    (:func:`bayescale.verdict.verdict`).
+    The horizon is the smaller of two ratios to the largest run. *Precision* is the ratio at which
+    the half width first exceeds the tolerance, at the runs' own tokens per parameter (the median of
+    the upper quarter of runs by compute). *Backtest* is the ratio up to which 90 % intervals of a
+    single new run probably hold at least 80 % of larger runs, in consecutive bins of a factor of
+    two from 1 on (:func:`bayescale.verdict.reach`). Nothing beyond the largest tested ratio is
+    trusted, and no backtest can detect a break in the law outside the runs. Refits have looser
+    convergence limits than fits (:data:`bayescale.inference.diagnostics.REFIT_LIMITS`). The horizon
+    is along compute; forecasts at tokens per parameter outside the runs' range have a verdict of
+    their own (:func:`bayescale.verdict.verdict`).
     """
     require_answerable(fit, tolerance, allow_unconverged)
     assert fit.runs is not None
@@ -287,7 +286,7 @@ def trust(
 
 
 def require_answerable(fit: Fit, tolerance: float, allow_unconverged: bool = False) -> None:
-    """Refuse what :func:`trust` cannot answer, before a backtest is made.
+    """Refuse arguments that :func:`trust` cannot answer, before a backtest is made.
 
     Raises
     ------
@@ -300,12 +299,14 @@ def require_answerable(fit: Fit, tolerance: float, allow_unconverged: bool = Fal
             "as 0.02 for 2 %"
         )
     if fit.runs is None:
-        raise PosteriorError("a point estimate has no runs behind it, so nothing can be tested")
+        raise PosteriorError(
+            "a point estimate has no runs, so nothing can be tested: fit a run log instead"
+        )
     fit.require_converged(allow_unconverged)
 
 
 def own_path(fit: Fit, target: Any) -> tuple[dict[str, Any], float | None]:
-    """Return scales of these sizes at the runs' own tokens per parameter, and that ratio.
+    """Return the scales of runs of given sizes at the runs' own tokens per parameter, and these.
 
     Parameters
     ----------
@@ -327,7 +328,7 @@ def own_path(fit: Fit, target: Any) -> tuple[dict[str, Any], float | None]:
 
 @lru_cache(1)
 def _path(fit: Fit) -> tuple[pd.DataFrame, float | None]:
-    """Compute widths and disagreement by ratio, and the tokens per parameter of the path."""
+    """Return widths and disagreement by ratio, and the tokens per parameter of the path."""
     runs, inputs = fit.runs, fit.inputs
     assert runs is not None
     size = sizes(runs.frame, inputs)

@@ -18,19 +18,19 @@ from bayescale.verdict import NEXT_TIMES, Reach, failure, holds, split_verdict
 
 INTERVAL = 0.9
 FEWEST_FORECASTS, FEWEST_CUTOFFS = 30, 3
-"""With less, the coverage of a backtest is itself hardly known."""
+"""With fewer forecasts or cutoffs, the coverage of a backtest is itself uncertain."""
 
-_ROWS = 12  # of the tables behind checks
+_ROWS = 12  # rows of the tables of checks
 _EDGE = 0.999
 
 
 def share(part: float) -> str:
-    """Write a share in percent, to three digits: ``2%``."""
+    """Return a share in percent as text with three digits: ``2%``."""
     return f"{100 * part:.3g}%"
 
 
 def first_crossing(ratio: Any, values: Any, limit: float) -> float:
-    """Return the largest ratio up to which values stay within the limit, interpolated."""
+    """Return the largest ratio up to which values stay within a limit, by interpolation."""
     x, y = np.log(np.asarray(ratio)), np.asarray(values)
     above = np.flatnonzero(~(y <= limit))
     if not len(above):
@@ -52,20 +52,20 @@ def horizon_checks(
     record: Mapping[str, Any] | None,
     to: Reach,
 ) -> tuple[Finding, ...]:
-    """Return the checks of a trust horizon; those that end it stop, others only warn.
+    """Return the checks of a trust horizon. Those that limit it have severity ``STOPS``.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     path : pandas.DataFrame
-        As :class:`bayescale.Trust` has it.
+        See :class:`bayescale.Trust`.
     precise : float
         The ratio up to which forecasts are precise enough.
     tolerance : float
     record : mapping or None
-        What is kept of the backtest.
+        The record of the backtest.
     to : Reach
-        How far it supports forecasts.
+        How far the backtest supports forecasts.
     """
     found = (
         _converged(fit),
@@ -149,7 +149,7 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach, stops: bool) -> Find
 
 
 def _beside(record: Mapping[str, Any]) -> Iterator[Finding]:
-    """Say how forecasts at other tokens per parameter, and splits of larger budgets, fared."""
+    """Yield checks of forecasts at other tokens per parameter, and of splits of larger budgets."""
     across, tested = record.get("across", ()), record.get("splits", ())
     for side, words in ((1, "more"), (-1, "fewer")):
         rows = [item for item in across if item["side"] == side]
@@ -208,7 +208,7 @@ def _outliers(fit: Fit) -> Finding:
     return Finding("outliers", Severity.INFORMATION, text, table, KEPT_OUTLIERS)
 
 
-@lru_cache(1)  # the same for every tolerance, and slow
+@lru_cache(1)  # slow, and the same for every tolerance
 def _of_any_tolerance(fit: Fit) -> tuple[Finding, ...]:
     other = other_factors_of(fit)
     found = [_outliers(fit), *([other] if other else []), *identifiability_checks(fit)]

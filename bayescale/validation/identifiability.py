@@ -1,4 +1,4 @@
-"""Checks of what the runs could identify, from the posterior."""
+"""Checks of what the runs identified, from the posterior."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -23,10 +23,10 @@ from bayescale.validation.design import (
 STRONG_CORRELATION = 0.95
 HALF_CONTRACTED = 0.5
 SENSITIVE = 0.05
-"""Sensitivity from which on a prior or the runs matter (Kallioinen et al. 2023)."""
+"""From this sensitivity on, a prior or the runs matter (Kallioinen et al. 2023)."""
 
 OUTSIDE = 1.645
-"""Standard deviations from a normal's middle to the end of its 90 % interval."""
+"""Standard deviations from the center of a normal to the end of its 90 % interval."""
 
 UNRELIABLE_K = 0.7
 
@@ -34,7 +34,7 @@ CONFLICT = "prior and runs disagree"
 
 
 def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
-    """Check what the runs could identify.
+    """Return checks of what the runs identified.
 
     Parameters
     ----------
@@ -43,17 +43,17 @@ def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        Those of :func:`bayescale.validation.design.layout_checks`; ``contraction`` of each
-        prior; ``ridges``, strong correlations of coefficients; ``prior_sensitivity``; and
+        The checks of :func:`bayescale.validation.design.layout_checks`; ``contraction`` (of each
+        prior); ``ridges`` (strong correlations of coefficients); ``prior_sensitivity``; and
         ``influential_runs``. For a model average the checks of each law, with codes such as
-        ``chinchilla.ridges``. Where a fit lacks the draws for a check, it is information.
+        ``chinchilla.ridges``. If a fit lacks the draws for a check, the check is for information.
 
     Notes
     -----
-    Prior sensitivity is that of power-scaling (Kallioinen et al. 2023, arXiv 2107.14054): how
+    Prior sensitivity is measured by power-scaling (Kallioinen et al. 2023, arXiv 2107.14054): how
     far a coefficient's posterior moves, as a distance between distribution functions, when the
-    prior's or the likelihood's density is raised to a power near one. Coefficients and priors
-    are taken on the log scale, where raising a log-normal leaves its median in place.
+    density of the prior or of the likelihood is raised to a power near one. Coefficients and priors
+    are on the log scale, where this leaves the median of a log-normal in place.
     """
     return tuple(
         replace(check, code=_of(fit, member, check.code, "."))
@@ -68,8 +68,9 @@ def posterior_notes(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        Codes ``few_runs``, ``narrow_range``, ``collinear_design``, ``prior_decides`` (next to no
-        contraction of a coefficient) and ``ridge`` (or of a combination of them).
+        Codes ``few_runs``, ``narrow_range``, ``narrow_compute``, ``collinear_design``,
+        ``prior_decides`` (almost no contraction of a coefficient) and ``ridge`` (strong
+        correlations, or almost no contraction of a combination of coefficients).
     """
     return tuple(
         replace(note, text=_of(fit, member, note.text, ": "))
@@ -88,7 +89,7 @@ def _quick_checks(posterior: Posterior) -> tuple[Finding, ...]:
 
 
 def _lacking(posterior: Posterior, name: str, *groups: str) -> Finding | None:
-    """Say so where the posterior lacks the draws that a check needs."""
+    """Return a finding if the posterior lacks the draws that a check needs, else None."""
     if posterior.runs is None:
         return Finding.check(name, None, "a point estimate has no draws to check")
     missing = [group for group in groups if group not in posterior.tree.children]
@@ -171,7 +172,7 @@ def _ridges(posterior: Posterior) -> Finding:
 
 
 def _logs(posterior: Posterior, draws: xr.Dataset) -> np.ndarray:
-    """Apply :func:`centered` to draws, (coefficient, draw)."""
+    """Return draws transformed by :func:`centered`, shape (coefficient, draw)."""
     assert posterior.runs is not None
     law = posterior.law
     values = {name: draws[name].values.ravel() for name in law.coefficients}

@@ -21,7 +21,7 @@ MEANINGS = {
     "ranges": "Answers beyond the runs rest on that prior. Train runs of other sizes.",
     "ridges": "Forecasts along the runs' own mix of scales stand; off it they rest on the priors.",
 }
-"""By code of a finding that warns or stops, where its own text does not say it."""
+"""Meanings by code of findings that warn or stop, unless their text says enough."""
 
 ONE_LAW = "Fit a second law as well to see by how much."
 KEPT_OUTLIERS = (
@@ -31,7 +31,7 @@ KEPT_OUTLIERS = (
 
 
 def with_meanings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Give each finding that warns or stops its meaning; others keep what they have."""
+    """Return the findings with meanings for those that warn or stop."""
     return tuple(
         replace(found, means=MEANINGS.get(found.code.split(".")[-1], ""))
         if found.severity in (Severity.WARNS, Severity.STOPS)

@@ -16,11 +16,9 @@ def fit_notes(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        Warnings of reading the log, of :func:`counting_notes`, of :func:`other_factors_of`, of
-        :func:`imperfect_notes`,
-        of :func:`posterior_notes` and of
-        :func:`resampling_notes`; and where card and runs disagree
-        (:mod:`bayescale.posterior.conflicts`).
+        Warnings from reading the log, and those of :func:`counting_notes`,
+        :func:`other_factors_of`, :func:`imperfect_notes`, :func:`posterior_notes`,
+        :func:`resampling_notes` and :func:`recorded_conflicts`.
     """
     before = () if fit.runs is None else fit.runs.warnings
     of_runs = (*other_factor_notes(other_factors_of(fit)), *imperfect_notes(fit))

@@ -1,8 +1,9 @@
-"""Whether anything but the one scale of a law limits its runs: tokens, params, or a poor split.
+"""Whether more than the single scale of a law limits its runs: tokens, params, or a poor split.
 
-A law of params alone describes models with as much data as they can use, one of tokens alone large
-models (Kaplan et al. 2020, equations 1.1 and 1.2), and one of compute runs at a split that is best,
-or equally far from it. A log that holds the other scale shows whether that is so.
+A law of params alone describes models with as much data as they can use. A law of tokens alone
+describes large models (Kaplan et al. 2020, equations 1.1 and 1.2), and a law of compute describes
+runs at the best split, or equally far from it. A log that has the other scale shows whether this is
+so.
 """
 
 from collections.abc import Mapping
@@ -23,19 +24,20 @@ from bayescale.validation.design import centered, uncentered
 CODE = "other_factors"
 
 LIMITED = 0.02
-"""Share by which more of the other scale lowers the loss of a run that it limits."""
+"""A run is limited by the other scale if more of it would lower the loss by more than this
+share."""
 
 FEWEST = 6
-"""Runs from which on a correlation is looked at."""
+"""The fewest runs for a correlation."""
 
 CORRELATED, P_VALUE = 0.5, 0.01
-"""Correlation of residuals with the other scale that counts, and its p-value."""
+"""The least correlation of residuals with the other scale that is reported, and its p-value."""
 
 VARIED = 1.3
-"""Factor that tokens per parameter vary by at equal size, below which nothing can be told."""
+"""If tokens per parameter vary by less than this factor at equal size, nothing can be said."""
 
 KEPT = 3
-"""Runs that a law of one scale can be fitted to."""
+"""The fewest runs for a law of one scale."""
 
 UNLIMITED = 1e30
 _PRIOR_DRAWS = 2000
@@ -45,11 +47,11 @@ _JOINT: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "chinchilla": MappingProxyType({"params": "alpha", "tokens": "beta"}),
     }
 )
-"""Exponents of the joint laws that other factors are told apart by."""
+"""Exponents of the joint laws by which runs are compared, by scale."""
 
 
 class _Joint(NamedTuple):
-    """A joint law at its most likely coefficients, and what each run loses to the other scale."""
+    """A joint law at its most probable coefficients, and each run's loss to the other scale."""
 
     law: Law
     values: Mapping[str, float]
@@ -57,23 +59,23 @@ class _Joint(NamedTuple):
 
 
 def other_factors(runs: Runs, law: Law, residual: np.ndarray | None = None) -> Finding | None:
-    """Check that nothing but a law's one scale limits the runs.
+    """Check that nothing but the single scale of a law limits the runs.
 
     Parameters
     ----------
     runs : Runs
     law : Law
     residual : numpy.ndarray, shape (run,), optional
-        Of log losses about the fitted law; about a parabola in the log of the scale where not
-        given.
+        Residuals of log losses about the fitted law; by default about a parabola in the log of the
+        scale.
 
     Returns
     -------
     Finding or None
-        Code ``other_factors``: failed where residuals depend on tokens per parameter, with the runs
-        that a joint law (the most likely one by its card's priors) finds limited; information where
-        tokens per parameter do not vary at equal size. None where the law has several inputs, or
-        the log does not hold both params and tokens.
+        Code ``other_factors``. The check fails if residuals depend on tokens per parameter; it then
+        lists the runs that are limited according to a joint law at its most probable coefficients.
+        It is for information if tokens per parameter do not vary at equal size. None if the law has
+        several inputs, or the log does not have both params and tokens.
     """
     one = law.inputs[0] if len(law.inputs) == 1 else None
     if one not in ("params", "tokens", "flops") or not _complete(runs):
@@ -101,7 +103,7 @@ def other_factors(runs: Runs, law: Law, residual: np.ndarray | None = None) -> F
 def other_factors_of(fit: Fit) -> Finding | None:
     """Check the runs of a fit, by residuals under its posterior: see :func:`other_factors`.
 
-    Of several laws the first one speaks, because all are of the same scale.
+    For several laws the first one is used, because all are of the same scale.
     """
     member = fit.members[0]
     if fit.runs is None or len(member.inputs) != 1 or not _complete(fit.runs):
@@ -110,7 +112,7 @@ def other_factors_of(fit: Fit) -> Finding | None:
 
 
 def other_factor_notes(check: Finding | None) -> tuple[Finding, ...]:
-    """Return the check as a warning, where it failed."""
+    """Return the check as a warning if it failed."""
     return (note(CODE, check.text),) if check is not None and check.passed is False else ()
 
 
@@ -128,14 +130,14 @@ def _residual(posterior: Posterior) -> np.ndarray:
 
 
 def _about(x: np.ndarray, y: np.ndarray, degree: int) -> np.ndarray:
-    """Return y about its polynomial in x; about its mean where x hardly varies."""
+    """Return y minus its polynomial in x, or minus its mean if x hardly varies."""
     if np.ptp(x) < 0.01:
         return y - y.mean()
     return y - np.polyval(np.polyfit(x, y, min(degree, np.unique(x).size - 1)), x)
 
 
 def _p_value(r: float, n: int) -> float:
-    """Return the probability of so strong a correlation of independent values."""
+    """Return the probability of a correlation this strong between independent values."""
     from scipy import stats
 
     t = abs(r) * np.sqrt((n - 2) / max(1.0 - r**2, 1e-12))
@@ -174,7 +176,7 @@ def _joint(runs: Runs, law: Law) -> _Joint:
 
 
 def most_likely(runs: Runs, card: ModelCard) -> dict[str, float]:
-    """Find the most likely coefficients of a law, with robust residuals and its card's priors.
+    """Return the most probable coefficients of a law, with robust residuals and its card's priors.
 
     Parameters
     ----------
@@ -184,7 +186,7 @@ def most_likely(runs: Runs, card: ModelCard) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Coefficients in raw units: least squares of log loss, by which nothing is sampled.
+        Coefficients in raw units, by least squares of log loss, without sampling.
     """
     from scipy.optimize import least_squares
 

@@ -1,7 +1,7 @@
-"""Checks for runs that violate a law's assumptions: flagged with their ids, never left out.
+"""Checks for runs that violate a law's assumptions. They name the runs and never leave them out.
 
-A law describes finished, tuned runs, measured independently. The first checks use the log alone;
-the others compare a fit with its runs.
+A law describes finished, tuned runs that were measured independently. The first checks use the log
+alone; the others compare a fit with its runs.
 """
 
 import re
@@ -22,31 +22,31 @@ from bayescale.runs import Runs
 from bayescale.runs.log import SCALES
 
 COARSE = 1e-3
-"""Steps of the loss, as a share of it, from which on rounding affects residual noise of 0.5 %."""
+"""From this step of the loss on, as a share of it, rounding affects residual noise of 0.5 %."""
 
 FEW_VALUES = 0.8
-"""Share of distinct losses below which losses look rounded."""
+"""With a smaller share of distinct losses, losses look rounded."""
 
 FEWEST_LOSSES = 10
 FEWEST_CHECKPOINTS = 4
 EVEN = 0.02
-"""Relative difference of increments of tokens up to which rows are logged at even steps."""
+"""Rows are logged at even steps if increments of tokens differ by no more than this share."""
 
 RISEN = 0.1
-"""Share by which a loss above that of a run smaller in every scale suggests divergence."""
+"""A loss that exceeds that of a run smaller in every scale by this share suggests divergence."""
 
 ALIKE = ("family", "kept_fraction")
 """Columns in which runs must agree to be compared by size."""
 
-BLOCK = 256  # rows compared with all others at once, which bounds memory
+BLOCK = 256  # rows compared with all others at once, to bound memory
 
 FEWEST_STEPS = 1000
 FEWEST_TOKENS = 1e8
-"""Training as short as this is mostly warm-up: Kaplan et al. 2020 warmed up for 3,000 steps."""
+"""Training shorter than this is mostly warm-up: Kaplan et al. 2020 warmed up for 3,000 steps."""
 
 FAR_ABOVE = 0.05
 LACKING_FIT = 0.01
-"""Share of replicated logs that fit as badly, below which a law does not fit."""
+"""A law does not fit if a smaller share of replicated logs fits as badly."""
 
 CODES = {
     "loss_steps": "loss_steps",
@@ -63,28 +63,29 @@ _COUNTERS = re.compile(r"[-_ /.]*(step|iter|ckpt|checkpoint)s?[-_ ]*\d+[kmb]?$",
 
 
 def log_checks(runs: Runs, card: ModelCard | None = None) -> tuple[Finding, ...]:
-    """Check a log for imperfections that it shows by itself.
+    """Return checks of a log that need no fit.
 
     Parameters
     ----------
     runs : Runs
     card : ModelCard, optional
-        Its noise may state steps of the loss.
+        A card whose noise may state the rounding of losses.
 
     Returns
     -------
     tuple of Finding
-        ``loss_steps``: whether losses look rounded without saying so; ``checkpoints``: rows that
-        look like checkpoints of one run, without a column ``run``; ``divergence``: losses above
-        those of smaller runs; ``warm_up``: runs of few steps, or of few tokens where the log
-        counts no steps; and ``schedules``, where a column says which were finished.
+        ``loss_steps`` (losses that look rounded although neither log nor card says so),
+        ``checkpoints`` (rows that look like checkpoints of one run, without a column ``run``),
+        ``divergence`` (losses above those of smaller runs), ``warm_up`` (runs of few steps, or of
+        few tokens if the log has no steps) and, if the log has a column ``schedule_complete``,
+        ``schedules`` (runs whose schedule was cut short).
     """
     checks = (_loss_steps(runs, card), _checkpoints(runs), _divergence(runs), _warm_up(runs))
     return (*checks, _schedules(runs)) if "schedule_complete" in runs else checks
 
 
 def run_checks(fit: Fit) -> tuple[Finding, ...]:
-    """Check the runs of a fit.
+    """Return checks of the runs of a fit.
 
     Parameters
     ----------
@@ -93,17 +94,17 @@ def run_checks(fit: Fit) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        For each law ``above_law``: outliers more than 5 % above it, where the fit holds
-        ``leave_one_out``; and ``seed_repeats``, where runs repeat: the residual noise of runs
-        with the same inputs, compared with the fitted one, and whether the law misses their
-        means by more than that noise explains. For a model average with codes such as
+        For each law ``above_law`` (outliers more than 5 % above it, if the fit has
+        ``leave_one_out``) and, if runs repeat, ``seed_repeats`` (the residual noise of runs with
+        the same inputs compared with the fitted noise, and whether the law misses their means by
+        more than that noise explains). For a model average, codes are such as
         ``chinchilla.above_law``.
 
     Notes
     -----
-    The lack-of-fit F, mean square of the repeats' means about the law over that of repeats about
-    their means, is compared draw by draw with that of logs replicated from the same draw
-    (Gelman, Meng and Stern 1996), without drift.
+    The lack-of-fit F is the mean square of the repeats' means about the law, divided by that of the
+    repeats about their means. It is compared draw by draw with that of logs replicated from the
+    same draw, without drift (Gelman, Meng and Stern 1996).
     """
     checks = []
     for member in fit.members:
@@ -114,7 +115,7 @@ def run_checks(fit: Fit) -> tuple[Finding, ...]:
 
 
 def imperfect_notes(fit: Fit) -> tuple[Finding, ...]:
-    """Return the checks of log and fit that failed, as warnings."""
+    """Return the failed checks of log and fit as warnings."""
     if fit.runs is None:
         return ()
     checks = (*log_checks(fit.runs, fit.members[0].card), *run_checks(fit))
@@ -166,7 +167,8 @@ def _checkpoints(runs: Runs) -> Finding:
         n = len(np.unique(runs["run"]))
         text = f"{len(runs)} rows are of {n} runs, as column run says"
         return Finding.check(name, True, text)
-    if any(found.code == name for found in runs.warnings):  # found while reading, in other columns
+    # found by reading the log, from other columns
+    if any(found.code == name for found in runs.warnings):
         return Finding.check(name, None, "rows look like checkpoints, as the note says")
     if "params" not in runs or "tokens" not in runs:
         return Finding.check(name, None, "without params and tokens, checkpoints look like runs")
@@ -208,12 +210,12 @@ def _of_one_run(group: pd.DataFrame) -> bool:
         complete = group["schedule_complete"].to_numpy()
         return bool(complete[-1] == "yes" and (complete[:-1] == "no").all())
     gaps = np.diff(tokens)
-    # evenly spaced from the start on, while chosen budgets double or follow a grid
+    # checkpoints are evenly spaced from the start; chosen budgets double or follow a grid
     return bool((gaps > 0).all() and np.ptp(gaps) <= EVEN * gaps.mean() and len(tokens) > 4)
 
 
 def _divergence(runs: Runs) -> Finding:
-    # compute follows from the other two, under whatever convention
+    # compute follows from params and tokens
     both = {"params", "tokens"} <= set(runs.frame.columns)
     scales = ["params", "tokens"] if both else [c for c in SCALES if c in runs]
     lowest = _lowest_of_smaller(runs, scales)
@@ -244,7 +246,7 @@ def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
     known = np.stack([runs[scale] for scale in scales], axis=1)
     alike = [c for c in ALIKE if c in runs]
     repeats = np.isnan(known).any(axis=1)
-    if "unique_tokens" in runs:  # where data repeat, a larger run may well overfit
+    if "unique_tokens" in runs:  # a larger run that repeats its data may overfit
         repeats |= runs["tokens"] > REPEATED * runs["unique_tokens"]
     lowest = np.full(len(runs), np.inf)
     groups = runs.frame.groupby(alike).indices.values() if alike else [np.arange(len(runs))]
@@ -257,7 +259,7 @@ def _lowest_of_smaller(runs: Runs, scales: list[str]) -> np.ndarray:
 
 
 def _lowest_below(scales: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """Return the lowest loss among other rows that are no larger in any of at most two scales."""
+    """Return the lowest loss of the other rows that are no larger in one or two scales."""
     first, last = scales[:, 0], scales[:, -1]
     order = np.lexsort((loss, last, first))
     new = np.diff(first[order], prepend=np.nan) != 0
@@ -278,7 +280,7 @@ def _lowest_below(scales: np.ndarray, loss: np.ndarray) -> np.ndarray:
 
 
 def _prefix_minimum(height: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return for each item the lowest value of those before it that are no higher, by blocks."""
+    """Return for each item the lowest value of earlier items that are no higher, by blocks."""
     lowest = np.full(len(height), np.inf)
     steps, floor = np.array([]), np.array([])  # falling lowest values by rising height, so far
     for first in range(0, len(height), BLOCK):

@@ -1,8 +1,8 @@
 """Scores of forecasts against observations, on plain arrays.
 
-``draws`` has shape (draw, ...) and ``observed`` shape (...). Scores are by forecast, unless they
-exist only for many. They work on any scale; this package scores log loss, so that a score of 0.01
-is about 1 % of the loss.
+``draws`` has shape (draw, ...) and ``observed`` shape (...). Scores are given for each forecast,
+except those that are defined only for many forecasts. They work on any scale; this package scores
+log loss, so that a score of 0.01 is about 1 % of the loss.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ MSCE_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def crps(draws: Any, observed: Any) -> np.ndarray:
-    """Compute the continuous ranked probability score, in units of the draws; smaller is better.
+    """Return the continuous ranked probability score, shape (...), in units of the draws.
 
-    The fair form, E|x - y| - E|x - x'| / 2 over pairs of different draws: unbiased for any
-    number of them, in O(n log n). It needs a forecast with a finite mean, which a loss with
-    Student-t noise on its logarithm does not have: score the logarithm. Infinite draws give an
-    infinite score.
+    Smaller is better. This is the fair form, E|x - y| - E|x - x'| / 2 over pairs of different
+    draws, which is unbiased for any number of draws; it takes O(n log n). The forecast must have a
+    finite mean. A loss with Student-t noise on its logarithm has none: score the logarithm.
+    Infinite draws give an infinite score.
 
     Parameters
     ----------
     draws : array_like, shape (draw, ...)
-        At least two.
+        At least two draws.
     observed : array_like, shape (...)
 
     References
@@ -33,7 +33,7 @@ def crps(draws: Any, observed: Any) -> np.ndarray:
 
     Examples
     --------
-    Half the distance between two draws is taken off the mean distance to each.
+    Half the distance between two draws is subtracted from the mean distance to them.
 
     >>> float(crps([0.0, 2.0], 3.0))
     1.0
@@ -51,9 +51,9 @@ def crps(draws: Any, observed: Any) -> np.ndarray:
 
 
 def limited(draws: Any, mass: float = 0.99) -> np.ndarray:
-    """Move draws outside the central interval to its ends.
+    """Return the draws with those outside the central interval moved to its ends.
 
-    Noise with hardly more than one degree of freedom has a mean that a single draw determines.
+    With few degrees of freedom, a single extreme draw would determine the mean.
     """
     x = np.asarray(draws, dtype=float)
     ends = np.quantile(x, [(1 - mass) / 2, (1 + mass) / 2], axis=0, method="nearest")
@@ -61,7 +61,7 @@ def limited(draws: Any, mass: float = 0.99) -> np.ndarray:
 
 
 def rmsle(median: Any, observed: Any) -> float:
-    """Compute the root mean square error of log medians over all forecasts; inputs are positive.
+    """Return the root mean square error of log medians over all forecasts, for positive inputs.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def pit(draws: Any, observed: Any) -> np.ndarray:
 
 
 def msce(shares: Any) -> float:
-    """Compute the mean squared error of coverage at levels 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99.
+    """Return the mean squared error of coverage at levels 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def msce(shares: Any) -> float:
 
     Examples
     --------
-    Forecasts that hit their median every time cover everything at every level.
+    Observations that always equal the median are covered at every level.
 
     >>> round(msce([0.5, 0.5]), 4)
     0.0789
@@ -116,7 +116,7 @@ def msce(shares: Any) -> float:
 
 
 def log_predictive(log_densities: Any) -> np.ndarray:
-    """Compute the log of the mean density of the observation over draws, shape (...).
+    """Return the log of the mean density of the observation over draws, shape (...).
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def log_predictive(log_densities: Any) -> np.ndarray:
 
 
 def log_mixture(log_densities: Any, weights: Any) -> np.ndarray:
-    """Compute the log density of a weighted mixture, shape (...).
+    """Return the log density of a weighted mixture, shape (...).
 
     Parameters
     ----------
@@ -144,12 +144,13 @@ def log_mixture(log_densities: Any, weights: Any) -> np.ndarray:
     weight = np.asarray(weights, dtype=float).reshape(-1, *[1] * (density.ndim - 1))
     top = density.max(axis=0)
     base = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):  # a density of zero has the logarithm it should
+    # the log of a density of zero is minus infinity, as it should be
+    with np.errstate(divide="ignore"):
         return base + np.log((weight * np.exp(density - base)).sum(axis=0))
 
 
 def mixed(draws: Sequence[np.ndarray], weights: Any) -> np.ndarray:
-    """Draw from a mixture: evenly spaced draws of each part, in proportion to its weight.
+    """Return draws of a mixture: evenly spaced draws of each part, in proportion to its weight.
 
     Parameters
     ----------
@@ -159,12 +160,12 @@ def mixed(draws: Sequence[np.ndarray], weights: Any) -> np.ndarray:
         Zero or more, with sum one.
     """
     parts = list(zip(draws, weights, strict=True))
-    # as many draws in all as nearly use up the part with the largest weight
+    # the total with which nearly all draws of the part with the largest weight are used
     total = min(len(part) / w for part, w in parts if w > 0)
     return np.concatenate([thinned(part, round(total * w)) for part, w in parts])
 
 
 def thinned(draws: np.ndarray, most: int) -> np.ndarray:
-    """Keep evenly spaced draws, at most so many."""
+    """Return evenly spaced draws, at most ``most``."""
     n = len(draws)
     return draws if n <= most else draws[np.linspace(0, n - 1, most).round().astype(int)]

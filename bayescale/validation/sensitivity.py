@@ -1,8 +1,8 @@
-"""Sensitivity of a law to what params, or compute, count.
+"""Sensitivity of a law to the conventions by which params and compute are counted.
 
-Kaplan et al. (2020) left embeddings out of N, Hoffmann et al. (2022) did not, and much of the
-distance between their compute-optimal exponents comes from that (Porian et al. 2024, arXiv
-2406.19146: 0.864 to 0.699 by the output head alone).
+Kaplan et al. (2020) left embeddings out of N, and Hoffmann et al. (2022) did not. Much of the
+difference between their compute-optimal exponents comes from that (Porian et al. 2024, arXiv
+2406.19146: from 0.864 to 0.699 by the output head alone).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,14 +28,14 @@ from bayescale.units import checked_ci_prob
 from bayescale.validation.backtest import default_refit
 
 AS_IT_IS = "as it is"
-_SAME = 0.01  # relative difference of counts that differ by rounding only
+_SAME = 0.01  # counts with a smaller relative difference differ by rounding only
 _STARTS = [(a, b) for a in (0.2, 0.5) for b in (0.2, 0.5)]
-_FEWEST = 8  # runs for an estimate by least squares
+_FEWEST = 8  # the fewest runs for an estimate by least squares
 
 
 @dataclass(frozen=True, eq=False)
 class Alternative:
-    """Runs under another convention: its name, how it is known, and the runs."""
+    """Runs under another convention, with its name and how it is known."""
 
     name: str
     known_from: str
@@ -49,13 +49,13 @@ def alternatives(runs: Runs, law: Law) -> tuple[Alternative, ...]:
     ----------
     runs : Runs
     law : Law
-        Its inputs decide which conventions matter.
+        The law whose inputs decide which conventions matter.
 
     Returns
     -------
     tuple of Alternative
-        From a second count in the log, from the models' configuration where it is known what
-        params counts, or from the counts themselves (see
+        Alternatives from a second count in the log, from the models' configuration if it is known
+        what params counts, or from the counts themselves (see
         :func:`bayescale.conventions.recognize.recognize`).
     """
     found = []
@@ -79,7 +79,7 @@ def _second_count(runs: Runs) -> list[Alternative]:
 
 
 def _counting(runs: Runs, params: np.ndarray) -> Runs:
-    """Replace params, and compute where it is 6 N D."""
+    """Return the runs with other params, and other compute if that is 6 N D."""
     frame = runs.to_frame()
     if {"tokens", "flops"} <= set(frame.columns):
         by_params = 6.0 * frame["params"] * frame["tokens"]
@@ -115,7 +115,7 @@ def _by_configuration(runs: Runs) -> list[Alternative]:
 
 
 def _fitting(shapes: Configuration, params: np.ndarray) -> str | None:
-    """Find the one convention by which the configuration gives these counts."""
+    """Return the only convention by which the configuration gives these counts, or None."""
     near = [
         kind
         for kind in CHOICES["params"]
@@ -178,8 +178,8 @@ def split_exponent(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> 
     Returns
     -------
     float
-        beta / (alpha + beta) of E + A / N^alpha + B / D^beta on log loss. A rough estimate, to
-        about 0.1, without priors and without an interval.
+        beta / (alpha + beta) of E + A / N^alpha + B / D^beta, fitted to log loss. A rough estimate,
+        accurate to about 0.1, without priors and without an interval.
 
     Examples
     --------
@@ -209,19 +209,20 @@ def split_exponent(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> 
 
 
 def counting_notes(runs: Runs, law: Law, checks: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Warn where another count of params would change the law.
+    """Return a warning if another count of params would change the law.
 
     Parameters
     ----------
     runs : Runs
     law : Law
     checks : iterable of Finding
-        The design checks: where they do not separate size from data, no exponent is estimated.
+        The design checks. If these say that size and data cannot be separated, no exponent is
+        estimated.
 
     Returns
     -------
     tuple of Finding
-        Code ``params_counting``: one note for all other counts, or none.
+        A note with code ``params_counting`` for all other counts; empty if there are none.
     """
     if "params" not in law.inputs:
         return ()
@@ -273,12 +274,12 @@ class Sensitivity(Result):
     ----------
     law : str
     flops : float or None
-        The largest budget in the log; under each convention it is spent as 6 N D of its own
-        params.
+        The largest budget in the log. Under each convention, C = 6 N D counts params by that
+        convention.
     ci_prob : float
         Mass of the central interval.
     known_from : mapping of str to str
-        How each other convention is known.
+        How each other convention is known, by its name.
     passed : bool
         Whether every refit passed its convergence checks.
     rows : pandas.DataFrame
@@ -332,11 +333,11 @@ def sensitivity(
     ----------
     runs : Runs, pandas.DataFrame or path
     law : str, Law or ModelCard, optional
-        A law or its card, whose priors are used unchanged under each convention; the default
-        law of these runs where not given.
+        A law or its card, whose priors are used unchanged under each convention; by default the
+        default law of these runs.
     refit : callable, optional
         ``refit(runs, card)`` makes a posterior that takes the law to hold exactly;
-        :func:`bayescale.refit` without drift where not given.
+        :func:`bayescale.refit` without drift by default.
     ci_prob : float
         Mass of the central interval.
 
@@ -371,7 +372,7 @@ def sensitivity(
     return Sensitivity(card.law.name, flops, ci_prob, known, passed, table)
 
 
-_STEP = 0.05  # of log compute, over which the split's slope is taken
+_STEP = 0.05  # half the step of log compute for the slope of the split
 
 
 def _quantities(law: Law, posterior: Posterior, flops: float | None) -> dict[str, np.ndarray]:

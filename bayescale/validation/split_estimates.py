@@ -1,7 +1,7 @@
 """Estimates of the compute-optimal split: by a law, by parabolas, by an envelope.
 
-Draws are of the exponents ``a`` and ``b`` and of ``params`` and ``tokens`` at a budget. The first
-of them is the estimate: the posterior's split is the one that every command chooses.
+Draws are those of the exponents ``a`` and ``b``, and of ``params`` and ``tokens`` at a budget. The
+first draw is the estimate; for the posterior this is the split that every command chooses.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ Draws = Mapping[str, np.ndarray]
 def fit_parabolas(
     runs: Runs, groups: tuple[Group, ...], rng: np.random.Generator
 ) -> Parabolas | str:
-    """Fit the parabolas of approach 2, or say why the log does not allow it."""
+    """Return the parabolas of approach 2, or a sentence on why the log does not allow it."""
     if len(groups) < 2:
         return (
             f"{len(groups)} budget{'' if len(groups) == 1 else 's'} with three sizes or more, and "
@@ -65,12 +65,12 @@ def fit_parabolas(
 
 
 def frontier_of(found: Parabolas | Envelope) -> Frontier:
-    """Return the points of the power law; of parabolas, only minima between sizes tried."""
+    """Return the points of the power law; for parabolas, the minima between tried sizes."""
     return take(found.frontier, found.inside) if isinstance(found, Parabolas) else found.frontier
 
 
 def _over_laws(fit: Fit, compute: Callable[[Posterior], np.ndarray]) -> np.ndarray:
-    """Average each law's values (chain, draw, ...) over laws, into (draw, ...)."""
+    """Return the laws' values (chain, draw, ...) mixed by weight, shape (draw, ...)."""
     values = []
     for member in fit.members:
         found = compute(member)
@@ -84,9 +84,9 @@ def _over_laws(fit: Fit, compute: Callable[[Posterior], np.ndarray]) -> np.ndarr
 def _log_optima(
     view: View, budgets: np.ndarray, family: str | None, count: FlopCount
 ) -> np.ndarray:
-    """Compute the log of the law's best params, (chain, draw, budget)."""
+    """Return the log of the law's best params, shape (chain, draw, budget)."""
     values = {n: draws.values[..., None] for n, draws in view.coefficients(family).items()}
-    if count.is_constant:  # the law's own optimum, which is exact, is for 6 N D
+    if count.is_constant:  # the law's own optimum is exact, and for 6 N D
         return np.log(compute_optimal(view.law, budgets * (SIX / count.level), values)[0])
     return np.log(compute_optimal(view.law, budgets, values, tokens=count.tokens)[0])
 
@@ -94,7 +94,7 @@ def _log_optima(
 def law_draws(
     fit: Fit, frontiers: Mapping[str, Frontier], budget: float, family: str | None
 ) -> Draws:
-    """Return the law's draws; its exponents are over the budgets of the other approaches."""
+    """Return the law's draws, with exponents averaged over the budgets of the other approaches."""
     log_flops = np.concatenate([frontier.log_flops[0] for frontier in frontiers.values()])
     low, high = np.exp(np.nanmin(log_flops)), np.exp(np.nanmax(log_flops))
     split = default_split(fit, np.array([low, high, budget]), family)
@@ -129,13 +129,13 @@ def _draws(a: np.ndarray, params: np.ndarray, tokens: np.ndarray) -> Draws:
 
 
 def estimate(values: np.ndarray, ci_prob: float) -> dict[str, float]:
-    """Reduce draws, of which the first is the estimate, to it and its interval."""
+    """Return the estimate, which is the first draw, and the interval of the others."""
     found = finite_quantiles(values[1:], ci_prob)
     return {"estimate": float(values[0]), "lower": found["lower"], "upper": found["upper"]}
 
 
 def finite_quantiles(values: np.ndarray, ci_prob: float) -> dict[str, float]:
-    """Reduce the finite draws to their median and interval."""
+    """Return the median and interval of the finite draws."""
     found = values[np.isfinite(values)]
     return quantiles(found if found.size else np.array([np.nan]), ci_prob)
 
@@ -148,13 +148,13 @@ def parabola_bias(
     budget: float,
     family: str | None,
 ) -> np.ndarray:
-    """Compare parabolas through each draw's own losses on this grid with that draw's optimum.
+    """Return the errors of parabolas through each draw's own losses on this grid of runs.
 
     Returns
     -------
     numpy.ndarray, shape (draw, 3 + budget)
-        Errors of a, and of params and tokens at the budget as shares; then of each minimum's
-        params.
+        Errors compared with the draw's optimum: of ``a``, of params and tokens at the budget (as
+        shares), and of the params at each minimum (as shares).
     """
     scales = {name: xr.DataArray(runs[name], dims="run") for name in ("params", "tokens")}
     count = runs.flop_count
@@ -186,7 +186,7 @@ def group_frame(
     optima: np.ndarray,
     ci_prob: float,
 ) -> pd.DataFrame:
-    """Make the table of isoFLOP budgets: see :class:`bayescale.CrossCheck`."""
+    """Return the table of isoFLOP budgets: see :class:`bayescale.CrossCheck`."""
     frontier, rows = fitted.frontier, []
     for i, group in enumerate(groups):
         row: dict[str, Any] = {

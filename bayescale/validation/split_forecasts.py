@@ -1,4 +1,4 @@
-"""Splits of larger budgets forecast from smaller ones, against the optima measured there."""
+"""Splits of larger budgets, forecast from smaller runs and compared with measured optima."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from bayescale.validation import scores
 from bayescale.validation.approaches import isoflop_groups, parabolas
 
 SPREAD = 0.03
-"""Largest spread of compute, as a share, of runs that count as one budget: more would tilt the
+"""Runs of one budget differ by at most this share of compute: a larger spread would tilt the
 parabola by the slope of the loss along compute."""
 
 FEWEST_RUNS = 5
-"""Fewest runs of a budget whose parabola's minimum counts as a measurement."""
+"""The fewest runs of a budget for which the minimum of the parabola counts as a measurement."""
 
 MOST_DRAWS = 1000
 _POINTS = 97
@@ -32,11 +32,11 @@ class Optima:
     Attributes
     ----------
     flops : numpy.ndarray, shape (budget,)
-        From small to large.
+        Budgets from small to large.
     log_params, error : numpy.ndarray, shape (budget,)
         The minimum, and its standard error by the runs' residuals about the parabolas.
     square : numpy.ndarray, shape (budget,)
-        Nats lost for each squared e-fold of params off the minimum.
+        Nats lost per squared e-fold of params away from the minimum.
     """
 
     flops: np.ndarray
@@ -59,7 +59,7 @@ class Optima:
 
 
 def measured_optima(runs: Runs) -> Optima:
-    """Measure the best size at every budget of a log with enough runs about its minimum.
+    """Return the best sizes at all budgets of a log with enough runs around the minimum.
 
     A budget needs :data:`FEWEST_RUNS` runs within :data:`SPREAD` of one compute, and a parabola
     with its minimum between the sizes tried.
@@ -88,7 +88,7 @@ class SplitSample:
     Attributes
     ----------
     optima : Optima
-        Those of the budgets.
+        The measured optima of the budgets.
     log_params : numpy.ndarray, shape (budget, split)
     losses : numpy.ndarray, shape (draw, budget, split)
     """
@@ -99,7 +99,7 @@ class SplitSample:
 
 
 def sample_splits(posterior: Posterior, optima: Optima) -> SplitSample:
-    """Evaluate splits of these budgets, over the range that is searched, in at most 1,000 draws."""
+    """Return losses of splits of these budgets over the searched range, for at most 1,000 draws."""
     assert posterior.runs is not None
     view = posterior.drifting.thinned(MOST_DRAWS)
     limits = Constraints(searched=searched_range(posterior.runs), count=posterior.runs.flop_count)
@@ -110,14 +110,14 @@ def sample_splits(posterior: Posterior, optima: Optima) -> SplitSample:
 
 
 def mixed_splits(samples: Sequence[SplitSample], weights: Sequence[float]) -> SplitSample:
-    """Mix the samples of several laws by weight."""
+    """Return the samples of several laws, mixed by weight."""
     first = samples[0]
     losses = scores.mixed([sample.losses for sample in samples], weights)
     return SplitSample(first.optima, first.log_params, losses)
 
 
 def scored_splits(law: str, cutoff: float, sample: SplitSample) -> pd.DataFrame:
-    """Compare the splits of larger budgets with their measured optima, one row a budget.
+    """Return scores of the splits of larger budgets by their measured optima, one row per budget.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def scored_splits(law: str, cutoff: float, sample: SplitSample) -> pd.DataFrame:
 
 
 def splits_record(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what a fit keeps: ratio, coverage and bound of every split, as plain values."""
+    """Return what a fit stores: ratio, coverage and bound of every split, as plain values."""
     if not len(rows):
         return []
     return [
