@@ -96,7 +96,7 @@ class Steps:
             The last axis is for the steps. The dims of xarray objects are kept.
         walk : {"level", "slope"}
         fades_over : float, optional
-            E-folds over which a change of the slope decays; it lasts where not given.
+            E-folds over which a change of the slope decays; by default it lasts.
 
         Returns
         -------

@@ -1,9 +1,9 @@
 """Errors, by their meaning.
 
-Every error says which value is wrong, where it stands, what is needed and what to do.
-Messages name arguments as Python does, in backticks: ``units={'loss': 'bits'}``. The command
-line turns any :class:`BayescaleError` into its message, with options in place of arguments
-(``--unit loss=bits``), and exit code 2.
+Every error says which value is wrong, where it stands, what is needed and what to do. Messages name
+arguments as Python does, in backticks: ``units={'loss': 'bits'}``. The command line turns any
+:class:`BayescaleError` into its message, with options instead of arguments (``--unit loss=bits``),
+and exit code 2.
 """
 
 import re

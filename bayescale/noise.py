@@ -104,16 +104,16 @@ def log_density(
     scale : array or scalar
         Scale of the residual noise.
     nu : scalar or array, optional
-        Degrees of freedom; normal where not given.
+        Degrees of freedom; by default normal.
     excess : scalar or array, optional
-        Scale of what lies above the law; none where not given.
+        Scale of what lies above the law; by default none.
     step : pair of arrays, optional
         Ends of the step that the loss is known to, relative to the deviation. The result is then
-        the probability of the step in place of a density.
+        the probability of the step instead of a density.
     variance : array or scalar, optional
         Variance of a further normal deviation.
     nodes : pair of arrays, optional
-        Nodes in place of those of :func:`precision_nodes`.
+        Nodes instead of those of :func:`precision_nodes`.
     xp
         Where ``erfcx``, ``gammaln``, ``where`` and ``maximum`` come from.
 

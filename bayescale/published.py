@@ -43,7 +43,7 @@ class PublishedLaw(BaseModel):
     card : str
         The model card that has its law and coefficients.
     estimate : str
-        The name of the coefficients on the card; the law's own where not given.
+        The name of the coefficients on the card; by default the law's own.
     range : mapping of str to (low, high)
         The range of the runs it was fitted to, in raw units.
     conventions : mapping of str to str

@@ -102,7 +102,7 @@ def quantiles_of_sorted(
 
 
 def withheld(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same keys with null in place of every number: an answer that is not given."""
+    """Return the same keys with null instead of every number: an answer that is not given."""
     empty = dict.fromkeys(("median", "lower", "upper"))
     return {
         name: withheld(value)

@@ -32,7 +32,7 @@ def simulate(
     sigma : float
         Scale of the residual noise of a run's log loss.
     nu : float, optional
-        Degrees of freedom of the noise; normal where not given.
+        Degrees of freedom of the noise; by default normal.
     seed : int
 
     Returns

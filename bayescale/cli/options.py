@@ -100,7 +100,7 @@ Cluster = Annotated[
     typer.Option(
         "--executor",
         metavar="ADDRESS",
-        help="A cluster in place of processes: dask://HOST:PORT or ray://HOST:PORT.",
+        help="A cluster instead of processes: dask://HOST:PORT or ray://HOST:PORT.",
     ),
 ]
 Card = Annotated[

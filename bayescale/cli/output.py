@@ -68,7 +68,7 @@ def show(
     text : Result, str or iterable of lines and tables
         The answer, wrapped at the terminal's width.
     brief : sequence of str
-        What --brief shows; where not given, that of the result, or the first lines.
+        What --brief shows; by default, that of the result, or the first lines.
     notes : iterable of str
         Lines below it, left out with --quiet as notes and cautions of the result are.
     verbatim : bool
@@ -117,7 +117,7 @@ _CONTROL = re.compile(
 
 
 def printable(text: str) -> str:
-    """Write a text for a terminal: options in place of arguments, control characters escaped."""
+    """Write a text for a terminal: options instead of arguments, control characters escaped."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], as_options(text))
 
 

@@ -70,7 +70,7 @@ def _arrays(it: Subject) -> Answer:
     one_by_one, losses = it.one_by_one(), it.losses
     if any((before[name] != it.inputs[name]).any() for name in before):
         return False, (
-            "it changes the arrays it is given: write x = x * 2 in place of x *= 2, so that the "
+            "it changes the arrays it is given: write x = x * 2 instead of x *= 2, so that the "
             "caller's arrays stay as they are"
         )
     shape = len(next(iter(it.draws.values()))), len(one_by_one)

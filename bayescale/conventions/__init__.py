@@ -1,7 +1,7 @@
-"""What the numbers of a run log count, and conversions from one count to another.
+"""Conventions: what the numbers of a run log count, and conversions between counts.
 
-A log that counts embeddings and one that does not, losses in bits and in nats, compute by
-6 N D and by every matrix product: each pair gives another law. What is not stated is unknown.
+Params with and without embeddings, losses in bits and in nats, compute by 6 N D and by all matrix
+products: the laws of such logs differ. A convention that is not stated is unknown.
 """
 
 from bayescale.conventions.configuration import Configuration

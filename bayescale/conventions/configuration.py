@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 SIZES = ("layers", "width", "heads", "head_size", "feed_forward", "vocabulary", "sequence_length")
-"""Whole numbers of one or more."""
+"""Parts of a configuration that are whole numbers of one or more."""
 
 SWITCHES = ("gated", "tied_head", "learned_positions", "relative_positions")
-"""Yes or no."""
+"""Parts of a configuration that are yes or no."""
 
 MOST: Mapping[str, float] = MappingProxyType(
     {
@@ -32,26 +32,26 @@ class Configuration:
     layers, width : array_like
         Blocks, and the size of the residual stream (d_model).
     heads, head_size : array_like, optional
-        Attention heads, and the size of one key (d_k). Where ``head_size`` is None, the heads
-        share the width.
+        Attention heads, and the size of one key (d_k). If ``head_size`` is None, the heads share
+        the width.
     feed_forward : array_like, optional
         Inner size of the feed-forward layer (d_ff).
     vocabulary, sequence_length : array_like, optional
-        In tokens.
+        Sizes in tokens.
     gated : array_like
-        1 where the feed-forward layer has three matrices (SwiGLU), 0 where it has two.
+        1 if the feed-forward layer has three matrices (SwiGLU), 0 if it has two.
     tied_head : array_like, optional
-        1 where the output head is the input embedding, 0 where it is a matrix of its own.
+        1 if the output head is the input embedding, 0 if it is a separate matrix.
     learned_positions : array_like
-        1 where each position of the sequence has a learned embedding.
+        1 if each position of the sequence has a learned embedding.
     relative_positions : array_like
-        1 where each block projects relative positions to its keys (Transformer-XL, Gopher and
-        the runs of Hoffmann et al. 2022).
+        1 if each block projects relative positions to its keys (Transformer-XL, Gopher and the runs
+        of Hoffmann et al. 2022).
 
     Notes
     -----
-    Biases and gains of normalization are left out; they are below one per cent from a width of
-    128. Heads that share keys and values (grouped queries) and experts are not modeled.
+    Biases and gains of normalization are left out; from a width of 128 on, they are below one
+    percent. Heads that share keys and values (grouped queries) and experts are not modeled.
     """
 
     layers: Any
@@ -68,21 +68,21 @@ class Configuration:
 
     @classmethod
     def of(cls, columns: Mapping[str, Any] | pd.DataFrame) -> "Configuration | None":
-        """Make it from a run log's columns; None where they have no layers or no width."""
+        """Return the configuration in a run log's columns, or None without layers or width."""
         known = {n: np.asarray(columns[n]) for n in (*SIZES, *SWITCHES) if n in columns}
         return cls(**known) if {"layers", "width"} <= set(known) else None
 
     def lacks(self, *names: str) -> tuple[str, ...]:
-        """Names of those that were not given."""
+        """Return those of the names that are not given."""
         return tuple(name for name in names if getattr(self, name) is None)
 
     @property
     def keys(self) -> Any:
-        """Size of all heads' keys together."""
+        """The size of all heads' keys together."""
         return self.width if self.head_size is None else self.heads * self.head_size
 
     def params(self, what: str) -> Any:
-        """Parameters under a convention of counting.
+        """Return the number of parameters under a convention of counting.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Configuration:
         return self.layers * (attention + feed_forward) + self.beside_blocks(what)
 
     def beside_blocks(self, what: str) -> Any:
-        """Parameters outside the blocks that a convention counts."""
+        """Return the number of parameters outside the blocks that a convention counts."""
         if what == "non_embedding":
             return 0.0 * self.width
         matrix = 1.0 * self.vocabulary * self.width
@@ -115,19 +115,19 @@ class Configuration:
         return matrix * (2.0 - self.tied_head) + positions
 
     def hoffmann_flops(self, tokens: Any, *, blocks_only: bool = False) -> Any:
-        """Training FLOP as appendix F of Hoffmann et al. (2022) counts them.
+        """Return training FLOP, counted as in appendix F of Hoffmann et al. (2022).
 
-        Matrix products of the embedding, of attention with its softmax, of the feed-forward
-        layer and of the head; two FLOP a multiplication and addition, and twice as many
-        backward as forward.
+        The count has the matrix products of the embedding, of attention with its softmax, of the
+        feed-forward layer and of the head, with two FLOP per multiplication and addition, and twice
+        as many FLOP backward as forward.
 
         Parameters
         ----------
         tokens : array_like
-            Trained on.
+            Number of training tokens.
         blocks_only : bool
-            Without embedding and head. Their table A4, which compares with 6 N D, shows
-            these, though the text lists all.
+            Whether to leave out embedding and head. The paper's table A4, which compares with 6 N
+            D, does so, although its text lists all parts.
 
         Examples
         --------
@@ -141,8 +141,9 @@ class Configuration:
         1.03
         """
         attention = (
-            8.0 * self.width * self.keys  # queries, keys, values, and the way out
-            + 4.0 * self.sequence_length * self.keys  # logits, and the sum over them
+            8.0 * self.width * self.keys  # queries, keys, values, and the output projection
+            # attention logits, and the weighted sum of values
+            + 4.0 * self.sequence_length * self.keys
             + 3.0 * self.heads * self.sequence_length  # softmax
         )
         feed_forward = 2.0 * (2.0 + self.gated) * self.width * self.feed_forward
@@ -161,4 +162,4 @@ NEEDED_FOR: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "hoffmann_blocks": ("heads", "feed_forward", "sequence_length"),
     }
 )
-"""What each count needs of a configuration besides layers and width."""
+"""The parts of a configuration that each count needs besides layers and width."""

@@ -1,7 +1,7 @@
 """Conversions of params, compute and losses from one convention to another.
 
-Each takes the runs in raw units, what each row states, and a function that writes the places of
-rows, and returns both as they are after the conversion.
+Each function takes the runs in raw units, the conventions of each row, and a function that writes
+the places of rows. It returns the converted runs and conventions.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,10 +21,13 @@ Where = Callable[[Iterable[int]], str]
 def convert_params(
     frame: pd.DataFrame, stated: Stated, to: str, where: Where
 ) -> tuple[pd.DataFrame, Stated]:
-    """Count params under another convention; compute by 6 N D follows them."""
+    """Return runs with params under another convention; compute by 6 N D changes with them."""
     request = argument("convert", params=to)
     if "params" not in frame:
-        raise RunLogError(f"{request}: the log has no params")
+        raise RunLogError(
+            f"{request}: the log has no params: name their column with "
+            f"{argument('columns', params='HEADER')}, or leave the conversion out"
+        )
     frame = frame.assign(params=_recount(frame, stated["params"], to, request, where))
     by_params = stated["flops"] == "6ND"
     if by_params.any() and {"tokens", "flops"} <= set(frame.columns):
@@ -36,11 +39,14 @@ def convert_params(
 def convert_flops(
     frame: pd.DataFrame, stated: Stated, to: str, where: Where
 ) -> tuple[pd.DataFrame, Stated]:
-    """Count compute under another convention."""
+    """Return runs with compute under another convention."""
     request = argument("convert", flops=to)
     absent = [name for name in ("params", "tokens") if name not in frame]
     if absent:
-        raise RunLogError(f"{request}: the log has no {' and no '.join(absent)}")
+        raise RunLogError(
+            f"{request}: the log has no {' and no '.join(absent)}: name their columns with "
+            f"{argument('columns', **{absent[0]: 'HEADER'})}, or leave the conversion out"
+        )
     tokens = frame["tokens"].to_numpy()
     if to == "6ND":
         flops = 6.0 * frame["params"].to_numpy() * tokens
@@ -56,18 +62,18 @@ def convert_flops(
 def convert_tokenizer(
     frame: pd.DataFrame, stated: Stated, targets: Mapping[str, Any], where: Where
 ) -> tuple[pd.DataFrame, Stated, str]:
-    """Put losses in nats per token of one tokenizer, by way of nats per byte.
+    """Return runs with losses in nats per token of one tokenizer, converted through nats per byte.
 
     Parameters
     ----------
     targets : mapping of str to object
-        ``tokenizer``, the name of one that rows state, or ``tokens_per_byte``.
+        ``tokenizer``, a name that rows state, or ``tokens_per_byte``.
 
     Returns
     -------
     frame, stated
     text : str
-        What the losses are now.
+        The new unit of the losses, for messages.
 
     Raises
     ------
@@ -111,14 +117,14 @@ def _tokens_per_byte(targets: Mapping[str, Any]) -> dict[str, str]:
 
 
 def names_of(rows: np.ndarray) -> str:
-    """Write the distinct values of rows."""
+    """Return the distinct values of rows as text."""
     return listed(dict.fromkeys(map(str, rows)))
 
 
 def _recount(
     frame: pd.DataFrame, have: np.ndarray, to: str, request: str, where: Where
 ) -> np.ndarray:
-    """Params under another convention, by what differs outside the blocks."""
+    """Return params under another convention, changed by the difference outside the blocks."""
     params, index = frame["params"].to_numpy(), frame.index.to_numpy()
     unknown = index[have == UNKNOWN]
     if unknown.size:
@@ -136,7 +142,7 @@ def _recount(
         raise RunLogError(
             f"{request}: embeddings of vocabulary times width are more than all params in "
             f"{where(below)}, so params counts something else than was stated, or the "
-            "configuration is another model's"
+            "configuration is another model's: correct one of them"
         )
     return new
 
@@ -144,7 +150,7 @@ def _recount(
 def _params_beside_blocks(
     frame: pd.DataFrame, kinds: set[str], request: str, where: Where
 ) -> dict[str, np.ndarray]:
-    """Parameters outside the blocks, for each convention."""
+    """Return the parameters outside the blocks, for each convention."""
     needed = ["vocabulary"] if kinds - {"non_embedding"} else []
     needed += ["tied_head"] if "all" in kinds else []
     shapes = _configuration(frame, needed, request)

@@ -1,8 +1,8 @@
-"""How a log counts the compute of a run: C / (N D) as a function of the model's size.
+"""How a log counts compute: C / (N D) as a function of the model's size.
 
-Budgets, prices and extrapolation ratios are in the log's own count. Where its flops are 6 N D, or
-absent, that is 6 N D. Elsewhere the FLOP of one parameter and token are read off the log: they
-fall with size where compute counts attention and embeddings, whose share falls.
+Budgets, prices and extrapolation ratios are in the log's own count. This is 6 N D if the log's
+flops are 6 N D or missing. Otherwise the FLOP per parameter and token are estimated from the log.
+They fall with size if compute includes attention and embeddings, whose share falls.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,16 +15,16 @@ import pandas as pd
 from bayescale.units import format_size
 
 SIX = 6.0
-"""FLOP of one parameter on one token: 2 in the forward pass, 4 in the backward pass."""
+"""FLOP per parameter and token: 2 in the forward pass and 4 in the backward pass."""
 
 FORWARD_SHARE = 1.0 / 3.0
-"""Share of the forward pass in training: what serving a token costs of training on it."""
+"""Share of the forward pass in training: the cost of serving a token relative to training on it."""
 
 EQUAL = 0.03
-"""Counts within this share are one count, differently rounded."""
+"""Counts that differ by less than this share are the same count, rounded differently."""
 
 STEEPEST = 0.5
-"""Steepest change of C / (N D) with params, in logs, that counts as a way of counting."""
+"""The steepest plausible change of C / (N D) with params, in logs."""
 
 _POWERS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 _STEPS = 60
@@ -34,15 +34,16 @@ _STEPS = 60
 class FlopCount:
     """FLOP of training in a log's own count: C = (level + extra * (N / smallest)^-power) N D.
 
-    Models beyond the log's are taken to cost, for each parameter and token, as much as its largest
-    or smallest.
+    Models outside the log's range are assumed to cost as many FLOP per parameter and token as its
+    largest or smallest model.
 
     Attributes
     ----------
     level, extra, power : float
-        FLOP of one parameter and token. ``extra`` is zero where they do not depend on size.
+        Coefficients of the FLOP per parameter and token. ``extra`` is zero if these do not depend
+        on size.
     smallest, largest : float
-        Params between which the log shows it.
+        The range of params in the log.
     lower, median, upper : float
         C / (6 N D) over the log's runs.
     scatter : float
@@ -61,7 +62,7 @@ class FlopCount:
 
     @property
     def is_constant(self) -> bool:
-        """Whether models of all sizes cost the same for each parameter and token."""
+        """Whether models of all sizes cost the same FLOP per parameter and token."""
         return self.extra == 0.0
 
     @property
@@ -71,44 +72,44 @@ class FlopCount:
 
     @property
     def plain(self) -> "FlopCount":
-        """How the log counts compute, where budgets are counted otherwise; else this count."""
+        """The count of the log in FLOP: this count, unless budgets are counted in another unit."""
         return self
 
     @property
     def unit(self) -> str:
-        """What is counted."""
+        """The unit of budgets."""
         return "FLOP"
 
     def in_flops(self, amount: Any, params: Any) -> Any:
-        """Return FLOP of training models of these sizes, of an amount of what is counted."""
+        """Return an amount in the unit of budgets as FLOP of training models of these sizes."""
         return amount * np.ones_like(params)
 
     def per_param_token(self, params: Any) -> Any:
-        """Return FLOP of one parameter on one token, for models of these sizes."""
+        """Return the FLOP per parameter and token, for models of these sizes."""
         if self.is_constant:
             return self.level
         size = np.clip(params, self.smallest, self.largest) / self.smallest
         return self.level + self.extra * size**-self.power
 
     def flops(self, params: Any, tokens: Any) -> Any:
-        """Return FLOP of training."""
+        """Return the FLOP of training."""
         return self.per_param_token(params) * params * tokens
 
     def served(self, params: Any, tokens: Any) -> Any:
-        """Return FLOP of serving tokens, which takes the forward pass alone."""
+        """Return the FLOP of serving tokens, which needs the forward pass alone."""
         return self.per_param_token(params) * FORWARD_SHARE * params * tokens
 
     def tokens(self, flops: Any, params: Any) -> Any:
-        """Return the training tokens that a budget buys a model."""
+        """Return the training tokens that a budget buys for models of these sizes."""
         return flops / (self.per_param_token(params) * params)
 
     def solve(self, params_of: Callable[[Any], Any]) -> Any:
-        """Find the params that agree with their own FLOP of one parameter and token.
+        """Return the params that are consistent with their own FLOP per parameter and token.
 
         Parameters
         ----------
         params_of : callable
-            From FLOP of one parameter and token to params, which fall with them at most in
+            A function from FLOP per parameter and token to params, which fall at most in
             proportion.
         """
         params = params_of(self.per_param_token(self.largest))
@@ -119,7 +120,7 @@ class FlopCount:
         return params
 
     def in_words(self) -> str:
-        """Write the count, its spread, and what is assumed beyond the log."""
+        """Return a text on the count, its spread, and the assumption beyond the log."""
         if self.is_6nd:
             return "6 N D"
         within = f", within {np.expm1(self.scatter):.0%}" if self.scatter > EQUAL else ""
@@ -136,11 +137,11 @@ class FlopCount:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """A line on how compute is counted, where that is not 6 N D; else none."""
+        """A line on how compute is counted, if that is not 6 N D."""
         return () if self.is_6nd else (f"  Compute is counted as {self.in_words()}.",)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values under their names, and the words."""
+        """Return plain values by name, and the text."""
         return {**asdict(self), "words": self.in_words()}
 
 
@@ -149,24 +150,24 @@ SIX_ND = FlopCount()
 
 
 def read_flop_count(columns: pd.DataFrame | Mapping[str, Any]) -> FlopCount:
-    """Read off a log how it counts compute.
+    """Return how a log counts compute, estimated from its runs.
 
     Parameters
     ----------
     columns : pandas.DataFrame or mapping
-        ``params``, ``tokens`` and ``flops`` of the runs, in raw units; runs that lack one say
-        nothing.
+        ``params``, ``tokens`` and ``flops`` of the runs, in raw units; runs that lack one are not
+        used.
 
     Returns
     -------
     FlopCount
-        :data:`SIX_ND` where the runs do not say, or agree with it within :data:`EQUAL`.
+        :data:`SIX_ND` if the runs do not tell, or agree with it within :data:`EQUAL`.
 
     Notes
     -----
-    C / (N D) is a constant, or a constant and a part that changes as a power of params, by least
-    squares of its relative error. The second needs three sizes, must leave less than half of the
-    first's squared error, and must not be steeper than :data:`STEEPEST`.
+    C / (N D) is a constant, or a constant plus a power of params, fitted by least squares of its
+    relative error. The second form needs three sizes, must leave less than half of the squared
+    error of the first, and must not be steeper than :data:`STEEPEST`.
     """
     if not {"params", "tokens", "flops"} <= set(columns):
         return SIX_ND
@@ -201,7 +202,7 @@ def _error(count: FlopCount, params: np.ndarray, ratio: np.ndarray) -> float:
 
 
 def _falling(params: np.ndarray, ratio: np.ndarray, about: Mapping[str, float]) -> list[FlopCount]:
-    """Fit counts that change with size, one for each power."""
+    """Return fitted counts that change with size, one for each power."""
     if np.unique(params).size < 3:
         return []
     found = []

@@ -1,4 +1,4 @@
-"""The unit in which answers state losses: the log's own, or another that is asked for."""
+"""The unit of losses in answers: the log's own, or another on request."""
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -18,13 +18,14 @@ LABELS = MappingProxyType(
         "perplexity": "perplexity",
     }
 )
-"""How answers write each unit."""
+"""The label of each unit in answers."""
 
 NEAR, FAR = 0.1, 0.25
-"""Logs of a target over a loss that count as alike, and as different."""
+"""A target is near losses if its log ratio to them is below the first number, and far from them
+above the second."""
 
 TYPICAL_TOKENS_PER_BYTE = 0.27
-"""Tokens in a byte of English text, for vocabularies of 32 to 128 thousand, within a fifth."""
+"""Tokens per byte of English text, for vocabularies of 32 to 128 thousand, within 20 %."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LossUnit:
     tokens_per_byte : float or None
         Tokens divided by bytes of the evaluation set.
     stated : bool
-        Whether the log or the caller states it; where not, losses were taken as nats.
+        Whether the log or the caller states the unit; if not, losses were taken as nats.
     """
 
     name: str = "nats"
@@ -48,7 +49,7 @@ class LossUnit:
 
     @property
     def label(self) -> str:
-        """The unit as answers write it: ``nats/token``, ``bits/byte``."""
+        """The unit in answers: ``nats/token``, ``bits/byte``."""
         return LABELS.get(self.name, self.name)
 
     @property
@@ -58,52 +59,52 @@ class LossUnit:
 
     @property
     def short(self) -> str:
-        """The unit of a difference, in a word: ``nats``, ``bits per byte``."""
+        """The unit of a difference in short: ``nats``, ``bits per byte``."""
         return self.words.removesuffix(" per token")
 
     @property
     def is_loss(self) -> bool:
-        """Whether it is a unit of a language model's loss."""
+        """Whether this is a unit of a language model's loss."""
         return self.name in LABELS
 
     @property
     def is_linear(self) -> bool:
-        """Whether differences of losses convert as losses do."""
+        """Whether differences of losses are converted by the same factor as losses."""
         return self.name != "perplexity"
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it is the unit in which laws are fitted, so that nothing is converted."""
+        """Whether laws are fitted in this unit, so that nothing is converted."""
         return self.name == "nats" or not self.is_loss
 
     def of(self, loss: Any) -> Any:
-        """Convert losses from the fitted unit."""
+        """Return losses in this unit, converted from the fitted unit."""
         if self.is_fitted:
             return loss
         return from_nats(loss, self.name, tokens_per_byte=self.tokens_per_byte)
 
     def to_fitted(self, loss: Any) -> Any:
-        """Convert losses to the fitted unit."""
+        """Return losses in the fitted unit, converted from this unit."""
         if self.is_fitted:
             return loss
         return to_nats(loss, self.name, tokens_per_byte=self.tokens_per_byte)
 
     def require_likely(self, target: float, losses: Any, known: Any = ()) -> None:
-        """Ask about a target that lies where losses would be in another unit.
+        """Refuse a target that is probably in another unit.
 
         Parameters
         ----------
         target : float
-            In this unit.
+            The target in this unit.
         losses : array_like
-            Losses that are forecast, in the fitted unit.
+            Forecast losses, in the fitted unit.
         known : array_like
             Losses of runs, in the fitted unit.
 
         Raises
         ------
         UnitError
-            If the target is far from all of these losses, and near to them in another unit.
+            If the target is far from all of these losses, but near them in another unit.
         """
         if not self.is_loss:
             return
@@ -151,14 +152,14 @@ NATS = LossUnit()
 
 
 def unit_of_log(conventions: Conventions, law_unit: str = LABELS["nats"]) -> LossUnit:
-    """Return the unit in which a log states its losses.
+    """Return the unit of a log's losses.
 
     Parameters
     ----------
     conventions : Conventions
-        Those of the log.
+        The conventions of the log.
     law_unit : str
-        What the law predicts: an error rate has no other unit.
+        The unit of the law. A law of error rates has no other unit.
     """
     if law_unit != LABELS["nats"]:
         return LossUnit(law_unit)
@@ -169,13 +170,13 @@ def unit_of_log(conventions: Conventions, law_unit: str = LABELS["nats"]) -> Los
 
 
 def chosen_unit(own: LossUnit, name: str | LossUnit | None) -> LossUnit:
-    """Return the unit that is asked for, by name or as it is, or the log's own.
+    """Return the requested unit of loss, given by name or as a unit, or the log's own.
 
     Raises
     ------
     UnitError
-        If there is no such unit, the law predicts something that has none, or bits per byte are
-        asked for and tokens per byte are not known.
+        If there is no such unit, the law does not predict a loss, or bits per byte are requested
+        without known tokens per byte.
     """
     if name is None:
         return own
@@ -188,7 +189,7 @@ def chosen_unit(own: LossUnit, name: str | LossUnit | None) -> LossUnit:
             f"{place}: the law predicts {own.words}, which has no other unit: leave it out"
         )
     if parsed is None:
-        raise UnitError(f"{place}: a unit of loss is {choices_text('loss')}")
+        raise UnitError(f"{place}: the unit of loss must be {choices_text('loss')}")
     if parsed == "bits_per_byte" and own.tokens_per_byte is None:
         raise UnitError(
             f"{place} needs the tokens per byte of the evaluation set, which the log does not "

@@ -1,8 +1,8 @@
-"""Counts of parameters that reveal what they count.
+"""Recognition of what params count, from the counts themselves.
 
-A count of whole matrices is a number with little freedom: 12 layers width^2, plus vocabulary
-times width for each embedding. Where every size in a log is exactly such a number for one
-vocabulary, with layers and width growing from size to size, that is no accident.
+A count of whole matrices has little freedom: it is 12 layers width^2, plus vocabulary times width
+for each embedding. If every size in a log is exactly such a number for the same vocabulary, and
+layers and width grow from size to size, this is not a coincidence.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,20 +14,21 @@ import numpy as np
 from bayescale.conventions.configuration import Configuration
 
 FEWEST_SIZES = 8
-"""A few sizes fit many shapes by accident: one size fits a given vocabulary three times in ten."""
+"""The fewest sizes: a few sizes fit many shapes by chance, and a single size fits a given
+vocabulary with a probability of 0.3."""
 
 VOCABULARIES = (
     32000, 32064, 32128, 32768, 49152, 50000, 50254, 50257, 50272, 50277, 50280, 50304, 50432,
     51200, 64000, 65024, 65536, 100256, 100277, 100352, 128000, 128256, 131072, 151936, 152064,
     250880, 256000, 256128, 262144,
 )  # fmt: skip
-"""Vocabulary sizes of language models, padding included."""
+"""Vocabulary sizes of language models, including padding."""
 
 _WIDTH_STEP = 32
 _MOST_WIDTH = 20_480
 _MOST_LAYERS = 200
 _MOST_PATHS = 1000
-_SHAPE = (4.0, 512.0)  # width over layers, of models that are trained
+_SHAPE = (4.0, 512.0)  # range of width over layers of trained models
 
 Block = Callable[[np.ndarray], np.ndarray]
 
@@ -47,16 +48,16 @@ _FEED_FORWARD: Mapping[str, tuple[Block, float]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Recognized:
-    """What a set of parameter counts turns out to count.
+    """What recognized parameter counts count.
 
     Attributes
     ----------
     matrices : int
-        How many of vocabulary times width are among them: 1, an output head or an embedding
-        that it shares; 2, both.
+        How many matrices of vocabulary times width are counted: 1 for an output head, or an
+        embedding that it shares; 2 for both.
     vocabulary : int
     shapes : Configuration
-        Of each run.
+        The configuration of each run.
     """
 
     matrices: int
@@ -70,7 +71,7 @@ class Recognized:
 
 
 def recognize(params: np.ndarray) -> Recognized | None:
-    """Find the shapes that have exactly these parameter counts, if there is only one solution.
+    """Return the shapes with exactly these parameter counts, if there is only one solution.
 
     Parameters
     ----------
@@ -79,12 +80,12 @@ def recognize(params: np.ndarray) -> Recognized | None:
     Returns
     -------
     Recognized or None
-        None too where there are fewer than :data:`FEWEST_SIZES` sizes.
+        None without a unique solution, or with fewer than :data:`FEWEST_SIZES` sizes.
 
     Notes
     -----
-    Known are blocks of 12 width^2 and those of gated feed-forward layers of 8/3 width, rounded
-    up to 256, without biases and gains; widths are multiples of 32.
+    Blocks have 12 width^2 parameters, or gated feed-forward layers of 8/3 width rounded up to a
+    multiple of 256, without biases and gains. Widths are multiples of 32.
     """
     sizes, run = np.unique(params, return_inverse=True)
     whole = np.all(np.isfinite(sizes)) and np.all(sizes == np.round(sizes))
@@ -118,7 +119,7 @@ def recognize(params: np.ndarray) -> Recognized | None:
 def _solve(
     sizes: np.ndarray, feed_forward: Block, gated: float, per_width: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Width and layers of each size, if there is one way for them to grow from size to size."""
+    """Return width and layers of each size, if only one sequence of them grows with size."""
     width = np.arange(_WIDTH_STEP, _MOST_WIDTH + 1, _WIDTH_STEP, dtype=np.int64)
     block = 4 * width**2 + int(2 + gated) * width * feed_forward(width)
     paths: list[list[tuple[int, int]]] = [[]]

@@ -1,4 +1,4 @@
-"""Conventions as a log or its reader states them."""
+"""Conventions that a log or its reader states."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -37,7 +37,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
-"""Values that a convention can take, with what each means."""
+"""The values of each convention, and their meaning."""
 
 _ALSO = MappingProxyType(
     {
@@ -51,7 +51,7 @@ _ALSO = MappingProxyType(
 
 @dataclass(frozen=True)
 class Conventions:
-    """What the numbers of one run log count, the same for all of its runs.
+    """What the numbers of a run log count, which is the same for all of its runs.
 
     Attributes
     ----------
@@ -62,8 +62,8 @@ class Conventions:
         (Hoffmann et al. 2022, arXiv 2203.15556, appendix F) or ``hoffmann_blocks`` (the same
         without embedding and head).
     loss : str
-        What losses were in before they were put in nats per token: ``nats``, ``bits``,
-        ``bits_per_byte`` or ``perplexity``. Where unknown they were taken as nats.
+        The unit of losses before they were converted to nats per token: ``nats``, ``bits``,
+        ``bits_per_byte`` or ``perplexity``. If it is unknown, losses were taken as nats.
     evaluation_set, tokenizer : str
         Names.
     tokens_per_byte : float or None
@@ -71,7 +71,7 @@ class Conventions:
 
     Notes
     -----
-    Each is ``unknown``, or None, unless it was stated.
+    A convention that was not stated is ``unknown``, or None.
     """
 
     params: str = UNKNOWN
@@ -82,11 +82,11 @@ class Conventions:
     tokens_per_byte: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values under their names."""
+        """Return plain values by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def in_words(self) -> dict[str, str]:
-        """Each convention in words."""
+        """Return each convention in words."""
         return {name: in_words(name, value) for name, value in self.to_json().items()}
 
 
@@ -94,7 +94,7 @@ NAMES = tuple(item.name for item in fields(Conventions))
 
 
 def in_words(name: str, value: Any) -> str:
-    """A convention's value, and what it means where the name alone does not say."""
+    """Return a convention's value as text, with its meaning if it has one."""
     if value in (None, UNKNOWN):
         return "unknown, taken as nats per token" if name == "loss" else UNKNOWN
     meaning = CHOICES.get(name, {}).get(value)
@@ -102,7 +102,7 @@ def in_words(name: str, value: Any) -> str:
 
 
 def parse_convention(name: str, value: Any) -> Any:
-    """The value as this package writes it, or None where it is not one of the choices.
+    """Return a convention's value in the package's spelling, or None if it is not a choice.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def parse_convention(name: str, value: Any) -> Any:
 
 
 def choices_text(name: str) -> str:
-    """Write what a convention can be, for a message."""
+    """Return the choices of a convention as text, for a message."""
     if name == "tokens_per_byte":
         return "a number above zero, tokens divided by bytes of the evaluation set, such as 0.29"
     return f"one of {', '.join(CHOICES[name])}" if name in CHOICES else "a name"
@@ -129,7 +129,7 @@ def choices_text(name: str) -> str:
 def parse_conventions(
     stated: Mapping[str, Any], argument_name: str = "conventions"
 ) -> tuple[dict[str, Any], list[str]]:
-    """Conventions by name as this package writes them, and problems with those it cannot read."""
+    """Return conventions in the package's spelling, and messages on those that are unknown."""
     problems, known = [], {}
     for name, value in stated.items():
         place = argument(argument_name, **{name: value})

@@ -11,10 +11,10 @@ Kind = Literal["constant", "cosine", "linear", "wsd", "step"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 FINAL_SHARE = 0.1
-"""The last rate, as a share of the peak, where not given."""
+"""The last rate, as a share of the peak, by default."""
 
 DECAY_SHARE = 0.2
-"""The last part of a WSD schedule, in which the rate falls, where not given."""
+"""The last part of a WSD schedule, in which the rate falls, by default."""
 
 _CURVED = 100
 
@@ -41,7 +41,7 @@ def named_schedule(
     warm_up : float
         Steps of a linear rise from zero.
     decay_from : float, optional
-        The step from which the rate falls; of ``wsd`` and ``step`` the last fifth where not given.
+        The step from which the rate falls; by default the last fifth of ``wsd`` and ``step``.
     final_share : float
         The last rate as a share of the peak.
 

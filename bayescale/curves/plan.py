@@ -25,7 +25,7 @@ def plan_of_table(
         does, the rates that the run has logged come before it.
     history : History, optional
     warm_up : float, optional
-        Steps of warm-up; where not given, those until the rate first reaches its largest.
+        Steps of warm-up; by default, those until the rate first reaches its largest.
 
     Raises
     ------

@@ -58,8 +58,8 @@ class Schedule:
         name : str
             For messages.
         warm_up : float, optional
-            Steps of warm-up; where not given, those until the rate first reaches its largest, and
-            a linear rise from zero is assumed up to the table's first row.
+            Steps of warm-up; by default, those until the rate first reaches its largest, and a
+            linear rise from zero is assumed up to the table's first row.
 
         Raises
         ------

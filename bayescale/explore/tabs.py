@@ -153,7 +153,7 @@ def _budget(page: Opened) -> None:
 def _trust(page: Opened) -> None:
     result = page.answers.trust
     if result is None:
-        st.info("A point estimate has no runs behind it, so nothing can be tested.")
+        st.info("A point estimate has no runs, so nothing can be tested.")
         return
     show_figure("precision", drawings.precision(result), result.to_frame())
     if result.bins:

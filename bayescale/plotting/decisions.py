@@ -105,7 +105,7 @@ def plot_frontier(
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     against : {"dollars", "days", "gpu_hours", "flops"}, optional
-        The first of these that is known where not given.
+        The horizontal axis; by default the first of these that is known.
 
     Returns
     -------

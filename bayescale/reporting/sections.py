@@ -142,26 +142,26 @@ def report(  # noqa: PLR0913
     file : path
         The fit's file, as the commands in the report name it.
     flops : float, optional
-        The next scale in FLOP. Ten times the largest run's where not given, or ten times the
-        law's only input; for a law of the language model's loss, 5 % less than the lowest.
+        The next scale in FLOP. Ten times the largest run's by default, or ten times the law's only
+        input; for a law of the language model's loss, 5 % less than the lowest.
     target : float, optional
         A loss, for the probability of ending below it; in the unit of the report.
     tolerance : float
         As for :func:`bayescale.forecast` and :func:`bayescale.trust`.
     family : str, optional
-        A family of the fit; a new family where not given and families are partially pooled.
+        A family of the fit; by default a new family, if families are partially pooled.
     also : sequence of Versus or Watch
         Results of :func:`bayescale.versus` and :func:`bayescale.watch`, each shown in a section of
         its own.
     laws : tuple of str
         The caller's own laws, as the command line names them.
     loss_unit : str, optional
-        The unit of losses; the fitted log's own where not given.
+        The unit of losses; by default the fitted log's own.
     allow_unconverged : bool
         Report although the fit failed its convergence checks.
     show_progress : bool, optional
-        Show progress: on standard error, or below the cell of a notebook; where not given, in
-        notebooks alone.
+        Show progress on standard error, or below the cell in a notebook; by default only in
+        notebooks.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Run logs: read, checked, and put in raw units."""
+"""Run logs: reading, checking, and conversion to raw units."""
 
 from bayescale.runs.conversion import convert
 from bayescale.runs.inputs import read_inputs, with_inputs

@@ -1,4 +1,4 @@
-"""Cells of a run log: what they say, and their places in words."""
+"""Cells of a run log: their values, and their places as text."""
 
 import math
 import re
@@ -26,7 +26,7 @@ _DOTTED = re.compile(r"[1-9]\d{0,2}(\.\d{3})+")
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell says that there is no value."""
+    """Return whether a cell has no value."""
     if value is None or value is pd.NA or value is pd.NaT:
         return True
     if isinstance(value, str):
@@ -35,12 +35,12 @@ def is_missing(value: Any) -> bool:
 
 
 def yes_or_no(value: Any) -> str:
-    """``yes`` or ``no``, or nothing where a cell says neither."""
+    """Return ``yes`` or ``no``, or an empty text if the cell is neither."""
     return TRUTHS.get(str(value).strip().lower().removesuffix(".0"), "")
 
 
 def equals(value: Any, wanted: str) -> bool:
-    """Whether a cell has a value: compared as numbers where both are numbers, else as text."""
+    """Return whether a cell has a value, compared as numbers if both are numbers, else as text."""
     try:
         return float(value) == float(wanted)
     except (TypeError, ValueError, OverflowError):
@@ -48,7 +48,7 @@ def equals(value: Any, wanted: str) -> bool:
 
 
 def parse_number(cell: Any) -> float:
-    """Read a plain number: not a yes or no, and without underscores."""
+    """Return a cell as a number; raise ValueError for booleans, underscores and other text."""
     if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
         raise ValueError(f"{cell!r} is not a number")
     return float(cell)
@@ -60,11 +60,11 @@ class Numbers(NamedTuple):
     Attributes
     ----------
     values : numpy.ndarray, shape (row,)
-        NaN where a cell is missing or its row is not kept, and 1 where it holds text.
+        The numbers: NaN if a cell is missing or its row is not kept, and 1 if the cell has text.
     texts : list of int
-        Kept rows that hold text in place of a number.
+        Kept rows that have text instead of a number.
     sizes : list of int
-        Kept rows that hold a size as people write it, ``1.3B`` or ``33,554,432``.
+        Kept rows that have a size with a suffix or commas, ``1.3B`` or ``33,554,432``.
     """
 
     values: np.ndarray
@@ -73,7 +73,7 @@ class Numbers(NamedTuple):
 
 
 def read_numbers(cells: Sequence[Any], keep: np.ndarray, *, sizes: bool = False) -> Numbers:
-    """Read the numbers of a column; with ``sizes`` also as people write them."""
+    """Return the numbers of a column; with ``sizes``, also of texts such as ``1.3B``."""
     plain = _all_plain(cells)
     if plain is not None:
         return Numbers(np.where(keep, plain, np.nan), [], [])
@@ -94,12 +94,12 @@ def read_numbers(cells: Sequence[Any], keep: np.ndarray, *, sizes: bool = False)
                 written.append(i)
         except OverflowError:
             values[i] = math.inf
-    values[texts] = 1.0  # reported once, as text, and not again as missing
+    values[texts] = 1.0  # so that texts are not reported as missing as well
     return Numbers(values, texts, written)
 
 
 def _all_plain(cells: Sequence[Any]) -> np.ndarray | None:
-    """The numbers of a column that has nothing else; None for any other."""
+    """Return the numbers of a column that has only numbers, else None."""
     kinds = set(map(type, cells))
     if not (kinds <= {int, float} or (kinds == {str} and "_" not in "".join(cells))):
         return None
@@ -110,7 +110,7 @@ def _all_plain(cells: Sequence[Any]) -> np.ndarray | None:
 
 
 def _as_written(cell: Any, groups: bool) -> float | None:
-    """Read ``1.3B``, and ``33,554,432`` where the column shows that commas separate thousands."""
+    """Return the number of ``1.3B``, or of ``33,554,432`` if commas separate thousands."""
     if not isinstance(cell, str) or "_" in cell:
         return None
     text = cell.strip()
@@ -123,9 +123,10 @@ def _as_written(cell: Any, groups: bool) -> float | None:
 
 
 def dots_between_thousands(cells: Sequence[Any]) -> list[int]:
-    """Rows with a dot between thousands, as a column's other cells make likely.
+    """Return the rows in which dots probably separate thousands.
 
-    Every number with a dot has three digits behind each, and others have none.
+    This is so if every dot in the column is followed by three digits, and other numbers have no
+    dot.
     """
     texts = [cell.strip() if isinstance(cell, str) else "" for cell in cells]
     dotted = [i for i, text in enumerate(texts) if "." in text]
@@ -136,7 +137,7 @@ def dots_between_thousands(cells: Sequence[Any]) -> list[int]:
 
 
 def where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
-    """Rows by number and id, with their values where given; rows count from 1."""
+    """Return a text with the number (from 1) and id of each row, and its value if given."""
 
     def place(i: int) -> str:
         run = ids[i] if ids[i] == f"row {i + 1}" else f"row {i + 1} ({ids[i]})"
@@ -146,12 +147,12 @@ def where(rows: Iterable[int], ids: list[str], values: Any = None) -> str:
 
 
 def named(column: str, header: str) -> str:
-    """A column by our name, and by the log's where that differs."""
+    """Return the name of a column, with the header in the log if that differs."""
     return column if header == column else f"{column} (column {header!r})"
 
 
 def holds(cells: Sequence[Any] | pd.Series, most: int = 4) -> str:
-    """Write what a column holds: its values and how often, where they are few, or their number.
+    """Return a text on the values of a column: a few values with their counts, or their number.
 
     Examples
     --------

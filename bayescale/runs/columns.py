@@ -1,4 +1,4 @@
-"""The columns of a file, by our names: aliases are added here."""
+"""The columns of a file by the package's names, and their aliases."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -80,10 +80,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "utilization": ("mfu", "model_flops_utilization", "model_flop_utilization"),
     }
 )  # fmt: skip
-"""Column names understood besides ours; case, spaces and dashes do not matter."""
+"""Headers that are understood as each column; case, spaces and dashes do not matter."""
 
 KNOWN = (*NUMBERS, *LABELS, *SHAPES, *STATEMENTS, *HELPERS)
-"""All of our columns."""
+"""All columns that the package knows."""
 
 _HINTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -95,13 +95,13 @@ _HINTS: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
     }
 )
-"""Words of headers that may hold what a law needs."""
+"""Words in headers of columns that may be a scale or the loss."""
 
 _NOT = frozenset(
     {"per", "unique", "vocab", "batch", "embedding", "embed", "std", "stderr", "se", "convention",
      "unit", "lm", "step", "aux"}
 )  # fmt: skip
-"""Words of headers that hold something else."""
+"""Words in headers of columns that are something else."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BRACKETS = re.compile(r"(?P<name>.*?)[\s_]*[(\[]\s*(?P<unit>[^()\[\]]+?)\s*[)\]]\s*")
@@ -113,9 +113,9 @@ class Columns(NamedTuple):
     Attributes
     ----------
     headers : dict of str to str
-        The file's header of each of our columns.
+        The file's header of each column that the package knows.
     units : dict of str to str
-        Units that headers name: ``Params (M)``.
+        Units in headers, such as ``Params (M)``.
     """
 
     headers: dict[str, str]
@@ -123,9 +123,9 @@ class Columns(NamedTuple):
 
 
 def is_input_name(column: str) -> bool:
-    """Whether a column that is none of ours may be the input of a law.
+    """Return whether a column that the package does not know may be the input of a law.
 
-    A name that is nearly one of ours is more likely a slip than an input.
+    A name that is close to a known one is probably a misspelling and not an input.
     """
     ours = any(column in ALIASES.get(name, ()) for name in KNOWN)
     near = get_close_matches(column, KNOWN, 1, cutoff=0.85)
@@ -134,7 +134,7 @@ def is_input_name(column: str) -> bool:
 
 @lru_cache(maxsize=2**16)
 def canonical(header: str) -> str:
-    """A header without case, spaces and signs."""
+    """Return a header in lower case, with underscores instead of spaces and signs."""
     return "_".join("".join(c if c.isalnum() else " " for c in header.lower()).split())
 
 
@@ -145,7 +145,7 @@ def map_columns(
     name: str,
     ignored: Collection[str] = (),
 ) -> Columns:
-    """Find our columns in a file, as the caller names them, by our names or by aliases."""
+    """Find the known columns of a file: as the caller names them, or by name or alias."""
     readable = [header for header in raw.columns if header not in ignored]
     problems = [
         f"column {column!r} is not one of {', '.join(KNOWN)}"
@@ -177,7 +177,7 @@ def map_columns(
 
 
 def unit_in_header(column: str, header: str) -> tuple[str, str]:
-    """Split a header into its name and the unit between brackets behind it.
+    """Return the name and the unit in brackets of a header; the unit is empty if there is none.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def unit_in_header(column: str, header: str) -> tuple[str, str]:
 
 
 def likely(column: str, headers: Collection[str]) -> list[str]:
-    """Headers that may hold a scale or the loss, by their words."""
+    """Return the headers that may be a scale or the loss, by their words."""
     return [
         header
         for header in headers
@@ -199,7 +199,7 @@ def likely(column: str, headers: Collection[str]) -> list[str]:
 
 
 def name_it(column: str, headers: Collection[str]) -> str:
-    """Write how a column is named, with the header that may hold it and its likely unit."""
+    """Return the option that names a column, with a likely header and its likely unit."""
     found = likely(column, headers)
     if not found:
         return argument("columns", **{column: "HEADER"})
@@ -232,11 +232,11 @@ def _add_found(mapping: dict[str, str], readable: list[str]) -> dict[str, str]:
 
 
 def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
-    """Write what no log can do without, with the headers that may hold it."""
+    """Return messages on columns that every log needs, with headers that may be them."""
     if {"summary", "config"} <= {canonical(header) for header in readable}:
         return [
-            "it is a table of runs as the API of Weights & Biases gives it: make a run log of it "
-            "with bayescale import, such as --metric eval/loss --column params=config.n_params "
+            "it is a table of runs from the API of Weights & Biases: make a run log of it with "
+            "bayescale import, such as --metric eval/loss --column params=config.n_params "
             "--column tokens=summary.tokens"
         ]
     problems = []
@@ -255,13 +255,15 @@ def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
 
 
 def unit_problems(units: Mapping[str, str], mapping: Collection[str]) -> list[str]:
-    """Return what is wrong with units that are stated for columns."""
+    """Return messages on units that are stated for columns and cannot be used."""
     problems = []
     for column, unit in units.items():
         if column not in KNOWN or (column == "loss" and parse_convention("loss", unit)):
             continue
         if column not in mapping:
-            problems.append(f"a unit is stated for {column}, which the log does not have")
+            problems.append(
+                f"a unit is stated for {column}, which the log does not have: leave it out"
+            )
             continue
         if unit.strip().lower() in LOGS and column in (*SCALES, "loss", "unique_tokens"):
             continue

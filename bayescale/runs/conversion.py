@@ -1,4 +1,4 @@
-"""Runs under other conventions."""
+"""Conversion of runs to other conventions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,16 +21,16 @@ def convert(runs: Runs | pd.DataFrame | str | Path, **to: Any) -> Runs:
     Parameters
     ----------
     runs : Runs, pandas.DataFrame or path
-        Their conventions must be stated, as far as the conversion needs them.
+        Runs that state the conventions that the conversion needs.
     **to
-        ``params``, ``flops``, ``tokens_per_byte``: what to convert to. Parameters change by
-        what differs outside the blocks, so that the log's own count of these stays; compute by
-        6 N D follows them.
+        The conventions to convert to: ``params``, ``flops``, ``tokenizer`` or ``tokens_per_byte``.
+        Params change by the difference outside the blocks, so that the log's own count of the
+        blocks is kept. Compute by 6 N D changes with them.
 
     Raises
     ------
     RunLogError
-        If the conventions or the configuration that it takes are not known.
+        If conventions or parts of the configuration that the conversion needs are not known.
 
     Examples
     --------

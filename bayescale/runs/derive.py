@@ -1,4 +1,4 @@
-"""Scales that follow from other columns: derived where a log has none, or filled where asked."""
+"""Scales that follow from other columns: derived if a log lacks them, or filled in on request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,10 +17,10 @@ from bayescale.runs.draft import Draft
 from bayescale.runs.log import SCALES
 
 APART = 0.1
-"""Share by which two ways to the same scale may differ: counts are rounded."""
+"""Two formulas for a scale may differ by this share, because counts are rounded."""
 
 MOST_SEQUENCES = 65_536
-"""A batch of more is counted in tokens, or may be."""
+"""A larger batch may be counted in tokens instead of sequences."""
 
 _ORDER = ("unique_tokens", "tokens", "params", "flops")
 
@@ -28,7 +28,7 @@ Values = Mapping[str, np.ndarray]
 
 
 class Formula(NamedTuple):
-    """A way to a scale from other columns."""
+    """A formula for a scale from other columns."""
 
     name: str
     needs: tuple[str, ...]
@@ -96,17 +96,17 @@ FORMULAS: Mapping[str, tuple[Formula, ...]] = MappingProxyType(
         ),
     }
 )
-"""Ways to each scale, the most direct first."""
+"""Formulas for each scale, the most direct first."""
 
 _OWN_RULES = ("C/6N", "C/6D", "6ND", "D/epochs")
-"""Formulas whose agreement with stated columns other rules check, by unit and convention."""
+"""Formulas whose agreement with the log's columns is checked by other rules."""
 
 _ON_REQUEST = ("steps*batch_size",)
-"""Formulas used only where asked for: a batch is of sequences more often than of tokens."""
+"""Formulas that are used only on request: a batch is more often in sequences than in tokens."""
 
 
 def fill_problems(fill: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with formulas by which a caller wants columns filled."""
+    """Return messages on formulas that cannot fill the columns that the caller names."""
     problems = []
     for column, name in fill.items():
         place = argument("fill", **{column: name})
@@ -124,7 +124,7 @@ def _formula(column: str, name: str) -> Formula | None:
 
 
 def fillable(draft: Draft, column: str) -> np.ndarray:
-    """Rows whose gap in a column the caller's formula fills, (row,)."""
+    """Return which rows the caller's formula for a column can fill, shape (row,)."""
     formula = _formula(column, draft.options.fill[column]) if column in draft.options.fill else None
     nowhere = np.zeros(len(draft.raw), dtype=bool)
     if formula is None:
@@ -136,7 +136,7 @@ def fillable(draft: Draft, column: str) -> np.ndarray:
 
 
 def fill_gaps(draft: Draft) -> None:
-    """Fill the gaps that the caller names formulas for, and note which rows that concerns."""
+    """Fill the gaps that the caller names formulas for, and note the filled rows."""
     for column, name in draft.options.fill.items():
         formula, place = _formula(column, name), argument("fill", **{column: name})
         if formula is None:
@@ -175,12 +175,12 @@ def fill_gaps(draft: Draft) -> None:
 
 
 def derive_columns(draft: Draft) -> None:
-    """Derive the scales that a log has not, where its other columns determine them."""
+    """Derive the scales that a log lacks, if its other columns determine them."""
     draft.frame = draft.frame.copy()
     absent = [column for column in _ORDER if column not in draft.frame]
-    if "tokens" in draft.headers:  # what is said of them is said of params and tokens per param
+    if "tokens" in draft.headers:  # this also compares params with tokens_per_param
         _compare(draft, "tokens")
-    for column in absent * 2:  # one may follow from another
+    for column in absent * 2:  # twice, because one scale may follow from another derived one
         if column not in draft.frame:
             _derive(draft, column)
     for scale in SCALES:
@@ -189,7 +189,7 @@ def derive_columns(draft: Draft) -> None:
             draft.findings.append(
                 note(
                     "scale_not_read",
-                    f"{scale} is not in the log under a name that is known, and column "
+                    f"{scale} is not in the log under a known name, but column "
                     f"{found[0]!r} may hold it: if so, say {name_it(scale, found)}; if not, "
                     f"`ignore={found[0]!r}`",
                 )
@@ -202,7 +202,7 @@ def _holds_numbers(draft: Draft, header: str) -> bool:
 
 
 def _known(draft: Draft) -> dict[str, np.ndarray]:
-    """Every number of the kept rows from which a scale may follow."""
+    """Return all numbers of the kept rows from which a scale may follow."""
     rows = draft.frame.index.to_numpy()
     helpers = {name: draft.helpers[name][rows] for name in draft.helpers}
     return helpers | {
@@ -255,7 +255,7 @@ def _note_disagreement(
     formula: Formula,
     found: np.ndarray,
 ) -> None:
-    """Note that a scale can be had in two ways which differ."""
+    """Note that two formulas for a scale disagree."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = found / values
     off = np.flatnonzero(np.abs(np.log(ratio)) > np.log1p(APART))

@@ -17,10 +17,10 @@ from bayescale.runs.log import NOTHING_STATED, LeftOut, Runs
 from bayescale.runs.options import ReadOptions
 
 SET_ASIDE = "column_not_read"
-"""Code of notes on columns that are known by name, and cannot be read."""
+"""The code of notes on known columns that cannot be read."""
 
 Stated = dict[str, np.ndarray]
-"""Each convention row by row, (run,); ``unknown``, or NaN, where a row does not state it."""
+"""Each convention by row, shape (row,); ``unknown`` or NaN if a row does not state it."""
 
 
 @dataclass(eq=False)
@@ -29,9 +29,9 @@ class Draft:
 
     The steps of :func:`bayescale.runs.read_runs` fill it in, and rules read it. Arrays have one
     item for each row of the file; ``frame`` has the kept rows in raw units, indexed by their place
-    in the file. ``headers`` goes from our columns to the file's, ``sources`` to where their values
-    come from, and ``units`` has those that the caller or a header states. ``ignored`` are headers
-    that are not read on request, and ``used`` others that served to choose rows.
+    in the file. By column, ``headers`` has the file's header, ``sources`` where the values come
+    from, and ``units`` the unit that the caller or a header states. ``ignored`` are headers that
+    are not read on request, and ``used`` are further headers by which rows were chosen.
     """
 
     raw: pd.DataFrame
@@ -73,29 +73,29 @@ class Draft:
 
     @property
     def unread(self) -> list[str]:
-        """Headers of the file that no column of ours takes, and that are not to be ignored."""
+        """Headers that are not known columns and are not ignored on request."""
         known = {*self.headers.values(), *self.ignored}
         known |= {f"{column}_from" for column in self.headers}
         return [header for header in self.raw.columns if header not in known]
 
     @property
     def unread_cells(self) -> pd.DataFrame:
-        """Cells of the kept rows under those headers."""
+        """Cells of the kept rows under the unread headers."""
         return self.raw.loc[self.frame.index, self.unread]
 
     def where(
         self, rows: Iterable[int], values: Sequence[Any] | Mapping[Any, Any] | None = None
     ) -> str:
-        """Write the places of rows, with their values where given."""
+        """Return the places of rows as text, with their values if given."""
         return where(rows, self.ids, values)
 
     def places(self, rows: pd.Series, column: str) -> str:
-        """Write the places of a mask's rows with their values of a column; empty for none."""
+        """Return the places and values of a mask's rows in a column as text; empty for no rows."""
         chosen = self.frame.index[rows]
         return self.where(chosen, self.frame[column].to_dict()) if len(chosen) else ""
 
     def named(self, column: str) -> str:
-        """Write a column's name, and its header where that differs."""
+        """Return a column's name, with its header if that differs."""
         return named(column, self.headers[column])
 
     @property
@@ -109,7 +109,7 @@ class Draft:
         return {*self.units, *(["loss"] if self.loss_unit_is_stated else [])}
 
     def leave_out(self, rows: np.ndarray, reason: str) -> None:
-        """Leave out the rows of a mask, as far as they are not left out already."""
+        """Leave out those rows of a mask that are still kept."""
         self.dropped += [LeftOut(self.ids[i], reason) for i in np.flatnonzero(rows & self.keep)]
         self.keep &= ~rows
 
@@ -128,12 +128,12 @@ class Draft:
         for rule in rules:
             self.findings += rule(self)
         problems = [found.text for found in self.findings if found.severity is Severity.STOPS]
-        if problems:  # with what was set aside, which may be what they lack
+        if problems:  # a column that was set aside may be the cause
             problems += [found.text for found in self.findings if found.code == SET_ASIDE]
             raise RunLogError(collected(f"{self.name} cannot be used:", problems))
 
     def runs(self) -> Runs:
-        """The runs that were read."""
+        """Return the runs that were read."""
         return Runs(
             frame=self.frame.reset_index(drop=True),
             columns=MappingProxyType(self.sources),
@@ -147,13 +147,13 @@ class Draft:
         )
 
     def others(self) -> pd.DataFrame:
-        """Cells of kept rows in unread columns, and numbers that runs do not keep."""
+        """Return cells of kept rows in unread columns, and numbers that are not columns of runs."""
         cells = self.unread_cells
         helpers = {n: x[cells.index] for n, x in self.helpers.items() if n not in cells}
         return cells.assign(**helpers).reset_index(drop=True)
 
     def unused(self) -> tuple[str, ...]:
-        """Columns that were not read, each with what it holds."""
+        """Return the columns that were not read, each with a text on its values."""
         kept = self.raw.loc[self.frame.index]
         return tuple(
             f"{header} ({holds(kept[header])})"
@@ -163,7 +163,7 @@ class Draft:
 
 
 Rule = Callable[[Draft], Iterable[Finding]]
-"""One kind of finding about a run log."""
+"""A function that yields findings of one kind about a run log."""
 
 
 def needs(*columns: str) -> Callable[[Rule], Rule]:

@@ -1,7 +1,7 @@
 """One convention for all rows of a log.
 
-Rows that state different conventions do not mix: they are converted where that was asked for,
-and refused otherwise.
+Rows that state different conventions cannot be mixed: they are converted on request, and refused
+otherwise.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ CONVERTIBLE = ("params", "flops", "loss", "tokenizer", "tokens_per_byte")
 
 
 def harmonize_draft(draft: Draft, convert: Mapping[str, Any]) -> None:
-    """Convert a log's kept rows as asked, and find what still differs between them."""
+    """Convert a log's kept rows on request, and add findings on remaining differences."""
     harmonized = Harmonized(
         draft.frame.loc[draft.keep],
         {name: rows[draft.keep] for name, rows in draft.stated.items()},
@@ -47,7 +47,7 @@ def harmonize_draft(draft: Draft, convert: Mapping[str, Any]) -> None:
 
 @dataclass
 class Harmonized:
-    """Rows on their way to one convention."""
+    """Rows that are converted to one convention."""
 
     frame: pd.DataFrame
     stated: Stated
@@ -57,21 +57,21 @@ class Harmonized:
 
     @property
     def conventions(self) -> Conventions:
-        """What the rows count."""
+        """The conventions of the rows."""
         return Conventions(**{name: _first(rows) for name, rows in self.stated.items()})
 
     @property
     def problems(self) -> list[str]:
-        """What refuses the rows."""
+        """Texts of the findings for which the rows are refused."""
         return [found.text for found in self.findings if found.severity == "stops"]
 
     def record(self, sources: dict[str, str]) -> None:
-        """Add to each column's source what was done to it."""
+        """Add the conversions of each column to its source."""
         for column, text in self.records.items():
             sources[column] = f"{sources.get(column, 'nowhere')}, {text}"
 
     def convert(self, to: Mapping[str, Any]) -> None:
-        """Convert the rows, as far as what that takes is known."""
+        """Convert the rows, and add findings on conversions that are impossible."""
         targets, problems = _parse_targets(to)
         self.findings += [stop("cannot_convert", problem) for problem in problems]
         for name, conversion in (("params", convert_params), ("flops", convert_flops)):
@@ -86,7 +86,7 @@ class Harmonized:
                 self.findings.append(stop("cannot_convert", str(error)))
             else:
                 self.records[name] = f"converted from {before} to {targets[name]}"
-        if "loss" in targets:  # losses of every unit are in nats by now
+        if "loss" in targets:  # losses were converted to nats when units were read
             self.stated["loss"] = np.full(len(self.frame), "nats", dtype=object)
         if {"tokenizer", "tokens_per_byte"} & set(targets):
             self._convert_tokenizer(targets)
@@ -110,7 +110,7 @@ class Harmonized:
     def refuse_mixtures(
         self, headers: Mapping[str, str], cells: Mapping[str, pd.Series] = MappingProxyType({})
     ) -> None:
-        """Find conventions that differ between rows; ``cells`` are as the log writes them."""
+        """Add findings on conventions that differ between rows; ``cells`` are those of the log."""
         index = self.frame.index.to_numpy()
         several = any(len(set(self.stated[n])) > 1 for n in ("tokenizer", "evaluation_set"))
         for name, rows in self.stated.items():
@@ -161,7 +161,7 @@ def _parse_targets(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
 
 
 def _as_written(cells: pd.Series | None, labels: np.ndarray, kind: Any) -> str:
-    """Write a convention's value as the cells of its rows do."""
+    """Return a convention's value as the log's cells write it."""
     if cells is None:
         return str(kind)
     return ",".join(dict.fromkeys(cells.to_numpy()[labels == kind].tolist()))

@@ -1,4 +1,4 @@
-"""Columns that only some laws need: read from a log when a law names them."""
+"""Columns that only some laws need, read from a log when a law names them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,31 +14,31 @@ from bayescale.runs.log import SCALES, Runs
 
 
 def with_inputs(runs: Runs, law: Law) -> Runs:
-    """Read the columns that a law needs and that no other law does: see :func:`read_inputs`."""
+    """Return runs with the further inputs of a law: see :func:`read_inputs`."""
     return read_inputs(runs, law.foreign, f"law {law.name!r} cannot be fitted to")
 
 
 def read_inputs(runs: Runs, names: Sequence[str], use: str) -> Runs:
-    """Read columns that only some questions need.
+    """Return runs with further columns, which only some questions need.
 
     Parameters
     ----------
     runs : Runs
     names : sequence of str
-        Inputs that the package does not know: found by name or alias among the columns that were
-        not read.
+        Inputs that the package does not know, which are found by name or alias among the unread
+        columns.
     use : str
-        What they are needed for, for messages: ``law 'chinchilla' cannot be fitted to``.
+        The start of messages: ``law 'chinchilla' cannot be fitted to``.
 
     Returns
     -------
     Runs
-        With these columns, as far as the log has them.
+        The runs with those of these columns that the log has.
 
     Raises
     ------
     RunLogError
-        If such a column holds anything but positive finite numbers, several columns could be
+        If such a column has cells that are not positive finite numbers, several columns could be
         meant, or a column equals a known scale up to a constant factor.
     """
     frame, columns, problems = runs.frame, dict(runs.columns), []
@@ -79,7 +79,7 @@ def _values(runs: Runs, name: str, header: str) -> tuple[np.ndarray, list[str]]:
     what = name if header == name else f"{name} (column {header!r})"
     problems = []
     for rows, need in (
-        (texts, "has text in place of numbers"),
+        (texts, "has text instead of numbers"),
         (np.flatnonzero(gaps), "is missing"),
         (np.flatnonzero(low), "must be finite and greater than zero, because laws take its log"),
     ):
@@ -94,7 +94,7 @@ def _values(runs: Runs, name: str, header: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _equal_scales(frame: pd.DataFrame, name: str) -> list[str]:
-    """Say which known scale a foreign input equals, up to a constant factor."""
+    """Return messages on known scales that an input equals up to a constant factor."""
     if name not in frame or frame[name].nunique() < 2:
         return []
     values = np.log(frame[name].to_numpy(float))

@@ -1,4 +1,4 @@
-"""The run log as a frozen value: training runs in raw units, and how they were read."""
+"""The run log as an immutable value: training runs in raw units, and how they were read."""
 
 import hashlib
 import html
@@ -19,24 +19,24 @@ from bayescale.laws import Law
 
 SCALES = ("params", "tokens", "flops")
 ERRORS = ("loss_se", *(f"{scale}_se" for scale in SCALES))
-"""Standard errors: of the loss in nats, of scales in e-folds; zero where a number is exact."""
+"""Standard errors: of the loss in nats, of scales in e-folds; zero for exact numbers."""
 
 NUMBERS = (
     *SCALES, "loss", *ERRORS, "loss_step", "unique_tokens", "epochs", "kept_fraction", "lm_loss",
     "steps", "params_no_embed",
 )  # fmt: skip
 SHAPES = (*SIZES, *SWITCHES)
-"""The model's configuration, which laws do not need and rows may lack."""
+"""Columns of the model's configuration, which laws do not need and rows may lack."""
 
 NOTHING_STATED = Conventions()
 
 LABELS = ("family", "isoflop", "run_id", "run", "schedule_complete")
 
 HELPERS = ("tokens_per_param", "batch_size", "batch_tokens")
-"""Numbers from which a scale may follow, and which runs do not keep."""
+"""Numbers from which a scale may follow, and which are not kept as columns of runs."""
 
 
-_SHOWN = 5  # runs in a notebook
+_SHOWN = 5  # the number of runs shown in a notebook
 
 
 class LeftOut(NamedTuple):
@@ -53,33 +53,33 @@ class Runs:
     Attributes
     ----------
     frame : pandas.DataFrame
-        One row per run: ``run_id``, ``loss`` (nats per token) and those of ``params``,
-        ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se``, ``params_se``, ``tokens_se``,
-        ``flops_se`` (standard errors, of scales those of their logs), ``loss_step`` (what losses
-        are rounded to, nats), ``family``, ``isoflop`` (which runs share a budget; empty: none),
-        ``run`` (which rows are checkpoints of one training run), ``schedule_complete`` (yes or no),
-        ``steps``, ``unique_tokens``, ``epochs``, ``kept_fraction``, ``lm_loss``,
-        ``params_no_embed`` (a second count, which leaves embeddings out) and a model's
-        configuration (see :class:`Configuration`) that the log has. Numbers are float64. Do
-        not change it.
+        One row per run: ``run_id``, ``loss`` (nats per token), and the following columns if the log
+        has them: ``params``, ``tokens``, ``flops`` (raw counts, FLOP), ``loss_se`` (standard
+        error), ``params_se``, ``tokens_se``, ``flops_se`` (standard errors of their logs),
+        ``loss_step`` (the rounding of losses, nats), ``family``, ``isoflop`` (which runs share a
+        budget; empty for none), ``run`` (which rows are checkpoints of one training run),
+        ``schedule_complete`` (yes or no), ``steps``, ``unique_tokens``, ``epochs``,
+        ``kept_fraction``, ``lm_loss``, ``params_no_embed`` (a second count, without embeddings) and
+        the model's configuration (see :class:`Configuration`). Numbers are float64. Do not change
+        the frame.
     columns : mapping of str to str
         For each column, where its values come from.
     dropped : tuple of LeftOut
         Rows left out on request.
     warnings : tuple of Finding
-        What was noticed while reading.
+        Warnings from reading the log.
     source : str
         The file's name, or ``DataFrame``.
     conventions : Conventions
-        What params, compute and losses count, as far as it was stated.
+        The stated conventions of params, compute and losses.
     flop_count : FlopCount
-        How the log counts compute, in which budgets are spent; of all of its runs, also where only
-        some are taken.
+        How the log counts compute, and so how budgets are counted. It is that of the whole log,
+        also for a selection of its runs.
     unused : tuple of str
-        Columns of the file that were not read, each with what it holds: ``arch (2 values)``.
+        Columns of the file that were not read, each with a text on its values: ``arch (2 values)``.
     others : pandas.DataFrame
-        Cells of those columns, one row per run, from which :func:`bayescale.runs.with_inputs`
-        reads what a law of other inputs needs. Empty for runs that come with a fit.
+        Cells of those columns, one row per run, from which :func:`bayescale.runs.with_inputs` reads
+        further inputs of a law. Empty for runs from a posterior file.
     """
 
     frame: pd.DataFrame
@@ -100,7 +100,7 @@ class Runs:
         return column in self.frame.columns
 
     def __getitem__(self, column: str) -> np.ndarray:
-        """A column as an array of shape (run,), which cannot be written to."""
+        """Return a column as a read-only array of shape (run,)."""
         if column not in self._arrays:
             if column not in self:
                 raise RunLogError(
@@ -131,24 +131,27 @@ class Runs:
         return "run" in self and len(np.unique(self["run"])) < len(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """Copy the runs into a frame that the caller may change."""
+        """Return a copy of the frame, which the caller may change."""
         return self.frame.copy()
 
     def take(
         self, keep: Callable[[pd.DataFrame], Any] | Sequence[bool] | np.ndarray, reason: str = ""
     ) -> "Runs":
-        """Take the runs for which ``keep`` is true; the others are listed as left out.
+        """Return the runs for which ``keep`` is true; the others are listed as left out.
 
         Parameters
         ----------
         keep : callable or array of bool, shape (run,)
-            A mask, or a function from the frame to one.
+            A mask, or a function that returns one for the frame.
         reason : str
-            Why the others are left out.
+            Why the other runs are left out.
         """
         mask = np.asarray(keep(self.frame) if callable(keep) else keep, dtype=bool)
         if mask.shape != (len(self),):
-            raise RunLogError(f"the mask has shape {mask.shape}, but there are {len(self)} runs")
+            raise RunLogError(
+                f"`keep=` has shape {mask.shape}, but there are {len(self)} runs: give one value "
+                "for each"
+            )
         left = [
             LeftOut(str(run), reason or "not among the runs taken")
             for run in self.frame.loc[~mask, "run_id"]
@@ -164,7 +167,7 @@ class Runs:
         return f"<Runs: {shortened(str(self))}>"
 
     def _repr_html_(self) -> str:
-        """Show the first runs, and what was noticed while reading."""
+        """Show the first runs, and the warnings from reading the log."""
         names = [name for name in ("run_id", *SCALES, "loss", "family") if name in self]
         first = self.frame[names].head(_SHOWN)
         table = first.to_html(index=False, float_format="{:.4g}".format, border=0)
@@ -184,7 +187,7 @@ class Runs:
 
 
 def require_runs_for(law: Law, runs: Runs) -> None:
-    """Check that a law can be fitted to these runs.
+    """Refuse runs to which a law cannot be fitted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How a run log is read: the options of :func:`bayescale.read_runs` as one value."""
+"""The options of :func:`bayescale.read_runs` as one value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -21,7 +21,7 @@ _SEVERAL = ("exclude", "only")
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The options of :func:`bayescale.read_runs`, which says what each means."""
+    """The options of :func:`bayescale.read_runs`, whose documentation explains each."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
@@ -36,12 +36,12 @@ class ReadOptions:
 
     @classmethod
     def of(cls, **given: Any) -> "ReadOptions":
-        """Make it from arguments as callers write them, without those that are None.
+        """Make the options from arguments; those that are None are left out.
 
         Raises
         ------
         RunLogError
-            If an argument is not of its kind, or not one of its choices.
+            If an argument has a wrong type, or is not one of its choices.
         """
         problems: list[str] = []
         values: dict[str, Any] = {}
@@ -64,12 +64,12 @@ class ReadOptions:
         return cls(**values)
 
     def joined(self, file: "ReadOptions", place: str) -> "ReadOptions":
-        """Join these options with those that a file states.
+        """Return these options joined with those of a file.
 
         Raises
         ------
         RunLogError
-            If both state something, and differently.
+            If the two contradict each other.
         """
         problems: list[str] = []
         joined: dict[str, Any] = {"ignore": tuple(dict.fromkeys((*file.ignore, *self.ignore)))}
@@ -100,7 +100,7 @@ class ReadOptions:
         return replace(self, **joined)
 
     def stated(self) -> dict[str, Any]:
-        """The options that state something, by name."""
+        """Return the options that are set, by name."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: value for name, value in values.items() if value}
 

@@ -1,4 +1,4 @@
-"""Runs that are planned and not yet trained."""
+"""Tables of planned runs, which are not trained yet."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class Planned:
     name : str
         The file's name.
     scales : mapping of str to numpy.ndarray, shape (run,)
-        The columns among :data:`bayescale.laws.law.INPUTS`, in raw units, and among the inputs
-        that the caller names besides.
+        The columns that are among :data:`bayescale.laws.law.INPUTS` or the further inputs that the
+        caller names, in raw units.
     others : pandas.DataFrame
-        All further columns, as they stand in the file.
+        All other columns, unchanged.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Planned:
     others: pd.DataFrame
 
     def require_distinct(self, table: pd.DataFrame) -> None:
-        """Refuse further columns with the name of a column of an answer."""
+        """Refuse other columns that have the name of a column of the answer."""
         if both := [repr(name) for name in self.others if name in table]:
             raise RunLogError(
                 f"{self.name} has a column {listed(both)}, which the answer has too: rename it, "
@@ -41,7 +41,7 @@ class Planned:
             )
 
     def joined(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Join the further columns with an answer that has a row for each planned run."""
+        """Return the other columns joined with an answer that has a row for each planned run."""
         self.require_distinct(table)
         return pd.concat([self.others, table.set_axis(self.others.index)], axis=1)
 
@@ -52,15 +52,15 @@ def read_planned(path: str | Path, others: Collection[str] = ()) -> Planned:
     Parameters
     ----------
     path : path
-        With columns ``params``, ``tokens``, ``flops``, ``unique_tokens``, ``kept_fraction`` or
-        ``lm_loss``; sizes as people write them (``70B``), or raw counts.
+        A file with columns ``params``, ``tokens``, ``flops``, ``unique_tokens``, ``kept_fraction``
+        or ``lm_loss``, as raw counts or texts such as ``70B``.
     others : collection of str
         Inputs of the laws that the package does not know.
 
     Raises
     ------
     RunLogError
-        If the file cannot be read, has none of these columns, or a cell is no size.
+        If the file cannot be read, has none of these columns, or a cell is not a size.
     """
     raw, name, _ = load_table(path)
     inputs = (*INPUTS, *others)
@@ -68,7 +68,7 @@ def read_planned(path: str | Path, others: Collection[str] = ()) -> Planned:
     if not columns:
         raise RunLogError(
             f"{name} has none of the columns {', '.join(inputs)}, but {listed(map(str, raw))}: "
-            "name them so"
+            "rename its columns"
         )
     scales = {column: np.full(len(raw), np.nan) for column in columns}
     problems = []

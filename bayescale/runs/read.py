@@ -1,7 +1,7 @@
-"""Read a run log: find its columns, check every value, convert units.
+"""Reading of run logs: columns are found, values checked, and units converted.
 
-Bad input is never fixed, dropped or guessed. All problems of a log are reported together, and
-every row that the caller asks to leave out is listed with its reason.
+Bad input is never fixed, dropped or guessed. All problems of a log are reported together, and every
+row that is left out on request is listed with its reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ from bayescale.runs.table import load_table
 from bayescale.runs.units import convert_units, count_params, take_other_count
 
 SIZES = (*SCALES, "unique_tokens", "params_no_embed", "steps")
-"""Columns whose cells may hold sizes as people write them."""
+"""Columns whose cells may be texts such as ``70B``."""
 
 OPTIONAL = (*SHAPES, *HELPERS, "steps", "epochs", "params_no_embed")
-"""Columns without which a log can be read: a fault in one costs the column, not the log."""
+"""Columns that a log does not need: if one has a fault, the column is set aside."""
 
 
 def read_runs(  # noqa: PLR0913 every option has a name and a default
@@ -60,54 +60,53 @@ def read_runs(  # noqa: PLR0913 every option has a name and a default
     Parameters
     ----------
     source : path or pandas.DataFrame
-        CSV, Parquet or JSON (``.csv``, ``.parquet``, ``.jsonl``, ``.json``), or a frame. A column
-        ``NAME_from``, which says where NAME was read, is kept as the source of NAME. A file
-        ``runs.toml`` beside it may state any of the options below, under their names.
+        A CSV, Parquet or JSON file (``.csv``, ``.parquet``, ``.jsonl``, ``.json``), or a frame. A
+        column ``NAME_from`` is kept as the source of the column NAME. A file ``runs.toml`` in the
+        same folder may state any of the options below, by name.
     columns : mapping, optional
-        Names that differ from ours and the usual aliases: ``{"tokens": "my_column"}``. A name that
-        is none of ours is the input of a law: ``{"lr": "peak learning rate"}``.
+        Headers of columns that are not found by name or alias: ``{"tokens": "my_column"}``. A
+        column that the package does not know is the input of a law: ``{"lr": "peak learning
+        rate"}``.
     units : mapping, optional
-        Units that differ from raw counts, FLOP and nats: ``{"tokens": "1e9"}``,
-        ``{"flops": "PF-day"}``, ``{"loss": "bits"}``, ``{"loss": "perplexity"}``,
-        ``{"params": "log10"}``. Naming a unit, even ``1``, also confirms that small numbers are
-        intended.
+        Units that differ from raw counts, FLOP and nats: ``{"tokens": "1e9"}``, ``{"flops":
+        "PF-day"}``, ``{"loss": "bits"}``, ``{"loss": "perplexity"}``, ``{"params": "log10"}``. A
+        stated unit, even ``1``, also confirms that small numbers are intended.
     exclude : mapping, optional
-        Rows to leave out: ``{"suspect": "1"}``, ``{"dataset": ["dclm", "nemotron"]}``; compared
-        as numbers where both are. ``{"run_id": "row 12"}`` names a row without an id.
+        Rows to leave out, by column and value: ``{"suspect": "1"}``, ``{"dataset": ["dclm",
+        "nemotron"]}``. Cells are compared as numbers if both are numbers. ``{"run_id": "row 12"}``
+        names a row without an id.
     only : mapping, optional
-        Rows to keep: ``{"source": "a"}``; the others are left out.
+        Rows to keep, by column and value: ``{"source": "a"}``. The others are left out.
     ignore : str or sequence of str, optional
         Columns to leave unread, by header.
     fill : mapping, optional
-        Formulas for a scale's gaps: ``{"flops": "6ND"}``, ``{"tokens": "C/6N"}``.
+        Formulas to fill gaps of a scale with: ``{"flops": "6ND"}``, ``{"tokens": "C/6N"}``.
     missing : {"error", "drop", "keep"}, optional
-        What to do with rows that lack a value or have an infinite one: refuse the log, which is
-        the default; leave them out, listed; or keep those that lack a scale (params, tokens or
-        flops), for laws that need another.
+        What to do with rows that lack a value or have an infinite one. ``error``, the default,
+        refuses the log; ``drop`` leaves these rows out and lists them; ``keep`` keeps those that
+        lack a scale (params, tokens or flops), for laws that do not need it.
     repeats : {"error", "keep", "drop", "best"}, optional
-        What to do with rows that repeat an earlier one in every value: refuse the log where they
-        have no ids, which is the default; count them as runs; or leave them out, listed. With
-        ``best``, of all rows of one size the one with the lowest loss is kept.
+        What to do with rows that repeat an earlier one in every value. ``error``, the default,
+        refuses the log unless rows have ids; ``keep`` counts them as runs; ``drop`` leaves them out
+        and lists them. ``best`` keeps only the row with the lowest loss of each size.
     conventions : mapping, optional
-        What all rows count, where no column says: ``{"params": "non_embedding"}``. Names and
-        values are those of :class:`bayescale.conventions.Conventions`; what neither states is
-        unknown.
+        Conventions of all rows that no column states: ``{"params": "non_embedding"}``. Names and
+        values are those of :class:`bayescale.conventions.Conventions`. A convention that is not
+        stated is unknown.
     convert : mapping, optional
-        What to convert rows to that state something else: ``{"params": "all"}``,
-        ``{"tokenizer": "gpt2"}``.
+        Conventions to convert all rows to: ``{"params": "all"}``, ``{"tokenizer": "gpt2"}``.
 
     Returns
     -------
     Runs
-        A scale that the log has not is derived where its other columns determine it, such as
-        ``flops = 6 * params * tokens``, and params are counted from the models' configuration;
-        each with a note.
+        The runs. If other columns determine a scale that the log lacks, it is derived with a note,
+        such as ``flops = 6 * params * tokens``, or params from the models' configuration.
 
     Raises
     ------
     RunLogError, UnitError
-        With all problems of the log, naming values and rows. Rows count from 1 without the
-        header.
+        If the log cannot be used. The message lists all problems with values and rows. Rows count
+        from 1 without the header.
 
     Examples
     --------
@@ -131,7 +130,7 @@ def read_runs(  # noqa: PLR0913 every option has a name and a default
 
 
 def read_with(source: str | Path | pd.DataFrame, given: ReadOptions) -> Runs:
-    """Read a run log as options say, and ``runs.toml`` beside it. See :func:`read_runs`."""
+    """Return the runs of a log, read with these options and those of a ``runs.toml``."""
     draft = _open(source, given)
     options = draft.options
     leave_out_rows(draft)
@@ -153,12 +152,12 @@ def read_with(source: str | Path | pd.DataFrame, given: ReadOptions) -> Runs:
 
 
 def as_runs(source: Runs | pd.DataFrame | str | Path) -> Runs:
-    """Return runs as they are, and read them where a frame or a path is given.
+    """Return runs unchanged, or read them from a frame or a path.
 
     Raises
     ------
     RunLogError, UnitError
-        If the log cannot be read as it stands; :func:`read_runs` has the options for that.
+        If the log cannot be read without options: use :func:`read_runs` with these.
     """
     if isinstance(source, Runs):
         return source
@@ -171,7 +170,7 @@ def as_runs(source: Runs | pd.DataFrame | str | Path) -> Runs:
 
 
 def options_for(source: str | Path | pd.DataFrame, given: ReadOptions) -> tuple[ReadOptions, bool]:
-    """Join options with those of ``runs.toml`` beside a file, and say whether there is one.
+    """Return options joined with those of a ``runs.toml`` beside a file, and whether there is one.
 
     Raises
     ------
@@ -194,7 +193,7 @@ def _open(source: str | Path | pd.DataFrame, given: ReadOptions) -> Draft:
     problems = [f"{text}; it has {listed(raw.columns, 20)}" for text in absent]
     problems += fill_problems(options.fill)
     if problems:
-        raise RunLogError(collected(f"{name} cannot be read so:", problems))
+        raise RunLogError(collected(f"{name} cannot be read with these options:", problems))
     found = map_columns(raw, options.columns, options.units, name, options.ignore)
     in_headers = found.units
     if "loss" in options.conventions or "loss_unit" in found.headers:
@@ -253,7 +252,7 @@ def _home(draft: Draft, column: str) -> dict[str, np.ndarray]:
 
 
 def _cell_problem(draft: Draft, column: str, cells: list[Any], texts: list[int]) -> str:
-    """Write what is wrong with the cells of a column of numbers; empty where nothing is."""
+    """Return a message on the cells of a column of numbers; empty if there is no problem."""
     if column in (*SCALES, "unique_tokens") and (rows := dots_between_thousands(cells)):
         return (
             f"{draft.named(column)} mixes {draft.where(rows, cells)} with numbers without a dot, "
@@ -262,7 +261,7 @@ def _cell_problem(draft: Draft, column: str, cells: list[Any], texts: list[int])
         )
     if not texts:
         return ""
-    places = f"{draft.named(column)} has text in place of numbers: {draft.where(texts, cells)}"
+    places = f"{draft.named(column)} has text instead of numbers: {draft.where(texts, cells)}"
     if any(DECIMAL_COMMA.fullmatch(str(cells[i]).strip()) for i in texts):
         return (
             f"{places}; a comma may be a decimal comma or stand between thousands: write decimal "
@@ -278,7 +277,7 @@ def _cell_problem(draft: Draft, column: str, cells: list[Any], texts: list[int])
 def _set_aside(
     draft: Draft, column: str, cells: list[Any], values: np.ndarray, problem: str
 ) -> bool:
-    """Leave a column unread that has a fault and that no law needs, with a note."""
+    """Leave an optional column with a fault unread, with a note; return whether this was done."""
     gaps = np.flatnonzero(np.isnan(values) & draft.keep)
     chosen = column in draft.options.columns or column in draft.options.units
     if not problem and column in (*SHAPES, *HELPERS):
@@ -286,7 +285,7 @@ def _set_aside(
     if not problem and not gaps.size:
         return False
     if column == "epochs" and (values[draft.keep] > 1.0).any():
-        return False  # data are repeated, on which the choice of a law depends
+        return False  # data are repeated, which decides the default law
     if chosen and problem:
         return False  # the caller wants it read
     what = problem or f"{draft.named(column)} is missing in {draft.where(gaps)}"
@@ -330,7 +329,7 @@ def _leave_out_missing(draft: Draft, missing: Missing) -> None:
 
 
 def _other_ways(draft: Draft, column: str) -> str:
-    """Write what else can be done about gaps than to leave rows out."""
+    """Return the other ways to deal with gaps, besides leaving rows out, for a message."""
     if column == "flops" and {"params", "tokens"} <= set(draft.numbers):
         return (
             f", take compute as 6 N D there with {argument('fill', flops='6ND')}, or keep them "
@@ -347,7 +346,7 @@ def _frame(draft: Draft) -> pd.DataFrame:
     frame = pd.DataFrame({"run_id": draft.ids} | draft.numbers | draft.shapes)
     read = {
         "family": str,
-        # a run without one shares its budget with no other
+        # a run without a label shares its budget with no other run
         "isoflop": lambda cell: "" if is_missing(cell) else str(cell),
         "run": lambda cell: str(cell).strip(),
         "schedule_complete": yes_or_no,

@@ -1,4 +1,4 @@
-"""Which rows of a file are runs: left out or kept as the caller asks, and rows that repeat."""
+"""Selection of the rows of a file: on request, and of rows that repeat."""
 
 from collections.abc import Iterable
 
@@ -11,22 +11,22 @@ from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft
 
 MOST_VALUES = 12
-"""Values of a column that a message lists."""
+"""The most values of a column in a message."""
 
 _UNNAMED = frozenset({"", "index", "unnamed_0", "level_0"})
 """Headers of row numbers that pandas writes."""
 
 _SAME_SIZE = 0.01
-"""Share by which tokens of runs of one size differ, where steps or batches are whole numbers."""
+"""Tokens of runs of one size differ by at most this share, because steps are whole numbers."""
 
 
 def leave_out_rows(draft: Draft) -> None:
-    """Leave out rows without any cell, and those that the caller does not want.
+    """Leave out empty rows, and rows that the caller excludes or does not select.
 
     Raises
     ------
     RunLogError
-        If a column or a value to choose by is not there, or no row is left.
+        If a column or a value that the caller names is not in the log, or no row is left.
     """
     _leave_out_empty(draft)
     options = draft.options
@@ -44,7 +44,8 @@ def leave_out_rows(draft: Draft) -> None:
         raise RunLogError("\n".join(problems))
     if not draft.keep.any():
         raise RunLogError(
-            f"{draft.name} has no rows left: all {len(draft.raw)} are excluded on request"
+            f"{draft.name} has no rows left: all {len(draft.raw)} are excluded on request. Exclude "
+            "fewer"
         )
 
 
@@ -63,7 +64,7 @@ def _leave_out_empty(draft: Draft) -> None:
 def _matches(
     draft: Draft, option: str, column: str, wanted: Iterable[str], problems: list[str]
 ) -> list[tuple[str, np.ndarray]]:
-    """Return each value with its rows; a text that no row has is taken apart at its commas."""
+    """Return each value with its rows; a text that no row has is split at its commas."""
     cells = _cells(draft, column)
     if cells is None:
         doing = "to exclude runs by" if option == "exclude" else "to choose runs by"
@@ -114,12 +115,13 @@ def _values_there(cells: pd.Series) -> str:
 
 
 def repeated_rows(draft: Draft) -> tuple[pd.Series, pd.Series]:
-    """Kept rows that repeat an earlier one in every number and label, and in every cell.
+    """Return the kept rows that repeat an earlier row in every number and label, or in every cell.
 
     Returns
     -------
     alike, copies : pandas.Series of bool
-        Copies are alike, and so are their other columns; ids are left aside.
+        ``alike`` marks equal numbers and labels, ``copies`` equal cells in all other columns as
+        well. Ids are not compared.
     """
     frame = draft.frame
     alike = frame.duplicated(subset=[c for c in frame.columns if c != "run_id"], keep="first")
@@ -133,7 +135,7 @@ def repeated_rows(draft: Draft) -> tuple[pd.Series, pd.Series]:
 
 
 def drop_repeats(draft: Draft) -> None:
-    """Leave out copies, or all but the lowest loss at each size, as the caller asks."""
+    """Leave out copies, or all but the lowest loss at each size, on request."""
     match draft.options.repeats:
         case "drop":
             _, copies = repeated_rows(draft)
@@ -151,7 +153,7 @@ def _drop(draft: Draft, rows: pd.Series, reason: str) -> None:
 
 
 def sizes(frame: pd.DataFrame) -> np.ndarray:
-    """Number of the size of each run, (run,): scales, data and family."""
+    """Return the index of each run's size, shape (run,), by scales, data and family."""
     exact = [c for c in ("params", "unique_tokens", "kept_fraction", "family", "run") if c in frame]
     keys = {column: frame[column] for column in exact}
     for column in ("tokens", "flops"):

@@ -1,4 +1,4 @@
-"""``runs.toml``: how the logs of a folder are read, so that no command repeats it."""
+"""``runs.toml``: options for reading the logs of a folder, which commands need not repeat."""
 
 import json
 import tomllib
@@ -15,7 +15,7 @@ from bayescale.runs.options import ReadOptions
 NAME = "runs.toml"
 
 Text = str | float | bool
-"""A value as TOML writes it."""
+"""A value in TOML."""
 
 
 class _Settings(BaseModel):
@@ -35,12 +35,12 @@ class _Settings(BaseModel):
 
 
 def settings_beside(log: Path) -> ReadOptions | None:
-    """Read ``runs.toml`` beside a log; None where there is none, or it names other logs.
+    """Return the options of ``runs.toml`` beside a log; None if there is none, or for other logs.
 
     Raises
     ------
     RunLogError
-        If it is not TOML, or a key is unknown or of another kind.
+        If it is not TOML, or a key is unknown or has a wrong type.
     """
     path = log.parent / NAME
     if not path.is_file():
@@ -76,34 +76,34 @@ def _parsed(path: Path) -> _Settings:
         raise RunLogError(collected(f"{path} cannot be used:", problems)) from None
     except (ValueError, RecursionError, OSError) as error:
         raise RunLogError(
-            f"{path} is not valid TOML: {error}; correct it, or take it out of the folder"
+            f"{path} is not valid TOML: {error}; correct it, or remove it from the folder"
         ) from error
 
 
 def write_settings(log: Path, options: ReadOptions) -> Path:
-    """Write ``runs.toml`` beside a log, whole or not at all.
+    """Write ``runs.toml`` beside a log, completely or not at all, and return its path.
 
     Raises
     ------
     RunLogError
-        If the options state nothing, or the file there is about another log.
+        If no option is set, or the existing file is for another log.
     OutputError
         If it cannot be written.
     """
     path, stated = log.parent / NAME, options.stated()
     if not stated:
         raise RunLogError(
-            f"there is nothing to write into {NAME}: say how {log.name} is read, for example with "
-            "`units={'tokens': '1e9'}`"
+            f"there is nothing to write into {NAME}: give options for reading {log.name}, for "
+            "example `units={'tokens': '1e9'}`"
         )
     if path.is_file():
         there = _parsed(path).log
         logs = [there] if isinstance(there, str) else there
         if log.name not in logs:
-            about = f"about {', '.join(logs)}" if logs else "about every log of the folder"
+            about = f"for {', '.join(logs)}" if logs else "for every log of the folder"
             raise RunLogError(
-                f"{path} is there already, and {about}: move one of the logs into a folder of its "
-                "own, or edit the file"
+                f"{path} exists already, {about}: move one of the logs into a folder of its own, "
+                "or edit the file"
             )
     lines = [f"log = {_toml(log.name)}"]
     lines += [f"{n} = {_toml(v)}" for n, v in stated.items() if not isinstance(v, Mapping)]
@@ -116,5 +116,5 @@ def write_settings(log: Path, options: ReadOptions) -> Path:
 
 
 def _toml(value: Any) -> str:
-    """Write a text, a number or a list of these; JSON's strings and lists are TOML's too."""
+    """Return a text, number or list in TOML, whose strings and lists are written as in JSON."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=True)

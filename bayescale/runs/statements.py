@@ -1,4 +1,4 @@
-"""What a log's rows, and its reader, state of its conventions."""
+"""Conventions that the rows of a log or its reader state."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,11 +22,11 @@ COLUMN_OF: Mapping[str, str] = MappingProxyType(
         "tokens_per_byte": "tokens_per_byte",
     }
 )
-"""The column that states each convention, row by row."""
+"""The column that states each convention for each row."""
 
 
 def read_statements(draft: Draft, conventions: Mapping[str, Any]) -> None:
-    """Read conventions as columns and arguments state them, and what contradicts itself."""
+    """Read the conventions that columns and arguments state, and add findings on contradictions."""
     chosen, problems = parse_conventions(conventions)
     problems += _loss_unit_problems(draft, chosen)
     for problem in problems:
@@ -43,7 +43,7 @@ def read_statements(draft: Draft, conventions: Mapping[str, Any]) -> None:
 
 
 def _loss_unit_problems(draft: Draft, chosen: dict[str, Any]) -> list[str]:
-    """Take the unit of the loss as its convention, where the caller names one."""
+    """Take a unit of the loss that the caller names as its convention; return contradictions."""
     if "loss" not in draft.units:
         return []
     place = argument("units", loss=draft.units["loss"])
@@ -59,7 +59,7 @@ def _loss_unit_problems(draft: Draft, chosen: dict[str, Any]) -> list[str]:
 
 
 def unstated(name: str, n: int) -> np.ndarray:
-    """Rows that do not state a convention."""
+    """Return an array of rows that do not state a convention."""
     return np.full(n, np.nan) if name == "tokens_per_byte" else np.full(n, UNKNOWN, dtype=object)
 
 
@@ -94,5 +94,5 @@ def _require_no_contradiction(draft: Draft, name: str, rows: np.ndarray, chosen:
 
 
 def is_stated(rows: np.ndarray) -> np.ndarray:
-    """Which rows state a convention."""
+    """Return which rows state a convention."""
     return ~np.isnan(rows) if rows.dtype.kind == "f" else rows != UNKNOWN

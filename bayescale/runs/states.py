@@ -1,9 +1,9 @@
-"""States of runs, as trackers write them: whether each says that the run finished."""
+"""States of runs in tables of trackers, and whether each means that the run finished."""
 
 import re
 
 HEADERS = frozenset({"state", "status", "run_state", "run_status", "job_state", "job_status"})
-"""Headers under which tables have states, without case and signs."""
+"""Headers of columns of states, without case and signs."""
 
 FINISHED = frozenset({"finished", "complete", "completed", "succeeded", "success", "done"})
 UNFINISHED = frozenset(
@@ -18,7 +18,7 @@ _STEPS = re.compile(r"at step (\d+)(?: of (\d+))?")
 
 
 def finished(state: object) -> bool | None:
-    """Whether a state says that a run finished; None where it is none that trackers write.
+    """Return whether a state means that a run finished; None if no tracker writes this state.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from bayescale.findings import Finding, note
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".json")
 _DIRECTIVE = "sep="
-"""First words of a line that tells spreadsheets how cells are separated."""
+"""The start of a line that tells spreadsheets how cells are separated."""
 
 _SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 
@@ -30,7 +30,7 @@ class Table(NamedTuple):
     name : str
         Its name in messages.
     notes : tuple of Finding
-        Lines of a file that are not rows of the table.
+        Notes on lines of a file that are not rows of the table.
     """
 
     cells: pd.DataFrame
@@ -39,13 +39,13 @@ class Table(NamedTuple):
 
 
 def load_table(source: str | Path | pd.DataFrame) -> Table:
-    """Load the cells of a run log.
+    """Return the cells of a run log.
 
     Raises
     ------
     RunLogError
-        If the file is absent, empty or of another format than its ending, or its header repeats a
-        name.
+        If the file does not exist, is empty or in another format than its ending says, or its
+        header repeats a name.
     """
     if isinstance(source, pd.DataFrame):
         raw, name = source.reset_index(drop=True), "DataFrame"
@@ -84,7 +84,7 @@ def _text(path: Path, what: str) -> str:
     binary = {b"PAR1": "Parquet", b"PK\x03\x04": "Excel or zip", b"\x1f\x8b": "gzip"}
     for magic, kind in binary.items():
         if data.startswith(magic):
-            raise RunLogError(f"{path.name} is not {what} but {kind} inside: name it accordingly")
+            raise RunLogError(f"{path.name} is not {what} but {kind} inside: rename it accordingly")
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -94,14 +94,16 @@ def _text(path: Path, what: str) -> str:
             f"{path.name} is not {what}: byte {error.start} is not {word} text; save it as UTF-8"
         ) from None
     if "\0" in text:
-        raise RunLogError(f"{path.name} is not {what}: it holds binary data")
+        raise RunLogError(
+            f"{path.name} is not {what}: it has binary data; export the table again as text"
+        )
     if not text.strip():
         raise RunLogError(f"{path.name} is empty: a run log has a header and one row per run")
     return text
 
 
 def csv_rows(text: str) -> list[list[str]]:
-    """Split CSV into cells of any length; lines without cells are left out.
+    """Return the cells of a CSV text, of any length, without lines that have no cells.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def _refuse_open_quote(text: str, rows: list[list[str]], name: str) -> None:
 def _without_comments(
     rows: list[list[str]], name: str
 ) -> tuple[list[list[str]], tuple[Finding, ...]]:
-    """Leave out comments: rows that begin with # and are not as wide as the header."""
+    """Return rows without comments, which begin with # and are not as wide as the header."""
 
     def is_comment(row: list[str], width: int | None) -> bool:
         return row[0].lstrip().startswith("#") and len(row) != width
@@ -164,9 +166,9 @@ def _without_comments(
     kept = next((i for i, row in enumerate(rows) if not row[0].lstrip().startswith("#")), None)
     if kept is None:
         if len(rows) < 2:
-            raise RunLogError(f"{name} holds comments only: a run log has a header and rows")
+            raise RunLogError(f"{name} has only comments: a run log has a header and rows")
         return rows, ()
-    # a header may begin with a #, as where numpy.savetxt wrote it
+    # a header may begin with a #, as numpy.savetxt writes it
     start = kept - 1 if kept and len(rows[kept - 1]) == len(rows[kept]) > 1 else kept
     width = len(rows[start])
     comments = [r for i, r in enumerate(rows) if i < start or (i > start and is_comment(r, width))]
@@ -179,7 +181,7 @@ def _without_comments(
 
 
 def _refuse_other_marks(rows: list[list[str]], name: str) -> None:
-    """Refuse tables that something else than a comma separates, with the way to read them."""
+    """Refuse tables with other separators than commas, and say how to read them."""
     header = rows[0]
     for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(header) > 1 or mark not in header[0]:
@@ -208,7 +210,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         table = pq.read_table(path)
         table.validate(full=True)
         _refuse_repeated(table.column_names, path.name)
-        return table.to_pandas(ignore_metadata=True)  # an index is a column like any other
+        return table.to_pandas(ignore_metadata=True)  # so that an index is read as a column
     except RunLogError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -216,7 +218,7 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def _json(path: Path) -> pd.DataFrame:
-    """Read JSON lines, or one array of objects."""
+    """Return the cells of JSON lines, or of one array of objects."""
     text = _text(path, "JSON lines")
     if text.lstrip().startswith("["):
         rows: list[Any] = _json_array(text, path)
@@ -236,16 +238,16 @@ def _json(path: Path) -> pd.DataFrame:
 
 
 class _Object(list):
-    """Pairs of a JSON object, among which a name may stand twice."""
+    """Pairs of a JSON object, in which a name may occur twice."""
 
 
 def _plain(value: Any) -> Any:
-    """Turn objects within cells into text, as CSV has them."""
+    """Return a cell in which an object is written as text, as in CSV."""
     return json.dumps(dict(value)) if isinstance(value, _Object) else value
 
 
 def _loads(text: str) -> Any:
-    """Read JSON whose texts are Unicode: an escaped half of a surrogate pair is none."""
+    """Return the value of a JSON text; raise ValueError for half of a surrogate pair."""
     value = json.loads(text, object_pairs_hook=_Object)
     if _SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode()
@@ -265,7 +267,7 @@ def _json_array(text: str, path: Path) -> list[Any]:
 def _parsed(line: str, number: int, path: Path) -> Any:
     try:
         return _loads(line)
-    except (ValueError, RecursionError) as error:  # also for too much nesting
+    except (ValueError, RecursionError) as error:  # raised also for too much nesting
         raise RunLogError(
             f"{path.name} is not JSON lines: row {number} is not a JSON object ({error}); "
             "write one object per line"

@@ -1,4 +1,4 @@
-"""Raw units: raw counts, FLOP and nats per token from what a log is in."""
+"""Conversion of a log's numbers to raw counts, FLOP and nats per token."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from bayescale.units import LOGS, PER_RUN_UNITS, to_nats, unit_factor
 
 
 def convert_units(draft: Draft) -> None:
-    """Put numbers in raw units, as the caller or the log's columns state them."""
+    """Convert numbers to raw units from the units that the caller or the log states."""
     numbers, units = draft.numbers, draft.units
     loss_units = draft.stated["loss"]
     logs = {c: LOGS[u.strip().lower()] for c, u in units.items() if u.strip().lower() in LOGS}
@@ -41,7 +41,7 @@ def convert_units(draft: Draft) -> None:
 
 
 def take_other_count(draft: Draft) -> None:
-    """Take a count without embeddings as params, where the log has no other."""
+    """Take a count without embeddings as params if the log has no other count."""
     kinds = draft.stated["params"]
     if "params" in draft.frame or "params_no_embed" not in draft.frame:
         return
@@ -60,7 +60,7 @@ def take_other_count(draft: Draft) -> None:
 
 
 def count_params(draft: Draft) -> None:
-    """Count params from the models' configuration, where the log has none."""
+    """Count params from the models' configuration if the log has none."""
     models, kinds = Configuration.of(draft.shapes), draft.stated["params"]
     if "params" in draft.frame or models is None or UNKNOWN in set(kinds):
         return

@@ -251,8 +251,8 @@ def emergence(  # noqa: PLR0913
     choices : int, optional
         Answers to choose from, for a multiple-choice score with answers of the first length.
     wrong_loss : float, optional
-        Loss on wrong answers in nats per token; the median loss at the first point where not
-        given, so that the smallest model guesses.
+        Loss on wrong answers in nats per token; the median loss at the first point by default, so
+        that the smallest model guesses.
     dispersion : float or Dispersion
         How much answers differ (see :mod:`bayescale.scenarios.answers`); a number, or what
         :func:`calibrate_dispersion` returned.

@@ -251,15 +251,15 @@ def prune(  # noqa: PLR0913
     tokens : float or str
         Unique tokens before pruning.
     keep : sequence of float, optional
-        Fractions to keep, above 0 and at most 1; forty from 0.02 on where not given. Keeping
-        everything is always among them.
+        Fractions to keep, above 0 and at most 1; forty from 0.02 on by default. Keeping everything
+        is always among them.
     trained : float or str, optional
-        Tokens to train on; ``tokens`` where not given, so that compute is the same for every
-        fraction and kept tokens are repeated.
+        Tokens to train on; ``tokens`` by default, so that compute is the same for every fraction
+        and kept tokens are repeated.
     quality, floor, repeat_worth : pair of float, optional
-        Your own 90 % intervals of the worth of the metric, of the fraction below which it does
-        not help, and of R_D, the worth of repeats; those of the card ``pruned`` where not given.
-        Not for coefficients of the fit.
+        Your own 90 % intervals of the worth of the metric, of the fraction below which it does not
+        help, and of R_D, the worth of repeats; by default those of the card ``pruned``. Not for
+        coefficients of the fit.
     ci_prob : float
         Mass of the central intervals.
     family, loss_unit : str, optional

@@ -68,7 +68,7 @@ class Constraints:
     max_params : float, optional
         Largest model.
     sizes : tuple of float, optional
-        The models that can be built, in params; any size where not given.
+        The models that can be built, in params; by default any size.
     inference_tokens : float
         Tokens to be served later, which the budget has to pay for too; their mean where they are
         uncertain. The cost of serving is proportional to them, so that a budget which holds on
@@ -76,8 +76,8 @@ class Constraints:
     inference_interval : tuple of (float, float), optional
         Where they are uncertain: their 90 % interval, of a log-normal.
     unique_tokens : float, optional
-        Most unique tokens there are, repeated as often as pays: for laws that know what
-        repetition is worth, in place of ``max_tokens``.
+        Most unique tokens there are, repeated as often as pays: for laws that know what repetition
+        is worth, instead of ``max_tokens``.
     count : FlopCount
         How compute is counted.
     searched : tuple of (float, float)

@@ -157,5 +157,5 @@ def _point(what: str, step: Any, value: Any, is_nan: Any) -> tuple[int, float]:
 
 
 def unbounded(value: float) -> float:
-    """Return a value as it was logged: MLflow stores the largest number in place of infinity."""
+    """Return a value as it was logged: MLflow stores the largest number instead of infinity."""
     return math.copysign(math.inf, value) if abs(value) >= _INFINITE else value

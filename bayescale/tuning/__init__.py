@@ -18,10 +18,10 @@ say where the edge is and hardly move the valley's floor.
 The valley is no law of ``LAWS``. A law is a function of a run's inputs, with one positive value for
 each coefficient, and residual noise of one scale. Here each cell has a level, a best setting and a
 curvature of its own, powers have either sign, and the noise depends on the excess; without these,
-intervals of a cell that was left out held 70 % of its losses in place of 90 %. What it shares with
-laws: the frontier is the law ``unified`` with its drift, the equations keep the contract of laws
-(a test holds that), and the cache of compiled code, the retries, the convergence guard and how a
-file holds runs are those of fits.
+intervals of a cell that was left out held 70 % of its losses instead of 90 %. What it shares with
+laws: the frontier is the law ``unified`` with its drift, the equations keep the contract of laws (a
+test holds that), and the cache of compiled code, the retries, the convergence guard and how a file
+holds runs are those of fits.
 """
 
 from bayescale.tuning.card import TuningCard, load_tuning_card

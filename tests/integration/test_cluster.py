@@ -128,8 +128,8 @@ def test_a_law_that_differs_where_it_arrives_is_refused(tmp_path: Path) -> None:
     read = "import pickle, sys; pickle.load(sys.stdin.buffer)"
     ran = subprocess.run([sys.executable, "-c", read], input=sent, capture_output=True, check=False)
     assert ran.stderr.decode().splitlines()[-1] == (
-        f"bayescale.errors.LawError: law file {str(path)!r} is not the one that the law was sent "
-        "from: copy it to every computer that workers run on, under the same path"
+        f"bayescale.errors.LawError: law file {str(path)!r} differs from the file that the law "
+        "was sent from: copy that file to every computer that runs workers, under the same path"
     )
 
 

@@ -119,7 +119,7 @@ def test_logs_may_be_frames_and_paths(tmp_path: Path) -> None:
 
 
 def test_nothing_to_fit_is_an_error() -> None:
-    with pytest.raises(PosteriorError, match=r"^no run log is given, so there is nothing to fit$"):
+    with pytest.raises(PosteriorError, match=r"^no run log is given: name at least one, such as "):
         fit_many({})
 
 

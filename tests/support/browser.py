@@ -147,7 +147,7 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", **code)
 
     def write(self, text: str) -> None:
-        """Type in place of what stands in the field that has the focus."""
+        """Type instead of what stands in the field that has the focus."""
         self.find("document.activeElement.select()")
         self.call("Input.insertText", text=text)
 

@@ -469,5 +469,6 @@ def test_a_law_without_a_share_does_not_disagree() -> None:
 
 
 def test_a_map_around_no_split_is_refused() -> None:
-    with pytest.raises(DecisionError, match=r"^a map needs one split in its middle\. The laws do"):
+    message = r"^a map needs a single split in its center\. The laws do"
+    with pytest.raises(DecisionError, match=message):
         regret_map(far_apart(), 1e22)

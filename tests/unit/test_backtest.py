@@ -285,13 +285,16 @@ def test_real_refits_cover_runs_that_follow_the_law() -> None:
         ),
         (
             {"cutoffs": [1e10, 4.2e18, 1e24, -1]},
-            "DataFrame cannot be backtested so:\n"
+            "DataFrame cannot be backtested at these cutoffs:\n"
             "  - cutoff -1 must be finite and above zero\n"
             "  - cutoff 1e+10 leaves 0 of 8 runs to fit, and 5 are needed\n"
             "  - cutoff 4.2e+18 leaves 2 of 8 runs to fit, and 5 are needed\n"
             "  - cutoff 1e+24 leaves no larger run to forecast: the largest is 1.638e+22",
         ),
-        ({"cutoffs": []}, "DataFrame cannot be backtested so:\n  - no cutoff is given"),
+        (
+            {"cutoffs": []},
+            "DataFrame cannot be backtested at these cutoffs:\n  - no cutoff is given",
+        ),
         (
             {"laws": BOTH, "weights": [0.5, 0.6]},
             "weights are 0.5, 0.6, but must be one for each of kaplan_compute, henighan_compute, "
@@ -322,6 +325,6 @@ def test_a_cutoff_that_leaves_one_size_to_fit() -> None:
     with pytest.raises(TrustError) as caught:
         backtest(read_runs(frame), [LAW], refit=known, cutoffs=[1e21], executor=Serial())
     assert str(caught.value) == (
-        "DataFrame cannot be backtested so:\n"
+        "DataFrame cannot be backtested at these cutoffs:\n"
         "  - cutoff 1e+21 leaves 5 runs of one size to fit, flops = 6e+20, and two are needed"
     )

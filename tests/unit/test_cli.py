@@ -231,7 +231,7 @@ def test_bad_input_ends_with_a_message_and_code_2(
     text = log.read_text()
     faults = {
         "zero": (text.replace("2.608", "0"), "loss must be greater than zero: 0.0 in row 1"),
-        "words": (text.replace("2.608", "two"), "loss has text in place of numbers: 'two'"),
+        "words": (text.replace("2.608", "two"), "loss has text instead of numbers: 'two'"),
         "gap": (text.replace("2.608", ""), "loss is missing in row 1"),
         "infinite": (text.replace("2.608", "inf"), "loss is infinite: inf in row 1"),
         "one": ("\n".join(text.splitlines()[:2]), "holds 1 run, and a law of scale needs"),

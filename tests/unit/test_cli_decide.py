@@ -109,8 +109,8 @@ def test_next_run_holds_its_promised_keys(bayescale, real: Path, tmp_path: Path)
         (
             ("data", "--params", "7B", "--target", "1.7"),
             "error: a loss of 1.7 nats per token is out of reach of 7B params in every draw: "
-            "unlimited tokens leave 1.9987 (90% interval 1.9987 to 1.9987). Ask for more than "
-            "that, or for more params\n",
+            "unlimited tokens leave 1.9987 (90% interval 1.9987 to 1.9987). Ask for a "
+            "higher loss, or for more params\n",
         ),
         (
             ("next-run", "--target-flops", "1e24", "--budget", "1e20"),

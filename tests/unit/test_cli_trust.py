@@ -169,7 +169,7 @@ def test_bad_input_ends_with_its_message_and_code_2(
         ),
         (
             ("backtest", log, *one, "--cutoff", "1e25", "--cutoff", "1e18"),
-            "runs.csv cannot be backtested so:\n"
+            "runs.csv cannot be backtested at these cutoffs:\n"
             "  - cutoff 1e+18 leaves 0 of 7 runs to fit, and 5 are needed\n"
             "  - cutoff 1e+25 leaves no larger run to forecast: the largest is 2.3e+22",
         ),

@@ -137,7 +137,7 @@ def test_what_cannot_be_compared() -> None:
         (
             (two, fits[:1]),
             "the fits are of kaplan_compute, but the backtest is of kaplan_compute, "
-            "henighan_compute",
+            "henighan_compute: give fits of the same laws",
         ),
         (
             (two, [fits[0], other]),

@@ -135,7 +135,7 @@ def test_a_sound_law_of_ones_own_keeps_it(mine: Mine) -> None:
         (
             "    params *= 1.0 + 1e-12\n    return E + A / params**alpha",
             "arrays",
-            "it changes the arrays it is given: write x = x * 2 in place of x *= 2, so that the "
+            "it changes the arrays it is given: write x = x * 2 instead of x *= 2, so that the "
             "caller's arrays stay as they are",
         ),
         (
@@ -285,7 +285,7 @@ def test_a_card_that_leaves_a_coefficient_out(mine: Mine) -> None:
     assert only_failure(check_law(law, card)) == (
         "card",
         f"{card} cannot be used:\n"
-        "  - coefficients.alpha is missing; law 'mine' has it\n"
+        "  - coefficients.alpha is missing: law 'mine' needs a prior on it\n"
         "  - coefficients.a is not a coefficient of law 'mine', which has E, A, alpha",
     )
 
@@ -335,10 +335,10 @@ def test_runs_that_lack_an_input_are_refused(cerebras: Runs) -> None:
             "mine.py, line 3: law 'mine' is ill-defined: loss takes (size, *, A) but needs "
             "(params, *, A)",
         ),
-        ("OTHER = 3\n", "'{path}' has no law named 'MINE'; it defines none"),
+        ("OTHER = 3\n", "'{path}' has no law named 'MINE': it defines none"),
         (
             "def MINE(params, *, A):\n    return A / params\n",
-            "'MINE' in '{path}' is a function, not a Law: make one of it with bayescale.laws.Law; "
+            "'MINE' in '{path}' is a function, not a Law: make a law with bayescale.laws.Law; "
             "it defines none",
         ),
     ],
@@ -416,7 +416,9 @@ def test_cards_find_their_laws_among_several(mine: Mine) -> None:
     )
     with pytest.raises(CardError) as caught:
         laws_with_cards(["chinchilla"], ["chinchilla", "chinchilla_published"])
-    assert str(caught.value) == ("card 'chinchilla_published' is a second one for law 'chinchilla'")
+    assert str(caught.value) == (
+        "card 'chinchilla_published' is a second card for law 'chinchilla': name one of them"
+    )
 
 
 @pytest.mark.integration

@@ -413,17 +413,18 @@ def test_embeddings_larger_than_the_model() -> None:
     assert wrong(frame, conventions={"params": "all"}, convert={"params": "non_embedding"}) == (
         "  - --convert params=non_embedding: embeddings of vocabulary times width are more than "
         "all params in row 1 (a), so params counts something else than was stated, or the "
-        "configuration is another model's"
+        "configuration is another model's: correct one of them"
     )
 
 
 ABSURD = [
     ({"n_layer": [-3, 24, 24]}, "  - layers must be a whole number of one or more: -3 in row 1 "
-     "(a); a transformer has no other"),
+     "(a); correct it, or leave the column unread with --ignore n_layer"),
     ({"vocab_size": 0}, "  - vocabulary must be a whole number of one or more: 0 in row 1 (a), 0 "
-     "in row 2 (b), 0 in row 3 (c); a transformer has no other"),
+     "in row 2 (b), 0 in row 3 (c); correct it, or leave the column unread with --ignore "
+     "vocab_size"),
     ({"d_ff": [3072.5, 4096, 6400]}, "  - feed_forward must be a whole number of one or more: "
-     "3072.5 in row 1 (a); a transformer has no other"),
+     "3072.5 in row 1 (a); correct it, or leave the column unread with --ignore d_ff"),
     ({"n_layer": [12, 24, 10**6]}, "  - layers is above 10000: 1000000 in row 3 (c); no model has "
      "so many, so correct it, or rename the column if it holds something else"),
     ({"n_head": [12, 15, 25]}, "  - width is not divisible by heads: 1024 in row 2 (b), the first "

@@ -73,7 +73,7 @@ def test_a_narrow_grid_about_the_minimum_finds_it_exactly() -> None:
 def test_the_bias_of_parabolas_is_that_of_the_published_simulation(
     width: float, printed: float
 ) -> None:
-    """Czech et al. 2026: tokens at 1e24 FLOP, per cent, fifteen sizes at each of five budgets."""
+    """Czech et al. 2026: tokens at 1e24 FLOP, percent, fifteen sizes at each of five budgets."""
     result = cross_check(fitted(isoflop_log(width), HOFFMANNS), flops=1e24)
     _, tokens = compute_optimal(CHINCHILLA, 1e24, HOFFMANN)
     assert tokens == pytest.approx(4.04e12, rel=2e-3)
@@ -162,7 +162,7 @@ def test_a_log_without_curves_or_budgets_is_told_what_it_lacks() -> None:
         "needs two: runs of one budget are those of like compute, or of one value in a column "
         "isoflop\n"
         "  - approach 1, envelope: 0 sizes are trained to two or more budgets, and approach 1 "
-        "needs 3: it compares sizes in the course of training"
+        "needs 3, because it compares sizes during training"
     )
 
 

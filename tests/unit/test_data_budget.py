@@ -167,9 +167,9 @@ def within_runs(times: float) -> Posterior:
 def test_an_answer_far_beyond_the_runs_is_not_given() -> None:
     result = data_budget(within_runs(1001.0), params=7e9)
     assert result.refusal == (
-        "The answer lies more than 1,000 times above the most tokens of any fitted run, 7.87B: so "
-        "far out it is the form of the law and its prior, not the runs, and no number is given. "
-        "Ask with another bound on overfit (`overfit=`), or fit runs that reach nearer."
+        "The answer lies more than 1,000 times above the most tokens of any fitted run, 7.87B. So "
+        "far out, the form of the law and its prior decide, not the runs, and no number is given. "
+        "Ask with another bound on overfit (`overfit=`), or fit runs that come nearer."
     )
     assert result.to_json()["tokens_needed"]["median"] is None
     reverse = data_budget(within_runs(1001.0), tokens=needed(ONE, params=1e4), overfit=0.02)
@@ -251,7 +251,7 @@ def test_real_runs_have_an_exponent_with_an_interval(chinchilla_posterior: Poste
         (
             {"params": 7e9, "target": 1.7},
             "a loss of 1.7 nats per token is out of reach of 7B params in every draw: unlimited "
-            "tokens leave 1.9987 (90% interval 1.9987 to 1.9987). Ask for more than that, or for "
+            "tokens leave 1.9987 (90% interval 1.9987 to 1.9987). Ask for a higher loss, or for "
             "more params",
         ),
     ],

@@ -63,7 +63,7 @@ def test_a_file_with_another_checksum_is_refused(
 def test_a_download_is_fetched_once_and_checked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, real_data: Path
 ) -> None:
-    """From a server on this computer, in place of the public one."""
+    """From a server on this computer, instead of the public one."""
     import threading
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer

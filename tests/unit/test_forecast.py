@@ -120,7 +120,8 @@ def test_chance_of_a_target_grows_with_the_target(cerebras_posterior: Posterior)
         ),
         (
             {"params": [1e9, 2e9], "tokens": [1e9, 2e9, 3e9]},
-            "the scales have different lengths: {'params': 2, 'tokens': 3}",
+            "the scales have different lengths: {'params': 2, 'tokens': 3}: give one value for all "
+            "points, or one for each",
         ),
     ],
 )
@@ -145,7 +146,7 @@ def test_draws_that_failed_the_gate_are_refused_unless_allowed() -> None:
         forecast(failed, flops=1e22)
     assert str(caught.value) == (
         "this posterior failed its convergence checks, so nothing is computed from it: R-hat of E "
-        "is 1.200, above 1.01. Fit again with more draws (`draws=`), or use it all the same with "
+        "is 1.200, above 1.01. Fit again with more draws (`draws=`), or use it anyway with "
         "`allow_unconverged=True`"
     )
     assert forecast(failed, flops=1e22, allow_unconverged=True).to_json()["loss"]["median"] > 0
@@ -246,7 +247,7 @@ def test_a_table_refuses_before_it_begins() -> None:
 
 
 def test_a_forecast_of_no_points_is_refused() -> None:
-    with pytest.raises(LawError, match=r"^`params=` holds no point: give one value or more$"):
+    with pytest.raises(LawError, match=r"^`params=` is empty: give one value or more$"):
         forecast_table(BESIROGLU, params=[], tokens=[])
 
 
@@ -256,6 +257,6 @@ def test_more_draws_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(PosteriorError) as caught:
         forecast(two_draws(), flops=np.full(5, 1e22))
     assert str(caught.value) == (
-        "a forecast of 5 points would hold 10 draws of the loss, and 9 are the most: "
-        "bayescale.forecast_table gives their table, block by block"
+        "a forecast of 5 points would hold 10 draws of the loss, but 9 are the most: use "
+        "bayescale.forecast_table, which computes their table in blocks"
     )

@@ -426,7 +426,9 @@ def test_a_backtest_of_something_else_is_refused() -> None:
 def test_point_estimates_and_unconverged_fits_are_refused() -> None:
     with pytest.raises(PosteriorError) as caught:
         trust(point(CARD, TRUTH))
-    assert str(caught.value) == ("a point estimate has no runs behind it, so nothing can be tested")
+    assert str(caught.value) == (
+        "a point estimate has no runs, so nothing can be tested: fit a run log instead"
+    )
     bad = built(CARD, LOG, TRUTH | {"sigma": SIGMA}, passed=False)
     with pytest.raises(UnconvergedError, match="failed its convergence checks"):
         trust(bad)

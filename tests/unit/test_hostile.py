@@ -281,7 +281,7 @@ def changed(tmp_path: Path, **attributes: object) -> str:
         ({"about": '{"columns": []}'}, "fit.nc cannot be understood: columns: Input should be"),
         ({"weights": "[1.0]"}, "fit.nc cannot be understood: it lacks 'law_0'"),
         ({"weights": "7"}, "fit.nc cannot be understood: Input should be a valid array"),
-        ({"bayescale_format": "x"}, "fit.nc has format 'x', where a whole number from 1 stands"),
+        ({"bayescale_format": "x"}, "fit.nc has format 'x', which must be a whole number from 1: "),
     ],
 )
 def test_attributes_that_a_posterior_file_cannot_have(

@@ -300,7 +300,7 @@ def test_runs_that_say_little_are_told_from_the_prior() -> None:
 
 
 def test_a_ridge_is_named_with_its_direction(rng: np.random.Generator) -> None:
-    """a b is known to a per cent, a / b hardly: the ridge runs along (1, -0.9)."""
+    """a b is known to one percent, a / b hardly: the ridge runs along (1, -0.9)."""
     z = 0.7 * normal_grid(rng)
     posterior = constructed(
         PRODUCT, flat_runs(12), {"a": z, "b": -0.9 * z + 0.01 * normal_grid(rng)}

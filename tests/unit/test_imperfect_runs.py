@@ -37,17 +37,17 @@ def test_what_is_said_twice_or_does_not_go_together_is_reported_together() -> No
     runs = some_runs(run=CHECKPOINTS, loss_step=0.01, params_se=0.1, tokens_se=0.1)
     assert refused(card, runs) == (
         "card 'chinchilla' cannot be used with DataFrame:\n"
-        "  - several of its rows are of one run, and the card does not say what these share: add "
-        "[noise.shared] (bayescale models show chinchilla has one), or keep one row per run\n"
-        "  - an excess cannot be combined with several rows of one run: keep one row per run\n"
-        "  - losses known to a step cannot be combined with several rows of one run: keep one row "
-        "per run\n"
-        "  - the losses' steps are stated twice, by its column loss_step and by the card's "
+        "  - several of its rows are of one run, and the card does not say how much noise these "
+        "share: add [noise.shared] (bayescale models show chinchilla has one), or keep one row per "
+        "run\n"
+        "  - noise.excess cannot be combined with several rows of one run: keep one row per run\n"
+        "  - rounded losses cannot be combined with several rows of one run: keep one row per run\n"
+        "  - the rounding of losses is stated twice, by its column loss_step and by the card's "
         "[noise.rounding]: keep one of them\n"
         "  - errors of scales are stated twice, by its column params_se and tokens_se and by the "
         "card's [noise.input_errors]: keep one of them\n"
-        "  - errors of both tokens and flops are stated, where one follows from the other and "
-        "params: keep the one that was read, tokens_se or flops_se"
+        "  - errors of both tokens and flops are stated, but with params one follows from the "
+        "other: keep the one that was measured, tokens_se or flops_se"
     )
 
 
@@ -62,8 +62,7 @@ def test_a_step_as_wide_as_the_loss_is_refused() -> None:
     steps = [0.01] * 5 + [9.0]
     assert refused(load_card("chinchilla"), some_runs(loss_step=steps)) == (
         "card 'chinchilla' cannot be used with DataFrame:\n"
-        "  - a step of 9 reaches down to a loss of zero in r5: state the step that losses were "
-        "rounded to"
+        "  - losses rounded to 9 could be zero in r5: state the step that losses were rounded to"
     )
 
 

@@ -320,7 +320,7 @@ def test_questions_without_an_answer(asked: dict, message: str) -> None:
 
 
 def test_former_names_of_the_target_say_the_new_ones() -> None:
-    message = "next_run: `params=` is `target_params=` now, `tokens=` is `target_tokens=` now"
+    message = "next_run: `params=` is now `target_params=`, `tokens=` is now `target_tokens=`"
     with pytest.raises(TypeError) as caught:
         FIT.next_run(1e22, params=1e9, tokens=2e10)
     assert str(caught.value) == message

@@ -82,7 +82,7 @@ def test_out_of_reach_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("params", "overfit", "message"),
     [
-        ([], 0.02, "an overfit line needs at least one size in `params=`, and has none"),
+        ([], 0.02, "`params=` has no size, but an overfit line needs at least one"),
         (
             [1e9, -1.0, np.nan],
             0.02,

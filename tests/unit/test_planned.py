@@ -57,7 +57,7 @@ def test_a_table_without_scales(planned: Path) -> None:
     planned.write_text("size,data\n1B,2B\n")
     assert told(planned) == (
         "planned.csv has none of the columns params, tokens, flops, unique_tokens, kept_fraction, "
-        "lm_loss, but size, data: name them so"
+        "lm_loss, but size, data: rename its columns"
     )
 
 

@@ -150,7 +150,7 @@ def test_a_column_that_may_hold_a_scale_is_proposed() -> None:
     frame = base().drop(columns=["params", "tokens"])
     frame = frame.assign(flops=6.0 * PARAMS * TOKENS, active_params=PARAMS)
     assert notes(read_runs(frame))["scale_not_read"] == (
-        "params is not in the log under a name that is known, and column 'active_params' may hold "
+        "params is not in the log under a known name, but column 'active_params' may hold "
         "it: if so, say --column params=active_params; if not, --ignore active_params"
     )
     runs = read_runs(frame, columns={"params": "active_params"})
@@ -170,9 +170,9 @@ def test_unread_columns_are_listed_with_what_they_hold() -> None:
 @pytest.mark.parametrize(
     ("header", "values", "what"),
     [
-        ("vocab", "32.0K", "vocabulary (column 'vocab') has text in place of numbers: '32.0K'"),
-        ("depth", "-", "layers (column 'depth') has text in place of numbers: '-'"),
-        ("epochs", ["1"] * 13 + ["1 epoch"], "epochs has text in place of numbers: '1 epoch'"),
+        ("vocab", "32.0K", "vocabulary (column 'vocab') has text instead of numbers: '32.0K'"),
+        ("depth", "-", "layers (column 'depth') has text instead of numbers: '-'"),
+        ("epochs", ["1"] * 13 + ["1 epoch"], "epochs has text instead of numbers: '1 epoch'"),
         ("steps", [*range(1000, 1013), None], "steps is missing in row 14 (r13)"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_column_that_no_law_needs_costs_a_note(header: str, values: Any, what:
 
 def test_a_column_on_which_the_law_depends_is_never_left_out() -> None:
     repeated = with_column("epochs", ["4"] * 13 + ["4 epochs"])
-    assert "epochs has text in place of numbers: '4 epochs' in row 14 (r13)" in refusal(repeated)
+    assert "epochs has text instead of numbers: '4 epochs' in row 14 (r13)" in refusal(repeated)
 
 
 def test_what_cannot_be_ignored_or_filled_says_why() -> None:
@@ -522,7 +522,7 @@ def test_lines_about_the_table_are_told(tmp_path: Path) -> None:
         (f"row {i}", "every cell of the row is empty") for i in (15, 16)
     ]
     text = refusal(write_csv(path, "", "mean,360357142,8121428571,2.9\n"))
-    assert "row 15 (mean) is called as a summary of other rows is" in text
+    assert "row 15 (mean) has the name of a summary of other rows" in text
     assert len(read_runs(path, exclude={"run_id": "mean"})) == 14
 
 
@@ -636,7 +636,7 @@ def test_options_beside_the_log_are_honored(bayescale, tmp_path: Path) -> None:
     assert read_runs(other).source == "other.csv"
     ran = bayescale("check", other, "--unit", "loss=nats", "--write")
     assert ran.code == 2
-    assert "is there already, and about log.csv" in ran.err
+    assert "exists already, for log.csv" in ran.err
     assert "there is nothing to write into runs.toml" in bayescale("check", other, "--write").err
 
 

@@ -109,7 +109,10 @@ def test_it_is_told_in_words_and_numbers() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"flops": [1e20, 1e21]}, "a regret map is for one budget, but 2 are given"),
+        (
+            {"flops": [1e20, 1e21]},
+            "a regret map is for one budget, but 2 are given: call it for each",
+        ),
         ({"flops": -1.0}, "flops is -1.0, but it must be finite and greater than zero"),
         ({"flops": 1e20, "doublings": 0}, "doublings is 0, but must be one or more"),
     ],

@@ -280,7 +280,7 @@ def test_a_point_estimate_says_what_it_cannot(tmp_path: Path) -> None:
     )
     made = report(SPREAD, flops=5.76e23)
     assert failed(made) == {
-        "trust": "a point estimate has no runs behind it, so nothing can be tested",
+        "trust": "a point estimate has no runs, so nothing can be tested: fit a run log instead",
         "next_run": "a point estimate has no uncertainty that a run could reduce: fit runs first",
     }
     html = render(made)

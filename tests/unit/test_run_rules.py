@@ -109,7 +109,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[str, ...]]] = {
         column("loss", lambda x: from_nats(x, "bits_per_byte", tokens_per_byte=0.29335)),
         ("loss_level",),
     ),
-    "loss in per cent": (column("loss", lambda x: 100 * x), HIGH),
+    "loss in percent": (column("loss", lambda x: 100 * x), HIGH),
     "half of losses in bits": (
         half("loss", lambda x: from_nats(x, "bits")), ("loss_groups", "loss is above 15"),
     ),
@@ -136,7 +136,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[str, ...]]] = {
     ),
     "a run that crashed": (state("crashed"), ("have not finished",)),
     "a state that nobody knows": (state("limbo"), ("are not known as finished or unfinished",)),
-    "a row of means": (row_of_means, ("is called as a summary of other rows is",)),
+    "a row of means": (row_of_means, ("has the name of a summary of other rows",)),
     "no tokens beside params and compute": (without_tokens, ("tokens_derived",)),
     "three learning rates for each run": (learning_rates, ("sweep",)),
     "checkpoints of each run": (checkpoints, ("checkpoints",)),
@@ -197,7 +197,7 @@ def law(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def sound(rng: np.random.Generator) -> pd.DataFrame:
-    """Sixty runs of a law with residual noise of one per cent."""
+    """Sixty runs of a law with residual noise of one percent."""
     params = np.exp(rng.uniform(np.log(3e7), np.log(3e9), 60))
     tokens = params * np.exp(rng.uniform(np.log(5), np.log(100), 60))
     loss = law(params, tokens) * np.exp(rng.normal(0, 0.01, 60))
@@ -218,7 +218,7 @@ def test_a_sound_log_has_no_signs(sound: pd.DataFrame) -> None:
 
 @pytest.mark.integration
 def test_signs_are_rare_in_sound_logs(rng: np.random.Generator) -> None:
-    """Scatter of a third of a per cent to three, with tails of any weight."""
+    """Scatter of a third of a percent to three, with tails of any weight."""
     alarms = 0
     for i in range(100):
         n = int(rng.integers(20, 60))

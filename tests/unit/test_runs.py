@@ -172,7 +172,7 @@ def test_runs_do_not_change_and_do_not_follow_the_callers_frame() -> None:
 def test_text_in_place_of_numbers() -> None:
     assert wrong(changed("tokens", 1, "20 bn")) == (
         "DataFrame cannot be used:\n"
-        "  - tokens has text in place of numbers: '20 bn' in row 2 (b); write plain numbers such "
+        "  - tokens has text instead of numbers: '20 bn' in row 2 (b); write plain numbers such "
         "as 1.4e12, or leave such rows out with --exclude 'tokens=20 bn'"
     )
 
@@ -187,7 +187,8 @@ def test_missing_value() -> None:
 @pytest.mark.parametrize("value", [0.0, -2.5])
 def test_zero_and_negative_values(value: float) -> None:
     assert wrong(changed("loss", 2, value)) == (
-        f"DataFrame cannot be used:\n  - loss must be greater than zero: {value} in row 3 (c)"
+        f"DataFrame cannot be used:\n  - loss must be greater than zero: {value} in row 3 (c); "
+        "correct it, or leave such rows out (--exclude run_id=c)"
     )
 
 

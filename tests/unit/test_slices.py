@@ -62,7 +62,7 @@ def test_a_law_of_one_scale_has_no_slices(
 
 
 def test_a_point_estimate_needs_values() -> None:
-    with pytest.raises(LawError, match="no runs whose tokens span a range: name tokens"):
+    with pytest.raises(LawError, match="no runs, and so no range of tokens: give tokens"):
         slices(ONE)
     with pytest.raises(LawError, match="tokens 1B is given twice in `held=`: name each value once"):
         slices(ONE, ["1B", "2B", 1e9])

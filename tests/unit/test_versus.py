@@ -151,7 +151,7 @@ def test_a_target_beyond_the_runs_is_untested_and_says_so() -> None:
 
 @pytest.mark.parametrize("given", [{}, {"params": 1e9}, {"flops": 1e20, "params": 1e9}])
 def test_a_target_is_a_budget_or_a_size(given: dict[str, float]) -> None:
-    with pytest.raises(DecisionError, match="say where recipes are compared"):
+    with pytest.raises(DecisionError, match="give the scale at which recipes are compared"):
         versus(recipes({"a": 0.0, "b": 0.02}), **given)
 
 
@@ -218,12 +218,12 @@ def test_runs_of_two_fits_are_joined_by_their_names() -> None:
     assert set(runs["family"]) == {"a", "b"}
     with pytest.raises(PosteriorError, match="needs two fits or more"):
         runs_of_fits({"a": fits["a"]})
-    with pytest.raises(PosteriorError, match="a holds no runs with params and tokens"):
+    with pytest.raises(PosteriorError, match="a holds no runs of params and tokens"):
         runs_of_fits({"a": a, "b": fits["b"]})
     unlike = replace(
         fits["b"], runs=replace(fits["b"].runs, conventions=Conventions(tokenizer="gpt2"))
     )
-    with pytest.raises(PosteriorError, match="b states other conventions than the first fit"):
+    with pytest.raises(PosteriorError, match="b has other conventions than the first fit"):
         runs_of_fits({"a": fits["a"], "b": unlike})
 
 
@@ -254,7 +254,7 @@ def test_kept_recipes_answer_as_they_did(tmp_path: Path, bayescale) -> None:
 
 def test_a_file_of_recipes_is_no_fit_and_a_fit_holds_no_recipes(tmp_path: Path) -> None:
     path = save_recipes(recipes({"a": 0.0, "b": 0.01}), tmp_path / "recipes.nc")
-    with pytest.raises(PosteriorError, match="recipes, not a fit: it answers bayescale versus"):
+    with pytest.raises(PosteriorError, match="recipes, not a fit: give it to bayescale versus"):
         open_posterior(path)
     fit = point(load_card("unified"), TRUTH).save(tmp_path / "fit.nc")
     with pytest.raises(PosteriorError, match=r"fit\.nc holds no posterior of recipes"):

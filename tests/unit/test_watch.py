@@ -204,7 +204,7 @@ def test_a_hopeless_target_is_known_early() -> None:
     ("log", "plan", "message"),
     [
         (curve(), named_schedule("cosine", 10_000, peak=3e-4, warm_up=1000), "ends at 10,000"),
-        (curve(until=LAST), COSINE, "the run is over, its final loss is known"),
+        (curve(until=LAST), COSINE, "the run is over, and its final loss is known"),
         (curve(until=900), COSINE, "within the warm-up of 1,000 steps"),
         (curve(until=2000), COSINE, "too young for a forecast"),
         (curve(every=4000), COSINE, "log more often"),

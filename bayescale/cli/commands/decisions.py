@@ -63,7 +63,7 @@ class ClusterOptions:
         ),
     ] = None
     days: Annotated[
-        str | None, typer.Option("--days", help="The budget in days, in place of --flops: 14,30.")
+        str | None, typer.Option("--days", help="The budget in days, instead of --flops: 14,30.")
     ] = None
 
     def cluster(self) -> "Cluster | None":
@@ -239,7 +239,7 @@ def data(
         ),
     ] = None,
     target: Annotated[
-        float | None, typer.Option("--target", help="A loss to be reached, in place of overfit.")
+        float | None, typer.Option("--target", help="A loss to be reached, instead of overfit.")
     ] = None,
     figure: Figure = None,
     json_: Json = False,

@@ -230,7 +230,7 @@ def _grid(
 
     if tokens_per_param is not None:
         if params is None or tokens is not None:
-            raise LawError("--tokens-per-param goes with --params, in place of --tokens")
+            raise LawError("--tokens-per-param goes with --params, instead of --tokens")
         ratios = sizes_of(tokens_per_param, "--tokens-per-param")
         pairs = [(n, n * ratio) for n in sizes_of(params, "--params") for ratio in ratios]
         return {"params": [a for a, _ in pairs], "tokens": [b for _, b in pairs]}

@@ -1,7 +1,7 @@
-"""Findings about run logs: one rule is one function, in the list at the end of its module.
+"""Findings about run logs. Each rule is a function in the list at the end of its module.
 
-To add a finding, write a generator that takes the :class:`Draft` and yields ``stop(code, text)``
-for what refuses the log or ``note(code, text)`` for a warning, and add it to the module's RULES.
+To add a finding, write a generator that takes the :class:`Draft` and yields ``stop(code, text)`` if
+the log is to be refused, or ``note(code, text)`` for a warning, and add it to the module's RULES.
 """
 
 from bayescale.runs.rules import cells, compute, configuration, groups, loss, numbers, rows
@@ -19,4 +19,4 @@ SIGN_RULES = (
     *rows.SIGN_RULES,
     *groups.RULES,
 )
-"""Signs that numbers are in other units, or count something else, than it seems."""
+"""Rules that find signs of other units or other ways of counting than assumed."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from bayescale.conventions import UNKNOWN, Configuration
 from bayescale.conventions.configuration import NEEDED_FOR
-from bayescale.errors import argument, listed
+from bayescale.errors import argument, leaving_out, listed
 from bayescale.findings import Finding
 from bayescale.runs.cells import is_missing, yes_or_no
 from bayescale.runs.draft import Draft, stop
@@ -32,12 +32,13 @@ def numbers_are_in_range(draft: Draft) -> Iterator[Finding]:
             needed = "must not be negative" if column in ERRORS else "must be greater than zero"
             yield stop(
                 "not_positive",
-                f"{draft.named(column)} {needed}: {draft.where(wrong, numbers.tolist())}",
+                f"{draft.named(column)} {needed}: {draft.where(wrong, numbers.tolist())}; correct "
+                f"it, or leave such rows out ({leaving_out(draft.ids[i] for i in wrong)})",
             )
 
 
 def schedule_is_yes_or_no(draft: Draft) -> Iterator[Finding]:
-    """Each run was trained to the end of its schedule, or was not."""
+    """The column ``schedule_complete`` has only yes and no."""
     cells = draft.labels.get("schedule_complete", [])
     wrong = [
         i
@@ -54,7 +55,7 @@ def schedule_is_yes_or_no(draft: Draft) -> Iterator[Finding]:
 
 
 def names_are_on_one_line(draft: Draft) -> Iterator[Finding]:
-    """Names of runs and families hold no line break or other control character."""
+    """Names of runs and families have no line break or other control character."""
     for column in ("run_id", "run", "family"):
         cells = draft.labels.get(column, [])
         wrong = [

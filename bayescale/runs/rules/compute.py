@@ -1,4 +1,4 @@
-"""Signs in compute, params and tokens that they count something else than it seems."""
+"""Signs that compute, params or tokens are counted in another way than assumed."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from bayescale.runs.draft import Draft, needs
 from bayescale.runs.log import SCALES
 
 FLOPS_TOLERANCE = 0.2
-"""6 N D is this close to every matrix product of a large model."""
+"""6 N D agrees with all matrix products of a large model within this share."""
 
 EQUAL = 0.03
-"""Counts within this share are one count, differently rounded."""
+"""Counts that differ by less than this share are the same count, rounded differently."""
 
 LEAST_COUNTED = 0.7
-"""Counts of all matrix products are above this share of 6 N D, unless N alone has embeddings."""
+"""Counts of all matrix products exceed this share of 6 N D, unless only N counts embeddings."""
 
 _KNOWN_RATIOS = (
     (1 / 3, "flops_forward_only", "as if compute were 2 N D, the forward pass alone"),
@@ -38,9 +38,9 @@ class Audit(NamedTuple):
     ----------
     lower, median, upper : float
     code : str
-        The code of the finding; empty where the ratio is one within :data:`FLOPS_TOLERANCE`.
+        The code of the finding; empty if the ratio is 1 within :data:`FLOPS_TOLERANCE`.
     cause : str
-        The likely cause in words; empty where there is none to name.
+        The likely cause in words; empty if none is found.
     """
 
     lower: float
@@ -51,7 +51,7 @@ class Audit(NamedTuple):
 
 
 def audit_compute(frame: pd.DataFrame) -> Audit | None:
-    """Compare compute with 6 N D, and name the likely cause where they differ."""
+    """Return compute relative to 6 N D, and the likely cause if they differ."""
     if not set(SCALES) <= set(frame.columns):
         return None
     known = frame.dropna(subset=list(SCALES))
@@ -200,7 +200,7 @@ def tokens_are_above_params(draft: Draft) -> Iterator[Finding]:
 
 @needs("params", "layers", "width")
 def configuration_matches_params(draft: Draft) -> Iterator[Finding]:
-    """Params are what the models' configuration gives, under the stated convention or any."""
+    """Params agree with the models' configuration under the stated convention, or under any."""
     frame, stated = draft.frame, draft.conventions.params
     shapes = Configuration.of(frame)
     if shapes is None:

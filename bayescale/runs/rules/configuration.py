@@ -1,4 +1,4 @@
-"""Rules on the models' configuration: sizes that transformers have."""
+"""Rules on the models' configuration: sizes that transformers can have."""
 
 from collections.abc import Iterator
 
@@ -23,8 +23,8 @@ def sizes_are_whole_numbers(draft: Draft) -> Iterator[Finding]:
         if places := _places(draft, name, wrong):
             yield stop(
                 "impossible_configuration",
-                f"{name} must be a whole number of one or more: {places}; a transformer has no "
-                "other",
+                f"{name} must be a whole number of one or more: {places}; correct it, or leave the "
+                f"column unread with `ignore={draft.headers.get(name, name)!r}`",
             )
 
 
@@ -41,7 +41,7 @@ def sizes_are_those_of_models(draft: Draft) -> Iterator[Finding]:
 
 
 def switches_are_yes_or_no(draft: Draft) -> Iterator[Finding]:
-    """What a model has or has not is 0 or 1."""
+    """Columns that say whether a model has a feature are 0 or 1."""
     for name in filter(draft.shapes.__contains__, SWITCHES):
         values = draft.shapes[name]
         if places := _places(draft, name, ~np.isin(values, (0.0, 1.0)) & ~np.isnan(values)):
@@ -66,7 +66,7 @@ def heads_divide_the_width(draft: Draft) -> Iterator[Finding]:
         or any(list(rule(draft)) for rule in sizes)
     ):
         return
-    uneven = shapes["width"] % shapes["heads"] > 0  # not where one is missing
+    uneven = shapes["width"] % shapes["heads"] > 0  # false if one of the two is missing
     if places := _places(draft, "width", uneven):
         width, heads = shapes["width"][uneven][0], shapes["heads"][uneven][0]
         yield stop(

@@ -1,4 +1,4 @@
-"""Signs in losses as a smooth surface over the scales: unrelated rows, and two groups of runs."""
+"""Signs in the losses over the scales: losses unrelated to scale, and two groups of runs."""
 
 from collections.abc import Iterator
 
@@ -11,19 +11,20 @@ from bayescale.runs.draft import Draft, needs
 from bayescale.runs.rules.loss import BITS
 
 LEAST_RUNS, LEAST_RUNS_ANY = 20, 40
-"""Fewer runs show two groups by accident: a known step apart, and any step."""
+"""The fewest runs for two groups that differ by the step of bits, and by any step."""
 
 MOST_KINDS = 20
-"""Values of a column that says which group a run belongs to."""
+"""The most values of a column that may tell groups apart."""
 
 SHARE = 0.1
-"""Share of the squares left over that remains where kinds are fitted apart."""
+"""A column explains unrelated losses if fits by its values leave less than this share of the
+squared residuals."""
 
 MOST_FITTED = 5_000
-"""Runs among which groups are looked for: every so many of a longer log."""
+"""The most runs in which groups are searched; longer logs are thinned."""
 
 LEAST_STEP = 0.05
-"""Tokenizers and evaluation sets differ by more; a surface that fits badly may look like less."""
+"""Tokenizers and evaluation sets differ by more; smaller steps may come from a poor fit."""
 
 
 def loss_is_one_smooth_surface(draft: Draft) -> Iterator[Finding]:
@@ -41,12 +42,12 @@ def loss_is_one_smooth_surface(draft: Draft) -> Iterator[Finding]:
         )
     elif len(frame) >= LEAST_RUNS:
         if any(found.code == "sweep" for found in draft.findings):
-            return  # whose losses spread for another reason
+            return  # losses of a sweep spread for another reason
         yield from _group_findings(draft, scales, log_loss)
 
 
 def _log_scales(frame: pd.DataFrame) -> list[np.ndarray]:
-    """Centered logs of scales that vary; of compute where params and tokens are not both known."""
+    """Return centered logs of scales that vary; compute unless params and tokens are both known."""
     names = [n for n in ("params", "tokens", "unique_tokens") if _is_complete(frame, n)]
     if not {"params", "tokens"} <= set(names):
         names = ["flops"] if _is_complete(frame, "flops") else names
@@ -59,7 +60,7 @@ def _is_complete(frame: pd.DataFrame, name: str) -> bool:
 
 
 def _are_related(design: np.ndarray, y: np.ndarray) -> bool:
-    """Whether an F test on ranks tells the losses from shuffled ones, at the 0.001 level."""
+    """Return whether losses depend on the scales, by an F test on ranks at the 0.001 level."""
     from scipy.special import fdtrc
 
     y = pd.Series(y).rank().to_numpy()  # so that outliers do not hide the rest
@@ -94,7 +95,7 @@ def _group_findings(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> It
         family = pd.Series(upper).groupby(frame["family"].to_numpy()).mean()
         if family.between(0.05, 0.95).sum() == 0:
             if not in_bits:
-                return  # families may differ; that is what they are for
+                return  # families are expected to differ
             cause += f" (families {', '.join(map(str, family.index[family > 0.5]))})"
     yield note(
         "loss_groups",
@@ -105,7 +106,7 @@ def _group_findings(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> It
 
 
 def _column_of_kinds(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> str:
-    """Write which column's values each have losses that follow scale, with the option for one."""
+    """Return a text on a column by whose values losses follow scale, with the option for one."""
     design = np.column_stack([np.ones(len(y)), *scales])
     rest = _rest(design, y)
     for header in draft.unread:
@@ -123,12 +124,12 @@ def _column_of_kinds(draft: Draft, scales: list[np.ndarray], y: np.ndarray) -> s
 
 
 def _rest(design: np.ndarray, y: np.ndarray) -> float:
-    """Sum of squares that a plane leaves."""
+    """Return the squared residuals of the best plane, summed."""
     return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).sum())
 
 
 def _column_between(draft: Draft, frame: pd.DataFrame, upper: np.ndarray) -> str:
-    """Write which column's values separate two groups, with the option that keeps one."""
+    """Return a text on a column whose values separate the groups, with the option for one."""
     cells = draft.raw.loc[frame.index, draft.unread]
     for header in draft.unread:
         share = pd.Series(upper).groupby(cells[header].map(str).to_numpy()).mean()
@@ -145,7 +146,7 @@ def _column_between(draft: Draft, frame: pd.DataFrame, upper: np.ndarray) -> str
 def _two_groups(
     design: np.ndarray, y: np.ndarray, orders: list[np.ndarray]
 ) -> tuple[np.ndarray, float, float, float] | None:
-    """The split into two groups, a constant apart, that a smooth surface fits best.
+    """Return the best split into two groups that lie a constant apart on a smooth surface, or None.
 
     Returns
     -------
@@ -153,9 +154,10 @@ def _two_groups(
     step : float
         Distance between the groups, on log loss.
     gap : float
-        Distance between 95 % of each, in steps.
+        Distance between the 95 % quantile of the lower and the 5 % quantile of the upper group, in
+        steps.
     clear : float
-        The step in standard deviations within the groups, without a twentieth as outliers.
+        The step in standard deviations within the groups, without the 5 % of largest outliers.
     """
     residuals = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     shares = np.linspace(0.15, 0.85, 8)
@@ -180,7 +182,7 @@ def _two_groups(
 def _settle(
     design: np.ndarray, y: np.ndarray, group: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Alternate between the surface and the groups until neither changes."""
+    """Return groups, heights and step after alternating fits of surface and groups, or None."""
     height, step = np.zeros(len(y)), 0.0
     for _ in range(50):
         with_group = np.column_stack([design, group.astype(float)])
@@ -197,7 +199,7 @@ def _settle(
 
 @needs("family")
 def families_have_several_runs(draft: Draft) -> Iterator[Finding]:
-    """Some family has more than one run, so that families can have coefficients of their own."""
+    """At least one family has several runs, so that families can have coefficients of their own."""
     counts = draft.frame["family"].astype(str).value_counts()
     if 1 < len(counts) == len(draft.frame):
         header = draft.headers.get("family", "family")

@@ -1,4 +1,4 @@
-"""Signs that losses are in another unit than it seems, where none was stated."""
+"""Signs that losses are in another unit than nats, if no unit was stated."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,30 +17,31 @@ from bayescale.runs.draft import Draft, needs, stop
 WEB_TEXT: Mapping[str, float] = MappingProxyType(
     {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
 )
-"""Besiroglu et al. (2024): what language models reach, in nats per token."""
+"""Typical losses of language models in nats per token: the fit of Besiroglu et al. (2024)."""
 
 LEAST_LEVEL, MOST_LEVEL = 0.6, 1.27
-"""Best runs relative to :data:`WEB_TEXT`, in nats: 0.76 on the Pile to 1.11 on C4; bits are 1.44
-times, bits per byte about 0.42 times that."""
+"""Range of the best losses relative to :data:`WEB_TEXT`. In nats they range from 0.76 on the Pile
+to 1.11 on C4; bits per token are 1.44 times, and bits per byte about 0.42 times as large."""
 
 BITS = 1 / np.log(2.0)
 EQUAL = 0.03
-"""Losses within this share have one ratio."""
+"""Ratios of losses that differ by less than this share are equal."""
 
 LOSS_LIKE = re.compile(r"loss|nll|cross_entropy|xent", re.IGNORECASE)
 """Headers of columns that seem to hold losses."""
 
 
 FEWEST = 8
-"""Fewer runs rise by accident."""
+"""The fewest runs for this test; fewer may rise by chance."""
 
 RISES = 0.5
 CLEARLY = 4.0
-"""Rank correlation of losses with those expected, below zero, that says score, and its t value."""
+"""Losses are scores if their rank correlation with expected losses is below minus the first number,
+with a t value above the second."""
 
 
 def loss_falls_with_scale(draft: Draft) -> Iterator[Finding]:
-    """The loss falls where scale grows, as a score does not."""
+    """The loss falls with scale; a score would rise."""
     expected, scale = _expected_order(draft.frame)
     if expected is None:
         return
@@ -62,7 +63,7 @@ def loss_falls_with_scale(draft: Draft) -> Iterator[Finding]:
 
 
 def _expected_order(frame: pd.DataFrame) -> tuple[np.ndarray | None, str]:
-    """Losses in the order that is to be expected of these scales, and the scale in words."""
+    """Return values in the order of the expected losses, and the scale in words."""
     if "lm_loss" in frame:
         return frame["lm_loss"].to_numpy(), "scale, while lm_loss falls"
     if {"params", "tokens"} <= set(frame):
@@ -75,7 +76,7 @@ def _expected_order(frame: pd.DataFrame) -> tuple[np.ndarray | None, str]:
 
 
 def other_losses_are_not_meant(draft: Draft) -> Iterator[Finding]:
-    """Where several columns hold losses, it is said which one was read."""
+    """If several columns may be the loss, the caller says which one is meant."""
     if "loss" in draft.options.columns:
         return
     others = [header for header in draft.unread if canonical(header) in ALIASES["loss"]]
@@ -95,7 +96,7 @@ def _header_says_log(draft: Draft) -> bool:
 
 @needs("flops")
 def loss_is_at_the_level_of_nats(draft: Draft) -> Iterator[Finding]:
-    """The best losses are about what language models reach with that much compute."""
+    """The best losses are similar to those of language models with the same compute."""
     frame = draft.frame
     if not _unit_is_unknown(draft):
         return
@@ -158,7 +159,7 @@ def _other_losses(draft: Draft) -> dict[str, np.ndarray]:
 
 
 def loss_was_not_converted_from_nats(draft: Draft) -> Iterator[Finding]:
-    """Losses are not round numbers of nats, written in bits."""
+    """Losses are not rounded numbers of nats that were converted to bits."""
     if not _unit_is_unknown(draft):
         return
     loss = draft.frame["loss"].to_numpy()
@@ -176,7 +177,7 @@ def loss_was_not_converted_from_nats(draft: Draft) -> Iterator[Finding]:
 
 
 def _unit_is_unknown(draft: Draft) -> bool:
-    """Whether losses may be in any unit; with ``lm_loss``, the loss is an error rate."""
+    """Return whether losses may be in any unit; with ``lm_loss``, the loss is an error rate."""
     return (
         "lm_loss" not in draft.frame
         and draft.conventions.loss == UNKNOWN
@@ -185,7 +186,7 @@ def _unit_is_unknown(draft: Draft) -> bool:
 
 
 def _decimals(values: np.ndarray) -> int | None:
-    """The fewest decimals, of at most four, that all values have."""
+    """Return the fewest decimals with which all values are exact, or None if more than four."""
     for digits in range(5):
         if np.all(np.abs(values * 10.0**digits - np.round(values * 10.0**digits)) < 1e-6):
             return digits

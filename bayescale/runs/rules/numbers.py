@@ -1,4 +1,4 @@
-"""Rules on numbers in raw units: what cannot be."""
+"""Rules on numbers in raw units: values that are impossible."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ _COMPUTE_IN = MappingProxyType(
 
 
 def numbers_are_possible(draft: Draft) -> Iterator[Finding]:
-    """Numbers are of sizes that things have, so that products of them do not overflow."""
+    """Numbers are within plausible limits, so that their products do not overflow."""
     for column in map(str, draft.frame.select_dtypes("number")):
         values, least = draft.frame[column], SMALLEST_SIZE if column in SCALES else 0.0
         beyond = (values > LARGEST_SIZE) | ((values > 0) & (values < least))
@@ -55,7 +55,7 @@ def numbers_are_possible(draft: Draft) -> Iterator[Finding]:
 
 
 def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
-    """No loss is above what nats per token can be."""
+    """No loss is larger than nats per token can be."""
     high = draft.frame["loss"] > MOST_NATS
     if places := draft.places(high, "loss"):
         yield stop(
@@ -66,7 +66,7 @@ def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
 
 
 def large_runs_reach_low_losses(draft: Draft) -> Iterator[Finding]:
-    """Large runs reach losses that language models reach."""
+    """Large runs have losses that are typical of language models."""
     frame = draft.frame
     if "loss" in draft.stated_units or (frame["loss"] > MOST_NATS).any():
         return
@@ -101,7 +101,7 @@ def sizes_are_raw_counts(draft: Draft) -> Iterator[Finding]:
 
 
 def _sensible_unit(draft: Draft, column: str) -> tuple[str, str]:
-    """Return the unit, in words and as an option, in which sizes are those of such losses."""
+    """Return the unit, in words and as an option, in which sizes fit these losses best."""
     values, loss = draft.frame[column].to_numpy(), draft.frame["loss"].to_numpy()
     words = set(canonical(draft.headers.get(column, column)).split("_"))
     if words & {"log", "log10", "log10n", "ln"} and np.nanmax(values) < MOST_LOG:
@@ -123,7 +123,7 @@ def _sensible_unit(draft: Draft, column: str) -> tuple[str, str]:
 
 
 def compute_is_near_6nd(draft: Draft) -> Iterator[Finding]:
-    """Compute is of the order of 6 N D; where another rule has not refused its terms already."""
+    """Compute is of the order of 6 N D, unless another rule has refused its factors already."""
     ratios = _ratios_to_6nd(draft)
     if ratios is None or _near(ratio := float(ratios.median())):
         return
@@ -164,7 +164,7 @@ def _near(ratio: float) -> bool:
 
 
 def _likely_unit(draft: Draft, ratio: float) -> str:
-    """Write the unit that would bring compute within any convention of 6 N D, if there is one."""
+    """Return the unit that would bring compute near 6 N D, for a message."""
     units: dict[str, Mapping[str, str]] = {"flops": _COMPUTE_IN}
     if ratio > 1:
         units = {"params": _COUNTED_IN, "tokens": _COUNTED_IN}
@@ -185,7 +185,7 @@ def _likely_unit(draft: Draft, ratio: float) -> str:
 
 
 def _apart_from_law(draft: Draft, column: str, unit: str) -> float:
-    """Return how far losses are from those of web text with a column in another unit."""
+    """Return how far losses are from typical ones if a column is in another unit."""
     frame = draft.frame
     sizes: dict[str, np.ndarray] = {name: frame[name].to_numpy() for name in ("params", "tokens")}
     if column in sizes:
@@ -200,8 +200,8 @@ def epochs_are_at_least_one(draft: Draft) -> Iterator[Finding]:
     if places := draft.places(draft.frame["epochs"] < 1 - ROUNDED, "epochs"):
         yield stop(
             "epochs_below_one",
-            f"epochs must be one or more: {places}; they count how often the unique tokens were "
-            "used",
+            f"epochs must be one or more: {places}; write how often each unique token was used, "
+            "which is 1 for data that are used once",
         )
 
 

@@ -16,7 +16,7 @@ from bayescale.runs.states import HEADERS, finished
 SUMMARIES = frozenset(
     {"mean", "average", "avg", "total", "sum", "median", "std", "stdev", "min", "max"}
 )
-"""Names of rows that summarize the others."""
+"""Names of rows that summarize other rows."""
 
 STEPS = frozenset(
     {
@@ -24,7 +24,7 @@ STEPS = frozenset(
         "checkpoint_step", "ckpt_step", "trained_steps", "train_step",
     }
 )  # fmt: skip
-"""Headers, without case and signs, that count the steps of a run so far."""
+"""Headers, without case and signs, of columns that count the steps of a run so far."""
 
 SETTINGS = frozenset(
     {
@@ -34,11 +34,11 @@ SETTINGS = frozenset(
         "dropout", "schedule", "lr_schedule", "scheduler",
     }
 )  # fmt: skip
-"""Headers of what a sweep tunes."""
+"""Headers of settings that a sweep tunes."""
 
 
 def runs_have_finished(draft: Draft) -> Iterator[Finding]:
-    """No run is unfinished by a column of states, as trackers write it."""
+    """No run is unfinished according to a column of states, as in tables of trackers."""
     yield from _marked_unfinished(draft)
     header = next((h for h in draft.unread if canonical(h) in HEADERS), None)
     if header is None or any(canonical(h) == "finished" for h in draft.unread):
@@ -79,7 +79,7 @@ def runs_have_finished(draft: Draft) -> Iterator[Finding]:
 
 
 def _marked_unfinished(draft: Draft) -> Iterator[Finding]:
-    """Runs that an import kept although they have not finished."""
+    """Yield a note on runs that an import kept although they are unfinished."""
     header = next((h for h in draft.unread if canonical(h) == "finished"), None)
     if header is None:
         return
@@ -103,14 +103,14 @@ def rows_are_runs(draft: Draft) -> Iterator[Finding]:
         names = ",".join(dict.fromkeys(draft.ids[i] for i in rows))
         yield stop(
             "summary_row",
-            f"{draft.where(rows)} is called as a summary of other rows is, and would count as a "
+            f"{draft.where(rows)} has the name of a summary of other rows, and would count as a "
             f"run: leave it out with {argument('exclude', run_id=names)}, or give the run another "
             "name",
         )
 
 
 def runs_differ(draft: Draft) -> Iterator[Finding]:
-    """No run is in the log twice; rows with ids, seeds or settings of their own are runs."""
+    """No run is in the log twice; rows with different ids, seeds or settings are different runs."""
     if draft.options.repeats is not None:
         return
     alike, copies = repeated_rows(draft)
@@ -147,7 +147,7 @@ def runs_differ(draft: Draft) -> Iterator[Finding]:
 
 
 def _columns_that_differ(draft: Draft, values: list[str]) -> list[str]:
-    """Unread headers in which rows differ that are equal in every number."""
+    """Return the unread headers in which rows with equal numbers differ."""
     again = draft.frame.duplicated(subset=values, keep=False)
     group = draft.frame.loc[again].groupby(values, sort=False, dropna=False).ngroup()
     cells = draft.unread_cells.loc[again]
@@ -160,7 +160,7 @@ def _columns_that_differ(draft: Draft, values: list[str]) -> list[str]:
 
 
 def rows_are_finished_runs(draft: Draft) -> Iterator[Finding]:
-    """Rows are not checkpoints: no column repeats while a count of steps grows."""
+    """Rows are not checkpoints: no column has repeated values with a growing count of steps."""
     cells, frame = draft.unread_cells, draft.frame
     step_header = next((h for h in draft.unread if canonical(h) in STEPS), None)
     if "run" in frame or step_header is None or len(frame) < 4 or _each_row_has_ended(draft):
@@ -191,7 +191,7 @@ def rows_are_finished_runs(draft: Draft) -> Iterator[Finding]:
 
 
 def _each_row_has_ended(draft: Draft) -> bool:
-    """Return whether each row has a name and a state of its own, as runs in a tracker's table."""
+    """Return whether each row has a name and a finished state, as in a table of a tracker."""
     states = next((h for h in draft.unread if canonical(h) in HEADERS), None)
     if states is None or "run_id" not in draft.headers:
         return False
@@ -201,7 +201,7 @@ def _each_row_has_ended(draft: Draft) -> bool:
 def _groups_by_step(
     rows: pd.DataFrame, cells: pd.Series, growing: list[str], fixed: list[str]
 ) -> int:
-    """Return in how many groups a column has rows, if each is one run by step; else zero."""
+    """Return the number of runs whose steps a column groups; zero if it does not."""
     keys = cells.map(str)
     groups = rows.groupby(keys.to_numpy(), sort=False)
     n = groups.ngroups
@@ -216,7 +216,7 @@ def _groups_by_step(
 
 
 def runs_are_tuned(draft: Draft) -> Iterator[Finding]:
-    """Rows of one size do not differ in what a sweep tunes."""
+    """Rows of one size do not differ in settings that a sweep tunes."""
     frame = draft.frame
     if "run" in frame or draft.options.repeats == "best" or len(frame) < 4:
         return
