@@ -142,19 +142,19 @@ class Reweighting:
 
     def _left(self, log_weight: np.ndarray) -> Left:
         weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
-        squared = weight**2
-        squares = squared.sum(axis=1)
         away = (self.at - self.at.mean()).astype(np.float32)
-        mean = weight @ away
+        powers = np.stack([np.ones_like(away), away, away**2], axis=1)
+        total, first, second = (weight @ powers).T
+        squares, squared_first, squared_second = (weight**2 @ powers).T / total**2
+        mean = first / total
         # the variance within an outcome, corrected for the number of effective draws
-        within = (weight @ away**2 - mean**2) / np.maximum(1 - squares, 0.5)
-        error = squared @ away**2 - 2 * mean * (squared @ away) + mean**2 * squares
+        within = (second / total - mean**2) / np.maximum(1 - squares, 0.5)
+        error = squared_second - 2 * mean * squared_first + mean**2 * squares
         between = max(float(mean.var() - error.mean()), 0.0)
         choice = np.nan
         if self.splits.shape[1]:
             level = self.splits.mean(axis=0)
-            means = weight @ (self.splits - level).astype(np.float32)
+            means = weight @ (self.splits - level).astype(np.float32) / total[:, None]
             # on average over outcomes, means must not move
             means = level + means - means.mean(axis=0)
             choice = float(means.min(axis=1).mean())
