@@ -138,8 +138,14 @@ def code_depends_on() -> dict[str, str]:
 
 def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:
     """Return a card's compiled model with the data of these runs, preconditioned."""
-    from bayescale.inference.compiled.preconditioning import law_modes, preconditioned
+    from bayescale.inference.compiled.preconditioning import (
+        law_modes,
+        preconditioned,
+        slope_products,
+    )
 
+    if hasattr(compiled, "in_products") and "excess" in card.noise.parameters:
+        compiled = compiled.in_products(slope_products(card.law, compiled.places))
     model = with_runs(compiled, runs, card, families)
     if not hasattr(model, "in_coordinates"):  # nutpie compiled it
         return model

@@ -15,13 +15,20 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+import xarray as xr
 
 from bayescale.cards import load_card
 from bayescale.inference.compiled import machine as rooms
 from bayescale.inference.compiled.machine import machine
-from bayescale.inference.compiled.preconditioning import law_modes, preconditioned
+from bayescale.inference.compiled.preconditioning import (
+    law_modes,
+    preconditioned,
+    slope_products,
+)
 from bayescale.inference.model.build import build_model
 from bayescale.inference.model.data import with_runs
+from bayescale.inference.model.transforms import LevelAndShares
+from bayescale.laws import LAWS
 from bayescale.runs import Runs, read_runs
 
 TINY = """
@@ -134,6 +141,44 @@ def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path
         assert scaled.density(z)[0] == pytest.approx(value, rel=1e-12)
         assert scaled.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
         assert stored(scaled, z) == pytest.approx(stored(made, center + root @ z), rel=1e-12)
+
+
+def test_products_of_exponents_and_shares_change_the_coordinates_alone(tmp_path: Path) -> None:
+    with pm.Model(coords={"term": ["E", "A", "B"]}) as model:
+        pm.LogNormal("alpha", -1.0, 0.3)
+        pm.LogNormal("beta", -1.2, 0.3)
+        mu = [0.5, -1.0, -0.3]
+        pm.Normal("log_terms", mu, 1.0, dims="term", default_transform=LevelAndShares())
+    plain = machine(lambda: model, folder=tmp_path).with_data()
+    products = slope_products(LAWS["chinchilla"], plain.places)
+    np.testing.assert_array_equal(products, [[0, 3, 2, 1], [1, 3, 2, 2]])
+    made, rng = plain.in_products(products), np.random.default_rng(0)
+    assert made.with_data().products is products
+
+    def moved(y: np.ndarray) -> np.ndarray:
+        log_shares = y[3:] - np.log(1 + np.exp(y[3:]).sum())
+        return np.concatenate([y[:2] - log_shares, y[2:]])
+
+    np.testing.assert_allclose(moved(made.prior_center()), plain.prior_center())
+    for y in (made.prior_center(), *rng.standard_normal((3, 5))):
+        value, slopes = made.density(y)
+        assert value == pytest.approx(plain.density(moved(y))[0], rel=1e-12)
+        ends = [[made.density(y + step * e)[0] for step in (1e-5, -1e-5)] for e in np.eye(5)]
+        assert slopes == pytest.approx([(up - down) / 2e-5 for up, down in ends], rel=1e-6)
+        xr.testing.assert_allclose(made.draw_at(y), plain.draw_at(moved(y)))
+        corners = np.array([moved(y + 1e-5 * e) - moved(y - 1e-5 * e) for e in np.eye(5)]) / 2e-5
+        assert np.linalg.det(corners) == pytest.approx(1.0)  # volume is preserved
+
+
+def test_products_are_sampled_where_terms_are_amplitudes_whose_shares_are_sampled() -> None:
+    chinchilla = {"log_terms_levelshares__": slice(2, 5), "alpha_log__": slice(0, 1)}
+    for law, places in (
+        ("chinchilla", chinchilla),  # an exponent is not sampled by its log
+        ("chinchilla", {"log_terms": slice(2, 5)}),
+        ("kaplan", {"log_terms_levelshares__": slice(2, 4)}),
+        ("chinchilla", {"log_terms_levelshares__": slice(0, 3)}),
+    ):
+        assert slope_products(LAWS[law], places).shape == (0, 4)
 
 
 def test_chains_start_where_their_draws_will_lie(all_chinchilla: Runs, tmp_path: Path) -> None:

@@ -28,6 +28,18 @@ density_inner = stored_inner = start_inner = None  # set before compiling
 
 
 @njit(inline="always")
+def share_at(x, first, n, of):
+    """Return the share of a term, of which n log ratios to the first term start at a place."""
+    top = 0.0
+    for i in range(n):
+        top = max(top, x[first + i])
+    total = np.exp(-top)
+    for i in range(n):
+        total += np.exp(x[first + i] - top)
+    return np.exp((x[first + of - 1] if of > 0 else 0.0) - top) / total
+
+
+@njit(inline="always")
 def point_at(z, x, data):
     for i in range({n_dim}):
         x[i] = z[i]
@@ -38,10 +50,25 @@ def point_at(z, x, data):
         x[at] = by[i, m]
         for j in range(m):
             x[at] += by[i, j] * z[int(by[j, m + 1])]
+    k = data[{products} + 1]  # log products of exponents and shares of terms
+    products = carray(pointer(data[{products}]), (k, 4), np.int64)
+    for i in range(k):
+        exponent, first, n, of = products[i]
+        x[exponent] -= np.log(share_at(x, first, n, of))
 
 
 @njit(inline="always")
-def slopes_at(slopes, gradient, data):
+def slopes_at(found, x, gradient, data):
+    slopes = np.empty({n_dim})
+    for i in range({n_dim}):
+        slopes[i] = found[i]
+    k = data[{products} + 1]
+    products = carray(pointer(data[{products}]), (k, 4), np.int64)
+    for i in range(k):
+        exponent, first, n, of = products[i]
+        for j in range(n):
+            own = 1.0 if j + 1 == of else 0.0
+            slopes[first + j] -= slopes[exponent] * (own - share_at(x, first, n, j + 1))
     for i in range({n_dim}):
         gradient[i] = slopes[i]
     m = data[{linear} + 1]
@@ -59,9 +86,9 @@ def density(dim, z_, gradient_, value_, data_):
         z, gradient = carray(z_, ({n_dim},)), carray(gradient_, ({n_dim},))
         x = np.empty({n_dim})
         point_at(z, x, data)
-        value, slopes = density_inner(x{density_arguments})
+        value, found = density_inner(x{density_arguments})
         carray(value_, (1,))[0] = value[()]
-        slopes_at(slopes, gradient, data)
+        slopes_at(found, x, gradient, data)
         finite = np.isfinite(value[()])
         for i in range({n_dim}):
             finite &= np.isfinite(gradient[i])
@@ -118,7 +145,8 @@ def module_source(
     spelled = {key: [words[name] for name in names] for key, names in arguments.items()}
     given = {key: "".join(f", {word}" for word in called) for key, called in spelled.items()}
     given["start_arguments"] = given["start_arguments"].removeprefix(", ")
-    sizes = {"n_data": place + 3, "linear": place, "n_dim": n_dim, "n_stored": n_stored}
+    sizes = {"n_data": place + 6, "linear": place, "products": place + 3}
+    sizes |= {"n_dim": n_dim, "n_stored": n_stored}
     return _SOURCE.format(**sizes, **given)
 
 

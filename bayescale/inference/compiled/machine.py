@@ -65,13 +65,14 @@ class Machine(CompiledPyMCModel):
     """What nutpie samples from: functions by their addresses, and the data that they read.
 
     ``user_data`` holds the address and shape of each array of ``shared_data`` in turn, and of
-    ``linear`` last (see :meth:`in_coordinates`). ``places`` are the variables' slices of the
-    model's own coordinates.
+    ``linear`` and ``products`` last (see :meth:`in_coordinates` and :meth:`in_products`).
+    ``places`` are the variables' slices of the model's own coordinates.
     """
 
     start_func: Any = None
     places: Mapping[str, slice] = field(default_factory=dict)
     linear: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    products: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
 
     def with_data(self, **updates: Any) -> "Machine":
         """Return these functions on other data; the lengths of arrays may change.
@@ -98,11 +99,20 @@ class Machine(CompiledPyMCModel):
         Each row of ``linear`` describes one transformed coordinate: its row of the root, its center
         and its index.
         """
-        arrays = (*self.shared_data.values(), linear)
+        arrays = (*self.shared_data.values(), linear, self.products)
         words = [word for array in arrays for word in (array.ctypes.data, *array.shape)]
         addresses = np.array(words, dtype=np.int64)
         made = replace(self, user_data=addresses, linear=linear)
         return replace(made, initial_point_func=made.start_near_prior)
+
+    def in_products(self, products: np.ndarray) -> "Machine":
+        """Return this model with coordinates for products of an exponent and its term's share.
+
+        Each row of ``products`` describes the log of an exponent, in whose place the log of its
+        product with the share is sampled: its index, the index of the first log ratio of the terms
+        to the first term, the number of ratios, and the number of its term. This preserves volume.
+        """
+        return replace(self, products=products).in_coordinates(np.zeros((0, 2)))
 
     def density(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Return log density and gradient at a point; -inf and zeros if they are not finite."""
@@ -141,6 +151,9 @@ class Machine(CompiledPyMCModel):
         call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
         if call(self.start_func.address)(point.ctypes.data, self.user_data.ctypes.data) != 0:
             raise FloatingPointError("the prior's center could not be computed")
+        for exponent, first, n, of in self.products:
+            ratios = np.concatenate([[0.0], point[first : first + n]])
+            point[exponent] += ratios[of] - np.logaddexp.reduce(ratios)
         return point
 
     def start_near_prior(self, seed: Any) -> np.ndarray:
