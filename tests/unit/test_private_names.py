@@ -2,10 +2,13 @@
 
 import inspect
 from importlib import import_module
+from types import SimpleNamespace
 
+import nutpie
 import pytest
 
 from bayescale.inference.compiled import PRIVATE_ARGUMENTS, PRIVATE_NAMES
+from bayescale.inference.nuts import trajectories
 
 
 @pytest.mark.parametrize("module", PRIVATE_NAMES)
@@ -25,3 +28,16 @@ def test_numba_libraries_are_finished_by_the_method_that_is_replaced() -> None:
     from numba.core.codegen import CPUCodeLibrary
 
     assert callable(CPUCodeLibrary._optimize_final_module)
+
+
+def test_nutpie_follows_the_circles_of_a_standard_normal_density_where_it_is_asked() -> None:
+    """For whitened steps of many families; nutpie does not document the setting."""
+    few, many = {"family_steps_groupedwhitening__": (3, 3)}, {"log_terms_levelshares__": (200,)}
+    assert trajectories(SimpleNamespace(n_dim=40, shapes=few)) == {"adaptation": "low_rank"}
+    straight = trajectories(SimpleNamespace(n_dim=200, shapes=many))
+    circles = trajectories(SimpleNamespace(n_dim=200, shapes=few))
+    for given, kind in ((straight, "Euclidean"), (circles, "ExactNormal")):
+        assert given.pop("adaptation") == "diag"
+        settings = nutpie._lib.PyNutsSettings.Diag(0)
+        settings.update(given)
+        assert settings.as_dict()["settings"]["trajectory_kind"] == kind
