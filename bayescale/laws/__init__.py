@@ -14,6 +14,7 @@ from bayescale.laws.curves import (
 )
 from bayescale.laws.downstream import DOWNSTREAM
 from bayescale.laws.experts import EXPERTS
+from bayescale.laws.farseer import FARSEER
 from bayescale.laws.henighan import HENIGHAN_COMPUTE, HENIGHAN_PARAMS, HENIGHAN_TOKENS
 from bayescale.laws.kaplan import (
     KAPLAN,
@@ -76,6 +77,7 @@ LAWS = Laws(
         DOWNSTREAM,
         EXPERTS,
         VOCABULARY,
+        FARSEER,
     )
 )
 
@@ -106,6 +108,7 @@ __all__ = [
     "CHINCHILLA_OUTER",
     "DOWNSTREAM",
     "EXPERTS",
+    "FARSEER",
     "HENIGHAN_COMPUTE",
     "HENIGHAN_PARAMS",
     "HENIGHAN_TOKENS",

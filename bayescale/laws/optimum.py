@@ -133,7 +133,8 @@ def _numeric_optimum(
         params = np.exp(log_params)
         by_name = dict(zip(names, values, strict=True))
         scales = all_unique(law.inputs, {"params": params, "tokens": tokens(flops, params)})
-        return law.loss(**scales, **by_name)
+        with np.errstate(over="ignore"):  # far off, the loss may be infinite
+            return law.loss(**scales, **by_name)
 
     most = np.log(tokens(flops, 1.0))  # params that leave about one token
     middle, args = 0.5 * most, (flops, *values)

@@ -141,6 +141,24 @@ def test_coefficients_of_a_simulated_log_are_recovered() -> None:
     assert posterior.draws["sigma"].values.mean() == pytest.approx(0.004, rel=0.5)
 
 
+def test_coefficients_of_farseers_law_are_recovered() -> None:
+    truth = {
+        "U": 1.9, "alpha": 0.08, "alpha_tenfold": 0.7, "V": 0.3, "V_tenfold": 1.8, "V_bend": 0.96,
+        "beta": 0.35, "beta_tenfold": 0.8, "beta_bend": 0.8,
+    }  # fmt: skip
+    sizes, ratios = np.geomspace(3e7, 6e9, 8), np.geomspace(4.0, 400.0, 6)
+    params, ratio = (grid.ravel() for grid in np.meshgrid(sizes, ratios))
+    scales = {"params": params, "tokens": ratio * params}
+    log = simulate(LAWS["farseer"], truth, scales, sigma=0.003, seed=5)
+    posterior = fit(read_runs(log), "farseer")
+    assert posterior.diagnostics["passed"]
+    for name, true in truth.items():
+        draws = np.log(posterior.draws[name].values)
+        assert abs(draws.mean() - np.log(true)) < 3 * draws.std(), name
+    for name in ("U", "V", "beta"):
+        assert np.log(posterior.draws[name].values).std() < 0.1, name
+
+
 def test_families_share_exponents_and_differ_in_level() -> None:
     """Two families whose floors differ by 20 %: each is found, and a new one is less certain."""
     first = grid_log(seed=1).assign(family="a")

@@ -19,6 +19,16 @@ HOFFMANN_UNROUNDED = {
 BESIROGLU = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
 HUBER_OPTIMUM = {"E": 1.8172, "A": 477.84, "B": 2143.86, "alpha": 0.34731, "beta": 0.36718}
 
+FARSEER = {
+    "s": -0.062465473, "q": 0.13, "S": 0.1284880679442551,
+    "B": 230.73437075885855, "b": -0.1729, "Q": -1.544209554,
+    "A": -1.665630816, "a": 0.0458999999999619, "E": 3.133347198805445,
+}  # fmt: skip
+"""Constants of Li et al. 2025, arXiv 2506.10972, as ScaleBench (arXiv 2604.22753) states them.
+
+N is params without embeddings, and the loss is in bits per character of English text.
+"""
+
 COMPUTE_OPTIMAL = [
     # coefficients, flops, params, tokens, tokens per param, loss
     (HOFFMANN, 1e21, "1.824e9", "9.136e10", "50.08", "2.3289"),

@@ -8,6 +8,7 @@ import pytest
 from support.published import (
     BESIROGLU,
     COMPUTE_OPTIMAL,
+    FARSEER,
     HOFFMANN,
     HOFFMANN_UNROUNDED,
     HUBER_OPTIMUM,
@@ -39,6 +40,7 @@ from bayescale.laws import (
     compute_optimal,
     find_law,
 )
+from bayescale.laws.farseer import from_constants
 from bayescale.laws.optimum import all_unique
 from bayescale.runs import Runs
 from bayescale.units import FLOP_PER_PF_DAY
@@ -226,6 +228,86 @@ def test_outer_exponent_of_one_is_chinchillas_law() -> None:
     reducible = inner - BESIROGLU["E"]
     bent = CHINCHILLA_OUTER.loss(7e9, 1e11, kappa=0.77, **BESIROGLU)
     assert bent == pytest.approx(BESIROGLU["E"] + reducible**0.77)
+
+
+def as_printed(n: float, d: float) -> float:
+    """The equation of Li et al. 2025 with its constants."""
+    c = FARSEER
+    floor = np.exp(c["s"] * n ** c["q"] + c["S"])
+    size = np.exp(c["B"] * n ** c["b"] + c["Q"])
+    return floor + size * d ** -np.exp(c["A"] * n ** c["a"] + c["E"])
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "loss"),
+    [(1e8, 1e9, "0.7348"), (1e9, 2e10, "0.5394"), (6.37e9, 3.04e11, "0.4383")],
+)
+def test_farseer_is_the_equation_of_its_paper(params: float, tokens: float, loss: str) -> None:
+    values = from_constants(**FARSEER)
+    stated = LAWS["farseer"].loss(params, tokens, **values)
+    assert stated == pytest.approx(as_printed(params, tokens), rel=1e-8)
+    assert significant(stated, loss)
+
+
+def test_farseers_constants_forecast_the_run_of_25_billion_params() -> None:
+    """The run that the paper holds out: it reached 0.4381 bits per character."""
+    values = from_constants(**FARSEER)
+    loss = LAWS["farseer"].loss(2.512077e10, 1.255997e11, **values)
+    assert significant(loss, "0.4402")
+    assert loss / 0.438146 - 1 == pytest.approx(0.0047, abs=5e-5)
+
+
+def test_farseers_best_tokens_per_parameter_grow_with_compute() -> None:
+    """Best splits are those near the runs, although an unlimited model on one token loses less."""
+    values = from_constants(**FARSEER)
+    flops = np.array([1e20, 1e21, 1e22, 1e23])
+    params, tokens = compute_optimal(LAWS["farseer"], flops, values)
+    ratios = tokens / params
+    assert [f"{ratio:.3g}" for ratio in ratios] == ["25", "26.5", "40.6", "84.2"]
+    near = np.geomspace(1e8, 1e11, 30_001)[:, None]
+    found = near[np.argmin(as_printed(near, flops / 6 / near), axis=0), 0]
+    assert params == pytest.approx(found, rel=2e-4)
+    best = LAWS["farseer"].loss(params, tokens, **values)
+    assert (LAWS["farseer"].loss(flops / 6, 1.0, **values) < best).all()
+
+
+def test_farseer_with_factors_of_one_is_chinchillas_law_without_a_constant() -> None:
+    sizes, tokens = np.geomspace(1e7, 1e12, 6), np.geomspace(1e12, 1e8, 6)
+    factors = ("alpha_tenfold", "V_tenfold", "V_bend", "beta_tenfold", "beta_bend")
+    values = {"U": 2.0, "alpha": 0.08, "V": 0.3, "beta": 0.35, **dict.fromkeys(factors, 1.0)}
+    terms = {"A": 2.0 * 1e9**0.08, "B": 0.3 * 2e10**0.35, "alpha": 0.08, "beta": 0.35}
+    expected = CHINCHILLA.loss(sizes, tokens, E=0.0, **terms)
+    assert LAWS["farseer"].loss(sizes, tokens, **values) == pytest.approx(expected, rel=1e-8)
+
+
+def test_farseers_coefficients_are_what_the_card_says_they_are() -> None:
+    """The loss with unlimited tokens, that due to 2e10 of them, and exponents, at 1e9 params."""
+    _, values = example(LAWS["farseer"])
+    loss, n = LAWS["farseer"].loss, 1e9
+    floor = loss(n, 1e300, **values)
+    assert floor == pytest.approx(values["U"])
+    assert loss(n, 2e10, **values) - floor == pytest.approx(values["V"])
+    e = 1e-4
+
+    def slope(f, x: float) -> float:
+        return float(np.log(f(x * (1 + e)) / f(x * (1 - e))) / (2 * e))
+
+    def of_data(n: float, d: float) -> float:
+        return loss(n, d, **values) - loss(n, 1e300, **values)
+
+    assert slope(lambda n: loss(n, 1e300, **values), n) == pytest.approx(-values["alpha"], rel=1e-4)
+    assert slope(lambda n: of_data(n, 2e10), n) == pytest.approx(np.log10(values["V_tenfold"]))
+
+    def beta(n: float) -> float:
+        return -slope(lambda d: of_data(n, d), 2e10)
+
+    assert beta(n) == pytest.approx(values["beta"], rel=1e-4)
+    assert slope(beta, n) == pytest.approx(np.log10(values["beta_tenfold"]), rel=1e-3)
+
+    def alpha(n: float) -> float:
+        return -slope(lambda n: loss(n, 1e300, **values), n)
+
+    assert slope(alpha, n) == pytest.approx(np.log10(values["alpha_tenfold"]), rel=1e-3)
 
 
 def test_a_law_is_checked_when_it_is_made() -> None:
