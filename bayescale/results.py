@@ -1,8 +1,8 @@
-"""What every result can do: a table, JSON, text and HTML, all made from the result's own fields.
+"""The base of all results: a table, JSON, text and HTML, all made from the result's own fields.
 
-A result is a frozen dataclass that derives from :class:`Result`. It says what its JSON holds
-(:meth:`Result._json`, by default its fields) and what it shows (:meth:`Result._content`, lines and
-tables). Terminal and notebook then show the same content, and JSON reduces draws to quantiles.
+A result is a frozen dataclass that derives from :class:`Result`. Its methods return the values of
+its JSON (:meth:`Result._json`, by default its fields) and its content (:meth:`Result._content`,
+lines and tables). Terminal and notebook show the same content, and JSON reduces draws to quantiles.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ import xarray as xr
 from bayescale.layout import TextTable, lay_out, width
 
 DEFAULT_CI_PROB = 0.9
-"""Mass of central intervals where no other is asked for."""
+"""Mass of central intervals by default."""
 
 LONGEST_REPR = 160
 
 LINES_OF_BRIEF = 3
-"""Lines of an answer that stands alone."""
+"""The most lines of a brief answer."""
 
 
 def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
-    """Reduce draws to their median and central interval, over all dims.
+    """Return median, lower and upper end of the central interval of draws, over all dims.
 
-    They are taken by rank where draws are infinite: see :func:`quantiles_by_rank`.
+    They are taken by rank if a draw is infinite: see :func:`quantiles_by_rank`.
     """
     flat = np.asarray(values, dtype=float).ravel()
     if np.isinf(flat).any():
@@ -42,9 +42,9 @@ def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]
 
 
 def quantiles_by_rank(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:
-    """Reduce draws that may be infinite; undefined ones are left out.
+    """Return :func:`quantiles` of draws that may be infinite; NaN draws are left out.
 
-    Quantiles are taken by rank: there is no mean between a finite draw and an infinite one.
+    Quantiles are taken by rank, because a finite and an infinite draw have no value between them.
     """
     flat = np.asarray(values, dtype=float).ravel()
     flat = flat[~np.isnan(flat)]
@@ -53,6 +53,11 @@ def quantiles_by_rank(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str
     at = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
     found = np.quantile(flat, at, method="inverted_cdf")
     return dict(zip(("median", "lower", "upper"), map(float, found), strict=True))
+
+
+def quantiles_in_row(row: Mapping[Any, Any], name: str) -> dict[str, float]:
+    """Return the quantiles that a row of a table holds as ``{name}_median`` and so on."""
+    return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
 def quantiles_of_columns(values: np.ndarray, at: Sequence[float]) -> np.ndarray:
@@ -102,7 +107,7 @@ def quantiles_of_sorted(
 
 
 def withheld(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same keys with null instead of every number: an answer that is not given."""
+    """Return the same keys with null instead of every number, for an answer that is not given."""
     empty = dict.fromkeys(("median", "lower", "upper"))
     return {
         name: withheld(value)
@@ -115,10 +120,10 @@ def withheld(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any, ci_prob: float = DEFAULT_CI_PROB) -> Any:
-    """Turn a value into what JSON has.
+    """Return a value in types that JSON has.
 
-    Draws become their quantiles, tables lists of rows, results their JSON, and numbers that are
-    not finite null.
+    Draws become their quantiles, tables lists of rows, results their JSON, and numbers that are not
+    finite become null.
     """
     if isinstance(value, Result):
         return value.to_json()
@@ -144,38 +149,46 @@ Content = Iterable[str | TextTable]
 class Result:
     """The base of all results.
 
-    Subclasses are frozen dataclasses. Override :meth:`_content`; override :meth:`_json` and
-    :meth:`_table` where the fields alone do not say what JSON and the table hold. What the fit
-    warns of that a result rests on is in its field ``cautions``, lines that are shown last.
+    Subclasses are frozen dataclasses. They override :meth:`_content`, and :meth:`_json` and
+    :meth:`_table` if JSON and the table do not hold the fields alone. Warnings of the fit on which
+    a result rests are in its field ``cautions``, lines that are shown last.
+
+    Notes
+    -----
+    Fields of one name mean the same in all results: ``law`` is the name of the law or of the model
+    average, ``ci_prob`` the mass of central intervals, ``loss_unit`` the unit of losses, ``drift``
+    whether the law's drift is allowed for, ``by_law`` and ``weights`` the result and the weight of
+    each law of an average (empty for one law), and ``provenance`` the seed, versions and digests
+    of the fit.
     """
 
     cautions: tuple[str, ...] = ()
 
     in_figures: ClassVar[bool] = False
-    """Whether a notebook shows the figure as well, because it says more than the table."""
+    """Whether a notebook also shows the figure, because it shows more than the table."""
 
     def __init_subclass__(cls) -> None:
-        """Keep the one-line ``repr``, in whose place a dataclass would print every array."""
+        """Keep the one-line ``repr``, because that of a dataclass would print every array."""
         cls.__repr__ = Result.__repr__
 
     def _content(self) -> Content:
-        """Yield what the result shows, lines and tables; the first line is its headline."""
+        """Yield the lines and tables that the result shows; the first line is its headline."""
         raise TypeError(f"{type(self).__name__} does not say what it shows")
 
     def brief(self) -> tuple[str, ...]:
-        """Return the answer alone: the one to three sentences that it begins with."""
+        """Return the answer alone: its first one to three lines."""
         lines = takewhile(lambda part: isinstance(part, str) and part, self._content())
         return tuple(map(str, islice(lines, LINES_OF_BRIEF)))
 
     def _json(self) -> Mapping[str, Any]:
-        """Give the values under their JSON keys; draws and tables may stand as they are."""
+        """Return the values under their JSON keys; they may be draws and tables."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         found = {field.name: getattr(self, field.name) for field in fields}
         found["interval"] = found.pop("ci_prob", None)
         return found
 
     def _table(self) -> pd.DataFrame:
-        """Give the result's table."""
+        """Return the result's table."""
         return pd.DataFrame([self.to_json()])
 
     def to_frame(self) -> pd.DataFrame:
@@ -195,7 +208,7 @@ class Result:
         ax : matplotlib Axes, optional
             Axes to draw into; a new figure if not given.
         **look
-            What that function takes, such as ``scale`` or ``runs``.
+            Options of that function, such as ``scale`` or ``runs``.
 
         Returns
         -------
@@ -209,7 +222,7 @@ class Result:
         return importlib.import_module("bayescale.plotting").plot_result(self, ax, **look)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values under the keys of the command line."""
+        """Return plain values under the JSON keys of the command line."""
         values = dict(self._json())
         if hasattr(self, "provenance"):
             values["cautions"] = self.cautions
@@ -220,7 +233,7 @@ class Result:
         return [*self._content(), *self.cautions]
 
     def __str__(self) -> str:
-        """Write what the command prints: lines and tables at the terminal's width."""
+        """Return the text that the command prints: lines and tables at the terminal's width."""
         return lay_out(self.content(), width())
 
     def __repr__(self) -> str:
@@ -229,7 +242,7 @@ class Result:
         return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 4]}...>"
 
     def content_html(self) -> str:
-        """Write what the result shows, lines and tables, as HTML elements."""
+        """Return the lines and tables that the result shows, as HTML elements."""
         parts: list[str] = []
         lines: list[str] = []
         for part in [*self.content(), None]:
@@ -250,16 +263,16 @@ class Result:
 
 
 def with_each_law[P, R](fit: Any, parts: Sequence[P], make: Callable[..., R]) -> R:
-    """Make the answer of a fit, and of each of its laws where it averages several.
+    """Return the answer of a fit, with that of each law if the fit averages several.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     parts : sequence
-        What each member found, in the order of ``fit.members``.
+        The part of the answer from each member, in the order of ``fit.members``.
     make : callable
-        ``make(fit, parts, **more)`` makes the result of a fit from its members' parts. For an
-        average of laws it is called once a member, and then with ``by_law`` and ``weights``.
+        ``make(fit, parts, **more)`` returns the result of a fit from its members' parts. For an
+        average of laws it is called once per member, and then with ``by_law`` and ``weights``.
     """
     if len(fit.members) == 1:
         return make(fit, list(parts))
@@ -268,7 +281,7 @@ def with_each_law[P, R](fit: Any, parts: Sequence[P], make: Callable[..., R]) ->
 
 
 def laws_json(result: Any, keys: Callable[[Any], Mapping[str, Any]]) -> dict[str, Any]:
-    """Give each law's weight and values by the law's name; empty for a single law."""
+    """Return each law's weight and values by the law's name; empty for a single law."""
     return {
         law.law: {"weight": weight, **keys(law)}
         for law, weight in zip(result.by_law, result.weights, strict=True)
@@ -278,7 +291,7 @@ def laws_json(result: Any, keys: Callable[[Any], Mapping[str, Any]]) -> dict[str
 def interval_text(
     values: Mapping[str, float], form: Callable[[float], str], ci_prob: float | None = None
 ) -> str:
-    """Write a median with its interval: ``1.92 (90% interval 1.82 to 1.99)``."""
+    """Return a median with its interval, such as ``1.92 (90% interval 1.82 to 1.99)``."""
     mass = "" if ci_prob is None else f"{ci_prob:.0%} interval "
     lower, upper = form(values["lower"]), form(values["upper"])
     return f"{form(values['median'])} ({mass}{lower} to {upper})"

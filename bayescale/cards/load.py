@@ -35,6 +35,10 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
         Your own law, or several laws of which the card may name one. By default the card names one
         of the package's laws.
 
+    Returns
+    -------
+    ModelCard
+
     Raises
     ------
     CardError

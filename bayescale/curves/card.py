@@ -12,11 +12,12 @@ from bayescale.cards.prior import Strict
 from bayescale.errors import DecisionError
 
 FLAT = 10.0
-"""Standard deviation of the level where nothing is known of it, as a multiple of the loss."""
+"""Standard deviation of the level's prior if nothing is known about it, as a multiple of the
+loss."""
 
 
 class Belief(Strict):
-    """A normal prior, or a fixed size where it has no ``sd``."""
+    """A normal prior, or a fixed value if ``sd`` is None."""
 
     mean: float
     sd: PositiveFloat | None = None
@@ -25,7 +26,7 @@ class Belief(Strict):
 
 @dataclass(frozen=True, eq=False)
 class CurvePrior:
-    """What is believed of a curve before it begins.
+    """The prior of a curve before its run begins.
 
     Attributes
     ----------
@@ -35,19 +36,23 @@ class CurvePrior:
     beta, gamma : tuple of float or None
         Powers of the multi-power law; None for the annealing law.
     remaining : tuple of float
-        Of R, the part of the loss that falls with progress, at the reference.
+        Mean and standard deviation of R, the part of the loss that falls with progress, at the
+        reference.
     drop : tuple of float
-        Of B, what annealing the rate from its peak to zero gains.
+        Mean and standard deviation of B, which is how much the loss falls when the rate is annealed
+        from its peak to zero.
     per_remaining : float or None
-        B as a multiple of R; ``drop`` then holds what is left beside it.
+        B as a multiple of R; ``drop`` is then the prior of the difference from that multiple.
     level : tuple of float or None
-        Of L0; flat where None.
+        Mean and standard deviation of L0; None means a flat prior.
     reference : float or None
-        Steps at the peak rate at which ``remaining`` is stated; those of the whole run where None.
+        Steps at the peak rate for which ``remaining`` is stated; None means those of the whole run.
     wander, wander_over : float
-        Discrepancy in log progress: standard deviation as a share of the loss, and its length.
+        Discrepancy in log progress: its standard deviation, as a share of the loss, and its
+        correlation length.
     annealing : float
-        Discrepancy of an annealing from the peak to zero: standard deviation, as a share.
+        Standard deviation of the discrepancy of an annealing from the peak to zero, as a share of
+        the loss.
     unit_share : bool
         Whether ``remaining`` and ``drop`` are shares of the loss.
     """
@@ -69,15 +74,15 @@ class CurvePrior:
 
     @property
     def shape(self) -> np.ndarray:
-        """Mean and standard deviation of what makes the shape, (parameter, 2).
+        """Mean and standard deviation of the parameters of the shape, (parameter, 2).
 
-        In the order of :meth:`bayescale.curves.law.Shapes.of`.
+        The parameters are in the order of :meth:`bayescale.curves.law.Shapes.of`.
         """
         powers = [pair for pair in (self.beta, self.gamma) if pair is not None]
         return np.array([self.alpha, self.kp, self.log_delay, *powers])
 
     def linear(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean (3,) and covariance (3, 3) of L0, R and B for a run of this typical loss."""
+        """Return mean (3,) and covariance (3, 3) of L0, R and B if ``scale`` is a typical loss."""
         unit = scale if self.unit_share else 1.0
         (r, r_sd), (b, b_sd) = self.remaining, self.drop
         level, level_sd = self.level or (scale, FLAT * scale)
@@ -90,11 +95,11 @@ class CurvePrior:
 
 
 LAWS = ("annealing", "multi_power")
-"""Laws of a curve, each with a card of its name."""
+"""Names of the laws of a curve, and of their cards."""
 
 
 def load_curve_prior(name: str = "annealing") -> CurvePrior:
-    """Load a card of the package, from ``models/curves``.
+    """Return the prior that a card of ``models/curves`` states.
 
     Raises
     ------

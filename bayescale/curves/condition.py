@@ -1,9 +1,9 @@
 """The posterior of a curve given its first part, by importance sampling of its shape.
 
-Given the shape (alpha, kp, delay, and powers where the law has them) all losses are jointly normal,
-so only the shape is sampled. It is first drawn from its prior. Where few of these draws carry the
-weight, the proposal is refitted to them: half a normal density of their mean and widened
-covariance, half the prior.
+Given the shape (alpha, kp, delay, and the powers if the law has them) all losses are jointly
+normal, so only the shape is sampled. It is first drawn from its prior. If few of these draws carry
+most of the weight, the proposal is refitted to them: it becomes an equal mixture of the prior and
+of a normal density with the draws' mean and widened covariance.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,8 @@ WIDENED = 1.5
 the posterior's."""
 
 LEAST = np.array([0.02, 0.02, 0.0, 0.05, 0.0])
-"""The smallest alpha, kp, log delay, beta and gamma: below, the curve is none of the law."""
+"""The smallest alpha, kp, log delay, beta and gamma; with smaller ones the equation is no longer a
+curve of the law."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Observed:
     scale: float
 
     def with_loss(self, step: float, loss: float, deviation: float) -> "Observed":
-        """Return the losses and one more, which is known with this standard deviation."""
+        """Return these losses and one more, whose noise has this standard deviation."""
         return Observed(
             np.append(self.steps, step),
             np.append(self.losses, loss),
@@ -58,14 +59,14 @@ class Observed:
         )
 
     def until(self, step: float) -> "Observed":
-        """Return the losses up to a step."""
+        """Return the losses up to and including a step."""
         keep = self.steps <= step
         return Observed(self.steps[keep], self.losses[keep], self.noise[keep], self.scale)
 
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """Draws of a curve's shape for the losses that have been seen.
+    """Weighted draws of a curve's shape given the losses so far.
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ class Sampled:
 
     @property
     def effective(self) -> float:
-        """The number of draws of equal weight that are as good."""
+        """The number of draws of equal weight that would be as precise."""
         return float(np.exp(-np.logaddexp.reduce(2 * self.log_weight)))
 
 
@@ -94,7 +95,7 @@ class Conditional:
     ----------
     sampled : Sampled
     mean : numpy.ndarray, shape (draw, point)
-        Of the losses that were asked for, without noise.
+        Mean of the later losses, without noise.
     covariance : numpy.ndarray, shape (draw, point, point)
     """
 
@@ -103,7 +104,7 @@ class Conditional:
     covariance: np.ndarray
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw losses, shape (n, point)."""
+        """Return n draws of the later losses, shape (n, point)."""
         weight = np.exp(self.sampled.log_weight)
         chosen = rng.choice(len(weight), n, p=weight / weight.sum())
         size = np.diagonal(self.covariance, axis1=1, axis2=2).max()
@@ -119,7 +120,7 @@ def sample_shapes(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> Sampled:
-    """Draw a curve's shape given losses: see :func:`weigh_shapes`."""
+    """Return weighted draws of a curve's shape given its losses: see :func:`weigh_shapes`."""
 
     def log_density(shapes: Shapes) -> np.ndarray:
         seen = features(schedule, observed.steps, shapes)
@@ -136,12 +137,12 @@ def weigh_shapes(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> Sampled:
-    """Draw shapes from a proposal that is refitted until it serves.
+    """Return weighted draws of shapes, from a proposal that is refitted until enough are effective.
 
     Parameters
     ----------
     log_density : callable
-        From shapes to the log density of what was observed, shape (draw,).
+        A function from shapes to the log density of the observed losses, shape (draw,).
     prior : CurvePrior
     rng : numpy.random.Generator
     draws : int
@@ -173,15 +174,15 @@ def condition(
     Parameters
     ----------
     schedule : Schedule
-        To the end of the run.
+        The plan to the end of the run.
     observed : Observed
     at : numpy.ndarray, shape (point,)
-        Steps whose losses are asked for.
+        Steps at which to forecast the loss.
     prior : CurvePrior
     sampled : Sampled
         See :func:`sample_shapes`.
     then : Schedule, optional
-        The schedule of the steps that are asked for, where it is another one from here on.
+        The schedule of these steps, if it differs from the plan from here on.
     """
     shapes, n = sampled.shapes, len(observed.steps)
     seen, later = (
@@ -197,7 +198,7 @@ def condition(
 
 
 def reference_of(schedule: Schedule, prior: CurvePrior, shapes: Shapes) -> np.ndarray:
-    """Return the log of the progress at which R is stated, shape (draw,)."""
+    """Return the log of the progress for which R is stated, shape (draw,)."""
     if prior.reference is not None:
         return np.full(len(shapes), np.log(prior.reference))
     return np.log(schedule.progress(np.array([schedule.last_step]), shapes.kp))[:, 0]
@@ -218,7 +219,7 @@ def _propose(
     fitted: tuple[np.ndarray, np.ndarray] | None,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw shapes (draw, parameter) and return the log density that they were drawn from."""
+    """Return draws of shapes (draw, parameter) and the proposal's log density there (draw,)."""
     covariance = np.diag(sd**2)
     own = n if fitted is None else n // 2
     points = rng.multivariate_normal(mean, covariance, own)

@@ -1,11 +1,11 @@
 """Whether a run has left its own course, tested at every look without more false alarms.
 
-Before the run, one distribution of its losses is fixed: the curve's prior with its discrepancy.
-Against it stand alternatives in which the losses are off by a step somewhere, a ramp, or from the
-start, of unknown size. The Bayes factor of the alternatives against the course is a martingale
-while the run is on course, so the chance that it ever reaches 20 is at most 5 %, for any number and
-timing of looks (Ville 1939). Its inverse, at the highest look so far, is a p-value that holds at
-every look.
+The course is the distribution of the run's losses that is fixed before the run: the curve's prior
+with its discrepancy. It is compared with alternatives in which the losses depart from it from the
+start, by a step or along a ramp, by an unknown amount. The Bayes factor of the alternatives against
+the course is a martingale while the run is on course, so the chance that it ever reaches 20 is at
+most 5 %, for any number and timing of looks (Ville 1939). The inverse of its highest value so far
+is a p-value that holds at every look.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from bayescale.curves.law import features, joint_normal
 from bayescale.curves.schedule import Schedule
 
 ALARM = 20.0
-"""The Bayes factor from which a run is off its course."""
+"""The Bayes factor from which a run counts as off its course."""
 
 SIZE = 0.015
 """Standard deviation of a departure, as a share of the loss."""
 
 PLACES = np.arange(1, 10) / 10
-"""Where departures may begin, as shares of the run."""
+"""Places at which a departure may begin, as shares of the run."""
 
 RAMP = 0.4
 """Length of a ramp, as a share of the run."""
 
 FIRST = 0.1
-"""The first look, as a share of the run: before, the curve is not yet the law's."""
+"""The first look, as a share of the run: before it, the law does not describe the curve yet."""
 
 LOOKS = 40
-"""Steps of a whole run at which it is looked at."""
+"""How often a whole run is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """The looks at a run.
+    """The test's results at the looks at a run.
 
     Attributes
     ----------
@@ -57,13 +57,13 @@ class Course:
 
     @property
     def alarm_step(self) -> float | None:
-        """The step of the first look at which the factor reached the alarm."""
+        """The step of the first look at which the factor reached :data:`ALARM`, or None."""
         over = np.flatnonzero(self.log_factor >= np.log(ALARM))
         return float(self.steps[over[0]]) if len(over) else None
 
 
 def look_steps(schedule: Schedule) -> np.ndarray:
-    """Return the steps of the looks at a whole run, which its plan alone fixes."""
+    """Return the steps of the looks at a whole run, which depend on its plan alone."""
     first = max(FIRST * schedule.last_step, 1.15 * schedule.warm_up)
     return np.linspace(first, schedule.last_step, LOOKS)
 
@@ -75,11 +75,11 @@ def course(schedule: Schedule, observed: Observed, prior: CurvePrior, sampled: S
     ----------
     schedule : Schedule
     observed : Observed
-        At the looks of the plan that have been reached: see :func:`look_steps`.
+        Losses at those of :func:`look_steps` that the run has reached.
     prior : CurvePrior
-        As it was before the run.
+        The prior as it was before the run.
     sampled : Sampled
-        Draws for these losses.
+        Draws of the shape given these losses.
     """
     shapes = sampled.shapes
     log_reference = reference_of(schedule, prior, shapes)
@@ -105,7 +105,7 @@ def course(schedule: Schedule, observed: Observed, prior: CurvePrior, sampled: S
 
 
 def departures(steps: np.ndarray, last_step: float) -> np.ndarray:
-    """Return departures of size one at these steps: from the start, steps, and ramps.
+    """Return departures of size one at these steps: one from the start, then steps, then ramps.
 
     Returns
     -------

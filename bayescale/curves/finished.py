@@ -13,7 +13,7 @@ from bayescale.runs.table import load_table
 from bayescale.units import as_size
 
 POINTS = 24
-"""Losses of a run, evenly spaced in the log of steps."""
+"""The number of losses that are taken from a run, evenly spaced in the log of steps."""
 
 
 def read_finished(source: str | Path | pd.DataFrame) -> list[Finished]:
@@ -22,12 +22,18 @@ def read_finished(source: str | Path | pd.DataFrame) -> list[Finished]:
     Parameters
     ----------
     source : path or pandas.DataFrame
-        Columns ``run``, ``step``, ``lr``, the loss, and ``params`` where sizes differ.
+        Columns ``run``, ``step``, ``lr``, the loss, and ``params`` if sizes differ.
+
+    Returns
+    -------
+    list of Finished
+        One for each run, or for each run and size; the argument ``finished`` of
+        :func:`bayescale.watch`.
 
     Raises
     ------
     RunLogError
-        If columns are missing, or a run is no history.
+        If columns are missing, or the rows of a run are not its history.
     """
     table = load_table(Path(source) if isinstance(source, str) else source)
     cells = table.cells

@@ -22,7 +22,7 @@ STEPS = ("step", "_step", "global_step", "train/global_step", "trainer/global_st
 RATES = ("lr", "learning_rate", "train/learning_rate", "train/lr", "lr-adamw", "optim/lr")
 EVALUATED = ("eval/loss", "eval_loss", "val/loss", "val_loss", "validation/loss", "valid_loss")
 TRAINED = ("loss", "train/loss", "train_loss")
-"""Names of columns and metrics that are known, in lower case."""
+"""Known names of columns and metrics, in lower case."""
 
 EMPTY = ("", "nan", "na", "none", "null")
 """Cells that hold nothing, in lower case: trackers write them where a metric was not logged."""
@@ -30,37 +30,38 @@ EMPTY = ("", "nan", "na", "none", "null")
 Restarts = Literal["error", "last"]
 
 FAR_OFF = 8.0
-"""Deviations of the noise above the neighbors on both sides from which a loss is a spike."""
+"""A loss is a spike if it lies this many standard deviations of the noise above its neighbors on
+both sides."""
 
 NEIGHBORS = 5
-"""Losses on each side of one that it is compared with."""
+"""How many losses on each side a loss is compared with."""
 
 LEAST_NOISE = 5e-4
 """The smallest standard deviation of a loss's white noise, as a share of the loss."""
 
 LONGEST_WINDOW = 0.01
-"""The largest part of the run over which dense losses are averaged."""
+"""The longest window over which dense losses are averaged, as a share of the run."""
 
 HIGHEST = 12.0
 """Nats per token of a uniform guess among 160,000 tokens: losses after warm-up lie below."""
 
 GAP = 0.05
-"""The part of the run from which steps without a loss are told."""
+"""The shortest stretch without a loss that a finding reports, as a share of the run."""
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What a run has logged.
+    """The losses and learning rates that a run has logged.
 
     Attributes
     ----------
     name : str
     steps, losses : numpy.ndarray, shape (point,)
-        In increasing order of steps.
+        Steps in increasing order, and their losses.
     rate_steps, rates : numpy.ndarray, shape (row,)
-        Learning rates where they are logged; empty where they are not.
+        Learning rates and their steps; empty if none are logged.
     findings : tuple of Finding
-        What was noticed.
+        What was noticed while reading, such as spikes.
     """
 
     name: str
@@ -82,7 +83,7 @@ class History:
         ----------
         schedule : Schedule
         at : numpy.ndarray, shape (point,)
-            Steps, of which those that the run has reached are answered.
+            Steps; those that the run has not reached are left out.
         """
         reached = at[at <= self.last_step * (1 + 1e-9)]
         half = LONGEST_WINDOW * schedule.last_step / 2
@@ -127,13 +128,18 @@ def read_history(
         :func:`bayescale.trackers.import_runs` reads: files of MLflow, Weights & Biases, TensorBoard
         or the Hugging Face Trainer.
     metric : str, optional
-        The loss's column or metric; needed where several might be meant.
+        The loss's column or metric; needed if the source holds more than one loss.
     rate : str, optional
         The learning rate's column or metric.
     run : str, optional
-        Which run, where the source holds several.
+        Which run to read, if the source holds several.
     restarts : {"error", "last"}
-        Steps that go back are refused, or the later rows of a step count.
+        If steps go back, raise an error, or keep the later rows of each step.
+
+    Returns
+    -------
+    History
+        Steps, losses and learning rates, with findings about them.
 
     Raises
     ------
@@ -159,7 +165,7 @@ def _only(tables: dict[str, pd.DataFrame], run: str | None, name: str) -> pd.Dat
         raise RunLogError(
             f"{name} holds {len(tables)} runs, {listed(tables)}: choose one with `run=`"
             if run is None
-            else f"{name} holds no run {run!r}, but {listed(tables)}"
+            else f"{name} holds no run {run!r}, but {listed(tables)}: choose one of these"
         )
     return tables[run]
 
@@ -172,7 +178,7 @@ def history_of(
     run: str | None,
     restarts: Restarts,
 ) -> History:
-    """Make a history of a table: see :func:`read_history`."""
+    """Return the history that a table holds: see :func:`read_history`."""
     table = _of_run(table, name, run)
     step = _column(table, None, STEPS, name, "of steps", "`step`")
     loss = _loss_column(table, metric, name)
@@ -202,7 +208,7 @@ def _of_run(table: pd.DataFrame, name: str, run: str | None) -> pd.DataFrame:
             f"{name} holds {len(names)} runs, {listed(names)}: choose one with `run=`"
         )
     if run is not None and run not in names:
-        raise RunLogError(f"{name} holds no run {run!r}, but {listed(names)}")
+        raise RunLogError(f"{name} holds no run {run!r}, but {listed(names)}: choose one of these")
     return table[runs == (run or names[0])]
 
 
@@ -218,7 +224,9 @@ def _column(
 ) -> str | None:
     if given is not None:
         if given not in table:
-            raise RunLogError(f"{name} has no column {given!r}, but {listed(table.columns)}")
+            raise RunLogError(
+                f"{name} has no column {given!r}, but {listed(table.columns)}: choose one of these"
+            )
         return given
     lower = {str(column).lower(): str(column) for column in table.columns}
     found = [lower[each] for each in known if each in lower]
@@ -236,8 +244,8 @@ def _loss_column(table: pd.DataFrame, metric: str | None, name: str) -> str:
     several = [lower[each] for each in (*EVALUATED, *TRAINED) if each in lower]
     if metric is None and len(several) > 1:
         raise RunLogError(
-            f"{name} has more than one loss, {listed(several)}: choose with `metric=`, and keep to "
-            "the one that the forecast is of"
+            f"{name} has more than one loss, {listed(several)}: choose with `metric=` the one to "
+            "forecast"
         )
     known = (*EVALUATED, *TRAINED)
     found = _column(table, metric, known, name, "of losses", "`loss`, or give `metric=`")
@@ -261,7 +269,7 @@ def _series(
     least = 0.0 if positive else -np.inf
     wrong = np.flatnonzero(~np.isfinite(values) | (values < 0) | (values <= least))
     if not len(steps):
-        problems.append(f"column {column!r} holds no numbers")
+        problems.append(f"column {column!r} holds no numbers: name another column, or fill it in")
     elif steps.min() < 0:
         problems.append(f"step {steps.min():,.0f} is below zero: count from the run's start")
     elif len(wrong):
@@ -280,9 +288,9 @@ def _series(
             "the later rows"
         )
     if problems:
-        raise RunLogError(f"{name} is no history of one run: {'; '.join(problems)}")
+        raise RunLogError(f"{name} is not the history of one run: {'; '.join(problems)}")
     last = pd.Series(values, index=steps).groupby(level=0, sort=True).last()
-    if restarts == "last" and len(back):  # what ran before a restart beyond its step is void
+    if restarts == "last" and len(back):  # a restart replaces all earlier rows beyond its step
         keep = np.ones(len(steps), dtype=bool)
         for i in back:
             keep[: i + 1] &= steps[: i + 1] < steps[i + 1]
@@ -291,7 +299,7 @@ def _series(
 
 
 def _texts(table: pd.DataFrame, numbers: pd.DataFrame) -> list[str]:
-    """Name the first cell of each column that is neither a number nor empty."""
+    """Return a problem for the first cell of each column that is neither a number nor empty."""
     problems = []
     for column in dict.fromkeys(numbers):
         cells = table[column].reset_index(drop=True)[numbers[column].isna().to_numpy()].dropna()
@@ -305,7 +313,7 @@ def _texts(table: pd.DataFrame, numbers: pd.DataFrame) -> list[str]:
 
 
 def _without_spikes(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
-    """Return which losses are kept, and what to tell of the others."""
+    """Return a mask of the losses that are not spikes, and a finding about the spikes."""
     series = pd.Series(losses)
     before = series.rolling(NEIGHBORS, min_periods=1).median().shift(1)
     after = series[::-1].rolling(NEIGHBORS, min_periods=1).median()[::-1].shift(-1)
@@ -324,31 +332,32 @@ def _without_spikes(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _unit_findings(column: str, losses: np.ndarray) -> list[Finding]:
-    """Tell of losses that look like perplexities."""
+    """Return a finding if the losses look like perplexities."""
     last = float(losses[-1])
     if last <= HIGHEST and not {"ppl", "perplexity"} & set(re.split(r"[^a-z]+", column.lower())):
         return []
     text = (
         f"{column!r} ends at {three_digits(last)}: if that is a perplexity, watch its logarithm, "
-        "which is the loss in nats per token that the curve's law is of"
+        "which is the loss in nats per token that the curve's law describes"
     )
     return [note("perplexity", text)]
 
 
 def _ending_findings(last_row: float, steps: np.ndarray) -> list[Finding]:
-    """Tell of a log that goes on without a loss."""
+    """Return a finding if the log goes on without a loss."""
     usual = float(np.median(np.diff(steps))) if len(steps) > 1 else np.inf
     if last_row - steps[-1] <= 2 * usual:
         return []
     text = (
         f"no loss after step {steps[-1]:,.0f}, although the log goes on to step {last_row:,.0f}: "
-        "it was not logged there, or the run has diverged to NaN, which this answer does not know"
+        "it was not logged there, or the run has diverged to NaN, which this answer does not take "
+        "into account"
     )
     return [note("no_loss_at_the_end", text)]
 
 
 def gap_findings(history: History, schedule: Schedule) -> list[Finding]:
-    """Tell of long parts of the run without a loss."""
+    """Return a finding if a long part of the run has no loss."""
     gaps = np.diff(history.steps)
     if not len(gaps) or gaps.max() <= max(GAP * schedule.last_step, 5 * np.median(gaps)):
         return []

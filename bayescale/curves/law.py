@@ -9,15 +9,16 @@ the rate's fall that has taken effect (:mod:`bayescale.curves.schedule`). With k
 of Tissue et al. 2024 (arXiv 2408.11029) in relaxation form. Progress is not proportional to the
 rate, though: at a tenth of it, progress goes at about a third.
 
-A fall of the rate takes effect exponentially, or by powers as in the multi-power law of Luo et al.
-2025 (arXiv 2503.12811), where the prior has them (beta and gamma): see
-:meth:`Schedule.annealed_by_powers`. That law as published has kp = 1.
+A fall of the rate takes effect exponentially or, if the prior has the powers beta and gamma, as in
+the multi-power law of Luo et al. 2025 (arXiv 2503.12811): see :meth:`Schedule.annealed_by_powers`.
+That law as published has kp = 1.
 
 Given the shape (alpha, kp, the delay, and the powers), the loss is linear in L0, R and B, whose
 priors are normal, and the discrepancy is a Gaussian process: an Ornstein-Uhlenbeck process in log
-progress, and a random walk in what has been annealed. So all losses of a curve are jointly normal
-given its shape. The size of the discrepancy is never learned from the curve itself: a curve is so
-smooth that its first part says there is none, and the annealing has not been seen yet.
+progress, and a random walk in the annealed share a(t). So all losses of a curve are jointly normal
+given its shape. The size of the discrepancy is never learned from the curve itself: the first part
+of a curve is so smooth that it would suggest no discrepancy at all, and it shows nothing about the
+annealing to come.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Shapes:
         Exponent of progress, power of the rate in progress, and steps over which a fall of the
         rate takes effect.
     beta, gamma : numpy.ndarray, shape (draw,), or None
-        Powers of the multi-power law; None where falls take effect exponentially.
+        Powers of the multi-power law; None if falls take effect exponentially.
     """
 
     alpha: np.ndarray
@@ -49,7 +50,7 @@ class Shapes:
 
     @classmethod
     def of(cls, points: np.ndarray) -> "Shapes":
-        """Make them of points (draw, 3 or 5): alpha, kp, log delay, and the powers."""
+        """Return shapes from points (draw, 3 or 5): alpha, kp, log delay, and the powers."""
         alpha, kp, log_delay, *powers = points.T
         return cls(alpha, kp, np.exp(log_delay), *powers)
 
@@ -59,7 +60,7 @@ class Shapes:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the losses at some steps depend on, given shapes; shape (draw, point) each."""
+    """Log progress and annealed share at some steps, given shapes; each has shape (draw, point)."""
 
     log_progress: np.ndarray
     annealed: np.ndarray
@@ -73,7 +74,7 @@ class Features:
 
 
 def features(schedule: Schedule, steps: np.ndarray, shapes: Shapes) -> Features:
-    """Return progress and annealing at these steps."""
+    """Return log progress and annealed share at these steps."""
     log_progress = np.log(schedule.progress(steps, shapes.kp))
     if shapes.beta is None or shapes.gamma is None:
         return Features(log_progress, schedule.annealed(steps, shapes.delay))
@@ -82,9 +83,9 @@ def features(schedule: Schedule, steps: np.ndarray, shapes: Shapes) -> Features:
 
 
 def design(found: Features, shapes: Shapes, log_reference: np.ndarray) -> np.ndarray:
-    """Return what multiplies L0, R and B, shape (draw, point, 3).
+    """Return the factors that multiply L0, R and B, shape (draw, point, 3).
 
-    ``log_reference`` is the log of S_ref by draw, shape (draw,).
+    ``log_reference`` is the log of S_ref in each draw, shape (draw,).
     """
     fallen = np.exp(-shapes.alpha[:, None] * (found.log_progress - log_reference[:, None]))
     return np.stack([np.ones_like(fallen), fallen, -found.annealed], axis=-1)

@@ -1,10 +1,10 @@
 """Priors of a curve from finished runs of the same recipe, of any sizes and schedules.
 
-Each size is fitted with an exponent and coefficients of its own, which all its schedules share; the
-power of the rate and the delay are shared by the recipe. Exponent and R follow a trend in the log
-of the size where there are two sizes or more. A single other size shows no trend, so that its
-exponent is combined with the card's. What annealing gains is a nearly constant multiple of R within
-a recipe.
+Each size is fitted with its own exponent and coefficients, which all its schedules share; the power
+of the rate and the delay are shared by the recipe. With two sizes or more, the exponent and R
+follow a trend in the log of the size. A single other size shows no trend, so its exponent is
+combined with the card's. The gain from annealing is a nearly constant multiple of R within a
+recipe.
 """
 
 from collections import defaultdict
@@ -19,13 +19,13 @@ from bayescale.curves.law import Shapes, design, features, joint_normal
 from bayescale.curves.schedule import Schedule
 
 ALPHA_SD, KP_SD, LOG_DELAY_SD = 0.025, 0.08, 0.4
-"""How far a further run's shape lies from that of the recipe, by leaving sizes out."""
+"""How far a further run's shape lies from that of the recipe, measured by leaving sizes out."""
 
 R_SHARE, TIES_SHARE = 0.06, 0.10
-"""How far its R lies from the trend, and its B from the multiple of R, as shares."""
+"""How far a further run's R lies from the trend, and its B from the multiple of R, as shares."""
 
 ALPHA_BY_SIZE, R_BY_SIZE, TIES_BY_SIZE = 0.04, 0.15, 0.08
-"""How far they move for an e-fold of size, where a single size leaves no trend."""
+"""How far alpha, R and B / R may change for an e-fold of size, if a single size shows no trend."""
 
 WANDER, ANNEALING = 0.0015, 0.0031
 """Discrepancies of a run whose recipe is known, as shares of the loss."""
@@ -57,7 +57,7 @@ def learned_prior(finished: Sequence[Finished], params: float, base: CurvePrior)
     params : float
         The size of the further run.
     base : CurvePrior
-        What is believed where nothing is at hand.
+        The card's prior, whose other values are kept.
     """
     by_size: dict[float, list[Finished]] = defaultdict(list)
     for run in finished:
@@ -96,7 +96,7 @@ def learned_prior(finished: Sequence[Finished], params: float, base: CurvePrior)
 def _trend(
     sizes: Sequence[_OfSize], values: Sequence[float], place: float, per_e_fold: float
 ) -> tuple[float, float]:
-    """Return the value at a size, and how uncertain the trend makes it."""
+    """Return the value at a size, and the uncertainty that a missing trend adds to it."""
     at = np.array([each.log_params for each in sizes])
     if len(sizes) == 1:
         return float(values[0]), per_e_fold * abs(place - at[0])
@@ -105,11 +105,11 @@ def _trend(
 
 
 def _combined(learned: tuple[float, float], believed: tuple[float, float]) -> tuple[float, float]:
-    """Combine what runs of another size say with the card's belief: mean and sd.
+    """Return mean and sd of the exponent that runs of another size and the card give together.
 
-    Measured on eighteen curves of two sizes, each forecast from the other's runs: the mean error
-    of the end, from a fifth and two and three fifths of a run, falls from 0.83, 0.49 and 0.22 % to
-    0.76, 0.42 and 0.19 %, in narrower intervals.
+    On eighteen curves of two sizes, each forecast from the runs of the other size, the mean error
+    of the final loss falls from 0.83, 0.49 and 0.22 % (from one, two and three fifths of a run) to
+    0.76, 0.42 and 0.19 %, with narrower intervals.
     """
     means, sds = np.transpose([learned, believed])
     precision = (1 / sds**2).sum()
@@ -117,7 +117,7 @@ def _combined(learned: tuple[float, float], believed: tuple[float, float]) -> tu
 
 
 def _fitted(runs: Sequence[Finished], prior: CurvePrior, shared: np.ndarray | None) -> _OfSize:
-    """Fit one size: the most probable shape, and the linear coefficients there."""
+    """Return the most probable shape for the runs of one size, and R and B there."""
     from scipy.optimize import minimize
 
     means, sds = prior.shape.T

@@ -11,10 +11,10 @@ Kind = Literal["constant", "cosine", "linear", "wsd", "step"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 FINAL_SHARE = 0.1
-"""The last rate, as a share of the peak, by default."""
+"""The default of the last rate, as a share of the peak."""
 
 DECAY_SHARE = 0.2
-"""The last part of a WSD schedule, in which the rate falls, by default."""
+"""The default length of the fall of a WSD schedule, as a share of the run."""
 
 _CURVED = 100
 
@@ -33,9 +33,10 @@ def named_schedule(
     Parameters
     ----------
     kind : {"constant", "cosine", "linear", "wsd", "step"}
-        ``linear`` and ``cosine`` fall from the end of the warm-up, ``wsd`` linearly and ``step``
-        at once from ``decay_from``.
+        ``linear`` and ``cosine`` fall from the end of the warm-up; ``wsd`` falls linearly, and
+        ``step`` at once, from ``decay_from``.
     final_step : float
+        The last step of the run.
     peak : float
         The largest learning rate.
     warm_up : float
@@ -45,10 +46,14 @@ def named_schedule(
     final_share : float
         The last rate as a share of the peak.
 
+    Returns
+    -------
+    Schedule
+
     Raises
     ------
     RunLogError
-        If the name is unknown, or the steps are in no order.
+        If the name is unknown, the steps are not in order, or the last rate is not a share.
     """
     fall = (1 - DECAY_SHARE) * final_step if decay_from is None else decay_from
     start = fall if kind in ("wsd", "step") else warm_up
@@ -73,12 +78,12 @@ def named_schedule(
 
 
 def from_here(kind: str, schedule: Schedule, step: float, final_step: float) -> Schedule:
-    """Return a schedule that goes on from a step in another way.
+    """Return the schedule up to a step, continued from there to another end in a named way.
 
     Raises
     ------
     RunLogError
-        If the name is unknown, or the new end lies behind.
+        If the name is unknown, or the new end does not come after the step.
     """
     if kind not in KINDS:
         raise RunLogError(f"schedule {kind!r} is unknown: use {', '.join(KINDS)}, or a table")
@@ -97,7 +102,7 @@ def from_here(kind: str, schedule: Schedule, step: float, final_step: float) -> 
 def falling(
     kind: str, start: float, end: float, first: float, last: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return knots of a rate that goes from one value to another, as the name says."""
+    """Return steps and rates of the knots of a named fall from one rate to another."""
     if kind == "constant":
         return np.array([start, end]), np.array([first, first])
     if kind == "step":

@@ -1,10 +1,9 @@
 """The noise of a loss curve, and of averages of its neighboring losses.
 
-The noise of losses of successive batches is independent. In a log that is smoothed, or that
-averages batches which follow each other in the data, neighbors are correlated. An average of many
-losses then has more noise than it seems, and a test that takes them as independent finds departures
-where there are none. So the noise is measured, at several distances, for single losses and for
-their averages.
+The noise of losses of successive batches is independent. In a smoothed log, or in one that averages
+successive batches, neighbors are correlated. An average of many losses is then noisier than it
+seems, and a test that takes them as independent finds departures that do not exist. So the noise is
+measured, at several distances, for single losses and for their averages.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from functools import cached_property
 import numpy as np
 
 FARTHEST = 1 / 20
-"""The largest distance of losses that are compared, as a share of the rows: across a larger one the
-curve itself bends."""
+"""The largest distance between losses that are compared, as a share of the rows: over a larger
+distance the curve itself bends."""
 
 LONGEST = 1 / 32
-"""The longest average whose noise is measured, as a share of the rows; longer ones are taken as
-averages of independent ones of this length."""
+"""The longest average whose noise is measured, as a share of the rows; longer averages are taken as
+means of independent averages of this length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +27,9 @@ class Noise:
     Attributes
     ----------
     losses : numpy.ndarray, shape (row,)
-        At steps that are about evenly spaced.
+        Losses at roughly evenly spaced steps.
     least : float
-        The smallest standard deviation, whatever the losses say.
+        A lower bound on the standard deviation.
     """
 
     losses: np.ndarray
@@ -49,13 +48,13 @@ class Noise:
         return counts.astype(float), np.minimum.accumulate(found)
 
     def of_mean(self, count: int) -> float:
-        """Return the standard deviation of an average of so many neighbors."""
+        """Return the standard deviation of the noise in an average of ``count`` neighbors."""
         counts, sd = self._measured
         beyond = min(np.sqrt(counts[-1] / count), 1.0)
         return max(float(np.interp(np.log(count), np.log(counts), sd) * beyond), self.least)
 
     def enough(self, wanted: float) -> int:
-        """Return how many neighbors an average needs to be known within a standard deviation."""
+        """Return how many neighbors to average for noise of at most this standard deviation."""
         counts, sd = self._measured
         reached = np.flatnonzero(sd <= wanted)
         if len(reached):
@@ -64,11 +63,11 @@ class Noise:
 
 
 def _scatter(means: np.ndarray, apart: int, rows: int) -> float:
-    """Return the standard deviation of averages, from those at several distances.
+    """Return the standard deviation of averages, from their second differences.
 
-    A second difference cancels the slope of the curve, and has six times the variance of an
-    average where the three that it takes are independent. If they are correlated it is smaller, so
-    the largest one over the distances counts.
+    A second difference cancels the slope of the curve, and has six times the variance of an average
+    if the three averages in it are independent. If they are correlated, it is smaller, so the
+    largest value over several distances is returned.
     """
     found, far = [], apart
     while not found or (far <= FARTHEST * rows and 2 * far < len(means)):

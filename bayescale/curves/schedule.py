@@ -16,10 +16,10 @@ LEAST_RATE = 1e-6
 """The smallest rate, as a share of the peak, at which the multi-power law evaluates a fall."""
 
 JUMP = 0.01
-"""The longest distance of two rows, as a share of the run, between which a rate may jump."""
+"""The longest distance between two rows, as a share of the run, across which a rate may jump."""
 
 STRAIGHT = 1e-3
-"""The largest departure from a straight line, as a share of the peak, that is left out."""
+"""The largest departure from a straight line that needs no knot, as a share of the peak."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Schedule:
     Attributes
     ----------
     steps : numpy.ndarray, shape (knot,)
-        In increasing order, the first one zero; two equal steps make a jump.
+        Steps in increasing order, from zero; two equal steps make a jump.
     rates : numpy.ndarray, shape (knot,)
         Learning rates, zero or more.
     warm_up : float
@@ -46,25 +46,25 @@ class Schedule:
     def from_table(
         cls, steps: np.ndarray, rates: np.ndarray, name: str, warm_up: float | None = None
     ) -> "Schedule":
-        """Make a schedule from a table of steps and learning rates.
+        """Return the schedule of a table of steps and learning rates.
 
-        Rates are linear between rows. A change between two neighboring rows at most
-        :data:`JUMP` of the run apart, with the rate flat before and after them, is a jump at the
-        second row, whose loss the new rate has not changed yet.
+        Rates are linear between rows. If the rate changes between two neighboring rows at most
+        :data:`JUMP` of the run apart, and is flat before and after them, it jumps at the second
+        row; the new rate has not affected the loss of that row yet.
 
         Parameters
         ----------
         steps, rates : numpy.ndarray, shape (row,)
         name : str
-            For messages.
+            The name of the table in messages.
         warm_up : float, optional
-            Steps of warm-up; by default, those until the rate first reaches its largest, and a
-            linear rise from zero is assumed up to the table's first row.
+            Steps of warm-up; by default, those until the rate first reaches its largest value. Up
+            to the table's first row the rate is assumed to rise linearly from zero.
 
         Raises
         ------
         RunLogError
-            If the steps fall, or the rates are no learning rates.
+            If the steps go back, or the rates are negative, all zero or not finite.
         """
         steps, rates = np.asarray(steps, dtype=float), np.asarray(rates, dtype=float)
         _require_rates(steps, rates, name)
@@ -90,7 +90,7 @@ class Schedule:
         return self.rates / self.peak
 
     def rate(self, steps: np.ndarray) -> np.ndarray:
-        """Return learning rates at these steps; after a jump, at the step where it lies."""
+        """Return learning rates at these steps; at the step of a jump, the rate after it."""
         return np.interp(np.asarray(steps, dtype=float), self.steps, self.rates)
 
     def progress(self, steps: np.ndarray, power: np.ndarray) -> np.ndarray:
@@ -116,7 +116,7 @@ class Schedule:
         return total[:, np.searchsorted(knots, steps, side="right") - 1]
 
     def annealed(self, steps: np.ndarray, delay: np.ndarray) -> np.ndarray:
-        """Return how much of the rate's fall since the warm-up has taken effect, as a share.
+        """Return the part of the rate's fall that has taken effect, as a share of the peak.
 
         Each fall takes effect exponentially over ``delay`` steps.
 
@@ -128,7 +128,7 @@ class Schedule:
         Returns
         -------
         numpy.ndarray, shape (draw, point)
-            Zero before the rate falls, one long after it has fallen to zero.
+            Zero before the rate falls; one long after it has fallen to zero.
         """
         knots, shares = self._with_knots(steps)
         start = int(np.searchsorted(knots, self.warm_up, side="left"))
@@ -146,10 +146,11 @@ class Schedule:
     def annealed_by_powers(
         self, steps: np.ndarray, delay: np.ndarray, beta: np.ndarray, gamma: np.ndarray
     ) -> np.ndarray:
-        """Return how much of the rate's fall has taken effect, by the multi-power law.
+        """Return how much of the rate's fall has taken effect by the multi-power law, as a share.
 
-        A fall to the rate e, as a share of the peak, has taken effect by 1 - (1 + x)^-beta, with x
-        the sum of rates since, over ``delay`` and e^gamma (Luo et al. 2025, arXiv 2503.12811).
+        Of a fall to the rate e (as a share of the peak), the share 1 - (1 + x)^-beta has taken
+        effect, where x is the sum of rates since the fall, divided by ``delay`` and by e^gamma (Luo
+        et al. 2025, arXiv 2503.12811).
 
         Parameters
         ----------
@@ -168,7 +169,7 @@ class Schedule:
 
     @cached_property
     def _falls(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return steps, sizes and rates of the falls after the warm-up, in small parts, (fall,)."""
+        """Return steps, sizes and rates (fall,) of small parts of the falls after the warm-up."""
         knots, shares = self._with_knots(np.empty(0))
         found = [np.empty((3, 0))]
         for i in np.flatnonzero((np.diff(shares) != 0) & (knots[:-1] >= self.warm_up)):
@@ -183,7 +184,7 @@ class Schedule:
         return at, fall, rate
 
     def simplified(self) -> "Schedule":
-        """Return the schedule with the fewest knots that keep its rates to 0.1 % of the peak."""
+        """Return the schedule with fewer knots, which keeps its rates within 0.1 % of the peak."""
         kept, first = [0], 0
         while first < len(self.steps) - 1:
             last = first + 1
@@ -197,14 +198,14 @@ class Schedule:
         if self.steps[first] == self.steps[last]:
             return False
         inside = slice(first, last + 1)
-        if (np.diff(self.steps[inside]) == 0).any():  # a jump is no straight line
+        if (np.diff(self.steps[inside]) == 0).any():  # a straight line cannot cross a jump
             return False
         ends = [first, last]
         line = np.interp(self.steps[inside], self.steps[ends], self._shares[ends])
         return bool(np.abs(line - self._shares[inside]).max() <= STRAIGHT)
 
     def continued(self, other: "Schedule", step: float) -> "Schedule":
-        """Return this schedule up to a step, and another one beyond.
+        """Return this schedule up to a step, continued by another one.
 
         Raises
         ------
@@ -235,7 +236,7 @@ class Schedule:
 
 
 def _with_jumps(steps: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Repeat the step at which a rate has jumped between two rows."""
+    """Return steps and rates, with two rows at each step at which the rate jumps."""
     share = np.diff(rates) / rates.max()
     flat = np.abs(share) <= STRAIGHT
     short = np.diff(steps) <= JUMP * steps[-1]
@@ -249,7 +250,11 @@ def _require_rates(steps: np.ndarray, rates: np.ndarray, name: str) -> None:
         count = f"{len(steps)} row{'' if len(steps) == 1 else 's'}"
         problems.append(f"it has {count}: give at least {FEWEST_KNOTS}")
     elif not (np.isfinite(steps).all() and np.isfinite(rates).all()):
-        problems.append("it holds steps or learning rates that are no finite numbers")
+        at = int(np.argmin(np.isfinite(steps) & np.isfinite(rates)))
+        problems.append(
+            f"its steps and learning rates must be finite, but row {at + 1} has step {steps[at]:g} "
+            f"and rate {rates[at]:g}"
+        )
     elif steps[0] < 0 or (np.diff(steps) < 0).any():
         at = int(np.argmax(np.diff(steps) < 0)) + 1 if steps[0] >= 0 else 0
         where = f"row {at + 1} has {steps[at]:g}"
@@ -259,4 +264,4 @@ def _require_rates(steps: np.ndarray, rates: np.ndarray, name: str) -> None:
         found = f"row {at + 1} has {rates[at]:g}" if rates[at] < 0 else "all are zero"
         problems.append(f"its learning rates must be zero or more, some above zero, but {found}")
     if problems:
-        raise RunLogError(f"{name} is no schedule: {'; '.join(problems)}")
+        raise RunLogError(f"{name} is not a schedule: {'; '.join(problems)}")

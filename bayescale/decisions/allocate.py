@@ -299,13 +299,13 @@ class _Question:
 
 @dataclass(frozen=True, eq=False)
 class _Evaluation:
-    """The evaluation of splits; ``tolerance`` is None if losses are not asked for."""
+    """The evaluation of splits; ``tolerance`` is None if losses are not requested."""
 
     question: _Question
     tolerance: float | None
 
     def forecast(self, fit: Fit, points: pd.DataFrame) -> Forecast | None:
-        """Return a forecast of the loss of splits, or None if losses are not asked for."""
+        """Return a forecast of the loss of splits, or None if losses are not requested."""
         if self.tolerance is None:
             return None
         question, unique = self.question, {}

@@ -57,7 +57,7 @@ class Allocation(Result):
     Attributes
     ----------
     flops : numpy.ndarray, shape (budget,)
-        The budgets for training and, if asked for, serving. If budgets are in days and utilization
+        The budgets for training and, if requested, serving. If budgets are in days and utilization
         depends on size, they are for models with the params of the choice.
     params, tokens : xarray.DataArray
         Dims (chain, draw, budget): each draw's best split.
@@ -68,9 +68,13 @@ class Allocation(Result):
     exponent : xarray.DataArray
         Dims (chain, draw): a in params ~ C^a, without limits, on average from the smallest run to
         the largest run or budget; for a point estimate, over a decade around the budgets. None if
-        losses were not asked for.
+        losses were not requested.
     at_choice : Forecast or None
-        The loss at each choice, with its verdict; None if losses were not asked for.
+        The loss at each choice, with its verdict; None if losses were not requested.
+    limits : Constraints
+        The limits on the splits, and the count of compute.
+    cluster : Cluster or None
+        The GPUs on which the budgets are spent, if they were given.
     by_law : tuple of Allocation
         The allocation of each law of an average; empty for one law.
     across : pandas.DataFrame

@@ -20,7 +20,7 @@ class EvaluatedSplits:
         One row per split: ``params``, ``tokens``, ``flops`` (of training and serving).
     loss : xarray.DataArray or None
         Dims (chain, draw, point), in ``loss_unit``: the mean over seeds, or the floor, with drift
-        if that was asked for; None if losses were not asked for.
+        if that was requested; None if losses were not requested.
     regret : xarray.DataArray
         Dims (chain, draw, point), in ``loss_unit``: how much lower the loss would be at the best
         split of the same compute. Never negative.

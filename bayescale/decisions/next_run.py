@@ -298,7 +298,7 @@ def next_run(
     at |= fit.held
     scales = [name for name in fit.inputs if name in table]
     buyable = {name: table[name].to_numpy() for name in scales}
-    # the target first, then its splits if a regret is asked for, then candidates
+    # the target first, then its splits if the target is a regret, then candidates
     draws = np.concatenate(
         [
             _log_losses(fit, sources, {name: np.array([at[name]]) for name in scales}),

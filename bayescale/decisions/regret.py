@@ -222,7 +222,7 @@ def _splits(
     limits, choice = about.limits, about.choice.split(0)
     steps = np.arange(-doublings * PER_DOUBLING, doublings * PER_DOUBLING + 1) / PER_DOUBLING
     # Serving costs as much as training on so many more tokens. Steps of both together make costs
-    # repeat, and each distinct cost needs a best split of its own.
+    # repeat, and only distinct costs need their own best split.
     served = FORWARD_SHARE * limits.inference_tokens
     params = choice["params"] * 2.0**steps
     tokens = (choice["tokens"] + served) * 2.0**steps - served

@@ -101,7 +101,7 @@ class Reweighting:
     at : numpy.ndarray, shape (draw,)
         Log mean loss at the target.
     splits : numpy.ndarray, shape (draw, split)
-        Log mean losses at splits of the target's budget; empty unless a regret is asked for.
+        Log mean losses at splits of the target's budget; empty unless the target is a regret.
     losses : numpy.ndarray, shape (draw, candidate)
         Log mean losses at the candidates.
     noise : Noise

@@ -59,8 +59,8 @@ def tune(
         A budget C = 6 N D instead of params and tokens. It is split at several ratios of tokens per
         parameter within the sweep's range; the answer is for the lowest expected loss.
     lr, batch_size : float, optional
-        A setting whose regret is asked for; if only one of the two is given, the other is that of
-        the choice.
+        A setting whose regret to compute; if only one of the two is given, the other is that of the
+        choice.
     ci_prob : float
         Mass of the central intervals.
     allow_unconverged : bool

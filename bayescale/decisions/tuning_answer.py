@@ -43,7 +43,7 @@ class Tune(Result):
     off : list
         Settings a factor of two away from the choice, with their regret.
     named : mapping or None
-        The setting that was asked for, with its regret.
+        The requested setting, with its regret.
     next_setting : mapping or None
         The setting of this run whose outcome would lower the expected regret most.
     cells : pandas.DataFrame

@@ -50,6 +50,8 @@ class Forecast(Result):
         of a single new run), ``verdict`` and ``why`` (see :mod:`bayescale.verdict`). If residual
         noise shrinks with scale, also ``noise_sd`` and ``noise_sd_at_largest``: medians of its
         scale at the point and at the largest training run, on log loss.
+    target : float or None
+        A loss, for the probability of a loss below it; in ``loss_unit``.
     meaning : str
         What ``loss`` is: :data:`bayescale.posterior.MEAN` or :data:`bayescale.posterior.FLOOR`.
     optimum : mapping or None

@@ -63,7 +63,7 @@ def _kept_as(card: ModelCard, parts: tuple[Any, ...]) -> str | None:
 def compiled_ahead(
     runs: Runs, first: ModelCard, then: ModelCard, families: bool = True
 ) -> Iterator[None]:
-    """Compile one card's model in a process of its own, while this process compiles another's.
+    """Compile one card's model in a separate process, while this process compiles another's.
 
     The other process leaves the machine code in the cache, where this one finds it. Nothing is
     started on a single core, or if the cache holds either model or cannot be written.

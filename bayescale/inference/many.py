@@ -32,6 +32,8 @@ class Fitted:
         Why there is no fit; empty if there is one.
     resumed : bool
         Whether the file existed before, so that nothing was fitted.
+    laws : tuple of Law
+        The fitted laws, with which the file is opened.
     """
 
     name: str

@@ -28,7 +28,7 @@ class Mixing(NamedTuple):
 
 
 def mixing(draws: np.ndarray) -> Mixing:
-    """Measure how well chains mix; NaN where draws are not finite, or too few.
+    """Measure how well chains mix; NaN if draws are not finite, or too few.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def ess_of_mean(draws: np.ndarray) -> np.ndarray:
 def _of_scalars(
     measure: Callable[[np.ndarray], np.ndarray], n_measures: int, draws: np.ndarray
 ) -> np.ndarray:
-    """Measure scalars in parts that fit the cache; NaN where draws are not finite, or too few."""
+    """Measure scalars in parts that fit the cache; NaN if draws are not finite, or too few."""
     n_chains, n_draws = draws.shape[:2]
     flat = draws.reshape(n_chains, n_draws, -1)
     found = np.full((n_measures, flat.shape[2]), np.nan)

@@ -52,6 +52,12 @@ _WEIGHTS = TypeAdapter(tuple[float, ...])
 def save(fit: Fit, path: str | Path) -> Path:
     """Write a fit to a NetCDF file, completely or not at all, and return the path.
 
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    path : path
+        The file; ``.nc`` is the usual ending.
+
     Raises
     ------
     OutputError

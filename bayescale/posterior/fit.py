@@ -63,7 +63,7 @@ def loss_unit_of(fit: Fit, name: str | LossUnit | None = None) -> LossUnit:
 
 
 def runs_by_family(fit: Fit) -> dict[str, int]:
-    """Return the number of runs of each family that has coefficients of its own."""
+    """Return the number of runs of each family that has its own coefficients."""
     if fit.runs is None or not fit.families:
         return {}
     of_runs = fit.runs["family"].astype(str)

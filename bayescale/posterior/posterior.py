@@ -66,7 +66,7 @@ class Posterior(FitMethods):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What the law is a function of."""
+        """The names of the law's inputs."""
         return self.law.inputs
 
     @property
@@ -187,6 +187,16 @@ def point(
         :meth:`ModelCard.published_values`.
     sigma, nu : float, optional
         Noise scale on log loss and degrees of freedom, for forecasts of a single new run.
+
+    Returns
+    -------
+    Posterior
+        One chain of one draw, without runs.
+
+    Raises
+    ------
+    PosteriorError
+        If coefficients are missing or unknown.
 
     Examples
     --------

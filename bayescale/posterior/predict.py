@@ -77,12 +77,12 @@ class View:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What the law is a function of."""
+        """The names of the law's inputs."""
         return self.law.inputs
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Families with coefficients of their own; empty where there are none."""
+        """Families with their own coefficients; empty if there are none."""
         return families_of(self.draws)
 
     @property

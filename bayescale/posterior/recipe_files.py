@@ -19,10 +19,17 @@ _FORMAT = "bayescale recipes 1"
 def save_recipes(recipes: Recipes, path: str | Path) -> Path:
     """Write a posterior of recipes to a file, completely or not at all, and return the path.
 
+    Parameters
+    ----------
+    recipes : Recipes
+        From :func:`bayescale.fit_recipes`.
+    path : path
+        The file; ``.nc`` is the usual ending.
+
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     path, differences = Path(path), recipes.card.recipes
     assert differences is not None
@@ -46,6 +53,10 @@ def open_recipes(path: str | Path) -> Recipes:
     ----------
     path : path
         A file written by :func:`bayescale.save_recipes` or ``bayescale versus -o``.
+
+    Returns
+    -------
+    Recipes
 
     Raises
     ------

@@ -27,6 +27,10 @@ def convert(runs: Runs | pd.DataFrame | str | Path, **to: Any) -> Runs:
         Params change by the difference outside the blocks, so that the log's own count of the
         blocks is kept. Compute by 6 N D changes with them.
 
+    Returns
+    -------
+    Runs
+
     Raises
     ------
     RunLogError

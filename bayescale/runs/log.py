@@ -63,7 +63,7 @@ class Runs:
         the model's configuration (see :class:`Configuration`). Numbers are float64. Do not change
         the frame.
     columns : mapping of str to str
-        For each column, where its values come from.
+        The origin of each column's values.
     dropped : tuple of LeftOut
         Rows left out on request.
     warnings : tuple of Finding

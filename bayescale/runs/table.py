@@ -14,7 +14,6 @@ import pandas as pd
 from bayescale.errors import RunLogError, listed, shortened
 from bayescale.findings import Finding, note
 
-ENDINGS = (".csv", ".parquet", ".jsonl", ".json")
 _DIRECTIVE = "sep="
 """The start of a line that tells spreadsheets how cells are separated."""
 

@@ -1,1 +1,1 @@
-"""What runs alone cannot say: pruned data, and metrics seen through the loss."""
+"""Scenarios, which need assumptions beyond the runs: pruned data, and metrics of answers."""

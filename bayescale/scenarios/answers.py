@@ -1,14 +1,14 @@
 """Scores of answers as functions of the loss: Schaeffer et al. 2023, arXiv 2304.15004.
 
 A token of loss L has the probability p = exp(-L), so an answer of k tokens is right with p^k if
-tokens are alike and independent. They are neither: some answers are easy and some are hard. So
-the log-odds of a token are taken as normal over answers, with standard deviation ``dispersion``
-and a mean such that the mean loss is L; the tokens of one answer share them. At dispersion zero
-that is Schaeffer's p^k.
+tokens are alike and independent. They are neither: some answers are easy and some are hard. So the
+log-odds of a token are taken as normal over answers, with standard deviation ``dispersion`` and a
+mean such that the mean loss is L; all tokens of an answer have the same log-odds. Dispersion zero
+gives Schaeffer's p^k.
 
-A token drawn at random is right with the probability p; the likeliest one more often. The
-strongest rival takes some share of the remaining 1 - p, any share being as likely as another, so
-greedy decoding is right with probability min(1, p / (1 - p)).
+A sampled token is right with probability p; the most probable token is right more often. Its
+strongest rival takes a share of the remaining 1 - p that is uniform between 0 and 1, so greedy
+decoding is right with probability min(1, p / (1 - p)).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.cards import Prior
-from bayescale.errors import ScenarioError, collected, listed
+from bayescale.errors import ScenarioError, argument, collected, listed
 from bayescale.runs.table import load_table
 from bayescale.units import checked_ci_prob
 
@@ -37,14 +37,14 @@ _LEAST_MASS = 1.337e-4  # of the prior below the grid
 
 @dataclass(frozen=True)
 class Answers:
-    """Scores of answers of one dispersion, as functions of their mean loss.
+    """Scores of a task's answers with one dispersion, as functions of their mean loss.
 
     Parameters
     ----------
     dispersion : float
         Standard deviation over answers of a token's log-odds; 0 for tokens that are all alike.
     decoding : {"sampled", "greedy"}
-        Whether a token is sampled or the likeliest one is taken.
+        Whether a token is sampled, or the most probable one is taken.
 
     Raises
     ------
@@ -75,14 +75,14 @@ class Answers:
             raise ScenarioError(collected("answers cannot be scored:", problems))
 
     def exact_match(self, loss: Any, tokens: float = 1) -> np.ndarray:
-        """Compute the share of answers of some length that are right throughout.
+        """Return the share of answers of some length all of whose tokens are right.
 
         Parameters
         ----------
         loss : array_like
             Mean loss on the answers, nats per token.
         tokens : float
-            Of one answer, at least one.
+            Number of tokens of an answer, at least one.
 
         Returns
         -------
@@ -95,33 +95,33 @@ class Answers:
         return self._mean(loss, lambda m: np.exp(tokens * np.minimum(m, 0.0)), tokens)
 
     def token_accuracy(self, loss: Any) -> np.ndarray:
-        """Compute the share of tokens that are right, in the shape of ``loss``."""
+        """Return the share of tokens that are right, in the shape of ``loss``."""
         return self.exact_match(loss, 1)
 
     def edit_distance(self, loss: Any, tokens: float) -> np.ndarray:
-        """Compute the mean number of wrong tokens of an answer, in the shape of ``loss``."""
+        """Return the mean number of wrong tokens per answer, in the shape of ``loss``."""
         _require_tokens(tokens)
         return tokens * (1.0 - self.token_accuracy(loss))
 
     def multiple_choice(
         self, loss: Any, tokens: float, choices: int, wrong_loss: float
     ) -> np.ndarray:
-        """Compute the probability of the right one of several answers, in the shape of ``loss``.
+        """Return the probability of choosing the right answer, in the shape of ``loss``.
 
         Parameters
         ----------
         loss : array_like
-            On the right answers, nats per token.
+            Mean loss on the right answers, nats per token.
         tokens : float
-            Of each answer, at least one.
+            Number of tokens of each answer, at least one.
         choices : int
             Answers to choose from, at least two.
         wrong_loss : float
-            Loss on the wrong answers, taken to be constant.
+            Loss on the wrong answers, in nats per token, the same for all of them.
         """
         _require_tokens(tokens)
         if not (choices >= 2 and float(choices).is_integer()):
-            raise ScenarioError(f"choices is {choices:g}, but must be a whole number from 2 on")
+            raise ScenarioError(f"choices is {choices:g}, but must be a whole number of at least 2")
         if not 0 < wrong_loss < np.inf:
             raise ScenarioError(
                 f"wrong_loss is {wrong_loss:g}, but must be finite and above zero: the loss on "
@@ -179,22 +179,22 @@ def _softplus(x: Any) -> Any:
 def _require_tokens(tokens: float) -> None:
     if not 1 <= tokens < np.inf:
         raise ScenarioError(
-            f"answer tokens are {tokens:g}, but an answer has one or more: count those that must "
-            "all be right"
+            f"answer tokens are {tokens:g}, but must be finite and at least 1: count the tokens "
+            "that must all be right"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Dispersion:
-    """The dispersion of a task's answers, from models whose loss and score are known.
+    """The posterior of the dispersion of a task's answers, from models with known loss and score.
 
     Attributes
     ----------
     values, weights : numpy.ndarray, shape (value,)
         A grid of dispersions and the posterior mass of each.
     noise : numpy.ndarray, shape (value,)
-        For each, the residual noise of one score about the curve, in units of sqrt(a (1 - a)) at an
-        accuracy a.
+        The residual noise of one score about the curve at each dispersion, in units of sqrt(a (1 -
+        a)) at an accuracy a.
     n : int
         Number of models used.
     tokens, decoding
@@ -212,15 +212,15 @@ class Dispersion:
         return f"<Dispersion of {self.n} models, {self.tokens:g} tokens, {self.decoding}>"
 
     def quantile(self, q: Any) -> np.ndarray:
-        """Return quantiles of the dispersion."""
+        """Return quantiles of the dispersion, in the shape of ``q``."""
         return np.interp(q, np.cumsum(self.weights) - self.weights / 2, self.values)
 
     def draw(self, size: int, seed: int = 0) -> np.ndarray:
-        """Draw dispersions from the grid, shape (size,)."""
+        """Return draws of the dispersion from the grid, shape (size,)."""
         return np.random.default_rng(seed).choice(self.values, size=size, p=self.weights)
 
     def score(self, loss: Any, draws: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Draw scores at known losses: of the curve, and of a single new model.
+        """Return draws of scores at known losses: on the curve, and of a single new model.
 
         Parameters
         ----------
@@ -243,7 +243,7 @@ class Dispersion:
         return curve, model.clip(0.0, 1.0)
 
     def to_json(self, ci_prob: float = 0.9) -> dict[str, Any]:
-        """Return plain values: the dispersion's quantiles and what it was calibrated on."""
+        """Return quantiles of the dispersion, and what it was calibrated on, as plain values."""
         tail = (1 - checked_ci_prob(ci_prob)) / 2
         lower, median, upper = self.quantile([tail, 0.5, 1 - tail]).tolist()
         return {
@@ -261,7 +261,7 @@ def scored(
     loss: np.ndarray,
     *args: Any,
 ) -> np.ndarray:
-    """Compute a score of :class:`Answers`, draw by draw.
+    """Return a score of :class:`Answers` for each draw of dispersion and loss.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def scored(
 def read_scores(
     source: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Read the loss and score of models on a task, one row per model.
+    """Return the loss and score of models on a task, one row per model.
 
     Parameters
     ----------
@@ -297,23 +297,24 @@ def read_scores(
         CSV, Parquet or JSON lines, with the columns ``loss`` (nats per token on the answers) and
         ``score`` (share of answers that are right), or others named in ``columns``.
     columns : mapping, optional
-        ``{"score": "lambada_acc"}``.
+        Headers of the columns, such as ``{"score": "lambada_acc"}``.
 
     Raises
     ------
     RunLogError
         If the file cannot be read.
     ScenarioError
-        If it lacks a column, or a cell is no number.
+        If it lacks a column, or a cell is not a number.
     """
     raw, name, _ = load_table(source)
     named = {"loss": "loss", "score": "score"} | dict(columns or {})
     problems = [
-        f"column {column!r} is not one of loss, score"
+        f"`columns=` names {column!r}, but can name only loss and score"
         for column in named.keys() - {"loss", "score"}
     ]
     problems += [
-        f"there is no column {header!r} for {column}: it has {', '.join(map(str, raw))}"
+        f"there is no column {header!r} for {column}, but {', '.join(map(str, raw))}: name one "
+        f"with {argument('columns', **{column: 'HEADER'})}"
         for column, header in named.items()
         if header not in raw
     ]
@@ -330,23 +331,23 @@ def read_scores(
 
 
 PRIOR_DISPERSION = Prior(low=0.5, high=8.0)
-"""Below half a unit of log-odds answers are nearly alike; at eight,
-half of them are as good as known and half as good as unknown, whatever the loss."""
+"""Below half a unit of log-odds, answers are nearly alike; at eight, about half of them are almost
+certainly right and half almost certainly wrong, whatever the loss."""
 
 
 def calibrate_dispersion(
     loss: Any, score: Any, *, tokens: float = 1, decoding: Decoding = "greedy"
 ) -> Dispersion:
-    """Calibrate the dispersion of a task's answers on the loss and exact match of several models.
+    """Infer the dispersion of a task's answers from the loss and exact match of several models.
 
     Parameters
     ----------
     loss : array_like, shape (model,)
-        Mean loss on the task's answers, nats per token (per answer, with ``tokens=1``).
+        Mean loss on the task's answers, nats per token (nats per answer if ``tokens`` is 1).
     score : array_like, shape (model,)
         Share of answers that each model got right.
     tokens : float
-        Tokens of an answer.
+        Number of tokens of an answer, at least one.
     decoding : {"greedy", "sampled"}
         How the answers were decoded.
 
@@ -363,14 +364,16 @@ def calibrate_dispersion(
 
     Notes
     -----
-    Checkpoints of one model are correlated, so they count for less than as many models would:
-    leave whole models out to see how well it predicts.
+    Checkpoints of one model are correlated, so they hold less information than as many models
+    would: leave whole models out to see how well the curve predicts.
     """
     _require_tokens(tokens)
     loss, score = (np.asarray(x, dtype=float).ravel() for x in (loss, score))
     problems = []
     if loss.shape != score.shape:
-        problems.append(f"there are {loss.size} losses but {score.size} scores: give one for each")
+        problems.append(
+            f"there are {loss.size} losses but {score.size} scores: give one of each per model"
+        )
     outside = score[~((score >= 0) & (score <= 1))]
     if outside.size:
         problems.append(
@@ -382,8 +385,8 @@ def calibrate_dispersion(
         problems.append(f"losses are {listed(wrong)}, but must be finite and above zero")
     if not problems and ((score > 0) & (score < 1)).sum() < 3:
         problems.append(
-            "fewer than three models get some answers right and some wrong, which alone tell how "
-            "answers differ: add models"
+            "fewer than three models get some answers right and some wrong, and only such models "
+            "show how answers differ: add models"
         )
     if problems:
         raise ScenarioError(collected("the dispersion cannot be calibrated:", problems))
@@ -393,7 +396,7 @@ def calibrate_dispersion(
     lowest = np.log(PRIOR_DISPERSION.frozen.ppf(_LEAST_MASS))
     log_grid = np.linspace(lowest, np.log(MOST_DISPERSION), _COARSE)
     grid, weights, noise = np.exp(log_grid), np.ones(len(log_grid)), np.ones(len(log_grid))
-    for _ in range(2):  # once to find where it lies, once to resolve it
+    for _ in range(2):  # the first pass finds where the mass lies, the second resolves it
         log_density, noise = np.empty(len(log_grid)), np.empty(len(log_grid))
         for i, value in enumerate(np.exp(log_grid)):
             curve = Answers(float(value), decoding).exact_match(loss, tokens).clip(1e-9, 1 - 1e-9)

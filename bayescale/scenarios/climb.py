@@ -1,13 +1,13 @@
-"""How suddenly a score rises along a path of scale, draw by draw."""
+"""How suddenly a score rises along a path of scale, in each draw."""
 
 import numpy as np
 
 VISIBLE = 0.05
-"""Share of a metric's range, or of its change, from which on a rise is visible."""
+"""The share of a metric's range, or of its change, from which a rise counts as visible."""
 
 
 def reached(size: np.ndarray, risen: np.ndarray, level: float) -> np.ndarray:
-    """Return sizes at which each draw first reaches a level, (chain, draw); infinite if never."""
+    """Return the size at which each draw first reaches a level (chain, draw), or infinity."""
     there = risen >= level
     first = there.argmax(axis=-1)
     before = (first - 1).clip(0)
@@ -19,7 +19,7 @@ def reached(size: np.ndarray, risen: np.ndarray, level: float) -> np.ndarray:
 
 
 def hidden_share(size: np.ndarray, risen: np.ndarray) -> np.ndarray:
-    """Return the share of the path before 5 % of each draw's change shows, (chain, draw)."""
+    """Return the share of the path before each draw shows 5 % of its change, (chain, draw)."""
     change = risen[..., -1:] - risen[..., :1]
     with np.errstate(invalid="ignore", divide="ignore"):
         at = reached(size, (risen - risen[..., :1]) / change, VISIBLE)
@@ -27,7 +27,7 @@ def hidden_share(size: np.ndarray, risen: np.ndarray) -> np.ndarray:
 
 
 def steepest_share(size: np.ndarray, risen: np.ndarray) -> np.ndarray:
-    """Return the share of each draw's change within its steepest tenfold, (chain, draw)."""
+    """Return the share of each draw's change in its steepest tenfold of size, (chain, draw)."""
     log_size = np.log10(size)
     ends = log_size[log_size - log_size[0] >= 1 - 1e-9]
     if not len(ends):

@@ -1,7 +1,7 @@
-"""Metrics that seem to emerge although the loss is smooth: Schaeffer et al. 2023, 2304.15004.
+"""Metrics that seem to emerge although the loss is smooth: Schaeffer et al. 2023, arXiv 2304.15004.
 
-Each draw of the loss at each scale becomes a score, so that scores have the loss's uncertainty.
-The suddenness of a score's rise is then compared with that of the loss's own fall.
+Each draw of the loss at each scale is turned into a score, so the scores carry the uncertainty of
+the loss. How suddenly a score rises is then compared with how suddenly the loss falls.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,14 @@ from bayescale.forecasting import forecast as forecast_loss
 from bayescale.posterior import Fit, Posterior, View, fitted_unit_of
 from bayescale.posterior.methods import asks_fit
 from bayescale.random import Purpose
-from bayescale.results import DEFAULT_CI_PROB, Result, interval_text, quantiles, quantiles_by_rank
+from bayescale.results import (
+    DEFAULT_CI_PROB,
+    Result,
+    interval_text,
+    quantiles,
+    quantiles_by_rank,
+    quantiles_in_row,
+)
 from bayescale.scenarios.answers import Answers, Decoding, Dispersion, scored
 from bayescale.scenarios.climb import VISIBLE, hidden_share, reached, steepest_share
 from bayescale.units import format_size
@@ -38,7 +45,7 @@ _CLIMB = (
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """Draws of one score along the path.
+    """Draws of one score at the points of the path.
 
     Attributes
     ----------
@@ -46,7 +53,7 @@ class Metric:
     draws : xarray.DataArray
         Dims (chain, draw, point).
     start, best : float
-        The score of an untrained model, and of a perfect one.
+        The scores of an untrained and of a perfect model.
     """
 
     name: str
@@ -62,18 +69,21 @@ class Metric:
 
 @dataclass(frozen=True, eq=False)
 class Emergence(Result):
-    """Scores along a path of scale, and how sudden each looks.
+    """Scores along a path of scale, and how suddenly each rises.
 
     Attributes
     ----------
     forecast : Forecast
         The loss at the points of the path: its law, scales and intervals.
     metrics : tuple of Metric
+        Draws of each score along the path.
+    scale : str
+        The scale of the path: ``flops``, or the law's only input.
     decoding : {"sampled", "greedy"}
     dispersion : mapping
-        Quantiles of the dispersion of answers, and where they come from.
+        Quantiles of the dispersion of answers, and their source.
     downstream : str or None
-        The law of downstream error, where one was given.
+        The law of downstream error, if one was given.
     """
 
     in_figures = True
@@ -103,11 +113,11 @@ class Emergence(Result):
     def climbs(self) -> pd.DataFrame:
         """Return one row per metric: where it becomes visible and is half way, and how suddenly.
 
-        ``visible_at`` and ``half_at`` are sizes on the path's scale, infinite where the path ends
-        before. ``hidden_share`` is the share of the path, on a log scale, in which the metric
-        shows less than 5 % of its whole change along it, and ``due_to_metric`` how much
-        more that is than the loss's median share. ``steepest_share`` is the share of the change
-        that the steepest tenfold of scale brings; NaN where the path is shorter than that.
+        ``visible_at`` and ``half_at`` are sizes on the path's scale; they are infinite if the path
+        ends earlier. ``hidden_share`` is the share of the path, on a log scale, in which the metric
+        shows less than 5 % of its whole change along it, and ``due_to_metric`` is its difference
+        from the median share of the loss. ``steepest_share`` is the share of the change in the
+        steepest tenfold of scale; NaN if the path is shorter than that.
         """
         size = self.forecast.points[self.scale].to_numpy()
         fallen = -self.forecast.loss.transpose(..., "point").values
@@ -137,14 +147,17 @@ class Emergence(Result):
         points = [
             {
                 **{name: row[name] for name in ("params", "tokens", "flops")},
-                "loss": _q(row, "loss"),
+                "loss": quantiles_in_row(row, "loss"),
                 "verdict": row["verdict"],
                 "metrics": {m.name: m.draws.isel(point=i) for m in self.metrics},
             }
             for i, row in enumerate(self.forecast.to_frame().to_dict("records"))
         ]
         climbs = {
-            row["metric"]: {"p_half": row["p_half"], **{name: _q(row, name) for name in _CLIMB}}
+            row["metric"]: {
+                "p_half": row["p_half"],
+                **{name: quantiles_in_row(row, name) for name in _CLIMB},
+            }
             for row in self.climbs().to_dict("records")
         }
         return {
@@ -192,7 +205,7 @@ class Emergence(Result):
         yield f"  At the end of the path: {points['why'].iloc[-1]}"
 
     def _size_at(self, row: Mapping[Any, Any], name: str) -> str:
-        q = _q(row, name)
+        q = quantiles_in_row(row, name)
         if not np.isfinite(q["lower"]):
             return "no scale of this path"
 
@@ -215,10 +228,6 @@ class Emergence(Result):
         return f"Scenario: answers have the loss of the law; {how}; {self.decoding} decoding."
 
 
-def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
-    return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
-
-
 @asks_fit
 def emergence(  # noqa: PLR0913
     fit: Fit,
@@ -238,12 +247,12 @@ def emergence(  # noqa: PLR0913
     drift: bool = True,
     allow_unconverged: bool = False,
 ) -> Emergence:
-    """Compute scores from the loss along a path of scale, draw by draw.
+    """Compute scores from the loss along a path of scale, in each draw.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of the loss on the task's answers, or of a loss that stands for it.
+        A fit of the loss on the task's answers, or of a loss that stands for it.
     params, tokens, flops : array_like, shape (point,)
         The path: see :func:`bayescale.forecast`; in increasing size, two points or more.
     answer_tokens : sequence of float
@@ -257,11 +266,11 @@ def emergence(  # noqa: PLR0913
         How much answers differ (see :mod:`bayescale.scenarios.answers`); a number, or what
         :func:`calibrate_dispersion` returned.
     decoding : {"sampled", "greedy"}, optional
-        That of the calibration where there is one, else sampled, as in the paper.
+        By default that of the calibration if ``dispersion`` is one, else sampled, as in the paper.
     downstream : Posterior, optional
-        Of the law ``downstream``: adds the mean error at this loss.
+        A fit of the law ``downstream``, which adds the mean error at this loss to the metrics.
     downstream_family : str, optional
-        One of its families.
+        The family of that fit whose error to add.
     ci_prob : float
         Mass of the central intervals.
     family, drift, allow_unconverged
@@ -274,21 +283,21 @@ def emergence(  # noqa: PLR0913
     Raises
     ------
     ScenarioError
-        If the path does not increase, an answer is shorter than a token, or a value makes no
-        sense.
+        If the path does not increase, an answer is shorter than a token, or another value is out of
+        range.
     LawError, UnconvergedError
         See :func:`bayescale.forecast`.
 
     Notes
     -----
-    The scores are a scenario wherever the dispersion is a guess, or the fitted loss is not that
-    of the task's answers. They are for the mean over seeds, with the law's drift. The downstream
-    error is given twice: for the mean over seeds, and for a single new run, with the residual
-    noise of both laws.
+    The scores are a scenario if the dispersion is a guess, or if the fitted loss is not the loss on
+    the task's answers. They are for the mean over seeds, with the law's drift. The downstream error
+    is given twice: for the mean over seeds, and for a single new run, with the residual noise of
+    both laws.
 
     Examples
     --------
-    Half of answers of 10 tokens are right where 10 x loss = ln 2:
+    Half of the answers of 10 tokens are right if 10 x loss = ln 2:
 
     >>> from bayescale.cards import load_card
     >>> from bayescale.posterior import point
@@ -316,7 +325,7 @@ def emergence(  # noqa: PLR0913
     scale = size_scale(fit.inputs)
     problems = _problems(path.points[scale].to_numpy(float), scale, answer_tokens, downstream)
     if choices is None and wrong_loss is not None:
-        problems.append("wrong_loss belongs to choices: give the number of answers with `choices=`")
+        problems.append("wrong_loss needs choices: give the number of answers with `choices=`")
     if problems:
         raise ScenarioError(collected("the scores cannot be computed:", problems))
 
@@ -340,7 +349,7 @@ def emergence(  # noqa: PLR0913
 def _problems(
     size: np.ndarray, scale: str, answer_tokens: Sequence[float], downstream: Fit | None
 ) -> list[str]:
-    """Say why a path or answers have no scores."""
+    """Return problems of a path, of answer lengths and of a downstream fit."""
     problems = []
     if len(size) < 2 or not (np.diff(size) > 0).all():
         problems.append(
@@ -350,7 +359,7 @@ def _problems(
     if not len(answer_tokens):
         problems.append("answer_tokens is empty: name at least one length")
     problems += [
-        f"answer_tokens has {k:g}, but an answer has one token or more"
+        f"answer_tokens has {k:g}, but an answer has at least one token"
         for k in answer_tokens
         if k < 1
     ]
@@ -358,8 +367,8 @@ def _problems(
         isinstance(downstream, Posterior) and downstream.inputs == ("lm_loss",)
     ):
         problems.append(
-            f"downstream is a fit of law {downstream.name!r}, of {', '.join(downstream.inputs)}: "
-            "fit the law downstream, of lm_loss"
+            f"downstream is a fit of law {downstream.name!r} with inputs "
+            f"{', '.join(downstream.inputs)}: give a fit of the law downstream, with input lm_loss"
         )
     return problems
 
@@ -380,7 +389,7 @@ def _scores(
 
     metrics = [Metric("token_accuracy", score(Answers.token_accuracy), 0.0, 1.0)]
     for k in answer_tokens:
-        if k == 1:  # the accuracy of a token
+        if k == 1:  # equal to token_accuracy
             continue
         metrics += [
             Metric(f"exact_match_{k:g}", score(Answers.exact_match, k), 0.0, 1.0),
@@ -394,7 +403,7 @@ def _scores(
 
 
 def _downstream(posterior: View, path: Forecast, family: str | None) -> list[Metric]:
-    """Compute the downstream error for the mean over seeds and for a single new run."""
+    """Return the downstream error of the mean over seeds and of a single new run."""
     shape = posterior.draws.sizes["chain"], posterior.draws.sizes["draw"]
     start = float(posterior.coefficients(family)["epsilon"].median())
     metrics = []

@@ -1,4 +1,4 @@
-"""Pruned training data of a perceptron, in theory: which examples to keep, and how many."""
+"""Theory of pruned training data of a perceptron: which examples to keep, and how many."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bayescale.scenarios.perceptron_theory import Region, margin_cut, student_er
 Kept = Literal["hard", "easy", "random"]
 
 ENOUGH = 0.01
-"""Share above the least error up to which fewer examples are enough."""
+"""Fewer examples are enough if their error is above the lowest one by at most this share."""
 
 
 def pruned_error(
@@ -25,24 +25,24 @@ def pruned_error(
     probe_angle: float = 0.0,
     kept: Kept = "hard",
 ) -> float:
-    """Compute the test error of a perceptron trained on the kept part of its data.
+    """Return the test error of a perceptron trained on the kept part of its data.
 
     Parameters
     ----------
     examples_per_param : float
-        Before pruning: alpha_tot.
+        Examples per param before pruning; alpha_tot in the paper.
     keep : float
-        The fraction kept, above 0 and up to 1.
+        The fraction to keep, above 0 and up to 1.
     probe_angle : float
         Between the probe and the teacher, in degrees, from 0 to below 90.
     kept : {"hard", "easy", "random"}
-        Examples of smallest or largest margin under the probe, or any.
+        Keep the examples with the smallest or largest margin under the probe, or random ones.
 
     Returns
     -------
     float
-        Between 0 and 1/2, with a relative error of about 1e-6 for fractions down to 1e-5 and up
-        to 1e6 examples per param.
+        The error, between 0 and 1/2. It is computed with a relative error of about 1e-6 for
+        fractions down to 1e-5 and up to 1e6 examples per param.
 
     Raises
     ------
@@ -51,8 +51,8 @@ def pruned_error(
 
     Examples
     --------
-    Of thirty examples per param, the hardest fifth leave no more error than all of them; as many
-    at random leave several times the error.
+    With thirty examples per param, training on the hardest fifth gives the same error as training
+    on all; a random fifth gives several times that error.
 
     >>> [round(pruned_error(30, 0.2, kept=kept), 4) for kept in ("hard", "easy", "random")]
     [0.0166, 0.0338, 0.0796]
@@ -74,7 +74,7 @@ class BestFraction:
     ----------
     trained_per_param, probe_angle : float
     fraction : float
-        The fraction to keep of ``trained_per_param / fraction`` examples per param.
+        The fraction to keep out of ``trained_per_param / fraction`` examples per param.
     kept : {"hard", "easy"}
         Which examples to keep.
     error : float
@@ -91,16 +91,17 @@ class BestFraction:
 def best_fraction(
     trained_per_param: float, *, probe_angle: float = 0.0, least: float = 0.01
 ) -> BestFraction:
-    """Find the fraction to keep that makes the best use of a number of training examples.
+    """Return the fraction to keep with which a number of training examples gives the lowest error.
 
     Parameters
     ----------
     trained_per_param : float
-        Examples per param that are kept and trained on, out of as many as the fraction implies.
+        Examples per param that are kept and trained on; there are this many divided by the fraction
+        before pruning.
     probe_angle : float
         Between the probe and the teacher, in degrees, from 0 to below 90.
     least : float
-        Smallest fraction considered.
+        The smallest fraction to consider.
 
     Raises
     ------
@@ -110,8 +111,8 @@ def best_fraction(
     Notes
     -----
     With a perfect probe and more than two examples per param, the smallest fraction of hard
-    examples is the best: they soon leave no more error than all examples would, however many.
-    With an imperfect one there is a best fraction, at which the error is a power law again.
+    examples is the best: they soon give the same error as all examples would, however many. With an
+    imperfect probe there is a best fraction, at which the error is a power law again.
 
     Examples
     --------
@@ -194,15 +195,20 @@ def prune_perceptron(
     probe_angle: float = 0.0,
     kept: Iterable[Kept] = ("hard", "easy", "random"),
 ) -> PrunedPerceptron:
-    """Compute errors by examples per param, fraction kept and way of keeping.
+    """Compute the errors of all pairs of examples per param and fraction, for each way of keeping.
 
     Parameters
     ----------
     examples_per_param, keep : array_like
-        Examples before pruning and fractions kept; all pairs are computed.
+        Examples per param before pruning, and fractions to keep.
     probe_angle : float
         Between the probe and the teacher, in degrees, from 0 to below 90.
     kept : iterable of {"hard", "easy", "random"}
+        The ways of keeping.
+
+    Returns
+    -------
+    PrunedPerceptron
 
     Raises
     ------
@@ -245,7 +251,7 @@ def _floats(values: Any) -> list[float]:
 
 
 _POSITIVE = (lambda x: 0 < x < np.inf), "be finite and above zero"
-_FRACTION = (lambda x: 1e-9 <= x <= 1), "lie above 0, from 1e-9 on, and be at most 1"
+_FRACTION = (lambda x: 1e-9 <= x <= 1), "lie between 1e-9 and 1"
 _RULES: dict[str, tuple[Callable[[float], bool], str]] = {
     "examples_per_param": _POSITIVE,
     "trained_per_param": _POSITIVE,
@@ -259,7 +265,7 @@ _RULES: dict[str, tuple[Callable[[float], bool], str]] = {
 
 
 def _check(kept: Iterable[Any] = (), **given: Any) -> None:
-    """Refuse values out of range."""
+    """Raise an error if a value is out of range."""
     for name, values in given.items():
         allowed, needed = _RULES[name]
         for i, value in enumerate(_floats(values)):

@@ -3,7 +3,8 @@
 A teacher T labels inputs x ~ N(0, I_d) with y = sign(T.x). A probe at an angle theta to the teacher
 gives each of ``examples_per_param`` times d examples its margin y (probe.x); the fraction kept has
 the smallest margins ("hard"), the largest ("easy") or any ("random"). A student without bias is
-then trained on them to the largest margin, and errs with probability (its angle to T) / pi.
+then trained on these examples to the largest margin, and errs with probability (its angle to T) /
+pi.
 
 A kept y x has coordinates s along the teacher and w across it, in the plane of teacher and probe,
 and is standard normal in every other direction, which labels and margins do not depend on. Scale
@@ -12,16 +13,16 @@ can keep a margin kappa on all of alpha d examples if and only if
 
     alpha E[D^2] <= 1,    D = max(0, kappa - R s - S w - g),    g ~ N(0, 1),
 
-so training maximizes kappa / sqrt(1 + R^2 + S^2) under that constraint, whence
+so training maximizes kappa / sqrt(1 + R^2 + S^2) under that constraint, which gives
 
     alpha E[D^2] = 1,
     R (1 - alpha P[D > 0]) = alpha E[D s],
     S (1 - alpha P[D > 0]) = alpha E[D w].
 
 The constraint is convex, so the solution is unique; the mean over g is elementary, and that over
-(s, w) is an integral over a half plane s > 0 cut at a margin. The rule of keeping enters only
-there. These are the paper's saddle-point equations for hard examples, without differences that
-vanish as the student nears the teacher.
+(s, w) is an integral over a half plane s > 0 cut at a margin. The rule of which examples to keep
+enters only there. For hard examples these are the paper's saddle-point equations, without
+differences that vanish as the student nears the teacher.
 
 The theory is exact as d -> infinity at fixed examples per param; trained perceptrons of d = 200 are
 within about 1 % of it, except where the error falls steeply. Data are always separable, by the
@@ -34,15 +35,15 @@ import numpy as np
 
 from bayescale.errors import ScenarioError
 
-_FAR = 9.0  # standard deviations beyond which a normal has no mass that matters
-_INACTIVE = -20.0  # where D has none, with room for the solver to move
+_FAR = 9.0  # standard deviations beyond which a normal has negligible mass
+_INACTIVE = -20.0  # below, D is zero even after a step of the solver
 _POINTS, _GROWTH = 8, 3.0
 _STEP, _LEAST_STEP = 1.5, 1e-3
 _GAUSS = np.polynomial.legendre.leggauss(_POINTS)
 
 
 def margin_cut(side: int, keep: float, angle: float) -> float:
-    """Return the margin under the probe where keeping ends: margins are skew normal."""
+    """Return the largest (side 1) or smallest (-1) margin to keep; margins are skew normal."""
     from scipy.optimize import brentq
     from scipy.special import ndtr, owens_t
 
@@ -58,9 +59,9 @@ def margin_cut(side: int, keep: float, angle: float) -> float:
 class Region:
     """The region of kept examples in the plane (along the teacher, across it).
 
-    Along is above zero, and the margin along cos(angle) - side across sin(angle) is below the
-    cut for side 1, hard examples, and above it for side -1, easy ones. Across then has a lower
-    end in either case.
+    The coordinate along the teacher is above zero. The margin, along cos(angle) - side across
+    sin(angle), is below the cut for side 1, hard examples, and above it for side -1, easy ones. The
+    coordinate across the teacher then has a lower end in either case.
     """
 
     side: int
@@ -68,7 +69,7 @@ class Region:
     angle: float
 
     def nearest(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the point nearest to the origin, and the direction that most data would teach."""
+        """Return the point nearest to the origin, and the direction of the student for few data."""
         if self.side < 0 < self.cut:
             probe = np.array([np.cos(self.angle), np.sin(self.angle)])
             return self.cut * probe, probe
@@ -78,7 +79,7 @@ class Region:
         return np.zeros(2), np.array([1.0, 0.0])
 
     def quadrature(self, finest: float, across: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return points, shape (2, point), and weights that sum to the fraction kept.
+        """Return points, shape (2, point), and weights, which sum to the fraction kept.
 
         Panels narrow towards the edges of the region, along to ``finest`` and across to what a
         student with the component ``across`` resolves.
@@ -103,7 +104,7 @@ class Region:
 
 
 def _panels(finest: float, width: float, far: float) -> np.ndarray:
-    """Return distances from an edge: growing from the finest to the width, then even."""
+    """Return distances from an edge, which grow from the finest to the width and are even then."""
     growing = max(0, int(np.ceil(np.log(width / finest) / np.log(_GROWTH))))
     return np.concatenate(
         [
@@ -127,7 +128,7 @@ def _density(x: np.ndarray) -> np.ndarray:
 
 
 def student_error(examples: float, region: Region) -> float:
-    """Follow the solution from few examples, where it is known, up to the number wanted."""
+    """Return the student's error, following the solution from few examples, where it is known."""
     near, toward = region.nearest()
     axes = np.array([toward, [-toward[1], toward[0]]])
     points, weights = region.quadrature(1.0, 1.0)
@@ -141,7 +142,7 @@ def student_error(examples: float, region: Region) -> float:
     path, step = [], _STEP
     while True:
         found = _settle(guess, now, examples, region, near, axes)
-        if found is None:  # past a steep fall the student is that of the whole pool
+        if found is None:  # beyond a steep fall the student is close to that of all examples
             whole = np.array([0.6388, np.log(0.636 * now), 1.0])
             found = _settle(whole, now, examples, region, near, axes)
         if found is not None:
@@ -153,8 +154,8 @@ def student_error(examples: float, region: Region) -> float:
             step /= 3
             if not path or step < _LEAST_STEP:
                 raise ScenarioError(
-                    f"no solution found near {now:g} examples per param: ask for fewer, or for a "
-                    "larger fraction"
+                    f"no solution was found near {now:g} examples per param: ask for fewer, or for "
+                    "a larger fraction"
                 )
         log_now, last = path[-1]
         now = min(examples, np.exp(log_now + step))
@@ -172,7 +173,7 @@ def _settle(
     near: np.ndarray,
     axes: np.ndarray,
 ) -> np.ndarray | None:
-    """Solve the three equations, on panels chosen for their own solution; None on failure."""
+    """Return the solution of the three equations, on panels that suit it; None on failure."""
     from scipy.optimize import root
 
     with np.errstate(all="ignore"):  # a trial step may overflow
@@ -200,7 +201,7 @@ def _student(x: np.ndarray) -> np.ndarray:
 def _residuals(
     x: np.ndarray, rows: np.ndarray, weights: np.ndarray, near: np.ndarray
 ) -> list[float]:
-    """Evaluate the equations of the module's docstring, averaged over g."""
+    """Return the residuals of the equations in the module's docstring, averaged over g."""
     from scipy.special import ndtr
 
     student = _student(x)

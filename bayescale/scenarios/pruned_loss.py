@@ -1,4 +1,4 @@
-"""The loss on pruned data, draw by draw: by fraction kept, and as the design grows."""
+"""The loss on pruned data in each draw: by fraction kept, and at larger sizes of the design."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def assumed_values(
     """Return draws of coefficients and assumptions, (chain, draw), and quantiles of the latter."""
     values = _coefficients(member, family)
     shape = next(iter(values.values())).shape
-    if shape == (1, 1):  # a point estimate; assumptions vary all the same
+    if shape == (1, 1):  # a point estimate, for which the assumptions still vary
         shape = (1, _OF_A_POINT)
     card, assumed = load_card("pruned"), {}
     for name in ("quality", "floor", "R_D"):
@@ -54,7 +54,7 @@ Losses = Callable[..., np.ndarray]
 
 
 def make_losses(member: Posterior, values: Mapping[str, np.ndarray]) -> Losses:
-    """Make the loss function of one law."""
+    """Return the loss of one law as a function."""
     law = member.law
     draws = {name: x[..., None] for name, x in values.items()}
 
@@ -80,7 +80,7 @@ def solve(
     trained: float,
     keep: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the loss by fraction, the break-even quality, and the tokens for the same loss."""
+    """Return loss, break-even quality and tokens for the same loss, (chain, draw, fraction)."""
     loss = losses(params, trained, keep * tokens, keep)
     whole = loss[..., -1:]
 
@@ -92,7 +92,7 @@ def solve(
 
     low, high = np.log(_QUALITIES)
     break_even = _falls_to_zero(by_quality, low, high, loss.shape)
-    break_even[..., keep == 1] = np.nan  # nothing is pruned
+    break_even[..., keep == 1] = np.nan  # nothing is pruned, so quality does not matter
     middle, span = np.log(trained), np.log(_FURTHEST)
     return loss, break_even, _falls_to_zero(by_tokens, middle - span, middle + span, loss.shape)
 
@@ -100,7 +100,7 @@ def solve(
 def _falls_to_zero(
     excess: Callable[[np.ndarray], np.ndarray], low: float, high: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Find where a falling function of a logarithm reaches zero; infinite if nowhere."""
+    """Return the value at which a falling function of its log reaches zero, or infinity."""
     left, right = np.full(shape, low), np.full(shape, high)
     reached = excess(right) <= 0
     for _ in range(_HALVINGS):
@@ -111,7 +111,7 @@ def _falls_to_zero(
 
 
 def by_fraction(values: np.ndarray) -> xr.DataArray:
-    """Name the dims of values by fraction, or by size of a grown design."""
+    """Return values with the dims (chain, draw, fraction); sizes of a design are fractions too."""
     return xr.DataArray(values, dims=("chain", "draw", "fraction"))
 
 
@@ -125,7 +125,7 @@ def growth_table(
     ci_prob: float,
     family: str | None,
 ) -> pd.DataFrame:
-    """Compute the plain law's interval and the pruned loss at larger sizes of the same design."""
+    """Return the plain law's interval and the pruned loss, one row per size of the same design."""
     n, d, pool = params * _GROWTH, trained * _GROWTH, tokens * _GROWTH
     scales = {"params": n, "tokens": d, "unique_tokens": np.minimum(pool, d)}
     plain, pruned = [], []
@@ -169,6 +169,6 @@ def _coefficients(member: Posterior, family: str | None) -> dict[str, np.ndarray
 
 
 def in_unit(growth: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
-    """Convert the losses of a growth table from the fitted unit."""
+    """Return a growth table with its losses converted from the fitted unit."""
     losses = [name for name in growth if str(name).startswith(("plain_", "pruned_"))]
     return growth.assign(**{str(name): unit.of(growth[name]) for name in losses})

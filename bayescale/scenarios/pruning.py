@@ -1,9 +1,9 @@
-"""The effect of data pruning on the loss: a scenario, or a fit where pruned runs were logged.
+"""The effect of data pruning on the loss: a scenario, or inferred if pruned runs were logged.
 
-The law of the loss comes from the fit. The worth of a pruning metric does not, unless the log
-holds pruned runs (``kept_fraction``) and the law ``pruned`` was fitted: until then it is a stated
-prior, and every answer is labeled a scenario. Repeated tokens are worth less each time, as the law
-of repetition says.
+The law of the loss comes from the fit. How much a pruning metric is worth does not, unless the log
+holds pruned runs (``kept_fraction``) and the law ``pruned`` was fitted. Otherwise it has a stated
+prior, and every answer is labeled a scenario. Repeated tokens are worth less each time, according
+to the law of repetition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ from bayescale.results import (
     interval_text,
     quantiles,
     quantiles_by_rank,
+    quantiles_in_row,
 )
 from bayescale.scenarios.pruned_loss import (
     assumed_values,
@@ -44,22 +45,24 @@ _MOST_LISTED = 8
 
 @dataclass(frozen=True, eq=False)
 class Pruning(Result):
-    """The loss against the share of the data that is kept.
+    """The loss as a function of the share of the data that is kept.
 
     Attributes
     ----------
     law : str
     params, tokens, trained : float
         The size of the model; unique tokens before pruning; tokens to train on.
+    flops : float
+        The compute of training, as the fitted log counts it.
     keep : numpy.ndarray, shape (fraction,)
         Kept fractions, increasing to 1.
     loss : xarray.DataArray
         Dims (chain, draw, fraction), in ``loss_unit``: the mean over seeds, without drift.
     break_even, same_loss : xarray.DataArray
-        Dims (chain, draw, fraction): the quality at which pruning makes no difference, and
-        the training tokens that reach the loss of the whole data; infinite where none do.
+        Dims (chain, draw, fraction): the quality at which pruning makes no difference, and the
+        training tokens that reach the loss of the whole data; infinite if none do.
     scenario : bool
-        Whether the quality is a prior and not inferred from pruned runs.
+        Whether the quality comes from a prior instead of pruned runs.
     assumed : mapping of str to mapping
         Quantiles of quality, floor and R_D, and where each comes from.
     growth : pandas.DataFrame
@@ -87,17 +90,17 @@ class Pruning(Result):
 
     @property
     def gain(self) -> xr.DataArray:
-        """The loss by which pruning beats keeping everything, (chain, draw, fraction)."""
+        """How much lower the loss is than if everything is kept, (chain, draw, fraction)."""
         return self.loss.isel(fraction=-1) - self.loss
 
     @property
     def choice(self) -> int:
-        """The position in ``keep`` of the least expected loss."""
+        """The position in ``keep`` of the fraction with the least expected loss."""
         return int(np.argmin(self.loss.mean(("chain", "draw")).values))
 
     @property
     def best(self) -> xr.DataArray:
-        """Each draw's own best fraction, dims (chain, draw)."""
+        """The best fraction in each draw, dims (chain, draw)."""
         return xr.DataArray(self.keep, dims="fraction")[self.loss.argmin("fraction")]
 
     @property
@@ -107,12 +110,12 @@ class Pruning(Result):
 
     @property
     def saved(self) -> xr.DataArray:
-        """The share of compute saved for the same loss; negative where more is needed."""
+        """The share of compute saved at the same loss; negative if more is needed."""
         return 1.0 - self.same_loss / self.trained
 
     @property
     def leaves_at(self) -> float | None:
-        """Unique tokens at which the pruned curve leaves the plain law's interval, if it does."""
+        """Unique tokens at which the pruned curve leaves the plain law's interval, or None."""
         outside = self.growth.loc[self.growth["outside"], "tokens"]
         return float(outside.iloc[0]) if len(outside) else None
 
@@ -122,7 +125,7 @@ class Pruning(Result):
         return "scenario" if self.scenario else "fit"
 
     def _table(self) -> pd.DataFrame:
-        """Make one row per fraction: loss, gain, probability, break-even quality, compute saved."""
+        """Return one row per fraction: loss, gain, probability, break-even quality and savings."""
         draws = {
             "loss": self.loss,
             "gain": self.gain,
@@ -146,7 +149,10 @@ class Pruning(Result):
     def _json(self) -> dict[str, Any]:
         rows = [
             {name: row[name] for name in ("kept_fraction", "unique_tokens", "epochs", "p_beats")}
-            | {name: _q(row, name) for name in ("loss", "gain", "break_even", "saved")}
+            | {
+                name: quantiles_in_row(row, name)
+                for name in ("loss", "gain", "break_even", "saved")
+            }
             for row in self._table().to_dict("records")
         ]
         return {
@@ -207,7 +213,7 @@ class Pruning(Result):
         return f"loss {row['loss_median']:.4f}  ({mass} {lower:.4f} to {upper:.4f})"
 
     def _fraction(self, row: Mapping[Any, Any], remark: str = "") -> Iterator[str]:
-        even, saved = _q(row, "break_even"), _q(row, "saved")
+        even, saved = quantiles_in_row(row, "break_even"), quantiles_in_row(row, "saved")
         yield f"  keep {row['kept_fraction']:.0%}  {self._loss_text(row)}{remark}"
         yield (
             f"    beats keeping everything with {row['p_beats']:.0%}; breaks even at quality "
@@ -217,10 +223,6 @@ class Pruning(Result):
             "    compute saved for the same loss "
             f"{interval_text(saved, lambda x: f'{x:.0%}' if np.isfinite(x) else 'out of reach')}"
         )
-
-
-def _q(row: Mapping[Any, Any], name: str) -> dict[str, float]:
-    return {key: row[f"{name}_{key}"] for key in ("median", "lower", "upper")}
 
 
 @asks_fit
@@ -239,13 +241,13 @@ def prune(  # noqa: PLR0913
     loss_unit: str | LossUnit | None = None,
     allow_unconverged: bool = False,
 ) -> Pruning:
-    """Compute the loss when only part of the data is kept.
+    """Compute the loss if only a part of the data is kept.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        Of laws of params and tokens. A fit of the law ``pruned`` infers the worth of the metric
-        from its runs; for any other it is a prior.
+        A fit of laws of params and tokens. The worth of the metric is inferred from the runs of a
+        fit of the law ``pruned``, and has a prior with any other law.
     params : float or str
         The size of the model.
     tokens : float or str
@@ -257,15 +259,15 @@ def prune(  # noqa: PLR0913
         Tokens to train on; ``tokens`` by default, so that compute is the same for every fraction
         and kept tokens are repeated.
     quality, floor, repeat_worth : pair of float, optional
-        Your own 90 % intervals of the worth of the metric, of the fraction below which it does not
-        help, and of R_D, the worth of repeats; by default those of the card ``pruned``. Not for
-        coefficients of the fit.
+        Your 90 % intervals of the worth of the metric, of the fraction below which it does not
+        help, and of R_D, the worth of repeats; by default those of the card ``pruned``. Do not give
+        them for coefficients of the fit.
     ci_prob : float
         Mass of the central intervals.
     family, loss_unit : str, optional
         See :func:`bayescale.forecast`.
     allow_unconverged : bool
-        Answer although the fit failed its convergence checks.
+        Compute the answer even if the fit failed its convergence checks.
 
     Returns
     -------
@@ -283,14 +285,13 @@ def prune(  # noqa: PLR0913
     Notes
     -----
     Fractions are compared without drift; the plain law's interval along growth allows for drift.
-    Laws without repetition get the effective number of tokens, and do not account for excess
-    parameters. Repetition after Muennighoff et al. 2023; why pruning
-    can beat a power law, and the floor: Sorscher et al. 2022 and
-    :mod:`bayescale.scenarios.perceptron`.
+    Laws without repetition are evaluated at the effective number of tokens, and do not account for
+    excess parameters. Repetition follows Muennighoff et al. 2023. Sorscher et al. 2022 and
+    :mod:`bayescale.scenarios.perceptron` explain why pruning can beat a power law, and the floor.
 
     Examples
     --------
-    A metric that loses nothing (quality 2, no floor), and repeats as good as new data:
+    A metric that loses nothing (quality 2, no floor), with repeats that are as good as new data:
 
     >>> from bayescale.cards import load_card
     >>> from bayescale.posterior import point
@@ -321,7 +322,7 @@ def prune(  # noqa: PLR0913
         fit.mix([by_fraction(x) for x in each]) for each in zip(*parts, strict=True)
     )
     best = float(fractions[np.argmin(loss.mean(("chain", "draw")).values)])
-    # where keeping everything is best, growth is computed for the least pruning
+    # if keeping everything is best, growth is computed for the least pruning
     followed = best if best < 1 else float(fractions[max(len(fractions) - 2, 0)])
     growth = growth_table(fit, losses_of, params, tokens, trained, followed, ci_prob, family)
     return Pruning(
@@ -349,7 +350,7 @@ def _checked(
     keep: Sequence[float] | None,
     stated: Mapping[str, tuple[float, float] | None],
 ) -> list[float]:
-    """Return the sizes as raw counts, or raise with all problems."""
+    """Return the sizes as raw counts, or raise an error that lists all problems."""
     problems, counts = [], []
     for name, value in sizes.items():
         try:
@@ -359,8 +360,8 @@ def _checked(
     wrong = [f for f in keep or () if not 0 < f <= 1]
     if wrong:
         problems.append(
-            f"keep has {listed(f'{f:g}' for f in wrong)}, but a kept fraction is above 0 and at "
-            "most 1"
+            f"keep has {listed(f'{f:g}' for f in wrong)}, but a kept fraction must be above 0 and "
+            "at most 1"
         )
     inferred = {name for member in fit.members for name in member.law.coefficients}
     for name, pair in stated.items():

@@ -1,6 +1,6 @@
-"""The default split of a budget: the one of least expected loss over the draws of a fit.
+"""The default split of a budget: the one with the least expected loss over the draws of a fit.
 
-Every command that splits a budget asks here, so that all of them name the same split.
+Every command that splits a budget calls these functions, so all of them name the same split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,26 +17,26 @@ from bayescale.splits.constraints import Constraints, searched_range
 from bayescale.splits.optimum import Best, Losses, best_choice, best_split, ladder, losses_of
 
 MOST_DRAWS = 4000
-"""Draws that are optimized, in all; evenly spaced ones where a fit has more."""
+"""The most draws that are optimized, over all laws; evenly spaced ones if a fit has more."""
 
 DEPTHS = (1.5, 3.0, 6.0)
-"""E-folds of compute below the smallest budget in which wasted compute is looked for, one after
-the other until it is found: at most a factor of 400."""
+"""E-folds of compute below the smallest budget in which wasted compute is searched, one after the
+other until it is found: at most a factor of 400."""
 
 MOST_KEPT = 256
-"""Budgets whose best splits are kept for each view: 100 kB each."""
+"""Number of budgets whose best splits are kept for each view; each takes 100 kB."""
 
 _KEPT: WeakKeyDictionary[View, dict[Any, tuple[np.ndarray, ...]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """One law's draws, and the best split in each of them of every budget.
+    """One law's draws, and the best split of every budget in each draw.
 
     Attributes
     ----------
     view : View
-        At most :data:`MOST_DRAWS` draws, over all laws of a fit.
+        The law's draws; all laws of a fit have at most :data:`MOST_DRAWS` together.
     losses : callable
         See :data:`bayescale.splits.optimum.Losses`.
     best : Best
@@ -47,7 +47,7 @@ class Solved:
     best: Best
 
     def as_draws(self, values: np.ndarray, dim: str) -> xr.DataArray:
-        """Label values of shape (draw, ...) with their chain and draw."""
+        """Return values of shape (draw, ...) with the dims chain, draw and ``dim``."""
         coords = self.view.coords
         shape = tuple(len(c) for c in coords.values())
         return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", dim), coords=coords)
@@ -56,7 +56,7 @@ class Solved:
 def solve(
     fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
 ) -> list[Solved]:
-    """Find the best splits of budgets in each draw of each law."""
+    """Return the best splits of budgets in each draw of each law."""
     budgets, views = np.unique(flops), _views(fit, drift)
     return [Solved(view, *_best(view, budgets, limits, family)) for view in views]
 
@@ -69,14 +69,14 @@ def solve_down_to(
     family: str | None = None,
     drift: bool = True,
 ) -> list[Solved]:
-    """Find the best splits on a ladder that reaches down to the losses of splits in every draw.
+    """Return the best splits of budgets down to the losses of given splits in every draw.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     flops : numpy.ndarray, shape (budget,)
     points : pandas.DataFrame
-        The splits, with the columns ``params`` and ``tokens``.
+        The given splits, with the columns ``params`` and ``tokens``.
     limits : Constraints
     """
     splits = points["params"].to_numpy(), points["tokens"].to_numpy()
@@ -95,9 +95,9 @@ def solve_down_to(
 def _best(
     view: View, flops: np.ndarray, limits: Constraints, family: str | None
 ) -> tuple[Losses, Best]:
-    """Find the best splits of budgets that no question has asked for yet, and keep them.
+    """Return the best splits of budgets, and keep them for later questions.
 
-    Budgets of a :func:`ladder` recur, so that a question about another budget solves only that.
+    Budgets of a :func:`ladder` recur, so a question about another budget solves only that one.
     """
     losses, kept = losses_of(view, family, limits.unique_tokens), _KEPT.setdefault(view, {})
     if len(kept) + len(flops) > MOST_KEPT:
@@ -116,7 +116,7 @@ def _best(
 def chosen(
     laws: Sequence[Solved], weights: Sequence[float], flops: np.ndarray, limits: Constraints
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return params and tokens, (budget,) each, of the splits of least expected loss."""
+    """Return params and tokens of the splits with the least expected loss, each (budget,)."""
     return best_choice([law.losses for law in laws], tuple(weights), flops, limits)
 
 
@@ -127,9 +127,9 @@ class DefaultSplit:
     Attributes
     ----------
     params, tokens : numpy.ndarray, shape (budget,)
-        The split of least expected loss.
+        The split with the least expected loss.
     best : mapping of str to xarray.DataArray
-        Dims (chain, draw, point): ``params`` and ``tokens`` of each draw's own best split.
+        Dims (chain, draw, point): ``params`` and ``tokens`` of each draw's best split.
     by_law : tuple of mapping
         The best splits of each law of a fit.
     """
@@ -143,12 +143,12 @@ class DefaultSplit:
 def default_split(
     fit: Fit, flops: np.ndarray, family: str | None = None, drift: bool = True
 ) -> DefaultSplit:
-    """Split budgets in FLOP, shape (budget,) in any order, as every command does.
+    """Return the default splits of budgets in FLOP, shape (budget,) in any order.
 
     Raises
     ------
     DecisionError
-        If a budget trains no model.
+        If a budget is too small to train any model.
     """
     limits, budgets, place = _default_limits(fit, flops)
     laws = solve(fit, budgets, limits, family, drift)
@@ -167,7 +167,7 @@ def default_split(
 def default_sizes(
     fit: Fit, flops: np.ndarray, family: str | None = None, drift: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return params and tokens, (budget,) each, of :func:`default_split`, sooner than it."""
+    """Return params and tokens of :func:`default_split`, each (budget,), in less time."""
     limits, budgets, place = _default_limits(fit, flops)
     losses = [losses_of(view, family) for view in _views(fit, drift)]
     params, tokens = best_choice(losses, tuple(fit.weights), budgets, limits)
@@ -175,7 +175,7 @@ def default_sizes(
 
 
 def _default_limits(fit: Fit, flops: np.ndarray) -> tuple[Constraints, np.ndarray, np.ndarray]:
-    """Return the limits, different budgets from small to large, and the place of each."""
+    """Return limits, the distinct budgets from small to large, and each budget's place in them."""
     limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
     budgets, place = np.unique(flops, return_inverse=True)
     limits.require_a_model(budgets)

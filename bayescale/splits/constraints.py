@@ -1,7 +1,7 @@
 """The ways to spend a compute budget: every pair of params and tokens that it buys.
 
-A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T, or what the log counts
-in their place. What is left to choose is one number, the training tokens per parameter.
+A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T, or for what the log
+counts in their place. This leaves one number to choose, the training tokens per parameter.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,23 +17,23 @@ from bayescale.runs import Runs
 from bayescale.units import as_size, format_size
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
-"""Range of training tokens per parameter that is searched without runs."""
+"""The range of training tokens per parameter that is searched if a fit has no runs."""
 
 MOST_FLOPS = 1e35
 """The largest budget: three million years at 1e21 FLOP/s."""
 
 BEYOND_RUNS = 1.5
-"""E-folds of tokens per parameter beyond the runs' own range, each way, that are searched: what a
-law says further out is its form and no evidence."""
+"""E-folds of tokens per parameter that are searched beyond the range of the runs, in each
+direction. Further out, a law's values reflect its form instead of evidence."""
 
 
 def mean_served(low: float, high: float) -> float:
-    """Return the mean of tokens to be served, log-normal with this 90 % interval.
+    """Return the mean of the tokens to be served, a log-normal with this 90 % interval.
 
     Raises
     ------
     DecisionError
-        If the ends are no interval.
+        If the ends do not form an interval above zero.
 
     Examples
     --------
@@ -59,30 +59,30 @@ def searched_range(runs: Runs | None) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What limits the ways to spend a budget.
+    """Limits on the ways to spend a budget.
 
     Parameters
     ----------
     max_tokens : float, optional
-        Most training tokens there are, each used once.
+        The most training tokens, each used once.
     max_params : float, optional
-        Largest model.
+        The largest model, in params.
     sizes : tuple of float, optional
         The models that can be built, in params; by default any size.
     inference_tokens : float
-        Tokens to be served later, which the budget has to pay for too; their mean where they are
-        uncertain. The cost of serving is proportional to them, so that a budget which holds on
-        average needs no more than the mean.
+        Tokens to be served later, which the budget has to pay for too; their mean if they are
+        uncertain. The cost of serving is proportional to them, so the mean suffices for a budget
+        that is kept on average.
     inference_interval : tuple of (float, float), optional
-        Where they are uncertain: their 90 % interval, of a log-normal.
+        The 90 % interval of these tokens if they are uncertain, with a log-normal distribution.
     unique_tokens : float, optional
-        Most unique tokens there are, repeated as often as pays: for laws that know what repetition
-        is worth, instead of ``max_tokens``.
+        The most unique tokens, which are repeated as often as it pays; for laws that model
+        repetition, instead of ``max_tokens``.
     count : FlopCount
         How compute is counted.
     searched : tuple of (float, float)
         Least and most training tokens per parameter of the search, see :func:`searched_range`.
-        Limits and ``sizes`` may lead outside.
+        Limits and ``sizes`` may require splits outside this range.
 
     Raises
     ------
@@ -125,28 +125,28 @@ class Constraints:
             raise DecisionError(collected("these constraints cannot be met:", problems))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the limits under their names."""
+        """Return the limits by name, without the count of compute."""
         return {name: value for name, value in asdict(self).items() if name != "count"}
 
     def cost_interval(self, params: float, tokens: float) -> tuple[float, float]:
-        """Return the 90 % interval of FLOP that training and serving take together."""
+        """Return the 90 % interval of the FLOP of training and serving together."""
         low, high = self.inference_interval or (self.inference_tokens, self.inference_tokens)
         count = self.count.plain
         trained = count.flops(params, tokens)
         return tuple(trained + count.served(params, served) for served in (low, high))
 
     def cost(self, params: Any, tokens: Any) -> Any:
-        """Return what training on these tokens and serving take together, as it is counted."""
+        """Return the compute of training on these tokens and of serving, in the count's unit."""
         served = self.count.served(params, self.inference_tokens)
         return self.count.flops(params, tokens) + served
 
     def tokens_left(self, flops: Any, params: Any) -> Any:
-        """Return the training tokens that a budget leaves; zero or less for too large a model."""
+        """Return the training tokens that a budget pays for; not positive for too large models."""
         left = self.count.tokens(flops - self.count.served(params, self.inference_tokens), params)
         return left if self.max_tokens is None else np.minimum(left, self.max_tokens)
 
     def split(self, flops: Any, log_ratio: Any) -> tuple[Any, Any]:
-        """Return params and tokens that spend a budget at this log of tokens per parameter.
+        """Return the params and tokens that spend a budget at this log of tokens per parameter.
 
         Limits may leave part of the budget unspent.
         """
@@ -168,8 +168,8 @@ class Constraints:
     def range(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and the largest log of tokens per parameter, shape (budget,).
 
-        They are equal where a limit leads outside the range that is searched, or where both
-        limits bind, and the budget cannot all be spent.
+        They are equal if a limit requires a split outside the range that is searched, or if both
+        limits bind, so that part of the budget stays unspent.
         """
         low, high = (np.full(np.shape(flops), np.log(end)) for end in self.searched)
         least, most = np.full_like(low, -np.inf), np.full_like(high, np.inf)
@@ -185,9 +185,9 @@ class Constraints:
         return np.minimum(low, high), high
 
     def can_train(self, flops: np.ndarray) -> np.ndarray:
-        """Mark the budgets that train one of the sizes, or a parameter and a token or more.
+        """Return a mask of the budgets that train one of the sizes, or one parameter on one token.
 
-        Without sizes, each split that is searched must buy as much.
+        Without sizes, every split that is searched must pay for that.
         """
         if self.sizes is not None:
             return ~np.isnan(self._options(flops)[1]).all(axis=1)
@@ -195,7 +195,7 @@ class Constraints:
         return (self.split(flops, most)[0] >= 1) & (self.split(flops, least)[1] >= 1)
 
     def require_a_model(self, flops: np.ndarray) -> None:
-        """Refuse budgets, shape (budget,), that train no model.
+        """Raise an error if a budget, shape (budget,), is too small to train any model.
 
         Raises
         ------
@@ -227,12 +227,12 @@ class Constraints:
     def buildable(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return params and tokens of each size within the limits, each (budget, size).
 
-        Tokens are NaN where a budget cannot build and serve the size.
+        Tokens are NaN if a budget cannot train and serve the size.
 
         Raises
         ------
         DecisionError
-            If a budget cannot build any.
+            If a budget cannot train any of the sizes.
         """
         self.require_a_model(flops)
         return self._options(flops)
@@ -246,7 +246,7 @@ class Constraints:
 
 
 def checked_budgets(flops: Any, name: str = "flops") -> np.ndarray:
-    """Return budgets in FLOP, shape (budget,), from numbers or as people write them.
+    """Return budgets in FLOP, shape (budget,), from numbers or from texts such as "1e21".
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Budgets in the units that people pay in: GPUs, days, dollars, memory."""
+"""Budgets in GPUs, days, dollars and memory."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,8 +14,8 @@ HOUR = 3_600.0
 
 BYTES_PER_PARAM = 16.0
 """Training state of one parameter with Adam in mixed precision: weights and gradients in 16 bits,
-and weights and two moments in 32 bits (Rajbhandari et al. 2020, arXiv 1910.02054). Activations
-come on top."""
+and weights and two moments in 32 bits (Rajbhandari et al. 2020, arXiv 1910.02054). Activations are
+not included."""
 
 GPUS = {
     "a100": (312e12, 80e9),
@@ -23,30 +23,30 @@ GPUS = {
     "h200": (989e12, 141e9),
     "b200": (2250e12, 180e9),
 }
-"""Peak dense FLOP/s in bfloat16 and bytes of memory, by their makers' data sheets."""
+"""Peak dense FLOP/s in bfloat16 and bytes of memory of each GPU, from the makers' data sheets."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """GPUs, and what an hour of each costs.
+    """A cluster of GPUs, and the price of an hour of each.
 
     Attributes
     ----------
     gpus : int
     peak : float
-        FLOP/s of one GPU.
+        Peak FLOP/s of one GPU.
     utilization : float or Utilization
-        The share of the peak that training reaches (MFU), by the count of compute of the log: one
-        for all models, or by their size.
+        The share of the peak that training reaches (MFU), with compute as the log counts it: one
+        share for all models, or one that depends on their size.
     price : float, optional
         Dollars for an hour of one GPU.
     memory : float, optional
-        Bytes of one GPU, of which the largest model's training state may take all.
+        Bytes of one GPU. The training state of the largest model may fill the memory of all GPUs.
 
     Raises
     ------
     DecisionError
-        If a number cannot be.
+        If a number is out of range.
     """
 
     gpus: int
@@ -60,7 +60,7 @@ class Cluster:
         checks = {
             "gpus": (self.gpus, 1 <= self.gpus < 1e8, "1 to 1e8"),
             "peak": (self.peak, 1e9 <= self.peak <= 1e18, "FLOP/s of one GPU, such as 989e12"),
-            "utilization": (share, 0 < share <= 1, "above 0, at most 1"),
+            "utilization": (share, 0 < share <= 1, "above 0 and at most 1"),
             "price": (self.price, self.price is None or 0 < self.price < 1e6, "above zero"),
             "memory": (
                 self.memory,
@@ -74,11 +74,11 @@ class Cluster:
             if not fits
         ]
         if problems:
-            raise DecisionError(collected("this cluster cannot be:", problems))
+            raise DecisionError(collected("this cluster is not possible:", problems))
 
     @classmethod
     def of(cls, gpu: str, gpus: int, **more: Any) -> "Cluster":
-        """Make a cluster of GPUs that are known by name.
+        """Return a cluster of GPUs that are known by name.
 
         Raises
         ------
@@ -110,28 +110,28 @@ class Cluster:
             return self.utilization
         if params is None:
             raise DecisionError(
-                "utilization depends on the model's size: say of which with `params=`, or give "
+                "utilization depends on the model's size: give the size with `params=`, or give "
                 "`allocate` a budget in `days=`"
             )
         return self.utilization.at(params)
 
     def rate(self, params: Any = None) -> Any:
-        """Return the FLOP/s that all GPUs reach together, with models of these params."""
+        """Return the FLOP/s that all GPUs together reach with models of these params."""
         return self.gpus * self.peak * self.utilization_at(params)
 
     def price_per_flop(self, params: Any = None) -> Any:
-        """Return dollars per FLOP of models of these params; None where no price is known."""
+        """Return dollars per FLOP of models of these params; None without a price."""
         if self.price is None:
             return None
         return self.price / HOUR / self.peak / self.utilization_at(params)
 
     @property
     def max_params(self) -> float | None:
-        """The largest model whose training state fits into the memory of all GPUs."""
+        """The largest model, in params, whose training state fits into the memory of all GPUs."""
         return None if self.memory is None else self.gpus * self.memory / BYTES_PER_PARAM
 
     def flops_in(self, days: Any, params: Any = None) -> Any:
-        """Return the FLOP with which models of these params train in this many days."""
+        """Return the FLOP that training models of these params spends in this many days."""
         return self.rate(params) * DAY * np.asarray(days, dtype=float)[()]
 
     def cost(self, flops: float, params: float | None = None) -> dict[str, float | None]:
@@ -145,7 +145,7 @@ class Cluster:
         }
 
     def time_text(self, flops: float, params: float | None = None) -> str:
-        """Write how long this many FLOP take."""
+        """Return a text that says how long this many FLOP take."""
         days = flops / self.rate(params) / DAY
         return (
             f"{three_digits(days)} days on {self.gpus:,} GPUs ({days * 24 * self.gpus:,.0f} "
@@ -153,5 +153,5 @@ class Cluster:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the cluster under its names."""
+        """Return the attributes of the cluster by name."""
         return asdict(self)

@@ -1,8 +1,8 @@
-"""The best split of a budget, draw by draw, and the compute that a worse one wastes.
+"""The best split of a budget in each draw, and the compute that a worse split wastes.
 
-The search goes along the line of splits that a budget buys. Losses include the drift of the draws'
-view: drift along compute is equal for all splits that train on the same compute, and drift across
-tokens per parameter is what the law may get wrong about the best one.
+The search goes along the line of splits that cost the same budget. Losses include the drift of the
+draws' view: drift along compute is equal for all splits with the same training compute, and drift
+across tokens per parameter allows for errors of the law about the best split.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,23 @@ from bayescale.splits.constraints import Constraints
 from bayescale.threads import in_threads
 
 GRID = 0.3
-"""E-folds of tokens per parameter between the splits at which every draw is evaluated first."""
+"""E-folds of tokens per parameter between the splits of the first evaluation."""
 
 REFINEMENTS = 3
-"""Successive parabolas through the three splits around the best one: each squares the error."""
+"""Number of successive parabolas through the three splits around the best one; each squares the
+error."""
 
 RUNG = 0.5
-"""How finely wasted compute is resolved, in e-folds."""
+"""E-folds of compute between the rungs of a ladder, which resolve wasted compute."""
 
 FINER = 8
-"""Steps of the curve of least losses between two budgets."""
+"""Number of steps of the curve of least losses between two budgets."""
 
 _DIGITS = 10  # of the logarithm of a budget
 _BLOCK = 400_000  # losses of a thread at once, which fit a processor's cache
 
 Losses = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Function of params and tokens, (budget,) or (draw, budget), to losses (draw, budget)."""
+"""A function from params and tokens, each (budget,) or (draw, budget), to losses (draw, budget)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,8 @@ class Best:
         share[-1] = 1.0
         gap = np.diff(rungs)[below]
         fine = rungs[below] + share * gap
-        # A Hermite cubic: importing SciPy's takes a third of the time of an answer.
+        # A Hermite cubic of our own, because the import of SciPy's takes a third of an answer's
+        # time.
         slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
         step = log_loss[:, below + 1] - log_loss[:, below]
         ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap
@@ -72,9 +74,9 @@ class Best:
 
 
 def losses_of(view: View, family: str | None = None, unique_tokens: float | None = None) -> Losses:
-    """Make the mean loss of a view's draws a function of arrays.
+    """Return the mean loss in each draw of a view, as a function of arrays.
 
-    At most ``unique_tokens`` of the tokens are unique, where the law asks how many.
+    At most ``unique_tokens`` of the tokens are unique, if the law has that input.
     """
 
     def losses(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -87,14 +89,14 @@ def losses_of(view: View, family: str | None = None, unique_tokens: float | None
 
 
 def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
-    """Find the split of each budget that gives the least loss, in each draw.
+    """Return the split of each budget with the least loss, in each draw.
 
     Parameters
     ----------
     losses : callable
         See :data:`Losses`.
     flops : numpy.ndarray, shape (budget,)
-        From small to large.
+        Budgets from small to large.
     limits : Constraints
     """
     n_draws = losses(np.ones(1), np.ones(1)).shape[0]
@@ -123,14 +125,14 @@ def _best_of_block(
 def best_choice(
     losses: list[Losses], weights: tuple[float, ...], flops: np.ndarray, limits: Constraints
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the single split of each budget that has the least expected loss over all draws.
+    """Return the single split of each budget with the least expected loss over all draws.
 
     Parameters
     ----------
     losses : list of callable
-        One a law, see :data:`Losses`.
+        One function per law, see :data:`Losses`.
     weights : tuple of float
-        The laws' shares.
+        The weights of the laws, which sum to one.
     flops : numpy.ndarray, shape (budget,)
     limits : Constraints
 
@@ -153,7 +155,7 @@ def best_choice(
         return params[row, best], tokens[row, best]
     grid = _grid(limits, flops)
     mean = on_grid(*limits.split(flops[:, None], grid))
-    # one by one, so that a budget's split does not depend, by rounding, on the other budgets
+    # one by one, so that the rounding of a budget's split does not depend on the other budgets
     places = [
         _refined(lambda x, one=one: expected(*limits.split(one, x)), *_bracket(*at))[0]
         for one, *at in zip(flops[:, None], grid[:, None], mean[:, None], strict=True)
@@ -162,7 +164,7 @@ def best_choice(
 
 
 def _grid(limits: Constraints, flops: np.ndarray) -> np.ndarray:
-    """Lay out logs of tokens per parameter, (budget, option), within the limits."""
+    """Return a grid of logs of tokens per parameter within the limits, (budget, option)."""
     low, high = limits.range(flops)
     return np.linspace(low, high, 3 + int(np.max(high - low) / GRID), axis=1)
 
@@ -185,7 +187,7 @@ def _bracket(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _refined(
     f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimize f between three points (3, ...); return the place and the value."""
+    """Return the place and the value of the minimum of f between three points (3, ...)."""
     for _ in range(REFINEMENTS):
         new = _vertex(x, y)
         x, y = _narrowed(x, y, new, f(new))
@@ -217,15 +219,15 @@ def _vertex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def without_rounding(flops: np.ndarray) -> np.ndarray:
-    """Return different budgets (budget,) in order; those that differ by rounding only are one."""
+    """Return the distinct budgets in order, up to rounding."""
     return np.exp(np.unique(np.log(flops).round(_DIGITS)))
 
 
 def ladder(flops: np.ndarray, depth: float) -> np.ndarray:
-    """Lay out budgets (rung,) from so many e-folds below the smallest of these up to the largest.
+    """Return budgets (rung,) from ``depth`` e-folds below the smallest given one up to the largest.
 
-    These are included; those that differ by rounding only are one. The others are alike for all
-    questions, so that their best splits are found once.
+    The given budgets are included once, up to rounding. The other rungs are equal for all
+    questions, so their best splits are found only once.
     """
     log = np.log(without_rounding(flops))
     rungs = RUNG * np.arange(np.floor((log[0] - depth) / RUNG), np.ceil(log[-1] / RUNG))
@@ -234,7 +236,7 @@ def ladder(flops: np.ndarray, depth: float) -> np.ndarray:
 
 
 def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:
-    """Find the least compute that reaches a loss when split best, (draw, budget), in FLOP.
+    """Return the least compute that reaches a loss at its best split, (draw, budget), in FLOP.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Utilization that depends on the model's size, and what a budget of GPU time buys under it.
+"""Utilization that depends on the model's size, and the compute that a budget of GPU time pays for.
 
-A budget in days of GPUs buys the same time for every model, but models that reach less of the GPUs'
-peak train with less compute in it. So compute is counted as what the time would buy at a reference
-utilization: a FLOP of a model that reaches half of it counts twice.
+A budget in days of GPUs pays for the same time whatever the model, but models that reach less of
+the GPUs' peak do less compute in that time. So time is counted as the compute that it would allow
+at a reference utilization: a FLOP of a model with half of that utilization counts twice.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,28 +21,28 @@ _BISECTIONS = 50
 _ROUNDING = 1e-9
 
 _SLACK = 1.0
-"""E-folds of params above those that the fastest of the sizes gives: between two sizes a model may
-be faster than at both."""
+"""E-folds of params above the result for the fastest of the sizes: between two sizes a model may be
+faster than at both."""
 
 
 @dataclass(frozen=True)
 class Utilization:
     """The share of the GPUs' peak that training reaches (MFU), by the model's size.
 
-    Between the sizes it is a power of params, a straight line in the logs of both. Beyond the
-    smallest and the largest it stays what it is there.
+    Between the sizes it is a power of params: a straight line in the logs of both. Below the
+    smallest and above the largest size it is constant.
 
     Attributes
     ----------
     sizes : tuple of float, shape (size,)
-        In params, from small to large.
+        Sizes in params, from small to large.
     shares : tuple of float, shape (size,)
-        Above zero, at most one. They may rise and fall.
+        The share at each size, above 0 and at most 1. Shares may rise and fall.
 
     Raises
     ------
     DecisionError
-        If a share cannot be, a size occurs twice, or shares rise as fast as sizes.
+        If a share is out of range, a size occurs twice, or shares rise as fast as sizes.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Utilization:
     def __post_init__(self) -> None:
         named = [format_size(size) for size in self.sizes]
         problems = [
-            f"{share:g} at {size} params: must be above 0, at most 1, such as 0.4 for 40 %"
+            f"{share:g} at {size} params must be above 0 and at most 1, such as 0.4 for 40 %"
             for size, share in zip(named, self.shares, strict=True)
             if not 0 < share <= 1
         ]
@@ -67,21 +67,21 @@ class Utilization:
             for i in np.flatnonzero(growth == 0)
         ]
         if not self.sizes:
-            problems.append("no size is given")
+            problems.append("no size is given: give at least one pair of params and share")
         if not problems:
             steep = np.diff(np.log(self.shares)) >= (1 - _ROUNDING) * growth
             problems = [
                 f"{self.shares[i]:g} at {named[i]} to {self.shares[i + 1]:g} at {named[i + 1]} "
-                "params: rises as fast as size, so that the larger model would take no more time "
-                "for a token: check both numbers"
+                "params rises as fast as the size, so that the larger model would take no more "
+                "time per token: check both numbers"
                 for i in np.flatnonzero(steep)
             ]
         if problems:
-            raise DecisionError(collected("this utilization cannot be:", problems))
+            raise DecisionError(collected("this utilization is not possible:", problems))
 
     @classmethod
     def of(cls, shares: Mapping[Any, float] | list[tuple[Any, float]]) -> "Utilization":
-        """Make it of pairs of params, as numbers or as people write them, and shares, in any order.
+        """Return utilization from pairs of params, such as 1e9 or "1B", and shares, in any order.
 
         Raises
         ------
@@ -94,10 +94,10 @@ class Utilization:
 
     @classmethod
     def of_runs(cls, runs: Runs) -> "Utilization":
-        """Read it off the column ``utilization``, or ``mfu``, of a run log.
+        """Return the utilization in the column ``utilization``, or ``mfu``, of a run log.
 
-        It is the power of params that fits the runs best, by least squares of logs, from the
-        smallest model to the largest.
+        Between the smallest and the largest model it is the power of params that fits the runs
+        best, by least squares of logs.
 
         Raises
         ------
@@ -107,13 +107,13 @@ class Utilization:
         found = read_inputs(runs, ("utilization",), "utilization cannot be read off")
         if not {"params", "utilization"} <= set(found.columns):
             raise DecisionError(
-                f"{runs.source} has no column of utilization by size: name it `utilization` or "
-                "`mfu`, beside params"
+                f"{runs.source} has no column of utilization by size: add a column `utilization` "
+                "or `mfu`, besides params"
             )
         shares = found["utilization"]
         if wrong := [x for x in shares if not 0 < x <= 1]:
             raise DecisionError(
-                f"utilization is {wrong[0]:g} in {runs.source}, but must be above 0, at most 1, "
+                f"utilization is {wrong[0]:g} in {runs.source}, but must be above 0 and at most 1, "
                 "such as 0.4 for 40 %"
             )
         ends = np.unique([found["params"].min(), found["params"].max()])
@@ -128,12 +128,12 @@ class Utilization:
         return self.shares[0]
 
     def at(self, params: Any) -> Any:
-        """Return the share that models of these params reach, shape of ``params``."""
+        """Return the share that models of these params reach, in the shape of ``params``."""
         logs = np.log(self.sizes), np.log(self.shares)
         return np.exp(np.interp(np.log(params), *logs))
 
     def in_words(self) -> str:
-        """Write it, and what is assumed beyond its sizes."""
+        """Return a text of the shares, and of what is assumed for other sizes."""
         if len(self.sizes) == 1:
             return f"{self.shares[0]:.0%} of the peak"
         by_size = ", ".join(
@@ -145,7 +145,7 @@ class Utilization:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuTimeCount(FlopCount):
-    """GPU time of training, as the FLOP that it would buy at the reference utilization.
+    """A count of GPU time, as the FLOP that it would allow at the reference utilization.
 
     Attributes
     ----------
@@ -156,13 +156,13 @@ class GpuTimeCount(FlopCount):
 
     @classmethod
     def of(cls, count: FlopCount, utilization: Utilization) -> "GpuTimeCount":
-        """Count the GPU time of a log's count of compute."""
+        """Return the count of GPU time for a log's count of compute."""
         own = {each.name: getattr(count, each.name) for each in fields(FlopCount)}
         return cls(**own, utilization=utilization)
 
     @property
     def plain(self) -> FlopCount:
-        """How the log counts compute, whatever time that takes."""
+        """The log's count of compute, without utilization."""
         return FlopCount(**{each.name: getattr(self, each.name) for each in fields(FlopCount)})
 
     @property
@@ -172,23 +172,23 @@ class GpuTimeCount(FlopCount):
 
     @property
     def unit(self) -> str:
-        """What is counted."""
+        """The unit of the count."""
         return f"FLOP at {self.utilization.reference:.0%} utilization"
 
     def per_param_token(self, params: Any) -> Any:
-        """Return the time of one parameter on one token, for models of these sizes."""
+        """Return the time per parameter and token, for models of these sizes."""
         slower = self.utilization.reference / self.utilization.at(params)
         return super().per_param_token(params) * slower
 
     def in_flops(self, amount: Any, params: Any) -> Any:
-        """Return the FLOP with which models of these sizes train in this time."""
+        """Return the FLOP that training models of these sizes spends in this time."""
         return amount * self.utilization.at(params) / self.utilization.reference
 
     def solve(self, params_of: Callable[[Any], Any]) -> Any:
-        """Find the params that agree with their own time: see :meth:`FlopCount.solve`.
+        """Return the params that are consistent with their own time: see :meth:`FlopCount.solve`.
 
-        Utilization may change too fast for the iteration that serves there, so the logs of params
-        are bisected.
+        Utilization may change too fast for the iteration of that method, so logs of params are
+        bisected.
         """
         ends = np.array([self.smallest, self.largest, *self.utilization.sizes])
         each = self.per_param_token(ends)

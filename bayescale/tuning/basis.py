@@ -21,10 +21,11 @@ from bayescale.tuning.card import TuningCard
 from bayescale.tuning.valley import frontier
 
 N_DRAWS, N_DIRECTIONS = 2000, 24
-"""Draws of the law from its prior, and directions that are kept: all but 3e-5 of its spread."""
+"""Draws of the law from its prior, and directions that are kept, which hold all but 3e-5 of its
+spread."""
 
 REACH = 4.0
-"""How far beyond the cells the directions are to serve, in e-folds of params and tokens."""
+"""How far beyond the cells the directions must be accurate, in e-folds of params and tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Basis:
     ----------
     card : TuningCard
     n, d : numpy.ndarray, shape (cell,)
-        Logs of the cells' sizes relative to the center.
+        Logs of the cells' params and tokens relative to the center.
     level : float
         Mean of the log loss of the cells' best runs.
     """
@@ -51,7 +52,7 @@ class Basis:
 
     @cached_property
     def _walks(self) -> tuple[Path, Path, Path]:
-        """Draws of the drift's walks: along compute, across tokens per parameter, of the tilt."""
+        """Draws of the drift's walks along compute and tokens per parameter, and of the tilt."""
         drift = load_card("unified").drift
         assert drift is not None
         rng = np.random.default_rng(1)
@@ -74,7 +75,7 @@ class Basis:
         return paths[0], paths[1], paths[2]
 
     def _draws(self, n: np.ndarray, d: np.ndarray) -> np.ndarray:
-        """Return log losses of prior draws, (draw, place), relative to the level."""
+        """Return log losses of prior draws relative to the level, (draw, place)."""
         columns = {name: x[:, None] for name, x in self._coefficients.items()}
         compute = n + d - (self.n + self.d).mean()
         ratio = d - n - (self.d - self.n).mean()
@@ -98,7 +99,7 @@ class Basis:
         return self.level + mean, self._weights.T @ (draws - mean)
 
     def whitened(self, lowest: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and a root of the covariance of directions, given the cells' log losses."""
+        """Return mean and a root of the covariance of the directions, given the cells' losses."""
         mean, directions = self.at(self.n, self.d)
         precision = directions @ directions.T / noise**2 + np.eye(len(directions))
         covariance = np.linalg.inv(precision)

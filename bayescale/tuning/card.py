@@ -19,7 +19,7 @@ class NormalPrior(Strict):
 
 
 class TuningCard(Strict):
-    """The card: a prior for every coefficient of the valley."""
+    """The card of the valley: a prior for every coefficient."""
 
     name: str
     references: tuple[str, ...]
@@ -27,7 +27,7 @@ class TuningCard(Strict):
     text: str
 
     def draw(self, draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw coefficients from the prior, shape (draw,) each."""
+        """Return draws of the coefficients from the prior, each of shape (draw,)."""
         values = {}
         for name, prior in self.priors.items():
             z = prior.mean + prior.sd * rng.standard_normal(draws)
@@ -36,7 +36,7 @@ class TuningCard(Strict):
 
 
 def load_tuning_card(name: str = "valley") -> TuningCard:
-    """Load a card of the package, from ``models/tuning``."""
+    """Return a card of ``models/tuning``."""
     text = (cards_folder() / "tuning" / f"{name}.toml").read_text(encoding="utf-8")
     content = read_toml(text, name)
     about = {key: content.pop(key) for key in ("name", "references")}

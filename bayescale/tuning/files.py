@@ -15,12 +15,19 @@ _FORMAT = "bayescale tuning 3"
 
 
 def save_tuning(tuning: Tuning, path: str | Path) -> Path:
-    """Write a posterior of a sweep to a file, whole or not at all.
+    """Write a posterior of a sweep to a file, whole or not at all, and return the path.
+
+    Parameters
+    ----------
+    tuning : Tuning
+        From :func:`bayescale.fit_tuning`.
+    path : path
+        The file; ``.nc`` is the usual ending.
 
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     path = Path(path)
     runs = runs_dataset(tuning.sweep.runs)
@@ -31,12 +38,17 @@ def save_tuning(tuning: Tuning, path: str | Path) -> Path:
 
 
 def open_tuning(path: str | Path) -> Tuning:
-    """Open a posterior that :func:`save_tuning` wrote.
+    """Return a posterior that :func:`save_tuning` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
 
     Raises
     ------
     PosteriorError
-        If the file is none.
+        If the file does not hold one.
     """
     tree = read_tree(path)
     if tree.attrs.get("format") != _FORMAT:

@@ -27,7 +27,8 @@ class Valley(NamedTuple):
     level : numpy.ndarray
         Log of the well-tuned loss.
     lr, batch : numpy.ndarray
-        Logs of the best setting, relative to the center; batch is None without batch sizes.
+        Logs of the best learning rate and batch size, relative to the center; batch is None if the
+        sweep has no batch sizes.
     curve : numpy.ndarray
         Log of the curvature in learning rate.
     coefficients : mapping of str to numpy.ndarray
@@ -40,7 +41,7 @@ class Valley(NamedTuple):
     coefficients: Mapping[str, np.ndarray]
 
     def excess(self, lr: np.ndarray, batch: np.ndarray | None) -> np.ndarray:
-        """Return the excess of settings, (draw, setting), from logs relative to the center."""
+        """Return the excess at settings that are logs relative to the center, (draw, setting)."""
         columns = {name: x[:, None] for name, x in self.coefficients.items()}
         z1 = lr - self.lr[:, None]
         z2 = None if batch is None or self.batch is None else batch - self.batch[:, None]
@@ -49,12 +50,13 @@ class Valley(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """A posterior of learning rate and batch size. Made by :func:`bayescale.fit_tuning`.
+    """A posterior of learning rate and batch size, from :func:`bayescale.fit_tuning`.
 
     Attributes
     ----------
     draws : xarray.Dataset
-        Dims chain and draw: the card's coefficients, and ``u``, ``v``, ``w`` and ``k`` by cell.
+        Draws of the card's coefficients (chain, draw), and of ``u``, ``v``, ``w`` and ``k`` of each
+        cell.
     sweep : Sweep
     record : mapping
         ``diagnostics``, ``provenance`` and ``seconds``.
@@ -70,12 +72,12 @@ class Tuning:
         return self.record["diagnostics"]
 
     def require_converged(self, allow: bool = False) -> None:
-        """Refuse draws that failed the convergence checks, unless ``allow`` is true.
+        """Raise an error if the draws failed the convergence checks, unless ``allow`` is true.
 
         Raises
         ------
         UnconvergedError
-            Unless they passed.
+            If they failed and ``allow`` is false.
         """
         refuse_unconverged(self.diagnostics, allow)
 
@@ -84,7 +86,7 @@ class Tuning:
         return generator(int(self.record["provenance"]["seed"]), purpose)
 
     def values(self) -> dict[str, np.ndarray]:
-        """Return evenly spaced draws, (draw,) or (draw, cell), by name."""
+        """Return evenly spaced draws by name, each (draw,) or (draw, cell)."""
         flat = {
             str(name): x.transpose("chain", "draw", ...).values.reshape(-1, *x.shape[2:])
             for name, x in self.draws.data_vars.items()
@@ -94,7 +96,7 @@ class Tuning:
         return {name: x[every] for name, x in flat.items()}
 
     def noise(self, excess: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw the noise of runs with these excesses of log loss, (draw, run)."""
+        """Return draws of the noise of runs with these excesses of log loss, (draw, run)."""
         v = {name: x[:, None] for name, x in self.values().items() if x.ndim == 1}
         above = np.exp(v["noise_skew"])
         scale = np.sqrt(v["noise"] ** 2 + (v["noise_excess"] * excess) ** 2)
@@ -103,7 +105,7 @@ class Tuning:
         return scale * np.where(is_above, size * above, -size / above)
 
     def valley(self, params: float, tokens: float) -> Valley:
-        """Return the valley at a size: a cell's own where it was swept, else a new cell's."""
+        """Return the valley at a size: the cell's if the size was swept, else a new cell's."""
         values, cells = self.values(), self.sweep.cells
         same = np.isclose(cells["params"], params) & np.isclose(cells["tokens"], tokens)
         if same.any():

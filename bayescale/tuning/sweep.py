@@ -12,10 +12,10 @@ from bayescale.tuning.basis import Basis
 from bayescale.tuning.card import TuningCard
 
 FEWEST = 4
-"""Runs of a sweep below which nothing can be fitted."""
+"""The fewest runs of a sweep that can be fitted."""
 
 _MIXED_GAP, _MIXED_RANGE = 8.0, 1000.0
-"""A gap between neighboring batch sizes, and a range of all, as where units are mixed."""
+"""The gap between neighboring batch sizes, and the range of all, from which units seem mixed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +26,14 @@ class Sweep:
     ----------
     runs : Runs
     batch : str or None
-        The column of batch sizes; None where the log has none.
+        The column of batch sizes; None if the log has none.
     cells : pandas.DataFrame
-        One row a cell: ``params``, ``tokens``, ``n_runs``, ``best`` (its run of the lowest loss).
+        One row per cell: ``params``, ``tokens``, ``n_runs``, ``best`` (index of its run with the
+        lowest loss).
     cell : numpy.ndarray, shape (run,)
         Index of each run's cell.
     center : mapping of str to float
-        Logs of the centers: params, tokens, lr, batch.
+        Logs of the centers of params, tokens, lr and batch.
     """
 
     runs: Runs
@@ -67,7 +68,7 @@ class Sweep:
         return self.places(self.cells["params"].to_numpy(), self.cells["tokens"].to_numpy())
 
     def basis(self, card: TuningCard) -> Basis:
-        """Return the frontier's directions for these cells."""
+        """Return the directions of the frontier for these cells."""
         lowest = self.log_loss[self.cells["best"].to_numpy()]
         return Basis(card, *self.of_cells, level=float(lowest.mean()))
 
@@ -77,7 +78,7 @@ class Sweep:
 
 
 def read_sweep(source: Any) -> Sweep:
-    """Read the sweep that a log holds: params, tokens, lr, and batch size where there is one.
+    """Return the sweep that a log holds: params, tokens, lr, and batch size if it has one.
 
     Raises
     ------
@@ -105,9 +106,9 @@ def read_sweep(source: Any) -> Sweep:
     if batch and batch in runs and (text := _mixed(runs[batch], batch)):
         problems.append(text)
     if len(runs) < FEWEST:
-        problems.append(f"it has {len(runs)} runs, and a sweep needs {FEWEST} or more")
+        problems.append(f"it has {len(runs)} runs, but a sweep needs at least {FEWEST}: add runs")
     if problems:
-        raise RunLogError(collected(f"{runs.source} is no sweep to tune from:", problems))
+        raise RunLogError(collected(f"{runs.source} is not a sweep to tune from:", problems))
     return _sweep(runs, batch)
 
 
@@ -132,7 +133,7 @@ def _flat(runs: Runs, name: str) -> list[str]:
 
 
 def _mixed(values: np.ndarray, name: str) -> str | None:
-    """Say where batch sizes fall into two groups that differ as sequences and tokens do."""
+    """Return a problem if batch sizes form two groups, as if sequences and tokens were mixed."""
     ordered = np.unique(values)
     gaps = ordered[1:] / ordered[:-1]
     if not len(gaps) or gaps.max() < _MIXED_GAP or ordered[-1] / ordered[0] < _MIXED_RANGE:
@@ -140,8 +141,8 @@ def _mixed(values: np.ndarray, name: str) -> str | None:
     i = int(gaps.argmax())
     return (
         f"{name} runs up to {ordered[i]:.6g} in {int((values <= ordered[i]).sum())} runs and from "
-        f"{ordered[i + 1]:.6g} in the others, as where sequences and tokens are mixed: state all "
-        "in one unit"
+        f"{ordered[i + 1]:.6g} in the others, as if sequences and tokens were mixed: state all in "
+        "one unit"
     )
 
 

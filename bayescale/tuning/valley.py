@@ -12,7 +12,7 @@ FRONTIER = ("level", "share_E", "share_B", "alpha", "beta", "kappa")
 
 
 def frontier(values: Mapping[str, Any], n: Any, d: Any) -> Any:
-    """Return the log of the well-tuned loss: that of the law ``unified``.
+    """Return the log of the well-tuned loss, which follows the law ``unified``.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ def excess(values: Mapping[str, Any], k: Any, z1: Any, z2: Any) -> Any:
     Parameters
     ----------
     values : mapping of str to array_like
-        ``skew_lr`` and, where batch sizes vary, ``curve_ratio`` (log curvature in batch size less
+        ``skew_lr`` and, if batch sizes vary, ``curve_ratio`` (log curvature in batch size minus
         that in learning rate), ``coupling``, ``skew_batch``, and the two turns.
     k : array_like
         Log of the curvature in learning rate.
     z1, z2 : array_like or None
-        Logs of learning rate and batch size relative to the best; None without batch sizes.
+        Logs of learning rate and batch size relative to the best; z2 is None without batch sizes.
     """
     if z2 is None:
         skew = values["skew_lr"] * np.tanh(z1)

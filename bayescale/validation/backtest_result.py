@@ -45,6 +45,8 @@ class Backtest(Result):
         Each law's weight in the average.
     scale : str
         The scale of sizes and cutoffs: ``flops``, or the laws' only input.
+    cutoffs : tuple of float
+        Sizes up to which runs were fitted.
     forecasts : pandas.DataFrame
         One row per law, cutoff and held-out run: ``law``, ``cutoff``, ``run_id``, ``ratio`` (size
         over that of the largest training run), ``n_train``, ``loss`` (observed), ``median``,
@@ -65,6 +67,9 @@ class Backtest(Result):
         Refits that failed or were lost with their worker.
     samples : mapping of (str, float) to Sample
         The scored forecasts, by law and cutoff.
+    runs : Runs
+        The whole log.
+    seed : int
     """
 
     in_figures = True

@@ -36,6 +36,8 @@ class Comparison(Result):
         ``lpd`` (log predictive density of held-out larger runs, mean in nats), ``lpd_se``,
         ``rmsle``, ``coverage50``, ``coverage90``, ``elpd_loo`` (sum over all runs), ``se``,
         ``weight``, ``weight_loo``. Each cutoff counts equally.
+    n_held_out, n_cutoffs : int
+        Numbers of held-out runs and of cutoffs behind the scores.
     warnings : tuple of Finding
         Codes ``few_held_out``, ``undecided``, ``keep_equal_weights``, ``loo_unreliable``,
         ``missing_refits``.

@@ -87,6 +87,11 @@ def layout_checks(runs: Runs, law: Law) -> tuple[Finding, ...]:
 def design_notes(runs: Runs, law: Law, card: ModelCard | None = None) -> tuple[Finding, ...]:
     """Return the warnings of :func:`design_checks`.
 
+    Parameters
+    ----------
+    runs, law, card
+        See :func:`design_checks`.
+
     Returns
     -------
     tuple of Finding

@@ -40,6 +40,14 @@ class Trust(Result):
 
     Attributes
     ----------
+    scale : str
+        The scale of sizes: ``flops``, or the law's only input.
+    largest : float
+        The largest training run on that scale.
+    tokens_per_param : float or None
+        The ratio along which ``path`` goes; None for laws of one scale.
+    tolerance : float
+        The largest half-width that counts as precise, as a share of the loss.
     horizon_ratio : float
         Multiple of the largest training run; 1 if nothing beyond the runs can be trusted.
     horizon_flops : float or None

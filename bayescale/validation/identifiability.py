@@ -65,6 +65,10 @@ def identifiability_checks(fit: Fit) -> tuple[Finding, ...]:
 def posterior_notes(fit: Fit) -> tuple[Finding, ...]:
     """Return the quick checks that failed, as warnings.
 
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+
     Returns
     -------
     tuple of Finding

@@ -341,6 +341,10 @@ def sensitivity(
     ci_prob : float
         Mass of the central interval.
 
+    Returns
+    -------
+    Sensitivity
+
     Raises
     ------
     TrustError

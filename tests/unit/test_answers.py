@@ -133,9 +133,12 @@ def test_answers_that_make_no_sense_are_named() -> None:
     with pytest.raises(ScenarioError) as caught:
         Answers().exact_match(1.0, 0.5)
     assert str(caught.value) == (
-        "answer tokens are 0.5, but an answer has one or more: count those that must all be right"
+        "answer tokens are 0.5, but must be finite and at least 1: count the tokens that must all "
+        "be right"
     )
-    with pytest.raises(ScenarioError, match=r"^choices is 1, but must be a whole number from 2"):
+    with pytest.raises(
+        ScenarioError, match=r"^choices is 1, but must be a whole number of at least 2"
+    ):
         Answers().multiple_choice(1.0, 1, 1, 2.0)
     with pytest.raises(
         ScenarioError, match=r"^wrong_loss is -2, but must be finite and above zero"
@@ -156,7 +159,9 @@ def test_scores_that_make_no_sense_are_told_at_once() -> None:
         "  - scores are 1.2, -0.3, but must lie between 0 and 1: shares of answers that are right\n"
         "  - losses are -1.0, but must be finite and above zero"
     )
-    with pytest.raises(ScenarioError, match="there are 2 losses but 1 scores: give one for each"):
+    with pytest.raises(
+        ScenarioError, match="there are 2 losses but 1 scores: give one of each per model"
+    ):
         calibrate_dispersion([1.0, 2.0], [0.1])
     with pytest.raises(ScenarioError, match="fewer than three models get some answers right"):
         calibrate_dispersion([1.0, 2.0, 9.0, 9.5], [0.4, 0.1, 0.0, 0.0])
@@ -169,8 +174,10 @@ def test_a_file_of_scores_needs_its_two_columns_and_numbers(tmp_path: Path) -> N
         read_scores(path)
     assert str(caught.value) == (
         "scores.csv cannot be used for scores:\n"
-        "  - there is no column 'loss' for loss: it has ppl, acc\n"
-        "  - there is no column 'score' for score: it has ppl, acc"
+        "  - there is no column 'loss' for loss, but ppl, acc: name one with "
+        "`columns={'loss': 'HEADER'}`\n"
+        "  - there is no column 'score' for score, but ppl, acc: name one with "
+        "`columns={'score': 'HEADER'}`"
     )
     with pytest.raises(ScenarioError) as caught:
         read_scores(path, {"loss": "ppl", "score": "acc"})

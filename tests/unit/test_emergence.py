@@ -104,10 +104,10 @@ def test_a_path_that_makes_no_sense_is_told_at_once() -> None:
     assert str(caught.value) == (
         "the scores cannot be computed:\n"
         "  - the path has 2 points of flops 1e+22, 1e+21, but needs two or more that increase\n"
-        "  - answer_tokens has 0.5, but an answer has one token or more\n"
-        "  - downstream is a fit of law 'chinchilla', of params, tokens: fit the law downstream, "
-        "of lm_loss\n"
-        "  - wrong_loss belongs to choices: give the number of answers with `choices=`"
+        "  - answer_tokens has 0.5, but an answer has at least one token\n"
+        "  - downstream is a fit of law 'chinchilla' with inputs params, tokens: give a fit of the "
+        "law downstream, with input lm_loss\n"
+        "  - wrong_loss needs choices: give the number of answers with `choices=`"
     )
     with pytest.raises(ScenarioError, match="answer_tokens is empty: name at least one length"):
         emergence(ONE, flops=PATH, answer_tokens=[])

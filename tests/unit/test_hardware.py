@@ -57,7 +57,7 @@ def test_several_budgets_are_several_times() -> None:
     ("wrong", "message"),
     [
         ({"gpus": 0}, "gpus is 0, but must be 1 to 1e8"),
-        ({"utilization": 40}, "utilization is 40, but must be above 0, at most 1"),
+        ({"utilization": 40}, "utilization is 40, but must be above 0 and at most 1"),
         ({"peak": 989}, "FLOP/s of one GPU, such as 989e12"),
         ({"price": -1.0}, "price is -1, but must be above zero"),
     ],

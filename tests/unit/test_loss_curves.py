@@ -107,7 +107,7 @@ def test_a_table_that_begins_late_is_given_a_linear_warm_up() -> None:
         ([0, 10], [0, 0], "some above zero, but all are zero"),
         ([0, 10], [1, -1], "zero or more, some above zero, but row 2 has -1"),
         ([0], [1], "1 row: give at least 2"),
-        ([0, np.nan], [1, 1], "no finite numbers"),
+        ([0, np.nan], [1, 1], "must be finite, but row 2 has step nan and rate 1"),
     ],
 )
 def test_what_is_no_schedule_is_refused(

@@ -250,10 +250,10 @@ def test_the_text_says_what_to_keep_and_what_that_saves() -> None:
             {"examples_per_param": np.nan},
             "examples_per_param is nan, but must be finite and above zero",
         ),
-        ({"keep": 0}, "keep is 0, but must lie above 0, from 1e-9 on, and be at most 1"),
+        ({"keep": 0}, "keep is 0, but must lie between 1e-9 and 1"),
         (
             {"keep": [0.5, 1.5]},
-            "keep[1] is 1.5, but must lie above 0, from 1e-9 on, and be at most 1",
+            "keep[1] is 1.5, but must lie between 1e-9 and 1",
         ),
         (
             {"probe_angle": 90},
@@ -276,7 +276,8 @@ def test_equations_that_resist_are_said_to() -> None:
     with pytest.raises(ScenarioError) as caught:
         pruned_error(1e9, 1e-9, probe_angle=20)
     assert str(caught.value) == (
-        "no solution found near 5e+07 examples per param: ask for fewer, or for a larger fraction"
+        "no solution was found near 5e+07 examples per param: ask for fewer, or for a larger "
+        "fraction"
     )
 
 
@@ -285,5 +286,5 @@ def test_the_other_functions_refuse_likewise() -> None:
         pruned_error(1, 0.5, kept="soft")
     with pytest.raises(ScenarioError, match="trained_per_param is -2, but must be finite"):
         best_fraction(-2)
-    with pytest.raises(ScenarioError, match="least is 2, but must lie above 0"):
+    with pytest.raises(ScenarioError, match="least is 2, but must lie between 1e-9 and 1"):
         best_fraction(2, least=2)

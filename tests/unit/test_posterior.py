@@ -82,7 +82,7 @@ def refused(path: Path) -> str:
 
 
 def test_files_that_are_no_posterior_are_refused(fit_file: Path, tmp_path: Path) -> None:
-    assert refused(tmp_path / "no.nc").endswith("no.nc' does not exist")
+    assert refused(tmp_path / "no.nc").endswith("no.nc' does not exist: correct the path")
 
     text = tmp_path / "text.nc"
     text.write_text("params,loss\n")

@@ -189,7 +189,7 @@ def test_everything_wrong_with_a_pruning_is_told_at_once() -> None:
         "  - params is -1, but it must be finite and greater than zero\n"
         "  - tokens is inf, but it must be finite and greater than zero\n"
         "  - trained is inf, but it must be finite and greater than zero\n"
-        "  - keep has 0, 1.2, but a kept fraction is above 0 and at most 1\n"
+        "  - keep has 0, 1.2, but a kept fraction must be above 0 and at most 1\n"
         "  - quality is 2 to 1, but needs two numbers above zero, the lower one first: the ends of "
         "a 90 % interval"
     )

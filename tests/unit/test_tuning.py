@@ -164,7 +164,7 @@ def refusal(log: pd.DataFrame) -> str:
 def test_sweeps_that_are_none() -> None:
     log = made()
     assert refusal(log.drop(columns="lr")).endswith(
-        "is no sweep to tune from:\n  - it has no lr: name its column with "
+        "is not a sweep to tune from:\n  - it has no lr: name its column with "
         "`columns={'lr': 'HEADER'}`"
     )
     assert "lr must be finite and greater than zero, because laws take its log: 0.0 in row 1" in (
@@ -183,7 +183,7 @@ def test_sweeps_that_are_none() -> None:
         "runs at another"
     )
     mixed = log["batch_size"].where(np.arange(len(log)) % 2 == 0, log["batch_size"] * 2048)
-    assert "as where sequences and tokens are mixed: state all in one unit" in (
+    assert "as if sequences and tokens were mixed: state all in one unit" in (
         refusal(log.assign(batch_size=mixed))
     )
     assert "lr is params in every run" in refusal(log.assign(lr=log["params"]))

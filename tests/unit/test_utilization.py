@@ -135,7 +135,7 @@ def test_utilization_is_read_off_a_log() -> None:
     found = Utilization.of_runs(read_runs(log))
     assert found.sizes == pytest.approx((1e9, 16e9))
     assert found.shares == pytest.approx((0.4, 0.2))
-    with pytest.raises(DecisionError, match="no column of utilization by size: name it `util"):
+    with pytest.raises(DecisionError, match="no column of utilization by size: add a column `util"):
         Utilization.of_runs(read_runs(log.drop(columns="MFU")))
     with pytest.raises(DecisionError, match="utilization is 40 in DataFrame, but must be above 0"):
         Utilization.of_runs(read_runs(log.assign(MFU=100 * log["MFU"])))
@@ -146,10 +146,10 @@ def test_utilization_is_read_off_a_log() -> None:
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ([("1B", 45)], "45 at 1B params: must be above 0, at most 1, such as 0.4 for 40 %"),
-        ([("1B", 0)], "0 at 1B params: must be above 0, at most 1"),
+        ([("1B", 45)], "45 at 1B params must be above 0 and at most 1, such as 0.4 for 40 %"),
+        ([("1B", 0)], "0 at 1B params must be above 0 and at most 1"),
         ([("1B", 0.4), (1e9, 0.3)], "1B params are given twice: give one share for each size"),
-        ([("1B", 0.1), ("2B", 0.2)], "0.1 at 1B to 0.2 at 2B params: rises as fast as size"),
+        ([("1B", 0.1), ("2B", 0.2)], "0.1 at 1B to 0.2 at 2B params rises as fast as the size"),
         ([], "no size is given"),
     ],
 )
@@ -173,7 +173,7 @@ def test_budgets_that_do_not_fit_say_why() -> None:
         allocate(fit(), days=3)
     with pytest.raises(DecisionError, match="so does the price of a FLOP: leave `price=` out"):
         allocate(fit(), days=3, cluster=cluster(), price=1e-18)
-    with pytest.raises(DecisionError, match="say of which with `params=`"):
+    with pytest.raises(DecisionError, match="give the size with `params=`"):
         cluster().flops_in(30)
 
 
@@ -192,10 +192,10 @@ def test_the_command_line_takes_utilization_by_size(bayescale, tmp_path: Path) -
     for wrong, message in (
         (("0.4", "0.3"), "give one share, or one for each size"),
         (("1B=0.4", "1B=0.3"), "1B params are given twice"),
-        (("absent.csv",), "'absent.csv' is no share such as 0.4"),
-        (("x" * 5000,), "no share such as 0.4"),
-        (("9" * 5000,), "above 0, at most 1"),
-        (("1B=45",), "45 at 1B params: must be above 0"),
+        (("absent.csv",), "'absent.csv' is neither a share such as 0.4"),
+        (("x" * 5000,), "neither a share such as 0.4"),
+        (("9" * 5000,), "above 0 and at most 1"),
+        (("1B=45",), "45 at 1B params must be above 0"),
     ):
         options = [each for text in wrong for each in ("--utilization", text)]
         failed = bayescale("allocate", path, *gpus, *options)

@@ -159,9 +159,9 @@ def test_a_plan_that_begins_late_goes_on_from_what_was_logged() -> None:
 
 def test_what_is_no_plan_is_said(tmp_path: Path) -> None:
     history = read_history(curve())
-    with pytest.raises(RunLogError, match="needs columns `step` and `lr`, and has step, rate"):
+    with pytest.raises(RunLogError, match="needs columns `step` and `lr`, but has step, rate"):
         plan_of_table(pd.DataFrame({"step": [1], "rate": [1]}))
-    with pytest.raises(RunLogError, match="no other way to go on: write NAME:STEP"):
+    with pytest.raises(RunLogError, match="neither a file nor a schedule: write NAME:STEP"):
         other_way("decay", history, COSINE)
 
 

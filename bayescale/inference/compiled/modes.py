@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
-"""A function from a point to its log density and gradient; -inf where there is no density."""
+"""A function from a point to its log density and gradient; -inf outside the density's support."""
 
 MOST_OPTIMIZATIONS = 8
 """The most optimizations of one mode, each from where the last one ended."""
@@ -86,7 +86,7 @@ def find_mode(
     Returns
     -------
     Mode or None
-        None where more than :data:`MOST_FREE` are free, or the curvature is not finite.
+        None if more than :data:`MOST_FREE` are free, or the curvature is not finite.
     """
     if free.sum() > MOST_FREE:
         return None
