@@ -1,7 +1,7 @@
-"""What a reader needs in order to judge a scaling law, as far as a fit's file knows it.
+"""A checklist of what readers need to judge a scaling law, filled in from a fit's file.
 
-The themes are those of (Mis)Fitting (Li, Kudugunta and Zettlemoyer 2025, arXiv 2502.18969), in
-our own words. What the file does not know is named, because silence would read as consent.
+The themes are those of (Mis)Fitting (Li, Kudugunta and Zettlemoyer 2025, arXiv 2502.18969), in our
+own words. Points that the file does not answer are listed too, so that their absence is seen.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ REFERENCE = "Li, Kudugunta and Zettlemoyer 2025, (Mis)Fitting, arXiv 2502.18969"
 
 
 class Item(NamedTuple):
-    """One point to be reported; ``answer`` is None where the file does not know."""
+    """One point to report; ``answer`` is None if the file does not hold it."""
 
     theme: str
     question: str
@@ -26,13 +26,13 @@ class Item(NamedTuple):
 
 
 def checklist(fit: Fit, *, use: str) -> tuple[Item, ...]:
-    """Fill in the checklist as far as the fit knows.
+    """Return the checklist, filled in as far as the fit holds the answers.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     use : str
-        What the report uses the law for, in words.
+        A sentence on what the report uses the law for.
     """
     return (*_form(fit, use), *_training(fit.runs), *_counting(fit.runs), *_data(fit.runs),
             *_fitting(fit))  # fmt: skip

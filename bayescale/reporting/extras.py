@@ -1,4 +1,4 @@
-"""Results that a report shows beside the answers of its fit: recipes, a run in progress."""
+"""Results that a report shows besides the answers of its fit: recipes, a run in progress."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ TITLES = {Versus: "Which recipe is better", Watch: "The run in progress"}
 
 @dataclass(frozen=True, eq=False)
 class Extra:
-    """A result with a section of its own.
+    """A result that has its own section.
 
     Attributes
     ----------
     result : Versus or Watch
     command : str
-        The command line that gives it; empty where it was made in Python.
+        The command line that gives the result; empty if it was computed in Python.
     """
 
     result: Versus | Watch
@@ -30,12 +30,12 @@ class Extra:
 
     @property
     def passed(self) -> bool:
-        """Whether it can be relied on: it converged, or the run is on its course."""
+        """Whether the comparison converged, or the run is on its course."""
         if isinstance(self.result, Watch):
             return self.result.on_course is not False
         return self.result.passed
 
 
 def extra_of(given: "Extra | Versus | Watch") -> Extra:
-    """Return a result as a section has it."""
+    """Return a result as an :class:`Extra`."""
     return given if isinstance(given, Extra) else Extra(given)

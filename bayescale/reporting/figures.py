@@ -1,4 +1,4 @@
-"""Figures of the report, as elements of its page."""
+"""Figures of the report, as HTML elements of its page."""
 
 from collections.abc import Callable
 from html import escape
@@ -13,13 +13,13 @@ from bayescale.questions import Questions
 
 
 def html(name: str, questions: Questions, *more: Any) -> str:
-    """Draw a figure of :data:`DRAWINGS` as an HTML element."""
+    """Return a figure of :data:`DRAWINGS` as an HTML element."""
     drawing = DRAWINGS[name](questions, *more)
     return _figure(drawing, "".join(filter(str.isalnum, f"{name}{''.join(i.law for i in more)}")))
 
 
 def answer_html(questions: Questions) -> str:
-    """Draw the figure of the first screen."""
+    """Return the figure of the first screen as an HTML element."""
     runs = questions.fit.runs
     drawing = drawings.loss_along(
         questions.curve,
@@ -32,13 +32,13 @@ def answer_html(questions: Questions) -> str:
 
 
 def extra_html(result: Versus | Watch, name: str) -> str:
-    """Draw the figure of recipes that are compared, or of a run in progress."""
+    """Return the figure of a comparison of recipes, or of a run in progress."""
     drawing = drawings.recipes(result) if isinstance(result, Versus) else drawings.watched(result)
     return _figure(drawing, name)
 
 
 def _figure(drawing: Drawing, name: str) -> str:
-    """Draw once for wide pages and once for phones; the style sheet shows one of them."""
+    """Return two drawings, for wide pages and for phones; the style sheet shows one of them."""
     svgs = [
         f'<div class="{kind}">'
         + inline(drawing.draw, f"{kind}{name}", drawing.alt, named=drawing.named, size=size)
@@ -57,4 +57,4 @@ DRAWINGS: dict[str, Callable[..., Drawing]] = {
     "coverage": lambda q: drawings.coverage(q.trust[0]),
     "coefficients": lambda q, law: drawings.coefficients(law, named=len(q.fit.members) > 1),
 }
-"""What draws each figure, by the name under which templates know it."""
+"""The function that draws each figure, by the figure's name in templates."""

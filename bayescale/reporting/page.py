@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no script, no other file."""
+"""A report as one HTML page, which needs no network, no script and no other file."""
 
 from functools import cache
 from pathlib import Path
@@ -33,12 +33,12 @@ TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
 
 
 def render(report: "Report") -> str:
-    """Write the page's HTML. Whatever comes from a run log or a card is escaped."""
+    """Return the page's HTML, in which all text from run logs and cards is escaped."""
     return _environment().get_template("page.html.j2").render(report=report)
 
 
 def write(report: "Report", path: str | Path) -> Path:
-    """Write the page into a file, which is replaced only as a whole.
+    """Write the page into a file, whole or not at all, and return the path.
 
     Raises
     ------
@@ -52,18 +52,18 @@ def write(report: "Report", path: str | Path) -> Path:
 
 
 def section_html(template_name: str, **values: Any) -> tuple[str, Exception | None]:
-    """Write a section's HTML; where it fails, what was written before, and the error."""
+    """Return a section's HTML and None; if it fails, the HTML up to there and the error."""
     template = _environment().get_template(f"{template_name}.html.j2")
     written: list[str] = []
     try:
         written.extend(template.generate(**values))
-    except Exception as error:  # whatever it is, the other sections stand
+    except Exception as error:  # no error of one section may prevent the others
         return "".join(written) if written else "", error
     return "".join(written), None
 
 
 def _blocks(extra: "Extra") -> "Iterator[tuple[str, str, str | TextTable]]":
-    """Yield what a result shows: its kind, the caption of a table, and the line or the table."""
+    """Yield the parts of a result: kind, caption of a table, and the line or table itself."""
     before, kind = "", "lead"
     for part in extra.result.content():
         if isinstance(part, str):
@@ -80,18 +80,18 @@ def _blocks(extra: "Extra") -> "Iterator[tuple[str, str, str | TextTable]]":
 
 
 def _check_name(code: str) -> str:
-    """Write a finding's code in words; the law's name before it stays as it is."""
+    """Return a finding's code in words; the law's name before it is unchanged."""
     law, dot, check = code.rpartition(".")
     return f"{law}{dot}{check.replace('_', ' ')}"
 
 
 def next_step(questions: Questions) -> str:
-    """Say what to do next.
+    """Return what to do next.
 
     Returns
     -------
     {"fit", "backtest", "train", "between", "larger", "buy", "none"}
-        ``none`` where no run of the largest one's price helps enough.
+        ``none`` if no run at the price of the largest one helps enough.
     """
     if questions.fit.runs is None:
         return "fit"

@@ -1,7 +1,7 @@
-"""A report: what a fit says of the next scale, section by section.
+"""A report: what a fit says about the next scale, in sections.
 
 Each section is a template in ``templates/``, which holds its prose and takes values from the
-answers of :class:`bayescale.questions.Questions`. A section that fails leaves the others standing.
+answers of :class:`bayescale.questions.Questions`. If a section fails, the others are still made.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ SECTIONS = {
 NEEDS_SPLIT = ("allocation", "data")
 
 AFTER_EXTRAS = ("limits", "checklist", "provenance")
-"""Sections that come after those of other results."""
+"""Sections that come after those of results given with ``also``."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Section:
     Attributes
     ----------
     name : str
-        Short and stable; the anchor in the page.
+        A short and stable name, which is the anchor in the page.
     html : str
-        The section's content.
+        The section's content, up to the failure if there was one.
     error : str or None
-        Why the section could not be made.
+        Why the section could not be made; None if it was.
     unfolded : bool
-        Whether the page shows it without being asked.
+        Whether the page shows the section unfolded at first.
     """
 
     name: str
@@ -66,17 +66,26 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Report(Result):
-    """Everything that a report says, ready to be put on a page.
+    """The content of a report, which :meth:`to_html` writes as a page.
 
     Attributes
     ----------
     title : str
+    file : str
+        The name of the fit's file.
+    date : str
+        The day on which the report was made (UTC), as YYYY-MM-DD.
+    n_runs : int
+        Number of fitted runs; 0 for a point estimate.
+    converged : bool
+        Whether the sampler passed its convergence checks.
     reasons : tuple of str
-        Convergence checks that the sampler failed; empty where it passed.
+        Convergence checks that the sampler failed; empty if it passed.
+    sections : tuple of Section
     answers : tuple of Answer
-        The answers of all commands that numbers come from.
+        The answers of the commands from which the numbers come.
     extras : tuple of Extra
-        Results beside those of the fit, each a section.
+        Results besides those of the fit, each with its own section.
     """
 
     title: str
@@ -92,11 +101,11 @@ class Report(Result):
 
     @property
     def answered(self) -> bool:
-        """Whether every decision has a number: the laws of an average may not agree on one."""
+        """Whether every decision has a number; it has none if the laws of an average disagree."""
         return all(answer.json.get("answered", True) for answer in self.answers)
 
     def to_html(self) -> str:
-        """Write the page, in which nothing that comes from a run log or a card is markup."""
+        """Return the page's HTML, in which all text from run logs and cards is escaped."""
         return render(self)
 
     def _json(self) -> dict[str, Any]:
@@ -134,31 +143,31 @@ def report(  # noqa: PLR0913
     allow_unconverged: bool = False,
     show_progress: bool | None = None,
 ) -> Report:
-    """Collect everything that a fit says of the next scale, for a page that can be sent.
+    """Collect the answers of a fit about the next scale in a report that can be written as a page.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     file : path
-        The fit's file, as the commands in the report name it.
+        The fit's file, which the commands in the report name.
     flops : float, optional
         The next scale in FLOP. Ten times the largest run's by default, or ten times the law's only
         input; for a law of the language model's loss, 5 % less than the lowest.
     target : float, optional
-        A loss, for the probability of ending below it; in the unit of the report.
+        A loss in the unit of the report, for the probability that the next run ends below it.
     tolerance : float
-        As for :func:`bayescale.forecast` and :func:`bayescale.trust`.
+        See :func:`bayescale.forecast` and :func:`bayescale.trust`.
     family : str, optional
         A family of the fit; by default a new family, if families are partially pooled.
     also : sequence of Versus or Watch
-        Results of :func:`bayescale.versus` and :func:`bayescale.watch`, each shown in a section of
-        its own.
+        Results of :func:`bayescale.versus` and :func:`bayescale.watch`, each shown in its own
+        section.
     laws : tuple of str
-        The caller's own laws, as the command line names them.
+        Files of the caller's own laws, which the commands in the report name.
     loss_unit : str, optional
         The unit of losses; by default the fitted log's own.
     allow_unconverged : bool
-        Report although the fit failed its convergence checks.
+        Make the report even if the fit failed its convergence checks.
     show_progress : bool, optional
         Show progress on standard error, or below the cell in a notebook; by default only in
         notebooks.
@@ -166,18 +175,18 @@ def report(  # noqa: PLR0913
     Returns
     -------
     Report
-        Its sections hold what could be made, and errors in the place of what could not.
+        The sections, with an error for each that could not be made.
 
     Raises
     ------
     LawError
-        If the next scale is not one of the law, or must be named.
+        If the next scale is not an input of the law, or if it must be given.
     UnconvergedError
         If the fit failed its convergence checks.
 
     Notes
     -----
-    Nothing is sampled: the report shows the backtest that ``bayescale trust`` has kept with the
+    Nothing is sampled: the report shows the backtest that ``bayescale trust`` has stored with the
     fit, or says that there is none.
     """
     questions = Questions(

@@ -1,4 +1,4 @@
-"""What to read from each run: which points of its loss, and where the other columns are."""
+"""What to read from each run: which points of its loss, and the places of the other columns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ GROWING = ("tokens", "flops", "unique_tokens", "epochs", "steps")
 
 
 class Smoothing(NamedTuple):
-    """A mean over points: of the last ``constant``, or with weights ``constant ** age``."""
+    """A mean of the last ``constant`` points, or of all points with weights ``constant ** age``."""
 
     kind: Literal["mean", "ema"]
     constant: float
@@ -33,29 +33,30 @@ class Smoothing(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What to read from each run, and what to do with runs that lack it.
+    """What to read from each run, and how to treat runs that lack it.
 
     Attributes
     ----------
     metric : str
-        The loss, by the tracker's name for it.
+        The tracker's name of the loss.
     columns : mapping of str to str
-        Where the tracker holds the others: ``{"params": "config.n_params"}``.
+        The tracker's places of the other columns, such as ``{"params": "config.n_params"}``.
     step : int or None
-        The step of the loss; None for the last.
+        The step of the loss; None for the last step.
     smooth : str or None
-        None for the point as logged; ``"mean:K"`` for the mean of the last K points up to the
-        step; ``"ema:A"`` for the mean of all of them, each point weighing A times the next.
+        None for the point as logged; ``"mean:K"`` for the mean of the last K points up to the step;
+        ``"ema:A"`` for the mean of all points up to the step, in which each point has A times the
+        weight of the next one.
     unfinished : {"error", "drop", "keep"}
-        Runs that have not finished, or whose files end within a record.
+        What to do with runs that have not finished, or whose files end within a record.
     repeated : {"error", "drop", "last"}
-        Runs whose metric was logged more than once, with different values, at a step that
-        is used.
+        What to do with runs whose metric was logged more than once, with different values, at a
+        step that is used: raise an error, leave them out, or take the value logged last.
     missing : {"error", "drop", "keep"}
-        Runs without the metric, the step, a finite value or something at a place; kept ones
-        have an empty cell there.
+        What to do with runs that lack the metric, the step, a finite value or a value at a place;
+        runs that are kept have an empty cell there.
     run_id : {"name", "id"}
-        Whether runs are called by name or by the tracker's identifier.
+        Whether runs are named by their name or by the tracker's identifier.
     """
 
     metric: str
@@ -119,13 +120,13 @@ class Choice:
         return text + (later if self.repeated == "last" else "")
 
     def series(self, prefix: str) -> tuple[str, ...]:
-        """The metrics to be read: the loss and those that columns name."""
+        """Return the metrics to read: the loss, and those that columns name."""
         places = (place for place in self.columns.values() if place.startswith(prefix))
         return tuple(dict.fromkeys([self.metric, *(p.removeprefix(prefix) for p in places)]))
 
 
 class Selected(NamedTuple):
-    """The value chosen for a run, or why there is none."""
+    """The value selected for a run, or the reason why it has none."""
 
     value: float
     step: int
@@ -135,13 +136,13 @@ class Selected(NamedTuple):
 
 
 def select(history: History, step: int | None, smoothing: Smoothing | None) -> Selected:
-    """Select the value at a step, averaged as asked.
+    """Return the value of a metric at a step, smoothed if requested.
 
     Returns
     -------
     Selected
-        With ``lacking`` where there is no finite value, and ``repeats`` where a step that is
-        used has more than one value; the later of them is taken.
+        The value, with ``lacking`` set if there is no finite value, and ``repeats`` if a step that
+        is used has more than one value; the later of them is taken.
     """
     steps, values, differs = _by_step(history)
     last = int(steps[-1])
@@ -174,14 +175,14 @@ def select(history: History, step: int | None, smoothing: Smoothing | None) -> S
 
 
 def at_or_before(history: History, step: int) -> float:
-    """Return the last value logged up to a step; NaN where there is none."""
+    """Return the last value logged up to a step, or NaN."""
     steps, values, _ = _by_step(history)
     end = int(np.searchsorted(steps, step, side="right"))
     return float(values[end - 1]) if end else np.nan
 
 
 def _by_step(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Increasing steps, the last value logged at each, and whether another preceded it."""
+    """Return increasing steps, the last value logged at each, and whether another preceded it."""
     order = np.argsort(history.steps, kind="stable")
     steps, values = history.steps[order], history.values[order]
     same = steps[1:] == steps[:-1]

@@ -1,4 +1,4 @@
-"""States that the Hugging Face Trainer writes beside checkpoints: ``trainer_state.json``."""
+"""State files that the Hugging Face Trainer writes with checkpoints: ``trainer_state.json``."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
 def state_files(folder: Path) -> dict[str, list[Path]]:
-    """State files by run: a run's folder holds one, or checkpoints that do."""
+    """Return state files by run, whose folder holds one, or checkpoints with one each."""
     runs: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("trainer_state.json")):
         home = path.parent
@@ -36,16 +36,17 @@ def state_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def trainer_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """Read the runs below a folder in which the Hugging Face Trainer wrote.
+    """Return the runs below a folder in which the Hugging Face Trainer wrote.
 
-    The latest of a run's state files is read, because it holds the whole history. A run has
-    finished when it reached its ``max_steps``.
+    Only the latest state file of a run is read, because it holds the whole history. A run has
+    finished if it reached its ``max_steps``.
     """
     folder = Path(folder)
     runs = state_files(folder)
     if not runs:
         raise TrackerError(
-            f"{str(folder)!r} holds no trainer_state.json of the Hugging Face Trainer"
+            f"{str(folder)!r} holds no trainer_state.json of the Hugging Face Trainer: name the "
+            "folder that holds the runs' output folders"
         )
     source = f"Hugging Face Trainer {folder.resolve().name}"
     read = (_run(n, f, metrics) for n, f in runs.items())
@@ -53,7 +54,7 @@ def trainer_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
 
 
 def _notes(loss: str) -> tuple[Finding, ...]:
-    """Note that the Trainer's ``train_loss`` is no loss at a step."""
+    """Return a note if the loss is the Trainer's ``train_loss``, a mean over all steps."""
     if loss != MEAN_LOSS:
         return ()
     text = (
@@ -83,7 +84,7 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
 
 
 def _candidates(files: Sequence[Path]) -> list[Path]:
-    """The last checkpoint's, and the one beside the checkpoints: either may be later."""
+    """Return the last checkpoint's file and the one beside the checkpoints: either may be later."""
     inside = [path for path in files if _CHECKPOINT.fullmatch(path.parent.name)]
     beside = [path for path in files if path not in inside]
     last = sorted(inside, key=lambda path: int(path.parent.name.removeprefix("checkpoint-")))
@@ -98,7 +99,7 @@ class _State(NamedTuple):
 
 
 def _state(path: Path, metrics: Sequence[str]) -> _State:
-    """Read a state; of its history, only the points asked for are kept while it is parsed."""
+    """Return a state; while its history is parsed, only the points of ``metrics`` are kept."""
     points = Points(metrics)
     names: set[str] = set()
 

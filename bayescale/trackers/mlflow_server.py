@@ -9,12 +9,12 @@ from bayescale.trackers.mlflow_store import KEEPS, SERIES, chosen_experiment, un
 from bayescale.trackers.tracked import History, Tracked, TrackedRun, require_package
 
 PAGE = 1000  # runs per request
-POINTS = 25_000  # per request: as many as a server answers at once
+POINTS = 25_000  # per request, the most that a server returns
 _SECONDS = 10.0
 
 
 def served_runs(address: str, experiment: str | None, metrics: Sequence[str]) -> Tracked:
-    """Read the runs of one experiment on an MLflow tracking server.
+    """Return the runs of one experiment on an MLflow tracking server.
 
     Credentials are found as MLflow's client finds them, in its environment variables.
     """
@@ -45,7 +45,7 @@ def served_runs(address: str, experiment: str | None, metrics: Sequence[str]) ->
 def _require_reached(address: str) -> None:
     import requests
 
-    try:  # the client would try for minutes before it gives up
+    try:  # the client would retry for minutes
         requests.get(f"{address.rstrip('/')}/health", timeout=_SECONDS)
     except requests.RequestException as error:
         raise TrackerError(

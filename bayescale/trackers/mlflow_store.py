@@ -24,16 +24,19 @@ _INFINITE = 1.7976931348623157e308  # what MLflow stores for infinity
 
 
 def stored_runs(path: str | Path, experiment: str | None, metrics: Sequence[str]) -> Tracked:
-    """Read the runs of one experiment of an MLflow store.
+    """Return the runs of one experiment of an MLflow store.
 
-    Runs that were deleted in MLflow are not listed, as MLflow does not list them.
+    Runs that were deleted in MLflow are left out, as in MLflow's own lists.
     """
     path = Path(path)
     if not path.is_file():
         raise TrackerError(f"MLflow store {str(path)!r} does not exist: name its SQLite file")
     with path.open("rb") as stream:
         if stream.read(16) != b"SQLite format 3\0":
-            raise TrackerError(f"{path.name} is not an SQLite file, as an MLflow store is")
+            raise TrackerError(
+                f"{path.name} is not an SQLite file, as an MLflow store is: name the store's file, "
+                "or the address of a tracking server"
+            )
     chosen = _experiment(path, experiment)
     source = f"MLflow {path.name}, experiment {chosen[1]!r}"
     return Tracked(source, _runs(path, chosen[0], metrics), KEEPS, SERIES)
@@ -60,7 +63,7 @@ def _experiment(path: Path, name: str | None) -> tuple[int, str]:
 def chosen_experiment(
     source: str, found: Sequence[tuple[int, str, int]], name: str | None
 ) -> tuple[int, str]:
-    """Choose the named experiment, or the only one that has runs."""
+    """Return the id and name of the named experiment, or of the only one that has runs."""
     named = [one for one in found if (one[2] > 0 if name is None else one[1] == name)]
     if len(named) == 1:
         return named[0][0], named[0][1]
@@ -68,7 +71,7 @@ def chosen_experiment(
         raise TrackerError(f"{source} holds no runs: name a store that holds some")
     names = listed((repr(one[1]) for one in (found if name is not None else named)), 20)
     if name is not None:
-        raise TrackerError(f"{source} has no experiment {name!r}; it has {names}")
+        raise TrackerError(f"{source} has no experiment {name!r}: choose one of {names}")
     raise TrackerError(
         f"{source} has runs in {len(named)} experiments, {names}: choose one with "
         "`experiment='NAME'`"
@@ -76,7 +79,7 @@ def chosen_experiment(
 
 
 def _require_schema(store: sqlite3.Connection, path: Path) -> None:
-    # a view could be infinite
+    # views are not accepted as tables, because a view could yield rows without end
     rows = store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     tables = {name for (name,) in rows}
     if not {"experiments", "runs"} <= tables:
@@ -157,5 +160,5 @@ def _point(what: str, step: Any, value: Any, is_nan: Any) -> tuple[int, float]:
 
 
 def unbounded(value: float) -> float:
-    """Return a value as it was logged: MLflow stores the largest number instead of infinity."""
+    """Return the value that was logged: MLflow stores the largest number instead of infinity."""
     return math.copysign(math.inf, value) if abs(value) >= _INFINITE else value

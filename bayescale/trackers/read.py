@@ -1,4 +1,4 @@
-"""Find which tracker a source belongs to, and read a run log from it."""
+"""Recognize the tracker that a source belongs to, and read a run log from it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ _SERIES = {"mlflow": METRICS, "wandb": HISTORY, "tensorboard": SCALARS, "hugging
 
 
 class Options(TypedDict, total=False):
-    """The options of :class:`~bayescale.trackers.choice.Choice`, each with its default there."""
+    """Options of :class:`~bayescale.trackers.choice.Choice`, which has their defaults."""
 
     step: int | None
     smooth: str | None
@@ -46,7 +46,7 @@ def import_runs(
     experiment: str | None = None,
     history: str | Path | None = None,
 ) -> TrackerLog:
-    """Read a run log from an experiment tracker.
+    """Read a run log from an experiment tracker, before its values are checked.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def import_runs(
     tracker : {"mlflow", "wandb", "tensorboard", "huggingface"}, optional
         Needed where the source alone does not show it.
     experiment : str, optional
-        The name of an MLflow experiment, where several have runs.
+        The name of an MLflow experiment, needed if several have runs.
     history : path, optional
-        Weights & Biases histories beside an exported table.
+        Weights & Biases histories of the runs in an exported table.
 
     Raises
     ------
@@ -92,17 +92,17 @@ def tracked_histories(
     Parameters
     ----------
     source : str or path
-        See :func:`import_runs`; a table is none of a tracker here.
+        See :func:`import_runs`.
     metrics, beside : sequence of str
-        Those that are read where a run has them; it needs one of ``metrics``.
+        Metrics to read from each run that has them; a run without any of ``metrics`` is left out.
     tracker : {"mlflow", "wandb", "tensorboard", "huggingface"}, optional
         Needed where the source alone does not show it.
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        A table for each run by its name, with ``step`` and a column for each metric that it has,
-        in the order of steps; without the runs that have none.
+        A table for each run by its name, with ``step`` and a column for each metric that the run
+        has; the rows of one metric follow those of another.
 
     Raises
     ------
@@ -145,22 +145,26 @@ def read_mlflow(
     source : str or path
         The SQLite file, or the server's address.
     metric : str
-        The loss, by its name in MLflow.
+        The loss's name in MLflow.
     columns : mapping of str to str
         ``{"params": "params.n_params", "tokens": "metrics.tokens"}``: ``params.`` and ``tags.``
         hold one value per run, ``metrics.`` the value logged up to the step of the loss.
     experiment : str, optional
-        Its name, where several have runs.
+        The name of the experiment, needed if several have runs.
     units : mapping, optional
         See :func:`bayescale.read_runs`.
     **options
         ``step``, ``smooth``, ``unfinished``, ``repeated``, ``missing``, ``run_id``: see
         :class:`bayescale.trackers.Choice`.
 
+    Returns
+    -------
+    Runs
+
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the tracker cannot be read, lacks what is asked for, or its runs make no run log.
+        If the tracker cannot be read, lacks a requested value, or its runs do not make a run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     log = import_runs(source, choice, tracker="mlflow", experiment=experiment)
@@ -184,20 +188,25 @@ def read_wandb(
         ``ENTITY/PROJECT``, a table of runs (CSV, Parquet, JSON lines), or a folder with offline
         runs.
     metric : str
-        The loss, by its name in Weights & Biases.
+        The loss's name in Weights & Biases.
     columns : mapping of str to str
         ``{"params": "config.n_params", "tokens": "summary.tokens"}``: ``config.``, ``summary.``
         and, of an exported table, ``table.`` hold one value per run, ``history.`` the value
         logged up to the step of the loss.
     history : path, optional
-        Histories beside an exported table: a folder with one file per run, or a chart's CSV.
+        Histories of the runs in an exported table: a folder with one file per run, or a chart's
+        CSV.
     units, **options
         See :func:`read_mlflow`.
+
+    Returns
+    -------
+    Runs
 
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the tracker cannot be read, lacks what is asked for, or its runs make no run log.
+        If the tracker cannot be read, lacks a requested value, or its runs do not make a run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     return import_runs(source, choice, tracker="wandb", history=history).runs(units=units)
@@ -213,7 +222,7 @@ def read_tensorboard(
 ) -> Runs:
     """Read runs from TensorBoard event files, one folder per run.
 
-    Scalars are float32 in these files, exact to seven digits or so.
+    Scalars are float32 in these files, exact to about seven digits.
 
     Parameters
     ----------
@@ -227,10 +236,14 @@ def read_tensorboard(
     units, **options
         See :func:`read_mlflow`.
 
+    Returns
+    -------
+    Runs
+
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the files cannot be read, lack what is asked for, or their runs make no run log.
+        If the files cannot be read, lack a requested value, or their runs do not make a run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     return import_runs(source, choice, tracker="tensorboard").runs(units=units)
@@ -259,10 +272,14 @@ def read_huggingface(
     units, **options
         See :func:`read_mlflow`.
 
+    Returns
+    -------
+    Runs
+
     Raises
     ------
     TrackerError, RunLogError, UnitError
-        If the files cannot be read, lack what is asked for, or their runs make no run log.
+        If the files cannot be read, lack a requested value, or their runs do not make a run log.
     """
     choice = Choice(metric=metric, columns=columns, **options)
     return import_runs(source, choice, tracker="huggingface").runs(units=units)
@@ -273,7 +290,7 @@ def _is_address(source: str | Path) -> bool:
 
 
 def _tracker_of(source: str | Path) -> Tracker:
-    """Find which tracker a source belongs to, if exactly one fits."""
+    """Return the tracker that a source belongs to, if exactly one fits."""
     path = Path(source)
     if _is_address(source) or str(source).startswith("sqlite:"):
         return "mlflow"

@@ -21,7 +21,7 @@ class Records:
     frames : callable
         Yields the records of an open file; raises EOFError within one.
     cut : str
-        Set once the records are read: where the file ends within one.
+        Set when the records have been read: says so if the file ends within a record, else empty.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class Records:
     cut: str = field(default="", init=False)
 
     def each(self, take: Callable[[bytes], object]) -> None:
-        """Give each record to ``take``, which raises ValueError where it cannot be read."""
+        """Call ``take`` with each record; it raises ValueError if a record cannot be read."""
         with self.path.open("rb") as stream:
             try:
                 for record in self.frames(stream):
@@ -44,7 +44,7 @@ class Records:
 
 
 def message(kind: Any, data: bytes) -> Any:
-    """Parse a protocol buffer, or raise a ValueError with its library's message."""
+    """Return a parsed protocol buffer, or raise a ValueError with its library's message."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -54,13 +54,13 @@ def message(kind: Any, data: bytes) -> Any:
 
 
 def _exactly(stream, count: int) -> bytes:
-    if count > os.fstat(stream.fileno()).st_size - stream.tell():  # before memory is asked for
+    if count > os.fstat(stream.fileno()).st_size - stream.tell():  # before it allocates memory
         raise EOFError
     return stream.read(count)
 
 
 def event_frames(stream) -> Iterator[bytes]:
-    """Records of a TensorBoard event file: length, its checksum, data, their checksum."""
+    """Yield records of a TensorBoard event file: length, its checksum, data, their checksum."""
     import google_crc32c
 
     def checked(data: bytes, stated: bytes) -> bytes:
@@ -82,7 +82,7 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 def run_frames(stream) -> Iterator[bytes]:
-    """Records of a Weights & Biases run file: a LevelDB log behind seven bytes of its own."""
+    """Yield records of a Weights & Biases run file: a header of seven bytes and a LevelDB log."""
     if _exactly(stream, 7)[:4] != b":W&B":
         raise ValueError("it does not begin as a Weights & Biases run file does")
     record = b""

@@ -1,4 +1,4 @@
-"""A run log from the runs of a tracker, for people to read, check and edit."""
+"""A run log from the runs of a tracker, as a table to check and edit."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -29,16 +29,16 @@ class TrackerLog:
     ----------
     frame : pandas.DataFrame
         One row per run: ``run_id``, the columns that places fill, ``loss``, ``at_step``, ``state``
-        and ``tracker_id``; ``finished`` (1 or 0) where unfinished runs were kept; and for each
-        number ``NAME_from``, where it came from. Do not change it.
+        and ``tracker_id``; ``finished`` (1 or 0) if unfinished runs were kept; and for each number
+        ``NAME_from``, its origin. Do not change it.
     origins : mapping of str to str
-        For the loss and each place, where its values come from.
+        The origin of the loss, and of each other column.
     dropped : tuple of LeftOut
-        Runs left out on request.
+        Runs that were left out on request.
     notes : tuple of Finding
         What was noticed while reading.
     source : str
-        The tracker and its source: ``MLflow runs.db``.
+        The tracker and its source, such as ``MLflow runs.db``.
     """
 
     frame: pd.DataFrame
@@ -51,23 +51,23 @@ class TrackerLog:
         return len(self.frame)
 
     def to_frame(self) -> pd.DataFrame:
-        """Copy the log into a frame that the caller may change."""
+        """Return a copy of the log that the caller may change."""
         return self.frame.copy()
 
     def records(self) -> list[dict[Hashable, Any]]:
-        """Return the rows as JSON does: null for missing values."""
+        """Return the rows as dictionaries, with None for missing values."""
         plain = self.frame.astype(object)
         return plain.where(plain.notna(), None).to_dict(orient="records")
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the log, whole or not at all; numbers in full, empty cells for missing values."""
+        """Write the log, whole or not at all, with empty cells for missing values."""
         with replacing(path) as temporary:
             self.frame.to_csv(temporary, index=False)
         return Path(path)
 
     def runs(self, *, units: Mapping[str, str] | None = None) -> Runs:
-        """Check the log and put it in raw units."""
-        states = [c for c in ("state",) if c in self.frame]  # which the choice dealt with
+        """Return the checked log, in raw units."""
+        states = [c for c in ("state",) if c in self.frame]  # ``Choice.unfinished`` has handled it
         runs = read_runs(self.frame, units=units, missing="keep", ignore=states)
         return replace(
             runs,
@@ -85,7 +85,7 @@ class TrackerLog:
 
 @dataclass
 class _Reading:
-    """What was read from one run, before it is decided whether the run is kept."""
+    """The values read from one run, before the decision whether to keep it."""
 
     name: str
     id: str
@@ -98,7 +98,7 @@ class _Reading:
 
 
 def collect(tracked: Tracked, choice: Choice) -> TrackerLog:
-    """Make a run log of the runs that a tracker holds, one at a time."""
+    """Return a run log of the runs that a tracker holds, which are read one at a time."""
     _require_places(tracked, choice)
     readings = [_read(run, tracked, choice) for run in tracked.runs]
     if not readings:
@@ -175,7 +175,7 @@ def _read_place(
     tracked: Tracked,
     point: Selected | None,
 ) -> Any:
-    """Read a place: of a metric, the last value up to the step of the loss."""
+    """Return the value at a place; of a metric, the last value up to the step of the loss."""
     if place.startswith(tracked.series):
         history = run.history(place.removeprefix(tracked.series))
         if history is not None and point is None:
@@ -212,7 +212,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _why_left_out(reading: _Reading, choice: Choice) -> str:
-    """Why a run is left out on request; empty where it is not."""
+    """Return why a run is left out on request; empty if it is kept."""
     if reading.unfinished and choice.unfinished == "drop":
         return f"unfinished: it {reading.unfinished}"
     if reading.lacks and choice.missing == "drop":

@@ -13,7 +13,7 @@ _HPARAMS = "_hparams_/session_start_info"
 
 
 def event_files(folder: Path) -> dict[str, list[Path]]:
-    """Event files by run, a run being a folder, named by its path below ``folder``."""
+    """Return event files by run; a run is a folder, named by its path below ``folder``."""
     runs: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*tfevents*")):
         if path.is_file():
@@ -23,7 +23,7 @@ def event_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def event_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """Read the runs below a folder of TensorBoard event files.
+    """Return the runs below a folder of TensorBoard event files.
 
     Event files hold scalars as float32, and do not say whether a run finished.
     """
@@ -32,7 +32,10 @@ def event_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
     folder = Path(folder)
     runs = event_files(folder)
     if not runs:
-        raise TrackerError(f"{str(folder)!r} holds no TensorBoard event files (*tfevents*)")
+        raise TrackerError(
+            f"{str(folder)!r} holds no TensorBoard event files (*tfevents*): name the folder that "
+            "holds the runs' folders"
+        )
     source = f"TensorBoard {folder.resolve().name}"
     return Tracked(source, (_run(n, f, metrics) for n, f in runs.items()), KEEPS, SERIES)
 
@@ -47,7 +50,7 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
 
     def take(record: bytes) -> None:
         if not any(mark in record for mark in marks):
-            return  # not worth parsing
+            return  # most records hold other values, and parsing takes time
         event = message(Event, record)
         for value in event.summary.value:
             if value.tag in points:
@@ -71,7 +74,7 @@ def _run(name: str, files: Sequence[Path], metrics: Sequence[str]) -> TrackedRun
 
 
 def _scalar(value: Any) -> float | None:
-    """A scalar, or a tensor of one number; None for anything else."""
+    """Return a scalar, or the number in a tensor of one; None for anything else."""
     kind = value.WhichOneof("value")
     if kind == "simple_value":
         return value.simple_value
@@ -96,7 +99,7 @@ def _hparams(content: bytes) -> dict[str, Any]:
 
 
 def _tags(files: Sequence[Path]) -> tuple[str, ...]:
-    """The tags of scalars, to choose from."""
+    """Return the tags of all scalars, for the message if a metric is absent."""
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
     tags = set[str]()

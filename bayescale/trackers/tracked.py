@@ -1,4 +1,4 @@
-"""Runs of any tracker, and how to read their values."""
+"""Runs of any tracker, and readers of their values."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ _POINT = np.dtype([("step", np.int64), ("value", np.float64)])
 
 
 class History(NamedTuple):
-    """A metric in the order in which it was logged: arrays of shape (point,)."""
+    """Steps and values of a metric in the order in which they were logged, each (point,)."""
 
     steps: np.ndarray
     values: np.ndarray
 
     @classmethod
     def of(cls, points: Iterable[tuple[int, float]]) -> "History":
-        """Collect points as a reader yields them, in 16 bytes each."""
+        """Return the history of points that a reader yields, in 16 bytes each."""
         table = np.fromiter(points, dtype=_POINT)
         return cls(table["step"], table["value"])
 
 
 class Points:
-    """Histories of several metrics as they arrive, 16 bytes per point."""
+    """Collects histories of several metrics point by point, in 16 bytes each."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._points = {metric: (array("q"), array("d")) for metric in metrics}
@@ -37,7 +37,7 @@ class Points:
         return metric in self._points
 
     def add(self, metric: str, step: int, value: float | None) -> None:
-        """Add a point, where there is a value."""
+        """Add a point, unless its value is None."""
         if value is not None:
             steps, values = self._points[metric]
             steps.append(step)
@@ -54,22 +54,22 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """One run, with the histories that were asked for.
+    """One run, with the histories of the requested metrics.
 
     Attributes
     ----------
     id, name : str
         The tracker's identifier, and the run's name.
     state : str
-        The tracker's word for the run's state; empty where it has none.
+        The tracker's word for the run's state; empty if it has none.
     finished : bool or None
-        None where the tracker does not say.
+        Whether the run finished; None if the tracker does not say.
     cut : str
-        Where its files end within a record; empty where they do not.
+        Says so if a file of the run ends within a record, else empty.
     places : mapping
-        Values that the tracker holds once per run, by place: ``config.n_params``.
+        Values that the tracker holds once per run, by place, such as ``config.n_params``.
     metrics : tuple of str
-        Names of its metrics, for the message where the one asked for is absent.
+        Names of the run's metrics, for the message if the requested one is absent.
     histories : mapping of str to History
     """
 
@@ -83,7 +83,7 @@ class TrackedRun:
     histories: Mapping[str, History] = field(default_factory=dict)
 
     def history(self, metric: str) -> History | None:
-        """A metric's history, where it has points."""
+        """Return a metric's history, or None if it has no points."""
         found = self.histories.get(metric)
         return found if found is not None and len(found.steps) else None
 
@@ -95,14 +95,14 @@ class Tracked:
     Attributes
     ----------
     source : str
-        Its name in messages, with its tracker: ``MLflow runs.db``.
+        The name in messages, with the tracker, such as ``MLflow runs.db``.
     runs : iterator of TrackedRun
     keeps : tuple of str
-        Prefixes of places that hold one value per run: ``params.``, ``tags.``.
+        Prefixes of places that hold one value per run, such as ``params.`` and ``tags.``.
     series : str
-        Prefix of the places of metrics: ``metrics.``.
+        Prefix of the places of metrics, such as ``metrics.``.
     notes : tuple of Finding
-        What was noticed about the source.
+        Findings about the source.
     """
 
     source: str
@@ -113,9 +113,9 @@ class Tracked:
 
 
 def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Flatten nested values, by their path with dots: ``config.model.width``."""
+    """Return nested values by their path with dots, such as ``config.model.width``."""
     flat: dict[str, Any] = {}
-    left = [(prefix, values)]  # not by recursion, for which files can be nested too deeply
+    left = [(prefix, values)]  # without recursion, which fails for deeply nested files
     while left:
         before, inside = left.pop()
         for key, value in inside.items():
@@ -127,7 +127,7 @@ def flattened(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number, NaN and infinity in words included; None for anything else."""
+    """Return a number, also from a text such as "nan" or "inf"; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -145,7 +145,7 @@ def as_step(value: Any) -> int | None:
 
 
 def require_package(module: str, extra: str, what: str) -> None:
-    """Require the package that a tracker is read with."""
+    """Raise an error if the package that reads a tracker is not installed."""
     if find_spec(module) is None:
         raise TrackerError(
             f"{what} needs the package {module}, which is not installed: "

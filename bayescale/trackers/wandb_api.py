@@ -1,4 +1,4 @@
-"""A Weights & Biases project, read through its own client."""
+"""A Weights & Biases project, read through the service's own client."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ ROWS = 10_000  # of history per request
 
 
 def project_runs(project: str, metrics: Sequence[str]) -> Tracked:
-    """Read the runs of a Weights & Biases project, oldest first.
+    """Return the runs of a Weights & Biases project, oldest first.
 
     Credentials are found as wandb finds them: after ``wandb login``, or in its environment
     variables.
@@ -45,7 +45,7 @@ def _runs(project: str, metrics: Sequence[str]) -> Iterator[TrackedRun]:
             )
     except TrackerError:
         raise
-    except Exception as error:  # the client raises many kinds; the way out is the same
+    except Exception as error:  # the client raises many kinds, with the same remedies
         raise TrackerError(
             f"Weights & Biases project {project!r} cannot be read "
             f"({type(error).__name__}: {error}): see that it is written ENTITY/PROJECT, that you "

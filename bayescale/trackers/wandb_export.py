@@ -1,4 +1,4 @@
-"""Tables of runs exported from the Weights & Biases page, with histories beside them."""
+"""Tables of runs exported from the Weights & Biases page, and histories exported with them."""
 
 import csv
 import json
@@ -14,18 +14,17 @@ from bayescale.findings import Finding, note
 from bayescale.runs.states import finished
 from bayescale.runs.table import load_table
 from bayescale.trackers.tracked import History, Tracked, TrackedRun, as_number, as_step
-from bayescale.trackers.wandb_table import API_KEEPS, api_runs, is_api_table
+from bayescale.trackers.wandb_table import API_KEEPS, api_runs, is_api_table, last_points
 
 KEEPS, SERIES = ("table.",), "history."
 STEPS = ("_step", "Step", "step")
-UNKNOWN_STEP = -1
 _ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 def exported_runs(
     table: str | Path, history: str | Path | None, metrics: Sequence[str], *, last_only: bool
 ) -> Tracked:
-    """Read the runs of an exported table; without histories it holds only the last values."""
+    """Return the runs of an exported table; without histories it holds only their last values."""
     path = Path(table)
     try:
         cells, name, _ = load_table(path)
@@ -47,7 +46,7 @@ def exported_runs(
 
 
 def _no_names(source: str, name: str, cells: pd.DataFrame) -> str:
-    """Write what a table is that has no column Name."""
+    """Return a message about a table without a column Name."""
     if any(str(header).endswith("__MIN") for header in cells.columns):
         return (
             f"{source} is a chart, which has histories and no table of runs: export the table of "
@@ -60,7 +59,7 @@ def _no_names(source: str, name: str, cells: pd.DataFrame) -> str:
 
 
 def _chart_axis(history: Path | None) -> str:
-    """The x axis of a chart, where that is not the step; empty for other histories."""
+    """Return the x axis of a chart, if that is not the step; empty for other histories."""
     if history is None or not history.is_file() or history.suffix.lower() != ".csv":
         return ""
     first, *others = _chart_headers(history) or ("",)
@@ -85,7 +84,8 @@ def _runs(
         run_id = str(row.get("ID", name)).strip()
         state = str(row.get("State", "")).strip()
         if history is None:
-            histories, names = _last_values(row, metrics), tuple(map(str, cells.columns))
+            values = {metric: row.get(metric) for metric in metrics}
+            histories, names = last_points(row.get("_step"), values), tuple(map(str, cells.columns))
         elif history.is_file():
             histories, names = _from_file(history, metrics, f"{name} - ", axis), headers
         else:
@@ -101,13 +101,6 @@ def _runs(
             metrics=names,
             histories=histories,
         )
-
-
-def _last_values(row: pd.Series, metrics: Sequence[str]) -> dict[str, History]:
-    step = as_step(row.get("_step"))
-    at = UNKNOWN_STEP if step is None else step
-    given = {metric: as_number(row.get(metric)) for metric in metrics}
-    return {m: History.of([(at, value)]) for m, value in given.items() if value is not None}
 
 
 def _files(folder: Path, cells: pd.DataFrame) -> dict[str, Path]:
@@ -161,7 +154,7 @@ def _points(path: Path, metric: str, axis: str = "") -> Iterator[tuple[int, floa
 
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
-    """Open a file of text, and refuse it where it is not text."""
+    """Open a text file, and raise a TrackerError if it is not text."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             yield stream

@@ -1,4 +1,4 @@
-"""Weights & Biases runs as they were written on this computer: folders with a ``run-ID.wandb``."""
+"""Weights & Biases runs that were written on this computer: folders with a ``run-ID.wandb``."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,18 +20,21 @@ KEEPS, SERIES = ("config.", "summary."), "history."
 
 
 def run_files(folder: Path) -> list[Path]:
-    """Run files below a folder; links to the latest run are skipped."""
+    """Return run files below a folder, without links to the latest run."""
     paths = sorted(folder.rglob("run-*.wandb"))
     return [p for p in paths if not (p.is_symlink() or p.parent.is_symlink())]
 
 
 def offline_runs(folder: str | Path, metrics: Sequence[str]) -> Tracked:
-    """Read the runs below a folder in which Weights & Biases wrote, offline or not."""
+    """Return the runs below a folder in which Weights & Biases wrote, offline or online."""
     require_package("wandb", "wandb", "reading Weights & Biases run files")
     folder = Path(folder)
     files = run_files(folder)
     if not files:
-        raise TrackerError(f"{str(folder)!r} holds no Weights & Biases run files (run-ID.wandb)")
+        raise TrackerError(
+            f"{str(folder)!r} holds no Weights & Biases run files (run-ID.wandb): name the folder "
+            "in which wandb wrote"
+        )
     source = f"Weights & Biases {folder.resolve().name}"
     return Tracked(source, (_run(path, metrics) for path in files), KEEPS, SERIES)
 

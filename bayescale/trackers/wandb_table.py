@@ -1,4 +1,4 @@
-"""Tables that W&B's own snippet for its API writes: summary, config and name, as dictionaries."""
+"""Tables that the snippet for the W&B API writes: summary and config as dictionaries, and name."""
 
 import ast
 import json
@@ -15,16 +15,16 @@ from bayescale.trackers.tracked import History, TrackedRun, as_number, as_step, 
 API_KEEPS = ("config.", "summary.", "table.")
 UNKNOWN_STEP = -1
 _NUMBERS = re.compile(r"(?<=[:\[,(] )(-?)(nan|inf)(?=[,}\])])")
-"""NaN and infinity as Python writes them in a dictionary, which are no literals."""
+"""NaN and infinity as Python prints them in a dictionary, where they are not literals."""
 
 
 def is_api_table(cells: pd.DataFrame) -> bool:
-    """Whether a table has the columns that the snippet writes."""
+    """Return whether a table has the columns that the snippet writes."""
     return {"summary", "config", "name"} <= set(cells.columns)
 
 
 def api_runs(cells: pd.DataFrame, name: str, metrics: Sequence[str]) -> Iterator[TrackedRun]:
-    """Read the runs of such a table; it holds the last values alone.
+    """Return the runs of such a table, which holds only their last values.
 
     Raises
     ------
@@ -35,9 +35,7 @@ def api_runs(cells: pd.DataFrame, name: str, metrics: Sequence[str]) -> Iterator
         summary = _dictionary(row["summary"], f"summary in row {number} of {name}")
         config = _dictionary(row["config"], f"config in row {number} of {name}")
         places = flattened(config, "config.") | flattened(summary, "summary.")
-        step = as_step(summary.get("_step"))
-        at = UNKNOWN_STEP if step is None else step
-        given = {metric: as_number(places.get(f"summary.{metric}")) for metric in metrics}
+        values = {metric: places.get(f"summary.{metric}") for metric in metrics}
         state = str(row.get("state", "")).strip()
         yield TrackedRun(
             id=str(row.get("id", row["name"])).strip(),
@@ -46,8 +44,16 @@ def api_runs(cells: pd.DataFrame, name: str, metrics: Sequence[str]) -> Iterator
             finished=finished(state) if state else None,
             places=places | {f"table.{header}": value for header, value in row.items()},
             metrics=tuple(key for key in summary if not key.startswith("_")),
-            histories={m: History.of([(at, v)]) for m, v in given.items() if v is not None},
+            histories=last_points(summary.get("_step"), values),
         )
+
+
+def last_points(step: Any, values: Mapping[str, Any]) -> dict[str, History]:
+    """Return histories of one point each, at a step, of the values that are numbers."""
+    known = as_step(step)
+    at = UNKNOWN_STEP if known is None else known
+    numbers = {metric: as_number(value) for metric, value in values.items()}
+    return {m: History.of([(at, number)]) for m, number in numbers.items() if number is not None}
 
 
 def _dictionary(cell: Any, place: str) -> Mapping[str, Any]:
@@ -63,7 +69,7 @@ def _dictionary(cell: Any, place: str) -> Mapping[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """Read a dictionary as JSON or as Python writes it."""
+    """Return a dictionary from JSON or from Python's notation, else None."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

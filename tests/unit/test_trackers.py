@@ -472,7 +472,8 @@ def test_a_file_of_no_tracker(tmp_path: Path) -> None:
         "tracker wrote"
     )
     assert wrong(import_runs, tmp_path / "runs.txt", CHOICE, tracker="mlflow") == (
-        "runs.txt is not an SQLite file, as an MLflow store is"
+        "runs.txt is not an SQLite file, as an MLflow store is: name the store's file, or the "
+        "address of a tracking server"
     )
 
 
@@ -537,7 +538,7 @@ def test_which_experiment(tmp_path: Path) -> None:
     )
     assert len(import_runs(store, CHOICE, experiment="other")) == 2
     assert wrong(import_runs, store, CHOICE, experiment="third") == (
-        "MLflow runs.db has no experiment 'third'; it has 'other', 'scaling'"
+        "MLflow runs.db has no experiment 'third': choose one of 'other', 'scaling'"
     )
 
 
