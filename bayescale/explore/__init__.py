@@ -1,4 +1,4 @@
-"""A local page to turn the knobs on: budget, data, tolerance and target, and what follows."""
+"""A local page with controls for budget, data, tolerance and target, and the answers to them."""
 
 import socket
 from collections.abc import Sequence
@@ -19,29 +19,30 @@ def explore(
     browser: bool = True,
     allow_unconverged: bool = False,
 ) -> None:
-    """Serve the page of a fit on this computer, until interrupted by Ctrl-C.
+    """Serve the page of a fit on this computer until interrupted by Ctrl-C.
 
-    It answers requests under the names of this computer only, and from no page but its own.
+    It answers only requests that use a loopback name of this computer and come from the page
+    itself.
 
     Parameters
     ----------
     path : path
         A file that ``bayescale fit`` wrote.
     laws : sequence of str
-        The caller's own laws, as ``file.py:NAME``.
+        The caller's own laws, each as ``file.py:NAME``.
     port : int
-        On the loopback address, which only this computer reaches.
+        The port on the loopback address, which only this computer can reach.
     browser : bool
         Whether to open the page in a browser.
     allow_unconverged : bool
-        Show a fit that failed its convergence checks; the page says so.
+        Show the fit even if it failed its convergence checks; the page then says so.
 
     Raises
     ------
     ExplorerError
         If Streamlit is not installed, or the port is taken.
     PosteriorError
-        If the file cannot be opened, or failed its convergence checks.
+        If the file cannot be opened, or its fit failed its convergence checks.
     """
     from bayescale.laws import find_law
     from bayescale.posterior import open_posterior
@@ -58,12 +59,12 @@ def explore(
 
 
 def require_streamlit() -> None:
-    """Ask for what the page is built on.
+    """Raise an error if Streamlit, on which the page is built, is not installed.
 
     Raises
     ------
     ExplorerError
-        If it is not installed.
+        If Streamlit is not installed.
     """
     if find_spec("streamlit") is None:
         raise ExplorerError(
@@ -72,12 +73,12 @@ def require_streamlit() -> None:
 
 
 def require_port(port: int) -> None:
-    """Ask whether a port can be listened on.
+    """Raise an error if the server cannot listen on a port.
 
     Raises
     ------
     ExplorerError
-        If not: another program listens, or the system forbids it.
+        If another program uses the port, the system forbids it, or the number is out of range.
     """
     if not 0 < port <= LAST_PORT:
         raise ExplorerError(f"port is {port}, but must lie between 1 and {LAST_PORT}")

@@ -1,6 +1,6 @@
-"""What the page asks of a fit and shows: the answers to a view.
+"""The answers that the page shows for a view.
 
-This module does not know Streamlit. Every number comes from the functions that the commands call;
+This module does not use Streamlit. Every number comes from the functions that the commands call;
 the answers of one fit are cached while its controls change.
 """
 
@@ -35,11 +35,11 @@ from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import sizes
 
 SPLITS, SPREAD = 15, 10.0
-"""Number of splits of a budget, and the factor up and down that their tokens per parameter span."""
+"""Number of splits of a budget, and the factor that their tokens per parameter span up and down."""
 
 CURVE_POINTS = 60
 KEPT = 32
-"""Answers of each kind that are cached."""
+"""Number of answers of each kind that are cached."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,13 @@ class Answers:
     forecast : Forecast
         The forecast of one run: at the allocation's choice, or on the law's own scale.
     allocation : Allocation or None
-        With :attr:`forecast` as the loss at its choice; None for laws of one scale.
+        The allocation of the budget, with :attr:`forecast` as the loss at its choice; None for
+        laws of one scale.
     run : pandas.Series
         The row of :attr:`forecast`.
     curve : Curve
     trust : Trust or None
-        None for a point estimate.
+        How far to trust the fit; None for a point estimate.
     """
 
     view: View
@@ -69,13 +70,13 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The loss from the smallest run to well beyond the view's, at the compute-optimal splits.
+    """The loss from the smallest run to well beyond the view's size, at compute-optimal splits.
 
     Attributes
     ----------
     forecast : Forecast
     table : pandas.DataFrame
-        Its rows, by size.
+        The rows of the forecast, sorted by size.
     """
 
     forecast: Forecast
@@ -83,14 +84,14 @@ class Curve:
 
 
 def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
-    """Answer the question of a view.
+    """Return the answers to the question of a view.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     view : View
     allow_unconverged : bool
-        Answer although the fit failed its convergence checks.
+        Compute the answers even if the fit failed its convergence checks.
 
     Returns
     -------
@@ -99,11 +100,11 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
     Raises
     ------
     BayescaleError
-        As the functions that answer do.
+        If one of the functions that compute the answers raises it.
     """
     fit.require_converged(allow_unconverged)
     near, far = ends_of(fit)
-    if not near <= view.size <= far:  # beyond the slider; else one curve serves all sizes
+    if not near <= view.size <= far:  # within the slider's range one curve serves all sizes
         ends = near, far, 0.5 * view.size, 2 * view.size
         near, far = (
             10.0 ** f(math.log10(x)) for f, x in ((math.floor, min(ends)), (math.ceil, max(ends)))
@@ -123,7 +124,7 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
         allow_unconverged=True, loss_unit=_unit_of_target(fit, view),
     )  # fmt: skip
     if allocation is not None:
-        # The choice depends on neither tolerance nor target, so it is cached without its loss.
+        # The choice does not depend on tolerance and target, so it is cached without its loss.
         allocation = replace(allocation, at_choice=run)
     return Answers(
         view=view,
@@ -136,7 +137,7 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
 
 
 def _unit_of_target(fit: Fit, view: View) -> str | None:
-    """Return the unit that the target's label states, so that the page does not ask for it."""
+    """Return the unit in the target's label, so that the page need not ask for it; else None."""
     unit = loss_unit_of(fit)
     return unit.name if view.target is not None and unit.is_loss else None
 
@@ -149,7 +150,7 @@ def _limits(view: View) -> tuple[float | None, float]:
 def _split(
     fit: Fit, flops: float, max_tokens: float | None, served: float, family: str | None
 ) -> Allocation:
-    """Allocate a budget. The page has the forecast of its choice beside it."""
+    """Return the allocation of a budget, without the loss at its choice."""
     return allocate(
         fit, flops, max_tokens=max_tokens, inference_tokens=served, family=family, losses=False,
         allow_unconverged=True,
@@ -157,7 +158,7 @@ def _split(
 
 
 def split_options(fit: Fit, answers: Answers) -> Allocation:
-    """Ask what splits around the best one of the budget give up, as options of an allocation."""
+    """Return the allocation of the budget with splits around the best one as options."""
     view = answers.view
     found = _options(fit, answers.curve, view.size, *_limits(view), view.family)
     return replace(found, at_choice=answers.forecast)
@@ -180,7 +181,7 @@ def _options(
     )
     path = np.log(curve.table[["flops", "params", "tokens"]].to_numpy()).T
     params, tokens = (np.interp(np.log(flops), path[0], log) for log in path[1:])
-    # Tokens to be served call for smaller models: the search goes further in proportion.
+    # Serving favors smaller models, so the options go further in proportion to its tokens.
     up = np.log(SPREAD * (1.0 + served / np.exp(tokens)))
     middle = tokens - params
     _, most = (float(end[0]) for end in limits.range(np.array([flops])))
@@ -214,13 +215,13 @@ def _trust(fit: Fit, tolerance: float) -> Trust:
 
 @lru_cache(KEPT)
 def needs(fit: Fit, params: float, family: str | None) -> DataBudget:
-    """Ask how much data a model needs."""
+    """Return how much data a model needs."""
     return data_budget(fit, params=params, family=family, allow_unconverged=True)
 
 
 @lru_cache(KEPT)
 def purchase(fit: Fit, size: float) -> NextRun:
-    """Ask which run to buy, for as much as the largest cost, to know the loss at a size."""
+    """Return which run to buy, at the price of the largest one, to forecast the loss at a size."""
     if fit.runs is None:
         raise DecisionError(
             "a point estimate has no uncertainty that a run could reduce: fit runs first"
@@ -231,14 +232,14 @@ def purchase(fit: Fit, size: float) -> NextRun:
 
 @lru_cache(KEPT)
 def coefficients(fit: Fit) -> Summary | ModelAverageSummary:
-    """Ask for the coefficients."""
+    """Return the summary of the coefficients."""
     return summarize(fit)
 
 
 def commands(
     fit: Fit, answers: Answers, file: str, laws: tuple[str, ...] = (), allow: bool = False
 ) -> list[str]:
-    """Write the commands that give the same numbers."""
+    """Return the command lines that give the same numbers."""
     view, words = answers.view, [word for law in laws for word in ("--law", law)]
     shared = {
         "tolerance": view.tolerance,

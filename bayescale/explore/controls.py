@@ -1,6 +1,6 @@
-"""What the page asks for: its controls, the view that they state, and that view's address.
+"""The controls of the page, the view that they state, and that view's address.
 
-This module does not know Streamlit.
+This module does not use Streamlit.
 """
 
 import math
@@ -18,7 +18,7 @@ from bayescale.units import parse_size
 from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, sizes
 
 BEYOND = 1e3
-"""How far beyond the largest run the slider of the size goes, as a factor."""
+"""The factor by which the slider of the size goes beyond the largest run."""
 
 _TEN = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0)
 _THREE = (1.0, 2.0, 5.0)
@@ -33,17 +33,17 @@ class Control:
     Attributes
     ----------
     name : str
-        Its name in the address; with dashes, the option of the command line.
+        The name in the address; written with dashes, the option of the command line.
     read : callable
-        Converts its text to a value; raises :class:`UnitError`.
+        A function that converts a text to a value, or raises :class:`UnitError`.
     steps : tuple of str
-        Values of its slider; an empty text where nothing is stated.
+        The values of the slider, as texts; the empty text states no value.
     choices : tuple of str
         The possible values; empty for free text.
     needed : str
-        An example to write where it may not be empty; empty where it may.
+        An example value if the control may not be empty; empty if it may.
     without : str
-        What it means to state nothing.
+        The meaning of an empty control.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Control:
     without: str = "none"
 
     def nearest(self, text: str) -> str | None:
-        """Return the step of the slider nearest to a text; None where it cannot be read."""
+        """Return the step of the slider that is nearest to a text, or None if it cannot be read."""
         if not text.strip():
             return "" if "" in self.steps else None
         try:
@@ -74,17 +74,17 @@ class View:
     Attributes
     ----------
     size : float
-        The budget in FLOP, or a place on the only scale that the law has.
+        The budget in FLOP, or a value of the law's only input.
     tolerance : float
-        Share of the loss.
+        The tolerance, as a share of the loss.
     target : float or None
-        In the log's own unit of loss.
+        The target loss, in the log's own unit.
     max_tokens : float or None
-        Most unique tokens there are; None for no limit.
+        The most unique tokens; None for no limit.
     inference_tokens : float or None
-        Tokens to be served, paid from the budget.
+        Tokens to be served, which the budget pays for too.
     family : str or None
-        A new family where None.
+        The family; None for a new family.
     """
 
     size: float
@@ -96,7 +96,7 @@ class View:
 
 
 def controls(fit: Fit) -> tuple[Control, ...]:
-    """List the controls of a fit, in the order of the page."""
+    """Return the controls of a fit, in the order of the page."""
     scale, budget = scale_of(fit), splits(fit.inputs)
     unit = loss_unit_of(fit)
     of_size = {
@@ -151,7 +151,7 @@ def controls(fit: Fit) -> tuple[Control, ...]:
 
 
 def ends_of(fit: Fit) -> tuple[float, float]:
-    """Return the ends of the slider of the size: from the runs' to far beyond."""
+    """Return the ends of the slider of the size: the smallest run, and far beyond the largest."""
     scale = scale_of(fit)
     if fit.runs is None:
         return {"flops": (1e18, 1e27), "lm_loss": (1.5, 4.0)}.get(scale, (1e7, 1e13))
@@ -171,7 +171,7 @@ def _size_steps(fit: Fit) -> tuple[str, ...]:
 
 
 def _powers(low: float, high: float, steps: tuple[float, ...]) -> tuple[str, ...]:
-    """Lay out round numbers, evenly in logs, that span from low to high."""
+    """Return round numbers from low to high, as texts, evenly spaced in logs."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [step * 10.0**decade for decade in decades for step in steps]
     inside = [x for x in values if low / steps[1] < x < high * steps[1]]
@@ -179,14 +179,14 @@ def _powers(low: float, high: float, steps: tuple[float, ...]) -> tuple[str, ...
 
 
 def _even(low: float, high: float) -> tuple[str, ...]:
-    """Lay out losses, evenly, with as many digits as tell them apart."""
+    """Return evenly spaced losses, as texts with as many digits as distinguish them."""
     digits = max(0, 2 - math.floor(math.log10((high - low) / _LOSSES * 10)))
     values = np.linspace(low, high, _LOSSES).round(digits)
     return tuple(dict.fromkeys(f"{x:g}" for x in values if x > 0))
 
 
 def first_texts(fit: Fit) -> dict[str, str]:
-    """Return the initial texts: the next scale, and nothing that is optional."""
+    """Return the initial texts: the next scale and the tolerance, and no optional values."""
     texts = {control.name: "" for control in controls(fit)} | {"tolerance": f"{TOLERANCE:.0%}"}
     if fit.runs is not None:
         texts[scale_of(fit)] = word(next_scale(fit.runs.frame, fit.inputs))
@@ -194,20 +194,20 @@ def first_texts(fit: Fit) -> dict[str, str]:
 
 
 def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str, str]]:
-    """Read the view that texts state, or what is wrong with each of them.
+    """Return the view that texts state, or the problem of each text.
 
     Parameters
     ----------
     texts : mapping of str to str
-        Texts by control; empty or absent where nothing is stated.
+        Texts by the name of the control; empty or absent if no value is stated.
     fit : Posterior or ModelAverage
 
     Returns
     -------
     view : View or None
-        None if anything is wrong: nothing is guessed.
+        The view; None if there is any problem.
     problems : dict of str to str
-        A message by knob.
+        Messages by the name of the control.
     """
     values, problems = {}, {}
     for control in controls(fit):
@@ -225,7 +225,7 @@ def read_view(texts: Mapping[str, str], fit: Fit) -> tuple[View | None, dict[str
 
 
 def to_query(view: View, fit: Fit) -> dict[str, str]:
-    """Write the address of a view, which :func:`read_view` reads back to the last bit."""
+    """Return the address of a view as texts, which :func:`read_view` reads back to the last bit."""
     values = {
         scale_of(fit): view.size,
         "tolerance": view.tolerance,
@@ -242,7 +242,7 @@ def to_query(view: View, fit: Fit) -> dict[str, str]:
 
 
 def scale_of(fit: Fit) -> str:
-    """Name the scale of the size control: flops, or the law's only input."""
+    """Return the name of the scale of the size control: flops, or the law's only input."""
     return size_scale(fit.inputs)
 
 
@@ -254,7 +254,7 @@ def _family_of(fit: Fit) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in fit.families:
             known = ", ".join(fit.families)
-            raise UnitError(f"family {text!r} is not among those of this fit: {known}")
+            raise UnitError(f"family {text!r} is not in this fit: choose one of {known}")
         return text
 
     return read
@@ -279,5 +279,5 @@ def _number(text: str, what: str, example: str) -> float:
     except ValueError:
         raise UnitError(f"{what} is {text!r}, which is not a number: write {example}") from None
     if not 0 < value < math.inf:
-        raise UnitError(f"{what} is {text!r}, but must be finite and above zero")
+        raise UnitError(f"{what} is {text!r}, but must be finite and above zero: write {example}")
     return value

@@ -22,7 +22,7 @@ _PAGE = """
 @media (prefers-color-scheme: dark) { .figure image { filter: invert(1) hue-rotate(180deg); } }
 """
 
-# Where there is little room, the page asks once for figures that suit it.
+# On a narrow page the script requests smaller figures once.
 _SCRIPT = """
 export default ({ data, parentElement, setStateValue }) => {
   const box = parentElement.querySelector('.figure');
@@ -72,7 +72,7 @@ def offer_table(name: str, table: pd.DataFrame) -> None:
 
 
 def _offer(label: str, file: str, make: Callable[[], bytes]) -> None:
-    """Show a button; what it downloads is made when it is pressed."""
+    """Show a download button, whose file is made when it is pressed."""
     st.download_button(
         label, make, file, key=f"download_{file}", on_click="ignore", type="tertiary",
         icon=":material/download:",

@@ -1,6 +1,6 @@
-"""A fit in a process of its own, which the page can end: progress on standard output, in JSON.
+"""A fit in its own process, which the page can end; it writes progress to standard output as JSON.
 
-The page never samples: it starts this module, and opens the file that it writes.
+The page itself never samples: it starts this module, and opens the file that this module writes.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def main(log: str, output: str) -> int:
-    """Fit a run log by its default laws into a file; return the exit code."""
+    """Fit the default laws to a run log, save the fit in a file, and return the exit code."""
     from bayescale.errors import BayescaleError, as_options
     from bayescale.inference.fit import fit
     from bayescale.posterior import save

@@ -1,7 +1,7 @@
-"""Run logs and fits that are uploaded: kept in a private folder, fitted and opened there.
+"""Uploads of run logs and fits, which are stored in a private folder, fitted and opened there.
 
-This module does not know Streamlit. Nothing of an upload but its bytes and its suffix reaches the
-disk; the folder is removed when the page's session ends.
+This module does not use Streamlit. Only the bytes and the suffix of an upload reach the disk; the
+folder is removed when the page's session ends.
 """
 
 import json
@@ -18,10 +18,10 @@ from bayescale.errors import ExplorerError
 
 LOGS, FITS = (".csv", ".parquet", ".json", ".jsonl"), (".nc",)
 MOST_LOG, MOST_FIT = 50, 500
-"""Megabytes of the largest run log and fit that are taken."""
+"""The largest run log and fit that are accepted, in megabytes."""
 
 Progress = Callable[[float, str], object]
-"""Told the share of a stage that is done, and its name."""
+"""A function that is called with the share of a stage that is done, and the stage's name."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Upload:
     Attributes
     ----------
     name : str
-        Its name on the reader's computer, to be shown and never used as a path.
+        The file's name on the reader's computer, which is shown and never used as a path.
     path : Path
         The fit in the private folder, which is removed with this object.
     """
@@ -41,15 +41,15 @@ class Upload:
 
 
 def take(name: str, data: bytes, tell: Progress) -> Upload:
-    """Keep an upload, and fit it if it is a run log.
+    """Store an upload, fit it if it is a run log, and return it.
 
     Parameters
     ----------
     name : str
-        The file's name, whose suffix says what it is.
+        The file's name, whose suffix says whether it is a run log or a fit.
     data : bytes
     tell : callable
-        See :data:`Progress`. Whatever it raises ends the fit.
+        See :data:`Progress`. An exception that it raises ends the fit.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def take(name: str, data: bytes, tell: Progress) -> Upload:
             f"{name!r} has {len(data) / 1e6:,.0f} MB, and at most {most} are taken here: fit it "
             "at the command line, bayescale fit, and open that fit"
         )
-    folder = Path(mkdtemp(prefix="bayescale-"))  # for its owner alone
+    folder = Path(mkdtemp(prefix="bayescale-"))  # only its owner can read it
     try:
         path = _kept(name, data, folder, tell)
     except BaseException:
@@ -97,7 +97,7 @@ def _kept(name: str, data: bytes, folder: Path, tell: Progress) -> Path:
 
 
 def _fit(name: str, log: Path, output: Path, tell: Progress) -> None:
-    """Fit in a process of its own, which ends with this call."""
+    """Fit in a separate process, which ends with this call."""
     command = [sys.executable, "-m", "bayescale.explore.fitting", str(log), str(output)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=output.parent

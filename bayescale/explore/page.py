@@ -1,7 +1,7 @@
-"""The page that Streamlit runs: controls, the answer, and tabs of questions. It computes nothing.
+"""The page that Streamlit runs, with controls, the answer, and tabs; it computes nothing.
 
-Started by :func:`bayescale.explore.explore`. Whatever comes from a run log, a card or a message
-is shown as text: :func:`bayescale.explore.text.plain` escapes what Markdown would interpret.
+It is started by :func:`bayescale.explore.explore`. Strings from run logs, cards and messages are
+shown as text: :func:`bayescale.explore.text.plain` escapes what Markdown would interpret.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from bayescale.units import format_size
 
 NEW_FAMILY = "a new family"
 FOLDED = (
-    "Controls are at the left; where they are folded, "
+    "Controls are at the left; if they are folded, "
     "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK} at the top opens them."
 )
 STYLE = """<style>
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
                 show_tab(title, shown)
 
 
-_SIDEBAR: Any = 340  # pixels, where there is room
+_SIDEBAR: Any = 340  # pixels, if there is room
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -111,7 +111,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the fit")
 def _opened(path: str, changed: int, laws: tuple[str, ...]) -> Fit:
-    """Open a fit once, and again where the file has changed."""
+    """Return a fit, which is opened again only if its file has changed."""
     return open_posterior(path, law=[find_law(name) for name in laws])
 
 
@@ -147,7 +147,7 @@ def _controls(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
 
 
 def _control(control: Control) -> None:
-    """Show a list of choices, or a slider with the text that it and the keyboard write."""
+    """Show a list of choices, or a slider and a text field that state the same value."""
     state, name = st.session_state, control.name
     if control.choices:
         unknown = [state[name]] if state[name] not in ("", *control.choices) else []
@@ -175,7 +175,7 @@ def _control(control: Control) -> None:
 
 
 def _other(upload: Upload | None) -> None:
-    """Let the reader open another fit, or a run log, which is fitted."""
+    """Show a field that opens another fit, or fits and opens a run log."""
     state = st.session_state
     with st.sidebar, st.expander("Open another", expanded=False):
         given = st.file_uploader(
@@ -206,7 +206,7 @@ def _other(upload: Upload | None) -> None:
 
 
 def _go_to(upload: Upload | None) -> None:
-    """Start again with another fit; what was asked of the one before does not suit it."""
+    """Start again with another fit, without the controls' values for the previous one."""
     taken = st.session_state.get(_TAKEN)
     st.session_state.clear()
     st.query_params.clear()
@@ -249,7 +249,7 @@ def _answer(answers: Answers) -> None:
 
 
 def _tabs(fit: Fit, answers: Answers) -> Any:
-    """Lay out the tabs; only the open one is made. Its title is part of the address."""
+    """Return the tabs; only the open one is filled, and its title is part of the address."""
     found = titles(fit, answers)
     if st.session_state.get(_TAB) not in found:
         st.session_state[_TAB] = FIRST

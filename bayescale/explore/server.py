@@ -1,7 +1,7 @@
-"""The server of the page: Streamlit, behind a door that only its own page opens.
+"""The server of the page: Streamlit, which answers only requests of its own page.
 
-Being on the loopback address keeps other computers out, but not other sites in the same browser:
-one may point its own name at this address, or open a WebSocket to it from a page of its own.
+The loopback address keeps out other computers, but not other sites in the same browser: a site may
+point its own name at this address, or open a WebSocket to it from its page.
 """
 
 import sys
@@ -24,17 +24,17 @@ PAGE = Path(__file__).with_name("page.py")
 
 
 class SameOriginMiddleware:
-    """Refuses what pages of another origin ask, those of other ports of this computer included.
+    """Refuse requests from pages of another origin, which includes other ports of this computer.
 
-    Streamlit's own check takes a page for its own if its origin is whatever ``Host`` says, and
-    asks a site on the internet for this computer's address if it is not.
+    Streamlit's own check accepts a page if its origin equals the request's ``Host``; otherwise it
+    asks a site on the internet for this computer's address.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is not refused."""
+        """Answer a request of another origin with status 403, and pass on all others."""
         if scope["type"] in ("http", "websocket"):
             headers = Headers(scope=scope)
             origin = headers.get("origin")
@@ -55,8 +55,8 @@ def serve(arguments: Sequence[str], address: str, port: int, browser: bool) -> N
     ]
     shown = _opening(f"http://{address}:{port}") if browser else None
     app = st.App(PAGE, middleware=doors, lifespan=shown)
-    sys.argv = [str(PAGE), *arguments]  # the page's own
-    with suppress(KeyboardInterrupt):  # which is how it ends
+    sys.argv = [str(PAGE), *arguments]  # which the page reads
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the server
         app.run(
             config={
                 "server.address": address,
@@ -76,7 +76,7 @@ def serve(arguments: Sequence[str], address: str, port: int, browser: bool) -> N
 
 
 def _opening(url: str) -> Any:
-    """Open a browser as the server starts; it waits for the answer."""
+    """Return a lifespan that opens a browser when the server starts."""
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncGenerator[None]:

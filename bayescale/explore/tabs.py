@@ -1,6 +1,6 @@
-"""The tabs of the page: each question's figure, its answer as the command prints it, and its table.
+"""The tabs of the page: the figure, the answer as the command prints it, and the table of each.
 
-What a tab shows is asked for when it is opened. Nothing is computed here.
+A tab requests its answer when it is opened. Nothing is computed here.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,14 @@ from bayescale.units import format_size
 
 @dataclass(frozen=True)
 class Opened:
-    """What the tabs show, and how the command line names it.
+    """The fit and the answers that the tabs show, and their names on the command line.
 
     Attributes
     ----------
     file : str
         The fit's file.
     laws : tuple of str
-        The caller's own laws.
+        The caller's own laws, each as ``file.py:NAME``.
     allow : bool
         Whether a fit that failed its convergence checks is shown.
     """
@@ -51,14 +51,14 @@ class Opened:
     allow: bool
 
     def command(self, name: str, **options: Any) -> str:
-        """Write the command of a question."""
+        """Return the command line of a question."""
         words = [word for law in self.laws for word in ("--law", law)]
         options |= {"allow_unconverged": self.allow}
         return command_line(name, self.file, options, *words)
 
 
 def titles(fit: Fit, answers: Answers) -> list[str]:
-    """List the tabs that suit a fit."""
+    """Return the titles of the tabs that suit a fit."""
     split = answers.allocation is not None
     return [
         title
@@ -69,7 +69,7 @@ def titles(fit: Fit, answers: Answers) -> list[str]:
 
 
 def show_tab(title: str, page: Opened) -> None:
-    """Show a tab; where it has no answer, why."""
+    """Show a tab, or the reason why it has no answer."""
     try:
         TABS[title](page)
     except BayescaleError as error:
@@ -88,7 +88,7 @@ def _forecast(page: Opened) -> None:
 
 
 def _laws(answers: Answers) -> None:
-    """Show each law's own answer, where several are averaged."""
+    """Show each law's own answer, if several are averaged."""
     run, allocation = answers.forecast, answers.allocation
     if not run.by_law:
         return
@@ -218,7 +218,7 @@ TABS: dict[str, Callable[[Opened], None]] = {
     "Data": _data,
     "Coefficients": _coefficients,
 }
-"""What shows each tab, by its title."""
+"""The function that shows each tab, by the tab's title."""
 
 FIRST = next(iter(TABS))
-"""The tab that is open at first."""
+"""The title of the tab that is open at first."""

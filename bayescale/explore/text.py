@@ -1,4 +1,4 @@
-"""Text that Streamlit shows as it is, whatever Markdown would make of it, and numbers."""
+"""Numbers, and text that Streamlit shows without interpreting it as Markdown."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def plain(text: str) -> str:
-    """Escape text so that Markdown shows it as it is."""
+    """Return a text with escapes, so that Markdown shows it unchanged."""
     # Markdown also makes links and icons of bare text, unless a zero-width character breaks them.
     text = _LINKS.sub("\\g<0>\N{WORD JOINER}", text)
     return _MARKUP.sub(r"\\\1", text).replace("\n", "  \n")

@@ -1,8 +1,8 @@
 """Figures, drawn from results; nothing is computed here.
 
-Every ``plot_x(result, ax=None)`` draws what ``result.to_frame()`` holds and returns the Axes.
-The colors are those of Okabe and Ito, which color-blind readers can tell apart. What a color
-says is also said by line style, marker or position.
+Every ``plot_x(result, ax=None)`` draws what ``result.to_frame()`` holds and returns the Axes. The
+colors are those of Okabe and Ito, which color-blind readers can distinguish. Line style, marker or
+position repeats what a color means.
 """
 
 from bayescale.plotting.coefficients import plot_coefficients

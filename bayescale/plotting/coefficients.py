@@ -1,4 +1,4 @@
-"""Figure of coefficients: posterior beside prior."""
+"""The figure of coefficients: posterior beside prior."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 def plot_coefficients(result: Summary, ax: "Axes | None" = None) -> "Axes":
     """Draw the prior and the posterior of each coefficient, one row each.
 
-    Each row has its own logarithmic scale: 0 is the lower end of the prior's interval, 1 its
-    upper end. A posterior narrower than the prior shows what the runs added; one outside it
-    contradicts the prior.
+    Each row has its own logarithmic scale: 0 is the lower end of the prior's interval, 1 its upper
+    end. A posterior narrower than the prior shows what was learned from the runs; a posterior
+    outside the prior's interval contradicts the prior.
 
     Parameters
     ----------
     result : Summary
-        Summary of a fit with draws of its prior.
+        The summary of a fit with draws of its prior.
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
 

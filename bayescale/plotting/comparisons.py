@@ -42,8 +42,8 @@ def plot_laws(
     """Draw each law's own forecast of the mean over seeds beside the model average.
 
     A colored line and band are the median and interval of one law. The black line and the thin
-    black edges are those of the model average. Where the bands part, the choice of law matters
-    more than the uncertainty within any law, and the average's interval covers them all.
+    black edges are those of the model average. Where the bands separate, the choice of law matters
+    more than the uncertainty within any law, and the average's interval covers all bands.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ def plot_laws(
 def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
     """Draw how well each law, and each model average, forecast held-out larger runs.
 
-    The point of a row is its log predictive density: the further right, the better. The bar is
-    one standard error to each side; rows whose bars overlap cannot be ranked. Each label also
-    gives the stacking weight and the share of held-out runs inside the 90 % interval. Weights
-    other than equal ones were chosen on these same runs, which flatters their rows.
+    The point of a row is its log predictive density: the further right, the better. The bar is one
+    standard error to each side; rows whose bars overlap cannot be ranked. Each label also gives the
+    stacking weight and the share of held-out runs inside the 90 % interval. Weights other than
+    equal ones were chosen on these same runs, which makes their rows look better.
 
     Parameters
     ----------
@@ -141,10 +141,9 @@ def plot_comparison(result: Comparison, ax: "Axes | None" = None) -> "Axes":
 def plot_published(result: PublishedComparison, ax: "Axes | None" = None) -> "Axes":
     """Draw a fit's mean loss along a scale, with published laws beside it.
 
-    The black line and gray band are the fit's median and interval; points are its runs. A
-    published law is a line without a band, because papers print no interval that could be drawn.
-    Lines can only be compared where the papers count params, tokens and loss in the same way;
-    see the comparison's warnings.
+    The black line and gray band are the fit's median and interval; points are its runs. A published
+    law is a line without a band, because papers state no interval of it. Lines can be compared only
+    if the papers count params, tokens and loss in the same way; see the comparison's warnings.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ _LIMITS = {
     "unique_tokens": ("unique tokens, repeated beyond", ":"),
 }
 _LEAST_SHADES = 0.05  # share of the uncertainty that colors span: less would color noise
-_FEW = 3  # runs to buy that have room for a share each
+_FEW = 3  # most runs to buy beside which there is room for a share each
 _UNCERTAINTIES = {
     "loss": ("sd", "sd of log loss"),
     "regret": ("regret", "expected regret, {unit}"),
@@ -63,8 +63,8 @@ def plot_allocation(result: Allocation, ax: "Axes | None" = None) -> "Axes":
     """Draw the parameters and tokens to choose against the budget, with each draw's best split.
 
     Points and lines are the splits of least expected loss, one per budget. Bars, and the bands
-    between them, hold the best splits of the individual draws. Where a band is wide, the runs
-    say little about the split.
+    between them, are intervals of the draws' best splits. Where a band is wide, the runs say little
+    about the split.
 
     Parameters
     ----------
@@ -144,10 +144,10 @@ def plot_frontier(
 
 @draws_from(Allocation)
 def plot_options(result: Allocation, ax: "Axes | None" = None) -> "Axes":
-    """Draw what other sizes of the model give up, all of one budget spent.
+    """Draw the regret of other sizes of the model, each trained with one whole budget.
 
     The line is the expected regret and its band the interval over draws. The diamond is the split
-    of least expected loss; the gray stretch holds the best sizes of the draws.
+    with the least expected loss; the gray area is the interval of the draws' best sizes.
 
     Parameters
     ----------
@@ -193,11 +193,11 @@ def plot_options(result: Allocation, ax: "Axes | None" = None) -> "Axes":
 
 @draws_from(RegretMap)
 def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "wasted_share") -> "Axes":
-    """Draw what any params and tokens around a budget's best split give up.
+    """Draw the regret of any params and tokens around a budget's best split.
 
     Lines join splits of equal expected regret; darker is worse. Each split is compared with the
-    best one of its own cost, so the valley follows the best splits from small budgets to large
-    ones. All splits on the dashed line cost the budget, and the diamond is the one of least
+    best split of the same cost, so the valley follows the best splits from small budgets to large
+    ones. All splits on the dashed line cost the budget, and the diamond is the split with the least
     expected loss. The wider the valley, the less a precise split matters.
 
     Parameters
@@ -206,7 +206,8 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given. The map adds a color bar to its figure.
     of : {"wasted_share", "regret"}
-        The share of a split's own compute that the best one would save, or in the map's unit.
+        The share of a split's compute that the best split would save, or the regret in the map's
+        unit of loss.
 
     Returns
     -------
@@ -229,7 +230,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     shades = LinearSegmentedColormap.from_list("shades", ["white", SKY])
     colors = shades(np.linspace(0, 1, len(levels) + 1))
     where = (grid.columns.to_numpy(), grid.index.to_numpy(), grid.to_numpy())
-    ax.set(xscale="log", yscale="log")  # before contours are labeled, along their slopes
+    ax.set(xscale="log", yscale="log")  # first, because labels follow the slopes of contours
     filled = ax.contourf(*where, levels, colors=colors, extend="both")
     lines = ax.contour(*where, levels, colors=GREY, linewidths=0.8)
     form = FuncFormatter(lambda x, _: f"{100 * x:.3g}%" if of == "wasted_share" else f"{x:g}")
@@ -257,7 +258,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
 
 
 def _levels(values: np.ndarray, of: str) -> list[float]:
-    """Choose round levels of a map, over at most three decades.
+    """Return round levels of a map, over at most three decades.
 
     The lowest is high enough that its two lines do not meet between points of the map's valley.
     """
@@ -276,10 +277,10 @@ def _levels(values: np.ndarray, of: str) -> list[float]:
 def plot_overfit(
     result: OverfitLine, ax: "Axes | None" = None, *, runs: Runs | None = None
 ) -> "Axes":
-    """Draw the tokens that a model needs so that finite data cost it no more than a bound.
+    """Draw the tokens with which finite data raise a model's loss by no more than a bound.
 
-    On the line, infinite data would lower the loss by the bound on overfit; below it by more.
-    The band is the interval of the line. Kaplan's published rule is dashed, and drawn if the
+    On the line, infinite data would lower the loss by the bound on overfit; below the line, by
+    more. The band is the interval of the line. Kaplan's published rule is dashed, and drawn if the
     bound is Kaplan's own; its params exclude embeddings.
 
     Parameters
@@ -298,7 +299,7 @@ def plot_overfit(
     ax, frame = new_axes(ax), result.to_frame()
     x, columns = frame["params"], [name for name in frame if str(name).startswith("tokens_")]
     known = frame[columns].to_numpy()
-    ceiling = 10 * known[np.isfinite(known)].max()  # where no amount is enough, the band is open
+    ceiling = 10 * known[np.isfinite(known)].max()  # the band is open if no amount is enough
     y = frame[columns].where(~np.isinf(frame[columns]), ceiling)  # gaps where laws disagree
     finite = frame["p_reachable"].min()
     label = f"{result.ci_prob:.0%} interval"
@@ -325,11 +326,11 @@ def plot_overfit(
 
 @draws_from(NextRun)
 def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
-    """Draw candidate runs by the uncertainty that would remain after buying each.
+    """Draw candidate runs with the uncertainty that would remain after each was bought.
 
-    A point is a candidate. Darker (on the map) or lower (against the cost), less uncertainty
-    would remain. Squares are the runs to buy, numbered in order. If all colors are nearly equal,
-    no candidate teaches much.
+    A point is a candidate. The darker it is on the map, or the lower against the cost, the less
+    uncertainty would remain. Squares are the runs to buy, numbered in order. If all colors are
+    nearly equal, no candidate reduces the uncertainty much.
 
     Parameters
     ----------
@@ -371,7 +372,7 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
 
 
 def _by_affordability(frame: pd.DataFrame) -> list[tuple[pd.DataFrame, str, str]]:
-    """Split candidates by whether the budget affords them, with a marker and a label each."""
+    """Return candidates within and beyond the budget, each part with a marker and a label."""
     affordable = frame["affordable"].astype(bool)
     parts = [
         (frame[affordable], "o", "candidate within the budget"),
@@ -401,13 +402,13 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
     side = "bottom" if is_narrow(ax) else "right"
     label = f"remaining {name} (now {before:.3g})"
     bar = ax.figure.colorbar(colors, ax=ax, location=side, label=label)
-    if side == "bottom":  # where candidates hardly differ, their numbers are long
+    if side == "bottom":  # numbers are long if candidates hardly differ
         bar.ax.xaxis.set_major_locator(MaxNLocator(2))
-    ax.margins(x=0.12)  # for words at the right
+    ax.margins(x=0.12)  # leaves room for words at the right
 
 
 def _number(ax: "Axes", places: np.ndarray, removed: np.ndarray, others: np.ndarray) -> None:
-    """Mark the runs to buy, shape (run, 2), numbered in order; a few with what each removes."""
+    """Number the runs to buy, shape (run, 2); a few are labeled with what each removes."""
     look: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": ORANGE}
     few = len(places) <= _FEW
     label = "runs to buy, in order" + (", and what each removes" if few else "")

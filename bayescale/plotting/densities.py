@@ -1,4 +1,4 @@
-"""Figures of one answer's draws: the loss of a run, a budget's best size, the data needed."""
+"""Figures of one answer's draws: the loss of a run, a budget's best size, or the data needed."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ _POINTS = 200
 def plot_point(result: Forecast, ax: "Axes | None" = None) -> "Axes":
     """Draw the distribution of the loss of one run: the mean over seeds, and a single new run.
 
-    Shaded parts are intervals, named with their ends; the dashed line is the target.
+    Shaded parts are intervals, with their ends in the legend; the dashed line is the target.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def plot_point(result: Forecast, ax: "Axes | None" = None) -> "Axes":
 
 @draws_from(DataBudget)
 def plot_data_budget(result: DataBudget, ax: "Axes | None" = None) -> "Axes":
-    """Draw the distribution of the tokens that a model needs, or of the params data support.
+    """Draw the distribution of the tokens that a model needs, or of the params that data support.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def plot_best_split(result: Allocation, ax: "Axes | None" = None) -> "Axes":
 
 
 def _density(ax: "Axes", values: np.ndarray, mass: float, color: str, name: str, form: Any) -> None:
-    """Draw a density over the log of draws, its interval shaded."""
+    """Draw the density of the logs of draws, and shade its interval."""
     from scipy.stats import gaussian_kde
 
     q = quantiles(values, mass)

@@ -1,4 +1,4 @@
-"""The figure that suits a result: for ``result.plot()`` and for notebooks."""
+"""The figure that suits a result, for ``result.plot()`` and for notebooks."""
 
 import base64
 import io
@@ -48,7 +48,7 @@ from bayescale.validation.horizon import Trust
 
 _SIZE, _DPI = (6.4, 3.6), 100
 _SCALES = ("flops", "params", "tokens")
-_FEW = 0.2  # share of distinct values, from which on points are curves
+_FEW = 0.2  # up to this share of distinct values, points that share a value make a curve
 
 
 def plot_result(result: Any, ax: Any = None, **look: Any) -> Any:
@@ -60,12 +60,12 @@ def plot_result(result: Any, ax: Any = None, **look: Any) -> Any:
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     **look
-        What that function takes.
+        Options of that function.
 
     Raises
     ------
     FigureError
-        If there is no figure of it.
+        If there is no figure of such a result.
     """
     draw = DRAWINGS.get(type(result))
     if draw is None:
@@ -78,7 +78,7 @@ def plot_result(result: Any, ax: Any = None, **look: Any) -> Any:
 
 
 def result_html(result: Any) -> str:
-    """Draw a result as an image within HTML; empty where there is nothing to draw."""
+    """Return a figure of a result as an HTML image, or an empty text if it has none."""
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
@@ -94,7 +94,7 @@ def result_html(result: Any) -> str:
 
 
 def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
-    """Draw one point's draws, curves where points form a grid, or the loss along a scale."""
+    """Draw the draws of one point, curves if points form a grid, or else the loss along a scale."""
     if len(result.points) == 1 and not look:
         return plot_point(result, ax)
     frame = result.points
@@ -115,9 +115,9 @@ def _forecast(result: Forecast, ax: Any = None, **look: Any) -> Any:
 
 
 def _allocation(result: Allocation, ax: Any = None) -> Any:
-    """Draw the best sizes of one budget, unless draws meet at a limit; else the frontier.
+    """Draw the best sizes of one budget without limits, or else the splits of all budgets.
 
-    Of budgets in days, the frontier is the loss that they reach.
+    For several budgets in days, draw the loss that they reach.
     """
     if result.cluster is not None and len(result.flops) > 1:
         return plot_frontier(result, ax)
@@ -128,12 +128,12 @@ def _allocation(result: Allocation, ax: Any = None) -> Any:
 
 
 def _curves(values: pd.Series) -> int:
-    """Count the values that points share, to six digits."""
+    """Return the number of distinct values, to six digits."""
     return values.dropna().map(lambda value: float(f"{value:.6g}")).nunique()
 
 
 def _coefficients_of_laws(result: ModelAverageSummary, ax: Any = None) -> Any:
-    """Draw each law's coefficients in axes of its own, and return the first."""
+    """Draw each law's coefficients in separate axes, and return the first of these."""
     import matplotlib.pyplot as plt
 
     if ax is not None:
@@ -170,4 +170,4 @@ DRAWINGS: dict[type, Callable[..., Any]] = {
     Watch: plot_watch,
     Tune: plot_tune,
 }
-"""What draws a result, by its type."""
+"""The function that draws a result, by the result's type."""

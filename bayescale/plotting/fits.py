@@ -1,4 +1,4 @@
-"""Figure of a fit: its runs, the law beyond them, and where it stops being trusted."""
+"""The figure of a fit: its runs, the law beyond them, and the limit of trust."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 60
-_ROOM = 0.22  # of the height, for words below the curve
-_BEYOND, _BEYOND_LOSS = 30.0, 1.3  # how far beyond the largest run, or the lowest loss
+_ROOM = 0.22  # share of the height that is kept for words below the curve
+_BEYOND, _BEYOND_LOSS = 30.0, 1.3  # factors beyond the largest run, or the lowest loss
 
 
 @draws_from(Posterior, ModelAverage)
@@ -40,9 +40,9 @@ def plot_fit(
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     point : Forecast, optional
-        Forecasts to mark: the interval of the mean as a bar, and its median in words.
+        Forecasts to mark, each with the interval of the mean as a bar and its median as text.
     allow_unconverged : bool
-        Draw although the fit failed its convergence checks.
+        Draw the figure even if the fit failed its convergence checks.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def plot_fit(
 
 
 def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
-    """Mark forecasts against a scale by their interval, and write the median beside it."""
+    """Mark forecasts at their scale with their intervals, and write the medians beside them."""
     low, high = ax.get_ylim()
     least = float(point.to_frame()["loss_median"].min())
     ax.set_ylim(min(low, (least - _ROOM * high) / (1 - _ROOM)), high)
@@ -91,7 +91,7 @@ def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
         ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, zorder=5)
         of_run = [format_size(row[n]) for n in ("params", "tokens") if np.isfinite(row[n])]
         text = f"{' on '.join(of_run)}\n{middle:.3f} ({lower:.3f} to {upper:.3f})".strip()
-        # where losses fall with scale there is nothing below and to the left
+        # losses fall with scale, so the place below and to the left is free
         place: dict[str, Any] = {"xytext": (-8, -9), "textcoords": "offset points", "va": "top"}
         place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         ax.annotate(text, (x, middle), fontsize="small", ha="right", zorder=6, **place)

@@ -1,4 +1,4 @@
-"""Fonts that are missing: named once, and no reason for a figure that is half drawn."""
+"""Missing fonts: a missing family is named once, and a missing default is an error."""
 
 import logging
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ _LOGGER = "matplotlib.font_manager"
 
 @contextmanager
 def naming_fonts() -> Iterator[None]:
-    """Draw so that a missing font family is named once, not at every word.
+    """Return a context in which a missing font family is named once, not at every word.
 
-    Matplotlib then draws with its own font, DejaVu Sans.
+    Matplotlib then uses its own font, DejaVu Sans.
 
     Raises
     ------

@@ -51,9 +51,9 @@ def plot_forecast(
 ) -> "Axes":
     """Draw the loss against one scale: bands, runs, and how far to trust the forecast.
 
-    The dark band holds the mean over seeds, or the floor, and the light one a single new run; the
-    line is the median. Points are runs. The dotted line is the largest fitted run, and the region
-    shaded gray is not trusted.
+    The dark band is the interval of the mean over seeds, or of the floor, and the light band that
+    of a single new run; the line is the median. Points are runs. The dotted line is the largest
+    fitted run, and the gray region is not trusted.
 
     Parameters
     ----------
@@ -70,8 +70,8 @@ def plot_forecast(
         Runs not fitted, with the columns ``scale`` and ``loss`` (nats per token), drawn as hollow
         points.
     horizon : Trust, optional
-        Marks the largest run, and shades the region beyond the trust horizon. It must be in
-        terms of ``scale``.
+        The trust in the fit, in terms of ``scale``. The largest run is marked, and the region
+        beyond the trust horizon is shaded.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def plot_forecast(
 def _mark(ax: "Axes", horizon: Trust) -> None:
     """Mark the largest run, and shade the region that is not trusted."""
     if horizon.scale == "lm_loss":
-        return  # the axis is inverted, and its sizes are not multiples
+        return  # the axis is inverted, and a horizon in multiples has no place on it
     ax.axvline(horizon.largest, color=GREY, linestyle=":")
     edge, far = horizon.horizon_ratio * horizon.largest, ax.get_xlim()[1]
     write_along(ax, horizon.largest, "largest fitted run")
@@ -164,17 +164,17 @@ def plot_slices(
     by: str = "flops",
     best: Allocation | None = None,
 ) -> "Axes":
-    """Draw the loss against one scale, a curve for each value of another: isoFLOP curves.
+    """Draw the loss against one scale, with a curve for each value of another: isoFLOP curves.
 
-    The compute is the same along an isoFLOP curve, and its lowest point is the best size. Bars
-    hold each draw's best size, diamonds are the splits of least expected loss. Along an iso-token
-    curve the data are the same: where it is flat, a larger model gains nothing from them. Bands
-    are intervals of the mean over seeds.
+    The compute is the same along an isoFLOP curve, and its lowest point is the best size. Bars are
+    intervals of the draws' best sizes, diamonds are the splits with the least expected loss. Along
+    an iso-token curve the data are the same: where it is flat, a larger model gains nothing from
+    them. Bands are intervals of the mean over seeds.
 
     Parameters
     ----------
     result : Forecast
-        Forecast over a grid. Points whose ``by`` agrees to six digits make one curve.
+        A forecast over a grid. Points whose ``by`` agrees to six digits make one curve.
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     scale : {"params", "tokens"}
@@ -182,8 +182,9 @@ def plot_slices(
     by : {"flops", "tokens", "params"}
         Quantity that is constant along a curve.
     best : Allocation, optional
-        Allocation of the budgets drawn, if ``by`` is ``flops``. Each draw's best size is drawn as
-        an interval, and the split of least expected loss as a diamond, both on the budget's curve.
+        An allocation of the budgets drawn, if ``by`` is ``flops``. The interval of the draws' best
+        sizes is drawn as a bar, and the split with the least expected loss as a diamond, both on
+        the budget's curve.
 
     Returns
     -------
@@ -218,7 +219,7 @@ def plot_slices(
 
 
 def _median_at(curve: pd.DataFrame, scale: str, at: float) -> float:
-    """Interpolate a curve's median; NaN if the curve is not drawn."""
+    """Return a curve's median, interpolated; NaN if the curve is not drawn."""
     if curve.empty:
         return np.nan
     curve = curve.sort_values(scale)
@@ -226,7 +227,7 @@ def _median_at(curve: pd.DataFrame, scale: str, at: float) -> float:
 
 
 def _six_digits(value: float) -> float:
-    # 6 N D of a split does not give the budget back to the last bit
+    # 6 N D of a split equals its budget only up to rounding
     return float(f"{value:.6g}")
 
 

@@ -1,4 +1,4 @@
-"""Figures of trust: how precision falls with distance, and what backtests found."""
+"""Figures of trust: how precision falls with distance, and the results of backtests."""
 
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 @draws_from(Trust)
 def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
-    """Draw how precisely the mean loss is known by distance, with the tolerance and horizon.
+    """Draw how precisely the mean loss is known at each distance, with the tolerance and horizon.
 
     The curve is half the width of the interval, as a share of the loss. A forecast may be trusted
-    while the curve is below the dashed tolerance and left of the dotted line, up to which
-    backtests have tested. The thick line is the horizon: how far both hold, and the backtests'
-    coverage too.
+    where the curve is below the dashed tolerance and left of the dotted line, up to which backtests
+    have tested. The thick line is the horizon, up to which both conditions hold and the coverage of
+    the backtests suffices.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def plot_trust(result: Trust, ax: "Axes | None" = None) -> "Axes":
     ax.set_xlim(frame["ratio"].min() * 0.9, frame["ratio"].max())
     ax.set_ylabel("share of the loss")
     log_ratios(ax)
-    # the name of the line further right goes to its right where the other line is near
+    # the name of the line further right is written to its right if the other line is near
     beyond = tested is not None and tested < result.horizon_ratio
     level = result.tolerance
     after = tested if beyond else ax.get_xlim()[0]
@@ -90,9 +90,9 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
     """Draw the share of held-out larger runs inside their 90 % interval, by how much larger.
 
     A bar is a range of extrapolation ratios, labeled with the number of forecasts whose interval
-    held the run. Its height weighs all cutoffs equally, however many runs each has. Intervals are
-    right near the dashed line, too wide above it, and overconfident below the dotted line, where
-    they are marked by crosses.
+    contained the run. Its height gives all cutoffs equal weight, however many runs each has.
+    Intervals are right near the dashed line, too wide above it, and overconfident below the dotted
+    line, where they are marked by crosses.
 
     Parameters
     ----------
@@ -126,7 +126,8 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
             ax.hlines(share[which], lower[which], upper[which], color=color, linewidth=2)
             look = {"color": color, "markersize": 9, "label": label}
             draw_points(ax, middle[which], share[which], marker, **look)
-    # above and below in turn, and on a phone further away in turn, so that neighbors are apart
+    # alternately above and below, and on a phone also further away, so that neighbors do not
+    # overlap
     away = (9, -17, 21, -29) if is_narrow(ax) else (9, -17)
     for i, item in enumerate(found):
         ax.annotate(
@@ -159,7 +160,7 @@ def plot_errors(result: Backtest, ax: "Axes | None" = None, *, law: str | None =
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     law : str, optional
-        One of its laws; the model average, or the only law, if not given.
+        A law of the backtest; by default the model average, or the only law.
 
     Returns
     -------
@@ -173,7 +174,7 @@ def plot_errors(result: Backtest, ax: "Axes | None" = None, *, law: str | None =
     frame, name = result.to_frame(), law or result.answer
     known = list(dict.fromkeys(frame["law"]))
     if name not in known:
-        raise TrustError(f"the backtest is of {', '.join(known)}, and not of {name!r}")
+        raise TrustError(f"the backtest has no law {name!r}: choose one of {', '.join(known)}")
     ax, frame = new_axes(ax), frame[frame["law"] == name]
     inside, size = frame["covered90"].astype(bool), marker_size(len(frame))
     for part, marker, color, label in (

@@ -1,4 +1,4 @@
-"""Figures as elements of a page: in its colors, naming what the pointer is on."""
+"""Figures as SVG elements of a page, in its colors and with names of points under the pointer."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,13 +14,14 @@ from bayescale.plotting.style import BLACK, BLUE, GREY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 SIZE, NARROW = (6.2, 4.0), (3.6, 3.9)
-"""Inches of a figure for 600 pixels or more, and for a phone: no word is below 11 pixels."""
+"""Inches of a figure for 600 pixels or more, and for a phone; words have at least 11 pixels."""
 
 DENSE = 2000
-"""Points above which a figure holds an image of them: as shapes they would fill the page."""
+"""Number of points above which a figure contains an image of them, because shapes would be
+large."""
 
 MOST_TICKS = 30
-"""Minor ticks of an axis: more tell nothing, and take half of the time of a figure."""
+"""The most minor ticks of an axis; more are useless, and take half of the time of a figure."""
 
 INKS = {BLACK: "text", "#FFFFFF": "page", GREY: "quiet", BLUE: "blue"}
 """Colors that the page sets, by the name of its CSS variable; others suit any background."""
@@ -36,7 +37,7 @@ STYLE = """
 .named rect { fill: var(--page); stroke: var(--quiet); }
 @media print { .named { display: none; } }
 """
-"""Style sheet of a page with figures: names appear without a script."""
+"""Style sheet of a page with figures, with which names appear without a script."""
 
 _COLOR = re.compile(r"#[0-9a-f]{6}\b")
 _TARGET = re.compile(r"(^|url\()#([^)]+)")
@@ -45,7 +46,7 @@ _FAMILY = re.compile(r"; font-family: [^;]*")
 _LONG = re.compile(r"(\.\d\d)\d+")
 _VARIABLES = {color.lower(): f"var(--{name})" for color, name in INKS.items()}
 _DPI = 150  # of images within a figure
-_LETTER, _LINE, _REACH, _MOST = 4.9, 11.0, 5.0, 44  # of names, in points and in characters
+_LETTER, _LINE, _REACH, _MOST = 4.9, 11.0, 5.0, 44  # sizes of names: points, and characters
 
 
 class Named(NamedTuple):
@@ -69,9 +70,10 @@ def inline(
     Parameters
     ----------
     draw : callable
-        Draws on axes.
+        A function that draws on axes.
     name : str
-        Letters and digits, unique among the figures of the page: a prefix for names within.
+        Letters and digits, unique among the figures of the page: the prefix of names in the
+        element.
     alt : str
         The text alternative.
     named : sequence of Named
@@ -82,8 +84,8 @@ def inline(
     Returns
     -------
     str
-        Without size, comments or style sheet of its own. Words are text, in letters as wide as
-        those that were measured: Verdana is as wide as DejaVu Sans.
+        The element, without size, comments or style sheet. Words are text; Verdana is as wide as
+        DejaVu Sans, with which they were measured.
     """
     svg, placed = _drawn(draw, named, size)
     root = ElementTree.fromstring(svg)
@@ -102,7 +104,7 @@ def inline(
 def _drawn(
     draw: Callable[["Axes"], Any], named: Sequence[Named], size: tuple[float, float]
 ) -> tuple[bytes, list[Named]]:
-    """Draw on a canvas of its own, away from pyplot's; return the points that it shows as well."""
+    """Return a figure from a canvas apart from pyplot's, and the named points that it shows."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
@@ -137,7 +139,7 @@ def _drawn(
 
 
 def _clean(root: ElementTree.Element, name: str) -> None:
-    """Leave out what a page has itself, and prefix names so that figures keep apart."""
+    """Remove metadata and style, and prefix names so that those of different figures differ."""
     for parent in list(root.iter()):
         for child in list(parent):
             if _plain(child.tag) in ("metadata", "style"):
@@ -163,7 +165,7 @@ def _clean(root: ElementTree.Element, name: str) -> None:
 
 
 def _name(holder: ElementTree.Element, point: Named, width: float) -> None:
-    """Add the place that the pointer finds, and beside it the lines that it shows."""
+    """Add a circle for the pointer, and beside it the lines that then appear."""
     at = {"cx": f"{point.x:.1f}", "cy": f"{point.y:.1f}", "r": f"{_REACH:g}"}
     group = ElementTree.SubElement(holder, "g")
     ElementTree.SubElement(group, "circle", at)
@@ -183,7 +185,7 @@ def _name(holder: ElementTree.Element, point: Named, width: float) -> None:
 
 
 def _plain(name: str) -> str:
-    """Strip the namespace of a name, which HTML does not know."""
+    """Return a name without its namespace, which HTML does not have."""
     return _NAMESPACE.sub("", name)
 
 

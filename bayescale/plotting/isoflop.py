@@ -1,4 +1,4 @@
-"""Figure of isoFLOP parabolas: each minimum beside the law's best size."""
+"""The figure of isoFLOP parabolas, with each minimum beside the law's best size."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 12
-"""Budgets drawn: those that weigh most in the power law."""
+"""The most budgets that are drawn: those with the largest weight in the power law."""
 
 
 @draws_from(CrossCheck)
@@ -32,7 +32,8 @@ def plot_isoflop_parabolas(result: CrossCheck, ax: "Axes | None" = None) -> "Axe
     Parameters
     ----------
     result : CrossCheck
-        Result with isoFLOP budgets. The twelve that weigh most in the power law are drawn.
+        A result with isoFLOP budgets. The twelve with the largest weight in the power law are
+        drawn.
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
 

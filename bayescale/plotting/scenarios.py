@@ -34,7 +34,8 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
     """Draw the gain of pruning over keeping everything, against the share that is kept.
 
     Above the dashed line pruned data give the lower loss. The line is the median, the band its
-    interval, the diamond the share of least expected loss. At the right end everything is kept.
+    interval, the diamond the share with the least expected loss. At the right end everything is
+    kept.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def plot_pruning(result: Pruning, ax: "Axes | None" = None) -> "Axes":
 def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes":
     """Draw the test error of a pruned perceptron against the examples it is trained on.
 
-    A line keeps one share of a growing set of examples, its hardest or its easiest; the black
+    Each line keeps one share, the hardest or the easiest, of a growing set of examples; the black
     line keeps all. A line that falls more steeply than the black one beats its power law.
 
     Parameters
@@ -82,7 +83,7 @@ def plot_perceptron(result: PrunedPerceptron, ax: "Axes | None" = None) -> "Axes
     matplotlib.axes.Axes
     """
     ax, frame = new_axes(ax), result.to_frame()
-    frame["kept"] = frame["kept"].where(frame["kept_fraction"] < 1, "all")  # whichever way
+    frame["kept"] = frame["kept"].where(frame["kept_fraction"] < 1, "all")  # equal for all ways
     frame = frame.drop_duplicates(["kept", "kept_fraction", "examples_per_param"])
     groups = frame.groupby(["kept", "kept_fraction"], sort=False)
     for i, ((kept, fraction), part) in enumerate(groups):
@@ -102,8 +103,8 @@ def plot_emergence(
     """Draw each metric along the path, above the loss that it is computed from.
 
     Colored lines and bands are scores. The thick gray line is the loss, between the ends that its
-    name says. Where a score rises late although the gray line falls evenly,
-    the metric is the reason, and not the model.
+    name states. If a score rises late although the gray line falls evenly, the reason is the metric
+    and not the model.
 
     Parameters
     ----------
@@ -111,8 +112,7 @@ def plot_emergence(
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     metrics : sequence of str, optional
-        Metrics of the result to draw. If not given, those between 0 and 1, for the mean over
-        seeds.
+        Metrics of the result to draw; by default those between 0 and 1, for the mean over seeds.
 
     Returns
     -------

@@ -31,8 +31,8 @@ AXIS_LABELS = {
 RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
-_ROOM = 0.05  # of the width, for words along a line
-_LETTER = 5.0  # points of height of a small letter that is turned upright, and of its gap
+_ROOM = 0.05  # share of the width that words along a line need
+_LETTER = 5.0  # points of height of a small letter of upright text, with its gap
 _SLIM = 3.5  # inches, below which axes have room for half as many sizes
 _PHONE = 5.0  # inches, below which a figure has room for one column of names
 _PHONE_LINE = 30  # characters of a line there
@@ -43,7 +43,7 @@ _CROWD = 1500  # points, from which on they would hide each other and the curve
 
 
 def draws_from[**P, R](*kinds: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Refuse any other first argument of a figure with a message that names what it draws."""
+    """Return a decorator that checks the type of a figure's first argument."""
 
     def decorate(draw: Callable[P, R]) -> Callable[P, R]:
         @wraps(draw)
@@ -53,7 +53,7 @@ def draws_from[**P, R](*kinds: type) -> Callable[[Callable[P, R]], Callable[P, R
                 wanted = " or ".join(_with_article(kind) for kind in kinds)
                 table = ": give the result itself, not its table, which holds no draws"
                 raise FigureError(
-                    f"{draw.__name__} draws {wanted}, and {_with_article(type(given))} was given"
+                    f"{draw.__name__} draws {wanted}, but {_with_article(type(given))} was given"
                     + (table if hasattr(given, "iloc") else "")
                 )
             return draw(*arguments, **look)
@@ -77,9 +77,9 @@ def new_axes(ax: "Axes | None") -> "Axes":
 
 
 def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
-    """Remove the frame's upper and right sides, and name what is drawn above it, off the data."""
+    """Remove the upper and right sides of the frame, and add a legend above the axes."""
     ax.spines[["top", "right"]].set_visible(False)
-    written = {" ".join(text.get_text().split()) for text in ax.texts}  # named where they stand
+    written = {" ".join(text.get_text().split()) for text in ax.texts}  # names beside the data
     handles, labels = ax.get_legend_handles_labels()
     shown = [pair for pair in zip(handles, labels, strict=True) if pair[1] not in written]
     if not shown:
@@ -96,7 +96,7 @@ def finish_axes(ax: "Axes", **legend: Any) -> "Axes":
 
 
 def is_narrow(ax: "Axes") -> bool:
-    """Tell whether a figure is drawn for a phone."""
+    """Return whether a figure is drawn for a phone."""
     return ax.figure.bbox.width / ax.figure.dpi < _PHONE
 
 
@@ -116,17 +116,17 @@ def draw_points(ax: "Axes", x: Any, y: Any, marker: str = "o", **look: Any) -> N
 
 
 def marker_size(count: int) -> float:
-    """Return a size of markers that suits how many there are."""
+    """Return a marker size that suits the number of points."""
     return 6 if count < _MANY else 3 if count < _CROWD else 1.5
 
 
 def write_along(
     ax: "Axes", x: float, text: str, *, after: float | None = None, level: float | None = None
 ) -> None:
-    """Write what an upright line is, along it and on its left, from the top of the axes.
+    """Write the name of an upright line along it, on its left, from the top of the axes.
 
-    It is on the right where ``after``, another such line or the edge, leaves no room on the left.
-    It begins below ``level``, a line across, that would cross it.
+    The name is on the right if ``after``, which is another such line or the edge, leaves no room on
+    the left. It begins below ``level``, a horizontal line, if that would cross it.
     """
     places = ax.transData.transform([(x, 0.0), (x if after is None else after, 0.0)])[:, 0]
     room = (places[0] - places[1]) / ax.bbox.width
@@ -146,20 +146,20 @@ def write_along(
         ha="left" if right else "right",
         va="top",
         fontsize="small",
-        color=BLACK,  # pages set the color of words
+        color=BLACK,  # pages replace black by their color of text
     )
 
 
 def name_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, Any]], size: float = 8) -> None:
-    """Write names right of the axes, each tied to the end of its line, so that none overlap.
+    """Write names to the right of the axes without overlap, each connected to its line's end.
 
-    On a phone there is no room: names stay in the legend.
+    On a phone there is no room, so the names stay in the legend.
 
     Parameters
     ----------
     ends : sequence of (x, y, name, color)
     size : float
-        Of the letters, in points.
+        The size of the letters, in points.
     """
     if is_narrow(ax) or not ends:
         return
@@ -193,7 +193,7 @@ def name_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, Any]], size: f
 
 
 def _spread(wanted: "np.ndarray", heights: "np.ndarray") -> "np.ndarray":
-    """Move ascending positions as little as keeps names apart and beside the axes, 0 to 1."""
+    """Return ascending positions, moved as little as possible so that names do not overlap."""
     from scipy.optimize import isotonic_regression
 
     least = np.cumsum(heights) - heights / 2
@@ -202,7 +202,7 @@ def _spread(wanted: "np.ndarray", heights: "np.ndarray") -> "np.ndarray":
 
 
 def write_beside(ax: "Axes", place: tuple[float, float], text: str, others: np.ndarray) -> None:
-    """Write a text beside a place, on the first side that has no other point, shape (point, 2)."""
+    """Write a text beside a place, on the first side without any of the others (point, 2)."""
     points = ax.transData.transform(others) - ax.transData.transform([place])
     points *= 72 / ax.figure.dpi
     for right, above in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
@@ -217,9 +217,9 @@ def write_beside(ax: "Axes", place: tuple[float, float], text: str, others: np.n
 
 
 def name_points(ax: "Axes", x: Any, y: Any, name: str, above: bool = False) -> None:
-    """Write what points of a falling curve are: lower left of the middle one, or upper right."""
+    """Name points of a falling curve, to the lower left of the middle one or the upper right."""
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    middle = np.argsort(xs)[(len(xs) - above) // 2]  # of two, the left: the name goes right
+    middle = np.argsort(xs)[(len(xs) - above) // 2]  # the left one of two if the name is right
     beside: dict[str, Any] = {"xytext": (-8, -8), "ha": "right", "va": "top"}
     if above:
         beside = {"xytext": (8, 6), "ha": "left", "va": "bottom"}
@@ -228,7 +228,7 @@ def name_points(ax: "Axes", x: Any, y: Any, name: str, above: bool = False) -> N
 
 
 def loss_label(unit: LossUnit) -> str:
-    """Label an axis of losses."""
+    """Return the label of an axis of losses."""
     return f"loss ({unit.words})"
 
 
@@ -239,10 +239,10 @@ def draw_runs(
     unit: LossUnit = NATS,
     **look: Any,
 ) -> None:
-    """Draw the loss of the fitted runs, which is in nats per token, in a unit."""
+    """Draw the losses of the fitted runs, converted from nats per token to a unit."""
     if runs is not None:
         look = {"color": GREY, "markersize": marker_size(len(runs))} | look
-        if len(runs) >= _CROWD:  # a cloud behind the curve, whose shade says how dense it is
+        if len(runs) >= _CROWD:  # a cloud behind the curve, whose shade shows its density
             look |= {"color": GREY, "alpha": 0.3, "markeredgewidth": 0, "zorder": 1.5}
         draw_points(ax, runs[scale], unit.of(runs["loss"]), label="fitted runs", **look)
         name_points(ax, runs[scale], unit.of(runs["loss"]), "fitted runs")
@@ -256,7 +256,7 @@ def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:
 
 
 def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
-    """Make an axis logarithmic, with sizes as people write them: 1B, 10T, 1e22."""
+    """Make an axis logarithmic, with sizes such as 1B, 10T and 1e22."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set(**{f"{which}scale": "log"})
@@ -274,7 +274,7 @@ def log_sizes(ax: "Axes", scale: str, which: str = "x") -> None:
 
 
 def log_ratios(ax: "Axes") -> None:
-    """Make the horizontal axis logarithmic, with extrapolation ratios: 1, 3, 10, 30."""
+    """Make the horizontal axis logarithmic, with extrapolation ratios such as 1, 3, 10 and 30."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set_xscale("log")

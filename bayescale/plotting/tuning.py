@@ -1,4 +1,4 @@
-"""The figure of a run's learning rate and batch size."""
+"""The figure of the learning rates and batch sizes to choose."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -31,8 +31,9 @@ def plot_tune(
     Parameters
     ----------
     result : Tune
-        Dark bars are settings that lie that near with a probability above 0.9, light ones with a
-        probability above 0.1; the line is the choice. The other setting is free along a bar.
+        Dark bars are settings that lie within the share with a probability above 0.9, light bars
+        those with a probability above 0.1; the line is the choice. The other setting is free along
+        a bar.
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     of : {"lr", "batch_size"}

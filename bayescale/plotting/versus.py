@@ -1,4 +1,4 @@
-"""The figure of recipes that are compared."""
+"""The figure of a comparison of recipes."""
 
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @draws_from(Versus)
 def plot_versus(result: Versus, ax: "Axes | None" = None) -> "Axes":
-    """Draw the loss of each recipe by compute, relative to the one that is likely best.
+    """Draw the loss of each recipe by compute, relative to the one that is most probably best.
 
     Parameters
     ----------
     result : Versus
-        Bands are intervals of the mass asked for; the dashed line is the largest run.
+        A comparison. Bands are intervals of its ``ci_prob``; the dashed line is the largest run.
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
 

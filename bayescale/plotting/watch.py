@@ -11,19 +11,19 @@ from bayescale.results import quantiles
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PAST = 1.03  # places of intervals beyond the run's end, as multiples of its last step
-_WARM = 0.04  # the first part of the run, which is too high to show
+_PAST = 1.03  # place of the first interval beyond the run's end, as a multiple of its last step
+_WARM = 0.04  # the first share of the run, whose losses are too high to show
 
 
 @draws_from(Watch)
 def plot_watch(result: Watch, ax: "Axes | None" = None) -> "Axes":
-    """Draw the losses so far, the curve to come, and the final loss beside what was forecast.
+    """Draw the losses so far, the forecast curve, and the final loss beside its earlier forecast.
 
     Parameters
     ----------
     result : Watch
-        The shaded band is the 90 % interval of the mean loss; bars at the end are intervals of the
-        final loss with the mass asked for.
+        A run in progress. The shaded band is the 90 % interval of the mean loss; bars at the end
+        are intervals of the final loss with mass ``ci_prob``.
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
 

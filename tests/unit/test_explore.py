@@ -97,8 +97,12 @@ def test_the_first_view_is_ten_times_the_largest_run() -> None:
             "tolerance", "tight",
             "Tolerance is 'tight', which is not a number: write a share of the loss, 2% or 0.02",
         ),
-        ("target", "nan", "Target loss is 'nan', but must be finite and above zero"),
-        ("family", "c", f"family 'c' is not among those of this fit: a, {HOSTILE}"),
+        (
+            "target",
+            "nan",
+            "Target loss is 'nan', but must be finite and above zero: write a loss such as 1.95",
+        ),
+        ("family", "c", f"family 'c' is not in this fit: choose one of a, {HOSTILE}"),
     ],
 )  # fmt: skip
 def test_bad_texts_are_told_and_nothing_is_guessed(name: str, text: str, message: str) -> None:
@@ -272,7 +276,7 @@ def test_names_are_text_and_not_markup(monkeypatch: pytest.MonkeyPatch, tmp_path
     with opened(monkeypatch, save(FAMILIES, tmp_path / "fit.nc")) as app:
         app.query_params["family"] = "<i>gone</i>"
         app.run()
-        assert plain("family '<i>gone</i>' is not among") in app.sidebar.error[0].value
+        assert plain("family '<i>gone</i>' is not in this fit") in app.sidebar.error[0].value
         app.selectbox("family").set_value(HOSTILE).run()
         assert numbers(app)
         where = next(m.value for m in app.markdown if "least expected loss" in m.value)

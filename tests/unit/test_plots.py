@@ -426,7 +426,7 @@ def test_errors_of_a_backtest_are_drawn_one_by_one(cerebras_posterior: Posterior
     assert [text.get_text() for text in drawn.texts] == [
         f"{item['n_covered']}/{item['n']}" for item in bins(result)
     ]
-    with pytest.raises(TrustError, match="the backtest is of mine, and not of 'yours'"):
+    with pytest.raises(TrustError, match="the backtest has no law 'yours': choose one of mine"):
         plot_errors(result, law="yours")
 
 
@@ -573,14 +573,14 @@ def test_the_share_of_a_run_to_buy_stands_where_no_candidate_is() -> None:
 @pytest.mark.parametrize(
     ("draw", "given", "message"),
     [
-        (plot_trust, 3, "plot_trust draws a Trust, and an int was given"),
+        (plot_trust, 3, "plot_trust draws a Trust, but an int was given"),
         (
             plot_forecast,
             pd.DataFrame({"flops": [1.0]}),
-            "plot_forecast draws a Forecast, and a DataFrame was given: give the result itself, "
+            "plot_forecast draws a Forecast, but a DataFrame was given: give the result itself, "
             "not its table, which holds no draws",
         ),
-        (plot_coverage, SPREAD, "plot_coverage draws a Trust or a Backtest, and a Posterior was "
+        (plot_coverage, SPREAD, "plot_coverage draws a Trust or a Backtest, but a Posterior was "
                                 "given"),
     ],
 )  # fmt: skip
