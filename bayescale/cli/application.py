@@ -1,4 +1,4 @@
-"""The application: which commands there are, and how they end."""
+"""The application: its commands, and their exit codes."""
 
 import atexit
 import gc
@@ -41,11 +41,11 @@ COMMANDS = {
     "Scenarios": (scenarios.prune, scenarios.emerge),
     "Pages": (pages.report, pages.explore),
 }
-"""Commands by the panel of the help under which they stand."""
+"""Commands by the panel of the help in which they are listed."""
 
 NO_MEMORY = "there is not enough memory: allow more, or ask with fewer draws, rows or points"
 NOT_LOADED = re.compile("cannot map|failed to map|cannot allocate", re.IGNORECASE)
-"""What the system says of a library that does not fit into memory."""
+"""Words of the system's messages about a library that does not fit into memory."""
 
 
 def _print_version(asked: bool) -> None:
@@ -96,22 +96,22 @@ app = _make_app()
 
 
 def _end(number: int, frame: object) -> None:
-    """End as on an interrupt, so that nothing half-written stays behind."""
+    """Exit as on an interrupt, so that no partial file remains."""
     sys.exit(128 + number)
 
 
 def main() -> None:
-    """Run the command line; every expected failure becomes one message and an exit code."""
+    """Run the command line, and turn every expected failure into one message and an exit code."""
     signal.signal(signal.SIGTERM, _end)
     _open_descriptors()
-    # Imported modules live to the end; searching them for garbage takes a second.
+    # Imported modules live until the end; searching them for garbage takes a second.
     gc.set_threshold(200_000, 20, 50)
     atexit.register(gc.freeze)
     try:
         app(prog_name="bayescale")
     except BayescaleError as error:
         _fail(str(error))
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the program that read our output has ended
         abandon_output()
         sys.exit(1)
     except MemoryError:
@@ -131,17 +131,17 @@ def main() -> None:
 
 
 def _open_descriptors() -> None:
-    """Open closed standard descriptors, so that no file that is made gets their number."""
+    """Open closed standard descriptors, so that no new file gets one of their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    if sys.stderr is None:  # as Python has it where the descriptor was closed
+    if sys.stderr is None:  # Python sets it so if the descriptor was closed
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # of what its encoding lacks
+            stream.reconfigure(errors="backslashreplace")  # for characters that its encoding lacks
 
 
 def _fail(message: str) -> None:

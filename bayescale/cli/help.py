@@ -1,4 +1,4 @@
-"""Help: in boxes, or as plain paragraphs where a terminal is too narrow for boxes."""
+"""Help in boxes, or as plain paragraphs if a terminal is too narrow for boxes."""
 
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 from bayescale.layout import width
 
 BOXED = 80
-"""Columns below which boxes cut off names of options."""
+"""Width of a terminal, in columns, below which boxes cut off names of options."""
 
 
 class Command(TyperCommand):
@@ -23,7 +23,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands whose help is written as that of :class:`Command`."""
+    """A group of commands whose help names every option in full, as that of :class:`Command`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help for the terminal's width."""
@@ -48,7 +48,7 @@ class Group(TyperGroup):
 
 
 def _narrow(formatter: Any) -> Any:
-    """Let lines and the column of names be as narrow as the terminal, which click does not."""
+    """Return the formatter with lines and names as narrow as the terminal, unlike click's."""
     formatter.width = width()
     formatter.write_dl = partial(formatter.write_dl, col_max=width() // 3)
     return formatter

@@ -1,13 +1,13 @@
 """Options of a run in progress: its history, and the plan of its learning rates."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayescale.cli.parsing import size_of
+from bayescale.cli.parsing import given_fields, size_of
 
 if TYPE_CHECKING:
     from bayescale.curves.history import History
@@ -23,25 +23,25 @@ class Restart(StrEnum):
 
 @dataclass(frozen=True)
 class HistoryOptions:
-    """Which columns or metrics of the history are read."""
+    """Options of which columns or metrics of the history are read."""
 
     metric: Annotated[
-        str | None, typer.Option("--metric", help="The loss, where several might be meant.")
+        str | None, typer.Option("--metric", help="The loss, if the history has several.")
     ] = None
     rate: Annotated[str | None, typer.Option("--rate", help="The learning rate's column.")] = None
-    run: Annotated[
-        str | None, typer.Option("--run", help="Which run, where there are several.")
-    ] = None
+    run: Annotated[str | None, typer.Option("--run", help="Which run, if there are several.")] = (
+        None
+    )
     restarts: Annotated[
         Restart, typer.Option("--restarts", help="Steps that go back: refuse, or keep the last.")
     ] = Restart.error
 
     def typed(self) -> dict[str, Any]:
-        """Return the options that were given, as one types them."""
-        return _given(self)
+        """Return the options that were given, by name."""
+        return given_fields(self)
 
     def read(self, path: str) -> "History":
-        """Read the history of the run."""
+        """Return the history of the run."""
         from bayescale.curves.history import read_history
 
         return read_history(
@@ -55,7 +55,7 @@ class HistoryOptions:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """The learning rates of the whole run."""
+    """Options of the plan: the learning rates of the whole run."""
 
     plan: Annotated[
         Path | None,
@@ -88,8 +88,8 @@ class PlanOptions:
     ] = None
 
     def typed(self) -> dict[str, Any]:
-        """Return the options that were given once, as one types them."""
-        return {name: value for name, value in _given(self).items() if name != "then"}
+        """Return the options that were given, by name, without the repeatable ``then``."""
+        return {name: value for name, value in given_fields(self).items() if name != "then"}
 
     def to_schedule(self, history: "History") -> "Schedule":
         """Return the plan of the run."""
@@ -104,14 +104,14 @@ class PlanOptions:
         unused = [option for option, given in of_names.items() if given is not None]
         if self.plan is not None and unused:
             raise typer.BadParameter(
-                f"{self.plan.name} says it already: leave it out", param_hint=unused[0]
+                f"{self.plan.name} states it already: leave it out", param_hint=unused[0]
             )
         warm_up = size_of(self.warm_up, "--warm-up")
         if self.plan is not None:
             return plan_of_table(self.plan, history, warm_up)
         last = size_of(self.final_step, "--final-step")
         if last is None:
-            raise typer.BadParameter("say where the run ends", param_hint="--final-step")
+            raise typer.BadParameter("give the last step of the run", param_hint="--final-step")
         assert self.schedule is not None
         return named_plan(
             self.schedule,
@@ -123,15 +123,7 @@ class PlanOptions:
         )
 
     def others(self, history: "History", plan: "Schedule") -> "list[Schedule]":
-        """Return the other ways to go on."""
+        """Return the other plans that ``--then`` describes."""
         from bayescale.curves.plan import other_way
 
         return [other_way(text, history, plan) for text in self.then or ()]
-
-
-def _given(options: HistoryOptions | PlanOptions) -> dict[str, Any]:
-    """Return the options whose value is not the default."""
-    values = {
-        field.name: (getattr(options, field.name), field.default) for field in fields(options)
-    }
-    return {name: value for name, (value, default) in values.items() if value != default}

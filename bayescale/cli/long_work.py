@@ -1,4 +1,4 @@
-"""What commands say before refits that take minutes or hours."""
+"""The note that commands print before refits that take minutes or hours."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bayescale.runs import Runs
 
 WORTH_A_NOTE = 120.0
-"""Seconds of refits from which their number is said before they begin."""
+"""Duration of refits, in seconds, from which a note is printed before they begin."""
 
 
 def note_long_refits(
@@ -22,7 +22,7 @@ def note_long_refits(
     workers: int | None = None,
     then: str = "",
 ) -> None:
-    """Say on standard error how long a backtest will take, what follows, and what takes less."""
+    """Print on standard error how long a backtest will take, what follows, and what is faster."""
     from bayescale.validation.backtest import default_refit, planned_refits
     from bayescale.validation.duration import guessed_seconds
 

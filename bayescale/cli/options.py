@@ -1,4 +1,4 @@
-"""The options that commands share, as dataclasses, and the decorator that gives them to typer."""
+"""The options that commands share, as dataclasses, and the decorator that passes them to typer."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from bayescale.cli.output import DETAIL, Detail
-from bayescale.cli.parsing import name_values, number, several_values
+from bayescale.cli.parsing import given_fields, name_values, number, several_values
 
 if TYPE_CHECKING:
     from bayescale.cards import ModelCard
@@ -32,7 +32,7 @@ class Repeats(StrEnum):
 
 
 class Weights(StrEnum):
-    """How weights of several laws are found."""
+    """How to find the weights of several laws."""
 
     stacking = "stacking"
 
@@ -61,7 +61,7 @@ GivenSeed = Annotated[
     int | None,
     typer.Option("--seed", min=0, show_default="0", help="The same seed gives the same draws."),
 ]
-"""A seed of a command that does not always sample, and refuses it where it does not."""
+"""The seed of a command that does not always sample, and refuses a seed if it does not."""
 Robust = Annotated[
     bool,
     typer.Option("--robust", help="Without drift; intervals allow for how fresh logs would vary."),
@@ -114,7 +114,7 @@ LawName = Annotated[
 
 @dataclass(frozen=True)
 class LogOptions:
-    """How a run log is read."""
+    """Options of how a run log is read."""
 
     column: Annotated[
         list[str] | None,
@@ -172,13 +172,13 @@ class LogOptions:
         return _typed(self)
 
     def read(self, path: Path) -> "Runs":
-        """Read the run log."""
+        """Return the run log."""
         from bayescale.runs.read import read_with
 
         return read_with(path, self.to_read())
 
     def write(self, path: Path) -> Path:
-        """Write the options into ``runs.toml`` beside the log, with those that it has."""
+        """Add the options to ``runs.toml`` beside the log, and return its path."""
         from bayescale.runs.read import options_for
         from bayescale.runs.settings import write_settings
 
@@ -214,7 +214,7 @@ class LogOptions:
 
 @dataclass(frozen=True)
 class LawOptions:
-    """Which laws are fitted, with which cards."""
+    """Options of which laws are fitted, with which cards."""
 
     law: Annotated[
         list[str] | None,
@@ -258,7 +258,7 @@ class LawOptions:
 
 @dataclass(frozen=True)
 class SamplerOptions:
-    """How a posterior is sampled."""
+    """Options of how a posterior is sampled."""
 
     weight: Annotated[
         list[str] | None,
@@ -293,7 +293,7 @@ class SamplerOptions:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a fit is opened."""
+    """Options of how a fit is opened."""
 
     law: Annotated[
         list[str] | None,
@@ -315,7 +315,7 @@ class FitOptions:
         return _typed(self)
 
     def open(self, path: Path) -> "Fit":
-        """Open a fit, with the user's own laws found by name."""
+        """Return a fit; the user's own laws are found by name."""
         from bayescale.laws import find_law
         from bayescale.posterior import open_posterior
 
@@ -325,7 +325,7 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class FamilyOptions(FitOptions):
-    """How a fit is opened, and for which family it answers."""
+    """Options of how a fit is opened, and for which family it answers."""
 
     family: Annotated[
         str | None, typer.Option("--family", help="A family of the fit; default: a new one.")
@@ -338,7 +338,7 @@ class FamilyOptions(FitOptions):
 
 @dataclass(frozen=True)
 class QuestionOptions(FamilyOptions):
-    """How a fit is opened, for which family it answers, and whether drift is allowed for."""
+    """Options of how a fit is opened, of its family, and of whether to allow for drift."""
 
     no_drift: Annotated[
         bool, typer.Option("--no-drift", help="Take the law to hold exactly, for comparison.")
@@ -351,7 +351,7 @@ class QuestionOptions(FamilyOptions):
 
 @dataclass(frozen=True)
 class LossOptions(QuestionOptions):
-    """How a fit is opened for an answer that holds losses, and in which unit."""
+    """Options of how a fit is opened for an answer with losses, and of their unit."""
 
     loss_unit: LossUnitName = None
     ci_prob: Mass = 0.9
@@ -364,7 +364,7 @@ class LossOptions(QuestionOptions):
 
 @dataclass(frozen=True)
 class ForecastOptions(LossOptions):
-    """How a fit is opened for a forecast, which target it has, and when it is precise."""
+    """Options of how a fit is opened for a forecast, of its target, and of its tolerance."""
 
     robust: Robust = False
     target: Target = None
@@ -377,7 +377,7 @@ class ForecastOptions(LossOptions):
         return {**super().to_ask(), **own}
 
     def open_with_notes(self, path: Path) -> "tuple[Fit, tuple[Finding, ...]]":
-        """Open a fit, widened with --robust, and warn where its exact law is overconfident."""
+        """Return a fit, widened with --robust, and notes if its exact law is overconfident."""
         from bayescale.posterior.resampling import resampling_notes, widen
 
         fit = self.open(path)
@@ -387,18 +387,12 @@ class ForecastOptions(LossOptions):
 
 
 def _typed(options: LogOptions | FitOptions) -> dict[str, Any]:
-    values = {
-        field.name: (getattr(options, field.name), field.default) for field in fields(options)
-    }
-    return {
-        f"--{name.replace('_', '-')}": value
-        for name, (value, default) in values.items()
-        if value != default
-    }
+    given = given_fields(options)
+    return {f"--{name.replace('_', '-')}": value for name, value in given.items()}
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let typer see the fields of a command's option dataclasses as options of its own.
+    """Return a command that typer can read: fields of its option dataclasses become options.
 
     A command that prints an answer also takes --quiet and --brief, which :func:`show` obeys.
     """
@@ -428,7 +422,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    # typer keeps the line breaks of all paragraphs but the first
+    # typer keeps the line breaks in all paragraphs except the first
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     run.__doc__ = "\n\n".join(" ".join(each.split()) for each in paragraphs)
     return run

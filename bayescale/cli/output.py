@@ -1,4 +1,4 @@
-"""From results to what is printed: for people, as one JSON object, as a figure, as an exit code."""
+"""Output of results: text for people, one JSON object, a figure, and an exit code."""
 
 import io
 import json
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 MOST_COLUMNS = 20
-"""Unread columns that a command lists."""
+"""The most unread columns that a command lists."""
 
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
 class Detail:
-    """How much a command says, as --quiet and --brief ask."""
+    """How much a command prints, according to --quiet and --brief."""
 
     quiet: bool = False
     brief: bool = False
 
 
 DETAIL: ContextVar[Detail] = ContextVar("DETAIL", default=Detail())  # noqa: B039 frozen
-"""Set when a command starts, read by :func:`show` and :func:`progress_wanted`."""
+"""The detail of the running command, which :func:`show` and :func:`progress_wanted` read."""
 
 
 def progress_wanted() -> bool:
@@ -59,20 +59,21 @@ def show(
     verbatim: bool = False,
     passed: bool = True,
 ) -> None:
-    """Print a result, as one JSON object or for people; exit 3 unless it passed its checks.
+    """Print a result, as one JSON object or for people, and exit with 3 if its checks failed.
 
     Parameters
     ----------
     answer : mapping
-        What JSON holds, whatever the detail.
+        The content of the JSON object, which does not depend on the detail.
     text : Result, str or iterable of lines and tables
         The answer, wrapped at the terminal's width.
     brief : sequence of str
         What --brief shows; by default, that of the result, or the first lines.
     notes : iterable of str
-        Lines below it, left out with --quiet as notes and cautions of the result are.
+        Lines below the answer; --quiet leaves them out, as it does notes and cautions of the
+        result.
     verbatim : bool
-        Whether the text is a file's, which is printed as it stands.
+        Whether the text is the content of a file, which is printed unchanged.
     """
     if as_json:
         write(json.dumps(plain(answer), indent=2, allow_nan=False))
@@ -113,11 +114,11 @@ def _is_note(line: str | TextTable) -> bool:
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Characters that move a terminal's cursor, turn its text around, or are no characters."""
+"""Characters that move a terminal's cursor or reverse its text, and lone surrogates."""
 
 
 def printable(text: str) -> str:
-    """Write a text for a terminal: options instead of arguments, control characters escaped."""
+    """Return a text for a terminal, with options for arguments and escaped control characters."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], as_options(text))
 
 
@@ -127,9 +128,9 @@ def write(text: str) -> None:
     Raises
     ------
     OutputError
-        If it cannot be written, for example to a full disk.
+        If the text cannot be written, for example to a full disk.
     """
-    if sys.stdout is None:  # as Python has it where the descriptor is closed
+    if sys.stdout is None:  # Python sets it so if the descriptor is closed
         raise OutputError("standard output is closed: give it a file, or /dev/null")
     try:
         print(printable(text), flush=True)
@@ -143,25 +144,25 @@ def write(text: str) -> None:
 
 
 def abandon_output() -> None:
-    """Send what is still in the buffer of standard output nowhere."""
+    """Discard the text that is still in the buffer of standard output."""
     if sys.stdout is not None:
-        with suppress(io.UnsupportedOperation):  # no file: captured by another program
+        with suppress(io.UnsupportedOperation):  # not a file, but captured by another program
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_unless(passed: bool) -> None:
-    """Exit 3 where something was computed that is not to be trusted."""
+    """Exit with 3 if something was computed that is not to be trusted."""
     if not passed:
         raise typer.Exit(NOT_TO_BE_TRUSTED)
 
 
 def dropped_json(log: "Runs | TrackerLog") -> list[dict[str, Any]]:
-    """List the rows that were left out, for JSON."""
+    """Return the rows that were left out, for JSON."""
     return [item._asdict() for item in log.dropped]
 
 
 def dropped_lines(log: "Runs | TrackerLog") -> list[str]:
-    """Write a line for each reason why rows were left out, with the first few of them."""
+    """Return a line for each reason why rows were left out, with the first few of them."""
     by_reason: dict[str, list[str]] = {}
     for item in log.dropped:
         by_reason.setdefault(item.reason, []).append(str(item.id))
@@ -169,29 +170,29 @@ def dropped_lines(log: "Runs | TrackerLog") -> list[str]:
 
 
 def log_lines(log: "Runs", notes: "Sequence[Finding]") -> list[str]:
-    """Write what a user should know about a log: rows left out, columns unread, and notes."""
+    """Return lines on the rows left out of a log, its unread columns, and notes."""
     unused = [f"Not read: {listed(log.unused, MOST_COLUMNS)}"] if log.unused else []
     return [*dropped_lines(log), *unused, *(list(map(note_line, notes)) or ["No warnings."])]
 
 
 def note_line(note: "Finding") -> str:
-    """Write a note as one line."""
+    """Return a note as one line."""
     return f"Note ({note.code}): {note.text}"
 
 
 def check_line(check: "Finding") -> str:
-    """Write a check: its verdict, its name and its text."""
+    """Return a check as one line: its verdict, its name and its text."""
     verdict = {True: "ok", False: "WEAK", None: "info"}[check.passed]
     return f"  {verdict:<4}  {check.code.replace('_', ' ')}: {check.text}"
 
 
 def figure_lines(path: str | None) -> list[str]:
-    """Write where the figure is."""
+    """Return lines with the path of the figure, if there is one."""
     return ["", f"Figure: {path}"] if path else []
 
 
 def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None:
-    """Draw a result into a file, which is written as a whole or not at all.
+    """Draw a result into a file, which is written whole or not at all, and return its path.
 
     ``plot`` names a function of :mod:`bayescale.plotting`, such as ``plot_result``, which finds
     the one that suits the result.
@@ -217,12 +218,12 @@ def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None
 
 
 def require_figure(figure: Path | None) -> None:
-    """Refuse, before long work, a figure that could not be written.
+    """Raise an error, before long work, if a figure could not be written.
 
     Raises
     ------
     OutputError, FigureError
-        If its folder cannot be written to, or its ending is no format of figures.
+        If its folder cannot be written to, or its ending is not that of a format of figures.
     """
     if figure is None:
         return

@@ -1,7 +1,8 @@
-"""From what was typed to values: sizes, pairs and paths of scale."""
+"""Values from the texts of options: sizes, pairs and paths of scale."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,21 +15,21 @@ if TYPE_CHECKING:
     import numpy as np
 
 PER_DECADE = 8
-"""Points of a path of scale in each factor of ten."""
+"""Number of points of a path of scale in each factor of ten."""
 
 
 def name_values(items: list[str] | None, option: str) -> dict[str, str]:
-    """Read NAME=VALUE, as options repeat it, by name."""
+    """Return values by name, from a repeated option NAME=VALUE."""
     pairs = {}
     for name, values in several_values(items, option).items():
         if len(values) > 1:
-            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
+            raise typer.BadParameter(f"{name} is given twice: give it once", param_hint=option)
         pairs[name] = values[0]
     return pairs
 
 
 def several_values(items: list[str] | None, option: str) -> dict[str, list[str]]:
-    """Read NAME=VALUE, as options repeat it, by name, with one or more values each."""
+    """Return lists of values by name, from a repeated option NAME=VALUE."""
     pairs: dict[str, list[str]] = {}
     for item in items or ():
         name, separator, value = item.partition("=")
@@ -39,7 +40,7 @@ def several_values(items: list[str] | None, option: str) -> dict[str, list[str]]
 
 
 def number(text: str, name: str, option: str = "--set") -> float:
-    """Read a number, or name the option in the message."""
+    """Return a number, or raise an error that names the option."""
     try:
         return float(text)
     except ValueError:
@@ -47,27 +48,29 @@ def number(text: str, name: str, option: str = "--set") -> float:
 
 
 def size_of(text: str | None, option: str) -> float | None:
-    """Read a size as people write it, where one was given."""
+    """Return the size that a text such as 7B states, or None without a text."""
     return None if text is None else parse_size(text, option)
 
 
 def sizes_of(text: str, option: str) -> list[float]:
-    """Read sizes with commas between them."""
+    """Return sizes from a text in which commas separate them."""
     return [parse_size(part, option) for part in text.split(",")]
 
 
 def low_high(text: str | None, option: str) -> tuple[float, float] | None:
-    """Read LOW,HIGH, where given."""
+    """Return the numbers of LOW,HIGH, or None without a text."""
     if text is None:
         return None
     ends = [number(part, option, option) for part in text.split(",")]
     if len(ends) != 2:
-        raise typer.BadParameter(f"{text!r} is not LOW,HIGH", param_hint=option)
+        raise typer.BadParameter(
+            f"{text!r} is not LOW,HIGH: write two numbers with a comma", param_hint=option
+        )
     return ends[0], ends[1]
 
 
 def path_between(text: str | None, option: str) -> "np.ndarray | None":
-    """Lay out sizes between the two ends FROM,TO."""
+    """Return sizes between the two ends FROM,TO, evenly spaced in logs, or None without a text."""
     import numpy as np
 
     if text is None:
@@ -84,8 +87,14 @@ def stated(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def given_fields(options: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass whose value is not the default, by name."""
+    values = {each.name: (getattr(options, each.name), each.default) for each in fields(options)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
 def refuse_unread(given: Mapping[str, object], why: str, instead: str = "") -> None:
-    """Refuse options, by what one types, that would change nothing: say why, and what to do."""
+    """Raise an error for given options that would have no effect; it says why and what to do."""
     if named := [
         option for option, value in given.items() if not (value is None or value is False)
     ]:
@@ -101,7 +110,7 @@ def executor_for(
         return nullcontext()
     if workers is not None:
         raise typer.BadParameter(
-            "is for processes of this computer: leave it out beside --executor",
+            "is for processes of this computer: leave it out with --executor",
             param_hint="--workers",
         )
     from bayescale.clusters import executor_at

@@ -209,7 +209,7 @@ def test_simulate_writes_every_combination(bayescale, tmp_path: Path) -> None:
     assert bayescale("simulate", *truth, *design, "--json").json["coefficients"]["E"] == 1.8172
     bad = bayescale("simulate", "--law", "chinchilla", *design)
     assert bad.code == 2
-    assert "has coefficients E, A, alpha, B, beta; given none" in bad.err
+    assert "needs coefficients E, A, alpha, B, beta, but was given none" in bad.err
 
 
 def test_demo_covers_the_two_larger_runs(bayescale, tmp_path: Path) -> None:

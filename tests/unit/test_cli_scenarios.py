@@ -139,12 +139,12 @@ BAD = [
     (
         ("prune", "FIT", "--params", "7B", "--tokens", "140B", "--keep", "1.5"),
         "error: this pruning cannot be computed:\n"
-        "  - keep has 1.5, but a kept fraction is above 0 and at most 1\n",
+        "  - keep has 1.5, but a kept fraction must be above 0 and at most 1\n",
     ),
     (
         ("emerge", "FIT", "--flops", "1e20,1e24", "--answer-tokens", "0.5"),
         "error: the scores cannot be computed:\n"
-        "  - answer_tokens has 0.5, but an answer has one token or more\n",
+        "  - answer_tokens has 0.5, but an answer has at least one token\n",
     ),
     (
         ("emerge", "FIT", "--flops", "1e20,1e24", "--dispersion", "40"),
@@ -153,19 +153,19 @@ BAD = [
     ),
     (
         ("prune", "--theory", "--examples-per-param", "10", "--keep", "1.2"),
-        "error: keep[0] is 1.2, but must lie above 0, from 1e-9 on, and be at most 1\n",
+        "error: keep[0] is 1.2, but must lie between 1e-9 and 1\n",
     ),
     (
         ("prune", "FIT", "--params", "7B", "--probe-angle", "5"),
         "error: bayescale prune cannot run:\n"
         "  - it needs --tokens, or --theory\n"
-        "  - it takes no --probe-angle\n",
+        "  - it does not take --probe-angle: leave it out\n",
     ),
     (
         ("prune", "--theory", "FIT", "--keep", "0.5"),
         "error: bayescale prune --theory cannot run:\n"
         "  - it needs --examples-per-param\n"
-        "  - it takes no FIT.nc\n",
+        "  - it does not take FIT.nc: leave it out\n",
     ),
 ]
 

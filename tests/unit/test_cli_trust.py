@@ -195,7 +195,7 @@ def test_bad_input_ends_with_its_message_and_code_2(
         ),
         (
             ("trust", tmp_path / "no.nc"),
-            f"posterior file '{tmp_path / 'no.nc'}' does not exist",
+            f"posterior file '{tmp_path / 'no.nc'}' does not exist: correct the path",
         ),
     ]
     for arguments, message in cases:

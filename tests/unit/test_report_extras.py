@@ -128,9 +128,9 @@ def test_the_command_shows_a_run_and_exits_with_3_when_it_is_off_its_course(
     ("options", "said"),
     [
         (("--plan", "plan.csv"), "name the history of the run"),
-        (("--params", "7B"), "name the history of the run, which --params is about"),
-        (("--final-share", "0.2"), "name the history of the run, which --final-share is about"),
-        (("--metric", "loss"), "name the history of the run, which --metric is about"),
+        (("--params", "7B"), "name the history of the run to which --params belongs"),
+        (("--final-share", "0.2"), "name the history of the run to which --final-share belongs"),
+        (("--metric", "loss"), "name the history of the run to which --metric belongs"),
         (("--recipes", "absent.nc"), "absent.nc"),
     ],
 )

@@ -1,1 +1,1 @@
-"""One thin function a command: it reads what was typed, asks the package, and prints the answer."""
+"""One thin function per command: it reads the options, calls the package, and prints the answer."""

@@ -1,4 +1,4 @@
-"""Decisions: a budget split, data sized, the next run chosen."""
+"""Commands for decisions: split a budget, size the data, choose the next run or its settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """The GPUs that a budget is spent on."""
+    """Options of the GPUs on which a budget is spent."""
 
     gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="How many GPUs there are.")] = (
         None
@@ -67,7 +67,7 @@ class ClusterOptions:
     ] = None
 
     def cluster(self) -> "Cluster | None":
-        """Return the cluster, where GPUs are named."""
+        """Return the cluster, or None if no number of GPUs is given."""
         from bayescale.splits.hardware import Cluster
 
         if self.gpus is None:
@@ -107,7 +107,7 @@ class ClusterOptions:
 
 
 def _utilization(texts: list[str]) -> "float | Utilization":
-    """Read a share, shares by size, or those of a run log."""
+    """Return one share, or shares by size from the options or from a run log."""
     from bayescale.runs import read_runs
     from bayescale.splits.utilization import Utilization
 
@@ -129,8 +129,8 @@ def _utilization(texts: list[str]) -> "float | Utilization":
         return float(texts[0])
     except ValueError:
         raise typer.BadParameter(
-            f"{shortened(texts[0])!r} is no share such as 0.4, no size and share such as 1B=0.45, "
-            "and no run log",
+            f"{shortened(texts[0])!r} is neither a share such as 0.4, nor a size and share such as "
+            "1B=0.45, nor a run log",
             param_hint=option,
         ) from None
 
@@ -143,7 +143,7 @@ def _is_file(text: str) -> bool:
 
 
 def _served(text: str | None) -> float | tuple[float, ...]:
-    """Read tokens to be served: a number, or the ends of an interval."""
+    """Return tokens to be served: a number, or the ends of an interval."""
     if text is None:
         return 0.0
     ends = sizes_of(text, "--inference-tokens")
@@ -183,7 +183,7 @@ def allocate(
         typer.Option(
             "--option",
             metavar="PARAMS[,TOKENS]",
-            help="A split to be evaluated beside the choice: 70B,1.4T; repeatable.",
+            help="A split to evaluate beside the choice: 70B,1.4T; repeatable.",
         ),
     ] = None,
     price: Annotated[
@@ -285,7 +285,7 @@ def next_run(
         typer.Option(
             "--candidates",
             metavar="CSV",
-            help="Runs that could be trained: params, tokens, and flops where not 6 N D.",
+            help="Runs that could be trained: params, tokens, and flops if not 6 N D.",
         ),
     ] = None,
     no_drift: Annotated[
@@ -347,7 +347,7 @@ def tune(
     ] = None,
     allow_unconverged: Annotated[
         bool,
-        typer.Option("--allow-unconverged", help="Answer although convergence checks failed."),
+        typer.Option("--allow-unconverged", help="Answer even if convergence checks failed."),
     ] = False,
     ci_prob: Mass = 0.9,
     figure: Figure = None,

@@ -1,4 +1,4 @@
-"""Fits: made from one log or from many, read again, and made again."""
+"""Commands for fits: fit one log or many, show a fit, and repeat it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -154,7 +154,7 @@ def fit_many(
     executor: Cluster = None,
     json_: Json = False,
 ) -> None:
-    """Fit many run logs with the same settings, several at once; one failure costs no other.
+    """Fit many run logs with the same settings, several at once; if one fails, the others go on.
 
     Fits of the same runs and settings that the folder already holds are kept: run the command
     again to resume.
@@ -206,7 +206,7 @@ def _fit_line(row: Mapping[str, Any]) -> str:
 def reproduce(fit_file: FitFile, options: FitOptions, json_: Json = False) -> None:
     """Make a fit again from the runs, cards, seed and settings in its file, and compare.
 
-    Exits with 3 where medians differ by more than Monte Carlo error.
+    Exits with 3 if medians differ by more than Monte Carlo error.
     """
     from bayescale.inference.reproduce import reproduce as make_again
 

@@ -1,4 +1,4 @@
-"""Forecasts: the loss of a larger run, or of a table of planned runs."""
+"""Commands for forecasts: of a larger run, of a table of planned runs, and along curves."""
 
 from pathlib import Path
 from typing import Annotated
@@ -95,7 +95,7 @@ def forecast_many(
     fitted, notes = options.open_with_notes(fit_file)
     planned = read_planned(points, fitted.inputs)
     question = options.to_ask()
-    # The first row alone shows clashing names before the long work.
+    # One row suffices to find clashing names before the long work.
     one = {name: values[:1] for name, values in planned.scales.items()}
     planned.require_distinct(forecast_table(fitted, **one, **question))
     table = forecast_table(fitted, **planned.scales, **question, show_progress=progress_wanted())

@@ -1,4 +1,4 @@
-"""The model cards of the package, published laws, and checks of laws of one's own."""
+"""Commands for model cards, published laws, and checks of the user's own laws."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from bayescale.cli.parsing import refuse_unread
 
 
 def make_app() -> typer.Typer:
-    """Make the application of ``bayescale models``."""
+    """Return the application of ``bayescale models``."""
     app = typer.Typer(
         cls=Group,
         help="List the model cards of the package; check laws of your own.",
@@ -105,8 +105,8 @@ def models_check(
     """Check a law and its card against the contract of laws, and say how to fix violations.
 
     One function for floats, NumPy, xarray and the sampler; finite slopes over the prior; a loss
-    that falls with scale; terms with inverses; a best split that is a minimum; losses that
-    language models have. Exits 3 where a check fails.
+    that falls with scale; terms with inverses; a best split that is a minimum; losses that language
+    models have. Exits with 3 if a check fails.
     """
     from bayescale.contract import check_law
     from bayescale.laws import LAWS, find_law

@@ -1,4 +1,4 @@
-"""Pages: one that can be sent, one with controls."""
+"""Commands for pages: a report, and a page with controls."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExtraOptions:
-    """Results that a report shows beside those of its fit."""
+    """Options of results that a report shows besides those of its fit."""
 
     recipes: Annotated[
         Path | None,
@@ -51,7 +51,7 @@ class ExtraOptions:
     tokens: Annotated[str | None, typer.Option("--tokens", help="Tokens of that whole run.")] = None
 
     def compared(self, fit: "Fit", flops: float | None) -> "list[Extra]":
-        """Compare the kept recipes at the next scale of the report."""
+        """Return the comparison of stored recipes at the next scale of the report, if requested."""
         if self.recipes is None:
             return []
         from bayescale.decisions.versus import versus
@@ -63,8 +63,8 @@ class ExtraOptions:
 
         if flops is None and not (fit.runs is not None and splits(fit.inputs)):
             raise typer.BadParameter(
-                f"recipes are compared at a budget, which {fit.name} does not name: use bayescale "
-                "versus, or a fit of params and tokens",
+                f"recipes are compared at a budget, which {fit.name} does not have: give --flops, "
+                "use bayescale versus, or report a fit of params and tokens",
                 param_hint="--recipes",
             )
         at = flops or next_scale(fit.runs.frame, fit.inputs)  # type: ignore[union-attr]
@@ -79,7 +79,7 @@ class ExtraOptions:
         history_options: HistoryOptions,
         plan_options: PlanOptions,
     ) -> "list[Extra]":
-        """Watch the run in progress, against this fit where its size is given."""
+        """Return the run in progress, if requested; its size compares it with this fit."""
         if self.history is None:
             given = {"params": self.params, "tokens": self.tokens, "then": plan_options.then}
             given = {name: value for name, value in given.items() if value is not None}
@@ -87,7 +87,7 @@ class ExtraOptions:
             if given:
                 option = f"--{next(iter(given)).replace('_', '-')}"
                 raise typer.BadParameter(
-                    f"name the history of the run, which {option} is about", param_hint="--history"
+                    f"name the history of the run to which {option} belongs", param_hint="--history"
                 )
             return []
         from bayescale.decisions.watch import watch

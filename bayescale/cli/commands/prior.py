@@ -1,4 +1,4 @@
-"""The command that makes a card of earlier fits."""
+"""The command that makes a card from earlier fits."""
 
 from pathlib import Path
 from typing import Annotated

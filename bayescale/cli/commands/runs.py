@@ -1,4 +1,4 @@
-"""Run logs: what one holds, and simulated ones."""
+"""Commands for run logs: check one, and simulate one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +93,7 @@ def check(
 
 
 def _log_json(log: "Runs") -> dict[str, Any]:
-    """Give what a log holds, whatever the law, under JSON keys."""
+    """Return the content of a log that does not depend on the law, by JSON key."""
     return {
         "n_runs": len(log),
         "columns": dict(log.columns),
@@ -112,7 +112,7 @@ def _log_json(log: "Runs") -> dict[str, Any]:
 
 
 def _column_lines(log: "Runs", compute: "Audit | None") -> list[str]:
-    """Say where the columns come from, what their numbers count, and the runs of each family."""
+    """Return lines on the columns' origins, what their numbers count, and the families."""
     width = max(13, *map(len, log.columns))
     lines = [f"  {name:<{width}} from {place}" for name, place in log.columns.items()]
     lines += ["", "What its numbers count, as stated:", *_convention_lines(log)]
@@ -132,7 +132,7 @@ def _column_lines(log: "Runs", compute: "Audit | None") -> list[str]:
 def _law_and_card(
     log: "Runs", law: str | None, card: Path | None
 ) -> "tuple[Law, ModelCard | None]":
-    """Return the law, with its card where one is named or implied."""
+    """Return the law, and its card if one is named or implied."""
     from bayescale.cards import choose_card
     from bayescale.laws import find_law
 
@@ -143,7 +143,7 @@ def _law_and_card(
 
 
 def _family_counts(log: "Runs") -> dict[str, int]:
-    """Count the runs of each family."""
+    """Return the number of runs of each family."""
     if "family" not in log:
         return {}
     counts = log.frame["family"].astype(str).value_counts(sort=False)
@@ -151,7 +151,7 @@ def _family_counts(log: "Runs") -> dict[str, int]:
 
 
 def _convention_lines(log: "Runs") -> list[str]:
-    """Write a line for each stated convention, and one for all that are unknown."""
+    """Return a line for each stated convention, and one for all that are unknown."""
     from bayescale.conventions import UNKNOWN
 
     stated = log.conventions.in_words()
@@ -230,7 +230,7 @@ def _grid(
 
     if tokens_per_param is not None:
         if params is None or tokens is not None:
-            raise LawError("--tokens-per-param goes with --params, instead of --tokens")
+            raise LawError("--tokens-per-param needs --params, and takes the place of --tokens")
         ratios = sizes_of(tokens_per_param, "--tokens-per-param")
         pairs = [(n, n * ratio) for n in sizes_of(params, "--params") for ratio in ratios]
         return {"params": [a for a, _ in pairs], "tokens": [b for _, b in pairs]}
@@ -238,6 +238,6 @@ def _grid(
     lists = {name: sizes_of(text, f"--{name}") for name, text in given.items() if text is not None}
     if set(lists) != set(law.inputs):
         needed = " and ".join(f"--{name}" for name in law.inputs)
-        raise LawError(f"law {law.name!r} needs {needed}")
+        raise LawError(f"law {law.name!r} needs {needed}, and no other scale")
     rows = list(product(*lists.values()))
     return {name: [row[i] for row in rows] for i, name in enumerate(lists)}

@@ -1,4 +1,4 @@
-"""Scenarios: pruned data and its theory, scores that seem to emerge."""
+"""Commands for scenarios: pruned data and its theory, and scores that seem to emerge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from bayescale.units import parse_size
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """What is pruned, and what is assumed of the metric."""
+    """Options of what is pruned, and of what is assumed about the metric."""
 
     params: Annotated[str | None, typer.Option("--params", help="The model: 7B.")] = None
     tokens: Annotated[
@@ -90,10 +90,10 @@ def prune(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Show what keeping the best part of the data would do: a scenario, unless runs were pruned.
+    """Show the effect of keeping the best part of the data: a scenario, unless runs were pruned.
 
-    With --theory, the test error of a perceptron trained on the data it keeps, which the
-    scenario builds on.
+    With --theory, show the test error of a perceptron that is trained on the kept part of its data,
+    which is the theory behind the scenario.
     """
     fractions = [share for text in given.keep or () for share in sizes_of(text, "--keep")]
     of_fit = {"FIT.nc": fit_file, "--params": given.params, "--tokens": given.tokens}
@@ -143,12 +143,13 @@ def prune(
 def _require(
     command: str, needed: dict[str, Any], *, foreign: dict[str, Any], hint: str = ""
 ) -> None:
-    """Refuse a command without what it needs, or with what belongs to its other form."""
+    """Raise an error if needed options are missing, or options of the other form are given."""
     problems = []
     if missing := [name for name, value in needed.items() if not value]:
         problems.append(f"it needs {', '.join(missing)}{hint}")
     if given := [n for n, value in foreign.items() if value is not None and value is not False]:
-        problems.append(f"it takes no {', '.join(given)}")
+        them = "it" if len(given) == 1 else "them"
+        problems.append(f"it does not take {', '.join(given)}: leave {them} out")
     if problems:
         raise ScenarioError(collected(f"bayescale {command} cannot run:", problems))
 
@@ -170,7 +171,7 @@ def perceptron(context: typer.Context) -> None:
 
 @dataclass(frozen=True)
 class EmergenceOptions:
-    """The path of scale, and how answers are scored."""
+    """Options of the path of scale, and of how answers are scored."""
 
     params: Annotated[
         str | None, typer.Option("--params", metavar="FROM,TO", help="Ends of the path.")
@@ -208,7 +209,7 @@ class EmergenceOptions:
         bool | None,
         typer.Option(
             "--greedy/--sampled",
-            help="The likeliest token, or a random one; greedy where --calibrate is given.",
+            help="The most probable token, or a random one; greedy if --calibrate is given.",
         ),
     ] = None
     downstream: Annotated[
@@ -228,7 +229,7 @@ def emerge(
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Show where a score would seem to emerge although the loss is smooth, and why."""
+    """Show at which scale a score seems to emerge although the loss is smooth, and why."""
     from bayescale.scenarios.answers import calibrate_dispersion, read_scores
     from bayescale.scenarios.emergence import emergence
 

@@ -1,4 +1,4 @@
-"""From the tracker that holds runs to a run log."""
+"""The command that makes a run log from the runs of a tracker."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bayescale.cli.parsing import name_values
 
 
 class From(StrEnum):
-    """The trackers that are read."""
+    """The trackers that can be read."""
 
     mlflow = "mlflow"
     wandb = "wandb"
@@ -39,7 +39,7 @@ class RunName(StrEnum):
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Which runs are read, and which value stands for each."""
+    """Options of which runs are read, and which value of each."""
 
     metric: Annotated[str, typer.Option("--metric", help="The loss's metric: eval/loss.")]
     column: Annotated[
@@ -55,7 +55,7 @@ class ImportOptions:
         typer.Option(
             "--from",
             metavar="TRACKER",
-            help=f"{', '.join(From)}: where SOURCE does not show it.",
+            help=f"{', '.join(From)}: if SOURCE does not show it.",
         ),
     ] = None
     experiment: Annotated[
@@ -167,7 +167,7 @@ def import_(
 
 
 def _write_units(output: Path, units: dict[str, str], columns: Collection[str]) -> None:
-    """Write what the columns of a log are in beside it."""
+    """Write the units of a log's columns into the settings file beside it."""
     from bayescale.runs.columns import unit_problems
     from bayescale.runs.options import ReadOptions
     from bayescale.runs.read import options_for
@@ -187,5 +187,6 @@ def _step_of(text: str) -> int | None:
         return int(text)
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is neither last nor a whole number", param_hint="--step"
+            f"{text!r} is neither last nor a whole number: write last, or a step such as 20000",
+            param_hint="--step",
         ) from None

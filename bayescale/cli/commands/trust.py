@@ -1,4 +1,4 @@
-"""How far a fit can be trusted: backtests, laws compared, the horizon."""
+"""Commands for trust in a fit: backtests, comparisons of laws, and the trust horizon."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ _AGAIN = ", or add --again"
 
 @dataclass(frozen=True)
 class BacktestOptions:
-    """How a backtest is made."""
+    """Options of a backtest."""
 
     cutoff: Annotated[
         list[str] | None,
@@ -65,9 +65,9 @@ class BacktestOptions:
         weights: tuple[float, ...] | None = None,
         then: str = "",
     ) -> "Backtest":
-        """Fit the runs up to each cutoff and forecast the larger ones; ``then`` says what follows.
+        """Return the backtest of these laws; ``then`` is a text on the work that follows.
 
-        Long work is announced, unless a cluster does it, whose speed nothing here tells.
+        Long work is announced, unless it runs on a cluster, whose speed is unknown.
         """
         from bayescale.tasks import Serial
         from bayescale.validation.backtest import backtest as make_backtest
@@ -144,7 +144,7 @@ def compare(
 def _opened(
     path: Path, laws: LawOptions, log_options: LogOptions
 ) -> "tuple[Runs, list[ModelCard], Fit | None]":
-    """Read a log, or open a fit: its runs, and the cards of its laws and of further ones."""
+    """Return the runs of a log or fit, the cards of its laws and of further ones, and the fit."""
     if path.suffix != ".nc":
         log = log_options.read(path)
         return log, laws.cards(log), None
@@ -153,7 +153,7 @@ def _opened(
     own = [name for name in laws.law or () if ".py:" in name]
     fitted = FitOptions(law=own).open(path)
     if fitted.runs is None:
-        raise PosteriorError(f"{path} holds a point estimate and no runs: name a run log")
+        raise PosteriorError(f"{path} holds a point estimate, which has no runs: name a run log")
     return fitted.runs, laws.cards(fitted.runs, [m.card for m in fitted.members]), fitted
 
 
@@ -185,12 +185,12 @@ def trust(
         float, typer.Option("--tolerance", help="Half the 90 % interval, as a share of the loss.")
     ] = 0.02,
     again: Annotated[
-        bool, typer.Option("--again", help="Backtest again although the file holds a backtest.")
+        bool, typer.Option("--again", help="Backtest again even if the file holds a backtest.")
     ] = False,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Find the scale up to which a fit can be trusted, and why not beyond.
+    """Find the scale up to which a fit can be trusted, and the reason why not further.
 
     Backtests the fit's own laws and runs, and keeps the outcome in FIT.nc: later calls, and
     bayescale forecast, then answer at once.
@@ -241,8 +241,8 @@ def cross_check(
 ) -> None:
     """Compare a fit with Chinchilla's approaches 1 and 2: exponents, and the best split.
 
-    IsoFLOP parabolas and the envelope of training runs do not use the fit's law. Beside them
-    stands the bias of a parabola on the log's own grid, if the law were exact.
+    IsoFLOP parabolas and the envelope of training runs do not use the fit's law. The answer also
+    states the bias that a parabola has on the log's own grid if the law is exact.
     """
     from bayescale.validation.cross_check import cross_check as check_fit
 

@@ -43,13 +43,13 @@ def versus(
         typer.Option("--draws", min=100, show_default="1000", help="Draws per chain."),
     ] = None,
     allow_unconverged: Annotated[
-        bool, typer.Option("--allow-unconverged", help="Answer although convergence checks failed.")
+        bool, typer.Option("--allow-unconverged", help="Answer even if convergence checks failed.")
     ] = False,
     ci_prob: Mass = 0.9,
     figure: Figure = None,
     json_: Json = False,
 ) -> None:
-    """Compare recipes at a target scale: which is better, by how much, what would decide."""
+    """Compare recipes at a target scale: which is better, by how much, and what would decide."""
     from bayescale.decisions.versus import versus as compare_recipes
     from bayescale.files import require_folder
     from bayescale.inference.recipes import fit_recipes
@@ -60,7 +60,8 @@ def versus(
         require_folder(output)
     if (flops is None) == (params is None or tokens is None):  # before minutes of sampling
         raise typer.BadParameter(
-            "say where recipes are compared: this, or --params and --tokens", param_hint="--flops"
+            "give the scale at which to compare: --flops, or --params and --tokens",
+            param_hint="--flops",
         )
     kept = len(logs) == 1 and logs[0].suffix == ".nc"
     of_log = {"--family": family, **log_options.typed()}
@@ -93,7 +94,7 @@ def versus(
 
 
 def _runs(logs: list[Path], log_options: LogOptions, family: str | None) -> "Runs":
-    """Read the runs of all recipes: one log, or the logs of several fits."""
+    """Return the runs of all recipes, from one log or from several fits."""
     from bayescale.posterior import open_posterior
     from bayescale.posterior.recipes import runs_of_fits
 

@@ -1,4 +1,4 @@
-"""The command of a run in progress."""
+"""The command that watches a run in progress."""
 
 from enum import StrEnum
 from pathlib import Path
