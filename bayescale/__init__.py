@@ -5,8 +5,8 @@
 >>> posterior = bayescale.fit(runs, "chinchilla")  # doctest: +SKIP
 >>> print(bayescale.forecast(posterior, params=70e9, tokens=1.4e12))  # doctest: +SKIP
 
-The public names are those of ``__init__.pyi``. They are imported when first used, so that the
-command line starts without the sampler.
+The public names are listed in ``__init__.pyi``. They are imported when first used, so the command
+line starts without the sampler.
 """
 
 import lazy_loader

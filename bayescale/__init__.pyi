@@ -1,4 +1,4 @@
-"""Public names, listed once: type checkers and the lazy loader both read this file."""
+"""The public names, which type checkers and the lazy loader both read from this file."""
 
 from . import datasets as datasets
 from . import errors as errors

@@ -1,7 +1,7 @@
-"""Whether laws agree on an answer: where they do not, no average of them is one.
+"""Whether laws agree on an answer; if they do not, their average is not an answer.
 
-A median over the draws of laws that say 250B and 8.5T tokens is a number that no law holds. Each
-law's own answer is then given, and none of the average.
+If two laws say 250B and 8.5T tokens, a median over the draws of both is a number that neither law
+supports. Then each law's own answer is given, and no answer of the average.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +14,18 @@ from bayescale.results import quantiles_by_rank
 from bayescale.units import format_size
 
 MOST_APART = 3.0
-"""Factor between medians of laws, in tokens, params or FLOP, up to which they agree."""
+"""The largest factor between medians of laws, in tokens, params or FLOP, with which they agree."""
 
 GAP, FEWEST_DRAWS = 2.0, 100
-"""Factor between neighboring draws that is a gap; draws needed to see one."""
+"""The factor between neighboring draws from which they have a gap, and the draws needed to see
+it."""
 
 CENTRAL = 0.5
-"""Mass around the median in which a gap matters: there it makes the median arbitrary."""
+"""The mass around the median in which a gap matters, because it makes the median arbitrary."""
 
 
 class Averaged(Protocol):
-    """A result that may be of several laws, with each law's own."""
+    """A result of one law or of several, with the result of each law."""
 
     @property
     def law(self) -> str:
@@ -38,7 +39,7 @@ class Averaged(Protocol):
 
     @property
     def weights(self) -> Sequence[float]:
-        """The laws' shares."""
+        """The weights of the laws, which sum to one."""
         ...
 
 
@@ -48,24 +49,26 @@ def disagreement[R: Averaged](
     what: str,
     form: Callable[[float], str] = format_size,
 ) -> str | None:
-    """Say how laws disagree on an amount, if they do.
+    """Return how laws disagree on an amount, if they do.
 
     Parameters
     ----------
     result : Averaged
         The answer of one law or of several.
     draws : callable
-        Gives a result's draws of the amount, dims (chain, draw); they may be infinite.
+        A function from a result to its draws of the amount, dims (chain, draw); they may be
+        infinite.
     what : str
         What is counted: ``tokens``, ``params`` or ``FLOP``.
     form : callable
-        How to write an amount.
+        A function from an amount to its text.
 
     Returns
     -------
     str or None
-        None for a single law, or if the medians of all laws with a share differ by a factor of at
-        most :data:`MOST_APART` and the average's draws have no gap in their central half.
+        A text. None for a single law, or if the medians of all laws with a weight above zero differ
+        by a factor of at most :data:`MOST_APART` and the average's draws have no gap in their
+        central half.
     """
     shares = zip(result.by_law, result.weights, strict=True)
     medians = {
@@ -99,7 +102,7 @@ def _amount(value: float, what: str, form: Callable[[float], str]) -> str:
 
 
 def _gap(average: xr.DataArray) -> tuple[float, float] | None:
-    """Find the first gap between neighboring draws around the median."""
+    """Return the ends of the first gap between neighboring draws around the median, or None."""
     values = np.sort(np.asarray(average, dtype=float).ravel())
     values = values[~np.isnan(values)]
     tail = int(len(values) * (1 - CENTRAL) / 2)

@@ -1,4 +1,4 @@
-"""Executors of clusters that are running, by address: ``dask://HOST:PORT``, ``ray://HOST:PORT``."""
+"""Executors of running clusters, by address: ``dask://HOST:PORT`` or ``ray://HOST:PORT``."""
 
 import logging
 import platform
@@ -16,7 +16,7 @@ LONGEST_WAIT = 15
 """Seconds in which a cluster must answer."""
 
 _ALIKE = ("bayescale", "nutpie", "numpy", "pymc")
-"""Packages whose versions decide which draws a fit makes."""
+"""Packages whose versions affect the draws of a fit."""
 
 
 @contextmanager
@@ -36,13 +36,13 @@ def executor_at(address: str) -> Iterator[Executor]:
     Raises
     ------
     ClusterError
-        If the address is no such one, the cluster's package is not installed, the cluster cannot
-        be reached or has no workers, or a worker has other versions than this process.
+        If the address has another form, the cluster's package is not installed, the cluster cannot
+        be reached or has no workers, or the versions of a worker differ from those of this process.
     """
     kind, _, place = address.partition("://")
     if kind not in _CONNECTIONS or not place:
         raise ClusterError(
-            f"`executor={address!r}` is no address of a cluster: write dask://HOST:PORT or "
+            f"`executor={address!r}` is not the address of a cluster: write dask://HOST:PORT or "
             "ray://HOST:PORT"
         )
     with _CONNECTIONS[kind](place) as executor:
@@ -50,7 +50,7 @@ def executor_at(address: str) -> Iterator[Executor]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that must be alike on all workers."""
+    """Return the versions that must be equal on all workers."""
     found = {"python": platform.python_version()}
     return found | {name: metadata.version(name) for name in _ALIKE}
 
@@ -70,7 +70,7 @@ def _dask(place: str) -> Iterator[Executor]:
             f"no Dask scheduler answers at {place}: start one with dask scheduler, or correct "
             "`executor=`"
         ) from None
-    # what happens to the cluster is said once, by the outcome of each task
+    # failures of the cluster are reported once, by the outcome of each task
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
@@ -97,7 +97,7 @@ def _ray(place: str) -> Iterator[Executor]:
     try:
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it also raises
+            warnings.simplefilter("ignore")  # Ray raises an error besides its warning
             ray.init("auto" if place == "auto" else f"ray://{place}")
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
@@ -108,7 +108,7 @@ def _ray(place: str) -> Iterator[Executor]:
         call = ray.remote(_call)
         try:
             found: Any = ray.get(call.remote(versions), timeout=10 * LONGEST_WAIT)
-        except Exception as error:  # Ray raises what the worker raised, in types of its own
+        except Exception as error:  # Ray raises the worker's error in its own types
             found = error
         _require_alike({place: found})
         yield _RayExecutor(call)
@@ -133,7 +133,7 @@ class _RayExecutor(Executor):
 
 
 def _require_alike(found: Mapping[str, Any]) -> None:
-    """Refuse workers with other versions, or that cannot say which they have."""
+    """Raise an error if a worker has other versions, or cannot report them."""
     here, problems = versions(), []
     for worker, there in found.items():
         if isinstance(there, Exception):
@@ -143,8 +143,8 @@ def _require_alike(found: Mapping[str, Any]) -> None:
         problems += [f"{worker} has {', '.join(other)}"] if other else []
     if problems:
         raise ClusterError(
-            f"workers must have the versions that are here: {listed(problems)}; install these "
-            "there, and start the workers anew"
+            f"workers must have the same versions as this process: {listed(problems)}; install "
+            "these versions there, and restart the workers"
         )
 
 

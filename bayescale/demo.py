@@ -24,13 +24,13 @@ LAW = "henighan_compute"
 
 @dataclass(frozen=True, eq=False)
 class Demo(Result):
-    """The demonstration's summary and forecasts, and the files it wrote.
+    """The summary and the forecasts of the demonstration, and the files that it wrote.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a held-out run: ``run_id``, ``flops``, ``extrapolation_ratio``, ``reached``
-        (nats per token), the interval of a single new run, and whether it ``covered``.
+        One row per held-out run: ``run_id``, ``flops``, ``extrapolation_ratio``, ``reached`` (nats
+        per token), the interval of a single new run, and whether it ``covered``.
     """
 
     summary: Summary
@@ -50,7 +50,7 @@ class Demo(Result):
         }
 
     def brief(self) -> tuple[str, ...]:
-        """Return each larger run with its interval and what it reached."""
+        """Return a line for each larger run, with its interval and the loss it reached."""
         return tuple(
             f"{row['run_id']}: forecast {row['loss_new_lower']:.3f} to "
             f"{row['loss_new_upper']:.3f}, reached {row['reached']:.3f}"
@@ -88,7 +88,7 @@ class Demo(Result):
 
 
 def run_demo(folder: Path, *, seed: int = 0, show_progress: bool = False) -> Demo:
-    """Fit, forecast, compare, and save a figure and the posterior into ``folder``."""
+    """Fit, forecast and compare, save a figure and the posterior in ``folder``, and return all."""
     table = load("pile_2023").take(lambda frame: frame["family"] == FAMILY, "another family")
     training = table.take(lambda frame: frame["params"] < LARGEST_FITTED, "held out")
     posterior = fit(training, LAW, seed=seed, show_progress=show_progress)

@@ -1,4 +1,4 @@
-"""Figures of the pages: what draws each, its text alternative, caption and names of points."""
+"""Figures of the pages: the function that draws each, its text alternative, caption and names."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from bayescale.posterior import Summary
 
 MOST_NAMED = 1000
-"""Runs, of lowest loss, that show their names in a figure: more would fill the page."""
+"""The most runs, those with the lowest losses, that show their names: more make a page large."""
 
 
 class Drawing(NamedTuple):
-    """What draws a figure on axes, its text alternative, its caption, and points with names."""
+    """A function that draws a figure, its text alternative, its caption, and points with names."""
 
     draw: Callable[["Axes"], Any]
     alt: str
@@ -57,7 +57,7 @@ def loss_along(
     horizon: Trust | None = None,
     run: Forecast | None = None,
 ) -> Drawing:
-    """Draw the loss along a scale, the runs, the trust horizon, and the run that is asked for."""
+    """Return the figure of the loss along a scale, with runs, trust horizon and forecast run."""
     frame = curve.to_frame().sort_values(scale)
     first, last = (row for _, row in frame.iloc[[0, -1]].iterrows())
     size, unit = SIZE[scale], curve.loss_unit.words
@@ -89,7 +89,7 @@ def loss_along(
 
 
 def _runs(curve: Forecast, scale: str, frame: pd.DataFrame) -> list[Named]:
-    """Name the runs of lowest loss, with their sizes and losses in the unit of the curve."""
+    """Return the runs of lowest loss as named points, with sizes and losses in the curve's unit."""
     unit = curve.loss_unit
     what = "loss" if unit.is_loss else "error"
     shown = frame.nsmallest(MOST_NAMED, "loss")
@@ -103,12 +103,12 @@ def _runs(curve: Forecast, scale: str, frame: pd.DataFrame) -> list[Named]:
 
 
 def _pairs(parts: list[str]) -> list[str]:
-    """Write two parts a line."""
+    """Return lines of two parts each."""
     return [", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2)]
 
 
 def slices_drawing(result: Forecast) -> Drawing:
-    """Draw the loss against parameters at fixed tokens."""
+    """Return the figure of the loss against parameters at fixed tokens."""
     frame = result.to_frame()
     ends = "; ".join(
         f"{part['loss_median'].iloc[0]:.3f} to {part['loss_median'].iloc[-1]:.3f} on "
@@ -125,7 +125,7 @@ def slices_drawing(result: Forecast) -> Drawing:
 
 
 def frontier(result: Allocation) -> Drawing:
-    """Draw the split of several budgets."""
+    """Return the figure of the splits of several budgets."""
     ends = " to ".join(
         f"{format_size(row['choice_params'])} params on {format_size(row['choice_tokens'])} tokens "
         f"at {row['flops']:.3g} FLOP"
@@ -139,7 +139,7 @@ def frontier(result: Allocation) -> Drawing:
 
 
 def options(result: Allocation) -> Drawing:
-    """Draw what other splits of one budget give up."""
+    """Return the figure of the regret of other splits of one budget."""
     assert result.options is not None
     frame = result.options.to_frame(result.ci_prob).sort_values("params")
     best, first, last = result.to_frame().iloc[0], frame.iloc[0], frame.iloc[-1]
@@ -169,7 +169,7 @@ def options(result: Allocation) -> Drawing:
 
 
 def data_need(result: DataBudget) -> Drawing:
-    """Draw the distribution of the tokens that a model needs."""
+    """Return the figure of the distribution of the tokens that a model needs."""
     q = result.quantiles
     ends = " to ".join(format_size(q[end]) for end in ("lower", "upper"))
     alt = (
@@ -181,7 +181,7 @@ def data_need(result: DataBudget) -> Drawing:
 
 
 def candidates(result: NextRun) -> Drawing:
-    """Draw candidate runs by what each would teach."""
+    """Return the figure of candidate runs, with the uncertainty that each would leave."""
     left = result.candidates["sd_after"]
     x, y = ("params", "tokens") if "params" in result.candidates else ("flops", "sd_after")
     named = [
@@ -206,7 +206,7 @@ def candidates(result: NextRun) -> Drawing:
 
 
 def recipes(result: Versus) -> Drawing:
-    """Draw recipes relative to the one that is likely best."""
+    """Return the figure of recipes relative to the one that is most probably best."""
     best = result.recipes[int(result.p_best().argmax())]
     chances = zip(result.recipes, result.p_best(), strict=True)
     shares = ", ".join(f"{name} {p:.0%}" for name, p in chances)
@@ -220,7 +220,7 @@ def recipes(result: Versus) -> Drawing:
 
 
 def watched(result: Watch) -> Drawing:
-    """Draw a run in progress and what is to come."""
+    """Return the figure of a run in progress and of its forecast."""
     final = quantiles(result.final_loss, result.ci_prob)
     return Drawing(
         result.plot,
@@ -233,7 +233,7 @@ def watched(result: Watch) -> Drawing:
 
 
 def precision(result: Trust) -> Drawing:
-    """Draw how precisely the loss is known by distance."""
+    """Return the figure of how precisely the loss is known at each distance."""
     far = result.path.iloc[-1]
     return Drawing(
         lambda ax: plot_trust(result, ax),
@@ -246,7 +246,7 @@ def precision(result: Trust) -> Drawing:
 
 
 def coverage(result: Trust) -> Drawing:
-    """Draw how often intervals held in backtests."""
+    """Return the figure of the coverage of intervals in backtests."""
     covered = "; ".join(
         f"{b['n_covered']} of {b['n']} at {b['lower']:g} to {b['upper']:g} times"
         for b in result.bins
@@ -259,7 +259,7 @@ def coverage(result: Trust) -> Drawing:
 
 
 def coefficients(summary: "Summary", *, named: bool = False) -> Drawing:
-    """Draw posteriors beside priors; ``named`` puts the law's name in the caption."""
+    """Return the figure of posteriors beside priors; ``named`` adds the law to the caption."""
     rows = [
         f"{name} {three_digits(row['median'])}, {three_digits(row['lower'])} to "
         f"{three_digits(row['upper'])}, before {three_digits(row['prior_lower'])} to "

@@ -1,10 +1,10 @@
 """Drift: the model discrepancy of a law, near zero among the runs and growing outward.
 
 No law is exact. Its error on log loss is modeled as a random walk outward from the center of the
-runs, in e-folds of scale. The walk is of the *level*, whose variance grows as q^2 h at h e-folds,
-or of the local *slope*, whose variance grows as q^2 h^3 / 3. A slope may fade: each change of it
-decays over M e-folds, so that a bend among the runs does not continue forever. The variance is
-then
+runs, in e-folds of scale. Either the *level* walks, and the error's variance grows as q^2 h at h
+e-folds, or the local *slope* walks, and the variance grows as q^2 h^3 / 3. A slope may fade: each
+change of it decays over M e-folds, so that a bend among the runs does not continue forever. The
+variance is then
 
     q^2 M^2 (h - 2 M (1 - e^(-h/M)) + M (1 - e^(-2h/M)) / 2),
 
@@ -19,7 +19,7 @@ logs, and may tilt: the slope of the error across x walks as compute grows,
 
     delta(c, x) = q_C W1(c) + q_X W2(x) + t q_X (x - mean x) T(c).
 
-W1 is equal for all splits of a budget. W2 and the tilt are not: they are what a law may get wrong
+W1 is equal for all splits of a budget. W2 and the tilt are not: they allow for errors of a law
 about the best split, and about how it moves with compute.
 """
 
@@ -36,7 +36,8 @@ from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 Walk = Literal["level", "slope"]
 
 STEPS = {"level": 16, "slope": 6}
-"""Steps from the runs' center to their edge in each direction, unless each run has one."""
+"""Number of steps from the runs' center to their edge in each direction, unless each run has a
+step."""
 
 TILT = "tilt"
 """Name of the walk, along compute, of the slope of the error across tokens per parameter."""
@@ -53,7 +54,7 @@ def coordinate(inputs: Any, axis: str) -> Any:
     inputs : mapping of str to array_like
         The law's inputs in raw units.
     axis : str
-        One of them; for a law of params and tokens also ``flops``, C = 6 N D, or
+        The name of an input; for a law of params and tokens also ``flops``, C = 6 N D, or
         ``tokens_per_param``, D / N.
     """
     if axis in inputs:
@@ -88,12 +89,13 @@ class Steps:
         )
 
     def reach(self, distance: Any, walk: Walk, fades_over: float | None = None) -> Any:
-        """Return what unit steps have added to log loss at these distances.
+        """Return the sum that unit steps have added to log loss at these distances, by step.
 
         Parameters
         ----------
         distance : numpy.ndarray or xarray.DataArray, shape (..., 1)
-            The last axis is for the steps. The dims of xarray objects are kept.
+            Distances in e-folds; the last axis is for the steps. The dims of xarray objects are
+            kept.
         walk : {"level", "slope"}
         fades_over : float, optional
             E-folds over which a change of the slope decays; by default it lasts.
@@ -101,7 +103,8 @@ class Steps:
         Returns
         -------
         array_like, shape (..., step)
-            The drift is its sum over steps, each times q and a standard normal.
+            The contribution of each step. The drift is the sum of these, each times q and a
+            standard normal.
         """
         start, gap = self.start, self.gap
         if isinstance(distance, xr.DataArray):
@@ -116,17 +119,18 @@ class Steps:
 
 @dataclass(frozen=True)
 class Path:
-    """Draws of a walk in both directions from the center, by their state where it changes.
+    """Draws of a walk in both directions from the center, given at the places where it changes.
 
     Attributes
     ----------
     node : numpy.ndarray, shape (node,)
-        Distances from the center: those of the way down from zero outward, then those of the way
-        up.
+        Distances from the center, from zero outward: first those below the center, then those above
+        it.
     n_down : int
-        Nodes of the way down.
+        Number of nodes below the center.
     level, slope : array_like, dims (node, ...)
-        What the walk has added to log loss at each node, and its slope from there on outward.
+        The sum that the walk has added to log loss at each node, and the outward slope from there
+        on.
     fades_over : float or None
         E-folds over which the slope decays.
     """
@@ -139,16 +143,16 @@ class Path:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """How far it reaches down and up, in e-folds."""
+        """How far the walk reaches below and above the center, in e-folds."""
         return float(self.node[self.n_down - 1]), float(self.node[-1])
 
     def at(self, distance: Any) -> Any:
-        """Return what the walk has added at these distances up from the center.
+        """Return the drift of log loss at these distances above the center.
 
         Parameters
         ----------
         distance : numpy.ndarray or xarray.DataArray
-            E-folds, below zero on the way down.
+            E-folds; negative below the center.
 
         Returns
         -------
@@ -162,9 +166,9 @@ class Path:
         return self.level.isel(node=index) + past * self.slope.isel(node=index)
 
     def of_draws(self, distance: np.ndarray) -> np.ndarray:
-        """Return what the walk of each draw has added, shape (draw, point).
+        """Return the drift of log loss in each draw, shape (draw, point).
 
-        Distances are of shape (point,), or (draw, point) where draws differ in them.
+        Distances have shape (point,), or (draw, point) if they differ between draws.
         """
         index, past = self._place(np.atleast_2d(distance))
         level, slope = self._by_draw
@@ -175,13 +179,13 @@ class Path:
 
     @cached_property
     def _by_draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Level and slope of shape (draw, node): searches use them hundreds of times."""
+        """Level and slope, each (draw, node) and cached: searches use them hundreds of times."""
         flat = (np.asarray(x).reshape(len(self.node), -1) for x in (self.level, self.slope))
         level, slope = (np.ascontiguousarray(x.T) for x in flat)
         return level, slope
 
     def _place(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the last node before these distances, and how far the slope leads from there."""
+        """Return the last node before these distances, and the effect of a unit slope since."""
         n = self.n_down
         below = np.searchsorted(self.node[:n], -x, side="right")
         index = np.where(x < 0, below, n + np.searchsorted(self.node[n:], x, side="right")) - 1
@@ -189,13 +193,13 @@ class Path:
 
 
 def _ramp(distance: Any, fades_over: float | None) -> Any:
-    """Return how far a slope of one leads, where it decays."""
+    """Return the sum of a slope that is one at first and decays over ``fades_over`` e-folds."""
     return distance if fades_over is None else -fades_over * np.expm1(-distance / fades_over)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A walk's steps among the runs along one axis, out from their center.
+    """The steps of a walk among the runs along one axis, outward from their center.
 
     Attributes
     ----------
@@ -205,7 +209,7 @@ class Frame:
     fades_over : float or None
         E-folds over which a change of the slope decays.
     down, up : Steps
-        Within the runs, towards the smallest and the largest.
+        Steps within the runs, towards the smallest and towards the largest.
     """
 
     center: float
@@ -223,17 +227,17 @@ class Frame:
         *,
         steps: int | None = None,
     ) -> "Frame":
-        """Make the frame of runs with these logs of scale, shape (run,).
+        """Return the frame of runs with these logs of scale, shape (run,).
 
-        It has this many steps on each side; without ``steps``, a walk of the level has one at
-        each run.
+        It has ``steps`` steps on each side. By default, a walk of the level has one step per run,
+        and a walk of the slope has as many as :data:`STEPS` states.
         """
         center = float(log_x.mean())
         sides = (_within(side * (log_x - center), walk, steps) for side in (-1, 1))
         return cls(center, walk, fades_over, *sides)
 
     def beyond(self, distance: tuple[float, float]) -> tuple[Steps, Steps]:
-        """Return the steps beyond the runs that reach these distances: down, up."""
+        """Return the steps beyond the runs, down and up, that reach these distances."""
         return _lengthening(self.down.end, distance[0]), _lengthening(self.up.end, distance[1])
 
     def basis(self, log_x: np.ndarray) -> np.ndarray:
@@ -242,19 +246,20 @@ class Frame:
         return np.concatenate([self.reach(self.down, -away), self.reach(self.up, away)], axis=1)
 
     def path(self, sides: Sequence[Steps], values: Sequence[np.ndarray]) -> Path:
-        """Carry the state of the walk outward from the center.
+        """Return the path of a walk with these draws of its steps.
 
         Parameters
         ----------
         sides : (Steps, Steps)
             All steps down, and all steps up.
         values : (numpy.ndarray, numpy.ndarray), each of shape (step, ...)
-            Draws of them, in units of log loss.
+            Draws of these steps, in units of log loss.
 
         Returns
         -------
         Path
-            At any distance it is the sum over steps of each times its reach.
+            The path, which at any distance is the sum over steps of each step's draw times its
+            reach.
         """
         nodes, levels, slopes = zip(*map(self._states, sides, values), strict=True)
         level, slope = np.concatenate(levels), np.concatenate(slopes)
@@ -265,7 +270,7 @@ class Frame:
         return None if self.walk == "level" else self.fades_over
 
     def _states(self, steps: Steps, values: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return where the walk changes, and its level and slope from there on."""
+        """Return the places at which the walk changes, and its level and slope from there on."""
         is_level, fades_over = self.walk == "level", self._fades_over
         root = np.sqrt(steps.gap).reshape(-1, *[1] * (values.ndim - 1))
         change = values / np.maximum(root, 1e-6) if is_level else values * root
@@ -282,18 +287,18 @@ class Frame:
         return node, level, slope
 
     def reach(self, steps: Steps, distance: Any) -> Any:
-        """Return what unit steps of this walk have added: see :meth:`Steps.reach`."""
+        """Return :meth:`Steps.reach` for the kind of this walk."""
         return steps.reach(distance, self.walk, self.fades_over)
 
 
 @dataclass(frozen=True)
 class Component:
-    """One walk of the drift: its steps among the runs, its size, and what multiplies it.
+    """One walk of the drift: its steps among the runs, its size, and its factors.
 
     Attributes
     ----------
     axis : str
-        The scale along which it walks: see :func:`coordinate`.
+        The scale along which the drift walks: see :func:`coordinate`.
     frame : Frame
     sized_by : str
         The axis whose size q scales its steps.
@@ -314,7 +319,7 @@ class Component:
         return coordinate(inputs, self.axis) - self.frame.center
 
     def factor(self, inputs: Any) -> Any:
-        """Return what multiplies the walk at these inputs."""
+        """Return the factor of the walk at these inputs."""
         if self.across is None:
             return self.share
         axis, center = self.across
@@ -332,7 +337,7 @@ def _within(distance: np.ndarray, walk: Walk, n: int | None) -> Steps:
         edges = np.linspace(0.0, edges[-1], (STEPS[walk] if n is None else n) + 1)
     elif n is not None and len(edges) > n + 1:
         edges = edges[np.linspace(0, len(edges) - 1, n + 1).round().astype(int)]
-    elif n is not None:  # steps of no length fill up the number
+    elif n is not None:  # steps of length zero complete the number
         edges = np.append(edges, [edges[-1]] * (n + 1 - len(edges)))
     return Steps(edges[:-1], np.diff(edges))
 

@@ -1,4 +1,4 @@
-"""Errors, by their meaning.
+"""The errors of the package, by their meaning.
 
 Every error says which value is wrong, where it stands, what is needed and what to do. Messages name
 arguments as Python does, in backticks: ``units={'loss': 'bits'}``. The command line turns any
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 5
 LONGEST = 150
-"""Characters of a one-line ``repr``, apart from the type's name."""
+"""The most characters of a one-line ``repr``, apart from the type's name."""
 
 MOST_IN_OPTION = 30
-"""Names that an option in a message lists."""
+"""The most names that an option in a message lists."""
 
 
 class BayescaleError(Exception):
@@ -26,15 +26,15 @@ class UnitError(BayescaleError, ValueError):
 
 
 class RunLogError(BayescaleError, ValueError):
-    """A run log that cannot be read, or runs that cannot support the analysis asked for."""
+    """A run log that cannot be read, or runs that do not suffice for the requested analysis."""
 
 
 class TrackerError(BayescaleError, ValueError):
-    """A tracker that cannot be read, or whose runs do not hold what was asked for."""
+    """A tracker that cannot be read, or whose runs lack the requested values."""
 
 
 class FigureError(BayescaleError, TypeError):
-    """An object that a figure cannot be drawn from."""
+    """An object or option from which a figure cannot be drawn."""
 
 
 class LawError(BayescaleError, ValueError):
@@ -42,7 +42,7 @@ class LawError(BayescaleError, ValueError):
 
 
 class CardError(BayescaleError, ValueError):
-    """A model card that is missing, misspelt or does not fit its law."""
+    """A model card that is missing, invalid, or does not fit its law."""
 
 
 class PosteriorError(BayescaleError, ValueError):
@@ -50,11 +50,11 @@ class PosteriorError(BayescaleError, ValueError):
 
 
 class UnconvergedError(PosteriorError):
-    """A posterior that failed the convergence checks and was not explicitly allowed."""
+    """A posterior that failed the convergence checks and that the caller did not allow."""
 
 
 class NoFitError(BayescaleError, TypeError):
-    """An object that is no fit, where a fit is asked a question."""
+    """An object that is not a fit, given to a function that needs one."""
 
 
 class TrustError(BayescaleError, ValueError):
@@ -66,15 +66,15 @@ class DecisionError(BayescaleError, ValueError):
 
 
 class ScenarioError(BayescaleError, ValueError):
-    """A scenario of pruned data or of a metric that cannot be computed as asked."""
+    """A scenario of pruned data or of a metric that cannot be computed with the given values."""
 
 
 class OutputError(BayescaleError, OSError):
-    """A result that cannot be written where it was asked for."""
+    """A result that cannot be written to the requested place."""
 
 
 class ExplorerError(BayescaleError, RuntimeError):
-    """A page that cannot be started here."""
+    """A page that cannot be served on this computer."""
 
 
 class ClusterError(BayescaleError, RuntimeError):
@@ -86,30 +86,30 @@ class DataUnavailableError(BayescaleError, OSError):
 
 
 def listed(objects: Iterable[object], most: int = MOST_LISTED) -> str:
-    """Join items for a message: the first few by name, the rest counted."""
+    """Return a list for a message: the first few items, and the number of the others."""
     items = [str(item) for item in objects]
     shown = ", ".join(items[:most])
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
 
 
 def shortened(text: str, most: int = LONGEST) -> str:
-    """Cut a text, with three dots, where it is longer than so many characters."""
+    """Return a text, cut and with three dots if it has more than ``most`` characters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def first_few(items: Sequence[str], more: str = "") -> list[str]:
-    """The first few items, and a line that counts the rest."""
+    """Return the first few items, and a line with the number of the others."""
     rest = len(items) - MOST_LISTED
     return [*items[:MOST_LISTED], *([f"and {rest} more{more}"] if rest > 0 else [])]
 
 
 def collected(headline: str, problems: Iterable[str]) -> str:
-    """Write one message for all problems of one input, one bullet each."""
+    """Return one message for all problems of one input, with a bullet for each."""
     return "\n".join([headline, *(f"  - {problem}" for problem in problems)])
 
 
 def leaving_out(ids: Iterable[object]) -> str:
-    """Write the argument that leaves runs out by id, as far as a command line holds the names.
+    """Return the argument that leaves runs out by id, without ids that an option cannot hold.
 
     Examples
     --------
@@ -130,7 +130,7 @@ _OPTION_OF = {"columns": "column", "units": "unit", "conventions": "convention",
 
 
 def argument(name: str, **items: object) -> str:
-    """Write an argument that is a dictionary, for a message.
+    """Return the text of an argument that is a dictionary, for a message.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def argument(name: str, **items: object) -> str:
 
 
 def as_options(text: str) -> str:
-    """Rewrite the arguments that a message names as options of the command line.
+    """Return a message in which arguments are written as options of the command line.
 
     Examples
     --------
@@ -159,5 +159,5 @@ def as_options(text: str) -> str:
 
 
 def _shell(word: str) -> str:
-    """Quote a word as a shell needs it."""
+    """Return a word, quoted if a shell needs it."""
     return f"'{word}'" if _QUOTED.search(word) else word

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and trees of arrays in them."""
+"""Files that are written whole or not at all, and files of trees of arrays."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def require_folder(path: str | Path) -> Path:
-    """Return the path if a file can be made there; called before long work, not after.
+    """Return the path if a file can be made there; it is called before long work.
 
     Raises
     ------
@@ -37,12 +37,12 @@ def require_folder(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that replaces it when the block ends well.
+    """Yield a temporary file beside ``path``, which replaces it if the block succeeds.
 
     Raises
     ------
     OutputError
-        If the file cannot be written; what stood at ``path`` stays as it was.
+        If the file cannot be written; a file that was at ``path`` is unchanged.
     """
     path = require_folder(path)
     beside = {"prefix": f".{path.stem}.", "suffix": path.suffix, "dir": path.parent}
@@ -88,21 +88,21 @@ def save_tree(tree: "xr.DataTree", path: str | Path) -> None:
 
 
 def read_tree(path: str | Path) -> "xr.DataTree":
-    """Read a NetCDF file, wholly into memory.
+    """Return the tree in a NetCDF file, read into memory as a whole.
 
     Raises
     ------
     PosteriorError
-        If it is absent, cut short, damaged, or of another kind.
+        If the file is absent, cut short, damaged, or of another kind.
     """
     import xarray as xr
 
     path = Path(path)
     if not path.is_file():
-        raise PosteriorError(f"posterior file {str(path)!r} does not exist")
+        raise PosteriorError(f"posterior file {str(path)!r} does not exist: correct the path")
     try:
-        # The library keeps a file open that it fails to read, and ends the process where another
-        # is then written in its place: it is given the bytes.
+        # The library keeps a file open that it fails to read, and ends the process if another file
+        # then replaces it. So it is given the bytes.
         data = path.read_bytes()
     except OSError as error:
         raise PosteriorError(f"{str(path)!r} cannot be read: {error.strerror}") from None

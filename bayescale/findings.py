@@ -1,4 +1,4 @@
-"""Findings: what checks of a log, a design or a fit come to, in one type."""
+"""Findings: the results of checks of a log, a design or a fit, in one type."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,19 +22,19 @@ _PASSED = {True: Severity.OK, None: Severity.INFORMATION, False: Severity.WARNS}
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check came to.
+    """The result of one check.
 
     Attributes
     ----------
     code : str
-        Short and stable, in snake case, for people and programs.
+        A short and stable name in snake case, for people and programs.
     severity : Severity
     text : str
-        A sentence: what was found, and what to do about it where that is known.
+        What was found, and what to do about it if that is known.
     table : pandas.DataFrame or None
-        The figures behind it.
+        The numbers on which the finding rests.
     means : str
-        What it means for answers, and what to do, where the text does not say so.
+        What the finding means for answers, and what to do, if the text does not say so.
     """
 
     code: str
@@ -47,22 +47,22 @@ class Finding:
     def check(
         cls, code: str, passed: bool | None, text: str, table: pd.DataFrame | None = None
     ) -> "Finding":
-        """Make the finding of a check: passed, failed (a warning), or None for information."""
+        """Return the finding of a check: passed, failed (a warning), or None for information."""
         return cls(code, _PASSED[passed], text, table)
 
     @property
     def passed(self) -> bool | None:
-        """Whether the check passed; None for information, on which nothing depends."""
+        """Whether the check passed; None for information."""
         if self.severity is Severity.INFORMATION:
             return None
         return self.severity is Severity.OK
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values under the keys of warnings at the command line."""
+        """Return plain values under the JSON keys of warnings."""
         return {"code": self.code, "severity": str(self.severity), "text": self.text}
 
     def check_json(self, figures: bool = False) -> dict[str, Any]:
-        """Return plain values under the keys of checks at the command line."""
+        """Return plain values under the JSON keys of checks, with the table if ``figures``."""
         found = {
             "name": self.code,
             "passed": self.passed,
@@ -80,10 +80,10 @@ class Finding:
 
 
 def note(code: str, text: str) -> Finding:
-    """Make a finding that warns."""
+    """Return a finding that warns."""
     return Finding(code, Severity.WARNS, text)
 
 
 def note_lines(findings: Iterable[Finding]) -> list[str]:
-    """Write one line per finding: its code and its text."""
+    """Return one line per finding, with its code and its text."""
     return [f"Note ({found.code}): {found.text}" for found in findings]

@@ -1,4 +1,4 @@
-"""How values are written on the page."""
+"""Formats of values on pages."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from bayescale.units import format_size
 
-_PLAIN = 1e6  # below which sizes have no exponent
+_PLAIN = 1e6  # smaller sizes are written without an exponent
 
 
 def _digits(n: int) -> Callable[[float], str]:
@@ -32,7 +32,7 @@ FORMATS: Mapping[str, Callable[[Any], str]] = {
     "per_1e18": lambda value: _digits(2)(1e18 * value),
     "spaced": lambda text: str(text).replace("_", " "),
 }
-"""Formats by the name under which templates know them."""
+"""Formats by their names in templates."""
 
 SIZE = {
     "params": format_size,

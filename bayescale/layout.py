@@ -1,4 +1,4 @@
-"""Lines and tables as text: laid out for a terminal, so that no line is wider than it is."""
+"""Lines and tables as text, laid out so that no line is wider than the terminal."""
 
 import html
 import shutil
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from textwrap import wrap
 
 WIDTH = 80
-"""Columns where the output is no terminal, and COLUMNS does not say."""
+"""Width in columns if the output is not a terminal and COLUMNS is not set."""
 
 NARROWEST = 20
 _GAP = "  "
@@ -23,7 +23,7 @@ class TextTable:
         Column titles.
     rows : tuple of tuple of str
     indent : str
-        What each line begins with in a terminal.
+        The beginning of each line in a terminal.
     """
 
     head: tuple[str, ...]
@@ -32,7 +32,7 @@ class TextTable:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, str]], indent: str = "") -> "TextTable":
-        """Make a table from mappings of column title to cell."""
+        """Return a table from mappings of column title to cell."""
         rows = list(rows)
         head = tuple(rows[0]) if rows else ()
         return cls(head, tuple(tuple(row[name] for name in head) for row in rows), indent)
@@ -48,7 +48,7 @@ class TextTable:
         )
 
     def to_html(self) -> str:
-        """Write the table as an HTML element."""
+        """Return the table as an HTML element."""
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
@@ -58,14 +58,14 @@ class TextTable:
 
 
 def width() -> int:
-    """Return the columns of the terminal."""
+    """Return the width of the terminal in columns."""
     return max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST)
 
 
 def lay_out(content: Iterable[str | TextTable], columns: int) -> str:
-    """Write lines and tables, each wrapped at so many columns.
+    """Return lines and tables as one text, wrapped at ``columns`` columns.
 
-    Words that are longer, such as paths, stay whole, so that they can be copied.
+    Longer words, such as paths, are not broken, so that they can be copied.
     """
     lines: list[str] = []
     for part in content:
@@ -78,9 +78,10 @@ def lay_out(content: Iterable[str | TextTable], columns: int) -> str:
 
 
 def wrapped(line: str, columns: int) -> list[str]:
-    """Wrap one line; what follows its label stays in a column of its own where there is room.
+    """Return one line, wrapped; the text after its label stays in its own column if there is room.
 
-    Commands on a line of their own end in a backslash where they are broken, as a shell reads them.
+    If a command on its own line is broken, each part but the last ends in a backslash, as a shell
+    needs.
     """
     if len(line) <= columns:
         return [line.rstrip()]
@@ -103,7 +104,7 @@ def wrapped(line: str, columns: int) -> list[str]:
 
 
 def table_lines(table: TextTable, columns: int) -> list[str]:
-    """Lay out a table: as it is, with wrapped texts, in blocks of columns, or row by row."""
+    """Return the lines of a table: unchanged, with wrapped texts, in blocks, or row by row."""
     if not table.rows or _span(table) <= columns:
         return str(table).split("\n")
     for narrower in (_with_wrapped_texts(table, columns), *_blocks(table, columns)):
@@ -121,7 +122,7 @@ def _span(table: TextTable) -> int:
 
 
 def _with_wrapped_texts(table: TextTable, columns: int) -> list[str] | None:
-    """Wrap the widest column of words, at half its width or more."""
+    """Return lines with the widest column of words wrapped, or None if that would be too narrow."""
     widths = _widths(table)
     texts = [i for i in range(1, len(widths)) if _holds_words(table, i)]
     if not texts:
@@ -140,12 +141,12 @@ def _with_wrapped_texts(table: TextTable, columns: int) -> list[str] | None:
 
 
 def _holds_words(table: TextTable, i: int) -> bool:
-    """Whether a column holds words, and no intervals, which stay on one line."""
+    """Return whether a column holds words; intervals, which stay on one line, are not words."""
     return any(row[i][:1].isalpha() and " " in row[i] for row in table.rows)
 
 
 def _blocks(table: TextTable, columns: int) -> Iterator[list[str] | None]:
-    """Lay out a few columns at a time, each block beginning with the first column."""
+    """Yield the lines of blocks with a few columns each, all of which begin with the first one."""
     widths = _widths(table)
     first = len(table.indent) + widths[0]
     groups: list[list[int]] = [[]]
@@ -170,7 +171,7 @@ def _only(table: TextTable, columns: Sequence[int]) -> TextTable:
 
 
 def _records(table: TextTable, columns: int) -> Iterator[str]:
-    """Lay out a row over several lines, one a column."""
+    """Yield the lines of rows, each with one line per column."""
     room = max(map(len, table.head[1:]), default=0)
     for row in table.rows:
         title = f"{table.head[0]} {row[0]}".strip()

@@ -1,15 +1,15 @@
-"""Residual noise: how a single run deviates from the law, written once for NumPy and PyTensor.
+"""Residual noise: how a single run deviates from the law, in one form for NumPy and PyTensor.
 
-A run's log loss is the law's plus residual noise of scale ``sigma``, normal or Student-t. On top
-of that it may lie above the law by an ``excess``: exponential of that scale, and as heavy-tailed
-as the residual noise. The law is then the floor that well-tuned runs reach. The loss may be known
-only to a step (a rounded value), and rows that are checkpoints of one run may share part of their
+A run's log loss is the law's log loss plus residual noise of scale ``sigma``, normal or Student-t.
+In addition it may lie above the law by an ``excess``, which is exponential and as heavy-tailed as
+the residual noise. The law is then the floor that well-tuned runs reach. The loss may be known only
+to a step (a rounded value), and rows that are checkpoints of one run may share part of their
 residual noise.
 
-A Student-t is a normal of unknown precision. With excess, steps or a further normal variance, that
-precision is summed over a few nodes (:func:`precision_nodes`). The sum is itself a density, within
-about 1 % of the exact one for two or more degrees of freedom, up to fifty scales from the law at
-two degrees of freedom and fifteen scales at thirty; farther out it falls faster.
+A Student-t is a normal of unknown precision. With excess, steps or a further normal variance, the
+density is a sum over a few nodes of that precision (:func:`precision_nodes`). The sum is itself a
+density, within about 1 % of the exact one for two or more degrees of freedom, up to fifty scales
+from the law at two degrees of freedom and fifteen scales at thirty; farther out it falls faster.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _LOWEST = -35.0
 
 
 class NumPy:
-    """The functions that NumPy spells differently from PyTensor."""
+    """The functions whose names in NumPy and SciPy differ from PyTensor's."""
 
     where: Any = staticmethod(np.where)
     maximum: Any = staticmethod(np.maximum)
@@ -50,7 +50,7 @@ class NumPy:
 
     @staticmethod
     def sum_by(x: Any, index: Any) -> Any:
-        """Sum along the last axis over elements of equal index, which counts from zero."""
+        """Return sums along the last axis over elements of equal index, which counts from zero."""
         order = np.argsort(index, kind="stable")
         starts = np.flatnonzero(np.diff(index[order], prepend=-1))
         return np.add.reduceat(x[..., order], starts, axis=-1)
@@ -69,7 +69,7 @@ def precision_nodes(nu: Any) -> Nodes:
 
 
 def fine_precision_nodes(nu: np.ndarray) -> Nodes:
-    """Return more nodes, by quantiles of the precision: slower, for NumPy and nu of any shape."""
+    """Return more nodes, at quantiles of the precision; slower, for NumPy and nu of any shape."""
     from scipy import stats
 
     places, weights = np.polynomial.legendre.leggauss(FINE_NODES)
@@ -95,12 +95,12 @@ def log_density(
     nodes: Nodes | None = None,
     xp: Any = NumPy,
 ) -> Any:
-    """Return the log density of a run's deviation from the law, or log probability of its step.
+    """Return the log density of a run's deviation from the law, or the log probability of its step.
 
     Parameters
     ----------
     deviation : array, shape (run,)
-        Log loss minus the law's.
+        Log loss minus the law's log loss.
     scale : array or scalar
         Scale of the residual noise.
     nu : scalar or array, optional
@@ -108,14 +108,14 @@ def log_density(
     excess : scalar or array, optional
         Scale of what lies above the law; by default none.
     step : pair of arrays, optional
-        Ends of the step that the loss is known to, relative to the deviation. The result is then
-        the probability of the step instead of a density.
+        Ends of the step to which the loss is known, relative to the deviation. The result is then
+        the log probability of the step instead of a log density.
     variance : array or scalar, optional
         Variance of a further normal deviation.
     nodes : pair of arrays, optional
         Nodes instead of those of :func:`precision_nodes`.
     xp
-        Where ``erfcx``, ``gammaln``, ``where`` and ``maximum`` come from.
+        A namespace with ``erfcx``, ``gammaln``, ``where`` and ``maximum``.
 
     Notes
     -----
@@ -157,7 +157,7 @@ def _cdf_with_excess(deviation: Any, sd: Any, excess: Any) -> Any:
 def _log_density_of_normal(
     deviation: Any, sd: Any, excess: Any, step: tuple[Any, Any] | None, xp: Any
 ) -> Any:
-    """Return what :func:`log_density` does, for normal noise of known standard deviation."""
+    """Return :func:`log_density` for normal noise of known standard deviation."""
     if step is None:
         if excess is not None:
             return _log_modified_normal(deviation, sd, excess, xp)
@@ -166,7 +166,7 @@ def _log_density_of_normal(
     normal = _log_normal_between(low / sd, high / sd, xp)
     if excess is None:
         return normal
-    # above x: the normal's share, and the excess times the density at x
+    # the probability above x is the normal's, plus the excess times the density at x
     at_low, at_high = (
         np.log(excess) + _log_modified_normal(end, sd, excess, xp) for end in (low, high)
     )
@@ -181,14 +181,14 @@ def _log_modified_normal(x: Any, sd: Any, excess: Any, xp: Any) -> Any:
 
 def _log_scaled_tail(z: Any, xp: Any) -> Any:
     """Return the log of a standard normal's upper tail times exp(z^2 / 2)."""
-    # where erfcx would overflow the tail is one; neither branch may see what the other is for
+    # if erfcx would overflow, the tail is one; neither branch may get the values of the other
     shown = xp.maximum(z, _LOWEST)
     return xp.where(z > _LOWEST, np.log(xp.erfcx(shown / SQRT_2) / 2), z**2 / 2)
 
 
 def _log_normal_between(low: Any, high: Any, xp: Any) -> Any:
     """Return the log probability of a standard normal between two places."""
-    # by symmetry in the upper half, where the tail is small and exact
+    # computed in the upper half, by symmetry, where the tail is small and exact
     turned = low + high < 0
     low, high = xp.where(turned, -high, low), xp.where(turned, -low, high)
     above_low, above_high = (_log_scaled_tail(z, xp) - z**2 / 2 for z in (low, high))
@@ -214,12 +214,12 @@ def log_density_of_checkpoints(
         Standard deviations of a row's own noise, and of the noise that its run's rows share;
         scalars where ``counts`` are given.
     members : array of int, shape (row,)
-        The training run of a row, counted from zero.
+        The index of each row's training run, from zero.
     nu : scalar or array, optional
-        Degrees of freedom, broadcast to (..., run): one width for all rows of a run.
+        Degrees of freedom, broadcast to (..., run); all rows of a run share one width.
     counts : array, shape (run,), optional
-        Rows of each training run, where all rows have the same noise: sums over rows are then of
-        the deviations alone.
+        Number of rows of each training run, if all rows have the same noise: only deviations are
+        then summed over rows.
 
     Returns
     -------
@@ -242,7 +242,7 @@ def log_density_of_checkpoints(
 def log_density_of_sums(
     total: Any, squares: Any, counts: Any, own: Any, shared: Any, *, nu: Any = None, xp: Any = NumPy
 ) -> Any:
-    """Return the log density of training runs all of whose rows have the same noise.
+    """Return the log density of training runs whose rows all have the same noise.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def log_student_t(squares: Any, nu: Any, n: Any = 1, xp: Any = NumPy) -> Any:
 def draw(
     rng: np.random.Generator, shape: tuple[int, ...], nu: Any = None, excess: Any = None
 ) -> np.ndarray:
-    """Draw residual noise in units of its scale, with an excess in the same units.
+    """Return draws of residual noise in units of its scale, with an excess in the same units.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def draw(
 def draw_checkpoints(
     rng: np.random.Generator, own: Any, shared: Any, members: Any, nu: Any = None
 ) -> np.ndarray:
-    """Draw the noise of all rows; arguments as for :func:`log_density_of_checkpoints`."""
+    """Return draws of the noise of all rows; see :func:`log_density_of_checkpoints`."""
     n = members.max() + 1
     noise = own * rng.standard_normal(np.shape(own)) + shared * rng.standard_normal(n)[members]
     return noise if nu is None else noise / np.sqrt(rng.chisquare(nu, n)[members] / nu)
@@ -317,10 +317,10 @@ def input_error_variance(
 ) -> Any:
     """Return the variance of the law's log loss due to errors of its inputs, to first order.
 
-    Half the difference between the law one standard error above and one below, squared and summed
-    over independent errors. This holds where the law is nearly straight over two standard errors
-    and these are small beside the range of the runs. The error of an input is taken to have the
-    distribution of the residual noise and to move no drift.
+    It is the square of half the difference between the law one standard error above and one below,
+    summed over independent errors. This is accurate if the law is nearly straight over two standard
+    errors and these are small compared with the range of the runs. The error of an input is taken
+    to have the distribution of the residual noise and to leave the drift unchanged.
 
     Parameters
     ----------

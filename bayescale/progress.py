@@ -1,4 +1,4 @@
-"""Progress of long work: on standard error, or in the cell of a notebook."""
+"""Progress of long work, shown on standard error or in the cell of a notebook."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ _BAR = 30
 
 
 def quiet(text: str, total: float | None = None) -> Callable[..., None]:
-    """Start a stage without showing it."""
+    """Return a stage's ``done`` that shows nothing."""
     return lambda done, note="": None
 
 
 def about(seconds: float) -> str:
-    """Write a length of time for people.
+    """Return a rounded length of time as a text.
 
     Examples
     --------
@@ -41,9 +41,9 @@ def in_notebook() -> bool:
 
 @contextmanager
 def progress(show: "bool | Stage | None") -> Iterator[Stage]:
-    """Show stages while the block runs, or nothing; None shows them in notebooks alone.
+    """Show stages while the block runs, or nothing; None shows them only in notebooks.
 
-    A function is called with them instead: see :data:`Stage`.
+    If ``show`` is a function, it is called with the stages instead: see :data:`Stage`.
     """
     if callable(show):
         yield show
@@ -71,7 +71,7 @@ def _in_terminal() -> Iterator[Stage]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
         def stage(text: str, total: float | None = None) -> Callable[..., None]:
-            for task in bar.tasks:  # the stage before is over
+            for task in bar.tasks:  # the previous stages have ended
                 bar.update(task.id, total=1, completed=1)
                 bar.stop_task(task.id)
             current = bar.add_task(text, total=total, note="")
@@ -82,7 +82,7 @@ def _in_terminal() -> Iterator[Stage]:
 
 @contextmanager
 def _in_cell() -> Iterator[Stage]:
-    """Show one line below the cell, the current stage; at the end, what it came to."""
+    """Show the current stage in one line below the cell, and the last note at the end."""
     from IPython.display import display
 
     handle: Any = display(_Line("starting"), display_id=True)
@@ -116,7 +116,7 @@ def _bar(count: float, total: float | None) -> str:
 
 
 class _Line:
-    """A line that a notebook shows as it is."""
+    """A line that a notebook shows unchanged."""
 
     def __init__(self, text: str) -> None:
         self.text = text

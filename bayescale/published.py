@@ -1,7 +1,7 @@
-"""Laws of papers: coefficients, what their numbers count, and where they hold.
+"""Laws of papers: coefficients, conventions of their numbers, and ranges of validity.
 
-The coefficients are in the model cards; the rest is here. A published law answers through the same
-code as a fit: it is a posterior with one draw.
+The coefficients are in the model cards; this module reads the rest. A published law is a posterior
+with one draw, so it answers through the same code as a fit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,16 +36,16 @@ _COMPARED = ("params", "flops", "tokenizer", "evaluation_set")
 
 
 class PublishedLaw(BaseModel):
-    """A law of a paper. Made by :func:`load_published`; frozen.
+    """A law of a paper, from :func:`load_published`; it is frozen.
 
     Attributes
     ----------
     card : str
         The model card that has its law and coefficients.
     estimate : str
-        The name of the coefficients on the card; by default the law's own.
+        The name of the coefficients on the card; empty if it is the law's own name.
     range : mapping of str to (low, high)
-        The range of the runs it was fitted to, in raw units.
+        The range of the runs to which the law was fitted, in raw units.
     conventions : mapping of str to str
         Conventions as in :class:`bayescale.conventions.Conventions`; the rest is unknown.
     """
@@ -86,17 +86,17 @@ class PublishedLaw(BaseModel):
 
     @cached_property
     def counts(self) -> Conventions:
-        """The conventions of its numbers."""
+        """The conventions of the law's numbers."""
         return Conventions(**parse_conventions(self.conventions)[0])
 
     @cached_property
     def model_card(self) -> ModelCard:
-        """The card of its law."""
+        """The model card of the law."""
         return load_card(self.card)
 
     @property
     def values(self) -> dict[str, float]:
-        """Its coefficients, in raw units."""
+        """The coefficients of the law, in raw units."""
         return self.model_card.published_values(self._key)
 
     def posterior(self, *, sigma: float | None = None, nu: float | None = None) -> Posterior:
@@ -104,7 +104,7 @@ class PublishedLaw(BaseModel):
         return point(self.model_card, self.values, sigma=sigma, nu=nu)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the law's values for JSON."""
         values = self.model_dump(mode="json", exclude={"estimate", "conventions"})
         law = self.model_card.law
         return {
@@ -136,17 +136,22 @@ class PublishedLaw(BaseModel):
 
 
 def published_names() -> list[str]:
-    """List the names of the published laws in alphabetical order."""
+    """Return the names of the published laws in alphabetical order."""
     return sorted(path.stem for path in (cards_folder() / "published").glob("*.toml"))
 
 
 def load_published(name: str) -> PublishedLaw:
-    """Load a published law by name.
+    """Return a published law by name.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`published_names`.
 
     Raises
     ------
     LawError
-        If there is none of that name.
+        If there is no published law of that name.
 
     Examples
     --------
@@ -165,7 +170,7 @@ def load_published(name: str) -> PublishedLaw:
 
 
 def parse_published(text: str, name: str, place: str = "published law") -> PublishedLaw:
-    """Make a published law from its TOML text.
+    """Return a published law from its TOML text.
 
     Raises
     ------
@@ -175,7 +180,7 @@ def parse_published(text: str, name: str, place: str = "published law") -> Publi
     return validated(PublishedLaw, {**read_toml(text, place), "name": name}, place)
 
 
-# compared with a fit
+# the comparison with a fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +190,7 @@ class PublishedComparison(Result):
     Attributes
     ----------
     scale : str
-        ``flops``, along each law's own best split where it has one; or ``params`` or ``tokens``.
+        ``flops``, along each law's own best split if it has one; or ``params`` or ``tokens``.
     curves : pandas.DataFrame
         One row per law and point: ``law``, ``published``, the scale, ``loss_median``,
         ``loss_lower``, ``loss_upper``.
@@ -257,15 +262,15 @@ def compare_published(
     Parameters
     ----------
     fit : Posterior or ModelAverage
-        With the runs it was fitted to.
+        A fit with its runs.
     names : sequence of str
-        Names in :func:`published_names`.
+        Names from :func:`published_names`.
     beyond : float
         Multiple of the largest run up to which laws are compared.
     ci_prob : float
         Mass of the fit's central intervals, and of the runs about a published law.
     allow_unconverged : bool
-        Compare although the fit failed its convergence checks.
+        Compare even if the fit failed its convergence checks.
 
     Returns
     -------
@@ -274,7 +279,7 @@ def compare_published(
     Raises
     ------
     LawError
-        If a name is unknown, or a law cannot answer along the scale.
+        If no name is given or a name is unknown, or a law cannot answer along the scale.
     CardError
         If the fit has no runs.
 
@@ -285,7 +290,7 @@ def compare_published(
     """
     laws = [load_published(name) for name in names]
     if not laws:
-        raise LawError(f"name one of {', '.join(published_names())} at least")
+        raise LawError(f"name at least one of {', '.join(published_names())}")
     ci_prob = checked_ci_prob(ci_prob)
     if fit.runs is None:
         raise CardError("a point estimate was not fitted to any runs: there is nothing to compare")
@@ -341,7 +346,7 @@ def _scale_of(inputs: Sequence[str]) -> str:
 
 
 def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
-    """Return the log's losses over the law's losses of those runs, as shares."""
+    """Return quantiles of the runs' losses over the law's losses there, as shares."""
     inputs, nothing = law.model_card.law.inputs, dict.fromkeys(("median", "lower", "upper"), np.nan)
     known = {name: np.array(runs[name]) for name in (*inputs, "tokens") if name in runs}
     known = all_unique(inputs, known)
@@ -355,7 +360,7 @@ def _errors(law: PublishedLaw, runs: Runs, ci_prob: float) -> dict[str, Any]:
 
 
 def _notes(law: PublishedLaw, runs: Runs) -> list[Finding]:
-    """Warn where the log and the law follow different conventions, or may."""
+    """Return warnings if the log and the law follow different conventions, or may do so."""
     differ, unknown = [], []
     theirs, ours = law.counts.to_json(), runs.conventions.to_json()
     for name in _COMPARED:

@@ -1,6 +1,6 @@
-"""Rules of papers: the best size, tokens, learning rate or batch size as powers of scale.
+"""Rules of papers: the best size, tokens, learning rate or batch size as power laws of scale.
 
-A published law predicts a loss; a rule says what to choose. Each quantity is a coefficient times
+A published law predicts a loss; a rule gives values to choose. Each quantity is a coefficient times
 powers of params, tokens or compute, in the paper's own counts, which the rule states.
 """
 
@@ -27,7 +27,7 @@ class Power(BaseModel):
     exponents: dict[Scale, float] = Field(min_length=1)
 
     def at(self, scales: Mapping[str, float]) -> float:
-        """Return its value."""
+        """Return the value at these scales."""
         value = self.coefficient
         for name, exponent in self.exponents.items():
             value *= scales[name] ** exponent
@@ -39,17 +39,17 @@ class Power(BaseModel):
 
 
 class PublishedRule(BaseModel):
-    """A rule of a paper. Made by :func:`load_rule`; frozen.
+    """A rule of a paper, from :func:`load_rule`; it is frozen.
 
     Attributes
     ----------
     gives : mapping of str to Power
-        What it says about ``params``, ``tokens``, ``lr``, ``batch_tokens`` (tokens of a step),
-        ``batch_size`` (sequences of a step) and ``flops_per_token``.
+        The power laws of ``params``, ``tokens``, ``lr``, ``batch_tokens`` (tokens per step),
+        ``batch_size`` (sequences per step) and ``flops_per_token``.
     counts : mapping of str to str
-        What its params, compute and batch sizes count, in words.
+        What the rule's params, compute and batch sizes count, in words.
     range : mapping of str to (low, high)
-        The range of the runs it was fitted to, in raw units.
+        The range of the runs to which the rule was fitted, in raw units.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -72,17 +72,17 @@ class PublishedRule(BaseModel):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The scales that it needs."""
+        """The scales that the rule needs."""
         found = {name for power in self.gives.values() for name in power.exponents}
         return tuple(name for name in ("params", "tokens", "flops") if name in found)
 
     def at(self, **scales: float | str) -> dict[str, float]:
-        """Return what the rule says at a scale, such as ``at(params=7e9, tokens="140B")``.
+        """Return the rule's values at a scale, such as ``at(params=7e9, tokens="140B")``.
 
         Raises
         ------
         LawError
-            If a scale that it needs is missing, or another is given.
+            If a scale that the rule needs is missing, or another scale is given.
 
         Examples
         --------
@@ -93,7 +93,7 @@ class PublishedRule(BaseModel):
         """
         if set(scales) != set(self.inputs):
             raise LawError(
-                f"rule {self.name!r} needs {' and '.join(self.inputs)}; given "
+                f"rule {self.name!r} needs {' and '.join(self.inputs)}, but was given "
                 f"{' and '.join(scales) or 'none'}"
             )
         sizes = {name: as_size(value, name) for name, value in scales.items()}
@@ -114,22 +114,27 @@ class PublishedRule(BaseModel):
         return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in self.caveats)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the rule's values for JSON."""
         return {**self.model_dump(mode="json"), "inputs": list(self.inputs)}
 
 
 def rule_names() -> list[str]:
-    """List the names of the published rules in alphabetical order."""
+    """Return the names of the published rules in alphabetical order."""
     return sorted(path.stem for path in (cards_folder() / "published" / "rules").glob("*.toml"))
 
 
 def load_rule(name: str) -> PublishedRule:
-    """Load a published rule by name.
+    """Return a published rule by name.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`rule_names`.
 
     Raises
     ------
     LawError
-        If there is none of that name.
+        If there is no rule of that name.
     """
     if name not in rule_names():
         raise LawError(f"published rule {name!r} is unknown: use one of {', '.join(rule_names())}")
@@ -138,7 +143,7 @@ def load_rule(name: str) -> PublishedRule:
 
 
 def parse_rule(text: str, name: str, place: str = "published rule") -> PublishedRule:
-    """Make a published rule from its TOML text.
+    """Return a published rule from its TOML text.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The questions that report, explorer and documentation ask of a fit, with the command of each."""
+"""The questions about a fit that report, explorer and documentation answer, with their commands."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import NEXT_LOWER_LOSS, next_scale, own_scale, size_scale, sizes
 
 AROUND = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Scales shown around the next one, as multiples of it."""
+"""The scales that are shown around the next one, as multiples of it."""
 
 _NEARBY = (1 / NEXT_LOWER_LOSS, 1.0, NEXT_LOWER_LOSS)
 
@@ -46,7 +46,7 @@ Form = Callable[[Any], str]
 
 
 def command_line(command: str, file: str, options: Mapping[str, Any], *words: str) -> str:
-    """Write the command line of a question, as one would type it.
+    """Return the command line of a question.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def command_line(command: str, file: str, options: Mapping[str, Any], *words: st
     options : mapping of str to object
         Values by argument name; those that are None are left out, and True stands for a flag.
     words : str
-        Further words, as they are.
+        Further words, unchanged.
     """
     typed = ["bayescale", command, file]
     for name, value in options.items():
@@ -66,7 +66,7 @@ def command_line(command: str, file: str, options: Mapping[str, Any], *words: st
 
 
 def word(value: Any) -> str:
-    """Write a value as it would be typed, to the last bit."""
+    """Return a value as a word of a command line, exact to the last bit."""
     if isinstance(value, tuple | list):
         return ",".join(map(word, value))
     if not isinstance(value, float):
@@ -80,14 +80,14 @@ def word(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Value:
-    """One value as it is shown, and its place in an answer.
+    """One value, its text on pages, and its place in an answer.
 
     Attributes
     ----------
     text : str
-        What people read.
+        The text that is shown.
     value : object
-        What the answer holds.
+        The value in the answer.
     of, pointer : str
         The answer's key, and the place in it as a JSON pointer (RFC 6901).
     """
@@ -101,7 +101,7 @@ class Value:
         return self.text
 
     def __html__(self) -> str:
-        """Write the value for a page: numbers as ``data`` elements, which machines read."""
+        """Return the value as HTML; numbers are ``data`` elements, which programs can read."""
         is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
         tag, value = ("data", f' value="{self.value}"') if is_number else ("span", "")
         place = f'data-of="{escape(self.of)}" data-at="{escape(self.pointer)}"'
@@ -110,16 +110,16 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a command of the package answers.
+    """The answer of a command of the package.
 
     Attributes
     ----------
     key : str
-        Short and unique among the answers.
+        A short name, unique among the answers.
     command : str
         The command line.
     json : mapping
-        What the command prints with ``--json``, apart from the files it names.
+        The values that the command prints with ``--json``, apart from names of files.
     place : tuple
         The place in ``json`` from which values are taken.
     """
@@ -134,13 +134,13 @@ class Answer:
         return replace(self, place=(*self.place, *path))
 
     def __call__(self, *path: str | int, form: Form = str, none: str = "unknown") -> Value:
-        """Return the value at a place, written by ``form``; ``none`` where there is no number."""
+        """Return the value at a place, with the text of ``form``, or ``none`` if it is absent."""
         value = self.raw(*path)
         absent = value is None or value != value
         steps = (str(step).replace("~", "~0").replace("/", "~1") for step in (*self.place, *path))
         pointer = "".join(f"/{step}" for step in steps)
         text = none if absent else form(value)
-        if isinstance(value, str):  # messages speak Python, and pages the command line
+        if isinstance(value, str):  # messages name arguments of Python, pages those of commands
             text = as_options(text)
         return Value(text, None if absent else value, self.key, pointer)
 
@@ -154,18 +154,18 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """The questions to a fit and their answers, each found when first needed.
+    """The questions about a fit and their answers, each computed when first needed.
 
     Attributes
     ----------
     file : str
         The fit's file, for the commands.
     flops : float or None
-        The next scale; ten times the largest run's where None.
+        The next scale; None means ten times the largest run's.
     own : tuple of str
-        The caller's own laws, as the command line names them.
+        The caller's own laws, each as ``file.py:NAME``.
     unit_name : str or None
-        The unit of losses; the log's own where None.
+        The unit of losses; None means the log's own.
     """
 
     fit: Fit
@@ -180,7 +180,7 @@ class Questions:
     answers: dict[str, Answer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a scale that no question could use."""
+        """Raise an error if there is no next scale that the questions can use."""
         self.fit.require_converged(self.allow)
         if self.flops is not None and not (splits(self.fit.inputs) or self.scale == "flops"):
             raise LawError(
@@ -202,7 +202,7 @@ class Questions:
 
     @property
     def scale(self) -> str:
-        """The scale that sizes are given in: flops, or the law's only input."""
+        """The scale of sizes: flops, or the law's only input."""
         return size_scale(self.fit.inputs)
 
     @property
@@ -212,12 +212,12 @@ class Questions:
 
     @cached_property
     def loss_unit(self) -> LossUnit:
-        """The unit of losses: the one asked for, or the log's own."""
+        """The unit of losses: the requested one, or the log's own."""
         return loss_unit_of(self.fit, self.unit_name)
 
     @property
     def unit(self) -> str:
-        """The unit of what the law predicts, in words."""
+        """The unit of the law's predictions, in words."""
         return self.loss_unit.words
 
     @property
@@ -232,7 +232,7 @@ class Questions:
 
     @cached_property
     def largest(self) -> float:
-        """The largest run, on the law's scale; the lowest loss, for a law of that."""
+        """The largest run's size on the law's scale; for a law of a loss, the lowest loss."""
         if self.fit.runs is None:
             return float("nan")
         size = float(sizes(self.fit.runs.frame, self.fit.inputs).max())
@@ -248,14 +248,14 @@ class Questions:
 
     @cached_property
     def around(self) -> tuple[float, ...]:
-        """The next scale and others around it, ascending."""
+        """The next scale and others around it, in increasing order."""
         if self.scale == "lm_loss":
             return tuple(_rounded(self.next * times) for times in _NEARBY)
         return tuple(_rounded(self.next * t) if t != 1 else self.next for t in AROUND)
 
     @property
     def at(self) -> int:
-        """The place of the next scale in :attr:`around`."""
+        """The index of the next scale in :attr:`around`."""
         return self.around.index(self.next)
 
     @property
@@ -264,7 +264,7 @@ class Questions:
         return {"family": self.family, "loss_unit": self.unit_name}
 
     def _answer(self, key: str, command: str, json: Any, **options: Any) -> Answer:
-        """Keep an answer with the command that gives it."""
+        """Store an answer with the command that gives it, and return it."""
         words = [word for law in self.own for word in ("--law", law)]
         words += [text for name, x in self.fit.at.items() for text in ("--at", f"{name}={x:.12g}")]
         if self.allow and not self.fit.diagnostics["passed"] and command != "summary":
@@ -275,13 +275,13 @@ class Questions:
 
     @cached_property
     def summary(self) -> tuple[Summary | ModelAverageSummary, Answer]:
-        """``bayescale summary``."""
+        """The answer of ``bayescale summary``."""
         result = summarize(self.fit)
         return result, self._answer("summary", "summary", result.to_json())
 
     @property
     def summaries(self) -> tuple[tuple[Summary, tuple[str, ...]], ...]:
-        """Each law's summary, and its place in the answer."""
+        """The summary of each law, and its place in the answer."""
         result, _ = self.summary
         if isinstance(result, ModelAverageSummary):
             return tuple((law, ("laws", law.law)) for law in result.laws)
@@ -289,7 +289,7 @@ class Questions:
 
     @cached_property
     def allocation(self) -> tuple[Allocation, Answer]:
-        """``bayescale allocate``, for the next budget and those around it."""
+        """The answer of ``bayescale allocate`` for the next budget and those around it."""
         result = allocate(
             self.fit,
             self.around,
@@ -303,12 +303,12 @@ class Questions:
 
     @property
     def refusal(self) -> str | None:
-        """Why the next budget has no split; None where it has one, or needs none."""
+        """Why the next budget has no split; None if it has one, or if the law splits no budget."""
         return self.allocation[0].refusal(self.at) if self.split else None
 
     @property
     def places(self) -> dict[str, float]:
-        """The next run: params and tokens of least expected loss, or the law's own scale."""
+        """The next run: params and tokens with the least expected loss, or the law's own scale."""
         if not self.split:
             return {self.scale: self.next}
         if self.refusal is not None:
@@ -318,13 +318,13 @@ class Questions:
 
     @cached_property
     def forecast(self) -> tuple[Forecast, Answer]:
-        """``bayescale forecast`` for the next run."""
+        """The answer of ``bayescale forecast`` for the next run."""
         return self.forecast_at("forecast", self.places)
 
     def forecast_at(
         self, key: str, places: dict[str, float], family: str | None = None
     ) -> tuple[Forecast, Answer]:
-        """``bayescale forecast`` for a run."""
+        """Return the answer of ``bayescale forecast`` for a run."""
         family = family or self.family
         result = forecast(
             self.fit,
@@ -341,7 +341,7 @@ class Questions:
 
     @cached_property
     def scales(self) -> tuple[Answer, ...]:
-        """``bayescale forecast`` for each of :attr:`around`, for laws of one scale."""
+        """The answers of ``bayescale forecast`` at :attr:`around`, for laws of one scale."""
         found = []
         for i, value in enumerate(self.around):
             at_next = value == self.next
@@ -352,7 +352,7 @@ class Questions:
 
     @cached_property
     def families(self) -> dict[str, Answer]:
-        """``bayescale forecast --family`` for the next run, for each family of the fit."""
+        """The answers of ``bayescale forecast --family`` for the next run, by family of the fit."""
         known = self.fit.families[:MOST_FAMILIES] if self.family is None else ()
         return {
             name: self.forecast_at(f"family_{i}", self.places, name)[1]
@@ -374,13 +374,13 @@ class Questions:
 
     @cached_property
     def slices(self) -> Forecast:
-        """The loss against params at fixed tokens: ``bayescale slices``."""
+        """The answer of ``bayescale slices``: the loss against params at fixed tokens."""
         options = {"loss_unit": self.unit_name, "allow_unconverged": self.allow}
         return slices(self.fit, family=self.family, **options)
 
     @cached_property
     def trust(self) -> tuple[Trust, Answer]:
-        """``bayescale trust``, without a backtest that the file does not hold."""
+        """The answer of ``bayescale trust``, with the backtest only if the file holds one."""
         result = trust(self.fit, tolerance=self.tolerance, allow_unconverged=self.allow)
         return result, self._answer("trust", "trust", result.to_json(), tolerance=self.tolerance)
 
@@ -391,7 +391,7 @@ class Questions:
 
     @cached_property
     def data(self) -> Answer:
-        """``bayescale data`` for the next run's model."""
+        """The answer of ``bayescale data`` for the next run's model."""
         params = self.places["params"]
         result = data_budget(
             self.fit, params=params, family=self.family, allow_unconverged=self.allow
@@ -401,7 +401,7 @@ class Questions:
 
     @cached_property
     def next_run(self) -> tuple[NextRun, Answer]:
-        """``bayescale next-run``: what to buy for as much as the largest run cost."""
+        """The answer of ``bayescale next-run``, for a budget of the largest run's cost."""
         if self.fit.runs is None:
             raise DecisionError(
                 "a point estimate has no uncertainty that a run could reduce: fit runs first"
@@ -412,13 +412,13 @@ class Questions:
         return result, self._answer("next_run", "next-run", result.to_json(), **options)
 
     def _law_word(self, member: Posterior) -> str:
-        """Name a law as the command line does."""
+        """Return a law's name on the command line."""
         own = [text for text in self.own if find_law(text).name == member.name]
         return own[0] if own else member.name
 
     @cached_property
     def design(self) -> tuple[tuple[str, Answer], ...]:
-        """``bayescale check`` for the fitted runs, for each law."""
+        """The answers of ``bayescale check`` for the fitted runs, by law."""
         runs = self.fit.runs
         if runs is None:
             return ()
@@ -434,16 +434,16 @@ class Questions:
 
 
 def _rounded(value: float) -> float:
-    """Round to three digits, as people name a scale."""
+    """Return a value rounded to three digits."""
     return float(f"{value:.3g}")
 
 
 def lowest_losses(runs: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the runs of lowest loss, at most so many."""
+    """Return the runs with the lowest losses, at most ``most`` of them."""
     return runs.nsmallest(most, "loss")
 
 
 def words_list(items: Sequence[str]) -> str:
-    """Join items with commas and a final "and"."""
+    """Return items joined with commas and a final "and"."""
     *most, last = items
     return f"{', '.join(most)} and {last}" if most else last

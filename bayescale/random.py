@@ -1,4 +1,4 @@
-"""Randomness after sampling: each purpose has its own number, so that no two share draws."""
+"""Random numbers after sampling: each purpose has its own number, so that no two share draws."""
 
 import enum
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 class Purpose(enum.IntEnum):
-    """The purpose of random numbers. Its values are part of every reproducible result.
+    """The purpose of random numbers. The values are part of every reproducible result.
 
-    ``posterior.rng(Purpose.X)`` gives the generator of one purpose. Give a new purpose an unused
-    number, and never change a number.
+    ``posterior.rng(Purpose.X)`` returns the generator of one purpose. A new purpose must get an
+    unused number, and numbers must never change.
     """
 
     NEW_FAMILY = 1
-    """Coefficients of a family that no run belongs to."""
+    """Coefficients of a family without runs."""
     NEW_RUN = 2
     """Residual noise of a single new run."""
     POSTERIOR_PREDICTIVE = 3
@@ -50,7 +50,7 @@ class Purpose(enum.IntEnum):
     TIMED_REFIT = 86
     """Runs of a refit that is timed before a backtest."""
     WATCH = 90
-    """Curves of a run in progress, by what is asked of them."""
+    """Curves of a run in progress, by the question that they answer."""
 
     @classmethod
     def drift(cls, position: int, *, up: bool) -> "Purpose":

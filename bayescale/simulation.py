@@ -1,4 +1,4 @@
-"""Run logs simulated from a law with stated coefficients."""
+"""Run logs that are simulated from a law with stated coefficients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,9 +28,9 @@ def simulate(
     coefficients : mapping of str to float
         Every coefficient of the law, in raw units.
     scales : mapping of str to array_like, shape (run,)
-        The law's inputs, in raw units or as people write sizes.
+        The law's inputs, in raw units or as texts such as "70B".
     sigma : float
-        Scale of the residual noise of a run's log loss.
+        Scale of the residual noise of a run's log loss, zero or more.
     nu : float, optional
         Degrees of freedom of the noise; by default normal.
     seed : int
@@ -43,7 +43,7 @@ def simulate(
     Raises
     ------
     LawError, UnitError
-        If scales or coefficients are not the law's own, or a value is out of range.
+        If scales or coefficients are not those of the law, or a value is out of range.
 
     Examples
     --------
@@ -59,11 +59,13 @@ def simulate(
     ):
         if set(needed) != set(given):
             raise LawError(
-                f"law {law.name!r} has {what} {', '.join(needed)}; given "
+                f"law {law.name!r} needs {what} {', '.join(needed)}, but was given "
                 f"{', '.join(given) or 'none'}"
             )
     if sigma < 0 or (nu is not None and nu <= 0):
-        raise LawError("sigma must be zero or greater, and nu greater than zero")
+        raise LawError(
+            f"sigma is {sigma:g} and nu is {nu}, but sigma must be zero or more, and nu above zero"
+        )
     values = {name: np.atleast_1d(as_size(scales[name], name)) for name in law.inputs}
     with np.errstate(all="ignore"):  # losses that are not finite are refused below
         mean = np.asarray(law.loss(**values, **coefficients), dtype=float)

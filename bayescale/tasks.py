@@ -1,8 +1,8 @@
-"""Many independent tasks on any executor: results as they come, failures kept apart.
+"""Many independent tasks on any executor: results as they come, and failures one by one.
 
-Any executor of :mod:`concurrent.futures` will do: processes of this computer (the default), for a
-cluster that of a Dask client (``client.get_executor(pure=False)``) or one of Ray's, and
-:class:`Serial` to stay in this process. ``docs/clusters.md`` shows each.
+Any executor of :mod:`concurrent.futures` can be used: processes of this computer (the default), for
+a cluster that of a Dask client (``client.get_executor(pure=False)``) or one of Ray's, and
+:class:`Serial` for this process. ``docs/clusters.md`` shows each.
 """
 
 import multiprocessing
@@ -24,7 +24,7 @@ from typing import Any
 
 from bayescale.errors import BayescaleError
 
-MOST_SECONDS = 5.0  # for a worker to finish writing when it is terminated
+MOST_SECONDS = 5.0  # in which a worker may finish writing after it is terminated
 MOST_LOSSES = 3  # lost workers in a row, without a result between them
 LOST = ("KilledWorker", "NodeDiedError", "WorkerCrashedError")  # names of errors in Dask and Ray
 
@@ -32,12 +32,12 @@ Task = Callable[[], Any]
 
 
 class LostWorkerError(BayescaleError):
-    """The process that a task ran in ended without a result."""
+    """The process in which a task ran ended without a result."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The position of a task in its sequence, and its result or else its error."""
+    """The index of a task in its sequence, and its result or error."""
 
     index: int
     result: Any = None
@@ -74,7 +74,7 @@ def _unwrapped(error: BaseException | None) -> BaseException | None:
 
 
 class Serial(Executor):
-    """Runs each task at once in this process: no start-up, one core."""
+    """Runs each task immediately in this process: no start-up, one core."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Run the function and return a future that is done."""
@@ -89,18 +89,18 @@ class Serial(Executor):
 def outcomes(
     tasks: Sequence[Task], executor: Executor | None = None, workers: int | None = None
 ) -> Iterator[Outcome]:
-    """Run tasks and yield outcomes in the order in which tasks end.
+    """Run tasks, and yield outcomes in the order in which the tasks end.
 
     Parameters
     ----------
     tasks : sequence of callable
-        Called without arguments; each must pickle where workers are processes.
+        Functions that are called without arguments; each must pickle if workers are processes.
     executor : concurrent.futures.Executor, optional
-        Not shut down; tasks that have not started are cancelled when the caller stops iterating.
-        Without it, processes of this computer: lost ones are replaced, and all end at once when
-        the caller is interrupted or stops iterating.
+        The executor, which is not shut down; tasks that have not started are cancelled if the
+        caller stops iterating. By default, processes of this computer: lost ones are replaced, and
+        all end at once if the caller is interrupted or stops iterating.
     workers : int, optional
-        Processes where no executor is given; by default one for each core.
+        Number of processes if no executor is given; by default one per core.
     """
     if executor is None:
         return _in_processes(tasks, workers or os.cpu_count() or 1)
@@ -108,7 +108,7 @@ def outcomes(
 
 
 def _on_executor(tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    """Yield outcomes from the caller's executor; tasks of lost workers run once more, one by one.
+    """Yield outcomes from the caller's executor; tasks of lost workers run again, one by one.
 
     A cluster reports every task of a lost worker as failed, and its own retries may share a worker
     with the task that ends it each time.
@@ -135,10 +135,10 @@ def _as_they_come(
         for index in indices:
             try:
                 futures[executor.submit(tasks[index])] = index
-            except Exception as error:  # broken meanwhile, or a task that cannot be sent
+            except Exception as error:  # the executor has broken, or the task cannot be sent
                 yield Outcome(index, error=error)
         for future in as_completed(futures):
-            yield _outcome(futures.pop(future), future)  # keeps no result that the caller drops
+            yield _outcome(futures.pop(future), future)  # results are not kept here
     finally:
         for future in futures:
             future.cancel()
@@ -155,8 +155,8 @@ def _outcome(index: int, future: Future) -> Outcome:
 def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     """Yield outcomes from new processes; lost ones are replaced.
 
-    An executor that lost a worker drops all tasks that are left. These then run in single workers
-    one after the other, which shows which task ends its worker.
+    An executor that lost a worker drops all remaining tasks. They then run one after the other in
+    single workers, which shows which task ends its worker.
     """
     left, losses = list(range(len(tasks))), 0
     while left:
@@ -183,7 +183,7 @@ def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
             if alone:  # a single worker takes tasks in turn, so the first one left ended it
                 yield Outcome(left.pop(0), error=LostWorkerError("its worker process was lost"))
             if losses > MOST_LOSSES:
-                error = LostWorkerError("worker processes were lost again and again")
+                error = LostWorkerError("worker processes were lost repeatedly")
                 yield from (Outcome(index, error=error) for index in left)
                 left = []
 
@@ -208,7 +208,7 @@ def _end(number: int, frame: object) -> None:
 
 
 def _end_if_terminated(unraised: Any) -> None:
-    """End where Python cannot raise the exception, as while an object is deleted."""
+    """End the process if Python cannot raise the exception, as while an object is deleted."""
     if isinstance(unraised.exc_value, _Terminated):
         os._exit(unraised.exc_value.status)
     sys.__unraisablehook__(unraised)
@@ -217,7 +217,7 @@ def _end_if_terminated(unraised: Any) -> None:
 def _work(task: Task) -> Any:
     try:
         return task()
-    except _Terminated as terminated:  # the executor would catch it and take the next task
+    except _Terminated as terminated:  # otherwise the executor catches it and goes on
         os._exit(terminated.status)
 
 

@@ -1,4 +1,4 @@
-"""Work of this process in threads: NumPy computes without Python's lock."""
+"""Work in threads of this process, because NumPy computes without Python's lock."""
 
 import os
 from collections import deque
@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 MOST = 8
-"""Threads at most: each holds its arrays."""
+"""The most threads; each holds its own arrays."""
 
 
 def in_threads[Item, Result](
     task: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
-    """Yield the results of a task for each item, in their order; few wait to be taken."""
+    """Yield the results of a task for each item, in order; only a few are computed ahead."""
     rest, n_threads = iter(items), min(MOST, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(n_threads)
     try:

@@ -1,4 +1,4 @@
-"""Quantities as people write them, and the raw units used inside.
+"""Conversion between written quantities, such as 70B, and the raw units of the package.
 
 Inside the package there are only raw counts (parameters, tokens), floating-point
 operations (FLOP) and nats per token, all as 64-bit floats. Units are converted once, when a
@@ -20,7 +20,7 @@ FLOP_PER_PF_DAY = 1e15 * 86_400
 """One petaflop/s for a day, the compute unit of Kaplan et al. (2020)."""
 
 SMALLEST_SIZE, LARGEST_SIZE = 1e-6, 1e60
-"""Beyond these, products of sizes overflow."""
+"""The range of sizes; beyond it, products of sizes overflow."""
 
 _SUFFIXES: Mapping[str, float] = MappingProxyType(
     {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
@@ -65,11 +65,11 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "bpb": "bits_per_byte", "ppl": "perplexity",
     }
 )  # fmt: skip
-"""Units as headers write them, besides the names that options take."""
+"""Names of units in headers, besides those that options accept."""
 
 
 def unit_in_words(column: str, text: str) -> str | None:
-    """Return the unit that a header names between brackets; None where it is none.
+    """Return the unit that a header names between brackets, or None if the text is not a unit.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def unit_in_words(column: str, text: str) -> str | None:
 
 
 def parse_size(text: str | float, what: str = "value") -> float:
-    """Read a positive quantity as people write it.
+    """Return the number that a text such as "70B" states.
 
     Parameters
     ----------
@@ -104,8 +104,7 @@ def parse_size(text: str | float, what: str = "value") -> float:
     Raises
     ------
     UnitError
-        If the text is not a number with an optional suffix, or is not positive, finite and of a
-        size that things have.
+        If the text is not a number with an optional suffix, or the number is not from 1e-6 to 1e60.
 
     Examples
     --------
@@ -127,8 +126,7 @@ def _checked_size(value: float, found: str) -> float:
         raise UnitError(f"{found}, but it must be finite and greater than zero")
     if not SMALLEST_SIZE <= value <= LARGEST_SIZE:
         raise UnitError(
-            f"{found}, but it must be from {SMALLEST_SIZE:g} to {LARGEST_SIZE:g}: nothing is so "
-            "small or so large"
+            f"{found}, but it must be from {SMALLEST_SIZE:g} to {LARGEST_SIZE:g}: check its unit"
         )
     return value
 
@@ -140,12 +138,12 @@ def as_size(value: str | float, what: str = ...) -> float: ...
 @overload
 def as_size(value: Any, what: str = ...) -> Any: ...
 def as_size(value: Any, what: str = "value") -> Any:
-    """Convert a size, or several, to raw counts.
+    """Return a size, or several, as raw counts.
 
     Parameters
     ----------
     value : float, str, array_like of these, or None
-        Numbers, or text as :func:`parse_size` reads it.
+        Numbers, or texts that :func:`parse_size` reads.
     what : str
         The name of the quantity, for the message.
 
@@ -157,7 +155,7 @@ def as_size(value: Any, what: str = "value") -> Any:
     Raises
     ------
     UnitError
-        If a size cannot be read, or is not positive, finite and of a size that things have.
+        If a size cannot be read, or is not from 1e-6 to 1e60.
 
     Examples
     --------
@@ -182,7 +180,7 @@ def _are_sizes(values: np.ndarray) -> bool:
 
 
 def checked_ci_prob(value: Any) -> float:
-    """Return the probability of an interval, if it is one.
+    """Return the probability of an interval, or raise an error if it is not one.
 
     Raises
     ------
@@ -203,7 +201,7 @@ def checked_ci_prob(value: Any) -> float:
 
 
 def format_size(value: float) -> str:
-    """Write a count of parameters or tokens as people write it.
+    """Return a count of parameters or tokens as a text such as "70B".
 
     Examples
     --------
@@ -217,9 +215,9 @@ def format_size(value: float) -> str:
 
 
 def three_digits(value: float, digits: int = 3, pad: bool = False) -> str:
-    """Write a number with three significant digits, or as many as asked for.
+    """Return a number as a text with ``digits`` significant digits.
 
-    With ``pad``, zeros at the end stay, as in a column of a table.
+    With ``pad``, zeros at the end are kept, for columns of a table.
 
     Examples
     --------
@@ -251,14 +249,14 @@ def unit_factor(column: str, unit: str) -> float:
     names = _FACTORS.get(_SHARED_FACTORS.get(column, column))
     if names is None:
         raise UnitError(
-            f"column {column!r} takes no unit; units can be stated for "
+            f"column {column!r} takes no unit: state units only for "
             f"{', '.join([*_FACTORS, *_SHARED_FACTORS])}"
         )
     for name, factor in names.items():
         if name.lower() == unit.strip().lower():
             return factor
     if unit.strip().lower() in LOGS:
-        raise UnitError(f"unit {unit!r} of column {column!r} is no multiple of another")
+        raise UnitError(f"unit {unit!r} of column {column!r} is a logarithm, which has no factor")
     try:
         factor = float(unit)
     except ValueError:
@@ -273,12 +271,12 @@ def unit_factor(column: str, unit: str) -> float:
 
 
 def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
-    """Convert a loss to nats per token.
+    """Return a loss in nats per token.
 
     Parameters
     ----------
     loss : array_like
-        Above zero; perplexity above one.
+        Losses above zero; perplexities above one.
     unit : str
         One of ``nats``, ``bits``, ``bits_per_byte`` and ``perplexity``.
     tokens_per_byte : array_like, optional
@@ -287,7 +285,7 @@ def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
     Raises
     ------
     UnitError
-        If the unit is unknown, or tokens per byte are needed and not given.
+        If the unit is unknown, or ``tokens_per_byte`` is needed and not given.
 
     Examples
     --------
@@ -300,7 +298,7 @@ def to_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
 
 
 def from_nats(loss: Any, unit: str, *, tokens_per_byte: Any = None) -> Any:
-    """Convert a loss in nats per token to another unit, as :func:`to_nats` does in reverse.
+    """Return a loss in nats per token in another unit; the inverse of :func:`to_nats`.
 
     Examples
     --------
@@ -326,7 +324,7 @@ def _nats_in_one(unit: str, tokens_per_byte: Any) -> Any:
 
 
 def disordered(ranges: Mapping[Any, tuple[float, float]]) -> list[str]:
-    """Say which ranges do not go from a smaller to a larger end.
+    """Return a problem for each range that does not go from a smaller to a larger end.
 
     Examples
     --------

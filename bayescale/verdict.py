@@ -1,6 +1,6 @@
-"""Whether a forecast can be trusted: how far it reaches, and how far that was tested.
+"""Whether a forecast can be trusted: how far it extrapolates, and how far that was tested.
 
-A verdict needs only a few numbers that a fit keeps beside its draws: the bins of a backtest (see
+A verdict needs only a few numbers that a fit stores with its draws: the bins of a backtest (see
 :mod:`bayescale.validation.backtest`).
 """
 
@@ -16,25 +16,26 @@ from bayescale.units import three_digits
 
 STATES = ("inside", "trusted", "too_wide", "failed", "untested")
 TOLERANCE = 0.02
-"""Half-width of the interval of log mean loss that counts as precise: 2 % of the loss."""
+"""The largest half-width of the interval of log mean loss that counts as precise: 2 % of the
+loss."""
 
 LEAST_COVERAGE = 0.8
-"""Coverage that 90 % intervals need in backtests; the margin allows for few held-out runs."""
+"""The coverage that 90 % intervals need in backtests; the margin allows for few held-out runs."""
 
 FEW = 10
-"""With fewer forecasts of held-out runs, a range is called hardly tested."""
+"""A range with fewer forecasts of held-out runs is called hardly tested."""
 
 FEWEST_ACROSS = 4
-"""Forecasts of held-out runs that a distance across tokens per parameter needs to be tested."""
+"""The fewest forecasts of held-out runs that test a distance across tokens per parameter."""
 
 MOST_EMPTY_BINS = 2
-"""Consecutive factors of two that may be untested: sizes of runs often grow eightfold a step."""
+"""The most consecutive factors of two that may be untested: runs often differ in size by eight."""
 
 BREAK = "A break in the law outside the runs cannot be excluded."
 
 
 class Verdict(NamedTuple):
-    """A judgment on a forecast: its state and the reason.
+    """A verdict on a forecast: a state and its reason.
 
     Attributes
     ----------
@@ -54,14 +55,14 @@ class Reach(NamedTuple):
     Attributes
     ----------
     covered : float
-        Up to here intervals covered as they should, without a gap from 1; 1 if nowhere.
+        The ratio up to which intervals covered as they should, without a gap from 1; 1 if nowhere.
     tested : float
         The largest ratio that any backtest forecast; 1 if none did.
     failed : mapping or None
-        The bin that ended the range because its coverage was too low; None where the range
-        ended because nothing larger was tested.
+        The bin that ended the range because its coverage was too low; None if the range ended
+        because nothing larger was tested.
     n : int
-        Forecasts of held-out runs within the range.
+        Number of forecasts of held-out runs within the range.
     """
 
     covered: float
@@ -71,7 +72,7 @@ class Reach(NamedTuple):
 
 
 def size_scale(inputs: Sequence[str]) -> str:
-    """Name the scale in which runs are compared: a law's only scale, else flops."""
+    """Return the scale by which runs are compared: a law's only scale, or else flops."""
     known = [name for name in inputs if name in INPUTS]
     return known[0] if len(known) == 1 else "flops"
 
@@ -82,9 +83,9 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     frame : pandas.DataFrame
-        Holds the law's inputs, in raw units. A law of several inputs uses ``flops``, and where a
-        row lacks it, params and tokens by the count of the others; a law of the language model's
-        loss its inverse.
+        The law's inputs, in raw units. A law of several inputs uses ``flops`` or, if a row lacks
+        it, params and tokens with the count of the other rows; a law of the language model's loss
+        uses its inverse.
     inputs : sequence of str
         The inputs of the law.
     """
@@ -102,26 +103,26 @@ def sizes(frame: pd.DataFrame, inputs: Sequence[str]) -> np.ndarray:
 
 
 def own_scale(size: Any, inputs: Sequence[str]) -> Any:
-    """Convert what :func:`sizes` returns to the law's scale: a loss is the inverse of a size."""
+    """Return sizes of :func:`sizes` on the law's scale: a loss is the inverse of a size."""
     return 1.0 / size if size_scale(inputs) == "lm_loss" else size
 
 
 NEXT_TIMES, NEXT_LOWER_LOSS = 10.0, 0.95
-"""The next scale, where none is named: multiples of the largest run, or of the lowest loss."""
+"""The default of the next scale, as a multiple of the largest run, or of the lowest loss."""
 
 
 def next_scale(frame: pd.DataFrame, inputs: Sequence[str]) -> float:
-    """Return the default question: a step beyond the runs on the law's scale, to three digits."""
+    """Return the default of the next scale: a step beyond the runs, to three digits."""
     largest = float(own_scale(sizes(frame, inputs).max(), inputs))
     times = NEXT_LOWER_LOSS if size_scale(inputs) == "lm_loss" else NEXT_TIMES
     return float(f"{times * largest:.3g}")
 
 
 def holds(covered: float, n: float) -> bool:
-    """Return whether intervals covered as they should, as far as so many held-out runs can say.
+    """Return whether intervals covered as they should, given this many held-out runs.
 
-    It is more likely than not that coverage is at least :data:`LEAST_COVERAGE`, under a prior of
-    Beta(9, 1): 90 % intervals are believed until runs speak against them.
+    They did if coverage is more probably than not at least :data:`LEAST_COVERAGE`, under a prior of
+    Beta(9, 1): 90 % intervals are believed until runs contradict them.
     """
     from scipy.special import betainc
 
@@ -129,19 +130,19 @@ def holds(covered: float, n: float) -> bool:
 
 
 def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
-    """Find how far a backtest's bins reach, and how far they pass.
+    """Return how far a backtest's bins reach, and how far they pass.
 
     Parameters
     ----------
     bins : sequence of mapping
-        In order of ratio, each with ``lower``, ``upper`` (a factor of two), ``n`` forecasts,
-        ``n_covered``, ``n_cutoffs``, ``coverage90`` (averaged over cutoffs) and ``largest``
-        (the largest ratio in it).
+        Bins in order of ratio, each with ``lower``, ``upper`` (a factor of two), ``n`` forecasts,
+        ``n_covered``, ``n_cutoffs``, ``coverage90`` (averaged over cutoffs) and ``largest`` (the
+        largest ratio in it).
 
     Notes
     -----
-    A bin passes as :func:`holds` says of its coverage, averaged over cutoffs. The range starts at
-    1, bridges at most :data:`MOST_EMPTY_BINS` untested bins in a row, and ends at the largest
+    A bin passes if :func:`holds` is true for its coverage, averaged over cutoffs. The range starts
+    at 1, bridges at most :data:`MOST_EMPTY_BINS` untested bins in a row, and ends at the largest
     ratio tested.
     """
     if not bins:
@@ -159,19 +160,21 @@ def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
 
 
 class Place(NamedTuple):
-    """Where a point lies beside the runs.
+    """The place of a point relative to the runs.
 
     Attributes
     ----------
     inside : bool
-        Whether it lies inside the range of the runs in every input and in tokens per parameter.
+        Whether the point lies inside the range of the runs in every input and in tokens per
+        parameter.
     ratio : float
-        How many times larger than the largest training run; NaN if there are no runs.
+        The size of the point over that of the largest training run; NaN if there are no runs.
     across : float
-        E-folds of tokens per parameter beyond the runs' most (above zero), or short of their
-        least (below zero); zero between, and for laws of one scale.
+        E-folds of tokens per parameter above the runs' largest ratio (positive) or below their
+        smallest (negative); zero between these, and for laws of one scale.
     beyond : str
-        Which input that is no scale lies outside the range of the runs, in words; empty for none.
+        A text on the inputs other than scales that lie outside the range of the runs; empty if none
+        does.
     """
 
     inside: bool
@@ -180,7 +183,7 @@ class Place(NamedTuple):
     beyond: str = ""
 
     def in_words(self) -> str:
-        """Write where it lies."""
+        """Return the beginning of a sentence on the place."""
         if self.ratio <= 1 and not self.across and self.beyond:
             return f"At {three_digits(self.ratio)} times the largest training run"
         if not self.across:
@@ -194,12 +197,12 @@ class Place(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What backtests inside the runs say, as a fit keeps it.
+    """The results of backtests inside the runs, which a fit stores.
 
     Attributes
     ----------
     bins : sequence of mapping or None
-        As for :func:`reach`; None where no backtest was made.
+        The bins of :func:`reach`; None if no backtest was made.
     across : sequence of mapping
         Forecasts at other tokens per parameter than those fitted, each with ``side``, ``distance``
         in e-folds and ``covered``.
@@ -216,20 +219,20 @@ def verdict(
     evidence: Evidence = Evidence(),  # noqa: B008 a frozen value
     new_half_width: float | None = None,
 ) -> Verdict:
-    """Judge a forecast.
+    """Return the verdict on a forecast.
 
     Parameters
     ----------
     place : Place
-        Where it lies beside the runs.
+        The place of the forecast point relative to the runs.
     half_width : float
         Half the width of the 90 % interval of log mean loss, drift included.
     tolerance : float
         The largest ``half_width`` that counts as precise.
     evidence : Evidence
-        What backtests say.
+        The results of backtests.
     new_half_width : float, optional
-        As ``half_width``, of a single new run.
+        Half the width for a single new run.
 
     Examples
     --------
@@ -249,7 +252,7 @@ def verdict(
         return Verdict("inside", text + single)
     head = place.in_words()
     if not half_width <= tolerance:
-        digits = 1 if half_width > tolerance + 5e-4 else 2  # so that it is seen to be more
+        digits = 1 if half_width > tolerance + 5e-4 else 2  # so that the difference shows
         return Verdict(
             "too_wide",
             f"{head}, too far to be precise: the mean loss is known within "
@@ -299,7 +302,7 @@ def verdict(
 
 
 def _along(place: Place, head: str, to: Reach) -> Verdict:
-    """Judge how far a point lies along compute."""
+    """Return the verdict on a point's distance along compute."""
     if place.ratio <= max(to.covered, 1.0):
         few = f" (hardly: {to.n} held-out runs)" if to.n < FEW else ""
         return Verdict(
@@ -324,17 +327,18 @@ UNTESTED_SPLIT = (
 
 
 def split_verdict(ratio: float, record: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Judge a split, by backtests of splits at larger budgets inside the runs.
+    """Return the verdict on a split, from backtests of splits at larger budgets inside the runs.
 
     Parameters
     ----------
     ratio : float
         How many times larger the budget is than the largest training run.
     record : sequence of mapping
-        Splits that were forecast, each with ``ratio``, ``covered`` (by the 90 % interval of the
-        best size) and ``exceeded`` (whether the choice lost more than the 95 % bound stated).
-        Empty where the log measures no best split at a larger budget, or no backtest was made.
-        Those up to the ratio count, or the nearest ones where the ratio is smaller than all.
+        Splits that were forecast, each with ``ratio``, ``covered`` (whether the 90 % interval
+        contained the best size) and ``exceeded`` (whether the choice lost more than the stated 95 %
+        bound). It is empty if the log measures no best split at a larger budget, or if no backtest
+        was made. Splits up to the ratio count, or the nearest ones if the ratio is smaller than
+        all.
     """
     if not record:
         return Verdict("untested", UNTESTED_SPLIT)
@@ -358,9 +362,9 @@ def split_verdict(ratio: float, record: Sequence[Mapping[str, Any]]) -> Verdict:
 def places(
     frame: pd.DataFrame | None, inputs: Sequence[str], points: pd.DataFrame, ratio: np.ndarray
 ) -> list[Place]:
-    """Return where points lie beside runs: those in ``frame``, None for a point estimate.
+    """Return the places of points relative to the runs in ``frame``, None for a point estimate.
 
-    ``ratio`` is of the points' sizes to the largest run's, NaN without runs.
+    ``ratio`` is each point's size over the largest run's; NaN without runs.
     """
     if frame is None:
         return [Place(False, np.nan)] * len(points)
@@ -376,7 +380,7 @@ def places(
             np.log(table["tokens"].to_numpy(float) / table["params"].to_numpy(float))
             for table in (frame, points)
         )
-        edge = 1e-3  # ratios are written to a few digits
+        edge = 1e-3  # logs state ratios to a few digits only
         across = np.maximum(there - runs.max(), 0.0) - np.maximum(runs.min() - there, 0.0)
         across = np.where(abs(across) < edge, 0.0, across)
     return [
@@ -388,14 +392,14 @@ def places(
 def _say_beyond(
     texts: list[str], name: str, runs: pd.Series, values: np.ndarray, inside: np.ndarray
 ) -> None:
-    """Add to the texts of points that an input lies outside the range of the runs."""
+    """Add to the texts of those points at which an input lies outside the range of the runs."""
     for i in np.flatnonzero(~inside):
         text = f"{name} {values[i]:.6g} lies outside the runs' {runs.min():.6g} to {runs.max():.6g}"
         texts[i] = f"{texts[i]} and {text}" if texts[i] else text
 
 
 def failure(item: Mapping[str, Any]) -> str:
-    """Describe a bin whose coverage is too low."""
+    """Return a text on a bin whose coverage is too low."""
     return (
         f"Backtests inside the runs failed at {item['lower']:.3g} to {item['upper']:.3g} times: "
         f"90% intervals held {item['n_covered']} of {item['n']} held-out runs, "

@@ -1,8 +1,8 @@
-"""The contract of laws: what every law promises, checked.
+"""The contract of laws, and the checks that a law keeps it.
 
 A law is one function that floats, NumPy, xarray and PyTensor share, with a card that covers its
-coefficients. The tests hold the package's laws to the contract, and ``bayescale models check``
-yours. Each check says what it examined and, where it fails, what to change.
+coefficients. The tests check the package's laws against the contract, and ``bayescale models
+check`` checks yours. Each check says what it examined and, if it fails, what to change.
 """
 
 from bayescale.contract.checks import CHECKS

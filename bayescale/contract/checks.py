@@ -1,4 +1,4 @@
-"""The checks of the contract of laws, each a function of what is examined."""
+"""The checks of the contract of laws, each a function of a :class:`Subject`."""
 
 import math
 import pickle
@@ -14,20 +14,20 @@ from bayescale.laws.law import sum_of_parts
 from bayescale.laws.optimum import held_at, splits
 
 GRADIENTS = 40
-"""Draws at which a law is differentiated."""
+"""Number of draws at which a law is differentiated."""
 
 BUDGET = 1e22
-"""FLOP, the budget that is split."""
+"""The budget that is split, in FLOP."""
 
 MOST_BAD = 0.05
-"""The largest share of bad draws: the prior's tails may be implausible."""
+"""The largest share of bad draws that passes, because the prior's tails may be implausible."""
 
 _UNITS = {"nats/token": (0.5, 15.0), "error rate": (0.0, 1.0)}
-_FACTOR = 10.0  # about the runs' typical loss, where priors are relative to it
+_FACTOR = 10.0  # the range about the runs' typical loss, if priors are relative to it
 _SAME = 1e-9
 
 Answer = tuple[bool | None, str] | None
-"""Whether a check passed (None for information) and a sentence; None where it does not apply."""
+"""Whether a check passed (None for information) and a sentence; None if it does not apply."""
 
 
 def _name(it: Subject) -> Answer:
@@ -249,7 +249,7 @@ def _prior(it: Subject) -> Answer:
     assert it.card is not None
     losses, (low, high), at = it.losses, _UNITS.get(it.law.unit, (0.0, np.inf)), it.inputs
     if any(described.prior.relative for described in it.card.coefficients.values()):
-        # such a prior speaks of the typical run alone
+        # such a prior describes the typical run only
         typical = float(np.exp(np.log(it.runs["loss"]).mean()))
         low, high = typical / _FACTOR, typical * _FACTOR
         at = {name: np.exp(np.log(x).mean(keepdims=True)) for name, x in it.inputs.items()}

@@ -1,4 +1,4 @@
-"""The contract of one law: its checks, and what they found."""
+"""The contract of one law: its checks and their results."""
 
 import inspect
 import traceback
@@ -21,7 +21,7 @@ from bayescale.runs import Runs, require_runs_for, with_inputs
 
 @dataclass(frozen=True, eq=False)
 class Contract(Result):
-    """The checks of one law, in order.
+    """The results of the checks of one law, in order.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ def check_law(
     ----------
     law : Law
     card : str, Path or ModelCard, optional
-        Its priors; without one, checks that depend on plausible coefficients are left out.
+        The card of the law; without one, checks that depend on plausible coefficients are left out.
     runs : Runs, optional
         Runs at which the law is examined; by default language models of 1e7 to 1e11 params on
-        twenty tokens for each parameter.
+        twenty tokens per parameter.
 
     Returns
     -------
     Contract
-        Checks that depend on a failed one are left out.
+        The results of the checks, without those that depend on a failed one.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def check_law(
 
 
 def _answer(check: Callable[[Subject], Answer], subject: Subject) -> Answer:
-    """Return what a check found, or where in the law's own file it failed."""
+    """Return the result of a check, or the place in the law's own file at which it failed."""
     try:
         return check(subject)
     except LawError as error:

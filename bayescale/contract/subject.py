@@ -1,4 +1,4 @@
-"""What the checks of a contract examine: a law at some runs, under draws of its prior."""
+"""The subject of the contract's checks: a law at some runs, with draws from its prior."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bayescale.laws.optimum import all_unique
 from bayescale.runs import Runs
 
 DRAWS = 200
-"""Draws of coefficients from the prior at which a law is examined."""
+"""Number of draws from the prior at which a law is examined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +78,20 @@ class Subject:
             return self.law.loss(**named, **self.middle)
 
     def worst(self, bad: np.ndarray) -> str:
-        """Describe the draws marked in an array of shape (draw,) by one of them."""
+        """Return a text on the draws that an array (draw,) marks, with one as an example."""
         i = int(np.flatnonzero(bad)[0])
         values = ", ".join(f"{name} {values[i]:.3g}" for name, values in self.draws.items())
         return f"in {int(bad.sum())} of {len(bad)} draws of the prior, such as {values}"
 
 
-_SCRAMBLED = np.array([4, 7, 2, 0, 5, 8, 3, 1, 6]) / 8  # a range in an order unlike that of sizes
+_SCRAMBLED = np.array([4, 7, 2, 0, 5, 8, 3, 1, 6]) / 8  # not in the order of sizes
 _ANY_RANGE = (1.0, 100.0)
 
 
 def language_models(law: Law, described: Mapping[str, Input]) -> Runs:
-    """Make the runs at which a law is examined by default.
+    """Return the runs at which a law is examined by default.
 
-    Inputs that the package does not know span the range that the card states.
+    Inputs that the package does not know vary over the range that the card states.
     """
     params = np.geomspace(1e7, 1e11, 9)
     loss = np.geomspace(4.0, 1.9, 9)

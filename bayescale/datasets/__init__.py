@@ -1,4 +1,4 @@
-"""Named public run logs: a small table that ships here, larger ones are fetched and checked."""
+"""Named public run logs: a small bundled table, and a larger one that is fetched and checked."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ CHINCHILLA_ADDRESS = (
 
 
 def load(name: str) -> Runs:
-    """Load a public run log by name.
+    """Return a public run log by name.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _fetch(file: str, sha256: str, address: str) -> Path:
     try:
         pooch.get_logger().setLevel("WARNING")
         return Path(pooch.retrieve(address + file, f"sha256:{sha256}", fname=file, path=cache))
-    except Exception as error:  # whatever the network layer raises, the way out is the same
+    except Exception as error:  # errors of the network layer have the same remedy
         raise DataUnavailableError(
             f"{file} could not be fetched from {address} ({type(error).__name__}). Without a "
             f"network, get it elsewhere (SHA-256 {sha256}) and put it into a folder that the "

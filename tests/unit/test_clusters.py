@@ -19,7 +19,7 @@ def refusal(address: str) -> str:
 @pytest.mark.parametrize("address", ["", "dask", "dask://", "tcp://127.0.0.1:8786", "://a"])
 def test_what_is_no_address_of_a_cluster(address: str) -> None:
     assert refusal(address) == (
-        f"`executor={address!r}` is no address of a cluster: write dask://HOST:PORT or "
+        f"`executor={address!r}` is not the address of a cluster: write dask://HOST:PORT or "
         "ray://HOST:PORT"
     )
 
@@ -40,9 +40,10 @@ def test_workers_with_other_versions_are_named() -> None:
     with pytest.raises(ClusterError) as caught:
         clusters._require_alike(found)
     assert str(caught.value) == (
-        f"workers must have the versions that are here: b has numpy 1.0, not {here['numpy']}, "
-        "c cannot import this version (No module named x); install these there, and start the "
-        "workers anew"
+        f"workers must have the same versions as this process: b has numpy 1.0, not "
+        f"{here['numpy']}, "
+        "c cannot import this version (No module named x); install these versions there, and "
+        "restart the workers"
     )
     clusters._require_alike({"a": here})
 

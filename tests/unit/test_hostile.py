@@ -351,7 +351,7 @@ def test_a_card_whose_numbers_or_nesting_have_no_end(text: str, tmp_path: Path) 
 def test_sizes_that_nothing_has(size: str, tmp_path: Path) -> None:
     typed = f"forecast\n--params\n{size}\n--tokens\n1T"
     assert says("command line", typed.encode(), tmp_path) == (
-        f"--params is '{size}', but it must be from 1e-06 to 1e+60: nothing is so small or so large"
+        f"--params is '{size}', but it must be from 1e-06 to 1e+60: check its unit"
     )
 
 

@@ -149,7 +149,7 @@ def test_what_is_counted_otherwise_is_told(chinchilla_posterior: Posterior) -> N
 def test_what_cannot_be_compared_is_refused(
     chinchilla_posterior: Posterior, cerebras_posterior: Posterior
 ) -> None:
-    with pytest.raises(LawError, match=r"^name one of besiroglu_2024"):
+    with pytest.raises(LawError, match=r"^name at least one of besiroglu_2024"):
         compare_published(chinchilla_posterior, [])
     with pytest.raises(CardError, match="was not fitted to any runs"):
         compare_published(ONE, ["besiroglu_2024"])
@@ -227,7 +227,7 @@ def test_deepseek_splits_the_whole_budget() -> None:
 
 def test_a_rule_says_which_scales_it_needs() -> None:
     with pytest.raises(
-        LawError, match=r"^rule 'steplaw_2025' needs params and tokens; given params"
+        LawError, match=r"^rule 'steplaw_2025' needs params and tokens, but was given params"
     ):
         load_rule("steplaw_2025").at(params="1B")
     with pytest.raises(
