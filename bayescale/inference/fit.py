@@ -168,7 +168,7 @@ def fit(  # noqa: PLR0913 every option has a name and a default
     cards, alone = cards_of(runs, law, card)
     if alone and weights is not None:
         raise PosteriorError(
-            "`weights=` are for several laws, and only one is fitted: leave them out, or name "
+            "weights are for several laws, and only one is fitted: leave them out, or name "
             "several laws"
         )
     for chosen in cards:

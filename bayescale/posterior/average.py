@@ -239,7 +239,7 @@ def model_weights(
     if set(weights) != set(laws) or min(values) < 0 or not 0 < sum(values) < np.inf:
         given = ", ".join(f"{name}={value:g}" for name, value in weights.items())
         raise PosteriorError(
-            f"`weights=` need one share of zero or more for each of {', '.join(laws)}, not all "
+            f"weights need one share of zero or more for each of {', '.join(laws)}, not all "
             f"zero; given {given or 'none'}"
         )
     return tuple(weights[law] / sum(values) for law in laws)

@@ -129,8 +129,7 @@ def test_weights_are_shares_of_every_law() -> None:
             model_weights(["a", "b"], wrong)
         given = ", ".join(f"{name}={value:g}" for name, value in wrong.items())
         assert str(caught.value) == (
-            "`weights=` need one share of zero or more for each of a, b, not all zero; given "
-            + given
+            "weights need one share of zero or more for each of a, b, not all zero; given " + given
         )
 
 
@@ -167,6 +166,6 @@ def test_several_laws_are_fitted_into_one_file(bayescale, tmp_path: Path) -> Non
     alone = bayescale("fit", log, "--law", "kaplan_compute", "--weight", "kaplan_compute=1")
     assert (alone.code, alone.err) == (
         2,
-        "error: --weights are for several laws, and only one is fitted: leave them out, or name "
+        "error: weights are for several laws, and only one is fitted: leave them out, or name "
         "several laws\n",
     )  # fmt: skip
