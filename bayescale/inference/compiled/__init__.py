@@ -14,6 +14,7 @@ module                      what it does
 ``preconditioning``         coordinates scaled at a mode, and chains that start near modes
 ``lazy_imports``            imports of large packages that wait until they are used
 ``digamma``                 a digamma that needs no Python object, so that numba can keep it
+``erfcx``                   a scaled complementary error function that is faster than SciPy's
 ``shapes``                  shapes of variables, found without a C compiler
 ``pytensor_folder``         a folder that PyTensor can write to
 ==========================  =======================================================================

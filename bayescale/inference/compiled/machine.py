@@ -30,12 +30,12 @@ import pandas as pd
 import platformdirs
 import xarray as xr
 
+from bayescale.inference.compiled import digamma, erfcx
 from bayescale.inference.compiled.code_generation import (
     module_source,
     plain_value,
     variable_places,
 )
-from bayescale.inference.compiled.digamma import use_for_numba
 from bayescale.inference.compiled.lazy_imports import lazy_imports
 from bayescale.inference.compiled.shapes import shapes_without_c
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
@@ -276,7 +276,8 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     from pymc.pytensorf import compile as compile_function
 
     with suppress(ImportError, AttributeError):  # PyTensor's own digamma is slower to load
-        use_for_numba()
+        digamma.use_for_numba()
+        erfcx.use_for_numba()
     with shapes_without_c():
         n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
             model,
