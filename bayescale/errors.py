@@ -140,6 +140,11 @@ def argument(name: str, **items: object) -> str:
     return f"`{name}={ {key: str(value) for key, value in items.items()} }`"
 
 
+def names_arguments(text: str) -> bool:
+    """Return whether a message names an argument, as :func:`argument` writes it."""
+    return _ARGUMENT.search(text) is not None
+
+
 def as_options(text: str) -> str:
     """Return a message in which arguments are written as options of the command line.
 

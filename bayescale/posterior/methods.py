@@ -62,9 +62,10 @@ class FitMethods:
         """
         refuse_unconverged(self.diagnostics, allow)
 
-    def summary(self, ci_prob: float | None = None) -> Any:
+    def summary(self, ci_prob: float | None = None, *, robust: bool = False) -> Any:
         """Summarize coefficients, noise and drift: see :func:`bayescale.summarize`."""
-        return _call("summarize", self, **({} if ci_prob is None else {"ci_prob": ci_prob}))
+        mass = {} if ci_prob is None else {"ci_prob": ci_prob}
+        return _call("summarize", self, **mass, robust=robust)
 
     def forecast(self, **options: Any) -> Any:
         """Forecast the loss of larger runs: see :func:`bayescale.forecast`."""

@@ -119,8 +119,8 @@ def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
                     "overconfident",
                     "over fresh logs the coefficients would vary more than their intervals say "
                     f"(times {times}): residual noise about {member.name} is not independent and "
-                    "identically distributed. Forecasts allow for it by the law's drift; "
-                    "`robust=True` gives intervals of the coefficients that allow for it",
+                    "identically distributed. Forecasts allow for it by the law's drift; a summary "
+                    "with `robust=True` has intervals of the coefficients that allow for it",
                 )
             )
     return tuple(notes)

@@ -17,7 +17,7 @@ from bayescale.posterior.fit import Fit, loss_unit_of, runs_by_family
 from bayescale.posterior.methods import asks_fit
 from bayescale.posterior.posterior import DRIFTING, Posterior
 from bayescale.posterior.record import diagnosis
-from bayescale.posterior.resampling import overconfident
+from bayescale.posterior.resampling import overconfident, widen
 from bayescale.results import DEFAULT_CI_PROB, Content, Result, TextTable, quantiles
 from bayescale.units import three_digits
 
@@ -128,8 +128,8 @@ class Summary(Result):
         if self.overconfident:
             yield (
                 "(x...): overconfident. Over fresh logs it would vary so many times more than its "
-                "interval says. Forecasts allow for that by drift; `robust=True` widens the "
-                "intervals."
+                "interval says. Forecasts allow for that by drift; a summary with `robust=True` "
+                "has wider intervals."
             )
 
     def _content(self) -> Content:
@@ -257,11 +257,15 @@ class ModelAverageSummary(Result):
 
 
 @overload
-def summarize(fit: Posterior, ci_prob: float = ...) -> Summary: ...
+def summarize(fit: Posterior, ci_prob: float = ..., *, robust: bool = ...) -> Summary: ...
 @overload
-def summarize(fit: Fit, ci_prob: float = ...) -> Summary | ModelAverageSummary: ...
+def summarize(
+    fit: Fit, ci_prob: float = ..., *, robust: bool = ...
+) -> Summary | ModelAverageSummary: ...
 @asks_fit
-def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAverageSummary:
+def summarize(
+    fit: Fit, ci_prob: float = DEFAULT_CI_PROB, *, robust: bool = False
+) -> Summary | ModelAverageSummary:
     """Summarize every coefficient, the noise and the drift by medians and central intervals.
 
     Parameters
@@ -269,12 +273,21 @@ def summarize(fit: Fit, ci_prob: float = DEFAULT_CI_PROB) -> Summary | ModelAver
     fit : Posterior or ModelAverage
     ci_prob : float
         Mass of the central intervals, 0.9 by default.
+    robust : bool
+        Widen intervals of coefficients to their spread over fresh logs: see
+        :func:`bayescale.widen`.
 
     Returns
     -------
     Summary or ModelAverageSummary
         Coefficients and noise take the law to hold exactly, as published ones do.
+
+    Raises
+    ------
+    PosteriorError
+        If ``robust`` is asked for, and there are too few runs, or the fit has families.
     """
+    fit = widen(fit) if robust else fit
     if isinstance(fit, ModelAverage):
         laws = tuple(_summary(member, ci_prob) for member in fit.members)
         return ModelAverageSummary(laws, fit.weights, fit.diagnostics)

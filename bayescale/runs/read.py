@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions.configuration import SWITCHES
-from bayescale.errors import RunLogError, argument, collected, listed
+from bayescale.errors import RunLogError, UnitError, argument, collected, listed, names_arguments
 from bayescale.findings import note
 from bayescale.runs.cells import (
     DECIMAL_COMMA,
@@ -162,7 +162,16 @@ def as_runs(source: Runs | pd.DataFrame | str | Path) -> Runs:
     if isinstance(source, Runs):
         return source
     if isinstance(source, pd.DataFrame | str | Path):
-        return read_runs(source)
+        try:
+            return read_runs(source)
+        except (RunLogError, UnitError) as error:
+            if not names_arguments(str(error)):
+                raise
+            given = "the table" if isinstance(source, pd.DataFrame) else repr(str(source))
+            raise type(error)(
+                f"{error}\nRead the runs with these arguments first, and give what it returns: "
+                f"bayescale.read_runs({given}, ...)"
+            ) from error
     raise RunLogError(
         f"runs are given as {type(source).__name__}: give Runs, a pandas.DataFrame, or the path "
         "of a .csv, .parquet or .jsonl file"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayescale.cards import load_card
@@ -77,6 +78,14 @@ def test_240_chinchilla_runs_are_less_certain_than_their_posterior(
     assert width(chinchilla_posterior) < 0.04
     assert 0.04 < width(widen(chinchilla_posterior)) < 0.09
     assert {note.code for note in resampling_notes(chinchilla_posterior)} == {"overconfident"}
+
+
+def test_a_robust_summary_is_that_of_the_widened_fit(chinchilla_posterior: Posterior) -> None:
+    plain, robust = (chinchilla_posterior.summary(robust=value) for value in (False, True))
+    widened = widen(chinchilla_posterior).summary()
+    pd.testing.assert_frame_equal(robust.to_frame(), widened.to_frame())
+    assert "`robust=True`" in str(plain)
+    assert robust.to_frame()["upper"]["beta"] > plain.to_frame()["upper"]["beta"]
 
 
 def test_widening_keeps_the_middle_and_all_that_stands_beside(

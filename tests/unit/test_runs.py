@@ -450,6 +450,18 @@ def test_a_schedule_is_never_guessed() -> None:
     )
 
 
+def test_a_log_that_needs_arguments_names_the_function_that_takes_them(tmp_path: Path) -> None:
+    unknown = GOOD.rename(columns={"loss": "score_at_end"})
+    unknown.to_csv(tmp_path / "log.csv", index=False)
+    for source, named in ((tmp_path / "log.csv", "log.csv'"), (unknown, "the table")):
+        with pytest.raises(RunLogError, match=r"`columns=(?s:.)*bayescale\.read_runs\(") as told:
+            as_runs(source)
+        assert named in str(told.value).rsplit("read_runs(", 1)[1]
+    assert as_runs(read_runs(unknown, columns={"loss": "score_at_end"})).frame["loss"].size == len(
+        GOOD
+    )
+
+
 def test_runs_are_taken_as_runs_frame_or_path(tmp_path: Path) -> None:
     runs = read_runs(GOOD)
     assert as_runs(runs) is runs

@@ -123,13 +123,12 @@ def summary(
 ) -> None:
     """Show the coefficients of a fit, what the runs added to the prior, and the diagnostics."""
     from bayescale.posterior import summarize
-    from bayescale.posterior.resampling import widen
     from bayescale.units import checked_ci_prob
     from bayescale.validation.notes import fit_notes
 
     fitted = options.open(fit_file)
     notes = fit_notes(fitted)
-    result = summarize(widen(fitted) if robust else fitted, checked_ci_prob(ci_prob))
+    result = summarize(fitted, checked_ci_prob(ci_prob), robust=robust)
     below = [] if fitted.runs is None else ["", *log_lines(fitted.runs, notes)]
     answer = result.to_json() | {
         "warnings": [note.to_json() for note in notes],
