@@ -15,9 +15,10 @@ def main(log: str, output: str) -> int:
     from bayescale.errors import BayescaleError, as_options
     from bayescale.inference.fit import fit
     from bayescale.posterior import save
+    from bayescale.runs import read_runs
 
     try:
-        save(fit(Path(log), show_progress=_stage), output)
+        save(fit(read_runs(Path(log)), show_progress=_stage), output)
     except (BayescaleError, OSError) as error:
         _say(error=as_options(str(error)))
         return 2

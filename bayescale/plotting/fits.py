@@ -7,7 +7,7 @@ import numpy as np
 from bayescale.errors import FigureError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.plotting.forecasts import plot_forecast
-from bayescale.plotting.style import BLACK, ORANGE, draws_from
+from bayescale.plotting.style import BLACK, ORANGE, draws_from, is_narrow
 from bayescale.posterior import Fit, ModelAverage, Posterior, loss_unit_of
 from bayescale.units import format_size
 from bayescale.validation.horizon import own_path, trust
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 60
-_ROOM = 0.22  # share of the height that is kept for words below the curve
+_OF_RUN = ("params", "tokens")
+_ROOM = 0.27  # share of the height that is kept for words below the curve
 _BEYOND, _BEYOND_LOSS = 30.0, 1.3  # factors beyond the largest run, or the lowest loss
 
 
@@ -75,22 +76,36 @@ def plot_fit(
     if point is not None:
         mark_forecasts(ax, point, scale)
     if along is not None:
-        ax.set_xlabel(f"{ax.get_xlabel()}; the law at {along:.3g} tokens per parameter")
+        between = ",\n" if is_narrow(ax) else ", "
+        at = f"line at {along:.3g} tokens per parameter{between}runs at their own"
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{at}")
     return ax
 
 
 def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
-    """Mark forecasts at their scale with their intervals, and write the medians beside them."""
+    """Mark forecasts at their scale with their intervals, and write the medians beside them.
+
+    The target is a line across; a single forecast says with which probability it ends below.
+    """
     low, high = ax.get_ylim()
-    least = float(point.to_frame()["loss_median"].min())
+    rows = point.to_frame().to_dict(orient="records")
+    least = min(row["loss_median"] for row in rows)
     ax.set_ylim(min(low, (least - _ROOM * high) / (1 - _ROOM)), high)
-    for row in point.to_frame().to_dict(orient="records"):
+    if point.target is not None:
+        ax.axhline(point.target, color=ORANGE, linewidth=1, linestyle="--")
+        text = f"target {point.target:g}"
+        if len(rows) == 1:
+            text += f": below with {rows[0]['p_below_target']:.0%}"
+        ax.annotate(text, (0.01, point.target), xycoords=("axes fraction", "data"),
+                    xytext=(0, 2), textcoords="offset points", fontsize="small")  # fmt: skip
+    for row in rows:
         lower, middle, upper = (row[f"loss_{name}"] for name in ("lower", "median", "upper"))
         x = row[scale]
         ax.vlines(x, lower, upper, color=ORANGE, linewidth=3, zorder=4)
         ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, zorder=5)
-        of_run = [format_size(row[n]) for n in ("params", "tokens") if np.isfinite(row[n])]
-        text = f"{' on '.join(of_run)}\n{middle:.3f} ({lower:.3f} to {upper:.3f})".strip()
+        of_run = [f"{format_size(row[n])} {n}" for n in _OF_RUN if np.isfinite(row[n])]
+        interval = f"{point.ci_prob:.0%} interval {lower:.3f} to {upper:.3f}"
+        text = f"{' on '.join(of_run)}\nloss {middle:.3f}\n{interval}".strip()
         # losses fall with scale, so the place below and to the left is free
         place: dict[str, Any] = {"xytext": (-8, -9), "textcoords": "offset points", "va": "top"}
         place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}

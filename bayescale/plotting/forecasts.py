@@ -1,5 +1,6 @@
 """Figures of forecasts: loss along a scale, at equal compute, and downstream."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def plot_forecast(
 
     The dark band is the interval of the mean over seeds, or of the floor, and the light band that
     of a single new run; the line is the median. Points are runs. The dotted line is the largest
-    fitted run, and the gray region is not trusted.
+    fitted run, and the gray region is not trusted, or not tested where no backtest was made.
 
     Parameters
     ----------
@@ -95,21 +96,24 @@ def plot_forecast(
     x, mass = frame[scale], f"{result.ci_prob:.0%} interval"
     ends: list[tuple[float, float, str, Any]] = []
 
-    def named(own: pd.DataFrame, column: str, name: str, color: str) -> str:
-        ends.append((own[scale].iloc[-1], own[column].iloc[-1], name, color))
+    def named(own: pd.DataFrame, columns: Sequence[str], name: str, color: str) -> str:
+        ends.append((own[scale].iloc[-1], own[list(columns)].iloc[-1].mean(), name, color))
         return name
 
+    # bands are named within, because a name at an edge would be read as that of a bound
     if "loss_new_lower" in frame:
-        label = named(frame, "loss_new_upper", f"{result.meaning_new}, {mass}", SKY)
+        edges = "loss_new_upper", "loss_upper"
+        label = named(frame, edges, f"light band: {result.meaning_new}, {mass}", SKY)
         draw_band(ax, x, frame, "loss_new", color=BLUE, alpha=0.15, label=label)
-    label = named(frame, "loss_lower", f"{result.meaning}, {mass}", BLUE)
+    edges = "loss_lower", "loss_median"
+    label = named(frame, edges, f"dark band: {result.meaning}, {mass}", BLUE)
     draw_band(ax, x, frame, "loss", color=BLUE, alpha=0.35, label=label)
-    label = named(frame, "loss_median", f"{result.law}, median", BLUE)
+    label = named(frame, ["loss_median"], f"{result.law}, median", BLUE)
     ax.plot(x, frame["loss_median"], color=BLUE, label=label)
     for i, law in enumerate(result.by_law, 1):
         own = law.to_frame().sort_values(scale, ascending=scale != "lm_loss")
         look = color_and_line(i)
-        label = named(own, "loss_median", f"{law.law} alone, median", look["color"])
+        label = named(own, ["loss_median"], f"{law.law} alone, median", look["color"])
         ax.plot(own[scale], own["loss_median"], linewidth=1.2, label=label, **look)
     draw_runs(ax, runs, scale, result.loss_unit, color=BLACK, zorder=3)
     if held_out is not None and len(held_out):
@@ -151,7 +155,8 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
         look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
         start, end = ax.transData.transform([(edge, 1.0), (far, 1.0)])[:, 0]
         slim = end - start < 0.2 * ax.bbox.width
-        text = "not\ntrusted" if slim or is_narrow(ax) else "not trusted"
+        text = "not trusted" if horizon.bins else "not tested"
+        text = text.replace(" ", "\n") if slim or is_narrow(ax) else text
         ax.text(middle, 0.99, text, transform=ax.get_xaxis_transform(), **look)
 
 

@@ -89,7 +89,7 @@ def test_a_forecast_is_drawn_as_its_table_says() -> None:
     ax = plot_forecast(result)
     median = line(ax, "chinchilla, median")
     np.testing.assert_allclose(median.get_ydata(), result.to_frame()["loss_median"])
-    assert "mean over seeds, 90% interval" in written(ax)
+    assert "dark band: mean over seeds, 90% interval" in written(ax)
     assert ax.get_legend() is None
     assert ax.get_xscale() == "log"
 
@@ -126,7 +126,8 @@ def trusted(cerebras_posterior: Posterior) -> Trust:
 def test_bands_are_the_intervals_of_the_table(cerebras_posterior: Posterior) -> None:
     result = forecast(cerebras_posterior, flops=PATH)
     ax, frame = plot_forecast(result), result.to_frame()
-    for kind, label in (("loss", "mean over seeds"), ("loss_new", "a single new run")):
+    bands = {"loss": "dark band: mean over seeds", "loss_new": "light band: a single new run"}
+    for kind, label in bands.items():
         corners = band(ax, f"{label}, 90% interval")
         at = corners[corners[:, 0] == PATH[3], 1]
         ends = frame[[f"{kind}_lower", f"{kind}_upper"]].iloc[3]
@@ -615,7 +616,24 @@ def test_a_fit_is_drawn_with_its_runs_and_a_forecast(cerebras_posterior: Posteri
     ax = cerebras_posterior.plot(point=answer)
     assert named_at(ax, "largest fitted run")[0] == cerebras_posterior.runs["flops"].max()
     row = answer.to_frame().iloc[0]
-    assert named_at(ax, f"{row['loss_median']:.3f} (")[0] == 1e23
+    assert named_at(ax, f"loss {row['loss_median']:.3f}")[0] == 1e23
+    assert "target" not in " ".join(written(ax))
+    target = row["loss_median"] + 0.01
+    near = cerebras_posterior.forecast(flops="1e23", target=target)
+    ax = cerebras_posterior.plot(point=near)
+    chance = f"target {target:g}: below with {near.to_frame()['p_below_target'][0]:.0%}"
+    assert named_at(ax, chance)[1] == target
+
+
+def test_what_no_backtest_has_tested_is_not_called_distrusted(
+    cerebras_posterior: Posterior, trusted: Trust
+) -> None:
+    curve = forecast(cerebras_posterior, flops=PATH)
+    untested = replace(trusted, bins=(), horizon_ratio=1.0)
+    assert "not tested" in written(plot_forecast(curve, horizon=untested))
+    assert "not trusted" in written(
+        plot_forecast(curve, horizon=replace(untested, bins=trusted.bins))
+    )
 
 
 # fonts
