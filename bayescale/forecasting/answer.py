@@ -8,6 +8,7 @@ well-tuned run reaches, and a new run lies above it as the training runs do.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,11 @@ class Options:
             raise PosteriorError(
                 f"tolerance is {self.tolerance:g}, but must be finite and above zero"
             )
-        if self.target is not None and not self.target > 0:
+        if self.target is None:
+            return
+        if not isinstance(self.target, Real):
+            raise PosteriorError(f"target is {self.target!r}, but must be a number, such as 1.95")
+        if not self.target > 0:
             raise PosteriorError(f"target is {self.target:g}, but a loss must be greater than zero")
 
 

@@ -216,6 +216,7 @@ class Forecast(Result):
         return (
             str(next(self._content())),
             f"  {self.meaning} {loss} {self.unit}",
+            *self._target_lines(row),
             f"  {row['why']}",
         )
 
@@ -254,11 +255,7 @@ class Forecast(Result):
             yield from self._loss_lines(row)
             for name, table in tables:
                 yield f"    {name:<20} {_loss_text(table.iloc[i], 'loss')}  {self.meaning}"
-            if self.target is not None:
-                yield (
-                    f"  probability that a single new run is below {self.target:g}: "
-                    f"{row['p_below_target']:.0%}"
-                )
+            yield from self._target_lines(row)
             yield from _noise_lines(row)
             yield f"  {row['why']}"
         if self.optimum is not None and self.answered:
@@ -275,6 +272,11 @@ class Forecast(Result):
             yield f"  For {family_text(self.family, counts)}."
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."
+
+    def _target_lines(self, row: pd.Series) -> Iterator[str]:
+        if self.target is not None:
+            chance = f"{row['p_below_target']:.0%}"
+            yield f"  probability that a single new run is below {self.target:g}: {chance}"
 
     def _loss_lines(self, row: pd.Series) -> Iterator[str]:
         meanings = {"loss": self.meaning, "loss_new": self.meaning_new}

@@ -260,3 +260,15 @@ def test_more_draws_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatc
         "a forecast of 5 points would hold 10 draws of the loss, but 9 are the most: use "
         "bayescale.forecast_table, which computes their table in blocks"
     )
+
+
+def test_a_brief_answer_has_the_chance_that_was_asked_for(cerebras_posterior: Posterior) -> None:
+    lines = forecast(cerebras_posterior, flops=1e23, target=1.9).brief()
+    (chance,) = (line for line in lines if "below 1.9: " in line)
+    assert chance in str(forecast(cerebras_posterior, flops=1e23, target=1.9))
+    assert not any("below" in line for line in forecast(cerebras_posterior, flops=1e23).brief())
+
+
+def test_a_target_in_quotes_is_refused(cerebras_posterior: Posterior) -> None:
+    with pytest.raises(PosteriorError, match=r"target is '1\.95', but must be a number"):
+        forecast(cerebras_posterior, flops=1e23, target="1.95")  # type: ignore[arg-type]
