@@ -152,13 +152,17 @@ def as_options(text: str) -> str:
     --------
     >>> as_options("say `units={'loss': 'bits'}`, `missing='drop'` or `allow_unconverged=True`")
     'say --unit loss=bits, --missing drop or --allow-unconverged'
+    >>> as_options("`columns={'params': 'size', 'tokens': 'seen'}`")
+    '--column params=size --column tokens=seen'
     """
 
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()
-        pairs = [_shell(f"{key}={item}") for key, item in _PAIR.findall(value)]
-        value = " ".join(pairs) or ("" if value == "True" else _shell(value.strip("'\"")))
-        return f"--{_OPTION_OF.get(name, name).replace('_', '-')} {value}".rstrip()
+        flag = f"--{_OPTION_OF.get(name, name).replace('_', '-')}"
+        if pairs := [_shell(f"{key}={item}") for key, item in _PAIR.findall(value)]:
+            return " ".join(f"{flag} {pair}" for pair in pairs)
+        value = "" if value == "True" else _shell(value.strip("'\""))
+        return f"{flag} {value}".rstrip()
 
     return _ARGUMENT.sub(option, text)
 

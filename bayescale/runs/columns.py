@@ -1,16 +1,18 @@
 """The columns of a file by the package's names, and their aliases."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bayescale.conventions.stated import parse_convention
-from bayescale.errors import RunLogError, UnitError, argument, collected, listed
+from bayescale.errors import UnitError, argument, listed
+from bayescale.runs.cells import read_numbers
 from bayescale.runs.log import HELPERS, LABELS, NUMBERS, SCALES, SHAPES
 from bayescale.runs.statements import COLUMN_OF
 from bayescale.units import LOGS, unit_factor, unit_in_words
@@ -103,6 +105,13 @@ _NOT = frozenset(
 )  # fmt: skip
 """Words in headers of columns that are something else."""
 
+CONFIGURED = (*SCALES, "params_no_embed")
+"""Columns that are also found by the last part of a header below ``config/`` or ``config.``."""
+
+_VAGUE = frozenset({"n", "d", "c", "compute"})
+"""Aliases that may mean something else in a configuration."""
+
+_CONFIGURATION = re.compile(r"config[./]", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BRACKETS = re.compile(r"(?P<name>.*?)[\s_]*[(\[]\s*(?P<unit>[^()\[\]]+?)\s*[)\]]\s*")
 
@@ -116,10 +125,13 @@ class Columns(NamedTuple):
         The file's header of each column that the package knows.
     units : dict of str to str
         Units in headers, such as ``Params (M)``.
+    problems : list of str
+        Why the columns cannot be used; empty if they can.
     """
 
     headers: dict[str, str]
     units: dict[str, str]
+    problems: list[str]
 
 
 def is_input_name(column: str) -> bool:
@@ -142,10 +154,13 @@ def map_columns(
     raw: pd.DataFrame,
     chosen: Mapping[str, str],
     units: Mapping[str, str],
-    name: str,
     ignored: Collection[str] = (),
 ) -> Columns:
-    """Find the known columns of a file: as the caller names them, or by name or alias."""
+    """Find the known columns of a file: as the caller names them, or by name or alias.
+
+    A scale that is not found so is looked for in a tracker's table of configurations: in
+    ``config/model.n_params``, the last part is an alias of params.
+    """
     readable = [header for header in raw.columns if header not in ignored]
     problems = [
         f"column {column!r} is not one of {', '.join(KNOWN)}"
@@ -165,15 +180,14 @@ def map_columns(
     ]
     usable = [column for column in chosen if column in KNOWN or is_input_name(column)]
     mapping = {column: chosen[column] for column in usable if chosen[column] in readable}
-    ambiguous = _add_found(mapping, readable)
+    ambiguous = _add_found(mapping, readable) | _add_configured(mapping, raw[readable])
+    mapping = {c: mapping[c] for c in (*usable, *KNOWN) if c in mapping}
     problems += ambiguous.values()
     problems += unit_problems(units, mapping)
-    problems += _absence_problems({*mapping, *chosen, *ambiguous}, readable)
-    if problems:
-        raise RunLogError(collected(f"{name} cannot be used:", problems))
+    problems += _absence_problems({*mapping, *chosen, *ambiguous}, raw[readable])
     in_headers = {c: unit_in_header(c, header)[1] for c, header in mapping.items()}
     stated = {c: unit for c, unit in in_headers.items() if unit and c not in units}
-    return Columns(mapping, stated)
+    return Columns(mapping, stated, problems)
 
 
 def unit_in_header(column: str, header: str) -> tuple[str, str]:
@@ -204,11 +218,49 @@ def name_it(column: str, headers: Collection[str]) -> str:
     if not found:
         return argument("columns", **{column: "HEADER"})
     text = argument("columns", **{column: found[0]})
-    words = set(canonical(found[0]).split("_"))
-    if column != "loss" and words & {*LOGS, "log"}:
-        text += f" and {argument('units', **{column: 'ln' if 'ln' in words else 'log10'})}"
+    if unit := _likely_unit(column, found[0]):
+        text += f" and {argument('units', **{column: unit})}"
     others = f" (or {listed(map(repr, found[1:]))})" if found[1:] else ""
     return f"{text}{others}"
+
+
+def hold_numbers(cells: Sequence[Any], keep: np.ndarray) -> bool:
+    """Return whether the kept cells of a column are numbers, at least one of them finite."""
+    read = read_numbers(cells, keep, sizes=True)
+    return not read.texts and bool(np.isfinite(read.values).any())
+
+
+def _likely_unit(column: str, header: str) -> str:
+    """Return the unit of a column of logs, by the words of its header; empty for others."""
+    words = set(canonical(header).split("_"))
+    if column == "loss" or not words & {*LOGS, "log"}:
+        return ""
+    return "ln" if "ln" in words else "log10"
+
+
+def _name_scales(cells: pd.DataFrame) -> str:
+    """Return a message that asks for the scales, with all columns that may hold one."""
+    numeric = [h for h in cells.columns if _are_numbers(cells, h)]
+    found = {scale: likely(scale, numeric) for scale in SCALES}
+    first = {scale: headers[0] for scale, headers in found.items() if headers}
+    none = "it has none of params, tokens and flops"
+    if len(first) < 2:
+        scale = next(iter(first), "params")
+        return f"{none}: name at least one with, for example, {name_it(scale, numeric)}"
+    text = f"{none}: name all that it has, for example with {argument('columns', **first)}"
+    units = {scale: unit for scale, h in first.items() if (unit := _likely_unit(scale, h))}
+    if units:
+        text += f" and {argument('units', **units)}"
+    others = [
+        f"{scale} may also be {listed(map(repr, found[scale][1:]))}"
+        for scale in first
+        if found[scale][1:]
+    ]
+    return "; ".join([text, *others])
+
+
+def _are_numbers(cells: pd.DataFrame, header: str) -> bool:
+    return hold_numbers(cells[header].tolist(), np.ones(len(cells), dtype=bool))
 
 
 def _add_found(mapping: dict[str, str], readable: list[str]) -> dict[str, str]:
@@ -222,17 +274,53 @@ def _add_found(mapping: dict[str, str], readable: list[str]) -> dict[str, str]:
         found = exact or [h for h, plain in names.items() if plain in ALIASES.get(column, ())]
         found = [h for h in found if h not in mapping.values()]
         if len(found) > 1 and column not in HELPERS:
-            problems[column] = (
-                f"columns {listed(map(repr, found))} could each be {column}: choose with "
-                f"{argument('columns', **{column: found[0]})} or another of them"
-            )
+            problems[column] = _ambiguous(column, found)
         elif len(found) == 1:
             mapping[column] = found[0]
     return problems
 
 
-def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
+def _add_configured(mapping: dict[str, str], cells: pd.DataFrame) -> dict[str, str]:
+    """Add scales that only a configuration holds, and return problems with ambiguous ones.
+
+    A header elsewhere with the same last part, such as ``perf/total_tokens``, makes it ambiguous:
+    the configuration may hold the planned count and the other column the actual one.
+    """
+    problems: dict[str, str] = {}
+    last = {h: _last_part(h) for h in cells.columns if h not in mapping.values()}
+    for column in CONFIGURED:
+        if column in mapping:
+            continue
+        names = {column, *ALIASES[column]} - _VAGUE
+        found = [h for h, part in last.items() if part in names and _are_numbers(cells, h)]
+        if not any(_CONFIGURATION.match(header) for header in found):
+            continue
+        if len(found) > 1:
+            problems[column] = _ambiguous(column, found)
+        else:
+            mapping[column] = found[0]
+    return problems
+
+
+def _last_part(header: str) -> str:
+    """Return the plain name after the last slash or dot of a header; empty if there is none."""
+    name = header
+    if (match := _BRACKETS.fullmatch(header)) is not None:
+        name = match["name"]
+    parts = re.split(r"[./]", name)
+    return canonical(parts[-1]) if len(parts) > 1 else ""
+
+
+def _ambiguous(column: str, found: list[str]) -> str:
+    return (
+        f"columns {listed(map(repr, found))} could each be {column}: choose with "
+        f"{argument('columns', **{column: found[0]})} or another of them"
+    )
+
+
+def _absence_problems(there: set[str], cells: pd.DataFrame) -> list[str]:
     """Return messages on columns that every log needs, with headers that may be them."""
+    readable = list(cells.columns)
     if {"summary", "config"} <= {canonical(header) for header in readable}:
         return [
             "it is a table of runs from the API of Weights & Biases: make a run log of it with "
@@ -246,11 +334,7 @@ def _absence_problems(there: set[str], readable: list[str]) -> list[str]:
             f"it has no loss among its columns {has}: name it with {name_it('loss', readable)}"
         )
     if not any(column in there for column in (*SCALES, "layers", "params_no_embed")):
-        found = next((c for c in SCALES if likely(c, readable)), "params")
-        problems.append(
-            "it has none of params, tokens and flops: name at least one with, for example, "
-            f"{name_it(found, readable)}"
-        )
+        problems.append(_name_scales(cells))
     return problems
 
 

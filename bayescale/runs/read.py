@@ -28,7 +28,7 @@ from bayescale.runs.harmonize import harmonize_draft
 from bayescale.runs.log import HELPERS, LABELS, NUMBERS, SCALES, SHAPES, Runs
 from bayescale.runs.options import Missing, ReadOptions, Repeats, Values
 from bayescale.runs.rows import drop_repeats, leave_out_rows
-from bayescale.runs.rules import CELL_RULES, NUMBER_RULES, SIGN_RULES
+from bayescale.runs.rules import CELL_RULES, NUMBER_RULES, SIGN_RULES, WHOLE_ROW_RULES
 from bayescale.runs.settings import NAME, settings_beside
 from bayescale.runs.statements import read_statements
 from bayescale.runs.table import load_table
@@ -203,19 +203,33 @@ def _open(source: str | Path | pd.DataFrame, given: ReadOptions) -> Draft:
     problems += fill_problems(options.fill)
     if problems:
         raise RunLogError(collected(f"{name} cannot be read with these options:", problems))
-    found = map_columns(raw, options.columns, options.units, name, options.ignore)
+    found = map_columns(raw, options.columns, options.units, options.ignore)
     in_headers = found.units
     if "loss" in options.conventions or "loss_unit" in found.headers:
         in_headers.pop("loss", None)
     units = {**in_headers, **options.units}
     draft = Draft(raw, name, found.headers, units, options, options.ignore)
     draft.findings += table.notes
+    if found.problems:
+        _refuse_columns(draft, found.problems)
     if beside:
         draft.name = f"{name} with {NAME}"
     if in_headers:
         stated = listed(f"{c} in {u} ({found.headers[c]!r})" for c, u in in_headers.items())
         draft.findings.append(note("units_in_headers", f"units are read from headers: {stated}"))
     return draft
+
+
+def _refuse_columns(draft: Draft, problems: list[str]) -> None:
+    """Refuse a log for its columns, and name the problems of its rows that show without them."""
+    for text in problems:
+        draft.stop("columns", text)
+    try:
+        leave_out_rows(draft)
+    except RunLogError as error:
+        for text in str(error).splitlines():
+            draft.stop("rows", text)
+    draft.check(WHOLE_ROW_RULES)
 
 
 def _read_cells(draft: Draft) -> None:

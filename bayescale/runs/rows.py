@@ -50,6 +50,8 @@ def leave_out_rows(draft: Draft) -> None:
 
 
 def _leave_out_empty(draft: Draft) -> None:
+    if "loss" not in draft.headers:
+        return
     suspects = np.array([is_missing(cell) for cell in draft.raw[draft.headers["loss"]]])
     rows = np.flatnonzero(suspects)
     if not rows.size:

@@ -157,6 +157,91 @@ def test_a_column_that_may_hold_a_scale_is_proposed() -> None:
     np.testing.assert_allclose(runs["tokens"], TOKENS)
 
 
+def exported(prefix: str = "config/") -> pd.DataFrame:
+    """Return a table as Weights & Biases exports it."""
+    return pd.DataFrame(
+        {
+            "Name": base()["run_id"],
+            "State": "finished",
+            f"{prefix}model.n_params": PARAMS,
+            f"{prefix}data.n_tokens": TOKENS,
+            "eval/loss": base()["loss"],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens"),
+    [
+        ("config/model.n_params", "config/data.n_tokens"),
+        ("config.n_params", "config.n_tokens"),
+        ("config/n_params", "Config/Data.N Tokens"),
+    ],
+)
+def test_scales_are_found_in_a_configuration(params: str, tokens: str) -> None:
+    frame = exported().set_axis(["Name", "State", params, tokens, "eval/loss"], axis=1)
+    runs = read_runs(frame)
+    np.testing.assert_array_equal(runs["params"], PARAMS)
+    np.testing.assert_array_equal(runs["tokens"], TOKENS)
+    assert runs.columns["params"] == f"column {params!r}"
+    assert runs.columns["tokens"] == f"column {tokens!r}"
+
+
+def test_a_scale_in_a_configuration_gives_way_to_a_column_of_its_own() -> None:
+    runs = read_runs(exported().assign(tokens=2 * TOKENS))
+    np.testing.assert_array_equal(runs["tokens"], 2 * TOKENS)
+    assert runs.unused == ("State (finished in all)", "config/data.n_tokens (14 values)")
+
+
+@pytest.mark.parametrize("other", ["config/train.total_tokens", "perf/total_tokens"])
+def test_two_columns_that_could_be_one_scale_are_named(other: str) -> None:
+    frame = exported().assign(**{other: 0.9 * TOKENS})
+    assert refusal(frame) == (
+        f"DataFrame cannot be used:\n  - columns 'config/data.n_tokens', {other!r} could each be "
+        "tokens: choose with --column tokens=config/data.n_tokens or another of them"
+    )
+    np.testing.assert_array_equal(read_runs(frame, columns={"tokens": other})["tokens"],
+                                  0.9 * TOKENS)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("config/model_size", "small"),
+        ("config/n", 3),
+        ("config/compute", 8),
+        ("other/n_params", 3),
+        ("config/loss", 2.0),
+    ],
+)
+def test_settings_that_are_no_scale_are_not_read(header: str, values: Any) -> None:
+    frame = exported().drop(columns="config/model.n_params").assign(**{header: values})
+    runs = read_runs(frame)
+    assert "params" not in runs
+    assert any(text.startswith(header) for text in runs.unused)
+
+
+def test_every_column_that_may_hold_a_scale_is_proposed_together_with_unfinished_runs() -> None:
+    frame = exported("hparams/").assign(dtype_of_params="bf16")
+    frame.loc[[2, 5], "State"] = "crashed"
+    assert refusal(frame) == (
+        "DataFrame cannot be used:\n  - it has none of params, tokens and flops: name all that it "
+        "has, for example with --column params=hparams/model.n_params "
+        "--column tokens=hparams/data.n_tokens\n  - column 'State' says that 2 of 14 runs have not "
+        "finished: 'crashed' in row 3 (r02), 'crashed' in row 6 (r05); leave them out with "
+        "--exclude State=crashed, or count them as finished with --ignore State"
+    )
+    assert "State" not in refusal(frame, exclude={"State": "crashed"})
+    with pytest.raises(RunLogError) as caught:
+        read_runs(frame)
+    assert (
+        "`columns={'params': 'hparams/model.n_params', 'tokens': 'hparams/data.n_tokens'}`"
+    ) in str(caught.value)
+    text = refusal(frame.drop(columns="eval/loss"), exclude={"State": "carshed"})
+    assert "it has no loss" in text
+    assert "matches no row of DataFrame: State there is 'finished' (12), 'crashed' (2)" in text
+
+
 # columns that are not read
 
 
@@ -457,8 +542,12 @@ def test_logs_are_recognized() -> None:
         .drop(columns=["params", "tokens"])
     )
     assert (
-        "name at least one with, for example, --column params=log10_params and --unit params=log10"
+        "name all that it has, for example with --column params=log10_params "
+        "--column tokens=log10_tokens and --unit params=log10 --unit tokens=log10"
     ) in refusal(frame)
+    assert (
+        "name at least one with, for example, --column params=log10_params and --unit params=log10"
+    ) in refusal(frame.drop(columns="log10_tokens"))
     named = {"params": "log10_params", "tokens": "log10_tokens"}
     text = refusal(frame, columns=named)
     assert "if they are logs to base 10, say --unit params=log10" in text

@@ -9,6 +9,9 @@ from bayescale.runs.rules import cells, compute, configuration, groups, loss, nu
 CELL_RULES = (*configuration.RULES, *cells.RULES, *rows.CELL_RULES)
 """Rules on cells, before their units are converted."""
 
+WHOLE_ROW_RULES = rows.CELL_RULES
+"""Rules on names and states of runs, which need no column of numbers."""
+
 NUMBER_RULES = (*numbers.RULES, *rows.REPEAT_RULES)
 """Rules on numbers in raw units, before further columns are derived."""
 
