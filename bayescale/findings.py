@@ -17,6 +17,9 @@ class Severity(StrEnum):
     STOPS = "stops"
 
 
+SCALE_NOT_READ = "scale_not_read"
+"""The code of notes on columns that may hold a scale and were not read."""
+
 _PASSED = {True: Severity.OK, None: Severity.INFORMATION, False: Severity.WARNS}
 
 

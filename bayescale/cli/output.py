@@ -169,10 +169,14 @@ def dropped_lines(log: "Runs | TrackerLog") -> list[str]:
     return [f"Left out: {listed(ids)}: {reason}" for reason, ids in by_reason.items()]
 
 
-def log_lines(log: "Runs", notes: "Sequence[Finding]") -> list[str]:
-    """Return lines on the rows left out of a log, its unread columns, and notes."""
+def log_lines(log: "Runs", notes: "Sequence[Finding]", *, more: bool = False) -> list[str]:
+    """Return lines on the rows left out of a log, its unread columns, and notes.
+
+    Without notes, a line says that there are none, unless there are ``more`` elsewhere.
+    """
     unused = [f"Not read: {listed(log.unused, MOST_COLUMNS)}"] if log.unused else []
-    return [*dropped_lines(log), *unused, *(list(map(note_line, notes)) or ["No warnings."])]
+    none = [] if more else ["No warnings."]
+    return [*dropped_lines(log), *unused, *(list(map(note_line, notes)) or none)]
 
 
 def note_line(note: "Finding") -> str:

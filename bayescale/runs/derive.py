@@ -10,9 +10,8 @@ import pandas as pd
 
 from bayescale.conventions import UNKNOWN
 from bayescale.errors import argument, listed
-from bayescale.findings import note
-from bayescale.runs.cells import read_numbers
-from bayescale.runs.columns import likely, name_it
+from bayescale.findings import SCALE_NOT_READ, Finding, note
+from bayescale.runs.columns import hold_numbers, likely, name_it
 from bayescale.runs.draft import Draft
 from bayescale.runs.log import SCALES
 
@@ -183,22 +182,23 @@ def derive_columns(draft: Draft) -> None:
     for column in absent * 2:  # twice, because one scale may follow from another derived one
         if column not in draft.frame:
             _derive(draft, column)
+    unread: list[Finding] = []
     for scale in SCALES:
-        found = [h for h in likely(scale, draft.unread) if _holds_numbers(draft, h)]
+        found = [
+            header
+            for header in likely(scale, draft.unread)
+            if hold_numbers(draft.raw[header].tolist(), draft.keep)
+        ]
         if scale in absent and found:
-            draft.findings.append(
+            unread.append(
                 note(
-                    "scale_not_read",
+                    SCALE_NOT_READ,
                     f"{scale} is not in the log under a known name, but column "
                     f"{found[0]!r} may hold it: if so, say {name_it(scale, found)}; if not, "
                     f"`ignore={found[0]!r}`",
                 )
             )
-
-
-def _holds_numbers(draft: Draft, header: str) -> bool:
-    read = read_numbers(draft.raw[header].tolist(), draft.keep, sizes=True)
-    return not read.texts and bool(np.isfinite(read.values).any())
+    draft.findings[:0] = unread  # first, because it may explain the others
 
 
 def _known(draft: Draft) -> dict[str, np.ndarray]:

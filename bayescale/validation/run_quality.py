@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayescale.cards import REPEATED, ModelCard
 from bayescale.errors import leaving_out, listed
-from bayescale.findings import Finding, note
+from bayescale.findings import SCALE_NOT_READ, Finding, note
 from bayescale.noise import NumPy
 from bayescale.posterior import Fit, Posterior, quantiles
 from bayescale.posterior.predict import View
@@ -232,11 +232,16 @@ def _divergence(runs: Runs) -> Finding:
     sweep = any(found.code == "sweep" for found in runs.warnings)
     cause = "Look for divergence, a wrong row or other data, and"
     cause = "They are likely untuned rows of a sweep:" if sweep else cause
+    advice = f"{cause} fit again without them ({leaving_out(runs['run_id'][worst])})"
+    if len(scales) == 1 and any(found.code == SCALE_NOT_READ for found in runs.warnings):
+        advice = (
+            f"The scale that was not read may explain them (note {SCALE_NOT_READ}): read it "
+            "before leaving any run out"
+        )
     text = (
         f"{_count(out, 'run')} ended more than {RISEN:.0%} above a run that is smaller in "
         f"{' and '.join(scales)}: "
-        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. {cause} fit "
-        f"again without them ({leaving_out(runs['run_id'][worst])})"
+        f"{listed(f'{runs["run_id"][i]} ({risen[i]:.0%} above)' for i in worst)}. {advice}"
     )
     return Finding.check("divergence", False, text, table)
 

@@ -242,6 +242,34 @@ def test_every_column_that_may_hold_a_scale_is_proposed_together_with_unfinished
     assert "matches no row of DataFrame: State there is 'finished' (12), 'crashed' (2)" in text
 
 
+def test_a_scale_that_was_not_read_is_said_before_what_it_may_explain(
+    bayescale, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.csv"
+    frame = exported("hparams/").assign(batch_size=[32, 64] * 7)
+    frame.to_csv(path, index=False)
+    named = "--column", "params=hparams/model.n_params"
+    ran = bayescale("check", path, *named)
+    assert ran.code == 0
+    text = " ".join(ran.out.split())
+    place = text.index("Note (scale_not_read): tokens is not in the log under a known name")
+    assert place < text.index("params from column") < text.index("WEAK divergence")
+    assert text.count("Note (scale_not_read)") == 1
+    assert (
+        "The scale that was not read may explain them (note scale_not_read): read it before leaving"
+    ) in text
+    assert "or runs that differ in the scale that was not read" in text
+    assert "--repeats best" not in text
+    assert "--exclude" not in text
+    warnings = bayescale("check", path, *named, "--json").json["warnings"]
+    assert warnings[0]["code"] == "scale_not_read"
+    ignored = " ".join(
+        bayescale("check", path, *named, "--ignore", "hparams/data.n_tokens").out.split()
+    )
+    assert "fit again without them (--exclude" in ignored
+    assert "keep the best of each cell with --repeats best" in ignored
+
+
 # columns that are not read
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.cli.options import Card, GivenSeed, Json, LawName, LogOptions, RunLog, Seed
-from bayescale.cli.output import check_line, dropped_json, log_lines, show
+from bayescale.cli.output import check_line, dropped_json, log_lines, note_line, show
 from bayescale.cli.parsing import name_values, number, refuse_unread, sizes_of
 from bayescale.errors import LawError, listed
 
@@ -36,6 +36,7 @@ def check(
 ) -> None:
     """Show what a run log holds, its units, and what it cannot identify."""
     from bayescale.cards import runs_for
+    from bayescale.findings import SCALE_NOT_READ
     from bayescale.runs import require_runs_for, with_inputs
     from bayescale.runs.rules.compute import audit_compute
     from bayescale.validation import run_quality
@@ -73,12 +74,15 @@ def check(
         "settings": settings and str(settings),
     }
     lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
+    first = [found for found in log_notes if found.code == SCALE_NOT_READ]
+    log_notes = [found for found in log_notes if found.code != SCALE_NOT_READ]
+    lines += [*map(note_line, first), ""] if first else []
     lines += _column_lines(log, compute)
     lines += ["", "What the runs can identify:", *map(check_line, checks)]
     lines += ["", "Whether they are what a law assumes:", *map(check_line, of_runs)]
     below: list[str] = []
     if log.dropped or log_notes or log.unused:
-        below += ["", *log_lines(log, log_notes)]
+        below += ["", *log_lines(log, log_notes, more=bool(first))]
     if settings is not None:
         below += ["", f"Written to {settings}, which every command that reads {runs.name} honors."]
     elif log_options.unwritten(runs):

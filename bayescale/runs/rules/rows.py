@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import argument, listed
-from bayescale.findings import Finding, note
+from bayescale.findings import SCALE_NOT_READ, Finding, note
 from bayescale.runs.cells import equals, is_missing, read_numbers
 from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft, stop
+from bayescale.runs.log import SCALES
 from bayescale.runs.rows import repeated_rows, sizes
 from bayescale.runs.states import HEADERS, finished
 
@@ -234,12 +235,21 @@ def runs_are_tuned(draft: Draft) -> Iterator[Finding]:
     spread = (loss.max() / loss.min() - 1)[np.unique(cell[differs & several])]
     scales = " and ".join(c for c in ("params", "tokens", "flops") if c in frame) or "scale"
     scales = "params and tokens" if {"params", "tokens"} <= set(frame) else scales
+    unread = any(found.code == SCALE_NOT_READ for found in draft.findings)
+    advice = (
+        "a sweep. A law describes tuned runs: keep the best of each cell "
+        "with `repeats='best'`, or take the law as the floor of all with `card='chinchilla_floor'`"
+    )
+    if unread and sum(c in frame for c in SCALES) == 1:
+        advice = (
+            f"a sweep, or runs that differ in the scale that was not read (note {SCALE_NOT_READ}): "
+            "read that scale first"
+        )
     yield note(
         "sweep",
         f"{int(differs.sum())} rows are {len(spread)} cells of equal {scales} that differ in "
         f"{listed(varied)}, with losses up to {spread.max():.0%} apart (median "
-        f"{spread.median():.1%}): a sweep. A law describes tuned runs: keep the best of each cell "
-        "with `repeats='best'`, or take the law as the floor of all with `card='chinchilla_floor'`",
+        f"{spread.median():.1%}): {advice}",
     )
 
 
