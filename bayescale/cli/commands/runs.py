@@ -73,10 +73,10 @@ def check(
         "sensitivity": refitted and refitted.to_json(),
         "settings": settings and str(settings),
     }
-    lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}.", ""]
+    lines = [str(log), "", f"Fits the law {chosen.name}, of {' and '.join(chosen.inputs)}."]
     first = [found for found in log_notes if found.code == SCALE_NOT_READ]
     log_notes = [found for found in log_notes if found.code != SCALE_NOT_READ]
-    lines += [*map(note_line, first), ""] if first else []
+    lines += [*map(note_line, first), ""]
     lines += _column_lines(log, compute)
     lines += ["", "What the runs can identify:", *map(check_line, checks)]
     lines += ["", "Whether they are what a law assumes:", *map(check_line, of_runs)]
