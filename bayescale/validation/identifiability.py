@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import leaving_out
+from bayescale.errors import MOST_LISTED, leaving_out
 from bayescale.findings import Finding
 from bayescale.posterior import Fit, Posterior, contraction
 from bayescale.validation.design import (
@@ -19,6 +19,7 @@ from bayescale.validation.design import (
     least_informed_direction,
     notes_of,
 )
+from bayescale.verdict import size_scale, sizes
 
 STRONG_CORRELATION = 0.95
 HALF_CONTRACTED = 0.5
@@ -287,13 +288,35 @@ def _influence(posterior: Posterior) -> Finding:
         for i in order
         if flagged[i]
     ]
-    more = "; ..." if len(shown) > 3 else ""
+    more = "; ..." if len(shown) > MOST_LISTED else ""
+    chosen = leaving_out([ids[order[flagged[order]][0]] if len(shown) == 1 else "NAME"])
     text = (
         f"{len(shown)} of {len(ids)} runs would move the answer if left out: "
-        f"{'; '.join(shown[:3])}{more}. Look up how they were trained, and fit again without those "
-        f"that are not sound ({leaving_out(ids[i] for i in order if flagged[i])})"
+        f"{'; '.join(shown[:MOST_LISTED])}{more}. Look up how they were trained, and fit "
+        f"again without a run that is not sound ({chosen})"
+        f"{_without_the_largest(posterior, flagged)}"
     )
     return Finding.check(name, False, text, table)
+
+
+def _without_the_largest(posterior: Posterior, flagged: np.ndarray) -> str:
+    """Return what it costs to leave out the largest run, if it is flagged and no other is as large.
+
+    Forecasts extrapolate from the largest run, and a horizon is a multiple of its size.
+    """
+    assert posterior.runs is not None
+    inputs = posterior.law.inputs
+    size = sizes(posterior.runs.frame, inputs)
+    largest = np.flatnonzero(size >= size.max() * 0.999)
+    if len(largest) != 1 or not flagged[largest[0]]:
+        return ""
+    scale = size_scale(inputs)
+    by = {"flops": "largest run by compute", "lm_loss": "run of the lowest lm_loss"}
+    which = by.get(scale, f"largest run by {scale}")
+    return (
+        f". {posterior.runs['run_id'][largest[0]]} is the {which}: without it, the runs reach less "
+        "far, and every forecast extrapolates further"
+    )
 
 
 def _joined(names: "pd.Index | list[str]") -> str:

@@ -10,6 +10,7 @@ from scipy import stats
 
 import bayescale
 from bayescale.cards import load_card, parse_card
+from bayescale.errors import as_options
 from bayescale.findings import Finding
 from bayescale.inference.diagnostics import leave_one_out
 from bayescale.laws import CHINCHILLA, LAWS, Law
@@ -359,9 +360,42 @@ def test_a_run_that_pulls_the_law_is_found(rng: np.random.Generator) -> None:
     assert check.passed is False
     assert check.text == (
         f"1 of 10 runs would move the answer if left out: {runs['run_id'][9]} (E by {shift:+.1f} "
-        "sd). Look up how they were trained, and fit again without those that are not "
-        f"sound (`exclude={{'run_id': '{runs['run_id'][9]}'}}`)"
+        "sd). Look up how they were trained, and fit again without a run that is not "
+        f"sound (`exclude={{'run_id': '{runs['run_id'][9]}'}}`). {runs['run_id'][9]} is the "
+        "largest run by params: without it, the runs reach less far, and every forecast "
+        "extrapolates further"
     )
+
+
+def influenced(*which: int, params: np.ndarray | None = None) -> tuple[list[str], str]:
+    """Return the runs' ids, and the finding on ten runs of which these would move a coefficient."""
+    runs = flat_runs(10)
+    if params is not None:
+        runs = replace(runs, frame=runs.frame.assign(params=params))
+    posterior = constructed(FLAT, runs, {"E": 0.1 * stats.norm.ppf((np.arange(400) + 0.5) / 400)})
+    moved = np.isin(np.arange(10), which).astype(float)
+    loo = {"shift": (("run", "coefficient"), moved[:, None]), "influential": ("run", moved)}
+    loo |= {"pareto_k": ("run", np.full(10, 0.1))}
+    posterior.tree["leave_one_out"] = xr.DataTree(xr.Dataset(loo, {"coefficient": ["E"]}))
+    check = named(identifiability_checks(posterior), "influential_runs")
+    return list(runs["run_id"]), check.text
+
+
+def test_no_command_leaves_out_all_influential_runs() -> None:
+    _, text = influenced(2, 3, 4)
+    assert text.endswith("fit again without a run that is not sound (`exclude={'run_id': 'NAME'}`)")
+    assert as_options(text).endswith("(--exclude run_id=NAME)")
+
+
+def test_leaving_out_the_largest_run_shortens_the_reach() -> None:
+    ids, text = influenced(2, 9)
+    assert text.endswith(
+        f"(`exclude={{'run_id': 'NAME'}}`). {ids[9]} is the largest run by params: without it, "
+        "the runs reach less far, and every forecast extrapolates further"
+    )
+    assert "largest" not in influenced(2, 3)[1]
+    as_large = np.append(np.geomspace(1e6, 1e8, 9), 1e8)
+    assert "largest" not in influenced(2, 9, params=as_large)[1]
 
 
 def test_240_runs_tell_every_coefficient_and_none_decides(
