@@ -125,6 +125,7 @@ def leaving_out(ids: Iterable[object]) -> str:
 
 _ARGUMENT = re.compile(r"`(\w+)=([^`]*)`")
 _PAIR = re.compile(r"'([^']*)':\s*'([^']*)'")
+_ITEM = re.compile(r"'([^']*)'")
 _QUOTED = re.compile(r"[^\w@%+=:,./-]")
 _OPTION_OF = {"columns": "column", "units": "unit", "conventions": "convention", "tracker": "from"}
 
@@ -154,11 +155,15 @@ def as_options(text: str) -> str:
     'say --unit loss=bits, --missing drop or --allow-unconverged'
     >>> as_options("`columns={'params': 'size', 'tokens': 'seen'}`")
     '--column params=size --column tokens=seen'
+    >>> as_options("fit `law=['unified', 'chinchilla']`")
+    'fit --law unified --law chinchilla'
     """
 
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()
         flag = f"--{_OPTION_OF.get(name, name).replace('_', '-')}"
+        if value.startswith("["):
+            return " ".join(f"{flag} {_shell(item)}" for item in _ITEM.findall(value))
         if pairs := [_shell(f"{key}={item}") for key, item in _PAIR.findall(value)]:
             return " ".join(f"{flag} {pair}" for pair in pairs)
         value = "" if value == "True" else _shell(value.strip("'\""))

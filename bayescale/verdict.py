@@ -129,6 +129,13 @@ def holds(covered: float, n: float) -> bool:
     return bool(betainc(9.0 + covered, 1.0 + n - covered, LEAST_COVERAGE) <= 0.5)
 
 
+COVERAGE_RULE = (
+    f"A range passes if coverage of {LEAST_COVERAGE:.0%} or more is more probable than not, by the "
+    "share averaged over cutoffs (each counts alike) and a prior of Beta(9, 1)."
+)
+"""The rule of :func:`holds`, as tables of coverage state it."""
+
+
 def reach(bins: Sequence[Mapping[str, Any]]) -> Reach:
     """Return how far a backtest's bins reach, and how far they pass.
 
@@ -324,24 +331,29 @@ UNTESTED_SPLIT = (
     "The split has not been tested on these runs: that needs budgets with five runs or more of "
     "like compute and different sizes, and a backtest (bayescale trust)."
 )
+UNTESTABLE_SPLIT = (
+    "The split has not been tested, and the backtest of these runs cannot test one: no budget "
+    "above its smallest cutoff has five runs or more of like compute and different sizes, with the "
+    "best size between them."
+)
 
 
-def split_verdict(ratio: float, record: Sequence[Mapping[str, Any]]) -> Verdict:
+def split_verdict(ratio: float, record: Sequence[Mapping[str, Any]] | None) -> Verdict:
     """Return the verdict on a split, from backtests of splits at larger budgets inside the runs.
 
     Parameters
     ----------
     ratio : float
         How many times larger the budget is than the largest training run.
-    record : sequence of mapping
+    record : sequence of mapping or None
         Splits that were forecast, each with ``ratio``, ``covered`` (whether the 90 % interval
         contained the best size) and ``exceeded`` (whether the choice lost more than the stated 95 %
-        bound). It is empty if the log measures no best split at a larger budget, or if no backtest
-        was made. Splits up to the ratio count, or the nearest ones if the ratio is smaller than
-        all.
+        bound). It is empty if the log measures no best split at a larger budget, and None if no
+        backtest was made. Splits up to the ratio count, or the nearest ones if the ratio is smaller
+        than all.
     """
     if not record:
-        return Verdict("untested", UNTESTED_SPLIT)
+        return Verdict("untested", UNTESTED_SPLIT if record is None else UNTESTABLE_SPLIT)
     ratios = np.array([item["ratio"] for item in record])
     most = max(ratio, float(np.sort(ratios)[min(FEWEST_ACROSS, len(ratios)) - 1]))
     near = [item for item in record if item["ratio"] <= most]

@@ -378,7 +378,7 @@ class _Evaluation:
             cluster=question.cluster,
             provenance=fit.record["provenance"],
             meaning=fit.meaning,
-            tested=(fit.record.get("backtest") or {}).get("splits", ()),
+            tested=(fit.record.get("backtest") or {}).get("splits"),
             cautions=cautions(fit),
             loss_unit=question.unit,
             **more,

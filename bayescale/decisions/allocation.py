@@ -85,8 +85,9 @@ class Allocation(Result):
     more_data : tuple of MoreData
         The worth of twice as many and of unlimited unique tokens; empty unless tokens are limited
         and the law has ``unique_tokens``.
-    tested : sequence of mapping
-        The backtest of splits: see :func:`bayescale.verdict.split_verdict`.
+    tested : sequence of mapping or None
+        The backtest of splits: see :func:`bayescale.verdict.split_verdict`. None if no backtest was
+        made.
     drift_across : bool
         Whether drift differs between splits, so that it widens their comparison.
 
@@ -115,7 +116,7 @@ class Allocation(Result):
     across: pd.DataFrame | None = None
     more_data: tuple[MoreData, ...] = ()
     meaning: str = MEAN
-    tested: Sequence[Mapping[str, Any]] = ()
+    tested: Sequence[Mapping[str, Any]] | None = None
     drift_across: bool = True
     cautions: tuple[str, ...] = ()
     loss_unit: LossUnit = NATS

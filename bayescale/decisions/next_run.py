@@ -33,6 +33,7 @@ from bayescale.posterior.methods import asks_fit, renamed
 from bayescale.results import Result, TextTable, laws_json
 from bayescale.splits import Constraints, DefaultSplit, checked_budgets, default_split
 from bayescale.units import as_size, format_size
+from bayescale.verdict import size_scale, sizes
 
 MOST_DRAWS, MOST_WITH_EXCESS = 4000, 1000
 """The most draws that are reweighted; fewer if the noise has an excess, which takes longer."""
@@ -73,6 +74,9 @@ class NextRun(Result):
     refusal : str or None
         How the laws of an average disagree on the split of the target's budget. There is then no
         single target, ``candidates`` and ``batch`` are empty, and ``by_law`` has each law's answer.
+    no_larger : str or None
+        That no candidate within the budget is larger than the largest fitted run, and what to do;
+        None if one is, or if the fit has no runs.
     """
 
     in_figures = True
@@ -91,6 +95,7 @@ class NextRun(Result):
     refusal: str | None = None
     by_law: tuple["NextRun", ...] = ()
     weights: tuple[float, ...] = ()
+    no_larger: str | None = None
 
     @property
     def answered(self) -> bool:
@@ -181,7 +186,8 @@ class NextRun(Result):
         more = f" ({expensive} of which cost more than the budget)" if expensive else ""
         if not n_useful:
             so = " alone." if len(self.batch) else ": buy none."
-            return f"None of {n} candidates{more} would remove {WORTHWHILE:.0%} of that{so}"
+            text = f"None of {n} candidates{more} would remove {WORTHWHILE:.0%} of that{so}"
+            return text if self.no_larger is None else f"{text} {self.no_larger}"
         return (
             f"{n_useful} of {n} candidates{more} would remove {WORTHWHILE:.0%} of that or more; "
             "the best for their price come first."
@@ -331,6 +337,23 @@ def next_run(
         flop_count=flop_count_of(fit),
         loss_unit=unit,
         cautions=cautions(fit),
+        no_larger=_no_larger(fit, table, spend, given=candidates is not None),
+    )
+
+
+def _no_larger(fit: Fit, table: pd.DataFrame, budget: float, given: bool) -> str | None:
+    """Return that no affordable candidate is larger than the largest fitted run, if that is so."""
+    if fit.runs is None or size_scale(fit.inputs) != "flops":
+        return None
+    largest = float(sizes(fit.runs.frame, fit.inputs).max())
+    larger = table["flops"] > largest * 1.01  # budgets are stated to three digits
+    if not np.isfinite(largest) or (larger & (table["flops"] <= budget)).any():
+        return None
+    offers = larger.any() or not given
+    return (
+        "No candidate within the budget is larger than the largest fitted run, which cost "
+        f"{largest:.3g} FLOP: "
+        + ("a larger budget offers larger runs." if offers else "name larger candidates.")
     )
 
 

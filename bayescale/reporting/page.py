@@ -15,7 +15,7 @@ from bayescale.reporting import figures
 from bayescale.reporting.checklist import REFERENCE, checklist
 from bayescale.validation.identifiability import identifiability_checks
 from bayescale.validation.notes import fit_notes
-from bayescale.verdict import BREAK, NEXT_LOWER_LOSS
+from bayescale.verdict import BREAK, COVERAGE_RULE, NEXT_LOWER_LOSS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +153,7 @@ def _environment() -> "Environment":
         LOWER_LOSS=1 - NEXT_LOWER_LOSS,
         REFERENCE=REFERENCE,
         TRUST_CHECKS=TRUST_CHECKS,
+        COVERAGE_RULE=COVERAGE_RULE,
         between=between,
         middle=middle,
         figure=figure,

@@ -1,6 +1,6 @@
 """The trust horizon: the largest extrapolation that is precise enough and was tested."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,7 +25,17 @@ from bayescale.validation.horizon_checks import (
     horizon_checks,
     share,
 )
-from bayescale.verdict import BREAK, TOLERANCE, own_scale, reach, size_scale, sizes
+from bayescale.verdict import (
+    BREAK,
+    COVERAGE_RULE,
+    LEAST_COVERAGE,
+    TOLERANCE,
+    holds,
+    own_scale,
+    reach,
+    size_scale,
+    sizes,
+)
 
 FURTHEST, FURTHEST_LOSS = 1000.0, 2.0
 """Precision is computed up to this multiple of the largest run; for a law of the language model's
@@ -135,6 +145,8 @@ class Trust(Result):
             yield ""
             yield f"Held-out runs inside {INTERVAL:.0%} intervals:"
             yield TextTable.of(map(_bin_row, self._merged_bins()), indent="  ")
+            yield COVERAGE_RULE
+            yield from map(_passed_below, filter(_passes_below, self._near_bins()))
 
     def _answer(self) -> str:
         of = "compute" if self.scale == "flops" else self.scale
@@ -155,12 +167,18 @@ class Trust(Result):
             tolerance=share(self.tolerance), tested=f"{three_digits(self.tested_ratio)}"
         )
 
+    def _near_bins(self) -> Sequence[Mapping[str, Any]]:
+        """Return the bins that are shown one by one."""
+        near = [item for item in self.bins if item["lower"] <= self.horizon_ratio][:_MOST_BINS]
+        shown = len(near) + 1
+        return self.bins[:shown] if len(self.bins) > shown + 1 else self.bins
+
     def _merged_bins(self) -> list[Mapping[str, Any]]:
         """Return the bins up to one beyond the horizon, with all further bins merged into one."""
-        near = [item for item in self.bins if item["lower"] <= self.horizon_ratio][:_MOST_BINS]
-        first, far = self.bins[: len(near) + 1], self.bins[len(near) + 1 :]
-        if len(far) < 2:
-            return [*first, *far]
+        first = self._near_bins()
+        far = self.bins[len(first) :]
+        if not far:
+            return [*first]
         n = sum(item["n"] for item in far)
         held = sum(item["n_covered"] for item in far)
         return [*first, {**far[0], "upper": far[-1]["upper"], "n": n, "n_covered": held}]
@@ -186,6 +204,21 @@ def _bin_row(item: Mapping[str, Any]) -> dict[str, str]:
         "inside": str(item["n_covered"]),
         "share": share(round(item["n_covered"] / item["n"], 2)),
     }
+
+
+def _passes_below(item: Mapping[str, Any]) -> bool:
+    """Return whether a bin passes although fewer runs than required lie inside their intervals."""
+    return item["n_covered"] < LEAST_COVERAGE * item["n"] and holds(
+        item["coverage90"] * item["n"], item["n"]
+    )
+
+
+def _passed_below(item: Mapping[str, Any]) -> str:
+    return (
+        f"{_times(item['lower'])} to {_times(item['upper'])} passes: "
+        f"{share(round(item['n_covered'] / item['n'], 2))} over all forecasts is "
+        f"{share(round(item['coverage90'], 2))} averaged over cutoffs."
+    )
 
 
 def _times(ratio: float) -> str:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bayescale.findings import Finding, Severity
+from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit, outliers, recorded_conflicts
 from bayescale.posterior.resampling import resampling_notes
 from bayescale.validation.backtest_result import Missing, refit_problems
 from bayescale.validation.identifiability import identifiability_checks
-from bayescale.validation.meanings import KEPT_OUTLIERS, ONE_LAW, with_meanings
+from bayescale.validation.meanings import KEPT_OUTLIERS, second_law, with_meanings
 from bayescale.validation.other_factors import other_factors_of
-from bayescale.verdict import NEXT_TIMES, Reach, failure, holds, split_verdict
+from bayescale.verdict import NEXT_TIMES, UNTESTABLE_SPLIT, Reach, failure, holds, split_verdict
 
 INTERVAL = 0.9
 FEWEST_FORECASTS, FEWEST_CUTOFFS = 30, 3
@@ -72,7 +73,7 @@ def horizon_checks(
         _precision(path, precise, tolerance),
         _coverage([] if record is None else record["bins"], to, stops=precise >= to.covered),
         _held_out(record),
-        *_beside(record or {}),
+        *_beside(fit, record or {}),
         _agreement(fit, path, tolerance),
         *_of_any_tolerance(fit),
     )
@@ -148,9 +149,9 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach, stops: bool) -> Find
     return Finding.check(code, True, f"{text}.", table)
 
 
-def _beside(record: Mapping[str, Any]) -> Iterator[Finding]:
+def _beside(fit: Fit, record: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield checks of forecasts at other tokens per parameter, and of splits of larger budgets."""
-    across, tested = record.get("across", ()), record.get("splits", ())
+    across, tested = record.get("across", ()), record.get("splits")
     for side, words in ((1, "more"), (-1, "fewer")):
         rows = [item for item in across if item["side"] == side]
         if rows:
@@ -163,6 +164,8 @@ def _beside(record: Mapping[str, Any]) -> Iterator[Finding]:
     if tested:
         judged = split_verdict(min(NEXT_TIMES, max(item["ratio"] for item in tested)), tested)
         yield Finding.check("splits", judged.state == "trusted", judged.text)
+    elif tested is not None and splits(fit.inputs):
+        yield Finding.check("splits", None, UNTESTABLE_SPLIT)
 
 
 def _held_out(record: Mapping[str, Any] | None) -> Finding:
@@ -185,7 +188,7 @@ def _agreement(fit: Fit, path: pd.DataFrame, tolerance: float) -> Finding:
     code = "laws_agree"
     if len(fit.members) == 1:
         text = f"{fit.name} alone: another law might give another answer."
-        return Finding(code, Severity.INFORMATION, text, means=ONE_LAW)
+        return Finding(code, Severity.INFORMATION, text, means=second_law(fit.members[0].law))
     to = first_crossing(path["ratio"], path["disagreement"], tolerance)
     far = f"up to {to:.3g} times the largest run" if to > 1 else "not even at the largest run"
     if to >= path["ratio"].iloc[-1] * _EDGE:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bayescale.findings import Finding, Severity
+from bayescale.laws import LAWS, Law
 
 MEANINGS = {
     "converged": "No number of this fit is to be relied on. Fit again with more draws.",
@@ -23,11 +24,33 @@ MEANINGS = {
 }
 """Meanings by code of findings that warn or stop, unless their text says enough."""
 
-ONE_LAW = "Fit a second law as well to see by how much."
+ONE_LAW = "Fit a second law as well to see by how much"
+SECOND = (
+    "unified",
+    "chinchilla",
+    "henighan_params",
+    "kaplan_params",
+    "henighan_tokens",
+    "kaplan_tokens",
+    "henighan_compute",
+    "kaplan_compute",
+)
+"""Laws to fit beside a single law, the first of the same inputs that is not that law."""
+
 KEPT_OUTLIERS = (
     "They are kept, and the summary has the coefficients without them. Look up how they were "
     "trained."
 )
+
+
+def second_law(law: Law) -> str:
+    """Return advice to fit a second law of the same inputs, with a name if the package has one."""
+    pair = [name for name in SECOND if LAWS[name].inputs == law.inputs and name != law.name]
+    if not pair:
+        return f"{ONE_LAW}."
+    if LAWS.get(law.name) is not law:  # your own law has no name to fit it by
+        return f"{ONE_LAW}, for example {pair[0]}."
+    return f"{ONE_LAW}, for example `law={[law.name, pair[0]]}`."
 
 
 def with_meanings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

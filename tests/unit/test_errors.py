@@ -17,6 +17,7 @@ from bayescale.errors import argument, as_options
         ("`missing='drop'`", "--missing drop"),
         ("`ci_prob=0.9`", "--ci-prob 0.9"),
         ("`allow_unconverged=True`", "--allow-unconverged"),
+        ("`law=['unified', 'chinchilla']`", "--law unified --law chinchilla"),
         ("`exclude=` or `families=`", "--exclude or --families"),
         ("params=1e9 and `code` stay", "params=1e9 and `code` stay"),
     ],

@@ -11,7 +11,9 @@ from support.refits import SIGMA, TRUTH, built, even_normal, known, power_law_lo
 
 import bayescale
 from bayescale.cards import load_card
-from bayescale.errors import PosteriorError, TrustError, UnconvergedError
+from bayescale.decisions.allocate import allocate
+from bayescale.errors import PosteriorError, TrustError, UnconvergedError, as_options
+from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.posterior import ModelAverage, Posterior, open_posterior, point, save
 from bayescale.runs import Runs, read_runs
 from bayescale.tasks import Serial
@@ -19,8 +21,10 @@ from bayescale.validation.backtest import backtest
 from bayescale.validation.backtest_record import bins, keep, record_of
 from bayescale.validation.backtest_result import Backtest
 from bayescale.validation.horizon import trust
+from bayescale.validation.meanings import second_law
 from bayescale.verdict import (
     BREAK,
+    COVERAGE_RULE,
     STATES,
     Evidence,
     Place,
@@ -64,6 +68,18 @@ def record(*bins_: dict, laws: tuple[str, ...] = ("kaplan_compute",)) -> dict:
         "missing": [],
         "runs_sha256": LOG.digest,
     }
+
+
+@pytest.fixture
+def spread() -> Posterior:
+    """A law of params and tokens that the quarter of the largest runs has at 20 per parameter."""
+    params = np.geomspace(1e8, 1e10, 40)
+    ratio = np.where(np.arange(40) < 30, 5.0, 20.0)
+    frame = pd.DataFrame({"params": params, "tokens": ratio * params})
+    frame["loss"] = 1.8 + 400 / params**0.35 + 400 / frame["tokens"] ** 0.3
+    card = load_card("chinchilla")
+    values = card.published_values("besiroglu_2024") | {"sigma": SIGMA}
+    return built(card, read_runs(frame), values)
 
 
 WELL = [bin_of(1), bin_of(2), bin_of(4), bin_of(8), bin_of(16), bin_of(32, largest=40)]
@@ -165,6 +181,42 @@ def test_a_split_is_judged_by_the_splits_of_larger_budgets(
     assert judged.state == state
     assert f"held {min(covered, n)} of {n} measured at budgets up to" in judged.text
     assert split_verdict(ratio, ()).text.startswith("The split has not been tested")
+
+
+def test_splits_that_a_backtest_could_not_test_ask_for_no_backtest(spread: Posterior) -> None:
+    """Without a backtest one is asked for; after it, the log is what lacks."""
+    needs, cannot = (split_verdict(2.0, record).text for record in (None, ()))
+    assert needs.endswith("different sizes, and a backtest (bayescale trust).")
+    assert cannot == (
+        "The split has not been tested, and the backtest of these runs cannot test one: no budget "
+        "above its smallest cutoff has five runs or more of like compute and different sizes, with "
+        "the best size between them."
+    )
+    assert spread.runs is not None
+    made = record(*WELL, laws=("chinchilla",))
+    made |= {"runs_sha256": spread.runs.digest, "splits": []}
+    first, *rest = (check for check in trust(spread, made).checks if check.code == "splits")
+    assert (first.passed, first.text, rest) == (None, cannot, [])
+    assert "splits" not in {check.code for check in trust(spread).checks}
+    assert needs in str(allocate(spread, 1e22))
+    kept = replace(spread, record={**spread.record, "backtest": made})
+    assert cannot in str(allocate(kept, 1e22))
+    alone = trust(fanning(), record(*WELL) | {"splits": []}).checks  # a law of compute has no split
+    assert "splits" not in {check.code for check in alone}
+
+
+def test_a_second_law_is_named_by_what_it_takes(spread: Posterior) -> None:
+    """A law of the same inputs, as an argument; your own law cannot be named to fit it."""
+
+    def means(fit: Posterior) -> str:
+        return {check.code: check for check in trust(fit).checks}["laws_agree"].means
+
+    start = "Fit a second law as well to see by how much"
+    assert means(spread) == f"{start}, for example `law=['chinchilla', 'unified']`."
+    assert as_options(means(spread)).endswith("--law chinchilla --law unified.")
+    assert means(fanning()).endswith("`law=['kaplan_compute', 'henighan_compute']`.")
+    assert second_law(replace(CHINCHILLA, name="own")) == f"{start}, for example unified."
+    assert second_law(LAWS["repetition"]) == f"{start}."
 
 
 def test_bins_average_over_cutoffs() -> None:
@@ -279,12 +331,30 @@ def test_only_what_ends_the_horizon_stops_trust() -> None:
     assert "no backtest was made. Make one: bayescale trust" in str(trust(fanning()))
 
 
+def test_a_bin_that_passes_below_the_share_required_says_why() -> None:
+    """10 of 13 is 77 %; each cutoff counting alike it is 85 %, by which the rule goes."""
+    low = bin_of(2, covered=10, n=13)
+    lines = str(trust(fanning(), record(bin_of(1), low | {"coverage90": 0.85}))).splitlines()
+    at = lines.index(
+        "A range passes if coverage of 80% or more is more probable than not, by the share "
+        "averaged over cutoffs (each counts alike) and a prior of Beta(9, 1)."
+    )
+    assert lines[at - 1].split() == ["2", "to", "4", "13", "10", "77%"]
+    assert lines[at + 1 :] == [
+        "2 to 4 passes: 77% over all forecasts is 85% averaged over cutoffs."
+    ]
+    failing = str(trust(fanning(), record(bin_of(1), low | {"coverage90": 0.6})))
+    assert "60% averaged over cutoffs, and at least 80%" in failing
+    assert "passes:" not in failing
+
+
 def test_bins_far_beyond_the_horizon_are_shown_as_one() -> None:
     text = str(trust(fanning(), record(*WELL), tolerance=0.01))
     table = text.split("Held-out runs inside 90% intervals:\n")[1].splitlines()
     assert [line.split("  ")[-3:] for line in table[1:]]
-    assert table[-1].split() == ["8", "to", "64", "30", "27", "90%"]
-    assert len(table) == 1 + 3 + 1
+    assert table[-2].split() == ["8", "to", "64", "30", "27", "90%"]
+    assert len(table) == 1 + 3 + 1 + 1
+    assert table[-1] == COVERAGE_RULE
 
 
 def test_backtests_limit_where_they_failed_or_ended() -> None:
@@ -343,15 +413,8 @@ def test_laws_that_disagree_are_reported_beside_the_horizon() -> None:
     assert result.horizon_ratio < 10
 
 
-def test_a_path_of_params_and_tokens_goes_along_the_runs_own_ratio(rng) -> None:
-    params = np.geomspace(1e8, 1e10, 40)
-    ratio = np.where(np.arange(40) < 30, 5.0, 20.0)  # the upper quarter has 20
-    frame = pd.DataFrame({"params": params, "tokens": ratio * params})
-    frame["loss"] = 1.8 + 400 / params**0.35 + 400 / frame["tokens"] ** 0.3
-    card = load_card("chinchilla")
-    values = card.published_values("besiroglu_2024") | {"sigma": SIGMA}
-    fit = built(card, read_runs(frame), values)
-    result = trust(fit, tolerance=0.05)
+def test_a_path_of_params_and_tokens_goes_along_the_runs_own_ratio(spread: Posterior) -> None:
+    result = trust(spread, tolerance=0.05)
     assert result.tokens_per_param == pytest.approx(20)
     last = result.path.iloc[-1]
     assert last["tokens"] / last["params"] == pytest.approx(20)

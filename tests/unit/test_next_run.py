@@ -92,6 +92,30 @@ def test_what_tells_nothing_is_not_bought() -> None:
     assert not result.candidates["worthwhile"].any()
 
 
+def test_it_is_said_when_no_affordable_candidate_is_larger_than_the_largest_run() -> None:
+    """At C_c itself the loss is one nat whatever the slope, and no run at that price tells more."""
+    largest = float(LOG["flops"].max())
+    near = pd.DataFrame({"flops": [TRUTH["C_c"]]})
+    frame = LOG.frame.assign(flops=LOG["flops"] * TRUTH["C_c"] / largest * 2)
+    fit = replace(FIT, runs=replace(LOG, frame=frame))
+
+    def said(fit: Posterior, candidates: pd.DataFrame) -> str:
+        result = next_run(fit, TRUTH["C_c"], target_flops=TARGET, candidates=candidates)
+        return " ".join(result.brief())
+
+    none = (
+        "of that: buy none. No candidate within the budget is larger than the largest fitted run, "
+        f"which cost {2 * TRUTH['C_c']:.3g} FLOP: "
+    )
+    assert said(fit, near).endswith(f"{none}name larger candidates.")
+    more = pd.DataFrame({"flops": [TRUTH["C_c"], 4 * TRUTH["C_c"]]})
+    assert said(fit, more).endswith(f"{none}a larger budget offers larger runs.")
+    assert said(FIT, near).endswith("of that: buy none.")
+    grid = next_run(fit, 1.5 * TRUTH["C_c"], target_flops=TARGET)
+    assert str(grid.no_larger).endswith("a larger budget offers larger runs.")
+    assert next_run(fit, 3 * TRUTH["C_c"], target_flops=TARGET).no_larger is None
+
+
 def test_runs_that_tell_hardly_anything_together_are_not_bought(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -31,6 +31,7 @@ from bayescale.reporting.checklist import checklist
 from bayescale.reporting.page import render, write
 from bayescale.reporting.sections import Report, report
 from bayescale.runs import read_runs
+from bayescale.verdict import COVERAGE_RULE
 
 ALL = [
     "answer", "coefficients", "forecast", "trust", "allocation", "data", "next_run", "limits",
@@ -119,6 +120,22 @@ def test_the_answer_comes_first(page: str) -> None:
     ]
     places = [text.index(words) for words in said]
     assert places == sorted(places)
+
+
+def test_the_table_of_coverage_states_its_rule(page: str) -> None:
+    """Its share is not covered / held out, so it says what it is, and what passes."""
+    text = " ".join("".join(Page(page).text).split())
+    assert "share, averaged over cutoffs" in text
+    assert f"{COVERAGE_RULE} That share can differ from covered / held out." in text
+
+
+def test_a_report_that_buys_no_run_says_what_the_budget_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bayescale.decisions.information_value.WORTHWHILE", 2.0)
+    text = " ".join("".join(Page(render(report(chinchilla(), "fit.nc"))).text).split())
+    said = "buy none. No candidate within the budget is larger than the largest fitted run"
+    assert said in text
 
 
 @pytest.mark.parametrize(
