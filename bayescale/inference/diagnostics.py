@@ -137,7 +137,7 @@ def leave_one_out(
     part = np.arange(len(log_loss)) if unit is None else unit
     density = tree["log_likelihood"].to_dataset()["log_loss"]
     log_weights, pareto_k = _smoothed(density, _relative_efficiency(tree))
-    elpd = special.logsumexp(
+    elpd: Any = special.logsumexp(
         log_weights + density.transpose("chain", "draw", "run").values, axis=(0, 1)
     )
     weights = np.exp(log_weights - log_weights.max((0, 1)))

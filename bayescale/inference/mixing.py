@@ -6,7 +6,7 @@ time.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -127,5 +127,6 @@ def _mean_covariance(draws: np.ndarray) -> np.ndarray:
 
     n = draws.shape[2]
     length = fft.next_fast_len(2 * n, real=True)
-    power = np.abs(fft.rfft(draws - draws.mean(2, keepdims=True), length, axis=2)) ** 2
-    return fft.irfft(power.mean(1), length, axis=1)[:, :n] / n
+    waves: Any = fft.rfft(draws - draws.mean(2, keepdims=True), length, axis=2)
+    covariance: Any = fft.irfft((np.abs(waves) ** 2).mean(1), length, axis=1)
+    return covariance[:, :n] / n
