@@ -83,13 +83,17 @@ class Curve:
     table: pd.DataFrame
 
 
-def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
+def answer(
+    fit: Fit, view: View, *, options: bool = False, allow_unconverged: bool = False
+) -> Answers:
     """Return the answers to the question of a view.
 
     Parameters
     ----------
     fit : Posterior or ModelAverage
     view : View
+    options : bool
+        Evaluate splits about the best one of the budget, which the Budget tab shows.
     allow_unconverged : bool
         Compute the answers even if the fit failed its convergence checks.
 
@@ -113,7 +117,8 @@ def answer(fit: Fit, view: View, *, allow_unconverged: bool = False) -> Answers:
     allocation = None
     places: dict[str, Any] = {scale_of(fit): view.size}
     if splits(fit.inputs):
-        allocation = _split(fit, view.size, *_limits(view), view.family)
+        limits = view.max_tokens, view.inference_tokens or 0.0
+        allocation = _split(fit, curve if options else None, view.size, *limits, view.family)
         if (why := allocation.refusal(0)) is not None:
             raise DecisionError(why)
         places = {name: allocation.choice.points[name] for name in ("params", "tokens")}
@@ -142,37 +147,32 @@ def _unit_of_target(fit: Fit, view: View) -> str | None:
     return unit.name if view.target is not None and unit.is_loss else None
 
 
-def _limits(view: View) -> tuple[float | None, float]:
-    return view.max_tokens, view.inference_tokens or 0.0
-
-
 @lru_cache(KEPT)
 def _split(
-    fit: Fit, flops: float, max_tokens: float | None, served: float, family: str | None
-) -> Allocation:
-    """Return the allocation of a budget, without the loss at its choice."""
-    return allocate(
-        fit, flops, max_tokens=max_tokens, inference_tokens=served, family=family, losses=False,
-        allow_unconverged=True,
-    )  # fmt: skip
-
-
-def split_options(fit: Fit, answers: Answers) -> Allocation:
-    """Return the allocation of the budget with splits around the best one as options."""
-    view = answers.view
-    found = _options(fit, answers.curve, view.size, *_limits(view), view.family)
-    return replace(found, at_choice=answers.forecast)
-
-
-@lru_cache(KEPT)
-def _options(
     fit: Fit,
-    curve: Curve,
+    around: Curve | None,
     flops: float,
     max_tokens: float | None,
     served: float,
     family: str | None,
 ) -> Allocation:
+    """Return the allocation of a budget without the loss at its choice.
+
+    With ``around``, the curve of the best splits, it has splits about the best one as options.
+    """
+    options = []
+    if around is not None:
+        options = _splits_about(fit, around, flops, max_tokens, served)
+    return allocate(
+        fit, flops, max_tokens=max_tokens, inference_tokens=served, options=options, family=family,
+        losses=False, allow_unconverged=True,
+    )  # fmt: skip
+
+
+def _splits_about(
+    fit: Fit, curve: Curve, flops: float, max_tokens: float | None, served: float
+) -> list[tuple[float, float]]:
+    """Return params and tokens of splits of a budget about the best one."""
     repeats = "unique_tokens" in fit.inputs
     limits = Constraints(
         max_tokens=None if repeats else max_tokens,
@@ -187,12 +187,8 @@ def _options(
     _, most = (float(end[0]) for end in limits.range(np.array([flops])))
     high = min(middle + up, most)
     low = min(middle, high) - np.log(SPREAD)
-    options = zip(*limits.split(flops, np.linspace(low, high, SPLITS)), strict=True)
-    return allocate(
-        fit, flops, max_tokens=max_tokens, inference_tokens=served,
-        options=[(float(params), float(tokens)) for params, tokens in options], family=family,
-        losses=False, allow_unconverged=True,
-    )  # fmt: skip
+    found = zip(*limits.split(flops, np.linspace(low, high, SPLITS)), strict=True)
+    return [(float(params), float(tokens)) for params, tokens in found]
 
 
 @lru_cache(KEPT)

@@ -16,7 +16,7 @@ from bayescale.errors import BayescaleError, as_options
 from bayescale.explore.answers import Answers, answer
 from bayescale.explore.controls import Control, controls, first_texts, read_view
 from bayescale.explore.opening import FITS, LOGS, MOST_FIT, Upload, take
-from bayescale.explore.tabs import FIRST, Opened, show_tab, titles
+from bayescale.explore.tabs import BUDGET, FIRST, Opened, show_tab, titles
 from bayescale.explore.text import plain, show_number
 from bayescale.laws import find_law
 from bayescale.posterior import Fit, open_posterior
@@ -85,7 +85,8 @@ def main(arguments: Sequence[str]) -> None:
         st.info(plain(f"Nothing is shown until this is corrected: {', '.join(labels)}."))
         return
     try:
-        answers = answer(fit, view, allow_unconverged=options.allow_unconverged)
+        beside = st.session_state.get(_TAB) == BUDGET
+        answers = answer(fit, view, options=beside, allow_unconverged=options.allow_unconverged)
     except BayescaleError as error:
         st.error(plain(as_options(str(error))))
         return

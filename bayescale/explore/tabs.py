@@ -18,7 +18,6 @@ from bayescale.explore.answers import (
     commands,
     needs,
     purchase,
-    split_options,
 )
 from bayescale.explore.controls import scale_of
 from bayescale.explore.figure import offer_table, show_figure
@@ -143,10 +142,9 @@ def _budget(page: Opened) -> None:
             notes.append(f"If {item['holds']} holds, {item['follow']}'s choice wastes {wasted}.")
     for note in notes:
         st.markdown(plain(note))
-    around = split_options(page.fit, page.answers)
-    assert around.options is not None
-    table = around.options.to_frame(around.ci_prob).sort_values("params")
-    show_figure("splits", drawings.options(around), table)
+    assert allocation.options is not None
+    table = allocation.options.to_frame(allocation.ci_prob).sort_values("params")
+    show_figure("splits", drawings.options(allocation), table)
     _commands(commands(page.fit, page.answers, page.file, page.laws, page.allow)[:1])
 
 
@@ -210,9 +208,12 @@ def _commands(lines: list[str]) -> None:
         st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
+BUDGET = "Budget"
+"""The tab that shows other splits of the budget as well."""
+
 TABS: dict[str, Callable[[Opened], None]] = {
     "Forecast": _forecast,
-    "Budget": _budget,
+    BUDGET: _budget,
     "Trust": _trust,
     "Next run": _next_run,
     "Data": _data,
