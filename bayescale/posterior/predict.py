@@ -135,8 +135,7 @@ class View:
         ----------
         family : str, optional
             One of :attr:`families`. Without it, if families have coefficients of their own, the
-            coefficients are those of a new family, drawn from the spread between the known
-            families.
+            coefficients are those of a new family, drawn from the spread between families.
 
         Raises
         ------
@@ -204,8 +203,7 @@ class View:
     def losses(self, inputs: Mapping[str, np.ndarray], family: str | None = None) -> np.ndarray:
         """Return :meth:`loss` as an array, which is several times as fast, for searches.
 
-        Inputs have shape (point,) or (draw, point), and losses (draw, point), one chain after the
-        other.
+        Inputs have shape (point,) or (draw, point), and losses (draw, point), chain by chain.
         """
         inputs = self._complete(inputs)
         given = self.coefficients(family).items()
