@@ -11,6 +11,7 @@ core and writes ``benchmarks/results/default_law.json`` and ``default_law.md``.
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,12 @@ def by_ratio(rows: pd.DataFrame) -> pd.DataFrame:
             means = own.groupby("set")[["covered90", *SCORES]].mean()
             error = means["covered90"].std() / np.sqrt(len(means))
             found.append(
-                {"ratio": _name(low, high), "law": law, "forecasts": len(own), "sets": len(means)}
+                {
+                    "ratio": bin_name(low, high),
+                    "law": law,
+                    "forecasts": len(own),
+                    "sets": len(means),
+                }
                 | {"90 % held": f"{means['covered90'].mean():.1%} ({error:.1%})"}
                 | {name: f"{means[column].mean():.4f}" for column, name in SCORES.items()}
             )
@@ -70,7 +76,7 @@ def paired(rows: pd.DataFrame, other: str) -> pd.DataFrame:
             part[part["law"] == law].groupby("set")[list(SCORES)].mean() for law in (OURS, other)
         )
         difference = ours - theirs
-        row: dict[str, Any] = {"ratio": _name(low, high), "sets": len(ours)}
+        row: dict[str, Any] = {"ratio": bin_name(low, high), "sets": len(ours)}
         for column, name in SCORES.items():
             error = difference[column].std() / np.sqrt(len(difference))
             row[name] = f"{difference[column].mean():+.4f} ({error:.4f})"
@@ -110,23 +116,32 @@ def _bins(rows: pd.DataFrame) -> Any:
         yield low, high, part[part["set"].isin(counted[counted >= FEWEST].index)]
 
 
-def _name(low: float, high: float) -> str:
+def bin_name(low: float, high: float) -> str:
+    """Return the name of a range of ratios."""
     if np.isinf(high):
         return "all" if low == 1 else f"above {low:g}"
     return f"{low:g} to {high:g}"
 
 
-def main() -> None:
-    """Evaluate every public set, and write the page."""
+def rows_of_sets(
+    sets: Sequence[RunSet], forecasts: Callable[[RunSet, Path], pd.DataFrame]
+) -> pd.DataFrame:
+    """Forecast the sets, kept in the folder that the command line names; add the width."""
     folder = Path(os.environ["BAYESCALE_DATA"])
     cache, parts = Path(sys.argv[1]) if len(sys.argv) > 1 else None, []
-    for i, chosen in enumerate(SETS):
+    for i, chosen in enumerate(sets):
         keep = None if cache is None else cache / f"{i}.pkl"
         parts.append(kept(keep, partial(forecasts, chosen, folder)).assign(set=chosen.name))
-        print(f"{i + 1} of {len(SETS)}: {chosen.name}", file=sys.stderr, flush=True)
+        print(f"{i + 1} of {len(sets)}: {chosen.name}", file=sys.stderr, flush=True)
     rows = pd.concat(parts, ignore_index=True)
     with np.errstate(divide="ignore"):
         rows["width"] = np.log(rows["upper90"] / rows["lower90"])
+    return rows
+
+
+def main() -> None:
+    """Evaluate every public set, and write the page."""
+    rows = rows_of_sets(SETS, forecasts)
     without = rows[rows["set"] != APART]
     tables = {
         "by_ratio": by_ratio(rows),

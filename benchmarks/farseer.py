@@ -9,15 +9,13 @@ Run: ``BAYESCALE_DATA=folder python benchmarks/farseer.py``. It takes a quarter 
 processor time, and writes ``benchmarks/results/farseer.json`` and ``farseer.md``.
 """
 
-import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from run_sets import SAMPLER, SETS, RunSet, kept, machine, table, write
+from default_law import bin_name, rows_of_sets
+from run_sets import SAMPLER, SETS, RunSet, machine, table, write
 
 from bayescale import refit
 from bayescale.cards import ModelCard, load_card
@@ -62,12 +60,16 @@ def by_ratio(rows: pd.DataFrame) -> pd.DataFrame:
             for law in (DEFAULT, FARSEER)
         }
         for law, of_sets in means.items():
-            row: dict[str, Any] = {"ratio": _name(low, high), "law": law, "sets": len(of_sets)}
+            row: dict[str, Any] = {"ratio": bin_name(low, high), "law": law, "sets": len(of_sets)}
             row["90 % held"] = f"{of_sets['covered90'].mean():.1%}"
             row |= {name: f"{of_sets[column].mean():.4f}" for column, name in SCORES.items()}
             found.append(row)
         apart = means[FARSEER] - means[DEFAULT]
-        row = {"ratio": _name(low, high), "law": "difference (standard error)", "sets": len(apart)}
+        row = {
+            "ratio": bin_name(low, high),
+            "law": "difference (standard error)",
+            "sets": len(apart),
+        }
         row["90 % held"] = ""
         for column, name in SCORES.items():
             error = apart[column].std() / np.sqrt(len(apart))
@@ -100,23 +102,9 @@ def refits(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _name(low: float, high: float) -> str:
-    if np.isinf(high):
-        return "all" if low == 1 else f"above {low:g}"
-    return f"{low:g} to {high:g}"
-
-
 def main() -> None:
     """Evaluate every public set, and write the page."""
-    folder = Path(os.environ["BAYESCALE_DATA"])
-    cache, parts = Path(sys.argv[1]) if len(sys.argv) > 1 else None, []
-    for i, chosen in enumerate(CHOSEN):
-        keep = None if cache is None else cache / f"{i}.pkl"
-        parts.append(kept(keep, partial(forecasts, chosen, folder)).assign(set=chosen.name))
-        print(f"{i + 1} of {len(CHOSEN)}: {chosen.name}", file=sys.stderr, flush=True)
-    rows = pd.concat(parts, ignore_index=True)
-    with np.errstate(divide="ignore"):
-        rows["width"] = np.log(rows["upper90"] / rows["lower90"])
+    rows = rows_of_sets(CHOSEN, forecasts)
     tables = {"by_ratio": by_ratio(rows), "by_set": by_set(rows), "refits": refits(rows)}
     page = [
         "# Farseer's law against the default law",
