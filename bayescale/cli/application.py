@@ -44,6 +44,7 @@ COMMANDS = {
 """Commands by the panel of the help in which they are listed."""
 
 NO_MEMORY = "there is not enough memory: allow more, or ask with fewer draws, rows or points"
+NO_MEMORY_LINE = f"error: {NO_MEMORY}\n".encode()
 NOT_LOADED = re.compile("cannot map|failed to map|cannot allocate", re.IGNORECASE)
 """Words of the system's messages about a library that does not fit into memory."""
 
@@ -115,13 +116,13 @@ def main() -> None:
         abandon_output()
         sys.exit(1)
     except MemoryError:
-        _fail(NO_MEMORY)
+        _fail_for_memory()
     except OSError as error:
         abandon_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except Exception as error:
         if isinstance(error, ImportError) and NOT_LOADED.search(str(error)):
-            _fail(NO_MEMORY)
+            _fail_for_memory()
         from bayescale.laws import own_fault
 
         fault = own_fault(error)
@@ -147,3 +148,12 @@ def _open_descriptors() -> None:
 def _fail(message: str) -> None:
     print(lay_out([f"error: {printable(message)}"], width()), file=sys.stderr)
     sys.exit(BAD_INPUT)
+
+
+def _fail_for_memory() -> None:
+    """Fail even if the memory that wrapping the message needs is missing too."""
+    try:
+        _fail(NO_MEMORY)
+    except (MemoryError, ImportError):
+        os.write(2, NO_MEMORY_LINE)
+        os._exit(BAD_INPUT)  # functions that run at exit would need memory as well

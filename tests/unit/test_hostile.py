@@ -498,3 +498,17 @@ def test_what_the_system_refuses_is_one_message(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     ran = bayescale("check", log)
     assert (ran.code, ran.err) == (2, f"error: {told}\n")
+
+
+def test_missing_memory_is_told_even_if_there_is_none_to_wrap_the_message() -> None:
+    code = (
+        "import bayescale.cli.application as application\n"
+        "def no_memory(*arguments, **options): raise MemoryError\n"
+        "application.app = application.lay_out = no_memory\n"
+        "application.main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "error: there is not enough memory: allow more, or ask with fewer draws, rows or points\n"
+    )
