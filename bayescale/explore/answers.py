@@ -30,7 +30,8 @@ from bayescale.posterior import (
     summarize,
 )
 from bayescale.questions import command_line
-from bayescale.splits.constraints import Constraints
+from bayescale.splits.choice import default_sizes
+from bayescale.splits.constraints import TOKENS_PER_PARAM, Constraints, searched_range
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import sizes
 
@@ -49,10 +50,12 @@ class Answers:
     Attributes
     ----------
     forecast : Forecast
-        The forecast of one run: at the allocation's choice, or on the law's own scale.
+        The forecast of one run: at the choice, or on the law's own scale.
+    choice : tuple of float or None
+        Params and tokens of the split with the least expected loss; None for laws of one scale.
     allocation : Allocation or None
-        The allocation of the budget, with :attr:`forecast` as the loss at its choice; None for
-        laws of one scale.
+        The allocation of the budget, with :attr:`forecast` as the loss at its choice, if the tab
+        shows it or several laws have to be compared.
     run : pandas.Series
         The row of :attr:`forecast`.
     curve : Curve
@@ -63,6 +66,7 @@ class Answers:
     view: View
     forecast: Forecast
     run: pd.Series
+    choice: tuple[float, float] | None
     allocation: Allocation | None
     curve: "Curve"
     trust: Trust | None
@@ -84,7 +88,7 @@ class Curve:
 
 
 def answer(
-    fit: Fit, view: View, *, options: bool = False, allow_unconverged: bool = False
+    fit: Fit, view: View, *, budget: bool = False, allow_unconverged: bool = False
 ) -> Answers:
     """Return the answers to the question of a view.
 
@@ -92,8 +96,8 @@ def answer(
     ----------
     fit : Posterior or ModelAverage
     view : View
-    options : bool
-        Evaluate splits about the best one of the budget, which the Budget tab shows.
+    budget : bool
+        Compute what the Budget tab shows: the regret of the choice, and of splits about it.
     allow_unconverged : bool
         Compute the answers even if the fit failed its convergence checks.
 
@@ -114,16 +118,20 @@ def answer(
             10.0 ** f(math.log10(x)) for f, x in ((math.floor, min(ends)), (math.ceil, max(ends)))
         )
     curve = _curve(fit, near, far, view.family)
-    allocation = None
+    choice = allocation = None
     places: dict[str, Any] = {scale_of(fit): view.size}
     if splits(fit.inputs):
         limits = view.max_tokens, view.inference_tokens or 0.0
-        allocation = _split(fit, curve if options else None, view.size, *limits, view.family)
-        if (why := allocation.refusal(0)) is not None:
-            raise DecisionError(why)
-        places = {name: allocation.choice.points[name] for name in ("params", "tokens")}
+        if budget or len(fit.members) > 1:
+            allocation = _split(fit, curve if budget else None, view.size, *limits, view.family)
+            if (why := allocation.refusal(0)) is not None:
+                raise DecisionError(why)
+            choice = tuple(allocation.choice.points[["params", "tokens"]].iloc[0])
+        else:
+            choice = _choice(fit, view.size, *limits, view.family)
+        places = dict(zip(("params", "tokens"), choice, strict=True))
         if "unique_tokens" in fit.inputs and view.max_tokens is not None:
-            places["unique_tokens"] = np.minimum(places["tokens"], view.max_tokens)
+            places["unique_tokens"] = min(places["tokens"], view.max_tokens)
     run = forecast(
         fit, **places, target=view.target, tolerance=view.tolerance, family=view.family,
         allow_unconverged=True, loss_unit=_unit_of_target(fit, view),
@@ -135,6 +143,7 @@ def answer(
         view=view,
         forecast=run,
         run=run.to_frame().iloc[0],
+        choice=choice,
         allocation=allocation,
         curve=curve,
         trust=None if fit.runs is None else _trust(fit, view.tolerance),
@@ -145,6 +154,27 @@ def _unit_of_target(fit: Fit, view: View) -> str | None:
     """Return the unit in the target's label, so that the page need not ask for it; else None."""
     unit = loss_unit_of(fit)
     return unit.name if view.target is not None and unit.is_loss else None
+
+
+@lru_cache(KEPT)
+def _choice(
+    fit: Fit, flops: float, max_tokens: float | None, served: float, family: str | None
+) -> tuple[float, float]:
+    """Return params and tokens of the choice of :func:`_split`, without its regret."""
+    limits = _limits(fit, max_tokens, served)
+    params, tokens = default_sizes(fit, np.array([flops]), family, limits=limits)
+    return float(params[0]), float(tokens[0])
+
+
+def _limits(fit: Fit, max_tokens: float | None, served: float) -> Constraints:
+    repeats = "unique_tokens" in fit.inputs
+    return Constraints(
+        max_tokens=None if repeats else max_tokens,
+        unique_tokens=max_tokens if repeats else None,
+        inference_tokens=served,
+        count=flop_count_of(fit),
+        searched=searched_range(fit.runs),
+    )
 
 
 @lru_cache(KEPT)
@@ -162,27 +192,21 @@ def _split(
     """
     options = []
     if around is not None:
-        options = _splits_about(fit, around, flops, max_tokens, served)
+        # the figure shows splits beyond those that the choice is searched among
+        limits = replace(_limits(fit, max_tokens, served), searched=TOKENS_PER_PARAM)
+        options = _splits_about(around, flops, limits)
     return allocate(
         fit, flops, max_tokens=max_tokens, inference_tokens=served, options=options, family=family,
         losses=False, allow_unconverged=True,
     )  # fmt: skip
 
 
-def _splits_about(
-    fit: Fit, curve: Curve, flops: float, max_tokens: float | None, served: float
-) -> list[tuple[float, float]]:
+def _splits_about(curve: Curve, flops: float, limits: Constraints) -> list[tuple[float, float]]:
     """Return params and tokens of splits of a budget about the best one."""
-    repeats = "unique_tokens" in fit.inputs
-    limits = Constraints(
-        max_tokens=None if repeats else max_tokens,
-        inference_tokens=served,
-        count=flop_count_of(fit),
-    )
     path = np.log(curve.table[["flops", "params", "tokens"]].to_numpy()).T
     params, tokens = (np.interp(np.log(flops), path[0], log) for log in path[1:])
     # Serving favors smaller models, so the options go further in proportion to its tokens.
-    up = np.log(SPREAD * (1.0 + served / np.exp(tokens)))
+    up = np.log(SPREAD * (1.0 + limits.inference_tokens / np.exp(tokens)))
     middle = tokens - params
     _, most = (float(end[0]) for end in limits.range(np.array([flops])))
     high = min(middle + up, most)
@@ -243,7 +267,7 @@ def commands(
         "allow_unconverged": allow,
     }
     lines = []
-    if answers.allocation is not None:
+    if answers.choice is not None:
         budget = {
             "flops": view.size,
             "max_tokens": view.max_tokens,

@@ -85,8 +85,8 @@ def main(arguments: Sequence[str]) -> None:
         st.info(plain(f"Nothing is shown until this is corrected: {', '.join(labels)}."))
         return
     try:
-        beside = st.session_state.get(_TAB) == BUDGET
-        answers = answer(fit, view, options=beside, allow_unconverged=options.allow_unconverged)
+        budget = st.session_state.get(_TAB) == BUDGET
+        answers = answer(fit, view, budget=budget, allow_unconverged=options.allow_unconverged)
     except BayescaleError as error:
         st.error(plain(as_options(str(error))))
         return
@@ -222,7 +222,7 @@ def _answer(answers: Answers) -> None:
     where = [f"{format_size(row[name])} {name}" for name in ("params", "tokens") if row[name] > 0]
     where += [f"{row['flops']:.3g} FLOP".replace("e+", "e")] if row["flops"] > 0 else []
     where += [f"language model's loss {row['lm_loss']:.4g}"] if "lm_loss" in row else []
-    if answers.allocation is not None:
+    if answers.choice is not None:
         where.append("the split of least expected loss")
     if run.family is not None:
         where.append(f"for {run.family}")

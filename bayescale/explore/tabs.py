@@ -58,7 +58,7 @@ class Opened:
 
 def titles(fit: Fit, answers: Answers) -> list[str]:
     """Return the titles of the tabs that suit a fit."""
-    split = answers.allocation is not None
+    split = answers.choice is not None
     return [
         title
         for title in TABS
@@ -170,8 +170,8 @@ def _next_run(page: Opened) -> None:
 
 
 def _data(page: Opened) -> None:
-    assert page.answers.allocation is not None
-    params = float(round(page.answers.allocation.choice.points["params"].iloc[0]))
+    assert page.answers.choice is not None
+    params = float(round(page.answers.choice[0]))
     result = needs(page.fit, params, page.answers.view.family)
     if result.answered:
         show_figure("tokens_needed", drawings.data_need(result), result.to_frame())

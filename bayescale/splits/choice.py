@@ -150,7 +150,7 @@ def default_split(
     DecisionError
         If a budget is too small to train any model.
     """
-    limits, budgets, place = _default_limits(fit, flops)
+    limits, budgets, place = _with_places(fit, flops)
     laws = solve(fit, budgets, limits, family, drift)
     params, tokens = chosen(laws, fit.weights, budgets, limits)
     by_law = tuple(
@@ -165,18 +165,28 @@ def default_split(
 
 
 def default_sizes(
-    fit: Fit, flops: np.ndarray, family: str | None = None, drift: bool = True
+    fit: Fit,
+    flops: np.ndarray,
+    family: str | None = None,
+    drift: bool = True,
+    limits: Constraints | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return params and tokens of :func:`default_split`, each (budget,), in less time."""
-    limits, budgets, place = _default_limits(fit, flops)
-    losses = [losses_of(view, family) for view in _views(fit, drift)]
+    """Return params and tokens of :func:`default_split`, each (budget,), in less time.
+
+    With ``limits``, it is the split with the least expected loss within them.
+    """
+    limits, budgets, place = _with_places(fit, flops, limits)
+    losses = [losses_of(view, family, limits.unique_tokens) for view in _views(fit, drift)]
     params, tokens = best_choice(losses, tuple(fit.weights), budgets, limits)
     return params[place], tokens[place]
 
 
-def _default_limits(fit: Fit, flops: np.ndarray) -> tuple[Constraints, np.ndarray, np.ndarray]:
+def _with_places(
+    fit: Fit, flops: np.ndarray, limits: Constraints | None = None
+) -> tuple[Constraints, np.ndarray, np.ndarray]:
     """Return limits, the distinct budgets from small to large, and each budget's place in them."""
-    limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
+    if limits is None:
+        limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
     budgets, place = np.unique(flops, return_inverse=True)
     limits.require_a_model(budgets)
     return limits, budgets, place

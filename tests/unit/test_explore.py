@@ -122,8 +122,10 @@ def test_every_number_is_what_its_command_prints(bayescale, name: str, tmp_path:
         5.76e23, tolerance=0.03, target=1.95, max_tokens=1e12, inference_tokens=2e12,
         family="a" if fit.families else None,
     )  # fmt: skip
-    found = answer(fit, view)
+    found = answer(fit, view, budget=True)
     assert found.allocation is not None
+    assert answer(fit, view).choice == found.choice  # other tabs do not compute its regret
+    assert answer(fit, view).run.equals(found.run)
     for said in answers.commands(fit, found, str(file)):
         _, command, *words = shlex.split(said)
         ran = bayescale(command, *words, "--json").json
@@ -163,6 +165,7 @@ def leaves(value: Any, at: str = "") -> dict[str, Any]:
 def test_one_scale_has_nothing_to_split() -> None:
     for fit, value in ((of_params(), 70e9), (downstream(), 2.5)):
         found = answer(fit, View(value))
+        assert found.choice is None
         assert found.allocation is None
         assert found.run[controls.scale_of(fit)] == value
         assert titles(fit, found) == ["Forecast", "Trust", "Coefficients"]
