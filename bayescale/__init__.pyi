@@ -39,10 +39,10 @@ from .decisions.data_budget import (
     data_budget as data_budget,
 )
 from .decisions.next_run import (
-    NextRun as NextRun,
-)
-from .decisions.next_run import (
     next_run as next_run,
+)
+from .decisions.next_run_answer import (
+    NextRun as NextRun,
 )
 from .decisions.overfit import (
     OverfitLine as OverfitLine,

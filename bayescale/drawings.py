@@ -7,7 +7,7 @@ import pandas as pd
 
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
-from bayescale.decisions.next_run import NextRun
+from bayescale.decisions.next_run_answer import NextRun
 from bayescale.decisions.versus_answer import Versus
 from bayescale.decisions.watch_answer import Watch
 from bayescale.forecasting import Forecast

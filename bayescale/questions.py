@@ -15,7 +15,8 @@ from bayescale.conventions import FlopCount, LossUnit
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_budget import data_budget
-from bayescale.decisions.next_run import NextRun, next_run
+from bayescale.decisions.next_run import next_run
+from bayescale.decisions.next_run_answer import NextRun
 from bayescale.errors import DecisionError, LawError, as_options
 from bayescale.forecasting import Forecast, forecast, optimal_curve, slices
 from bayescale.laws import find_law

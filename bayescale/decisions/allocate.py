@@ -294,7 +294,7 @@ class _Question:
         limits = Constraints(searched=self.limits.searched, count=count)
         free = best_split(losses_of(law.view, self.family), ends, limits)
         growth = np.diff(np.log(free.params), axis=1) / np.log(ends[1] / ends[0])
-        return law.as_draws(growth, "budget").isel(budget=0, drop=True)
+        return law.view.as_draws(growth, "budget").isel(budget=0, drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,8 +364,8 @@ class _Evaluation:
             flops=flops,
             limits=limits,
             ci_prob=question.ci_prob,
-            params=fit.mix([law.as_draws(law.best.params[:, at], "budget") for law in laws]),
-            tokens=fit.mix([law.as_draws(law.best.tokens[:, at], "budget") for law in laws]),
+            params=fit.mix([law.view.as_draws(law.best.params[:, at], "budget") for law in laws]),
+            tokens=fit.mix([law.view.as_draws(law.best.tokens[:, at], "budget") for law in laws]),
             choice=self._evaluated(laws, points, budgets, fit, at_choice),
             exponent=None
             if at_choice is None

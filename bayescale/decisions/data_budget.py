@@ -334,7 +334,7 @@ def _solve_target(view: View, question: _Question, furthest: float) -> _Part:
 
     grid = np.geomspace(1.0, furthest, _GRID)
     least = question.loss(view, question.value, grid).min(axis=1)
-    return _Part(_first(view, excess, 1.0, furthest), least=_by_chain(view, least))
+    return _Part(_first(view, excess, 1.0, furthest), least=view.as_draws(least))
 
 
 def _first(
@@ -364,10 +364,4 @@ def _first(
         logs[crosses] = elementwise.find_root(
             of_draws, ends, args=(crosses,), tolerances={"xatol": _PRECISION}
         ).x
-    return _by_chain(view, np.exp(logs))
-
-
-def _by_chain(view: View, values: np.ndarray) -> xr.DataArray:
-    """Label values of shape (draw,) with their chain and draw."""
-    coords = view.coords
-    return xr.DataArray(values.reshape([len(c) for c in coords.values()]), coords, tuple(coords))
+    return view.as_draws(np.exp(logs))

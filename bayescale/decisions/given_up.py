@@ -35,8 +35,8 @@ def given_up(
         least = law.best.loss[:, law.best.at(budgets)]
         wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
         regret = np.maximum(unit.of(loss) - unit.of(least), 0.0)
-        answers["regret"].append(law.as_draws(regret, "point"))
-        answers["wasted"].append(law.as_draws(wasted, "point"))
+        answers["regret"].append(law.view.as_draws(regret, "point"))
+        answers["wasted"].append(law.view.as_draws(wasted, "point"))
     return {name: fit.mix(each) for name, each in answers.items()}
 
 
@@ -64,9 +64,9 @@ def more_data(
             at = law.best.at(budgets)
             now = law.best.loss[:, at]
             gained = unit.of(now) - unit.of(best.loss[:, at])
-            less.append(law.as_draws(np.maximum(gained, 0.0), "budget"))
+            less.append(law.view.as_draws(np.maximum(gained, 0.0), "budget"))
             share = 1 - np.minimum(least_compute(best, now), budgets) / budgets
-            saved.append(law.as_draws(share * flops, "budget"))
+            saved.append(law.view.as_draws(share * flops, "budget"))
         found.append(MoreData(times, fit.mix(less), fit.mix(saved)))
     return tuple(found)
 

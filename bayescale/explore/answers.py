@@ -16,7 +16,8 @@ from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
 from bayescale.decisions.data_budget import data_budget
-from bayescale.decisions.next_run import NextRun, next_run
+from bayescale.decisions.next_run import next_run
+from bayescale.decisions.next_run_answer import NextRun
 from bayescale.errors import DecisionError
 from bayescale.explore.controls import View, ends_of, scale_of
 from bayescale.forecasting import Forecast, forecast, optimal_curve
@@ -30,7 +31,7 @@ from bayescale.posterior import (
     summarize,
 )
 from bayescale.questions import command_line
-from bayescale.splits.choice import default_sizes
+from bayescale.splits import default_sizes
 from bayescale.splits.constraints import TOKENS_PER_PARAM, Constraints, searched_range
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import sizes

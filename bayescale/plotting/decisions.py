@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.decisions.allocation import Allocation
-from bayescale.decisions.next_run import NextRun
+from bayescale.decisions.next_run_answer import NextRun
 from bayescale.decisions.overfit import KAPLAN, OverfitLine
 from bayescale.decisions.regret import RegretMap
 from bayescale.errors import DecisionError

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
-from bayescale.decisions.next_run import NextRun
+from bayescale.decisions.next_run_answer import NextRun
 from bayescale.decisions.overfit import OverfitLine
 from bayescale.decisions.regret import RegretMap
 from bayescale.decisions.tuning_answer import Tune

@@ -90,6 +90,20 @@ class View:
         """The coordinates of the draws: chain and draw."""
         return {name: self.draws[name] for name in ("chain", "draw")}
 
+    def as_draws(self, values: np.ndarray, *dims: str) -> xr.DataArray:
+        """Return values of shape (draw, ...), chain by chain, with the dims chain, draw and these.
+
+        Raises
+        ------
+        ValueError
+            If the number of dims is not that of the values.
+        """
+        coords = self.coords
+        shape = tuple(len(each) for each in coords.values())
+        return xr.DataArray(
+            values.reshape(*shape, *values.shape[1:]), dims=(*coords, *dims), coords=coords
+        )
+
     def combine(self, answer: "Callable[[View], xr.DataArray]") -> xr.DataArray:
         """Return the answer of this view: see :meth:`AverageView.combine`."""
         return answer(self)

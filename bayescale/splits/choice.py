@@ -46,12 +46,6 @@ class Solved:
     losses: Losses
     best: Best
 
-    def as_draws(self, values: np.ndarray, dim: str) -> xr.DataArray:
-        """Return values of shape (draw, ...) with the dims chain, draw and ``dim``."""
-        coords = self.view.coords
-        shape = tuple(len(c) for c in coords.values())
-        return xr.DataArray(values.reshape(*shape, -1), dims=("chain", "draw", dim), coords=coords)
-
 
 def solve(
     fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
@@ -155,7 +149,7 @@ def default_split(
     params, tokens = chosen(laws, fit.weights, budgets, limits)
     by_law = tuple(
         {
-            name: law.as_draws(getattr(law.best, name)[:, place], "point")
+            name: law.view.as_draws(getattr(law.best, name)[:, place], "point")
             for name in ("params", "tokens")
         }
         for law in laws
