@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from bayescale.cards import card_names, load_card
-from bayescale.conventions import FlopCount
+from bayescale.conventions import FlopCount, unit_of_log
+from bayescale.conventions.stated import CHOICES
 from bayescale.posterior import Posterior, open_posterior, save
-from bayescale.runs import Runs
+from bayescale.runs import Runs, read_runs
 from bayescale.verdict import STATES
 
 Command = Callable[..., "object"]
@@ -54,6 +55,33 @@ def test_check_tells_what_a_log_holds(bayescale, log: Path) -> None:
         "loss_steps": True, "checkpoints": True, "divergence": True, "warm_up": True,
     }  # fmt: skip
     assert all(check["text"] for check in ran.json["checks"])
+
+
+def test_check_says_in_which_unit_a_loss_is_fitted_and_how_to_state_another(
+    bayescale, log: Path
+) -> None:
+    lines = bayescale("check", log, columns=80).out.splitlines()
+    (first,) = (i for i, line in enumerate(lines) if line.startswith("  loss            not"))
+    assert " ".join(" ".join(lines[first : first + 2]).split()) == (
+        "loss not stated; fit takes it as nats per token. To state it: --unit loss=bits (or nats, "
+        "bits_per_byte, perplexity)"
+    )
+    assert lines[first + 2].startswith("  unknown         params, flops, evaluation_set")
+    assert unit_of_log(read_runs(log).conventions).words == "nats per token"
+    for unit, told in CHOICES["loss"].items():
+        stated = ["--unit", f"loss={unit}", "--convention", "tokens_per_byte=0.3"]
+        assert f"  loss            {unit}: {told}\n" in bayescale("check", log, *stated).out
+
+
+def test_check_does_not_ask_for_the_unit_of_what_is_no_language_models_loss(
+    bayescale, log: Path
+) -> None:
+    scored = log.with_name("scored.csv")
+    pd.read_csv(log).assign(lm_loss=lambda x: x["loss"], loss=lambda x: x["loss"] / 9).to_csv(
+        scored
+    )
+    told = bayescale("check", scored, "--law", "downstream").out
+    assert "  loss            error rate, which the law predicts\n" in told
 
 
 def test_check_prints_an_answer_for_people(bayescale, log: Path) -> None:

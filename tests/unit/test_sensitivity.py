@@ -183,7 +183,7 @@ def test_check_and_fit_files_keep_what_was_stated(
     assert "params_counting" in [note["code"] for note in ran.json["warnings"]]
     told = bayescale("check", path, "--convention", "params=all")
     assert "  params          all: every parameter, embeddings included\n" in told.out
-    assert "  unknown         loss, evaluation_set, tokens_per_byte\n" in told.out
+    assert "  unknown         evaluation_set, tokens_per_byte\n" in told.out
     assert "Note (params_counting): the law depends on what params counts" in told.out
     converted = bayescale(
         "check", path, "--convention", "params=all", "--convert", "params=non_embedding", "--json"

@@ -77,7 +77,7 @@ def check(
     first = [found for found in log_notes if found.code == SCALE_NOT_READ]
     log_notes = [found for found in log_notes if found.code != SCALE_NOT_READ]
     lines += [*map(note_line, first), ""]
-    lines += _column_lines(log, compute)
+    lines += _column_lines(log, chosen, compute)
     lines += ["", "What the runs can identify:", *map(check_line, checks)]
     lines += ["", "Whether they are what a law assumes:", *map(check_line, of_runs)]
     below: list[str] = []
@@ -115,11 +115,11 @@ def _log_json(log: "Runs") -> dict[str, Any]:
     }
 
 
-def _column_lines(log: "Runs", compute: "Audit | None") -> list[str]:
+def _column_lines(log: "Runs", law: "Law", compute: "Audit | None") -> list[str]:
     """Return lines on the columns' origins, what their numbers count, and the families."""
     width = max(13, *map(len, log.columns))
     lines = [f"  {name:<{width}} from {place}" for name, place in log.columns.items()]
-    lines += ["", "What its numbers count, as stated:", *_convention_lines(log)]
+    lines += ["", "What its numbers count, as stated:", *_convention_lines(log, law)]
     if compute is not None:
         lines.append(
             f"  {'C / (6 N D)':<15} {compute.lower:.3g} to {compute.upper:.3g}, median "
@@ -154,11 +154,18 @@ def _family_counts(log: "Runs") -> dict[str, int]:
     return {str(name): int(n) for name, n in counts.items()}
 
 
-def _convention_lines(log: "Runs") -> list[str]:
-    """Return a line for each stated convention, and one for all that are unknown."""
-    from bayescale.conventions import UNKNOWN
+def _convention_lines(log: "Runs", law: "Law") -> list[str]:
+    """Return a line for each stated convention and the loss, and one for all that are unknown."""
+    from bayescale.conventions import UNKNOWN, unit_of_log
 
-    stated = log.conventions.in_words()
+    stated, unit = log.conventions.in_words(), unit_of_log(log.conventions, law.unit)
+    if not unit.is_loss:
+        stated["loss"] = f"{unit.words}, which the law predicts"
+    elif not unit.stated:
+        stated["loss"] = (
+            f"not stated; fit takes it as {unit.words}. To state it: --unit loss=bits (or nats, "
+            "bits_per_byte, perplexity)"
+        )
     unknown = [name for name, words in stated.items() if words.startswith(UNKNOWN)]
     lines = [f"  {name:<15} {words}" for name, words in stated.items() if name not in unknown]
     return [*lines, *([f"  {UNKNOWN:<15} {', '.join(unknown)}"] if unknown else [])]
