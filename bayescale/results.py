@@ -26,7 +26,7 @@ DEFAULT_CI_PROB = 0.9
 LONGEST_REPR = 160
 
 LINES_OF_BRIEF = 3
-"""The most lines of a brief answer."""
+"""The number of lines of a brief answer, if the result does not choose them."""
 
 
 def quantiles(values: Any, ci_prob: float = DEFAULT_CI_PROB) -> dict[str, float]:

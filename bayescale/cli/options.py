@@ -55,7 +55,7 @@ RunLogOrFit = Annotated[
 FitFile = Annotated[Path, typer.Argument(metavar="FIT.nc", help="The output of bayescale fit.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and no notes below the answer.")]
-Brief = Annotated[bool, typer.Option("--brief", help="The answer alone: one to three sentences.")]
+Brief = Annotated[bool, typer.Option("--brief", help="The answer alone, in a few lines.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same draws.")]
 GivenSeed = Annotated[
     int | None,

@@ -101,9 +101,9 @@ def _shown(
         lines = list(text.content())
     else:
         lines = [text] if isinstance(text, str) else list(text)
-        brief = brief or [line for line in lines if line and isinstance(line, str)]
+        brief = brief or [x for x in lines if x and isinstance(x, str)][:LINES_OF_BRIEF]
     if detail.brief:
-        return list(brief[:LINES_OF_BRIEF])
+        return list(brief)
     return list(filterfalse(_is_note, lines)) if detail.quiet else [*lines, *notes]
 
 

@@ -294,14 +294,31 @@ class Allocation(Result):
             )
 
     def brief(self) -> tuple[str, ...]:
-        """Return the choice; for several budgets, a line for each."""
-        if len(self.flops) == 1:
-            return super().brief()
-        rows = self.choice.points.to_dict(orient="records")
-        return tuple(
-            f"{flops:.4g} FLOP: {self.refusal(i) or split_text(row)}"
-            for i, (flops, row) in enumerate(zip(self.flops, rows, strict=True))
+        """Return the choice, its loss and the verdicts; for several budgets, a line for each."""
+        if len(self.flops) > 1:
+            return tuple(map(self._brief_line, range(len(self.flops))))
+        head = next(self._budget_lines(0))
+        if (why := self.refusal(0)) is not None:
+            return (head, f"  {why}")
+        return (
+            f"{head} {split_text(self.choice.points.iloc[0])}",
+            f"  loss {self._loss_text(0)} {self._reached.unit}, {self.meaning}",
+            f"  {self._reached.points['why'].iloc[0]} {self.split_verdict(0).text}",
         )
+
+    def _brief_line(self, i: int) -> str:
+        head = f"{self.flops[i]:.4g} FLOP"
+        if (why := self.refusal(i)) is not None:
+            return f"{head}: {why}"
+        verdict = self._reached.points["verdict"].iloc[i].replace("_", " ")
+        return (
+            f"{head}: {split_text(self.choice.points.iloc[i])}, loss {self._loss_text(i)} "
+            f"{self._reached.unit}; loss {verdict}, split {self.split_verdict(i).state}"
+        )
+
+    def _loss_text(self, i: int) -> str:
+        loss = self._quantiles(self._reached.loss.isel(point=i))
+        return interval_text(loss, lambda x: f"{x:.4f}", self.ci_prob)
 
     def _exponent_lines(self) -> Iterator[str]:
         if self.exponent is None:
@@ -324,9 +341,6 @@ class Allocation(Result):
     def _budget_lines(self, i: int) -> Iterator[str]:
         point, mass = self.choice.points.iloc[i], f"{self.ci_prob:.0%}"
         best = {name: self._quantiles(x) for name, x in self.best(i).items()}
-        loss = interval_text(
-            self._quantiles(self._reached.loss.isel(point=i)), lambda x: f"{x:.4f}", self.ci_prob
-        )
         served, dollars = self.limits.inference_tokens, self._spent(i).get("dollars")
         yield (
             f"{self.law}, {self.flops[i]:.4g} FLOP"
@@ -347,7 +361,7 @@ class Allocation(Result):
             f"tokens, {three_digits(best['tokens_per_param']['lower'])} to "
             f"{three_digits(best['tokens_per_param']['upper'])} per param ({mass})"
         )
-        yield f"  loss        {loss}  {self._reached.unit}, {self.meaning}"
+        yield f"  loss        {self._loss_text(i)}  {self._reached.unit}, {self.meaning}"
         yield f"  regret      {self.choice.regret_text(i, self.ci_prob)}"
         if "epochs" in best:
             yield from self._data_lines(i, point, best["epochs"])

@@ -167,3 +167,42 @@ def test_rows_left_out_are_counted_and_not_all_named(bayescale: Callable, tmp_pa
     ran = bayescale("check", log, "--missing", "drop", "--repeats", "keep")
     assert "Left out: lost0, lost1, lost2, lost3, lost4 and 45 more: " in ran.out
     assert "lost5" not in ran.out
+
+
+def test_a_brief_allocation_has_its_split_loss_and_verdicts(
+    bayescale: Callable, chinchilla_posterior: Posterior, tmp_path: Path
+) -> None:
+    asked = ("allocate", save(chinchilla_posterior, tmp_path / "fit.nc"), "--flops", "1e22")
+    found = bayescale(*asked, "--json").json
+    low, middle, high = (found["loss"][key] for key in ("lower", "median", "upper"))
+    split, loss, verdicts = bayescale(*asked, "--brief").out.splitlines()
+    params, tokens = (found["choice"][name] / 1e9 for name in ("params", "tokens"))
+    assert f"1e+22 FLOP: {params:.3g}B params on {tokens:.3g}B tokens (" in split
+    assert f"loss {middle:.4f} (90% interval {low:.4f} to {high:.4f}) nats/token, mean" in loss
+    assert verdicts == f"  {found['why']} {found['split_why']}"
+
+
+def test_a_brief_frontier_has_a_line_for_every_budget(
+    bayescale: Callable, chinchilla_posterior: Posterior, tmp_path: Path
+) -> None:
+    fit = save(chinchilla_posterior, tmp_path / "fit.nc")
+    asked = ("allocate", fit, "--flops", "1e20,1e21,1e22,1e23")
+    budgets = bayescale(*asked, "--json").json["budgets"]
+    lines = bayescale(*asked, "--brief").out.splitlines()
+    assert len(lines) == len(budgets) == 4
+    for line, found in zip(lines, budgets, strict=True):
+        assert line.startswith(f"{found['flops']:.4g} FLOP: ")
+        assert f"loss {found['loss']['median']:.4f} (90% interval " in line
+        assert line.endswith(
+            f"; loss {found['verdict'].replace('_', ' ')}, split {found['split_verdict']}"
+        )
+
+
+def test_a_brief_forecast_with_a_target_keeps_its_verdict(
+    bayescale: Callable, chinchilla_posterior: Posterior, tmp_path: Path
+) -> None:
+    fit = save(chinchilla_posterior, tmp_path / "fit.nc")
+    asked = ("forecast", fit, "--flops", "1e22", "--target", "2.1")
+    lines = bayescale(*asked, "--brief").out.splitlines()
+    assert any("below 2.1: " in line for line in lines)
+    assert lines[-1].strip() == bayescale(*asked, "--json").json["why"]
