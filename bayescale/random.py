@@ -51,6 +51,8 @@ class Purpose(enum.IntEnum):
     """Runs of a refit that is timed before a backtest."""
     WATCH = 90
     """Curves of a run in progress, by the question that they answer."""
+    SERVED_TOKENS = 91
+    """The pairing of draws with tokens to be served."""
 
     @classmethod
     def drift(cls, position: int, *, up: bool) -> "Purpose":

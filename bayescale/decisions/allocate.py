@@ -35,8 +35,8 @@ from bayescale.splits import (
     solve_down_to,
     without_rounding,
 )
-from bayescale.splits.constraints import mean_served
 from bayescale.splits.hardware import Cluster
+from bayescale.splits.served import mean_served
 from bayescale.splits.utilization import GpuTimeCount, Utilization
 from bayescale.units import as_size, checked_ci_prob, format_size
 from bayescale.verdict import TOLERANCE
@@ -88,8 +88,8 @@ def allocate(  # noqa: PLR0913
     inference_tokens : float, str or tuple of two
         Tokens T to be served later. Each costs a third of a training token (2 N T), which the
         budget has to pay, so that the best model is smaller. Two numbers are the ends of a
-        log-normal 90 % interval: the budget then holds on average, and the answer gives an interval
-        of the cost.
+        log-normal 90 % interval: the budget of the choice then holds on average, and each draw has
+        its own tokens, see below.
     options : sequence of (params, tokens)
         Splits to evaluate besides the choice. If tokens is None, the rest of the largest budget is
         spent on tokens. Each option is compared with the best split of the same cost.
@@ -136,7 +136,16 @@ def allocate(  # noqa: PLR0913
     a draw, all splits are compared by the same law and drift: drift along compute is equal for all
     of them, and drift across tokens per parameter makes the best split as uncertain as the law's
     form. The choice minimizes the loss averaged over draws, with laws in proportion to their
-    weights. Wasted compute is the cost of a split minus the least compute at which the same draw's
+    weights.
+
+    Tokens to be served that are uncertain are independent of the law: each draw is paired with its
+    own, at random and the same in every call. The best split of a draw spends the budget with its
+    own tokens. The choice minimizes the loss averaged over draws, among the splits whose cost,
+    averaged over the tokens, is the budget; because cost is proportional to them, only their mean
+    matters for it. In each draw a split has its own cost, and its regret and wasted compute compare
+    it with the best split of that cost.
+
+    Wasted compute is the cost of a split minus the least compute at which the same draw's
     best split reaches the same loss (up to a factor of 400). If utilization depends on size and
     budgets are in days, it is GPU time, converted to the FLOP that a model of the split's size
     trains with in that time.
@@ -184,6 +193,8 @@ def allocate(  # noqa: PLR0913
     asked = without_rounding(np.concatenate([budgets, named["flops"]]))
     limits.require_a_model(asked)
     laws = solve(fit, asked, limits, family, drift)
+    for law in laws:
+        law.limits.require_a_model(budgets)
     choice = question.choose(laws, fit.weights)
     own = [question.choose([law], (1.0,)) for law in laws] if len(laws) > 1 else []
     laws = solve_down_to(fit, asked, pd.concat([named, choice, *own]), limits, family, drift)
@@ -341,12 +352,14 @@ class _Evaluation:
     ) -> EvaluatedSplits:
         question = self.question
         found = given_up(laws, points, budgets, fit, question.unit)
-        in_flops = question.limits.count.in_flops(1.0, points["params"].to_numpy())
+        params = points["params"].to_numpy()
+        in_flops = xr.DataArray(question.limits.count.in_flops(1.0, params), dims="point")
         return EvaluatedSplits(
-            points.assign(flops=points["flops"] * in_flops),
+            points.assign(flops=points["flops"] * in_flops.values),
             loss=None if reached is None else reached.loss,
             regret=found["regret"],
-            wasted=found["wasted"] * xr.DataArray(in_flops, dims="point"),
+            wasted=found["wasted"] * in_flops,
+            cost=found["cost"] * in_flops if "cost" in found else None,
             price=question.price_at(points),
             loss_unit=question.unit,
         )

@@ -404,6 +404,10 @@ class Allocation(Result):
                 f"  cost        {low:.3g} to {high:.3g} FLOP for training and serving the choice "
                 "(90%): the budget holds on average"
             )
+            yield (
+                "  served      each draw has its own tokens to be served: its best split is for "
+                "these, and its regret compares splits of equal cost"
+            )
 
     def _law_lines(self, i: int) -> Iterator[str]:
         for law in self.by_law:

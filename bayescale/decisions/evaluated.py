@@ -27,6 +27,9 @@ class EvaluatedSplits:
     wasted : xarray.DataArray
         Dims (chain, draw, point), FLOP: compute that the best split would have saved at the
         same loss.
+    cost : xarray.DataArray or None
+        Dims (chain, draw, point), FLOP of training and serving in each draw, if tokens to be served
+        are uncertain; ``points`` then has their mean.
     price : numpy.ndarray or None
         Shape (point,), dollars per FLOP at each split; None if no price is known.
     """
@@ -37,6 +40,7 @@ class EvaluatedSplits:
     wasted: xr.DataArray
     loss_unit: LossUnit = NATS
     price: np.ndarray | None = None
+    cost: xr.DataArray | None = None
 
     def split(self, i: int) -> dict[str, float]:
         """Return params and tokens of one split."""
@@ -51,14 +55,21 @@ class EvaluatedSplits:
             wasted=self.wasted.isel(point=which),
             loss_unit=self.loss_unit,
             price=None if self.price is None else self.price[which],
+            cost=None if self.cost is None else self.cost.isel(point=which),
         )
 
     def to_frame(self, ci_prob: float) -> pd.DataFrame:
-        """Return one row per split: params, tokens, flops, and mean and interval of its regret."""
+        """Return one row per split: params, tokens, flops, and mean and interval of its regret.
+
+        If the cost differs between draws, ``wasted_share`` is the part of each draw's own cost.
+        """
         frame = self.points.reset_index(drop=True)
         at = {"lower": (1 - ci_prob) / 2, "median": 0.5, "upper": (1 + ci_prob) / 2}
-        for name in ("regret", "wasted"):
-            draws = getattr(self, name).transpose("chain", "draw", "point").values
+        answers = {"regret": self.regret, "wasted": self.wasted}
+        if self.cost is not None:
+            answers["wasted_share"] = self.wasted / self.cost
+        for name, answer in answers.items():
+            draws = answer.transpose("chain", "draw", "point").values
             frame[f"{name}_mean"] = draws.mean(axis=(0, 1))
             for part, values in zip(at, np.quantile(draws, [*at.values()], (0, 1)), strict=True):
                 frame[f"{name}_{part}"] = values
@@ -82,7 +93,8 @@ class EvaluatedSplits:
         """Return the regret of one split as text."""
         regret, wasted = self.regret.isel(point=i), self.wasted.isel(point=i)
         at_most = (1 + ci_prob) / 2
-        share = wasted / self.points["flops"].iloc[i]
+        cost = self.points["flops"].iloc[i] if self.cost is None else self.cost.isel(point=i)
+        share = wasted / cost
         text = (
             f"{float(regret.mean()):.2g} {self.loss_unit.short} expected "
             f"(below {float(regret.quantile(at_most)):.2g} with {at_most:.0%}), "

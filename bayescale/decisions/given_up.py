@@ -23,16 +23,26 @@ def given_up(
 ) -> Mapping[str, xr.DataArray]:
     """Compare splits, under each law's draws, with the best split of these budgets.
 
+    If tokens to be served are a number for each draw, so is the cost of a split, and the best split
+    has the same cost in that draw.
+
     Returns
     -------
     mapping of str to xarray.DataArray
-        ``regret`` in the unit and ``wasted``, dims (chain, draw, point).
+        ``regret`` in the unit and ``wasted``, dims (chain, draw, point); and ``cost`` of the splits
+        if it differs between draws.
     """
     answers: dict[str, list[xr.DataArray]] = {"regret": [], "wasted": []}
     params, tokens, cost = (points[name].to_numpy() for name in ("params", "tokens", "flops"))
     for law in laws:
         loss = law.losses(params, tokens)
-        least = law.best.loss[:, law.best.at(budgets)]
+        if law.limits.inference_interval is None:
+            least = law.best.loss[:, law.best.at(budgets)]
+        else:
+            cost = law.limits.cost(params, tokens)
+            law.limits.require_a_model(cost)
+            least = best_split(law.losses, cost, law.limits).loss
+            answers.setdefault("cost", []).append(law.view.as_draws(cost, "point"))
         wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
         regret = np.maximum(unit.of(loss) - unit.of(least), 0.0)
         answers["regret"].append(law.view.as_draws(regret, "point"))
@@ -60,7 +70,7 @@ def more_data(
         less, saved = [], []
         for law in laws:
             losses = losses_of(law.view, family, times * limits.unique_tokens)
-            best = best_split(losses, law.best.flops, limits)
+            best = best_split(losses, law.best.flops, law.limits)
             at = law.best.at(budgets)
             now = law.best.loss[:, at]
             gained = unit.of(now) - unit.of(best.loss[:, at])
@@ -89,7 +99,9 @@ def across_laws(
             if holds is follow:
                 continue
             found = given_up([law], points, budgets, holds, unit)
-            regret, wasted = (found[name].mean(("chain", "draw")).values for name in found)
+            regret, wasted = (
+                found[name].mean(("chain", "draw")).values for name in ("regret", "wasted")
+            )
             rows += [
                 {"flops": flops[i], "follow": follow.name, "holds": holds.name}
                 | {"regret": float(regret[i]), "wasted": float(wasted[i] * flops[i] / budgets[i])}

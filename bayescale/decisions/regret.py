@@ -1,6 +1,6 @@
 """The regret of splits around a budget's best split, as a map over params and tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -75,8 +75,9 @@ class RegretMap(Result):
         for evaluated, on_budget in ((self.splits, False), (self.line, True)):
             parts.append(evaluated.to_frame(self.ci_prob).assign(on_budget=on_budget))
         frame = pd.concat(parts, ignore_index=True)
-        for name in ("mean", "lower", "median", "upper"):
-            frame[f"wasted_share_{name}"] = frame[f"wasted_{name}"] / frame["flops"]
+        if self.splits.cost is None:
+            for name in ("mean", "lower", "median", "upper"):
+                frame[f"wasted_share_{name}"] = frame[f"wasted_{name}"] / frame["flops"]
         chosen = self.allocation.choice.split(0)
         frame["choice"] = frame["on_budget"] & np.isclose(frame["params"], chosen["params"])
         return frame.assign(**self._limits())
@@ -137,7 +138,7 @@ def regret_map(  # noqa: PLR0913
     *,
     max_tokens: float | str | None = None,
     max_params: float | str | None = None,
-    inference_tokens: float | str = 0.0,
+    inference_tokens: float | str | Sequence[float | str] = 0.0,
     doublings: int = DOUBLINGS,
     ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,

@@ -63,7 +63,7 @@ class View:
 
     def __repr__(self) -> str:
         how = "with its drift" if self.drifts else "taken to hold exactly"
-        return f"<View: {self.name}, {how}, {self._n_draws} draws>"
+        return f"<View: {self.name}, {how}, {self.n_draws} draws>"
 
     @property
     def law(self) -> Law:
@@ -118,26 +118,42 @@ class View:
 
     def thinned(self, most: int) -> "View":
         """Return a view of evenly spaced draws, at most this many."""
-        every = -(-self._n_draws // most)
+        every = -(-self.n_draws // most)
         if every not in self._thinned:
             draws = self.draws.isel(draw=slice(every // 2, None, every))
             self._thinned[every] = self if every <= 1 else replace(self, draws=draws)
         return self._thinned[every]
 
+    def repeated(self, least: int) -> "View":
+        """Return a view of at least this many draws, with each draw repeated equally often."""
+        times = -(-least // self.n_draws)
+        if times not in self._repeated:
+            n = times * self.draws.sizes["draw"]
+            draws = self.draws.isel(draw=np.arange(n) // times).assign_coords(draw=np.arange(n))
+            self._repeated[times] = self if times <= 1 else replace(self, draws=draws)
+        return self._repeated[times]
+
+    # caches, so that questions share what these views have computed
+
     @cached_property
     def _thinned(self) -> "dict[int, View]":
-        return {}  # a cache, so that questions share what these views have computed
+        return {}
+
+    @cached_property
+    def _repeated(self) -> "dict[int, View]":
+        return {}
 
     def by_run(self) -> "View":
         """Return a view of fewer draws if values by draw and run would need too much memory."""
         n_runs = 0 if self.runs is None else len(self.runs)
-        every = -(-self._n_draws * n_runs // MOST_VALUES)
+        every = -(-self.n_draws * n_runs // MOST_VALUES)
         if every <= 1:
             return self
         return replace(self, draws=self.draws.isel(draw=slice(None, None, every)))
 
     @property
-    def _n_draws(self) -> int:
+    def n_draws(self) -> int:
+        """The number of draws, over all chains."""
         return self.draws.sizes["chain"] * self.draws.sizes["draw"]
 
     # coefficients

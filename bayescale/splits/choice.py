@@ -13,15 +13,23 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.posterior import Fit, View, flop_count_of
+from bayescale.random import Purpose
 from bayescale.splits.constraints import Constraints, searched_range
 from bayescale.splits.optimum import Best, Losses, best_choice, best_split, ladder, losses_of
 
 MOST_DRAWS = 4000
 """The most draws that are optimized, over all laws; evenly spaced ones if a fit has more."""
 
+FEWEST_DRAWS = 1000
+"""The fewest draws that are optimized, over all laws, if tokens to be served are uncertain. A fit
+with fewer, such as a point estimate, repeats its draws, each time with other tokens."""
+
 DEPTHS = (1.5, 3.0, 6.0)
 """E-folds of compute below the smallest budget in which wasted compute is searched, one after the
 other until it is found: at most a factor of 400."""
+
+_FEWEST_RUNGS = 3  # from which the slope of a curve can be estimated
+_CLOSER = 2.0 ** -np.arange(0.5, 10, 0.5)  # shares of the way from the lowest cost to the budget
 
 MOST_KEPT = 256
 """Number of budgets whose best splits are kept for each view; each takes 100 kB."""
@@ -40,19 +48,25 @@ class Solved:
     losses : callable
         See :data:`bayescale.splits.optimum.Losses`.
     best : Best
+    limits : Constraints
+        The limits of the draws: uncertain tokens to be served are a number for each draw.
     """
 
     view: View
     losses: Losses
     best: Best
+    limits: Constraints
 
 
 def solve(
     fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
 ) -> list[Solved]:
     """Return the best splits of budgets in each draw of each law."""
-    budgets, views = np.unique(flops), _views(fit, drift)
-    return [Solved(view, *_best(view, budgets, limits, family)) for view in views]
+    budgets = np.unique(flops)
+    return [
+        Solved(view, *_best(view, budgets, limits, own, family), own)
+        for view, own in _drawn(fit, limits, drift)
+    ]
 
 
 def solve_down_to(
@@ -74,24 +88,43 @@ def solve_down_to(
     limits : Constraints
     """
     splits = points["params"].to_numpy(), points["tokens"].to_numpy()
+    drawn = [own for _, own in _drawn(fit, limits, drift)]
+    if limits.inference_interval is not None:
+        costs = np.concatenate([np.ravel(own.cost(*splits)) for own in drawn])
+        flops = np.concatenate([flops, [costs.min(), costs.max()]])
     # more unique tokens may save more compute than any of these splits wastes
     laws = []
     for depth in DEPTHS if limits.unique_tokens is None else DEPTHS[-1:]:
         rungs = ladder(flops, depth)
         if limits.sizes is not None:
-            rungs = rungs[limits.can_train(rungs)]
+            rungs = _trainable(rungs, drawn)
         laws = solve(fit, rungs, limits, family, drift)
         if all((law.losses(*splits).max(axis=1) < law.best.loss[:, 0]).all() for law in laws):
             break
     return laws
 
 
+def _trainable(rungs: np.ndarray, drawn: Sequence[Constraints]) -> np.ndarray:
+    """Return the rungs of a ladder that train one of the sizes, in at least one draw.
+
+    If hardly any does, because serving the smallest size takes most of the budget, further rungs
+    approach that cost.
+    """
+    able = [np.atleast_2d(own.can_train(rungs)).any(axis=0) for own in drawn]
+    found = rungs[np.any(able, axis=0)]
+    if len(found) >= _FEWEST_RUNGS:
+        return found
+    least = min(float(np.min(own.cost(min(own.sizes or ()), 1.0))) for own in drawn)
+    return np.union1d(found, least + (found[-1] - least) * _CLOSER)
+
+
 def _best(
-    view: View, flops: np.ndarray, limits: Constraints, family: str | None
+    view: View, flops: np.ndarray, limits: Constraints, own: Constraints, family: str | None
 ) -> tuple[Losses, Best]:
     """Return the best splits of budgets, and keep them for later questions.
 
     Budgets of a :func:`ladder` recur, so a question about another budget solves only that one.
+    ``own`` are the limits of the view's draws, which follow from the limits.
     """
     losses, kept = losses_of(view, family, limits.unique_tokens), _KEPT.setdefault(view, {})
     if len(kept) + len(flops) > MOST_KEPT:
@@ -99,7 +132,7 @@ def _best(
     keys = [(limits, family, x) for x in flops.tolist()]
     new = [i for i, key in enumerate(keys) if key not in kept]
     if new:
-        found = best_split(losses, flops[new], limits)
+        found = best_split(losses, flops[new], own)
         for at, i in enumerate(new):
             parts = found.params, found.tokens, found.loss
             kept[keys[i]] = tuple(part[:, at].copy() for part in parts)
@@ -184,6 +217,16 @@ def _with_places(
     budgets, place = np.unique(flops, return_inverse=True)
     limits.require_a_model(budgets)
     return limits, budgets, place
+
+
+def _drawn(fit: Fit, limits: Constraints, drift: bool) -> list[tuple[View, Constraints]]:
+    """Return the draws of each law, with their limits."""
+    views = _views(fit, drift)
+    if limits.inference_interval is not None:
+        views = [view.repeated(FEWEST_DRAWS // len(views)) for view in views]
+    return [
+        (view, limits.of_draws(view.rng(Purpose.SERVED_TOKENS), view.n_draws)) for view in views
+    ]
 
 
 def _views(fit: Fit, drift: bool) -> list[View]:

@@ -4,8 +4,7 @@ A budget C pays for training, 6 N D, and for serving T tokens later, 2 N T, or f
 counts in their place. This leaves one number to choose, the training tokens per parameter.
 """
 
-from dataclasses import asdict, dataclass
-from statistics import NormalDist
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from bayescale.conventions import SIX_ND, FlopCount
 from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.errors import DecisionError, collected
 from bayescale.runs import Runs
+from bayescale.splits.served import spread_served
 from bayescale.units import as_size, format_size
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
@@ -25,28 +25,6 @@ MOST_FLOPS = 1e35
 BEYOND_RUNS = 1.5
 """E-folds of tokens per parameter that are searched beyond the range of the runs, in each
 direction. Further out, a law's values reflect its form instead of evidence."""
-
-
-def mean_served(low: float, high: float) -> float:
-    """Return the mean of the tokens to be served, a log-normal with this 90 % interval.
-
-    Raises
-    ------
-    DecisionError
-        If the ends do not form an interval above zero.
-
-    Examples
-    --------
-    >>> print(f"{mean_served(1e12, 1e13):.3g}")
-    4.04e+12
-    """
-    if not 0 < low < high < np.inf:
-        raise DecisionError(
-            f"inference_tokens is {low:g} to {high:g}, but must be one number, or a 90 % interval "
-            "whose lower end is above zero and below the upper one"
-        )
-    sd = np.log(high / low) / (2 * NormalDist().inv_cdf(0.95))
-    return float(np.sqrt(low * high) * np.exp(sd**2 / 2))
 
 
 def searched_range(runs: Runs | None) -> tuple[float, float]:
@@ -69,10 +47,10 @@ class Constraints:
         The largest model, in params.
     sizes : tuple of float, optional
         The models that can be built, in params; by default any size.
-    inference_tokens : float
-        Tokens to be served later, which the budget has to pay for too; their mean if they are
-        uncertain. The cost of serving is proportional to them, so the mean suffices for a budget
-        that is kept on average.
+    inference_tokens : float or numpy.ndarray, shape (draw, 1)
+        Tokens to be served later, which the budget has to pay for too. If they are uncertain, their
+        mean: cost is proportional to them, so a split then costs the budget on average. The limits
+        of draws, see :meth:`of_draws`, have a number for each draw.
     inference_interval : tuple of (float, float), optional
         The 90 % interval of these tokens if they are uncertain, with a log-normal distribution.
     unique_tokens : float, optional
@@ -93,7 +71,7 @@ class Constraints:
     max_tokens: float | None = None
     max_params: float | None = None
     sizes: tuple[float, ...] | None = None
-    inference_tokens: float = 0.0
+    inference_tokens: Any = 0.0
     inference_interval: tuple[float, float] | None = None
     unique_tokens: float | None = None
     count: FlopCount = SIX_ND
@@ -109,7 +87,8 @@ class Constraints:
             for name, value in limits.items()
             if value is not None and not 0 < value < np.inf
         ]
-        if not 0 <= self.inference_tokens < np.inf:
+        served = np.asarray(self.inference_tokens)
+        if not np.all((served >= 0) & (served < np.inf)):
             problems.append(
                 f"inference_tokens is {self.inference_tokens:g}, but must be finite, zero or more"
             )
@@ -123,6 +102,23 @@ class Constraints:
                 )
         if problems:
             raise DecisionError(collected("these constraints cannot be met:", problems))
+
+    def of_draws(self, rng: np.random.Generator, n_draws: int) -> "Constraints":
+        """Return these limits with tokens to be served of each draw's own, if they are uncertain.
+
+        Quantities that depend on them have a first dim of draws.
+        """
+        if self.inference_interval is None:
+            return self
+        served = spread_served(self.inference_interval, rng, n_draws)
+        return replace(self, inference_tokens=served[:, None])
+
+    @property
+    def of_options(self) -> "Constraints":
+        """These limits, for arrays that have a last dim of options."""
+        if np.ndim(self.inference_tokens) == 0:
+            return self
+        return replace(self, inference_tokens=self.inference_tokens[..., None])
 
     def to_json(self) -> dict[str, Any]:
         """Return the limits by name, without the count of compute."""
@@ -166,7 +162,7 @@ class Constraints:
         return params, tokens
 
     def range(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the least and the largest log of tokens per parameter, shape (budget,).
+        """Return the least and the largest log of tokens per parameter, shape (..., budget).
 
         They are equal if a limit requires a split outside the range that is searched, or if both
         limits bind, so that part of the budget stays unspent.
@@ -187,15 +183,16 @@ class Constraints:
     def can_train(self, flops: np.ndarray) -> np.ndarray:
         """Return a mask of the budgets that train one of the sizes, or one parameter on one token.
 
-        Without sizes, every split that is searched must pay for that.
+        The mask has shape (budget,), or (draw, budget) for limits or budgets of draws. Without
+        sizes, every split that is searched must pay for that.
         """
         if self.sizes is not None:
-            return ~np.isnan(self._options(flops)[1]).all(axis=1)
+            return ~np.isnan(self.buildable(flops)[1]).all(axis=-1)
         least, most = self.range(flops)
         return (self.split(flops, most)[0] >= 1) & (self.split(flops, least)[1] >= 1)
 
     def require_a_model(self, flops: np.ndarray) -> None:
-        """Raise an error if a budget, shape (budget,), is too small to train any model.
+        """Raise an error if a budget, shape (..., budget), is too small to train any model.
 
         Raises
         ------
@@ -205,43 +202,38 @@ class Constraints:
         hopeless = ~self.can_train(flops)
         if not hopeless.any():
             return
+        parts = flops, self.inference_tokens
+        least, served = (np.broadcast_to(x, hopeless.shape)[hopeless][0] for x in parts)
+        one = replace(self, inference_tokens=served)
         does, do = "train a model of one parameter on one token", ["raise the budget"]
-        if self.sizes is None and flops[hopeless][0] >= self.cost(1.0, 1.0):
+        if self.sizes is None and least >= one.cost(1.0, 1.0):
             ends = (f"{ratio:.3g}" for ratio in self.searched)
             does += f" at every split that is compared, of {' to '.join(ends)} tokens per parameter"
         smallest = 1.0 if self.sizes is None else min(self.sizes)
         if self.sizes is not None:
             does = f"train the smallest size, {format_size(smallest)} params, on even one token"
-        if self.inference_tokens:
+        if served:
+            of_draw = ", as in one of the draws" if np.ndim(self.inference_tokens) else ""
             does += (
-                f", and serve {format_size(self.inference_tokens)} tokens, which alone takes "
-                f"{self.cost(smallest, 0.0):.3g} {self.count.unit}"
+                f", and serve {format_size(served)} tokens{of_draw}, which alone takes "
+                f"{one.cost(smallest, 0.0):.3g} {self.count.unit}"
             )
             do.append("serve fewer tokens")
         if self.sizes is not None:
             do.append("add a smaller size")
         advice = f"{', '.join(do[:-1])}, or {do[-1]}" if do[1:] else do[0]
-        budget = f"a budget of {flops[hopeless][0]:.3g} {self.count.unit}"
+        budget = f"a budget of {least:.3g} {self.count.unit}"
         raise DecisionError(f"{budget} cannot {does}: {advice}")
 
     def buildable(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return params and tokens of each size within the limits, each (budget, size).
+        """Return params and tokens of each size within the limits, each (..., budget, size).
 
         Tokens are NaN if a budget cannot train and serve the size.
-
-        Raises
-        ------
-        DecisionError
-            If a budget cannot train any of the sizes.
         """
-        self.require_a_model(flops)
-        return self._options(flops)
-
-    def _options(self, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.sizes is not None
         most = np.inf if self.max_params is None else self.max_params
         params = np.array(sorted(size for size in self.sizes if size <= most))
-        tokens = self.tokens_left(flops[:, None], params)
+        tokens = self.of_options.tokens_left(flops[..., None], params)
         return np.broadcast_to(params, tokens.shape), np.where(tokens >= 1, tokens, np.nan)
 
 

@@ -41,8 +41,9 @@ class Best:
 
     Attributes
     ----------
-    flops : numpy.ndarray, shape (budget,)
+    flops : numpy.ndarray, shape (budget,) or (draw, budget)
     params, tokens, loss : numpy.ndarray, shape (draw, budget)
+        An infinite loss if limits leave a draw no model.
     """
 
     flops: np.ndarray
@@ -65,11 +66,13 @@ class Best:
         fine = rungs[below] + share * gap
         # A Hermite cubic of our own, because the import of SciPy's takes a third of an answer's
         # time.
-        slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
-        step = log_loss[:, below + 1] - log_loss[:, below]
-        ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap
-        bend = share * (1 - share) * ((1 - share) * ends[0] + share * ends[1])
-        curve = log_loss[:, below] + share * step + bend
+        with np.errstate(invalid="ignore"):
+            slope = np.gradient(log_loss, rungs, axis=1, edge_order=2)
+            step = log_loss[:, below + 1] - log_loss[:, below]
+            ends = slope[:, below] * gap - step, step - slope[:, below + 1] * gap
+            bend = share * (1 - share) * ((1 - share) * ends[0] + share * ends[1])
+            curve = log_loss[:, below] + share * step + bend
+        curve = np.where(np.isfinite(curve), curve, np.inf)  # beside budgets without a model
         return fine, np.minimum.accumulate(curve, axis=1)  # more compute need not be spent
 
 
@@ -96,12 +99,13 @@ def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:
     losses : callable
         See :data:`Losses`.
     flops : numpy.ndarray, shape (budget,)
-        Budgets from small to large.
+        Budgets from small to large; or any budgets of each draw, shape (draw, budget).
     limits : Constraints
+        The limits of all draws, or of each draw.
     """
     n_draws = losses(np.ones(1), np.ones(1)).shape[0]
-    size = max(1, _BLOCK // (n_draws * _grid(limits, flops).shape[1]))
-    blocks = [flops[i : i + size] for i in range(0, len(flops), size)]
+    size = max(1, _BLOCK // (n_draws * _grid(limits, flops).shape[-1]))
+    blocks = [flops[..., i : i + size] for i in range(0, flops.shape[-1], size)]
     found = list(in_threads(lambda block: _best_of_block(losses, block, limits), blocks))
     params, tokens, loss = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
     return Best(flops, params, tokens, loss)
@@ -111,13 +115,17 @@ def _best_of_block(
     losses: Losses, flops: np.ndarray, limits: Constraints
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if limits.sizes is not None:
-        params, tokens = limits.buildable(flops)
-        loss = _on_grid(losses, params, tokens)
-        best = np.nanargmin(loss, axis=2)
-        row = np.arange(len(flops))
-        return params[row, best], tokens[row, best], np.nanmin(loss, axis=2)
+        options = limits.buildable(flops)
+        loss = _on_grid(losses, *options)
+        loss = np.where(np.isnan(loss), np.inf, loss)
+        best = loss.argmin(axis=-1)[..., None]
+        params, tokens, loss = (
+            np.take_along_axis(np.broadcast_to(x, loss.shape), best, -1)[..., 0]
+            for x in (*options, loss)
+        )
+        return params, tokens, loss
     grid = _grid(limits, flops)
-    loss = _on_grid(losses, *limits.split(flops[:, None], grid))
+    loss = _on_grid(losses, *limits.of_options.split(flops[..., None], grid))
     x, least = _refined(lambda x: losses(*limits.split(flops, x)), *_bracket(grid, loss))
     return *limits.split(flops, x), least
 
@@ -164,14 +172,15 @@ def best_choice(
 
 
 def _grid(limits: Constraints, flops: np.ndarray) -> np.ndarray:
-    """Return a grid of logs of tokens per parameter within the limits, (budget, option)."""
+    """Return a grid of logs of tokens per parameter within the limits, (..., budget, option)."""
     low, high = limits.range(flops)
-    return np.linspace(low, high, 3 + int(np.max(high - low) / GRID), axis=1)
+    return np.linspace(low, high, 3 + int(np.max(high - low) / GRID), axis=-1)
 
 
 def _on_grid(losses: Losses, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Return losses (draw, budget, option) from params and tokens (budget, option)."""
-    return losses(params.ravel(), tokens.ravel()).reshape(-1, *params.shape)
+    """Return losses (draw, budget, option) from params and tokens (..., budget, option)."""
+    flat = (x.reshape(*x.shape[:-2], -1) for x in (params, tokens))
+    return losses(*flat).reshape(-1, *params.shape[-2:])
 
 
 def _bracket(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -258,5 +267,6 @@ def least_compute(best: Best, loss: np.ndarray) -> np.ndarray:
         left, right = curve[row, above - 1], curve[row, above]
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.nan_to_num((left - log_loss[:, i]) / (left - right)).clip(0, 1)
+        share = np.where(np.isinf(left), 1.0, share)
         found[:, i] = np.exp(fine[above - 1] + share * (fine[above] - fine[above - 1]))
     return found
