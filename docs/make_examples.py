@@ -2,10 +2,11 @@
 
 ``uv run python docs/make_examples.py`` runs all of ``docs/examples`` in order. Each ``NAME.sh`` is
 run line by line into ``NAME.sh.txt``, and each ``NAME.py`` into ``NAME.py.txt``; the last figure
-that a Python example draws goes into ``docs/figures/NAME.svg``. What ``readme.py`` prints also goes
-into ``README.md``. The examples share one folder, so that later ones use the fits of earlier ones.
+that a Python example draws goes into ``docs/figures/NAME.svg``. ``examples_on_pages.py`` then puts
+all of them into the pages. The examples share one folder, so that later ones use the fits of
+earlier ones.
 The runs are public, see :func:`bayescale.datasets.load`, or simulated by scripts that the pages
-name. Takes four minutes on two cores.
+name. Takes some minutes on two cores.
 """
 
 import contextlib
@@ -19,10 +20,10 @@ import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
+from examples_on_pages import write_pages
 
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS / "examples"
-README = DOCS.parent / "README.md"
 ORDER = (
     "quick_start",
     "coefficients",
@@ -69,14 +70,6 @@ def output(script: Path, figure: Path) -> str:
     return text.getvalue()
 
 
-def write_readme(text: str) -> None:
-    """Replace the output of the example in the README."""
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition("```text\n")
-    _, _, after = rest.partition("```\n")
-    README.write_text(f"{before}```text\n{text}```\n{after}", encoding="utf-8")
-
-
 def main(names: tuple[str, ...]) -> None:
     """Run these examples in the folder that holds the fits of earlier ones."""
     mpl.use("svg")
@@ -97,9 +90,8 @@ def main(names: tuple[str, ...]) -> None:
             text = output(script, DOCS / "figures" / f"{name}.svg")
             if text:
                 script.with_suffix(".py.txt").write_text(text, encoding="utf-8")
-            if name == "readme":
-                write_readme(text)
         print(name, flush=True)
+    write_pages()
 
 
 if __name__ == "__main__":

@@ -126,6 +126,8 @@ def test_run_logs_names_every_column() -> None:
 def test_laws_names_every_law() -> None:
     page = (DOCS / "laws.md").read_text(encoding="utf-8")
     assert set(LAWS) <= set(re.findall(r"`(\w+)`", page))
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert f"{len(LAWS)} [laws](docs/laws.md)" in readme
 
 
 # examples
@@ -136,6 +138,47 @@ def test_transcripts_are_of_the_scripts(script: Path) -> None:
     ran = script.with_suffix(".sh.txt").read_text(encoding="utf-8").splitlines()
     told = [line[2:] for line in ran if line.startswith("$ ")]
     assert told == script.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def on_pages() -> dict[str, Any]:
+    return runpy.run_path(str(DOCS / "examples_on_pages.py"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_hold_their_examples_as_they_are(page: Path, on_pages: dict[str, Any]) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert on_pages["with_examples"](text) == text, "python docs/examples_on_pages.py"
+    assert "{literalinclude}" not in text, "a reader of the file itself would see no example"
+
+
+def test_every_output_is_on_a_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for file in EXAMPLES.glob("*.txt"):
+        assert f"<!-- example: {file.name} " in text
+
+
+def test_a_block_is_written_from_the_lines_that_its_marker_names(on_pages: dict[str, Any]) -> None:
+    marker = '  <!-- example: own_law/tied.py from "def loss" before "TIED" -->\n  ```python\n'
+    lines = """  def loss(params, tokens, *, E, A, B, alpha):
+      return E + A / params**alpha + B / tokens**alpha
+"""
+    filled = on_pages["with_examples"](f"- One\n\n{marker}  old\n  ```\n\n- Two\n")
+    assert filled == f"- One\n\n{marker}{lines}  ```\n\n- Two\n"
+
+
+@pytest.mark.parametrize(
+    ("marker", "problem"),
+    [
+        ("<!-- example: readme.py -->\n\n```python\n```\n", "1 examples have no fenced block"),
+        ('<!-- example: readme.py from "no" -->\n```python\n```\n', "readme.py has no lines from"),
+    ],
+)
+def test_a_marker_without_its_block_or_lines_is_refused(
+    marker: str, problem: str, on_pages: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        on_pages["with_examples"](marker)
 
 
 def test_readme_shows_its_example_and_what_it_printed() -> None:
@@ -218,4 +261,4 @@ def test_site_builds_and_asks_for_nothing_elsewhere(tmp_path: Path) -> None:
         assert browser.find(f"{tables}.length")
         assert browser.find(f"{tables}.every(t => t.scrollWidth <= t.clientWidth)")
         browser.open((site / "questions" / "budget.html").as_uri(), width=390)
-        assert browser.find("document.querySelector('div.wide img').clientWidth") > 600
+        assert browser.find("document.querySelector('p > img').clientWidth") > 600
