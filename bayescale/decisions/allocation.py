@@ -185,11 +185,8 @@ class Allocation(Result):
             row |= {str(k): v for k, v in given_up.items()}
             row |= {name: losses[name].iloc[i] for name in ("verdict", "why")}
             if (why := self.refusal(i)) is not None:
-                row = (
-                    dict.fromkeys(row, np.nan)
-                    | {"flops": flops, **spent}
-                    | {"verdict": None, "why": why}
-                )
+                known = {"flops": flops, **spent, "verdict": None, "why": why}
+                row = dict.fromkeys(row, np.nan) | known
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -376,13 +373,10 @@ class Allocation(Result):
         params = self.choice.split(i)["params"]
         yield f"  time        {cluster.time_text(float(self.flops[i]), params)}"
         if isinstance(cluster.utilization, Utilization):
-            equal = "FLOP, whatever time they take" if self._counts_flops else "GPU time"
+            counts_flops = self.limits.count.plain is self.limits.count
+            equal = "FLOP, whatever time they take" if counts_flops else "GPU time"
             yield f"  utilization {cluster.utilization.in_words()}"
             yield f"              Splits are compared at equal {equal}."
-
-    @property
-    def _counts_flops(self) -> bool:
-        return self.limits.count.plain is self.limits.count
 
     def _cost_interval(self, i: int) -> dict[str, list[float]]:
         if self.limits.inference_interval is None:
