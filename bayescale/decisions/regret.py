@@ -17,7 +17,8 @@ from bayescale.errors import DecisionError
 from bayescale.posterior import Fit
 from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
-from bayescale.units import as_size, format_size, three_digits
+from bayescale.splits.hardware import Cluster
+from bayescale.units import format_size, three_digits
 
 DOUBLINGS = 3
 """Doublings and halvings of params and tokens from the choice to the edges of a map."""
@@ -47,7 +48,9 @@ class RegretMap(Result):
     :meth:`to_frame` has one row per split: ``params``, ``tokens``, ``flops``; ``regret`` (in the
     allocation's unit), ``wasted`` (FLOP) and ``wasted_share`` (of the split's own compute), each
     with its mean over draws and its interval; ``on_budget`` (whether the split spends the budget);
-    ``choice`` (whether it is the split of least expected loss); and the limits.
+    ``choice`` (whether it is the split of least expected loss); and the limits. If a price is
+    known, ``dollars`` is the cost of a split, and ``wasted_dollars_mean`` what it wastes on
+    average.
     """
 
     in_figures = True
@@ -73,7 +76,10 @@ class RegretMap(Result):
     def _table(self) -> pd.DataFrame:
         parts = []
         for evaluated, on_budget in ((self.splits, False), (self.line, True)):
-            parts.append(evaluated.to_frame(self.ci_prob).assign(on_budget=on_budget))
+            part = evaluated.to_frame(self.ci_prob).assign(on_budget=on_budget)
+            if evaluated.price is not None:
+                part["dollars"] = part["flops"] * evaluated.price
+            parts.append(part)
         frame = pd.concat(parts, ignore_index=True)
         if self.splits.cost is None:
             for name in ("mean", "lower", "median", "upper"):
@@ -83,7 +89,7 @@ class RegretMap(Result):
         return frame.assign(**self._limits())
 
     def _json(self) -> dict[str, Any]:
-        frame = self.to_frame()
+        frame, cluster = self.to_frame(), self.allocation.cluster
         shown = frame.drop(columns=["on_budget", "choice", *self._limits()])
         return {
             "law": self.allocation.law,
@@ -97,11 +103,15 @@ class RegretMap(Result):
             "provenance": self.allocation.provenance,
             "splits": shown[~frame["on_budget"]],
             "line": shown[frame["on_budget"]],
+            "cluster": None if cluster is None else cluster.to_json(),
         }
 
     def _content(self) -> Iterator[str | TextTable]:
         yield f"{self.allocation.law}: what splits of {self.flops:.4g} FLOP give up"
-        frame = self.to_frame()
+        frame, cluster = self.to_frame(), self.allocation.cluster
+        if cluster is not None:
+            params = self.allocation.choice.split(0)["params"]
+            yield f"The budget takes {cluster.time_text(self.flops, params)} at the choice."
         line = frame[frame["on_budget"]].reset_index(drop=True)
         at = int(line["choice"].to_numpy().argmax())
         shown = line.iloc[at % PER_DOUBLING :: PER_DOUBLING]
@@ -115,6 +125,12 @@ class RegretMap(Result):
                 f"regret {upper}": f"{row['regret_upper']:.2g}",
                 "wasted": f"{row['wasted_share_mean']:.1%}",
                 f"wasted {upper}": f"{row['wasted_share_upper']:.1%}",
+                **(
+                    {"dollars": f"{row['dollars']:,.0f}"}
+                    | {"wasted, dollars": f"{row['wasted_dollars_mean']:,.0f}"}
+                    if "dollars" in row
+                    else {}
+                ),
                 "": "choice" if row["choice"] else "",
             }
             for row in shown.to_dict(orient="records")
@@ -134,11 +150,14 @@ class RegretMap(Result):
 @asks_fit
 def regret_map(  # noqa: PLR0913
     fit: Fit,
-    flops: float | str,
+    flops: float | str | None = None,
     *,
+    days: float | str | None = None,
     max_tokens: float | str | None = None,
     max_params: float | str | None = None,
     inference_tokens: float | str | Sequence[float | str] = 0.0,
+    price: float | None = None,
+    cluster: Cluster | None = None,
     doublings: int = DOUBLINGS,
     ci_prob: float = DEFAULT_CI_PROB,
     family: str | None = None,
@@ -152,10 +171,15 @@ def regret_map(  # noqa: PLR0913
     ----------
     fit : Posterior or ModelAverage
         A fit of laws of params and tokens.
-    flops : float or str
+    flops : float or str, optional
         The budget in FLOP. Its split of least expected loss is the center of the map.
+    days : float or str, optional
+        The budget in days of all GPUs of ``cluster``, instead of ``flops``.
     max_tokens, max_params, inference_tokens
         As for :func:`bayescale.allocate`. The map ends at these limits.
+    price, cluster
+        As for :func:`bayescale.allocate`. With a price, costs are also in dollars. The map ends at
+        the largest model that fits into the memory of the cluster.
     doublings : int
         How many times params and tokens (including served tokens) are doubled and halved from the
         choice to the edges.
@@ -182,20 +206,23 @@ def regret_map(  # noqa: PLR0913
     divided, not that more compute would lower the loss. Each draw has its own best split, and means
     are taken over draws. The map has four splits per doubling.
     """
-    if not isinstance(flops, str) and np.ndim(flops):
-        raise DecisionError(
-            f"a regret map is for one budget, but {np.size(flops)} are given: call it for each"
-        )
-    budget = as_size(flops, "flops")
+    for given in (flops, days):
+        if not isinstance(given, str) and np.ndim(given):  # type: ignore[arg-type]
+            raise DecisionError(
+                f"a regret map is for one budget, but {np.size(given)} are given: call it for each"  # type: ignore[arg-type]
+            )
     if doublings < 1:
         raise DecisionError(f"doublings is {doublings}, but must be one or more")
     split = partial(
         allocate,
         fit,
-        budget,
+        flops,
+        days=days,
         max_tokens=max_tokens,
         max_params=max_params,
         inference_tokens=inference_tokens,
+        price=price,
+        cluster=cluster,
         ci_prob=ci_prob,
         family=family,
         drift=drift,
@@ -230,7 +257,7 @@ def _splits(
     params = _within(params, limits.max_params)
     tokens = _within(tokens[tokens > 0], limits.max_tokens)
     grid = [(float(n), float(d)) for n in params for d in tokens]
-    budget = float(about.flops[0])
+    budget = float(about.flops[0] / limits.count.in_flops(1.0, choice["params"]))
     left = limits.tokens_left(budget, params)
     spends = (left > 0) & np.isclose(limits.cost(params, left), budget, rtol=1e-9)
     spends |= np.isclose(params, choice["params"])  # limits may leave part of the budget unspent

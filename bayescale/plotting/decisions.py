@@ -1,5 +1,6 @@
 """Figures of decisions: a budget's frontier and regret, data needed, and the next run to buy."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _REGRETS = {
     "regret": "expected regret ({unit})",
     "wasted_share": "compute expected to be wasted (share)",
+    "wasted_dollars": "dollars expected to be wasted",
 }
 _COSTS = {
     "dollars": "budget (dollars)",
@@ -205,9 +207,9 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     result : RegretMap
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given. The map adds a color bar to its figure.
-    of : {"wasted_share", "regret"}
-        The share of a split's compute that the best split would save, or the regret in the map's
-        unit of loss.
+    of : {"wasted_share", "wasted_dollars", "regret"}
+        The share of a split's compute that the best split would save, this in dollars, or the
+        regret in the map's unit of loss.
 
     Returns
     -------
@@ -216,7 +218,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     Raises
     ------
     DecisionError
-        If ``of`` is neither.
+        If ``of`` is none of these, or in dollars without a price.
     """
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import FuncFormatter
@@ -224,6 +226,10 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     if of not in _REGRETS:
         raise DecisionError(f"of is {of!r}, but must be one of {', '.join(_REGRETS)}")
     ax, frame = new_axes(ax), result.to_frame()
+    if of == "wasted_dollars" and "dollars" not in frame:
+        raise DecisionError(
+            "this map knows no price: make it with `price=`, or with a `cluster=` that has one"
+        )
     grid = frame[~frame["on_budget"]].pivot(index="tokens", columns="params", values=f"{of}_mean")
     levels = _levels(grid.to_numpy(), of)
     # from white to a shade on which black text can still be read
@@ -233,7 +239,12 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     ax.set(xscale="log", yscale="log")  # first, because labels follow the slopes of contours
     filled = ax.contourf(*where, levels, colors=colors, extend="both")
     lines = ax.contour(*where, levels, colors=GREY, linewidths=0.8)
-    form = FuncFormatter(lambda x, _: f"{100 * x:.3g}%" if of == "wasted_share" else f"{x:g}")
+    texts: dict[str, Callable[[float], str]] = {
+        "wasted_share": lambda x: f"{100 * x:.3g}%",
+        "wasted_dollars": lambda x: f"${x:,.0f}",
+        "regret": lambda x: f"{x:g}",
+    }
+    form = FuncFormatter(lambda x, _: texts[of](x))
     ax.clabel(lines, fmt=form, colors=BLACK, fontsize="small")
     ax.figure.colorbar(
         filled,
@@ -243,7 +254,7 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
         format=form,
     )
     budget, chosen = frame[frame["on_budget"]], frame[frame["choice"]]
-    label = f"{result.flops:.3g} FLOP".replace("e+", "e")
+    label = _budget_text(result, budget)
     ax.plot(budget["params"], budget["tokens"], color=BLACK, linestyle="--", label=label)
     for name, (label, style) in _LIMITS.items():
         if name in frame:
@@ -255,6 +266,19 @@ def plot_regret(result: RegretMap, ax: "Axes | None" = None, *, of: str = "waste
     log_sizes(ax, "tokens", "y")
     log_sizes(ax, "params")
     return finish_axes(ax)
+
+
+def _budget_text(result: RegretMap, spent: pd.DataFrame) -> str:
+    """Return the budget in the units in which all splits that spend it are equal."""
+    text, cluster = f"{result.flops:.3g} FLOP".replace("e+", "e"), result.allocation.cluster
+    known = [name for name in ("flops", "dollars") if name in spent]
+    equal = [name for name in known if np.allclose(spent[name], spent[name].iloc[0])]
+    if cluster is not None and "flops" not in equal:
+        days = cluster.cost(result.flops, result.allocation.choice.split(0)["params"])["days"]
+        text = f"{days:.3g} days"
+    if "dollars" in equal:
+        text += f", ${spent['dollars'].iloc[0]:,.0f}"
+    return text
 
 
 def _levels(values: np.ndarray, of: str) -> list[float]:

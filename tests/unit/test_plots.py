@@ -48,6 +48,8 @@ from bayescale.posterior import ModelAverage, Posterior, point, summarize
 from bayescale.scenarios.emergence import emergence
 from bayescale.scenarios.perceptron import prune_perceptron
 from bayescale.scenarios.pruning import prune
+from bayescale.splits.hardware import Cluster
+from bayescale.splits.utilization import Utilization
 from bayescale.units import format_size
 from bayescale.validation.backtest_record import bins
 from bayescale.validation.backtest_result import Backtest
@@ -316,7 +318,28 @@ def test_regret_is_drawn_over_sizes_with_the_budget_and_limits() -> None:
     assert {text.get_text() for text in wasted.texts} <= set(levels)
     with pytest.raises(DecisionError) as error:
         plot_regret(result, of="money")
-    assert str(error.value) == "of is 'money', but must be one of regret, wasted_share"
+    assert str(error.value) == (
+        "of is 'money', but must be one of regret, wasted_share, wasted_dollars"
+    )
+
+
+def test_regret_is_drawn_in_dollars_and_up_to_the_memory_of_the_gpus() -> None:
+    shares = Utilization.of({"1B": 0.45, "70B": 0.3})
+    gpus = Cluster(64, 989e12, utilization=shares, price=2.0, memory=10e9)
+    result = regret_map(SPREAD, days=60, cluster=gpus)
+    frame = result.to_frame()
+    ax = plot_regret(result, of="wasted_dollars")
+    budget = frame[frame["on_budget"]]
+    np.testing.assert_allclose(line(ax, "60 days, $184,320").get_xdata(), budget["params"])
+    np.testing.assert_allclose(line(ax, "60 days, $184,320").get_ydata(), budget["tokens"])
+    assert line(ax, "most params").get_xdata()[0] == 64 * 10e9 / 16
+    filled = ax.collections[0]
+    assert {1_000, 10_000, 100_000} <= set(filled.levels)
+    row = frame[~frame["on_budget"]].iloc[60]
+    band_of = int(np.searchsorted(filled.levels, row["wasted_dollars_mean"]))
+    assert filled.get_paths()[band_of].contains_point((row["params"], row["tokens"]))
+    with pytest.raises(DecisionError, match="this map knows no price: make it with `price=`"):
+        plot_regret(regret_map(SPREAD, 1e22), of="wasted_dollars")
 
 
 @pytest.mark.integration

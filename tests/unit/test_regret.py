@@ -12,6 +12,8 @@ from bayescale.decisions.regret import regret_map
 from bayescale.errors import BayescaleError, LawError
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, point
+from bayescale.splits.hardware import Cluster
+from bayescale.splits.utilization import Utilization
 
 GOPHER = 5.76e23
 KAPLAN = load_card("kaplan_irreducible")
@@ -86,6 +88,31 @@ def test_serving_is_paid_for_by_the_budget() -> None:
     np.testing.assert_allclose(frame["flops"], cost)
     np.testing.assert_allclose(cost[frame["on_budget"]], GOPHER)
     assert len(np.unique(np.log(cost).round(9))) < 60  # costs repeat, and are answered once
+
+
+def test_gpus_make_dollars_of_a_map_and_their_memory_ends_it() -> None:
+    """Equal days are equal dollars, whatever the size; their FLOP follow utilization."""
+    shares = Utilization.of({"1B": 0.45, "70B": 0.3})
+    gpus = Cluster(64, 989e12, utilization=shares, price=2.0, memory=10e9)
+    result = regret_map(SPREAD, days=60, cluster=gpus)
+    frame = result.to_frame()
+    assert frame["params"].max() == 64 * 10e9 / 16
+    line = frame[frame["on_budget"]]
+    np.testing.assert_allclose(line["dollars"], 60 * 24 * 64 * 2.0)
+    seconds = line["flops"] / (64 * 989e12 * shares.at(line["params"]))
+    np.testing.assert_allclose(seconds, 60 * 86_400)
+    wasted = line["wasted_dollars_mean"] / line["dollars"]
+    np.testing.assert_allclose(wasted, line["wasted_share_mean"])
+    row = frame[~frame["on_budget"]].iloc[17]
+    split = (row["params"], row["tokens"])
+    named = allocate(SPREAD, days=60, cluster=gpus, options=[split]).options
+    assert named is not None
+    expected = named.to_frame(0.9)["wasted_dollars_mean"].item()
+    assert row["wasted_dollars_mean"] == pytest.approx(expected, rel=1e-2)
+    text = str(result)
+    assert "takes 60 days on 64 GPUs (92,160 GPU-hours at 33% of the peak)" in text
+    assert "184,320" in text
+    assert result.to_json()["cluster"]["gpus"] == 64
 
 
 def test_it_is_told_in_words_and_numbers() -> None:
