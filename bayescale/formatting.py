@@ -29,6 +29,8 @@ FORMATS: Mapping[str, Callable[[Any], str]] = {
     "percent": lambda value: f"{value:.0%}",
     "percent_tenths": lambda value: f"{value:.1%}",
     "percent_hundredths": lambda value: f"{value:.2%}",
+    "thousands": lambda value: f"{value:,.0f}",
+    "dollars": lambda value: f"${value:,.0f}",
     "per_1e18": lambda value: _digits(2)(1e18 * value),
     "spaced": lambda text: str(text).replace("_", " "),
 }

@@ -1,6 +1,5 @@
 """The questions about a fit that report, explorer and documentation answer, with their commands."""
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from bayescale.command_lines import cluster_options, command_line
 from bayescale.conventions import FlopCount, LossUnit
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
@@ -30,7 +30,7 @@ from bayescale.posterior import (
     loss_unit_of,
     summarize,
 )
-from bayescale.units import format_size, parse_size
+from bayescale.splits.hardware import Cluster
 from bayescale.validation.design import design_checks
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import NEXT_LOWER_LOSS, next_scale, own_scale, size_scale, sizes
@@ -44,39 +44,6 @@ CURVE_POINTS = 50
 MOST_FAMILIES = 20
 
 Form = Callable[[Any], str]
-
-
-def command_line(command: str, file: str, options: Mapping[str, Any], *words: str) -> str:
-    """Return the command line of a question.
-
-    Parameters
-    ----------
-    command, file : str
-    options : mapping of str to object
-        Values by argument name; those that are None are left out, and True stands for a flag.
-    words : str
-        Further words, unchanged.
-    """
-    typed = ["bayescale", command, file]
-    for name, value in options.items():
-        if value is None or value is False:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        typed += [option] if value is True else [option, word(value)]
-    return shlex.join([*typed, *words])
-
-
-def word(value: Any) -> str:
-    """Return a value as a word of a command line, exact to the last bit."""
-    if isinstance(value, tuple | list):
-        return ",".join(map(word, value))
-    if not isinstance(value, float):
-        return str(value)
-    text = format_size(value)
-    if value >= 1000 and parse_size(text) == value:
-        return text.replace("e+", "e")
-    whole = value.is_integer() and value < 1e15
-    return str(int(value)) if whole else repr(value).replace("e+", "e")
 
 
 @dataclass(frozen=True)
@@ -167,6 +134,10 @@ class Questions:
         The caller's own laws, each as ``file.py:NAME``.
     unit_name : str or None
         The unit of losses; None means the log's own.
+    cluster : Cluster or None
+        The GPUs on which the budgets are spent.
+    days : float or None
+        The next scale in days of these GPUs, instead of ``flops``.
     """
 
     fit: Fit
@@ -178,6 +149,8 @@ class Questions:
     own: tuple[str, ...]
     allow: bool
     unit_name: str | None = None
+    cluster: Cluster | None = None
+    days: float | None = None
     answers: dict[str, Answer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -190,7 +163,8 @@ class Questions:
             )
         if self.flops is not None and not 0 < self.flops < np.inf:
             raise LawError(f"flops is {self.flops:g}, but must be finite and above zero")
-        if self.flops is None and self.fit.runs is None:
+        self._require_cluster_that_applies()
+        if self.flops is None and self.days is None and self.fit.runs is None:
             if self.scale != "flops":
                 raise LawError(
                     f"a point estimate of law {self.fit.name!r} has no largest run to start from: "
@@ -199,6 +173,17 @@ class Questions:
             raise LawError(
                 "a point estimate has no largest run to start from: name the next scale with "
                 "`flops=`"
+            )
+
+    def _require_cluster_that_applies(self) -> None:
+        if self.cluster is not None and not self.split:
+            raise LawError(
+                f"law {self.fit.name!r} does not split a budget, so `cluster=` does not apply: "
+                "leave it out"
+            )
+        if self.days is not None and (self.cluster is None or self.flops is not None):
+            raise DecisionError(
+                "the next scale is `flops=`, or `days=` of a `cluster=`: give one of them"
             )
 
     @property
@@ -244,6 +229,8 @@ class Questions:
         """The next scale."""
         if self.flops is not None:
             return self.flops
+        if self.days is not None:
+            return self.around[AROUND.index(1.0)]
         assert self.fit.runs is not None
         return next_scale(self.fit.runs.frame, self.fit.inputs)
 
@@ -252,7 +239,9 @@ class Questions:
         """The next scale and others around it, in increasing order."""
         if self.scale == "lm_loss":
             return tuple(_rounded(self.next * times) for times in _NEARBY)
-        return tuple(_rounded(self.next * t) if t != 1 else self.next for t in AROUND)
+        if self.days is not None:
+            return tuple(map(float, self.allocation[0].flops))
+        return _multiples(self.next)
 
     @property
     def at(self) -> int:
@@ -291,15 +280,20 @@ class Questions:
     @cached_property
     def allocation(self) -> tuple[Allocation, Answer]:
         """The answer of ``bayescale allocate`` for the next budget and those around it."""
+        days = None if self.days is None else _multiples(self.days)
+        flops = self.around if days is None else None
         result = allocate(
             self.fit,
-            self.around,
+            flops,
+            days=days,
+            cluster=self.cluster,
             tolerance=self.tolerance,
             family=self.family,
             loss_unit=self.unit_name,
             allow_unconverged=self.allow,
         )
-        options = {"flops": self.around, "tolerance": self.tolerance, **self._shared}
+        options = {"flops": flops, "days": days, **cluster_options(self.cluster)}
+        options |= {"tolerance": self.tolerance, **self._shared}
         return result, self._answer("allocate", "allocate", result.to_json(), **options)
 
     @property
@@ -432,6 +426,11 @@ class Questions:
             self.answers[answer.key] = answer
             found.append((member.name, answer))
         return tuple(found)
+
+
+def _multiples(scale: float) -> tuple[float, ...]:
+    """Return a scale and others around it."""
+    return tuple(_rounded(scale * times) if times != 1 else scale for times in AROUND)
 
 
 def _rounded(value: float) -> float:

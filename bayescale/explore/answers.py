@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.command_lines import command_line
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
@@ -30,7 +31,6 @@ from bayescale.posterior import (
     loss_unit_of,
     summarize,
 )
-from bayescale.questions import command_line
 from bayescale.splits import default_sizes
 from bayescale.splits.constraints import TOKENS_PER_PARAM, Constraints, searched_range
 from bayescale.validation.horizon import Trust, trust

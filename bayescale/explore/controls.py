@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from bayescale.command_lines import word
 from bayescale.errors import BayescaleError, UnitError
 from bayescale.laws.optimum import splits
 from bayescale.posterior import Fit, loss_unit_of
-from bayescale.questions import word
 from bayescale.units import parse_size
 from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, sizes
 

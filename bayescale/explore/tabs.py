@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from bayescale import drawings
+from bayescale.command_lines import command_line
 from bayescale.errors import BayescaleError, as_options
 from bayescale.explore.answers import (
     Answers,
@@ -24,7 +25,6 @@ from bayescale.explore.figure import offer_table, show_figure
 from bayescale.explore.text import plain, show_number
 from bayescale.formatting import FORMATS, SIZE
 from bayescale.posterior import Fit, ModelAverageSummary
-from bayescale.questions import command_line
 from bayescale.results import Result
 from bayescale.units import format_size
 

@@ -19,6 +19,7 @@ from bayescale.questions import Answer, Questions
 from bayescale.reporting.extras import Extra, extra_of
 from bayescale.reporting.page import render, section_html
 from bayescale.results import Result
+from bayescale.splits.hardware import Cluster
 from bayescale.verdict import TOLERANCE
 
 SECTIONS = {
@@ -134,6 +135,8 @@ def report(  # noqa: PLR0913
     file: str | Path = "FIT.nc",
     *,
     flops: float | None = None,
+    days: float | None = None,
+    cluster: Cluster | None = None,
     target: float | None = None,
     tolerance: float = TOLERANCE,
     family: str | None = None,
@@ -153,6 +156,11 @@ def report(  # noqa: PLR0913
     flops : float, optional
         The next scale in FLOP. Ten times the largest run's by default, or ten times the law's only
         input; for a law of the language model's loss, 5 % less than the lowest.
+    days : float, optional
+        The next scale in days of all GPUs of ``cluster``, instead of ``flops``.
+    cluster : Cluster, optional
+        The GPUs on which the budgets are spent: see :func:`bayescale.allocate`. The report then
+        states days and, with a price, dollars, and its splits fit into their memory.
     target : float, optional
         A loss in the unit of the report, for the probability that the next run ends below it.
     tolerance : float
@@ -180,7 +188,10 @@ def report(  # noqa: PLR0913
     Raises
     ------
     LawError
-        If the next scale is not an input of the law, or if it must be given.
+        If the next scale is not an input of the law, or if it must be given; or if a cluster is
+        given to a law that does not split a budget.
+    DecisionError
+        If both ``flops`` and ``days`` are given, or days without a cluster.
     UnconvergedError
         If the fit failed its convergence checks.
 
@@ -199,6 +210,8 @@ def report(  # noqa: PLR0913
         own=laws,
         allow=allow_unconverged,
         unit_name=loss_unit,
+        cluster=cluster,
+        days=days,
     )
     extras = tuple(map(extra_of, also))
     sections = _sections(questions, extras, show_progress)

@@ -98,6 +98,11 @@ class Cluster:
         peak, memory = GPUS[gpu.lower()]
         return cls(gpus, **{"peak": peak, "memory": memory, **more})
 
+    @property
+    def by_size(self) -> Utilization | None:
+        """The utilization, if it depends on the model's size."""
+        return self.utilization if isinstance(self.utilization, Utilization) else None
+
     def utilization_at(self, params: Any = None) -> Any:
         """Return the share of the peak that models of these params reach.
 

@@ -123,6 +123,11 @@ class Utilization:
         return cls(tuple(map(float, ends)), tuple(map(float, fitted)))
 
     @property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """Sizes in params, each with its share."""
+        return tuple(zip(self.sizes, self.shares, strict=True))
+
+    @property
     def reference(self) -> float:
         """The share at the smallest size, at which GPU time is counted."""
         return self.shares[0]
@@ -136,10 +141,7 @@ class Utilization:
         """Return a text of the shares, and of what is assumed for other sizes."""
         if len(self.sizes) == 1:
             return f"{self.shares[0]:.0%} of the peak"
-        by_size = ", ".join(
-            f"{share:.0%} at {format_size(size)}"
-            for size, share in zip(self.sizes, self.shares, strict=True)
-        )
+        by_size = ", ".join(f"{share:.0%} at {format_size(size)}" for size, share in self.pairs)
         return f"{by_size} params, and held there for smaller and larger models"
 
 

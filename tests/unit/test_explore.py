@@ -25,6 +25,7 @@ from support.published import BESIROGLU, ONE, SPREAD
 
 from bayescale import explore as room
 from bayescale.cards import load_card
+from bayescale.command_lines import word
 from bayescale.errors import DecisionError, ExplorerError, UnconvergedError
 from bayescale.explore import answers, controls, opening, page
 from bayescale.explore.answers import answer
@@ -32,7 +33,6 @@ from bayescale.explore.controls import View, first_texts, read_view, to_query
 from bayescale.explore.tabs import TABS, titles
 from bayescale.explore.text import plain
 from bayescale.posterior import Fit, ModelAverage, point, save
-from bayescale.questions import word
 
 FAMILIES = of_families()
 

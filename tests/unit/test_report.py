@@ -23,14 +23,16 @@ from support.refits import built, even_normal
 from bayescale import drawings
 from bayescale.cards import load_card, parse_card
 from bayescale.conventions import Conventions
-from bayescale.errors import LawError, UnconvergedError, as_options
+from bayescale.errors import DecisionError, LawError, UnconvergedError, as_options
 from bayescale.laws import find_law
 from bayescale.plotting.inline import INKS
-from bayescale.posterior import ModelAverage, Posterior, save
+from bayescale.posterior import ModelAverage, Posterior, point, save
 from bayescale.reporting.checklist import checklist
 from bayescale.reporting.page import render, write
 from bayescale.reporting.sections import Report, report
 from bayescale.runs import read_runs
+from bayescale.splits.hardware import Cluster
+from bayescale.splits.utilization import Utilization
 from bayescale.verdict import COVERAGE_RULE
 
 ALL = [
@@ -142,6 +144,7 @@ def test_a_report_that_buys_no_run_says_what_the_budget_allows(
     "kind",
     [
         "one law",
+        "gpus",
         pytest.param("real pool", marks=pytest.mark.integration),
         pytest.param("one scale", marks=pytest.mark.integration),
     ],
@@ -164,7 +167,21 @@ def test_every_number_is_what_its_command_prints(
     else:
         fit = with_backtest(chinchilla())
     path = save(fit, Path("fit.nc"))
-    ran = bayescale("report", path, "--target", "2", "-o", "page.html", "--json")
+    gpus = [
+        "--gpus",
+        "64",
+        "--gpu-flops",
+        "989e12",
+        "--gpu-memory",
+        "1e9",
+        "--gpu-price",
+        "2.5",
+        "--days",
+        "30",
+    ]
+    gpus += ["--utilization", "1B=0.45", "--utilization", "70B=0.3"]
+    given = gpus if kind == "gpus" else []
+    ran = bayescale("report", path, "--target", "2", *given, "-o", "page.html", "--json")
     # its laws do not agree on the data that models need, so that answer is withheld
     assert ran.code == (3 if kind == "real pool" else 0), ran.err
     assert [s for s in ran.json["sections"] if not s["ok"]] == []
@@ -173,7 +190,7 @@ def test_every_number_is_what_its_command_prints(
     answers = {}
     for key, command in ran.json["commands"].items():
         words = command.split()[1:]
-        if words[0] == "check" or (words[0] == "trust" and kind != "one law"):
+        if words[0] == "check" or (words[0] == "trust" and kind not in ("one law", "gpus")):
             continue  # of the run log itself; a backtest would be made first
         answered = bayescale(*words, "--json")
         assert answered.code == (0 if answered.json.get("answered", True) else 3), answered.err
@@ -191,6 +208,58 @@ def test_every_number_is_what_its_command_prints(
             assert item["text"] in (str(value).replace("_", " "), as_options(str(value)))
         compared += 1
     assert compared > 50
+
+
+def test_gpus_add_days_dollars_and_a_largest_model() -> None:
+    """30 days of 64 GPUs at $2.50 an hour are $115,200; 1 GB of each holds a model of 4B params."""
+    shares = Utilization.of({"1B": 0.45, "70B": 0.3})
+    gpus = Cluster(64, 989e12, utilization=shares, price=2.5, memory=1e9)
+    result = report(chinchilla(), "fit.nc", days=30, cluster=gpus)
+    assert failed(result) == {}
+    text = " ".join("".join(Page(render(result)).text).split())
+    assert re.search(r"At \S+e22 FLOP \(30 days on 64 GPUs, \$115,200\), [0-9.]+ times", text)
+    assert re.search("Largest model in the GPUs' memory ?4B params", text)
+    assert re.search("FLOP ?days ?dollars ?params", text)
+    assert "45% at 1B, 30% at 70B params" in text
+    assert "compared at equal GPU time" in text
+    (answer,) = (a for a in result.answers if a.key == "allocate")
+    assert answer.command == (
+        "bayescale allocate fit.nc --days 3,9,30,90,300 --gpus 64 --gpu-flops 989T --gpu-memory 1B "
+        "--gpu-price 2.5 --utilization 1B=0.45 --utilization 70B=0.3 --tolerance 0.02"
+    )
+    budgets = answer.json["budgets"]
+    assert [b["days"] for b in budgets] == pytest.approx([3, 9, 30, 90, 300])
+    assert all(b["choice"]["params"] <= 4e9 for b in budgets)
+    unpriced = report(chinchilla(), "fit.nc", flops=1e23, cluster=Cluster.of("h100", 64))
+    text = " ".join("".join(Page(render(unpriced)).text).split())
+    assert "days on 64 GPUs), " in text
+    assert "dollars" not in text
+    assert "--gpus 64 --gpu h100 --utilization 0.4" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"days": 30}, "the next scale is `flops=`, or `days=` of a `cluster=`: give one of them"),
+        (
+            {"days": 30, "flops": 1e22, "cluster": Cluster.of("h100", 64)},
+            "the next scale is `flops=`, or `days=` of a `cluster=`: give one of them",
+        ),
+    ],
+)
+def test_days_need_gpus_and_no_other_budget(asked: dict, message: str) -> None:
+    with pytest.raises(DecisionError) as error:
+        report(chinchilla(), **asked)
+    assert str(error.value) == message
+
+
+def test_gpus_of_a_law_of_one_scale_are_refused() -> None:
+    law = point(load_card("henighan_compute"), {"E": 1.7, "C_c": 1e18, "alpha_C": 0.1})
+    with pytest.raises(LawError) as error:
+        report(law, flops=1e22, cluster=Cluster.of("h100", 64))
+    assert str(error.value) == (
+        "law 'henighan_compute' does not split a budget, so `cluster=` does not apply: leave it out"
+    )
 
 
 def test_what_is_read_is_what_the_machine_reads(page: str) -> None:

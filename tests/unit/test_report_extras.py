@@ -132,6 +132,11 @@ def test_the_command_shows_a_run_and_exits_with_3_when_it_is_off_its_course(
         (("--final-share", "0.2"), "name the history of the run to which --final-share belongs"),
         (("--metric", "loss"), "name the history of the run to which --metric belongs"),
         (("--recipes", "absent.nc"), "absent.nc"),
+        (("--days", "30"), "say how many GPUs there are"),
+        (
+            ("--gpus", "8", "--gpu", "h100", "--days", "30", "--recipes", "absent.nc"),
+            "recipes are compared at a budget in FLOP: give --flops instead",
+        ),
     ],
 )
 def test_what_is_missing_is_asked_for(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bayescale.cli.cluster_options import ClusterOptions
 from bayescale.cli.history_options import HistoryOptions, PlanOptions
 from bayescale.cli.options import (
     FamilyOptions,
@@ -54,10 +55,10 @@ class ExtraOptions:
         """Return the comparison of stored recipes at the next scale of the report, if requested."""
         if self.recipes is None:
             return []
+        from bayescale.command_lines import command_line
         from bayescale.decisions.versus import versus
         from bayescale.laws.optimum import splits
         from bayescale.posterior.recipe_files import open_recipes
-        from bayescale.questions import command_line
         from bayescale.reporting.extras import Extra
         from bayescale.verdict import next_scale
 
@@ -90,8 +91,8 @@ class ExtraOptions:
                     f"name the history of the run to which {option} belongs", param_hint="--history"
                 )
             return []
+        from bayescale.command_lines import command_line
         from bayescale.decisions.watch import watch
-        from bayescale.questions import command_line
         from bayescale.reporting.extras import Extra
 
         logged = history_options.read(self.history)
@@ -119,6 +120,7 @@ def report(
     extra_options: ExtraOptions,
     history_options: HistoryOptions,
     plan_options: PlanOptions,
+    cluster_options: ClusterOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -147,6 +149,11 @@ def report(
 
     page = require_folder(output or Path(f"{fit_file.stem}.html"))
     fitted, budget = options.open(fit_file), size_of(flops, "--flops")
+    cluster, days = cluster_options.cluster(), size_of(cluster_options.days, "--days")
+    if days is not None and extra_options.recipes is not None:
+        raise typer.BadParameter(
+            "recipes are compared at a budget in FLOP: give --flops instead", param_hint="--days"
+        )
     also = [
         *extra_options.compared(fitted, budget),
         *extra_options.watched(fitted, fit_file, target, history_options, plan_options),
@@ -155,6 +162,8 @@ def report(
         fitted,
         fit_file,
         flops=budget,
+        days=days,
+        cluster=cluster,
         target=target,
         tolerance=tolerance,
         also=also,
