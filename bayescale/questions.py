@@ -20,7 +20,7 @@ from bayescale.decisions.next_run_answer import NextRun
 from bayescale.errors import DecisionError, LawError, as_options
 from bayescale.forecasting import Forecast, forecast, optimal_curve, slices
 from bayescale.laws import find_law
-from bayescale.laws.optimum import splits
+from bayescale.laws.optimum import require_split, splits
 from bayescale.posterior import (
     Fit,
     ModelAverageSummary,
@@ -176,11 +176,8 @@ class Questions:
             )
 
     def _require_cluster_that_applies(self) -> None:
-        if self.cluster is not None and not self.split:
-            raise LawError(
-                f"law {self.fit.name!r} does not split a budget, so `cluster=` does not apply: "
-                "leave it out"
-            )
+        for member in self.fit.members if self.cluster is not None else ():
+            require_split(member.law)
         if self.days is not None and (self.cluster is None or self.flops is not None):
             raise DecisionError(
                 "the next scale is `flops=`, or `days=` of a `cluster=`: give one of them"

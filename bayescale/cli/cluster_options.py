@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayescale.cli.parsing import number, several_values, size_of, sizes_of
+from bayescale.cli.parsing import given_fields, number, several_values, size_of, sizes_of
 from bayescale.errors import shortened
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClusterOptions:
+class GpuOptions:
     """Options of the GPUs on which a budget is spent."""
 
     gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="How many GPUs there are.")] = (
@@ -42,17 +42,13 @@ class ClusterOptions:
             "repeatable; or a run log with a column mfu.",
         ),
     ] = None
-    days: Annotated[
-        str | None, typer.Option("--days", help="The budget in days, instead of --flops: 14,30.")
-    ] = None
 
     def cluster(self) -> "Cluster | None":
         """Return the cluster, or None if no number of GPUs is given."""
         from bayescale.splits.hardware import Cluster
 
         if self.gpus is None:
-            given = (self.days, self.gpu, self.gpu_flops, self.gpu_memory, self.gpu_price)
-            if self.utilization or any(each is not None for each in given):
+            if given_fields(self):
                 raise typer.BadParameter("say how many GPUs there are", param_hint="--gpus")
             return None
         if self.gpu is not None and self.gpu_flops is not None:
@@ -73,6 +69,15 @@ class ClusterOptions:
                 "name the GPU, or state the FLOP/s of one with --gpu-flops", param_hint="--gpu"
             )
         return Cluster(self.gpus, peak, **more)
+
+
+@dataclass(frozen=True)
+class ClusterOptions(GpuOptions):
+    """Options of the GPUs on which a budget is spent, and of a budget in days of them."""
+
+    days: Annotated[
+        str | None, typer.Option("--days", help="The budget in days, instead of --flops: 14,30.")
+    ] = None
 
     def budgets(self, flops: str | None) -> dict[str, list[float]]:
         """Return the budgets in FLOP or in days, under the name that allocate takes."""

@@ -1,11 +1,16 @@
 """A local page with controls for budget, data, tolerance and target, and the answers to them."""
 
+import json
 import socket
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bayescale.errors import ExplorerError
+
+if TYPE_CHECKING:
+    from bayescale.splits.hardware import Cluster
 
 ADDRESS, PORT = "127.0.0.1", 8501
 LAST_PORT = 65_535
@@ -15,6 +20,7 @@ def explore(
     path: str | Path,
     *,
     laws: Sequence[str] = (),
+    cluster: "Cluster | None" = None,
     port: int = PORT,
     browser: bool = True,
     allow_unconverged: bool = False,
@@ -30,6 +36,9 @@ def explore(
         A file that ``bayescale fit`` wrote.
     laws : sequence of str
         The caller's own laws, each as ``file.py:NAME``.
+    cluster : Cluster, optional
+        The GPUs on which budgets are spent: the page then states days and, with a price, dollars,
+        and its splits fit into their memory.
     port : int
         The port on the loopback address, which only this computer can reach.
     browser : bool
@@ -41,21 +50,27 @@ def explore(
     ------
     ExplorerError
         If Streamlit is not installed, or the port is taken.
+    LawError
+        If a cluster is given to a law that does not split a budget.
     PosteriorError
         If the file cannot be opened, or its fit failed its convergence checks.
     """
     from bayescale.laws import find_law
+    from bayescale.laws.optimum import require_split
     from bayescale.posterior import open_posterior
 
     require_streamlit()
     fit = open_posterior(path, law=[find_law(name) for name in laws])
     fit.require_converged(allow_unconverged)
+    for member in fit.members if cluster is not None else ():
+        require_split(member.law)
     require_port(port)
     from bayescale.explore.server import serve
 
     own = [word for law in laws for word in ("--law", law)]
     allow = ["--allow-unconverged"] if allow_unconverged else []
-    serve([str(path), *own, *allow], ADDRESS, port, browser)
+    gpus = [] if cluster is None else ["--cluster", json.dumps(cluster.to_json())]
+    serve([str(path), *own, *gpus, *allow], ADDRESS, port, browser)
 
 
 def require_streamlit() -> None:

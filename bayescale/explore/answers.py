@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.command_lines import command_line
+from bayescale.command_lines import cluster_options, command_line
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.allocation import Allocation
 from bayescale.decisions.data_answer import DataBudget
@@ -33,6 +33,7 @@ from bayescale.posterior import (
 )
 from bayescale.splits import default_sizes
 from bayescale.splits.constraints import TOKENS_PER_PARAM, Constraints, searched_range
+from bayescale.splits.hardware import Cluster
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import sizes
 
@@ -60,6 +61,8 @@ class Answers:
     run : pandas.Series
         The row of :attr:`forecast`.
     curve : Curve
+    cluster : Cluster or None
+        The GPUs on which budgets are spent.
     trust : Trust or None
         How far to trust the fit; None for a point estimate.
     """
@@ -70,6 +73,7 @@ class Answers:
     choice: tuple[float, float] | None
     allocation: Allocation | None
     curve: "Curve"
+    cluster: Cluster | None
     trust: Trust | None
 
 
@@ -89,7 +93,12 @@ class Curve:
 
 
 def answer(
-    fit: Fit, view: View, *, budget: bool = False, allow_unconverged: bool = False
+    fit: Fit,
+    view: View,
+    *,
+    budget: bool = False,
+    cluster: Cluster | None = None,
+    allow_unconverged: bool = False,
 ) -> Answers:
     """Return the answers to the question of a view.
 
@@ -99,6 +108,8 @@ def answer(
     view : View
     budget : bool
         Compute what the Budget tab shows: the regret of the choice, and of splits about it.
+    cluster : Cluster, optional
+        The GPUs on which budgets are spent.
     allow_unconverged : bool
         Compute the answers even if the fit failed its convergence checks.
 
@@ -122,7 +133,7 @@ def answer(
     choice = allocation = None
     places: dict[str, Any] = {scale_of(fit): view.size}
     if splits(fit.inputs):
-        limits = view.max_tokens, view.inference_tokens or 0.0
+        limits = view.max_tokens, view.inference_tokens or 0.0, cluster
         if budget or len(fit.members) > 1:
             allocation = _split(fit, curve if budget else None, view.size, *limits, view.family)
             if (why := allocation.refusal(0)) is not None:
@@ -147,6 +158,7 @@ def answer(
         choice=choice,
         allocation=allocation,
         curve=curve,
+        cluster=cluster,
         trust=None if fit.runs is None else _trust(fit, view.tolerance),
     )
 
@@ -159,19 +171,27 @@ def _unit_of_target(fit: Fit, view: View) -> str | None:
 
 @lru_cache(KEPT)
 def _choice(
-    fit: Fit, flops: float, max_tokens: float | None, served: float, family: str | None
+    fit: Fit,
+    flops: float,
+    max_tokens: float | None,
+    served: float,
+    cluster: Cluster | None,
+    family: str | None,
 ) -> tuple[float, float]:
     """Return params and tokens of the choice of :func:`_split`, without its regret."""
-    limits = _limits(fit, max_tokens, served)
+    limits = _limits(fit, max_tokens, served, cluster)
     params, tokens = default_sizes(fit, np.array([flops]), family, limits=limits)
     return float(params[0]), float(tokens[0])
 
 
-def _limits(fit: Fit, max_tokens: float | None, served: float) -> Constraints:
+def _limits(
+    fit: Fit, max_tokens: float | None, served: float, cluster: Cluster | None
+) -> Constraints:
     repeats = "unique_tokens" in fit.inputs
     return Constraints(
         max_tokens=None if repeats else max_tokens,
         unique_tokens=max_tokens if repeats else None,
+        max_params=None if cluster is None else cluster.max_params,
         inference_tokens=served,
         count=flop_count_of(fit),
         searched=searched_range(fit.runs),
@@ -185,6 +205,7 @@ def _split(
     flops: float,
     max_tokens: float | None,
     served: float,
+    cluster: Cluster | None,
     family: str | None,
 ) -> Allocation:
     """Return the allocation of a budget without the loss at its choice.
@@ -194,11 +215,11 @@ def _split(
     options = []
     if around is not None:
         # the figure shows splits beyond those that the choice is searched among
-        limits = replace(_limits(fit, max_tokens, served), searched=TOKENS_PER_PARAM)
+        limits = replace(_limits(fit, max_tokens, served, cluster), searched=TOKENS_PER_PARAM)
         options = _splits_about(around, flops, limits)
     return allocate(
-        fit, flops, max_tokens=max_tokens, inference_tokens=served, options=options, family=family,
-        losses=False, allow_unconverged=True,
+        fit, flops, max_tokens=max_tokens, inference_tokens=served, options=options,
+        cluster=cluster, family=family, losses=False, allow_unconverged=True,
     )  # fmt: skip
 
 
@@ -208,10 +229,10 @@ def _splits_about(curve: Curve, flops: float, limits: Constraints) -> list[tuple
     params, tokens = (np.interp(np.log(flops), path[0], log) for log in path[1:])
     # Serving favors smaller models, so the options go further in proportion to its tokens.
     up = np.log(SPREAD * (1.0 + limits.inference_tokens / np.exp(tokens)))
-    middle = tokens - params
-    _, most = (float(end[0]) for end in limits.range(np.array([flops])))
+    least, most = (float(end[0]) for end in limits.range(np.array([flops])))
+    middle = min(max(tokens - params, least), most)
     high = min(middle + up, most)
-    low = min(middle, high) - np.log(SPREAD)
+    low = max(middle - np.log(SPREAD), least)
     found = zip(*limits.split(flops, np.linspace(low, high, SPLITS)), strict=True)
     return [(float(params), float(tokens)) for params, tokens in found]
 
@@ -273,6 +294,7 @@ def commands(
             "flops": view.size,
             "max_tokens": view.max_tokens,
             "inference_tokens": view.inference_tokens,
+            **cluster_options(answers.cluster),
         }
         lines.append(command_line("allocate", file, {**budget, **shared}, *words))
     point = answers.forecast.points.iloc[0]

@@ -5,6 +5,7 @@ shown as text: :func:`bayescale.explore.text.plain` escapes what Markdown would 
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from bayescale.explore.tabs import BUDGET, FIRST, Opened, show_tab, titles
 from bayescale.explore.text import plain, show_number
 from bayescale.laws import find_law
 from bayescale.posterior import Fit, open_posterior
+from bayescale.splits.hardware import Cluster
 from bayescale.units import format_size
 
 NEW_FAMILY = "a new family"
@@ -86,7 +88,10 @@ def main(arguments: Sequence[str]) -> None:
         return
     try:
         budget = st.session_state.get(_TAB) == BUDGET
-        answers = answer(fit, view, budget=budget, allow_unconverged=options.allow_unconverged)
+        answers = answer(
+            fit, view, budget=budget, cluster=options.cluster,
+            allow_unconverged=options.allow_unconverged,
+        )  # fmt: skip
     except BayescaleError as error:
         st.error(plain(as_options(str(error))))
         return
@@ -106,6 +111,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="page")
     parser.add_argument("file")
     parser.add_argument("--law", action="append", default=[])
+    parser.add_argument("--cluster", type=lambda text: Cluster.from_json(json.loads(text)))
     parser.add_argument("--allow-unconverged", action="store_true")
     return parser
 

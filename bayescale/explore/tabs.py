@@ -26,6 +26,7 @@ from bayescale.explore.text import plain, show_number
 from bayescale.formatting import FORMATS, SIZE
 from bayescale.posterior import Fit, ModelAverageSummary
 from bayescale.results import Result
+from bayescale.splits.hardware import Cluster
 from bayescale.units import format_size
 
 
@@ -126,6 +127,8 @@ def _budget(page: Opened) -> None:
         ends = f"{form(row[f'{name}_lower'])} to {form(row[f'{name}_upper'])}"
         show_number(column, name.replace("_", " ").capitalize(), form(value), ends)
     notes = [f"Small: the best of each draw, {mass}."]
+    if allocation.cluster is not None:
+        notes.append(_spent(allocation.cluster, row))
     notes += [f"The choice gives up {allocation.choice.regret_text(0, allocation.ci_prob)}."]
     unique = allocation.limits.unique_tokens
     if unique is not None:
@@ -146,6 +149,16 @@ def _budget(page: Opened) -> None:
     table = allocation.options.to_frame(allocation.ci_prob).sort_values("params")
     show_figure("splits", drawings.options(allocation), table)
     _commands(commands(page.fit, page.answers, page.file, page.laws, page.allow)[:1])
+
+
+def _spent(cluster: Cluster, row: pd.Series) -> str:
+    """Return the budget in days and dollars, and the largest model, as far as these are known."""
+    text = f"The budget takes {cluster.time_text(row['flops'], row['choice_params'])}"
+    if "dollars" in row:
+        text += f", ${row['dollars']:,.0f}"
+    if cluster.max_params is not None:
+        text += f". Their memory holds at most {format_size(cluster.max_params)} params"
+    return f"{text}."
 
 
 def _trust(page: Opened) -> None:

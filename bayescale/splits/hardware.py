@@ -1,5 +1,6 @@
 """Budgets in GPUs, days, dollars and memory."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -156,6 +157,14 @@ class Cluster:
             f"{three_digits(days)} days on {self.gpus:,} GPUs ({days * 24 * self.gpus:,.0f} "
             f"GPU-hours at {self.utilization_at(params):.0%} of the peak)"
         )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Cluster":
+        """Return the cluster that :meth:`to_json` describes."""
+        shares = values["utilization"]
+        if isinstance(shares, Mapping):
+            shares = Utilization(tuple(shares["sizes"]), tuple(shares["shares"]))
+        return cls(**{**values, "utilization": shares})
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes of the cluster by name."""

@@ -1,5 +1,6 @@
 """The explorer: views in addresses, every number as its command prints it, and bad input told."""
 
+import json
 import re
 import shlex
 import socket
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,8 +35,14 @@ from bayescale.explore.controls import View, first_texts, read_view, to_query
 from bayescale.explore.tabs import TABS, titles
 from bayescale.explore.text import plain
 from bayescale.posterior import Fit, ModelAverage, point, save
+from bayescale.splits.hardware import Cluster
+from bayescale.splits.utilization import Utilization
 
 FAMILIES = of_families()
+GPUS = Cluster(
+    64, 989e12, utilization=Utilization.of({"1B": 0.45, "70B": 0.3}), price=2.0, memory=5e9
+)
+"""Their memory holds the training state of 20B params."""
 
 # views and addresses
 
@@ -114,18 +122,23 @@ def test_bad_texts_are_told_and_nothing_is_guessed(name: str, text: str, message
 # answers
 
 
-@pytest.mark.parametrize("name", ["one law", "families", "pool"])
+@pytest.mark.parametrize("name", ["one law", "families", "pool", "gpus"])
 def test_every_number_is_what_its_command_prints(bayescale, name: str, tmp_path: Path) -> None:
-    fit: Fit = {"one law": chinchilla, "families": of_families, "pool": pool}[name]()
+    fit: Fit = {"families": of_families, "pool": pool}.get(name, chinchilla)()
     file = save(fit, tmp_path / "fit.nc")
     view = View(
-        5.76e23, tolerance=0.03, target=1.95, max_tokens=1e12, inference_tokens=2e12,
-        family="a" if fit.families else None,
+        5.76e23, tolerance=0.03, target=1.95, max_tokens=None if name == "gpus" else 1e12,
+        inference_tokens=2e12, family="a" if fit.families else None,
     )  # fmt: skip
-    found = answer(fit, view, budget=True)
+    cluster = GPUS if name == "gpus" else None
+    found = answer(fit, view, budget=True, cluster=cluster)
     assert found.allocation is not None
-    assert answer(fit, view).choice == found.choice  # other tabs do not compute its regret
-    assert answer(fit, view).run.equals(found.run)
+    assert found.allocation.options is not None
+    spent = found.allocation.options.points["flops"]
+    np.testing.assert_allclose(spent, view.size)  # limits do not cut off any of these splits
+    other_tab = answer(fit, view, cluster=cluster)
+    assert other_tab.choice == found.choice  # without its regret
+    assert other_tab.run.equals(found.run)
     for said in answers.commands(fit, found, str(file)):
         _, command, *words = shlex.split(said)
         ran = bayescale(command, *words, "--json").json
@@ -138,6 +151,33 @@ def test_every_number_is_what_its_command_prints(bayescale, name: str, tmp_path:
         for at, value in here.items():
             number = isinstance(value, float)
             assert value == (pytest.approx(there[at], rel=1e-9) if number else there[at]), at
+
+
+def test_gpus_limit_the_model_and_show_days_and_dollars(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """5.76e23 FLOP take 5.76e23 / (64 * 989e12 * 0.3) s, and $2 an hour each."""
+    file = save(chinchilla(), tmp_path / "fit.nc")
+    with opened(monkeypatch, file, "--cluster", json.dumps(GPUS.to_json())) as app:
+        app.query_params["flops"], app.query_params["tab"] = "5.76e23", "Budget"
+        found = numbers(app.run())
+        assert found["Params"] == "20B"
+        said = [m.value for m in app.markdown]
+        hours = 5.76e23 / (989e12 * GPUS.utilization_at(20e9)) / 3600
+        days, dollars = f"{hours / 64 / 24:.0f}", f"{2 * hours:,.0f}"
+        assert any(plain(f"The budget takes {days} days on 64 GPUs") in text for text in said)
+        assert any(
+            plain(f", ${dollars}. Their memory holds at most 20B params.") in text for text in said
+        )
+
+
+def test_gpus_of_a_law_of_one_scale_are_refused(bayescale, tmp_path: Path) -> None:
+    law = point(load_card("henighan_compute"), {"E": 1.7, "C_c": 1e18, "alpha_C": 0.1})
+    file = save(law, tmp_path / "fit.nc")
+    ran = bayescale("explore", file, "--no-browser", "--gpus", "64", "--gpu", "h100")
+    assert ran.code == 2
+    assert "so it cannot split a budget" in ran.err
+    assert Cluster.from_json(json.loads(json.dumps(GPUS.to_json()))) == GPUS
 
 
 def test_a_target_is_in_the_unit_that_its_control_states(bayescale, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayescale.cli.cluster_options import ClusterOptions
+from bayescale.cli.cluster_options import ClusterOptions, GpuOptions
 from bayescale.cli.history_options import HistoryOptions, PlanOptions
 from bayescale.cli.options import (
     FamilyOptions,
@@ -181,6 +181,7 @@ def report(
 def explore(
     fit_file: FitFile,
     options: FitOptions,
+    gpu_options: GpuOptions,
     port: Annotated[int, typer.Option("--port", help="Where the page is, on this computer.")] = (
         8501
     ),
@@ -191,13 +192,15 @@ def explore(
     """Serve a page with sliders for budget, data, tolerance and target, and a tab a question.
 
     It also takes another fit, or a run log, which it fits. Only this computer reaches it. Its
-    address holds the question. Ctrl-C ends it.
+    address holds the question. With --gpus, budgets are also in days, and with --gpu-price in
+    dollars. Ctrl-C ends it.
     """
     from bayescale.explore import explore as serve
 
     serve(
         fit_file,
         laws=tuple(options.law or ()),
+        cluster=gpu_options.cluster(),
         port=port,
         browser=browser,
         allow_unconverged=options.allow_unconverged,
