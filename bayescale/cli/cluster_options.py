@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class GpuOptions:
     """Options of the GPUs on which a budget is spent."""
 
-    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="How many GPUs there are.")] = (
-        None
-    )
+    gpus: Annotated[int | None, typer.Option("--gpus", help="How many GPUs there are.")] = None
     gpu: Annotated[
         str | None, typer.Option("--gpu", help="Its type: a100, h100, h200 or b200.")
     ] = None
@@ -37,7 +35,7 @@ class GpuOptions:
         list[str] | None,
         typer.Option(
             "--utilization",
-            metavar="SHARE|PARAMS=SHARE|RUNS",
+            metavar="SHARE|RUNS",
             help="Share of the peak that training reaches, default 0.4; by size 1B=0.45, "
             "repeatable; or a run log with a column mfu.",
         ),
