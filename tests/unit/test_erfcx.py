@@ -1,12 +1,10 @@
 """The scaled complementary error function: SciPy's numbers, without a call into SciPy."""
 
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 import pytest
 from scipy import special
 
-from bayescale.inference.compiled.erfcx import make_erfcx, use_for_numba
+from bayescale.inference.compiled.erfcx import make_erfcx
 
 POINTS = np.concatenate(
     [np.linspace(-26.0, 60.0, 4001), np.geomspace(1e-8, 1e12, 501), -np.geomspace(1e-8, 5.0, 101)]
@@ -24,15 +22,3 @@ def test_it_has_the_limits_of_scipy() -> None:
     assert erfcx(np.inf) == 0.0
     assert erfcx(0.0) == erfcx(-0.0) == pytest.approx(1.0, rel=1e-15)
     assert np.isnan(erfcx(np.nan))
-
-
-def test_pytensor_compiles_it_with_its_slope_where_it_compiles_with_numba() -> None:
-    use_for_numba()
-    x, points = pt.dvector("x"), POINTS[POINTS < 5.0]
-    value = pt.erfcx(x)
-    function = pytensor.function([x], [value, pytensor.grad(value.sum(), x)], mode="NUMBA")
-    found, slope = function(points)
-    expected = special.erfcx(points)
-    np.testing.assert_allclose(found, expected, rtol=4e-15)
-    slopes = 2 * points * expected - 2 / np.sqrt(np.pi)
-    np.testing.assert_allclose(slope, slopes, rtol=1e-12, atol=1e-13)

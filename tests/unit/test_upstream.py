@@ -42,10 +42,8 @@ def test_pytensor_compiles_inner_graphs_in_c() -> None:
     assert 'link_only_mode("cvm" if impl == "c" else "vm")' in text  # "vm" makes C thunks too
 
 
-def test_pytensor_takes_digamma_from_scipy() -> None:
-    text = source("pytensor.scalar.math")
-    assert 'nfunc_spec = ("scipy.special.psi", 1, 1)' in text
-    assert "Psi" not in source("pytensor.link.numba.dispatch.scalar")
+def test_pytensor_makes_a_function_of_each_operation() -> None:
+    assert "fgraph_to_python" in source("pytensor.link.numba.dispatch.basic")
 
 
 def test_nutpie_imports_arviz() -> None:

@@ -1,8 +1,12 @@
-"""Source of the module that numba compiles and caches: wrappers of PyTensor's functions."""
+"""Source of the module that numba compiles and caches: a model's functions, and their wrappers."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from bayescale.inference.compiled.graph_source import function_source
+from bayescale.inference.compiled.special import NAMES
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -24,7 +28,22 @@ def pointer(typing_context, address):
 
 
 number, numbers, anything = types.int64, types.CPointer(types.double), types.voidptr
-density_inner = stored_inner = start_inner = None  # set before compiling
+fast = njit(
+    error_model="numpy",
+    fastmath={{"arcp", "contract", "afn", "reassoc", "nsz"}},
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
+{special} = {nones}  # set before compiling
+
+
+{density_source}
+
+
+{stored_source}
+
+
+{start_source}
 
 
 @njit(inline="always")
@@ -87,9 +106,9 @@ def density(dim, z_, gradient_, value_, data_):
         x = np.empty({n_dim})
         point_at(z, x, data)
         value, found = density_inner(x{density_arguments})
-        carray(value_, (1,))[0] = value[()]
+        carray(value_, (1,))[0] = value
         slopes_at(found, x, gradient, data)
-        finite = np.isfinite(value[()])
+        finite = np.isfinite(value)
         for i in range({n_dim}):
             finite &= np.isfinite(gradient[i])
         return 0 if finite else 3
@@ -134,20 +153,33 @@ def compiled(compiler=None):
 
 
 def module_source(
-    shared: dict[str, np.ndarray], arguments: dict[str, list[str]], n_dim: int, n_stored: int
+    shared: dict[str, np.ndarray], functions: Mapping[str, Any], n_dim: int, n_stored: int
 ) -> str:
-    """Return the source of the module for a model's data, dimension and stored values."""
+    """Return the source of the module for a model's data, dimension and stored values.
+
+    Parameters
+    ----------
+    shared : dict of str to numpy.ndarray
+        The data by name.
+    functions : mapping of str to pytensor function
+        ``density``, ``stored`` and ``start``: functions of a point, if any, and of data.
+    """
     place, words = 0, {}
     for name, value in shared.items():
         shape = "".join(f"data[{place + 1 + axis}], " for axis in range(value.ndim))
         words[name] = f"carray(pointer(data[{place}]), ({shape}), np.{value.dtype.name})"
         place += 1 + value.ndim
-    spelled = {key: [words[name] for name in names] for key, names in arguments.items()}
-    given = {key: "".join(f", {word}" for word in called) for key, called in spelled.items()}
-    given["start_arguments"] = given["start_arguments"].removeprefix(", ")
+    texts = {}
+    for name, function in functions.items():
+        given = ", ".join(words[variable.name] for variable in function.get_shared())
+        texts[f"{name}_arguments"] = given if name == "start" else f", {given}"
+        graph = function.maker.fgraph
+        arguments = [f"a{i}" for i in range(len(graph.inputs))]
+        texts[f"{name}_source"] = function_source(graph, f"{name}_inner", arguments)
     sizes = {"n_data": place + 6, "linear": place, "products": place + 3}
     sizes |= {"n_dim": n_dim, "n_stored": n_stored}
-    return _SOURCE.format(**sizes, **given)
+    names = {"special": " = ".join(NAMES), "nones": None}
+    return _SOURCE.format(**sizes, **texts, **names)
 
 
 def variable_places(model: "pm.Model", shapes: Any) -> dict[str, tuple[int, int]]:
@@ -158,8 +190,3 @@ def variable_places(model: "pm.Model", shapes: Any) -> dict[str, tuple[int, int]
         name: (int(start), int(stop))
         for name, start, stop in zip(names, ends[:-1], ends[1:], strict=True)
     }
-
-
-def plain_value(value: Any) -> Any:
-    """Return a value as Python has it, for JSON."""
-    return value.item() if hasattr(value, "item") else value

@@ -61,15 +61,3 @@ def make_erfcx() -> Any:
         return 2.0 * np.exp(x * x) - found  # infinite where it is too large
 
     return erfcx
-
-
-def use_for_numba() -> None:
-    """Make PyTensor use this function where it compiles with numba."""
-    from pytensor.link.numba.dispatch import basic
-    from pytensor.scalar.math import Erfcx
-
-    dispatch: Any = basic
-
-    @dispatch.register_funcify_and_cache_key(Erfcx)
-    def funcify(op: Any, node: Any = None, **others: Any) -> Any:
-        return dispatch.numba_njit(make_erfcx()), "bayescale.inference.compiled.erfcx 1"

@@ -1,9 +1,9 @@
 """A PyMC model as machine code for nutpie, kept on disk between processes.
 
-nutpie wraps PyTensor's functions in code that numba types anew in every process, which takes six to
-eight seconds. The wrappers here are plain enough for numba's cache, so a later process neither
-compiles nor imports PyMC. A cached model has a key of everything that its code depends on. It is
-checked against digests before it runs, and is written either completely or not at all.
+The functions of a model are the source of a module, which numba compiles and keeps, so a later
+process neither compiles nor imports PyMC. A cached model has a key of everything that its code
+depends on. It is checked against digests before it runs, and is written either completely or not at
+all.
 """
 
 import ctypes
@@ -30,13 +30,6 @@ import pandas as pd
 import platformdirs
 import xarray as xr
 
-from bayescale.inference.compiled import digamma, erfcx
-from bayescale.inference.compiled.code_generation import (
-    module_source,
-    plain_value,
-    variable_places,
-)
-from bayescale.inference.compiled.lazy_imports import lazy_imports
 from bayescale.inference.compiled.shapes import shapes_without_c
 from bayescale.inference.nuts import CompiledModel, CompiledPyMCModel
 
@@ -46,18 +39,6 @@ if TYPE_CHECKING:
 MOST_KEPT = 64
 LONGEST_WAIT = 120  # seconds
 _MODULE, _DESCRIPTION = "functions.py", "model.json"
-
-_PYTENSOR_MODULES = (
-    "pytensor.link.utils",
-    "pytensor.link.numba.dispatch.basic",
-    "pytensor.link.numba.dispatch.compile_ops",
-    "pytensor.link.numba.dispatch.elemwise",
-    "pytensor.link.numba.dispatch.scalar",
-    "pytensor.link.numba.dispatch.shape",
-    "pytensor.link.numba.dispatch.subtensor",
-    "pytensor.link.numba.dispatch.tensor_basic",
-)
-"""Modules that cached code refers to by name only."""
 
 
 @dataclass(frozen=True)
@@ -275,13 +256,13 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     from pymc.initial_point import make_initial_point_expression
     from pymc.pytensorf import compile as compile_function
 
-    with suppress(ImportError, AttributeError):  # PyTensor's own digamma is slower to load
-        digamma.use_for_numba()
-        erfcx.use_for_numba()
+    from bayescale.inference.compiled.code_generation import module_source, variable_places
+    from bayescale.inference.compiled.graph_source import GRAPH_MODE
+
     with shapes_without_c():
         n_dim, n_stored, density, stored, _, shapes, transformed = _make_functions(
             model,
-            mode="NUMBA",
+            mode=cast(Any, GRAPH_MODE),
             compute_grad=True,
             join_expanded=True,
             pymc_initial_point_fn=lambda seed: {},  # not used: chains start near modes
@@ -294,16 +275,12 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     )
     flat = pt.concatenate([pt.as_tensor_variable(point).ravel() for point in points])
     with model:
-        start: Any = compile_function([], [flat], mode="NUMBA")
+        start: Any = compile_function([], [flat], mode=GRAPH_MODE)
     functions: dict[str, Any] = {"density": density, "stored": stored, "start": start}
     shared = {
         variable.name: np.asarray(variable.get_value())
         for function in functions.values()
         for variable in function.get_shared()
-    }
-    arguments = {
-        f"{name}_arguments": [variable.name for variable in function.get_shared()]
-        for name, function in functions.items()
     }
     description = {
         "n_dim": int(n_dim),
@@ -313,9 +290,8 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
         **_dims_described(_prepare_dims_and_coords(model, shapes, transformed), shapes[0]),
         "data": {name: _array_described(value) for name, value in shared.items()},
     }
-    (folder / _MODULE).write_text(module_source(shared, arguments, int(n_dim), int(n_stored)))
-    inner = {f"{name}_inner": function.vm.jit_fn for name, function in functions.items()}
-    made = _machine(_functions(folder, inner), description)
+    (folder / _MODULE).write_text(module_source(shared, functions, int(n_dim), int(n_stored)))
+    made = _machine(_functions(folder, compiling=True), description)
     described = {"model": description, "digests": _digests(folder)}
     (folder / _DESCRIPTION).write_text(json.dumps(described))
     return made
@@ -338,8 +314,13 @@ def _dims_described(dims_and_coords: Any, names: Any) -> dict[str, Any]:
     used = {dim for each in dims.values() for dim in each} | {"unconstrained_parameter"}
     return {
         "dims": dims,
-        "coords": {name: list(map(plain_value, coords[name])) for name in sorted(used)},
+        "coords": {name: [_plain(value) for value in coords[name]] for name in sorted(used)},
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as Python has it, for JSON."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _array_described(value: np.ndarray) -> dict[str, Any]:
@@ -362,11 +343,11 @@ def _load(folder: Path) -> Machine:
     if not described["digests"] or described["digests"] != _digests(folder):
         raise OSError("it does not match its digests")
     os.utime(folder)  # the least recently used are removed first
-    return _machine(_functions(folder, {}), described["model"])
+    return _machine(_functions(folder), described["model"])
 
 
-def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Return the compiled functions of the module in a folder; without ``inner``, cached ones."""
+def _functions(folder: Path, *, compiling: bool = False) -> tuple[Any, Any, Any]:
+    """Return the compiled functions of the module in a folder: compiled now, or cached ones."""
     from numba import NumbaWarning
     from numba.core import config
 
@@ -375,18 +356,18 @@ def _functions(folder: Path, inner: dict[str, Any]) -> tuple[Any, Any, Any]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    vars(module).update(inner)
-    # PyTensor's functions name this as their module, which numba looks up when it loads them
+    if compiling:
+        from bayescale.inference.compiled.special import special_functions
+
+        vars(module).update(special_functions(module.fast))
+    # this is the name of the module for numba, which looks it up when it loads cached code
     sys.modules.setdefault("<dynamic>", ModuleType("<dynamic>"))
     elsewhere = getattr(config, "CACHE_DIR", "")
     config.CACHE_DIR = ""  # type: ignore[attr-defined]  # beside the module
     try:
-        with (
-            warnings.catch_warnings(),
-            lazy_imports(*_PYTENSOR_MODULES),
-        ):
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Cannot cache compiled", NumbaWarning)
-            return module.compiled(_isolating_compiler() if inner else None)
+            return module.compiled(_isolating_compiler() if compiling else None)
     finally:
         config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
 
