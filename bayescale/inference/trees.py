@@ -9,6 +9,7 @@ import xarray as xr
 from bayescale.cards import loss_steps, memberships
 from bayescale.inference.diagnostics import leave_one_out
 from bayescale.posterior import Posterior, View
+from bayescale.posterior.fitted_runs import densities_of_runs, error_variance
 from bayescale.random import Purpose
 from bayescale.runs import Runs
 from bayescale.runs.log import ERRORS
@@ -21,7 +22,7 @@ def with_leave_one_out(posterior: Posterior) -> Posterior:
     card, runs, tree = posterior.card, posterior.runs, posterior.tree
     assert runs is not None
     some = posterior.exact.by_run()
-    pointwise, below, log_mean = some.densities_of_runs()
+    pointwise, below, log_mean = densities_of_runs(some)
     log_loss = np.log(runs["loss"])
     run = {"run": runs["run_id"]}
     groups = {
@@ -96,7 +97,7 @@ def _predictive(source: View, runs: Runs, purpose: Purpose) -> xr.Dataset:
     """Draw log losses of new runs at the fitted runs' inputs."""
     log_mean = source.log_mean_of_runs()
     predicted = log_mean + source.noise(log_mean, purpose, source.run_inputs())
-    error = xr.ufuncs.sqrt(source.error_variance()).broadcast_like(predicted)
+    error = xr.ufuncs.sqrt(error_variance(source)).broadcast_like(predicted)
     if bool((error > 0).any()):
         standard = source.rng(Purpose[f"{purpose.name}_ERROR"]).standard_normal(predicted.shape)
         predicted = predicted + standard * error.transpose(*predicted.dims).values

@@ -17,6 +17,7 @@ from bayescale.cards.prior import PRIOR_MASS
 from bayescale.errors import listed
 from bayescale.findings import Finding, note
 from bayescale.posterior.fit import Fit
+from bayescale.posterior.fitted_runs import densities_of_runs
 from bayescale.posterior.held import held_lines
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predict import View
@@ -193,7 +194,7 @@ def leave_one_out_scores(view: View) -> np.ndarray:
     """Return normal scores of the fitted runs' leave-one-out probabilities, shape (run,)."""
     from scipy.special import ndtri
 
-    likelihood, below, _ = view.densities_of_runs()
+    likelihood, below, _ = densities_of_runs(view)
     log_weight = -likelihood.values.reshape(-1, likelihood.shape[-1])
     weight = np.exp(log_weight - log_weight.max(axis=0))
     most = weight.mean(axis=0) * np.sqrt(len(weight))  # truncated: Ionides 2008

@@ -13,10 +13,7 @@ from bayescale import noise
 from bayescale.cards import (
     ModelCard,
     drift_components,
-    input_errors,
     log_size,
-    loss_steps,
-    memberships,
 )
 from bayescale.errors import PosteriorError
 from bayescale.laws import Law
@@ -29,7 +26,7 @@ from bayescale.runs import Runs
 MOST_VALUES = 10_000_000
 """The most values by draw and run in memory at once: 4,000 draws of 2,500 runs."""
 
-_ORDER = ("chain", "draw", "run")
+ORDER = ("chain", "draw", "run")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -237,7 +234,7 @@ class View:
         """
         inputs = self._complete(inputs)
         given = self.coefficients(family).items()
-        columns = {name: x.transpose(*_ORDER[:2]).values.reshape(-1, 1) for name, x in given}
+        columns = {name: x.transpose(*ORDER[:2]).values.reshape(-1, 1) for name, x in given}
         loss = self.law.loss(**inputs, **columns)
         if self.runs is None or not self.drifts:
             return loss
@@ -270,7 +267,7 @@ class View:
     def log_mean_of_runs(self) -> xr.DataArray:
         """Return the log of the mean loss at the fitted runs, with their ids."""
         assert self.runs is not None
-        log_mean = xr.ufuncs.log(self.loss_of_runs()).transpose(*_ORDER)
+        log_mean = xr.ufuncs.log(self.loss_of_runs()).transpose(*ORDER)
         return log_mean.assign_coords(run=self.runs["run_id"])
 
     def drift(self, inputs: Mapping[str, xr.DataArray]) -> Any:
@@ -401,75 +398,6 @@ class View:
             fine=self.drifts,
         )
         return density - log_loss
-
-    # the fitted runs
-
-    def error_variance(self) -> xr.DataArray:
-        """Return the variance of the runs' log losses due to known errors of loss and inputs."""
-        runs = self.runs
-        assert runs is not None
-        se = runs["loss_se"] / runs["loss"] if "loss_se" in runs else np.zeros(len(runs))
-        errors = {
-            scale: xr.DataArray(error, dims="run")
-            for scale, error in input_errors(self.card, runs).items()
-        }
-        of_inputs = noise.input_error_variance(
-            self.law, self.run_inputs(), errors, self.run_coefficients()
-        )
-        return xr.DataArray(se**2, dims="run") + of_inputs
-
-    def densities_of_runs(self) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-        """Return the likelihood of each run under every draw, with known errors of loss and inputs.
-
-        Returns
-        -------
-        log_likelihood : xarray.DataArray
-            Dims (chain, draw, run). Checkpoints of a training run have a common likelihood, so that
-            the dim run then counts training runs.
-        below : xarray.DataArray
-            Probability of a lower loss, dims (chain, draw, run), by row.
-        log_mean : xarray.DataArray
-            The law's log loss, dims (chain, draw, run), by row.
-        """
-        runs, draws = self.runs, self.draws
-        assert runs is not None
-        log_mean = self.log_mean_of_runs()
-        deviation = xr.DataArray(np.log(runs["loss"]), dims="run") - log_mean
-        deviation = deviation.transpose(*_ORDER)
-        variance, sigma = self.error_variance(), self.sigma(self.run_inputs())
-        scale = xr.ufuncs.sqrt(sigma**2 + variance)
-        below = residuals.cdf(draws, deviation, scale)
-        if "shared" in draws:
-            likelihood = self._density_of_checkpoints(deviation, sigma, variance)
-        else:
-            step = loss_steps(self.card, runs)
-            likelihood = residuals.log_density(draws, deviation, scale, step=step)
-        return likelihood.transpose(*_ORDER), below.transpose(*_ORDER), log_mean
-
-    def _density_of_checkpoints(
-        self, deviation: xr.DataArray, sigma: xr.DataArray, error: xr.DataArray
-    ) -> xr.DataArray:
-        draws, runs = self.draws, self.runs
-        assert runs is not None
-        share, members = draws["shared"], memberships(runs)
-        alike = "run" not in sigma.dims and not bool((error > 0).any())
-        like = deviation.isel(run=slice(1)) if alike else deviation  # one scale for all rows
-        own, shared = (
-            xr.ufuncs.sqrt(variance).broadcast_like(like).transpose(*_ORDER).values
-            for variance in ((1 - share) * sigma**2 + (0.0 if alike else error), share * sigma**2)
-        )
-        nu = draws["nu"].transpose("chain", "draw").values[..., None] if "nu" in draws else None
-        density = noise.log_density_of_checkpoints(
-            deviation.values,
-            own,
-            shared,
-            members,
-            nu=nu,
-            counts=np.bincount(members) if alike else None,
-        )
-        return xr.DataArray(
-            density, dims=_ORDER, coords={**self.coords, "run": np.unique(runs["run"])}
-        )
 
 
 def families_of(draws: xr.Dataset) -> tuple[str, ...]:

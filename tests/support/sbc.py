@@ -24,6 +24,7 @@ from bayescale.inference.compile import compiled_model
 from bayescale.inference.diagnostics import check_convergence
 from bayescale.inference.schedule import sample
 from bayescale.posterior import View
+from bayescale.posterior.fitted_runs import densities_of_runs
 from bayescale.runs import Runs
 from bayescale.simulation import simulate
 
@@ -115,7 +116,8 @@ def log_likelihood(card: ModelCard, runs: Runs, values: Mapping[str, Any]) -> np
     """Sum over all runs, for parameters of any shape."""
     flat = {n: (("chain", "draw"), np.reshape(values[n], (1, -1))) for n in card.parameters}
     coords = {"chain": [0], "draw": np.arange(flat["sigma"][1].size)}
-    by_run, *_ = View(xr.Dataset(flat, coords=coords), card, runs, seed=0).densities_of_runs()
+    view = View(xr.Dataset(flat, coords=coords), card, runs, seed=0)
+    by_run, *_ = densities_of_runs(view)
     return by_run.sum("run").values.reshape(np.shape(values["sigma"]))
 
 

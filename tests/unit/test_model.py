@@ -38,6 +38,7 @@ from bayescale.inference.model.transforms import (
 )
 from bayescale.laws import LAWS
 from bayescale.posterior import View
+from bayescale.posterior.fitted_runs import densities_of_runs
 from bayescale.runs import Runs, read_runs
 
 PLAIN = Mode(linker="py", optimizer=None)
@@ -188,7 +189,7 @@ def test_the_likelihood_that_is_sampled_is_the_one_that_is_kept(what: str) -> No
     family = {"family": ["a", "b"]} if "family" in runs else {}
     dataset = xr.Dataset(draws, coords={"chain": [0], "draw": [0]} | family)
     view = View(dataset, card, runs, seed=0, drifts=card.drift is not None)
-    likelihood, below, _ = view.densities_of_runs()
+    likelihood, below, _ = densities_of_runs(view)
     assert float(likelihood.sum()) == pytest.approx(float(logp), rel=1e-9)
     assert likelihood.sizes["run"] == (len(set(CHECKPOINTS)) if "run" in columns else 6)
     assert below.sizes["run"] == 6
