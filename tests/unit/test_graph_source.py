@@ -124,6 +124,15 @@ def test_arrays_of_different_lengths_are_an_error() -> None:
         function(VECTOR, OTHER[:-1])
 
 
+def test_reductions_of_whole_numbers_are_whole_numbers() -> None:
+    places = pt.lvector()
+    outputs = [places.max(), places.min(), places.sum(), pt.zeros(places.max() + 1)]
+    *numbers, zeros = compiled([places], outputs)(np.array([3, 1, 7]))
+    assert numbers == [7, 1, 11]
+    assert all(isinstance(number, int | np.integer) for number in numbers)
+    assert zeros.shape == (8,)
+
+
 def test_the_largest_of_numbers_with_a_missing_one_is_missing() -> None:
     x = pt.tensor(dtype="float64", shape=(12,))
     function = compiled([x], [x.max(), pt.maximum(x[0], x[1]), pt.minimum(x[1], x[0])])

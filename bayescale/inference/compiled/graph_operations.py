@@ -18,6 +18,7 @@ from bayescale.inference.compiled.graph_source import (
     Value,
     is_number,
     join,
+    kind_of,
     ones_of,
     short_length,
 )
@@ -32,6 +33,9 @@ _REDUCTIONS: Mapping[type, tuple[str, str]] = {
     math.Sum: ("0.0", "{} + {}"),
 }
 """The first value of a reduction and its step."""
+
+_WHOLE = {"0.0": "0", "1.0": "1", "-np.inf": "-(2**63 - 1)", "np.inf": "2**63 - 1"}
+"""The first value of a reduction of whole numbers, by that of other numbers."""
 
 
 @singledispatch
@@ -109,6 +113,8 @@ def _reduction(
     ones = ones_of(node.inputs[0])
     over = range(len(ones)) if node.op.axis is None else node.op.axis
     start, step = _REDUCTIONS[type(node.op)]
+    if kind_of(node.outputs[0]) == "int64":
+        start = _WHOLE[start]
     looped = [dim for dim, one in enumerate(ones) if not one]
     kept = [dim for dim in looped if dim not in over]
     if kept:
