@@ -293,9 +293,14 @@ def test_every_law_fits_runs_of_its_own(law) -> None:
         "unique_tokens": scales["tokens"] / np.resize([1, 4, 1, 16], n),
         "kept_fraction": np.resize([1.0, 0.5, 0.2], n),
         "lm_loss": np.linspace(5.0, 2.5, n),
+        "experts": np.resize([1.0, 4.0, 16.0, 64.0], n),
+        "vocabulary": np.resize([4e3, 3e4, 1e5], n),
+        "characters": 4 * scales["tokens"],
     }
     frame = simulate(law, values, {name: scales[name] for name in law.inputs}, seed=1)
-    posterior = fit(read_runs(frame), law)
+    if not {"params", "tokens", "flops"} & set(law.inputs):
+        frame["params"] = scales["params"]  # every log has one of them
+    posterior = fit(frame, law)
     assert posterior.diagnostics["passed"]
     further = {"kept_fraction": 1.0, "lm_loss": 0.4}
     place = {name: further.get(name, 1e2) * float(scales[name].max()) for name in law.inputs}

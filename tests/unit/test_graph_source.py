@@ -44,6 +44,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "long vectors joined": (lambda x, y: pt.concatenate([x, [2.0], y, y[:2]]), (VECTOR, OTHER)),
     "matrices joined": (lambda a: pt.concatenate([a, 2 * a], axis=1), (MATRIX,)),
     "split": (lambda x: pt.split(x, [3, 9])[1] * pt.split(x, [3, 9])[0].sum(), (VECTOR,)),
+    "a matrix split": (lambda a: pt.split(a, [2, 3], axis=1)[1].sum(axis=0), (MATRIX,)),
     "filled": (lambda x: pt.alloc(x[0], 4, 3) + pt.alloc(x[:3], 4, 3), (VECTOR,)),
     "reshaped": (lambda a: a.reshape((5, 12)) @ a.reshape((60,))[:12], (MATRIX,)),
     "a part": (lambda x: x[2:-3:2] + x[-1], (VECTOR,)),

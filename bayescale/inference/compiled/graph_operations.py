@@ -238,20 +238,22 @@ def _(op: Any, node: Any, source: Source) -> None:
 
 @write.register(basic.Split)
 def _(op: Any, node: Any, source: Source) -> None:
-    (variable, lengths), elements = node.inputs, _elements(node.inputs[0], source)
-    if variable.type.ndim != 1:
-        raise no_source(op)
-    if elements and isinstance(lengths, Constant):
+    (variable, ends), elements = node.inputs, _elements(node.inputs[0], source)
+    if elements and variable.type.ndim == 1 and isinstance(ends, Constant):
         first = 0
-        for length, part in zip(lengths.data.tolist(), node.outputs, strict=True):
+        for length, part in zip(ends.data.tolist(), node.outputs, strict=True):
             _set_vector(part, elements[first : first + length], source)
             first += length
         return
     name, start = source.array(variable), "0"
+    indices = [f"i{dim}" for dim in range(variable.type.ndim)]
+    lengths = [source.length(name, dim) for dim in range(variable.type.ndim)]
     for i, part in enumerate(node.outputs):
-        end = source.let(f"{start} + {source.value(lengths).at([str(i)])}")
-        source.set_array(part, source.let(f"{name}[{start}:{end}]"))
-        start = end
+        length = source.let(source.value(ends).at([str(i)]))
+        moved = [f"{start} + {x}" if dim == op.axis else x for dim, x in enumerate(indices)]
+        of_part = [length if dim == op.axis else x for dim, x in enumerate(lengths)]
+        source.set_array(part, source.empty(part, of_part, f"{name}[{join(moved)}]"))
+        start = source.let(f"{start} + {length}")
 
 
 @write.register(basic.Alloc)
