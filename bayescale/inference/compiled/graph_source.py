@@ -221,8 +221,7 @@ class Source:
         value = self.indexed(variable)
         if value.ndim and value.is_plain:
             return value.name
-        axes = enumerate(value.axes)
-        lengths = ["1" if x is None else self.length(value.name, x) for _, x in axes]
+        lengths = ["1" if x is None else self.length(value.name, x) for x in value.axes]
         indices = [f"i{dim}" for dim in range(len(value.axes))]
         return self.empty(variable, lengths, value.at(indices))
 
