@@ -26,7 +26,8 @@ class EvaluatedSplits:
         split of the same compute. Never negative.
     wasted : xarray.DataArray
         Dims (chain, draw, point), FLOP: compute that the best split would have saved at the
-        same loss.
+        same loss. The share is of the least compute at which the best split reaches its loss: less
+        than the split's own where drift lets the loss rise with compute.
     cost : xarray.DataArray or None
         Dims (chain, draw, point), FLOP of training and serving in each draw, if tokens to be served
         are uncertain; ``points`` then has their mean.

@@ -43,11 +43,23 @@ def given_up(
             law.limits.require_a_model(cost)
             least = best_split(law.losses, cost, law.limits).loss
             answers.setdefault("cost", []).append(law.view.as_draws(cost, "point"))
-        wasted = cost - np.minimum(least_compute(law.best, np.maximum(loss, least)), cost)
+        enough = least_compute(law.best, np.maximum(loss, least))
+        wasted = cost * _share_saved(enough, least_compute(law.best, least), cost)
         regret = np.maximum(unit.of(loss) - unit.of(least), 0.0)
         answers["regret"].append(law.view.as_draws(regret, "point"))
         answers["wasted"].append(law.view.as_draws(wasted, "point"))
     return {name: fit.mix(each) for name, each in answers.items()}
+
+
+def _share_saved(enough: np.ndarray, needed: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """Return the share of the needed compute, within a cost, that is saved, (draw, budget).
+
+    Less than the cost is needed where the drift of a draw lets the loss rise with compute. All
+    splits share that rise, so the share is of what the best split needs, and the best split itself
+    wastes nothing.
+    """
+    needed = np.minimum(needed, cost)
+    return 1 - np.minimum(enough, needed) / needed
 
 
 def more_data(
@@ -75,7 +87,8 @@ def more_data(
             now = law.best.loss[:, at]
             gained = unit.of(now) - unit.of(best.loss[:, at])
             less.append(law.view.as_draws(np.maximum(gained, 0.0), "budget"))
-            share = 1 - np.minimum(least_compute(best, now), budgets) / budgets
+            needed = least_compute(law.best, now)
+            share = _share_saved(least_compute(best, now), needed, budgets)
             saved.append(law.view.as_draws(share * flops, "budget"))
         found.append(MoreData(times, fit.mix(less), fit.mix(saved)))
     return tuple(found)

@@ -22,7 +22,7 @@ from bayescale.decisions.regret import regret_map
 from bayescale.errors import BayescaleError, DecisionError, LawError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
-from bayescale.posterior import ModelAverage, Posterior, point
+from bayescale.posterior import ModelAverage, Posterior, View, point
 from bayescale.splits.optimum import Best, ladder, least_compute
 
 GOPHER = 5.76e23
@@ -118,6 +118,29 @@ def test_wasted_compute_does_not_depend_on_how_far_down_it_is_looked_for(
     assert deepest is not None
     np.testing.assert_allclose(found.wasted, deepest.wasted, rtol=1e-3, atol=1e-9 * GOPHER)
     assert float(deepest.wasted[0, 0, 2] / GOPHER) > 0.9  # which the first depth does not reach
+
+
+def test_a_rise_of_the_loss_with_compute_is_not_charged_to_a_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drift may make the loss rise: here beyond 1e22 FLOP, as far as it fell before.
+
+    By hand: 1e22 / 3 FLOP reach the least loss of 3e22 FLOP, and the best split saves a share of
+    these.
+    """
+
+    def losses(self: View, inputs: dict[str, np.ndarray], family: str | None = None) -> np.ndarray:
+        compute = np.log(6 * inputs["params"] * inputs["tokens"] / 1e22)
+        ratio = np.log(inputs["tokens"] / inputs["params"] / 20)
+        return np.exp(0.01 * (compute**2 + 0.1 * ratio**2)).reshape(1, -1)
+
+    monkeypatch.setattr(View, "losses", losses)
+    fit = several(BESIROGLU)  # best splits are kept for each fit
+    found = allocate(fit, 3e22, options=[(np.sqrt(3e22 / 6 / 80), None)])
+    assert float(found.choice.wasted.max()) < 1e-6 * 3e22
+    assert found.options is not None
+    enough = 3 * np.exp(-np.sqrt(np.log(3) ** 2 + 0.1 * np.log(4) ** 2))
+    assert found.options.wasted.item() == pytest.approx(3e22 * (1 - enough), rel=5e-3)
 
 
 def test_the_choice_has_the_least_expected_loss() -> None:
