@@ -142,15 +142,16 @@ def options(result: Allocation) -> Drawing:
     """Return the figure of the regret of other splits of one budget."""
     assert result.options is not None
     frame = result.options.to_frame(result.ci_prob).sort_values("params")
-    best, first, last = result.to_frame().iloc[0], frame.iloc[0], frame.iloc[-1]
+    best, first, last = result.best(0)["params"], frame.iloc[0], frame.iloc[-1]
+    ends = quantiles(best, result.ci_prob)
     unit = result.loss_unit.short
     alt = (
         f"Regret against the size of the model, all of the budget spent: "
         f"{float(result.choice.regret.mean()):.2g} {unit} expected at the choice, "
-        f"{format_size(best['choice_params'])} params; {first['regret_mean']:.2g} at "
+        f"{format_size(result.choice.split(0)['params'])} params; {first['regret_mean']:.2g} at "
         f"{format_size(first['params'])} and {last['regret_mean']:.2g} at "
         f"{format_size(last['params'])}. Each draw's best size lies between "
-        f"{format_size(best['params_lower'])} and {format_size(best['params_upper'])} "
+        f"{format_size(ends['lower'])} and {format_size(ends['upper'])} "
         f"({result.ci_prob:.0%} interval)."
     )
     named = [

@@ -16,9 +16,11 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from bayescale.explore import page
+from bayescale.explore.server import CONFIG
 from bayescale.explore.tabs import TABS
 from bayescale.posterior import open_posterior
 from bayescale.verdict import sizes
@@ -42,6 +44,8 @@ def main(
         "max_tokens": most * np.geomspace(0.5, 50, changes),
         "inference_tokens": most * np.geomspace(0.5, 50, changes),
     }
+    for name, value in CONFIG.items():
+        config.set_option(name, value)
     sys.argv = ["page.py", str(fit_file)]
     app = AppTest.from_file(page.__file__, default_timeout=60)
     rows = {("", "opened"): [_timed(app)]}

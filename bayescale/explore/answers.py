@@ -55,9 +55,9 @@ class Answers:
         The forecast of one run: at the choice, or on the law's own scale.
     choice : tuple of float or None
         Params and tokens of the split with the least expected loss; None for laws of one scale.
-    allocation : Allocation or None
-        The allocation of the budget, with :attr:`forecast` as the loss at its choice, if the tab
-        shows it or several laws have to be compared.
+    splits : Allocation or None
+        The allocation of the budget without losses, if the tab shows it or several laws have to be
+        compared.
     run : pandas.Series
         The row of :attr:`forecast`.
     curve : Curve
@@ -71,10 +71,15 @@ class Answers:
     forecast: Forecast
     run: pd.Series
     choice: tuple[float, float] | None
-    allocation: Allocation | None
+    splits: Allocation | None
     curve: "Curve"
     cluster: Cluster | None
     trust: Trust | None
+
+    @property
+    def allocation(self) -> Allocation | None:
+        """:attr:`splits` with :attr:`forecast` as the loss at the choice."""
+        return None if self.splits is None else replace(self.splits, at_choice=self.forecast)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +153,12 @@ def answer(
         fit, **places, target=view.target, tolerance=view.tolerance, family=view.family,
         allow_unconverged=True, loss_unit=_unit_of_target(fit, view),
     )  # fmt: skip
-    if allocation is not None:
-        # The choice does not depend on tolerance and target, so it is cached without its loss.
-        allocation = replace(allocation, at_choice=run)
     return Answers(
         view=view,
         forecast=run,
         run=run.to_frame().iloc[0],
         choice=choice,
-        allocation=allocation,
+        splits=allocation,
         curve=curve,
         cluster=cluster,
         trust=None if fit.runs is None else _trust(fit, view.tolerance),

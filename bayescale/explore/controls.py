@@ -6,6 +6,7 @@ This module does not use Streamlit.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _TEN = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0)
 _THREE = (1.0, 2.0, 5.0)
 _TOLERANCES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0)
 _LOSSES = 60  # steps of a slider of losses
+_FITS = 2  # whose controls are cached, because every change of one asks for all of them
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class View:
     family: str | None = None
 
 
+@lru_cache(_FITS)
 def controls(fit: Fit) -> tuple[Control, ...]:
     """Return the controls of a fit, in the order of the page."""
     scale, budget = scale_of(fit), splits(fit.inputs)
@@ -150,6 +153,7 @@ def controls(fit: Fit) -> tuple[Control, ...]:
     return tuple(found)
 
 
+@lru_cache(_FITS)
 def ends_of(fit: Fit) -> tuple[float, float]:
     """Return the ends of the slider of the size: the smallest run, and far beyond the largest."""
     scale = scale_of(fit)

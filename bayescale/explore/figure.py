@@ -2,14 +2,15 @@
 
 import io
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 from streamlit.components.v2 import component
 
 from bayescale.drawings import Drawing
-from bayescale.plotting.inline import NARROW, SIZE, STYLE, inline
+from bayescale.plotting.inline import NARROW, SIZE, STYLE, Picture, in_parts
 
 _PAGE = """
 .figure {
@@ -22,12 +23,17 @@ _PAGE = """
 @media (prefers-color-scheme: dark) { .figure image { filter: invert(1) hue-rotate(180deg); } }
 """
 
-# On a narrow page the script requests smaller figures once.
+# On a narrow page the script requests smaller figures once. It adds the names of points when the
+# pointer first enters a figure, because they have most of its elements.
 _SCRIPT = """
 export default ({ data, parentElement, setStateValue }) => {
   const box = parentElement.querySelector('.figure');
   if (box.drawn !== data.svg) {
     box.innerHTML = box.drawn = data.svg;
+    box.onpointerover = () => {
+      box.onpointerover = null;
+      box.firstChild.insertAdjacentHTML('beforeend', data.names);
+    };
     box.style.setProperty('--blue', data.blue);
     box.classList.toggle('slim', data.slim);
   }
@@ -38,6 +44,9 @@ export default ({ data, parentElement, setStateValue }) => {
 
 _SLIM = "slim"
 
+KEPT = 16
+"""Number of figures that are cached."""
+
 _mount = component(
     "bayescale_figure",
     html='<div class="figure"></div>',
@@ -47,13 +56,18 @@ _mount = component(
 )
 
 
-def show_figure(name: str, drawing: Drawing, table: pd.DataFrame | None = None) -> None:
-    """Show a figure with its caption, and buttons that download it and its table."""
+def show_figure(
+    name: str,
+    table: Callable[[], pd.DataFrame],
+    make: Callable[..., Drawing],
+    *of: Any,
+    **more: Any,
+) -> None:
+    """Show the figure that ``make`` returns for results, and buttons for it and its table."""
     slim = bool(st.session_state.get(_SLIM, False))
-    size = NARROW if slim else SIZE
-    svg = inline(drawing.draw, name, drawing.alt, named=drawing.named, size=size)
+    drawing, picture = _drawn(name, slim, make, *of, **more)
     blue = "#4ea7dd" if st.context.theme.type == "dark" else "#0072b2"
-    data = {"svg": svg, "slim": slim, "blue": blue}
+    data = {"svg": picture.svg, "names": picture.names, "slim": slim, "blue": blue}
     found = _mount(data=data, key=f"figure_{name}", on_slim_change=lambda: None)
     if found.slim is not None and found.slim != slim:
         st.session_state[_SLIM] = found.slim
@@ -62,13 +76,22 @@ def show_figure(name: str, drawing: Drawing, table: pd.DataFrame | None = None) 
     with st.container(horizontal=True):
         for kind in ("svg", "png"):
             _offer(f"Figure ({kind.upper()})", f"{name}.{kind}", partial(_image, drawing, kind))
-        if table is not None:
-            offer_table(name, table)
+        offer_table(name, table)
 
 
-def offer_table(name: str, table: pd.DataFrame) -> None:
+@lru_cache(KEPT)
+def _drawn(
+    name: str, slim: bool, make: Callable[..., Drawing], *of: Any, **more: Any
+) -> tuple[Drawing, Picture]:
+    """Return a figure, which is not drawn again while its results are cached."""
+    drawing = make(*of, **more)
+    size = NARROW if slim else SIZE
+    return drawing, in_parts(drawing.draw, name, drawing.alt, named=drawing.named, size=size)
+
+
+def offer_table(name: str, table: Callable[[], pd.DataFrame]) -> None:
     """Show a button that downloads a table as CSV."""
-    _offer("Table (CSV)", f"{name}.csv", lambda: table.to_csv(index=False).encode())
+    _offer("Table (CSV)", f"{name}.csv", lambda: table().to_csv(index=False).encode())
 
 
 def _offer(label: str, file: str, make: Callable[[], bytes]) -> None:

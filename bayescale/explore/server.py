@@ -22,6 +22,23 @@ from bayescale.explore.opening import MOST_FIT
 
 PAGE = Path(__file__).with_name("page.py")
 
+CONFIG = {
+    "server.headless": True,
+    "server.enableCORS": True,
+    "server.enableXsrfProtection": True,
+    "server.fileWatcherType": "none",
+    "server.maxUploadSize": MOST_FIT,
+    "runner.magicEnabled": False,
+    # Python collects garbage as needed. After every answer, it would delay the answer's end by as
+    # long as the answer takes.
+    "runner.postScriptGC": False,
+    "browser.gatherUsageStats": False,
+    "global.developmentMode": False,
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+}
+"""Streamlit's options for the page."""
+
 
 class SameOriginMiddleware:
     """Refuse requests from pages of another origin, which includes other ports of this computer.
@@ -57,22 +74,7 @@ def serve(arguments: Sequence[str], address: str, port: int, browser: bool) -> N
     app = st.App(PAGE, middleware=doors, lifespan=shown)
     sys.argv = [str(PAGE), *arguments]  # which the page reads
     with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end the server
-        app.run(
-            config={
-                "server.address": address,
-                "server.port": port,
-                "server.headless": True,
-                "server.enableCORS": True,
-                "server.enableXsrfProtection": True,
-                "server.fileWatcherType": "none",
-                "server.maxUploadSize": MOST_FIT,
-                "runner.magicEnabled": False,
-                "browser.gatherUsageStats": False,
-                "global.developmentMode": False,
-                "client.toolbarMode": "minimal",
-                "client.showErrorDetails": "none",
-            }
-        )
+        app.run(config={"server.address": address, "server.port": port, **CONFIG})
 
 
 def _opening(url: str) -> Any:

@@ -5,6 +5,7 @@ A tab requests its answer when it is opened. Nothing is computed here.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -24,7 +25,7 @@ from bayescale.explore.controls import scale_of
 from bayescale.explore.figure import offer_table, show_figure
 from bayescale.explore.text import plain, show_number
 from bayescale.formatting import FORMATS, SIZE
-from bayescale.posterior import Fit, ModelAverageSummary
+from bayescale.posterior import Fit, ModelAverageSummary, Summary
 from bayescale.results import Result
 from bayescale.splits.hardware import Cluster
 from bayescale.units import format_size
@@ -79,10 +80,10 @@ def show_tab(title: str, page: Opened) -> None:
 def _forecast(page: Opened) -> None:
     fit, answers = page.fit, page.answers
     curve, scale = answers.curve.forecast, scale_of(fit)
-    drawing = drawings.loss_along(
-        curve, scale, runs=fit.runs, horizon=answers.trust, run=answers.forecast
-    )
-    show_figure("forecast", drawing, answers.curve.table)
+    show_figure(
+        "forecast", lambda: answers.curve.table, drawings.loss_along, curve, scale,
+        runs=fit.runs, horizon=answers.trust, run=answers.forecast,
+    )  # fmt: skip
     _laws(answers)
     _commands(commands(fit, answers, page.file, page.laws, page.allow))
 
@@ -145,9 +146,13 @@ def _budget(page: Opened) -> None:
             notes.append(f"If {item['holds']} holds, {item['follow']}'s choice wastes {wasted}.")
     for note in notes:
         st.markdown(plain(note))
-    assert allocation.options is not None
-    table = allocation.options.to_frame(allocation.ci_prob).sort_values("params")
-    show_figure("splits", drawings.options(allocation), table)
+    options = allocation.options
+    assert options is not None
+
+    def table() -> pd.DataFrame:
+        return options.to_frame(allocation.ci_prob).sort_values("params")
+
+    show_figure("splits", table, drawings.options, page.answers.splits)
     _commands(commands(page.fit, page.answers, page.file, page.laws, page.allow)[:1])
 
 
@@ -166,9 +171,9 @@ def _trust(page: Opened) -> None:
     if result is None:
         st.info("A point estimate has no runs, so nothing can be tested.")
         return
-    show_figure("precision", drawings.precision(result), result.to_frame())
+    show_figure("precision", result.to_frame, drawings.precision, result)
     if result.bins:
-        show_figure("coverage", drawings.coverage(result), pd.DataFrame(result.bins))
+        show_figure("coverage", lambda: pd.DataFrame(result.bins), drawings.coverage, result)
     _answer(result)
     _commands([page.command("trust", tolerance=page.answers.view.tolerance)])
 
@@ -176,7 +181,7 @@ def _trust(page: Opened) -> None:
 def _next_run(page: Opened) -> None:
     result = purchase(page.fit, page.answers.view.size)
     if result.answered:
-        show_figure("candidates", drawings.candidates(result), result.to_frame())
+        show_figure("candidates", result.to_frame, drawings.candidates, result)
     _answer(result)
     options = {"target_flops": page.answers.view.size, "budget": result.budget}
     _commands([page.command("next-run", **options)])
@@ -187,7 +192,7 @@ def _data(page: Opened) -> None:
     params = float(round(page.answers.choice[0]))
     result = needs(page.fit, params, page.answers.view.family)
     if result.answered:
-        show_figure("tokens_needed", drawings.data_need(result), result.to_frame())
+        show_figure("tokens_needed", result.to_frame, drawings.data_need, result)
     _answer(result)
     _commands([page.command("data", params=params, family=page.answers.view.family)])
 
@@ -199,16 +204,21 @@ def _coefficients(page: Opened) -> None:
         if len(laws) > 1:
             st.subheader(plain(law.law))
         if law.frame["prior_lower"].notna().any():
-            table = law.to_frame().reset_index()
-            show_figure(f"coefficients_{law.law}", drawings.coefficients(law), table)
+            show_figure(
+                f"coefficients_{law.law}", partial(_named_rows, law), drawings.coefficients, law
+            )
     _answer(result)
     if page.fit.runs is not None:
         st.subheader("The runs")
         frame = page.fit.runs.frame
         sizes = {name: frame[name].map(form) for name, form in SIZE.items() if name in frame}
         st.dataframe(frame.assign(**sizes), hide_index=True, height=300)
-        offer_table("runs", frame)
+        offer_table("runs", lambda: frame)
     _commands([page.command("summary")])
+
+
+def _named_rows(law: Summary) -> pd.DataFrame:
+    return law.to_frame().reset_index()
 
 
 def _answer(result: Result) -> None:

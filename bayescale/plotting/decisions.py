@@ -29,6 +29,7 @@ from bayescale.plotting.style import (
     new_axes,
     write_beside,
 )
+from bayescale.results import quantiles
 from bayescale.runs import Runs
 from bayescale.units import format_size
 
@@ -53,6 +54,7 @@ _LIMITS = {
     "unique_tokens": ("unique tokens, repeated beyond", ":"),
 }
 _LEAST_SHADES = 0.05  # share of the uncertainty that colors span: less would color noise
+_SHADES = 64  # of a color bar, each an element of the figure
 _FEW = 3  # most runs to buy beside which there is room for a share each
 _UNCERTAINTIES = {
     "loss": ("sd", "sd of log loss"),
@@ -172,19 +174,20 @@ def plot_options(result: Allocation, ax: "Axes | None" = None) -> "Axes":
             "there are no other splits of one budget to draw: allocate one budget, and name "
             "splits with `options=`"
         )
-    ax, best = new_axes(ax), result.to_frame().iloc[0]
+    ax, params = new_axes(ax), result.choice.split(0)["params"]
+    best = quantiles(result.best(0)["params"], result.ci_prob)
     frame = result.options.to_frame(result.ci_prob).sort_values("params")
     mass = f"{result.ci_prob:.0%} interval"
     draw_band(ax, frame["params"], frame, "regret", color=BLUE, alpha=0.2, label=f"regret, {mass}")
     ax.plot(frame["params"], frame["regret_mean"], color=BLUE, label="expected regret")
     chosen = float(result.choice.regret.mean())
     draw_points(
-        ax, [best["choice_params"]], [chosen], "D", color=ORANGE, markeredgecolor=BLACK,
-        markersize=8, zorder=4, label=f"the choice, {format_size(best['choice_params'])} params",
+        ax, [params], [chosen], "D", color=ORANGE, markeredgecolor=BLACK,
+        markersize=8, zorder=4, label=f"the choice, {format_size(params)} params",
     )  # fmt: skip
     log_sizes(ax, "params")
     ax.set_ylim(bottom=0.0)
-    ends = best["params_lower"], best["params_upper"]
+    ends = best["lower"], best["upper"]
     ax.axvspan(*ends, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
     look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
     text = f"each draw's best,\n{mass}"
@@ -406,6 +409,7 @@ def _by_affordability(frame: pd.DataFrame) -> list[tuple[pd.DataFrame, str, str]
 
 
 def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: str) -> None:
+    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.ticker import MaxNLocator
@@ -422,7 +426,7 @@ def _draw_map(ax: "Axes", frame: pd.DataFrame, after: str, before: float, name: 
         size = 90 if marker == "o" else 40
         x, y = part["params"], part["tokens"]
         ax.scatter(x, y, c=part[after], marker=marker, s=size, label=label, **shades)
-    colors = ScalarMappable(norm, "cividis")
+    colors = ScalarMappable(norm, colormaps["cividis"].resampled(_SHADES))
     side = "bottom" if is_narrow(ax) else "right"
     label = f"remaining {name} (now {before:.3g})"
     bar = ax.figure.colorbar(colors, ax=ax, location=side, label=label)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
@@ -57,6 +58,17 @@ class Named(NamedTuple):
     lines: tuple[str, ...]
 
 
+class Picture(NamedTuple):
+    """An ``svg`` element, and the elements of its names, which a page may add to it later.
+
+    A name takes eight elements, so the names of many runs take most of the time in which a browser
+    shows a figure.
+    """
+
+    svg: str
+    names: str
+
+
 def inline(
     draw: Callable[["Axes"], Any],
     name: str,
@@ -87,18 +99,30 @@ def inline(
         The element, without size, comments or style sheet. Words are text; Verdana is as wide as
         DejaVu Sans, with which they were measured.
     """
+    picture, end = in_parts(draw, name, alt, named=named, size=size), "</svg>"
+    return f"{picture.svg.removesuffix(end)}{picture.names}{end}"
+
+
+def in_parts(
+    draw: Callable[["Axes"], Any],
+    name: str,
+    alt: str,
+    *,
+    named: Sequence[Named] = (),
+    size: tuple[float, float] = SIZE,
+) -> Picture:
+    """Draw the element of :func:`inline`, and return its names apart from it."""
     svg, placed = _drawn(draw, named, size)
     root = ElementTree.fromstring(svg)
     _clean(root, name)
     box = root.attrib["viewBox"]
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "class": "drawing", "role": "img", "aria-label": alt})
-    if placed:
-        width = float(box.split()[2])
-        holder = ElementTree.SubElement(root, "g", {"class": "named"})
-        for point in placed:
-            _name(holder, point, width)
-    return ElementTree.tostring(root, encoding="unicode")
+    names = "".join(_name(point, float(box.split()[2])) for point in placed)
+    return Picture(
+        ElementTree.tostring(root, encoding="unicode"),
+        f'<g class="named">{names}</g>' if names else "",
+    )
 
 
 def _drawn(
@@ -164,24 +188,23 @@ def _clean(root: ElementTree.Element, name: str) -> None:
         element.attrib.update({key: own(key, value) for key, value in attributes.items()})
 
 
-def _name(holder: ElementTree.Element, point: Named, width: float) -> None:
-    """Add a circle for the pointer, and beside it the lines that then appear."""
-    at = {"cx": f"{point.x:.1f}", "cy": f"{point.y:.1f}", "r": f"{_REACH:g}"}
-    group = ElementTree.SubElement(holder, "g")
-    ElementTree.SubElement(group, "circle", at)
+def _name(point: Named, width: float) -> str:
+    """Return a circle for the pointer, and beside it the lines that then appear."""
     lines = [line if len(line) <= _MOST else f"{line[: _MOST - 1]}\N{HORIZONTAL ELLIPSIS}"
              for line in point.lines]  # fmt: skip
     wide, tall = 8 + _LETTER * max(map(len, lines)), 5 + _LINE * len(lines)
     x = point.x + 8 if point.x + 8 + wide < width else max(point.x - 8 - wide, 0.0)
     y = max(point.y - tall / 2, 0.0)
-    shown = ElementTree.SubElement(group, "g", {"transform": f"translate({x:.1f} {y:.1f})"})
-    ElementTree.SubElement(
-        shown, "rect", {"width": f"{wide:.0f}", "height": f"{tall:.0f}", "rx": "2"}
+    parts = "".join(
+        f'<tspan x="4" y="{_LINE * (i + 1) - 1:g}">{escape(line, quote=False)}</tspan>'
+        for i, line in enumerate(lines)
     )
-    text = ElementTree.SubElement(shown, "text", {"font-size": "8.5"})
-    for i, line in enumerate(lines):
-        part = ElementTree.SubElement(text, "tspan", {"x": "4", "y": f"{_LINE * (i + 1) - 1:g}"})
-        part.text = line
+    return (
+        f'<g><circle cx="{point.x:.1f}" cy="{point.y:.1f}" r="{_REACH:g}" />'
+        f'<g transform="translate({x:.1f} {y:.1f})">'
+        f'<rect width="{wide:.0f}" height="{tall:.0f}" rx="2" />'
+        f'<text font-size="8.5">{parts}</text></g></g>'
+    )
 
 
 def _plain(name: str) -> str:

@@ -257,6 +257,36 @@ def test_all_is_seen_and_named(address: str, browser: Browser, width: int, dark:
     assert nameless == []
 
 
+def test_the_pointer_on_a_run_shows_its_name(address: str, browser: Browser) -> None:
+    """The names are added when the pointer enters the figure, and again after a change."""
+    shown(browser, f"{address}/?flops=5.76e23", height=1400)
+    figure, named = (f"document.querySelector('.figure {part}')" for part in (".drawing", ".named"))
+    for size in ("5.76e23", "1e24"):
+        if size != "5.76e23":
+            told = browser.find(f"{figure}.ariaLabel + {figure}.innerHTML")
+            tab_to(browser, f"{CONTROLS[0]}, typed")
+            browser.write(size)
+            browser.press("Enter")
+            browser.wait(f"{figure}.ariaLabel + {figure}.innerHTML != {told!r} && !{named}")
+            browser.wait(DRAWN)
+        assert browser.find(named) is None
+        place = browser.find(f"{figure}.getBoundingClientRect().toJSON()")
+        point_to(browser, place["left"] + 2, place["top"] + 2)
+        browser.wait(f"{named}?.childElementCount == 12", 5)
+        label = f"[...{named}.children].find(g => g.textContent.includes('r11'))"
+        seen = f"getComputedStyle({label}.querySelector('g')).visibility"
+        assert browser.find(seen) == "hidden"
+        place = browser.find(f"{label}.querySelector('circle').getBoundingClientRect().toJSON()")
+        point_to(browser, place["left"] + place["width"] / 2, place["top"] + place["height"] / 2)
+        browser.wait(f"{seen} == 'visible'", 5)
+        point_to(browser, 1.0, 1.0)
+
+
+def point_to(browser: Browser, x: float, y: float) -> None:
+    """Move the pointer."""
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+
 def test_figures_and_tables_are_handed_out(address: str, browser: Browser, tmp_path: Path) -> None:
     shown(browser, f"{address}/?flops=5.76e23")
     browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
