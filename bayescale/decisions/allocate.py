@@ -29,8 +29,8 @@ from bayescale.splits import (
     best_split,
     checked_budgets,
     chosen,
+    limits_of,
     losses_of,
-    searched_range,
     solve,
     solve_down_to,
     without_rounding,
@@ -165,25 +165,21 @@ def allocate(  # noqa: PLR0913
     fit.require_converged(allow_unconverged)
     if cluster is not None:
         _require_one_price(price, cluster)
-        most = [x for x in (_count(max_params, "max_params"), cluster.max_params) if x is not None]
-        max_params = min(most, default=None)
     if price is not None and not 0 < price <= 1:
         raise DecisionError(
             f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
         )
     budgets, count = _budgets(flops, days, cluster, flop_count_of(fit))
-    most_tokens = _count(max_tokens, "max_tokens")
-    repeats = "unique_tokens" in fit.inputs
     served, interval = _served(inference_tokens)
-    limits = Constraints(
-        max_tokens=None if repeats else most_tokens,
-        unique_tokens=most_tokens if repeats else None,
+    limits = limits_of(
+        fit,
+        max_tokens=_count(max_tokens, "max_tokens"),
         max_params=_count(max_params, "max_params"),
+        cluster=cluster,
         sizes=None if sizes is None else tuple(_count(size, "sizes") for size in sizes),
         inference_tokens=served,
         inference_interval=interval,
         count=count,
-        searched=searched_range(fit.runs),
     )
     named = _named(options, limits, budgets.max())
     unit = loss_unit_of(fit, loss_unit)

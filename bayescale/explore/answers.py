@@ -27,12 +27,11 @@ from bayescale.posterior import (
     Fit,
     ModelAverageSummary,
     Summary,
-    flop_count_of,
     loss_unit_of,
     summarize,
 )
-from bayescale.splits import default_sizes
-from bayescale.splits.constraints import TOKENS_PER_PARAM, Constraints, searched_range
+from bayescale.splits import Constraints, default_sizes, limits_of
+from bayescale.splits.constraints import TOKENS_PER_PARAM
 from bayescale.splits.hardware import Cluster
 from bayescale.validation.horizon import Trust, trust
 from bayescale.verdict import sizes
@@ -181,23 +180,9 @@ def _choice(
     family: str | None,
 ) -> tuple[float, float]:
     """Return params and tokens of the choice of :func:`_split`, without its regret."""
-    limits = _limits(fit, max_tokens, served, cluster)
+    limits = limits_of(fit, max_tokens=max_tokens, cluster=cluster, inference_tokens=served)
     params, tokens = default_sizes(fit, np.array([flops]), family, limits=limits)
     return float(params[0]), float(tokens[0])
-
-
-def _limits(
-    fit: Fit, max_tokens: float | None, served: float, cluster: Cluster | None
-) -> Constraints:
-    repeats = "unique_tokens" in fit.inputs
-    return Constraints(
-        max_tokens=None if repeats else max_tokens,
-        unique_tokens=max_tokens if repeats else None,
-        max_params=None if cluster is None else cluster.max_params,
-        inference_tokens=served,
-        count=flop_count_of(fit),
-        searched=searched_range(fit.runs),
-    )
 
 
 @lru_cache(KEPT)
@@ -217,7 +202,8 @@ def _split(
     options = []
     if around is not None:
         # the figure shows splits beyond those that the choice is searched among
-        limits = replace(_limits(fit, max_tokens, served, cluster), searched=TOKENS_PER_PARAM)
+        limits = limits_of(fit, max_tokens=max_tokens, cluster=cluster, inference_tokens=served)
+        limits = replace(limits, searched=TOKENS_PER_PARAM)
         options = _splits_about(around, flops, limits)
     return allocate(
         fit, flops, max_tokens=max_tokens, inference_tokens=served, options=options,

@@ -21,6 +21,8 @@ from bayescale.verdict import TOLERANCE, next_scale, own_scale, size_scale, size
 BEYOND = 1e3
 """The factor by which the slider of the size goes beyond the largest run."""
 
+NEW_FAMILY = "a new family"
+
 _TEN = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0)
 _THREE = (1.0, 2.0, 5.0)
 _TOLERANCES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0)
@@ -39,7 +41,7 @@ class Control:
     read : callable
         A function that converts a text to a value, or raises :class:`UnitError`.
     steps : tuple of str
-        The values of the slider, as texts; the empty text states no value.
+        The values of the slider, as texts; the empty text states no value. Empty for no slider.
     choices : tuple of str
         The possible values; empty for free text.
     needed : str
@@ -114,19 +116,19 @@ def controls(fit: Fit) -> tuple[Control, ...]:
     targets = _even(0.6 * float(np.min(losses)), float(np.max(losses)))
     found = [
         Control(
-            scale, label, f"For example {example}.", _named(size, label), _size_steps(fit),
+            scale, label, f"For example {example}.", named(size, label), _size_steps(fit),
             needed=example,
         ),
         Control(
             "tolerance", "Tolerance",
             "Half the 90% interval of the mean loss that counts as precise, as a share of it: "
-            "2% or 0.02.", _named(_share, "Tolerance"), tuple(f"{x:g}%" for x in _TOLERANCES),
+            "2% or 0.02.", named(_share, "Tolerance"), tuple(f"{x:g}%" for x in _TOLERANCES),
             needed="2%",
         ),
         Control(
             "target", f"Target loss ({unit.label})",
             "To see the probability of ending below it: 1.95.",
-            _named(_loss, "Target loss"), ("", *targets),
+            named(_loss, "Target loss"), ("", *targets),
         ),
     ]  # fmt: skip
     if budget:
@@ -136,19 +138,19 @@ def controls(fit: Fit) -> tuple[Control, ...]:
         found += [
             Control(
                 "max_tokens", "Tokens available", f"Most unique tokens there are, {usage}: 10T. "
-                "Empty: no limit.", _named(parse_size, "Tokens available"),
+                "Empty: no limit.", named(parse_size, "Tokens available"),
                 (*_powers(*tokens, _TEN), ""), without="no limit",
             ),
             Control(
                 "inference_tokens", "Tokens to be served",
                 "Paid from the same budget, 2 FLOP a parameter and token: 2T. Empty: none.",
-                _named(parse_size, "Tokens to be served"), ("", *_powers(1e9, 1e15, _THREE)),
+                named(parse_size, "Tokens to be served"), ("", *_powers(1e9, 1e15, _THREE)),
             ),
         ]  # fmt: skip
     if fit.families:
         found.append(
             Control("family", "Family", "A family of the fit, or a new one.",
-                 _family_of(fit), choices=fit.families)
+                 _family_of(fit), choices=fit.families, without=NEW_FAMILY)
         )  # fmt: skip
     return tuple(found)
 
@@ -250,7 +252,8 @@ def scale_of(fit: Fit) -> str:
     return size_scale(fit.inputs)
 
 
-def _named(read: Callable[[str, str], Any], label: str) -> Callable[[str], Any]:
+def named(read: Callable[[str, str], Any], label: str) -> Callable[[str], Any]:
+    """Return a function of a text alone, whose messages name the control."""
     return lambda text: read(text, label)
 
 
@@ -265,19 +268,26 @@ def _family_of(fit: Fit) -> Callable[[str], str]:
 
 
 def _loss(text: str, what: str) -> float:
-    return _number(text, what, "a loss such as 1.95")
+    return number(text, what, "a loss such as 1.95")
 
 
 def _share(text: str, what: str) -> float:
     percent = text.endswith("%")
-    value = _number(text.removesuffix("%"), what, "a share of the loss, 2% or 0.02")
+    value = number(text.removesuffix("%"), what, "a share of the loss, 2% or 0.02")
     value = value / 100 if percent else value
     if not value < 1:
         raise UnitError(f"{what} is {text!r}, but must lie between 0 and 1, or 0% and 100%")
     return value
 
 
-def _number(text: str, what: str, example: str) -> float:
+def number(text: str, what: str, example: str) -> float:
+    """Return a number above zero that a text states.
+
+    Raises
+    ------
+    UnitError
+        If it is not one.
+    """
     try:
         value = float(text)
     except ValueError:

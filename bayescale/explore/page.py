@@ -16,6 +16,7 @@ import streamlit as st
 from bayescale.errors import BayescaleError, as_options
 from bayescale.explore.answers import Answers, answer
 from bayescale.explore.controls import Control, controls, first_texts, read_view
+from bayescale.explore.gpus import gpu_controls, gpu_texts, read_cluster
 from bayescale.explore.opening import FITS, LOGS, MOST_FIT, Upload, take
 from bayescale.explore.tabs import BUDGET, FIRST, Opened, show_tab, titles
 from bayescale.explore.text import plain, show_number
@@ -24,7 +25,6 @@ from bayescale.posterior import Fit, open_posterior
 from bayescale.splits.hardware import Cluster
 from bayescale.units import format_size
 
-NEW_FAMILY = "a new family"
 FOLDED = (
     "Controls are at the left; if they are folded, "
     "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK} at the top opens them."
@@ -74,25 +74,31 @@ def main(arguments: Sequence[str]) -> None:
             plain(f"Not to be trusted: the sampler failed its convergence checks. {reasons}"),
             icon=":material/warning:",
         )
-    texts, places, unknown = _controls(fit)
+    texts, places, unknown = _controls(fit, options.cluster)
     _other(upload)
     if unknown:
         names = ", ".join(unknown)
         st.warning(plain(f"The address also names {names}, which this fit does not have."))
     view, problems = read_view(texts, fit)
+    cluster, unclear = read_cluster(texts, fit, options.cluster)
+    problems |= unclear
     for control, message in problems.items():
         places[control].error(plain(message))
-    if view is None:
-        labels = [control.label for control in controls(fit) if control.name in problems]
+    if view is None or problems:
+        # Streamlit forgets the value of an element that is not shown.
+        st.session_state[_TAB] = st.session_state[_TAB]
+        each = [*controls(fit), *gpu_controls(fit, options.cluster)]
+        labels = [control.label for control in each if control.name in problems]
         st.info(plain(f"Nothing is shown until this is corrected: {', '.join(labels)}."))
         return
     try:
         budget = st.session_state.get(_TAB) == BUDGET
         answers = answer(
-            fit, view, budget=budget, cluster=options.cluster,
+            fit, view, budget=budget, cluster=cluster,
             allow_unconverged=options.allow_unconverged,
         )  # fmt: skip
     except BayescaleError as error:
+        st.session_state[_TAB] = st.session_state[_TAB]
         st.error(plain(as_options(str(error))))
         return
     _answer(answers)
@@ -122,11 +128,13 @@ def _opened(path: str, changed: int, laws: tuple[str, ...]) -> Fit:
     return open_posterior(path, law=[find_law(name) for name in laws])
 
 
-def _controls(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
+def _controls(
+    fit: Fit, cluster: Cluster | None
+) -> tuple[dict[str, str], dict[str, Any], list[str]]:
     """Show the controls; return their texts, places for messages, and unknown names."""
     state, given = st.session_state, st.query_params.to_dict()
-    names = [control.name for control in controls(fit)]
-    kept = [*names, _TAB]
+    gpus = gpu_controls(fit, cluster)
+    kept = [*(control.name for control in (*controls(fit), *gpus)), _TAB]
 
     def stated() -> dict[str, str]:
         texts = {name: (state.get(name) or "").strip() for name in kept}
@@ -135,18 +143,27 @@ def _controls(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
     shown = stated()
     # The address lags behind the controls until the browser receives the new one.
     changed = "shown" in state and shown != state["shown"]
+    first = first_texts(fit) | (gpu_texts(cluster) if gpus else {})
     if "address" not in state or (given != state["address"] and not changed):
-        shown = first_texts(fit) | {_TAB: FIRST}
-        shown |= {name: given[name] for name in kept if name in given}
+        shown = first | {_TAB: FIRST} | {name: given[name] for name in kept if name in given}
         state.update(shown)
         state["unknown"] = [name for name in given if name not in kept]
     places = {}
+
+    def show(control: Control) -> None:
+        _control(control)
+        places[control.name] = st.empty()
+
     with st.sidebar:
         for control in controls(fit):
-            _control(control)
-            places[control.name] = st.empty()
+            show(control)
+        if gpus:
+            with st.expander("GPUs", expanded=False):
+                for control in gpus:
+                    show(control)
     shown = stated()
-    address = {name: text for name, text in shown.items() if text}
+    # An empty text is part of the address if the page would otherwise open with another.
+    address = {name: text for name, text in shown.items() if text or first.get(name)}
     if address != given:
         st.query_params.from_dict(address)
     state["shown"], state["address"] = shown, address
@@ -154,14 +171,17 @@ def _controls(fit: Fit) -> tuple[dict[str, str], dict[str, Any], list[str]]:
 
 
 def _control(control: Control) -> None:
-    """Show a list of choices, or a slider and a text field that state the same value."""
+    """Show a list of choices, or a text field with a slider, if any, that states its value."""
     state, name = st.session_state, control.name
     if control.choices:
         unknown = [state[name]] if state[name] not in ("", *control.choices) else []
         st.selectbox(
             control.label, ["", *control.choices, *unknown], key=name, help=control.help,
-            format_func=lambda family: family or NEW_FAMILY,
+            format_func=lambda choice: choice or control.without,
         )  # fmt: skip
+        return
+    if not control.steps:
+        st.text_input(control.label, key=name, help=control.help, placeholder=control.without)
         return
     slider = f"{name}_slider"
     nearest = control.nearest(state[name])

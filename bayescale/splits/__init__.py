@@ -6,6 +6,7 @@ from bayescale.splits.choice import (
     chosen,
     default_sizes,
     default_split,
+    limits_of,
     solve,
     solve_down_to,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "default_sizes",
     "default_split",
     "least_compute",
+    "limits_of",
     "losses_of",
     "searched_range",
     "solve",

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.conventions import FlopCount
 from bayescale.posterior import Fit, View, flop_count_of
 from bayescale.random import Purpose
 from bayescale.splits.constraints import Constraints, searched_range
+from bayescale.splits.hardware import Cluster
 from bayescale.splits.optimum import Best, Losses, best_choice, best_split, ladder, losses_of
 
 MOST_DRAWS = 4000
@@ -35,6 +37,43 @@ MOST_KEPT = 256
 """Number of budgets whose best splits are kept for each view; each takes 100 kB."""
 
 _KEPT: WeakKeyDictionary[View, dict[Any, tuple[np.ndarray, ...]]] = WeakKeyDictionary()
+
+
+def limits_of(
+    fit: Fit,
+    *,
+    max_tokens: float | None = None,
+    max_params: float | None = None,
+    cluster: Cluster | None = None,
+    count: FlopCount | None = None,
+    **more: Any,
+) -> Constraints:
+    """Return limits on the splits of a fit, which are searched about the range of its runs.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    max_tokens : float, optional
+        The most tokens that are available: of training, or unique ones if the law repeats them.
+    max_params : float, optional
+        The largest model, in params.
+    cluster : Cluster, optional
+        The GPUs whose memory has to hold the model's training state.
+    count : FlopCount, optional
+        How compute is counted; by default as the fitted log counts it.
+    more
+        Further fields of :class:`Constraints`.
+    """
+    repeats = "unique_tokens" in fit.inputs
+    memory = None if cluster is None else cluster.max_params
+    return Constraints(
+        max_tokens=None if repeats else max_tokens,
+        unique_tokens=max_tokens if repeats else None,
+        max_params=min((most for most in (max_params, memory) if most is not None), default=None),
+        count=count or flop_count_of(fit),
+        searched=searched_range(fit.runs),
+        **more,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +252,7 @@ def _with_places(
 ) -> tuple[Constraints, np.ndarray, np.ndarray]:
     """Return limits, the distinct budgets from small to large, and each budget's place in them."""
     if limits is None:
-        limits = Constraints(searched=searched_range(fit.runs), count=flop_count_of(fit))
+        limits = limits_of(fit)
     budgets, place = np.unique(flops, return_inverse=True)
     limits.require_a_model(budgets)
     return limits, budgets, place

@@ -257,6 +257,23 @@ def test_all_is_seen_and_named(address: str, browser: Browser, width: int, dark:
     assert nameless == []
 
 
+def test_gpus_are_set_in_a_fold_of_the_sidebar(address: str, browser: Browser) -> None:
+    shown(browser, f"{address}/?flops=5.76e23&tab=Budget&gpu=h100", height=1400)
+    number = (
+        "document.querySelector('[data-testid=stSidebar] input[aria-label=\"Number of GPUs\"]')"
+    )
+    assert not browser.find(f"!!{number} && {number}.checkVisibility()")
+    unfold(browser, "GPUs")
+    browser.wait(f"!!{number} && {number}.checkVisibility()", 5)
+    browser.find(f"{number}.focus()")
+    browser.write("512")
+    browser.press("Enter")
+    browser.wait("location.search.includes('gpus=512')")
+    page = "document.querySelector('[data-testid=stMain]').innerText"
+    browser.wait(f"{page}.includes('days on 512 GPUs') && {DRAWN}", 10)
+    assert browser.find(f"{number}.checkVisibility()")
+
+
 def test_the_pointer_on_a_run_shows_its_name(address: str, browser: Browser) -> None:
     """The names are added when the pointer enters the figure, and again after a change."""
     shown(browser, f"{address}/?flops=5.76e23", height=1400)
@@ -308,9 +325,15 @@ def test_figures_and_tables_are_handed_out(address: str, browser: Browser, tmp_p
         assert (tmp_path / name).read_bytes().startswith(first)
 
 
+def unfold(browser: Browser, name: str) -> None:
+    """Unfold a part of the sidebar."""
+    parts = "[...document.querySelectorAll('[data-testid=stSidebar] summary')]"
+    browser.find(f"{parts}.find(s => s.innerText.includes('{name}')).click()")
+
+
 def give(browser: Browser, file: Path) -> None:
     """Upload a file from the sidebar."""
-    browser.find("document.querySelector('[data-testid=stSidebar] summary').click()")
+    unfold(browser, "Open another")
     browser.wait("!!document.querySelector('input[type=file]')")
     browser.upload("input[type=file]", file)
 

@@ -29,7 +29,7 @@ from bayescale import explore as room
 from bayescale.cards import load_card
 from bayescale.command_lines import word
 from bayescale.errors import DecisionError, ExplorerError, UnconvergedError
-from bayescale.explore import answers, controls, opening, page
+from bayescale.explore import answers, controls, gpus, opening, page
 from bayescale.explore.answers import answer
 from bayescale.explore.controls import View, first_texts, read_view, to_query
 from bayescale.explore.tabs import TABS, titles
@@ -169,6 +169,86 @@ def test_gpus_limit_the_model_and_show_days_and_dollars(
         assert any(
             plain(f", ${dollars}. Their memory holds at most 20B params.") in text for text in said
         )
+
+
+def test_gpus_are_set_on_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """5.76e23 FLOP take 5.76e23 / (64 * 989e12 * 0.4) s, and $2.5 an hour each."""
+    file = save(chinchilla(), tmp_path / "fit.nc")
+    hours = 5.76e23 / (989e12 * 0.4) / 3600
+    days = plain(f"The budget takes {hours / 64 / 24:.0f} days on 64 GPUs")
+    with opened(monkeypatch, file) as app:
+        app.query_params["flops"], app.query_params["tab"] = "5.76e23", "Budget"
+        assert numbers(app.run())["Params"] == "68.1B"
+        app.text_input("gpus").set_value("64").run()
+        assert numbers(app) == {}
+        assert [e.value for e in app.sidebar.error] == [
+            plain("the type of the 64 GPUs is missing: choose one")
+        ]
+        app.selectbox("gpu").set_value("h100").run()
+        app.text_input("gpu_price").set_value("$2.5").run()
+        found, said = numbers(app), [m.value for m in app.markdown]
+        assert any(text.startswith(days) for text in said)
+        assert any(plain(f", ${2.5 * hours:,.0f}.") in text for text in said)
+        command = "--flops 5.76e23 --gpus 64 --gpu h100 --gpu-price 2.5 --utilization 0.4"
+        assert command in app.code[0].value
+        address = address_of(app)
+        assert {k: v for k, v in address.items() if "gpu" in k} == {
+            "gpus": "64", "gpu": "h100", "gpu_price": "$2.5",
+        }  # fmt: skip
+        shared = AppTest.from_file(page.__file__, default_timeout=60)
+        for name, value in address.items():
+            shared.query_params[name] = value
+        assert numbers(shared.run()) == found
+        assert any(m.value.startswith(days) for m in shared.markdown)
+
+
+def test_gpus_of_the_command_can_be_changed_on_the_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = save(chinchilla(), tmp_path / "fit.nc")
+    with opened(monkeypatch, file, "--cluster", json.dumps(GPUS.to_json())) as app:
+        app.query_params["flops"], app.query_params["tab"] = "5.76e23", "Budget"
+        assert numbers(app.run())["Params"] == "20B"  # what fits into their memory
+        assert address_of(app)["gpu"] == "989T FLOP/s"
+        app.text_input("gpus").set_value("128").run()
+        assert numbers(app)["Params"] == "40B"
+        app.text_input("gpus").set_value("").run()
+        assert numbers(app)["Params"] == "68.1B"
+        shared = AppTest.from_file(page.__file__, default_timeout=60)
+        for name, value in address_of(app).items():
+            shared.query_params[name] = value
+        assert numbers(shared.run())["Params"] == "68.1B"
+        assert not any("budget takes" in m.value for m in shared.markdown)
+
+
+@pytest.mark.parametrize(
+    "given", [None, GPUS, Cluster.of("h100", 512, price=2.3456789, memory=8e10)]
+)
+def test_a_cluster_comes_back_from_its_texts(given: Cluster | None) -> None:
+    assert gpus.read_cluster(gpus.gpu_texts(given), ONE, given) == (given, {})
+    assert gpus.gpu_controls(of_params(), given) == ()
+    assert gpus.read_cluster(gpus.gpu_texts(given), of_params(), given) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("gpus", "2.5", "Number of GPUs is '2.5', which is not a whole number: write 512"),
+        (
+            "gpus", "1e9",
+            "this cluster is not possible:\n  - gpus is 1e+09, but must be 1 to 1e8",
+        ),
+        ("gpu", "v100", "GPU 'v100' is unknown: choose one of a100, h100, h200, b200"),
+        ("gpu", "", "the type of the 8 GPUs is missing: choose one"),
+        (
+            "gpu_price", "cheap",
+            "Dollars for a GPU-hour is 'cheap', which is not a number: write dollars such as 2.5",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_texts_about_gpus_are_told(name: str, text: str, message: str) -> None:
+    texts = {"gpus": "8", "gpu": "h100", "gpu_price": "2"} | {name: text}
+    assert gpus.read_cluster(texts, ONE, None) == (None, {name: message})
 
 
 def test_gpus_of_a_law_of_one_scale_are_refused(bayescale, tmp_path: Path) -> None:
