@@ -29,6 +29,17 @@ def compiled(inputs: list[Any], outputs: list[Any]) -> Callable[..., Any]:
     return module["computed"]
 
 
+def changed_twice(x: Any) -> Any:
+    """A vector that is changed at two places, the first change being used too."""
+    once = pt.inc_subtensor(x[1:5], 2.0)
+    return once * pt.set_subtensor(once[np.array([2, 9])], x[0])
+
+
+def sums_of_three(x: Any) -> Any:
+    """Sums over the first, the middle and the last two axes of an array, in one vector."""
+    return pt.concatenate([x.sum(axis=0).ravel(), x.sum(axis=1).ravel(), x.sum(axis=(1, 2))])
+
+
 CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "numbers": (lambda x: pt.exp(x[0]) ** 2 / (1 + pt.sqrt(abs(x[3]))), (VECTOR,)),
     "a loop": (lambda x, y: pt.log1p(x**2) * y - x / y, (VECTOR, OTHER)),
@@ -55,6 +66,23 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "set": (lambda x: pt.set_subtensor(x[:3][1], 7.0), (VECTOR,)),
     "added where looked up": (
         lambda x: pt.inc_subtensor(pt.exp(x)[np.array([1, 1, 2])], x[:3]), (VECTOR,),
+    ),
+    "changed, and used as it was": (
+        lambda x, y: changed_twice(pt.exp(x)) + pt.exp(x) * y + changed_twice(x), (VECTOR, OTHER),
+    ),
+    "rows changed where looked up": (
+        lambda a: pt.inc_subtensor(pt.exp(a)[np.array([1, 1, 7])], a[:3]) * a[:, 1:2], (MATRIX,),
+    ),
+    "columns": (lambda a: pt.outer(a[:, 1], a[:, 2]) + a[:, -1][:, None] * a.T[0], (MATRIX,)),
+    "columns joined": (
+        lambda a, x: pt.concatenate([a[:, 2:3], a, (x * x)[:, None]], axis=1), (MATRIX, VECTOR),
+    ),
+    "columns split": (
+        lambda a: pt.exp(pt.split(a, [1, 3, 1], axis=1)[0]) * pt.split(a, [1, 3, 1], axis=1)[2],
+        (MATRIX,),
+    ),
+    "sums over axes of three": (
+        lambda a: sums_of_three(pt.exp(a[:, :, None] * a[:, None, :3])), (MATRIX,),
     ),
     "a matrix times a vector": (lambda a, b: a @ b, (MATRIX, RIGHT)),
     "a transposed matrix times a vector": (lambda a, x: a.T @ x, (MATRIX, VECTOR)),

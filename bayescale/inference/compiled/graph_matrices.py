@@ -17,7 +17,7 @@ def _(op: Any, node: Any, source: Source) -> None:
     (left, right), output = node.inputs, node.outputs[0]
     row, column = ones_of(left)[0], ones_of(right)[-1]
     if left.type.ndim != 2 or right.type.ndim != 2 or row == column or ones_of(left)[1]:
-        name = source.let(f"product({source.array(left)}, {source.array(right)})")
+        name = source.let(f"np.dot({source.array(left)}, {source.array(right)})")
         source.set_array(output, name)
     elif column:
         source.set_squeezed(output, _times(left, right, transposed=False, source=source))

@@ -1,6 +1,8 @@
 """The lines of each operation of a graph: see :mod:`bayescale.inference.compiled.graph_source`."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
@@ -86,45 +88,66 @@ def _write_elements(op: Any, node: Any, n: int, source: Source) -> None:
 
 def _write_loop(op: Any, node: Any, source: Source) -> None:
     ones = ones_of(node.outputs[0])
-    indices = [f"i{dim}" for dim in range(len(ones))]
-    looped = [index for index, one in zip(indices, ones, strict=True) if not one]
-    lengths = source.common_lengths(node.inputs)
-    body, names = [], []
+    loop = _Loop(ones, source.common_lengths(node.inputs))
+    names = []
     for variable in node.inputs:
         value = source.indexed(variable)
         names.append(source.new_name() if value.ndim else value.name)
-        body += [f"{names[-1]} = {value.at(indices)}"] if value.ndim else []
-    lines, results = scalar_lines(op.scalar_op, names, source.new_name)
-    body += lines
+        if value.ndim:
+            used = [dim for dim, axis in enumerate(value.axes) if axis is not None]
+            line = f"{names[-1]} = {value.at(loop.indices)}"
+            loop.before[loop.depth(used)].append(line)
+    loop.body, results = scalar_lines(op.scalar_op, names, source.new_name)
     for variable, result in zip(node.outputs, results, strict=True):
         reducing = source.reductions(variable, _REDUCTIONS)
-        body += [_reduction(client, result, indices, lengths, source) for client in reducing]
+        for client in reducing:
+            loop.reduce(client, result, source)
         if not reducing:
-            name = source.empty(variable, lengths)
-            body.append(f"{name}[{join(looped)}] = {result}")
+            name = source.empty(variable, loop.lengths)
+            loop.body.append(f"{name}[{join(loop.looped)}] = {result}")
             source.set_squeezed(variable, name)
-    source.loop(looped, lengths, body)
+    loop.add_to(source)
 
 
-def _reduction(
-    node: Any, element: str, indices: Sequence[str], lengths: Sequence[str], source: Source
-) -> str:
-    """Add the variable of a reduction, and return the line that takes an element into account."""
-    ones = ones_of(node.inputs[0])
-    over = range(len(ones)) if node.op.axis is None else node.op.axis
-    start, step = _REDUCTIONS[type(node.op)]
-    if kind_of(node.outputs[0]) == "int64":
-        start = _WHOLE[start]
-    looped = [dim for dim, one in enumerate(ones) if not one]
-    kept = [dim for dim in looped if dim not in over]
-    if kept:
-        name = source.empty(node.outputs[0], [lengths[looped.index(dim)] for dim in kept], start)
-        source.set_squeezed(node.outputs[0], name)
-        name = f"{name}[{join(indices[dim] for dim in kept)}]"
-    else:
-        name = source.let(start)
-        source.set_number(node.outputs[0], name)
-    return f"{name} = {step.format(name, element)}"
+class _Loop:
+    """Nested loops over the dims of an array that have more than one element."""
+
+    def __init__(self, ones: Sequence[bool], lengths: Sequence[str]) -> None:
+        self.indices, self.lengths = _names(len(ones)), lengths
+        self.dims = [dim for dim, one in enumerate(ones) if not one]
+        self.looped = [self.indices[dim] for dim in self.dims]
+        self.before: dict[int, list[str]] = defaultdict(list)
+        self.body: list[str] = []
+        self.after: dict[int, list[str]] = defaultdict(list)
+
+    def depth(self, used: Sequence[int]) -> int:
+        """Return how many of the loops have to be entered to know the indices of these dims."""
+        return max((i + 1 for i, dim in enumerate(self.dims) if dim in used), default=0)
+
+    def reduce(self, node: Any, element: str, source: Source) -> None:
+        """Take an element into account in the variable of a reduction."""
+        over = range(len(self.indices)) if node.op.axis is None else node.op.axis
+        start, step = _REDUCTIONS[type(node.op)]
+        if kind_of(node.outputs[0]) == "int64":
+            start = _WHOLE[start]
+        kept = [dim for dim in self.dims if dim not in over]
+        lengths = [self.lengths[self.dims.index(dim)] for dim in kept]
+        place = join(self.indices[dim] for dim in kept)
+        together = kept == self.dims[: len(kept)]  # the loops over the rest are the inner ones
+        array = source.empty(node.outputs[0], lengths, "" if together else start) if kept else ""
+        name = source.new_name() if together else f"{array}[{place}]"
+        if together:
+            self.before[len(kept)].append(f"{name} = {start}")
+            self.after[len(kept)] += [f"{array}[{place}] = {name}"] if kept else []
+        self.body.append(f"{name} = {step.format(name, element)}")
+        if kept:
+            source.set_squeezed(node.outputs[0], array)
+        else:
+            source.set_number(node.outputs[0], name)
+
+    def add_to(self, source: Source) -> None:
+        """Add the loops to the lines of a function."""
+        source.loop(self.looped, self.lengths, self.body, self.before, self.after)
 
 
 @write.register(CAReduce)
@@ -145,18 +168,16 @@ def _(op: Any, node: Any, source: Source) -> None:
     made_by = variable.owner is not None and isinstance(variable.owner.op, Elemwise)
     if made_by and not short_length(variable) and source.reductions(variable, _REDUCTIONS):
         return  # the loop that computes the elements has reduced them
-    indices = [f"i{dim}" for dim in range(len(ones))]
-    lengths = source.common_lengths([variable])
-    step = _reduction(node, source.indexed(variable).at(indices), indices, lengths, source)
-    looped = [index for index, one in zip(indices, ones, strict=True) if not one]
-    source.loop(looped, lengths, [step])
+    loop = _Loop(ones, source.common_lengths([variable]))
+    loop.reduce(node, source.indexed(variable).at(loop.indices), source)
+    loop.add_to(source)
 
 
 @write.register(DimShuffle)
 def _(op: Any, node: Any, source: Source) -> None:
     value = source.value(node.inputs[0])
     axes = tuple(None if dim == "x" else value.axes[dim] for dim in op.new_order)
-    source.set_value(node.outputs[0], Value(value.name, axes, value.ndim, value.elements))
+    source.set_value(node.outputs[0], replace(value, axes=axes))
 
 
 @write.register(Assert)
@@ -217,23 +238,36 @@ def _(op: Any, node: Any, source: Source) -> None:
     if output.type.ndim == 1 and all(parts):
         _set_vector(output, [element for part in parts for element in part], source)
         return
-    parts = [() if output.type.ndim > 1 else part for part in parts]
-    names = ["" if part else source.array(x) for part, x in zip(parts, node.inputs, strict=True)]
-    each = [str(len(part)) if part else source.length(name, op.axis)
-            for part, name in zip(parts, names, strict=True)]  # fmt: skip
-    first = next(name for name in names if name)
-    lengths = [source.length(first, dim) for dim in range(output.type.ndim)]
+    values = list(map(source.indexed, node.inputs))
+    each = [source.length_of(value, op.axis) for value in values]
+    lengths = [
+        next((n for value in values if (n := source.length_of(value, dim)) != "1"), "1")
+        for dim in range(output.type.ndim)
+    ]
     lengths[op.axis] = source.let(" + ".join(each))
     joined, start = source.empty(output, lengths), "0"
-    indices = [f"i{dim}" for dim in range(output.type.ndim)]
-    for part, name, length in zip(parts, names, each, strict=True):
-        source.lines += [f"{joined}[{start} + {i}] = {text}" for i, text in enumerate(part)]
-        if name:
-            moved = [f"{start} + {x}" if dim == op.axis else x for dim, x in enumerate(indices)]
-            ends = [length if dim == op.axis else x for dim, x in enumerate(lengths)]
-            source.loop(indices, ends, [f"{joined}[{join(moved)}] = {name}[{join(indices)}]"])
+    for value, length in zip(values, each, strict=True):
+        indices, ends, moved = _moved(lengths, op.axis, start, length)
+        element = value.at(_names(len(lengths)))  # a part of length one has no index along the axis
+        source.loop(indices, ends, [f"{joined}[{join(moved)}] = {element}"])
         start = source.let(f"{start} + {length}")
     source.set_array(output, joined)
+
+
+def _names(n_dims: int) -> list[str]:
+    return [f"i{dim}" for dim in range(n_dims)]
+
+
+def _moved(
+    lengths: Sequence[str], axis: int, start: str, length: str
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the indices and ends of a loop over part of an array, and the places in the array."""
+    names, ends = _names(len(lengths)), list(lengths)
+    ends[axis] = length
+    places = list(names)
+    places[axis] = start if length == "1" else f"{start} + {names[axis]}"
+    looped = [dim for dim in range(len(lengths)) if dim != axis or length != "1"]
+    return [names[dim] for dim in looped], [ends[dim] for dim in looped], places
 
 
 @write.register(basic.Split)
@@ -246,13 +280,15 @@ def _(op: Any, node: Any, source: Source) -> None:
             first += length
         return
     name, start = source.array(variable), "0"
-    indices = [f"i{dim}" for dim in range(variable.type.ndim)]
     lengths = [source.length(name, dim) for dim in range(variable.type.ndim)]
     for i, part in enumerate(node.outputs):
-        length = source.let(source.value(ends).at([str(i)]))
-        moved = [f"{start} + {x}" if dim == op.axis else x for dim, x in enumerate(indices)]
-        of_part = [length if dim == op.axis else x for dim, x in enumerate(lengths)]
-        source.set_array(part, source.empty(part, of_part, f"{name}[{join(moved)}]"))
+        length = source.value(ends).at([str(i)])
+        if length == "1":
+            axes = tuple(None if dim == op.axis else dim for dim in range(len(lengths)))
+            source.set_value(part, Value(name, axes, len(lengths), fixed={op.axis: start}))
+        else:
+            _, of_part, moved = _moved(lengths, op.axis, start, length)
+            source.set_array(part, source.empty(part, of_part, f"{name}[{join(moved)}]"))
         start = source.let(f"{start} + {length}")
 
 
@@ -343,14 +379,29 @@ def _(op: Any, node: Any, source: Source) -> None:
     elif places is not None and len(places) <= max(short_length(output), 1):
         value = source.value(variable)
         _set_vector(output, [source.let(value.at([str(place)])) for place in places], source)
+    elif not output.type.ndim:
+        part = f"{source.array(variable)}[{_index(op, indices, source)}]"
+        source.set_number(output, source.let(part))
+    elif all(entry == slice(None) or not isinstance(entry, slice) for entry in op.idx_list):
+        _set_slice(op, variable, indices, output, source)
     else:
         part = source.let(f"{source.array(variable)}[{_index(op, indices, source)}]")
-        if not output.type.ndim:
-            source.set_number(output, part)
-            return
         steps = any(isinstance(entry, slice) and entry.step is not None for entry in op.idx_list)
         plain = len(op.idx_list) == 1 and not steps
         source.set_array(output, part if plain else source.let(f"{part}.copy()"))
+
+
+def _set_slice(op: Any, variable: Any, indices: Sequence[Any], output: Any, source: Source) -> None:
+    """State that a variable is what another one is at fixed places along some of its dims."""
+    value = source.indexed(variable)
+    axes, fixed = list(value.axes), dict(value.fixed)
+    for dim, entry in enumerate(op.idx_list):
+        axis = axes[dim]
+        if not isinstance(entry, slice) and axis is not None:
+            fixed[axis] = source.number(indices[entry])
+    kept = [axis for dim, axis in enumerate(axes)
+            if dim >= len(op.idx_list) or isinstance(op.idx_list[dim], slice)]  # fmt: skip
+    source.set_value(output, replace(value, axes=tuple(kept), fixed=fixed))
 
 
 @write.register(subtensor.IncSubtensor)
@@ -359,7 +410,7 @@ def _(op: Any, node: Any, source: Source) -> None:
     places, elements = _constant_index(op, variable, indices), _elements(variable, source)
     sign = "=" if op.set_instead_of_inc else "+="
     if places is None or not elements:
-        name = source.let(f"{source.array(variable)}.copy()")
+        name = source.changeable(variable)
         added = source.number(change) if is_number(change) else source.array(change)
         source.lines.append(f"{name}[{_index(op, indices, source)}] {sign} {added}")
         source.set_array(output, name)
@@ -374,31 +425,31 @@ def _(op: Any, node: Any, source: Source) -> None:
 @write.register(subtensor.AdvancedSubtensor)
 def _(op: Any, node: Any, source: Source) -> None:
     variable, *rows = node.inputs
-    place, indices, lengths = _looked_up(op, variable, rows, source)
+    place, indices, lengths, before = _looked_up(op, variable, rows, source)
     element = f"{source.array(variable)}[{place}]"
     name = source.empty(node.outputs[0], lengths)
-    source.loop(indices, lengths, [f"{name}[{join(indices)}] = {element}"])
+    source.loop(indices, lengths, [f"{name}[{join(indices)}] = {element}"], before)
     source.set_array(node.outputs[0], name)
 
 
 @write.register(subtensor.AdvancedIncSubtensor)
 def _(op: Any, node: Any, source: Source) -> None:
     variable, change, *rows = node.inputs
-    name = source.let(f"{source.array(variable)}.copy()")
-    place, indices, lengths = _looked_up(op, variable, rows, source)
+    name = source.changeable(variable)
+    place, indices, lengths, before = _looked_up(op, variable, rows, source)
     value = source.indexed(change)
     if value.ndim and len(value.axes) != len(indices):
         raise no_source(op)
     added = value.at(indices) if value.ndim else value.name
     sign = "=" if op.set_instead_of_inc else "+="
-    source.loop(indices, lengths, [f"{name}[{place}] {sign} {added}"])
+    source.loop(indices, lengths, [f"{name}[{place}] {sign} {added}"], before)
     source.set_array(node.outputs[0], name)
 
 
 def _looked_up(
     op: Any, variable: Any, rows: Sequence[Any], source: Source
-) -> tuple[str, list[str], list[str]]:
-    """Return the text of a looked-up place, and the indices and lengths of a loop over all.
+) -> tuple[str, list[str], list[str], dict[int, list[str]]]:
+    """Return the text of a looked-up place, and indices, lengths and lines of a loop over all.
 
     The first axes of the variable are looked up, each in a vector of places.
     """
@@ -409,6 +460,7 @@ def _looked_up(
     lengths = source.common_lengths(rows) or ["1"]
     name = source.array(variable)
     rest = range(len(places), variable.type.ndim)
-    inside = [f"i{dim}" for dim in rest]
-    text = join([*(f"{place}[i]" for place in places), *inside])
-    return text, ["i", *inside], [*lengths, *(source.length(name, dim) for dim in rest)]
+    inside, at = [f"i{dim}" for dim in rest], [source.new_name() for _ in places]
+    before = {1: [f"{x} = {place}[i]" for x, place in zip(at, places, strict=True)]}
+    ends = [*lengths, *(source.length(name, dim) for dim in rest)]
+    return join([*at, *inside]), ["i", *inside], ends, before

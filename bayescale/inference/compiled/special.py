@@ -79,16 +79,6 @@ def solve_lower_transposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return x
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the product of two matrices."""
-    found = np.zeros((a.shape[0], b.shape[1]))
-    for i in range(a.shape[0]):
-        for k in range(a.shape[1]):
-            for j in range(b.shape[1]):
-                found[i, j] += a[i, k] * b[k, j]
-    return found
-
-
 def times(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return the product of a matrix and a vector."""
     found = np.empty(a.shape[0])
@@ -111,7 +101,7 @@ def transposed_times(a: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 _OWN = (
     larger, smaller, sigmoid, softplus, digamma, cholesky, solve_lower,
-    solve_lower_transposed, product, times, transposed_times,
+    solve_lower_transposed, times, transposed_times,
 )  # fmt: skip
 _PYTHON = {"erf": math.erf, "erfc": math.erfc, "lgamma": math.lgamma}
 

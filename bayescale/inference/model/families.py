@@ -28,8 +28,8 @@ class FamilySteps:
 
     Attributes
     ----------
-    slopes : tensor, shape (run, step)
-        Change of a run's log loss with a step of its family.
+    slopes : list of tensors, shape (run,)
+        Change of a run's log loss with each step of its family.
     residual : tensor, shape (run,)
         Observed log losses minus those of the population.
     index : tensor of int, shape (run,)
@@ -40,7 +40,7 @@ class FamilySteps:
         Elements of lower Cholesky factors of the steps' precisions, given the rest.
     """
 
-    slopes: Any
+    slopes: list[Any]
     residual: Any
     index: Any
     variance: Any
@@ -49,38 +49,34 @@ class FamilySteps:
     @classmethod
     def make(cls, slopes: list[Any], residual: Any, index: Any, variance: Any) -> "FamilySteps":
         """Make the steps from the runs' slopes, one tensor of shape (run,) for each step."""
-        n = len(slopes)
-        by_run: Any = pt.stack(slopes, axis=1)
-        product = by_run[:, :, None] * by_run[:, None, :]
-        precision = pt.eye(n) + sum_by(product, index) / variance
+        # Elements of the precision are summed one by one, because the gradient of an element of a
+        # matrix for each run is another such matrix.
         roots: Roots = {}
-        for i in range(n):
-            for j in range(i + 1):
-                known = sum((roots[i, m] * roots[j, m] for m in range(j)), 0.0)
-                rest = precision[:, i, j] - known
+        for i, slope in enumerate(slopes):
+            for j, other in enumerate(slopes[: i + 1]):
+                precision = float(i == j) + sum_by(slope * other, index) / variance
+                rest = precision - sum((roots[i, m] * roots[j, m] for m in range(j)), 0.0)
                 roots[i, j] = pt.sqrt(rest) if i == j else rest / roots[j, j]
-        return cls(by_run, residual, index, variance, roots)
+        return cls(slopes, residual, index, variance, roots)
 
     def most_likely(self) -> list[Any]:
         """Return the most likely steps without any drift, each of shape (family,)."""
-        pull = self._pull(self.residual)
-        each = [pull[:, i] for i in range(self.slopes.type.shape[1])]
-        return solve_upper(self.roots, solve_lower(self.roots, each))
+        return solve_upper(self.roots, solve_lower(self.roots, self._pulls(self.residual)))
 
     def sample(self, drift: Any) -> Any:
         """Sample the steps, dims (family, pooled_step), given the drift at the runs."""
-        n = self.slopes.type.shape[1]
+        pulls: Any = pt.stack(self._pulls(self.residual - drift), axis=1)
         return standard_steps(
             "family_steps",
-            GroupedConditionalWhitening(n),
+            GroupedConditionalWhitening(len(self.slopes)),
             *self.roots.values(),
-            self._pull(self.residual - drift),
+            pulls,
             signature="(f)," * len(self.roots) + "(f,k)->(f,k)",
             dims=("family", "pooled_step"),
         )
 
-    def _pull(self, residual: Any) -> Any:
-        return sum_by(self.slopes * residual[:, None], self.index) / self.variance
+    def _pulls(self, residual: Any) -> list[Any]:
+        return [sum_by(slope * residual, self.index) / self.variance for slope in self.slopes]
 
     def explained(self, basis: Any) -> tuple[Any, Any]:
         """Return the parts of products of a basis that the families' free steps explain.
@@ -97,9 +93,11 @@ class FamilySteps:
             The part of ``basis' residual``.
         """
         both: Any = pt.concatenate([basis, self.residual[:, None]], axis=1)
-        sums = sum_by(self.slopes[:, :, None] * both[:, None, :], self.index)
+        # Stacked slopes are computed once, and not again for each column of the basis.
+        by_run: Any = pt.stack(self.slopes, axis=1)
+        sums = sum_by(by_run[:, :, None] * both[:, None, :], self.index)
         roots = {place: element[:, None] for place, element in self.roots.items()}
-        each = [sums[:, i] for i in range(self.slopes.type.shape[1])]
+        each = [sums[:, i] for i in range(len(self.slopes))]
         rows: Any = pt.concatenate(solve_lower(roots, each), axis=0)
         products: Any = pt.dot(rows[:, :-1].T, rows) / self.variance
         return products[:, :-1], products[:, -1]
