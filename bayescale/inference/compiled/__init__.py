@@ -12,7 +12,8 @@ module                      what it does
 ``machine``                 compiles a model, keeps the code on disk and loads it again
 ``code_generation``         the source of the module that numba compiles
 ``graph_source``            a PyTensor graph as the source of one function
-``graph_operations``        the lines of each operation of a graph
+``graph_operations``        the lines of each operation of a graph on numbers and elements
+``graph_parts``             the lines of operations on parts of arrays
 ``graph_matrices``          the lines of operations on matrices
 ``scalar_source``           operations on numbers as expressions
 ``special``                 functions that generated code calls

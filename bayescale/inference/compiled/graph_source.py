@@ -107,11 +107,15 @@ def function_source(graph: Any, name: str, arguments: Sequence[str]) -> str:
     NotImplementedError
         If the graph has an operation that cannot be written in this way.
     """
-    from bayescale.inference.compiled import graph_matrices  # which registers its operations
+    from bayescale.inference.compiled import (  # two modules that only register operations
+        graph_matrices,  # noqa: F401
+        graph_operations,
+        graph_parts,  # noqa: F401
+    )
 
     source = Source(graph, name, arguments)
     for node in graph.toposort():
-        graph_matrices.write(node.op, node, source)
+        graph_operations.write(node.op, node, source)
     outputs = [source.array(x) if x.type.ndim else source.number(x) for x in graph.outputs]
     lines = [*source.lines, f"return {join(outputs)},"]
     head = [*source.constants, "", "", "@fast", f"def {name}({join(arguments)}):"]
@@ -121,6 +125,11 @@ def function_source(graph: Any, name: str, arguments: Sequence[str]) -> str:
 def join(texts: Iterable[str]) -> str:
     """Return texts separated by commas."""
     return ", ".join(texts)
+
+
+def index_names(n_dims: int) -> list[str]:
+    """Return the names of the indices of an array's dims."""
+    return [f"i{dim}" for dim in range(n_dims)]
 
 
 def as_tuple(texts: Iterable[str]) -> str:
@@ -207,7 +216,7 @@ class Source:
         name = self.let(f"np.empty({as_tuple(lengths)}, np.{kind_of(variable)})")
         self._lengths |= {(name, axis): length for axis, length in enumerate(lengths)}
         if fill:
-            indices = [f"i{dim}" for dim in range(len(lengths))]
+            indices = index_names(len(lengths))
             self.loop(indices, lengths, [f"{name}[{join(indices)}] = {fill}"])
         return name
 
@@ -252,8 +261,7 @@ class Source:
         if value.ndim and value.is_plain:
             return value.name
         lengths = [self.length_of(value, dim) for dim in range(len(value.axes))]
-        indices = [f"i{dim}" for dim in range(len(value.axes))]
-        return self.empty(variable, lengths, value.at(indices))
+        return self.empty(variable, lengths, value.at(index_names(len(lengths))))
 
     def changeable(self, variable: Any) -> str:
         """Return the name of an array with the values of a variable that may be changed."""
