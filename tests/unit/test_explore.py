@@ -29,11 +29,12 @@ from bayescale import explore as room
 from bayescale.cards import load_card
 from bayescale.command_lines import word
 from bayescale.errors import DecisionError, ExplorerError, UnconvergedError
-from bayescale.explore import answers, controls, gpus, opening, page
+from bayescale.explore import answers, controls, figure, gpus, opening, page
 from bayescale.explore.answers import answer
 from bayescale.explore.controls import View, first_texts, read_view, to_query
 from bayescale.explore.tabs import TABS, titles
 from bayescale.explore.text import plain
+from bayescale.plotting.inline import in_parts
 from bayescale.posterior import Fit, ModelAverage, point, save
 from bayescale.splits.hardware import Cluster
 from bayescale.splits.utilization import Utilization
@@ -377,6 +378,29 @@ def test_controls_change_the_numbers_and_the_address(
         shared.query_params["flops"] = "1e24"  # as the browser's back button does
         assert numbers(shared.run()) != numbers(app)
         assert shared.text_input("flops").value == "1e24"
+
+
+def test_a_figure_is_drawn_again_only_if_it_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn = []
+
+    def counted(draw: Any, name: str, *args: Any, **more: Any) -> Any:
+        drawn.append(name)
+        return in_parts(draw, name, *args, **more)
+
+    monkeypatch.setattr(figure, "in_parts", counted)
+    with opened(monkeypatch, save(chinchilla(), tmp_path / "fit.nc")) as app:
+        app.query_params["flops"], app.query_params["tab"] = "5.76e23", "Budget"
+        app.run()
+        assert drawn == ["splits"]
+        app.text_input("target").set_value("1.9").run()
+        app.text_input("tolerance").set_value("1%").run()
+        assert numbers(app)["Probability below 1.9"].endswith("%")
+        assert drawn == ["splits"]
+        app.text_input("inference_tokens").set_value("2T").run()
+        assert numbers(app)
+        assert drawn == ["splits"] * 2
 
 
 def test_bad_input_is_told_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

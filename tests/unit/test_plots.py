@@ -379,6 +379,19 @@ def test_candidates_are_drawn_where_they_lie(chinchilla_posterior: Posterior) ->
     assert float(shown.removesuffix("%")) == pytest.approx(100 * removed, abs=0.6)
 
 
+def test_the_color_bar_of_candidates_stands_beside_them(
+    chinchilla_posterior: Posterior,
+) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(6.2, 4.0), layout="constrained")
+    plot_next_run(next_run(chinchilla_posterior, 1e22, target_flops=5.76e23), ax)
+    figure.canvas.draw()
+    points, bar = (each.get_position() for each in figure.axes)
+    assert 0.0 < bar.x0 - points.x1 < 0.1
+    assert points.width > 0.5
+
+
 def test_candidates_that_teach_nothing_have_one_color(chinchilla_posterior: Posterior) -> None:
     result = next_run(chinchilla_posterior, 1e22, target_flops=5.76e23)
     before, after = result.candidates["sd_before"], result.candidates["sd_after"]
@@ -396,6 +409,8 @@ def test_other_splits_of_a_budget_are_drawn_by_what_they_give_up() -> None:
     np.testing.assert_allclose(curve.get_ydata(), frame["regret_mean"])
     with pytest.raises(DecisionError, match="no other splits of one budget to draw"):
         plot_options(allocate(SPREAD, 5.76e23))
+    without = plot_options(replace(found, at_choice=None))  # `losses=False`
+    np.testing.assert_allclose(line(without, "expected regret").get_xdata(), frame["params"])
 
 
 def test_candidates_of_one_scale_are_drawn_against_their_price(
