@@ -35,6 +35,11 @@ class NumPy:
     maximum: Any = staticmethod(np.maximum)
 
     @staticmethod
+    def constant(x: Any) -> Any:
+        """Return a value that a gradient takes for a constant."""
+        return x
+
+    @staticmethod
     def erfcx(x: Any) -> Any:
         """Return the complementary error function times exp(x^2)."""
         from scipy import special
@@ -78,10 +83,10 @@ def fine_precision_nodes(nu: np.ndarray) -> Nodes:
     return precision, np.log(weights / 2).reshape(shape) + 0 * precision
 
 
-def log_sum(logs: Any) -> Any:
-    """Return the logarithm of the sum of exponentials over the first axis."""
-    top = logs.max(axis=0)
-    return top + np.log(np.exp(logs - top).sum(axis=0))
+def log_sum(logs: Any, times: Any = 1.0, xp: Any = NumPy) -> Any:
+    """Return the logarithm of the sum of exponentials, times a factor, over the first axis."""
+    top = xp.constant(logs.max(axis=0))  # it cancels out, so that it has no gradient
+    return top + np.log((times * np.exp(logs - top)).sum(axis=0))
 
 
 def log_density(
@@ -115,7 +120,7 @@ def log_density(
     nodes : pair of arrays, optional
         Nodes instead of those of :func:`precision_nodes`.
     xp
-        A namespace with ``erfcx``, ``gammaln``, ``where`` and ``maximum``.
+        The functions that :class:`NumPy` has.
 
     Notes
     -----
@@ -129,7 +134,10 @@ def log_density(
     precision, log_weight = nodes or precision_nodes(nu)
     sd = np.sqrt(scale**2 / precision + beside)
     excess = None if excess is None else excess / np.sqrt(precision)
-    return log_sum(_log_density_of_normal(deviation, sd, excess, step, xp) + log_weight)
+    if excess is not None and step is None:  # without the log of the tail at each node
+        log_factor, tail = _modified_normal(deviation, sd, excess, xp)
+        return log_sum(log_factor + log_weight, tail, xp)
+    return log_sum(_log_density_of_normal(deviation, sd, excess, step, xp) + log_weight, xp=xp)
 
 
 def cdf(deviation: Any, scale: Any, *, nu: Any = None, excess: Any = None) -> Any:
@@ -176,14 +184,27 @@ def _log_density_of_normal(
 
 def _log_modified_normal(x: Any, sd: Any, excess: Any, xp: Any) -> Any:
     """Return the log density of a centered normal plus an exponential."""
-    return -np.log(excess) - 0.5 * (x / sd) ** 2 + _log_scaled_tail(sd / excess - x / sd, xp)
+    log_factor, tail = _modified_normal(x, sd, excess, xp)
+    return log_factor + np.log(tail)
+
+
+def _modified_normal(x: Any, sd: Any, excess: Any, xp: Any) -> tuple[Any, Any]:
+    """Return the log of a factor of a density, and the rest: see :func:`_log_modified_normal`."""
+    log_tail, tail = _scaled_tail(sd / excess - x / sd, xp)
+    return log_tail - np.log(excess) - 0.5 * (x / sd) ** 2, tail
 
 
 def _log_scaled_tail(z: Any, xp: Any) -> Any:
     """Return the log of a standard normal's upper tail times exp(z^2 / 2)."""
+    log_factor, tail = _scaled_tail(z, xp)
+    return log_factor + np.log(tail)
+
+
+def _scaled_tail(z: Any, xp: Any) -> tuple[Any, Any]:
+    """Return the tail of :func:`_log_scaled_tail`: the log of a factor, and the rest."""
     # if erfcx would overflow, the tail is one; neither branch may get the values of the other
-    shown = xp.maximum(z, _LOWEST)
-    return xp.where(z > _LOWEST, np.log(xp.erfcx(shown / SQRT_2) / 2), z**2 / 2)
+    fits, shown = z > _LOWEST, xp.maximum(z, _LOWEST)
+    return xp.where(fits, 0.0, z**2 / 2), xp.where(fits, xp.erfcx(shown / SQRT_2) / 2, 1.0)
 
 
 def _log_normal_between(low: Any, high: Any, xp: Any) -> Any:

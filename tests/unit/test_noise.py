@@ -8,6 +8,7 @@ from pytensor.compile.mode import Mode
 from scipy import integrate, stats
 
 from bayescale import noise
+from bayescale.inference.model.likelihood import PyTensor
 from bayescale.laws import LAWS
 
 PLAIN = Mode(linker="py", optimizer=None)
@@ -79,12 +80,12 @@ def test_steps_of_a_student_t_far_from_the_law_are_not_lost() -> None:
 @pytest.mark.parametrize("nu", [None, 4.0])
 @pytest.mark.parametrize("excess", [None, 0.02])
 @pytest.mark.parametrize("step", [None, (-0.002, 0.0025)])
-def test_pytensor_gives_the_same_with_finite_slopes(nu, excess, step) -> None:
+def test_pytensor_gives_the_same_with_true_and_finite_slopes(nu, excess, step) -> None:
     x = np.array([-3.0, -0.2, -0.004, 0.0, 0.001, 0.05, 0.9, 3.0])
     at, scale, degrees, over = pt.dvector("x"), pt.dscalar("s"), pt.dscalar("nu"), pt.dscalar("e")
     found = noise.log_density(
         at, scale, nu=None if nu is None else degrees, excess=None if excess is None else over,
-        step=step, xp=pt,
+        step=step, xp=PyTensor,
     )  # fmt: skip
     given = [v for v, there in ((degrees, nu), (over, excess)) if there is not None]
     slopes = pytensor.grad(found.sum(), [at, scale, *given])
@@ -93,6 +94,17 @@ def test_pytensor_gives_the_same_with_finite_slopes(nu, excess, step) -> None:
     expected = noise.log_density(x, SD, nu=nu, excess=excess, step=step)
     np.testing.assert_allclose(values, expected, rtol=1e-12)
     assert all(np.isfinite(slope).all() for slope in slopes)
+
+    def total(scale: float, *rest: float) -> float:
+        names = [name for name, v in (("nu", nu), ("excess", excess)) if v is not None]
+        named = dict(zip(names, rest, strict=True))
+        return float(noise.log_density(x, scale, step=step, **named).sum())
+
+    point = [SD, *[v for v in (nu, excess) if v is not None]]
+    for i, slope in enumerate(slopes[1:]):
+        ends = [[v * (1 + h * (i == j)) for j, v in enumerate(point)] for h in (1e-5, -1e-5)]
+        change = (total(*ends[0]) - total(*ends[1])) / (2e-5 * point[i])
+        np.testing.assert_allclose(slope, change, rtol=1e-4)
 
 
 def test_draws_have_the_density() -> None:

@@ -5,11 +5,23 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
 
 from bayescale import noise
 from bayescale.cards import ModelCard
 from bayescale.inference.model.families import sum_by
 from bayescale.inference.model.variables import variable
+
+
+class PyTensor:
+    """The functions that :mod:`bayescale.noise` takes from a library."""
+
+    constant: Any = staticmethod(disconnected_grad)
+    erfcx: Any = staticmethod(pt.erfcx)
+    gammaln: Any = staticmethod(pt.gammaln)
+    maximum: Any = staticmethod(pt.maximum)
+    sum_by: Any = staticmethod(sum_by)
+    where: Any = staticmethod(pt.where)
 
 
 def likelihood(
@@ -49,7 +61,7 @@ def _of_single_runs(
     def logp(value: Any, mu: Any, scale: Any, *rest: Any) -> Any:
         named = dict(zip(given, rest, strict=True))
         step = (named.pop("below"), named.pop("above")) if steps is not None else None
-        return noise.log_density(value - mu, scale, step=step, xp=pt, **named)
+        return noise.log_density(value - mu, scale, step=step, xp=PyTensor, **named)
 
     def random(mu: Any, scale: Any, *rest: Any, rng: Any = None, size: Any = None) -> Any:
         named = dict(zip(given, rest, strict=True))
@@ -59,13 +71,6 @@ def _of_single_runs(
         return mu + scale * noise.draw(rng, shape, named.get("nu"), named.get("excess"))
 
     pm.CustomDist("log_loss", mu, scale, *given.values(), logp=logp, random=random, **about)
-
-
-class _PyTensor:
-    """The functions that :mod:`bayescale.noise` takes from a library."""
-
-    gammaln: Any = staticmethod(pt.gammaln)
-    sum_by: Any = staticmethod(sum_by)
 
 
 def _of_checkpoints(
@@ -80,7 +85,7 @@ def _of_checkpoints(
     def logp(value: Any, mu: Any, own: Any, shared: Any, members: Any, *rest: Any) -> Any:
         given = dict(zip(more, rest, strict=True))
         return noise.log_density_of_checkpoints(
-            value - mu, own, shared, members, xp=_PyTensor, **given
+            value - mu, own, shared, members, xp=PyTensor, **given
         ).sum()
 
     def random(
@@ -109,7 +114,7 @@ def condensed_likelihood(
     own, shared = pt.sqrt((1 - shared) * sigma**2), pt.sqrt(shared) * sigma
     total, squares = pt.sqrt(counts) * rotated[:, 0], (rotated**2).sum(1)
     density = noise.log_density_of_sums(
-        total, squares, counts, own, shared, nu=known.get("nu"), xp=_PyTensor
+        total, squares, counts, own, shared, nu=known.get("nu"), xp=PyTensor
     )
     pm.Potential("log_loss", density.sum())
 
