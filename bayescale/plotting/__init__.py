@@ -5,12 +5,12 @@ colors are those of Okabe and Ito, which color-blind readers can distinguish. Li
 position repeats what a color means.
 """
 
+from bayescale.plotting.candidates import plot_next_run
 from bayescale.plotting.coefficients import plot_coefficients
 from bayescale.plotting.comparisons import plot_comparison, plot_laws, plot_published
 from bayescale.plotting.decisions import (
     plot_allocation,
     plot_frontier,
-    plot_next_run,
     plot_options,
     plot_overfit,
     plot_regret,

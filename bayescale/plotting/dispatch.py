@@ -18,12 +18,12 @@ from bayescale.decisions.versus_answer import Versus
 from bayescale.decisions.watch_answer import Watch
 from bayescale.errors import BayescaleError, FigureError
 from bayescale.forecasting import Forecast
+from bayescale.plotting.candidates import plot_next_run
 from bayescale.plotting.coefficients import plot_coefficients
 from bayescale.plotting.comparisons import plot_comparison, plot_published
 from bayescale.plotting.decisions import (
     plot_allocation,
     plot_frontier,
-    plot_next_run,
     plot_overfit,
     plot_regret,
 )
