@@ -68,9 +68,7 @@ def _(op: Any, node: Any, source: Source) -> None:
     joined, start = source.empty(output, lengths), "0"
     for value, length in zip(values, each, strict=True):
         indices, ends, moved = _moved(lengths, op.axis, start, length)
-        element = value.at(
-            index_names(len(lengths))
-        )  # a part of length one has no index along the axis
+        element = value.at(index_names(len(lengths)))
         source.loop(indices, ends, [f"{joined}[{join(moved)}] = {element}"])
         start = source.let(f"{start} + {length}")
     source.set_array(output, joined)
@@ -101,7 +99,7 @@ def _(op: Any, node: Any, source: Source) -> None:
     lengths = [source.length(name, dim) for dim in range(variable.type.ndim)]
     for i, part in enumerate(node.outputs):
         length = source.value(ends).at([str(i)])
-        if length == "1":
+        if length == "1":  # an index of the whole array
             axes = tuple(None if dim == op.axis else dim for dim in range(len(lengths)))
             source.set_value(part, Value(name, axes, len(lengths), fixed={op.axis: start}))
         else:
