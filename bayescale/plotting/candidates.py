@@ -76,7 +76,8 @@ def plot_next_run(result: NextRun, ax: "Axes | None" = None) -> "Axes":
         _number(
             ax, bought[at].to_numpy(), 1 - bought[after].to_numpy() / before, frame[at].to_numpy()
         )
-    return finish_axes(ax, ncols=1)  # a wide legend would push the color bar away
+    # a wide legend would push the color bar away, and markers are taller than its lines
+    return finish_axes(ax, ncols=1, labelspacing=0.9)
 
 
 def _by_affordability(frame: pd.DataFrame) -> list[tuple[pd.DataFrame, str, str]]:
