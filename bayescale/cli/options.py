@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from bayescale.cli.output import DETAIL, Detail
+from bayescale.cli.output import DETAIL, Detail, require_output
 from bayescale.cli.parsing import given_fields, name_values, number, several_values
 
 if TYPE_CHECKING:
@@ -410,8 +410,13 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     if prints:
         parameters += [_keyword("quiet", Quiet, False), _keyword("brief", Brief, False)]
 
+    metavar = _metavar_of(hints.get("output"))
+
     @wraps(command)
     def run(**typed: Any) -> None:
+        if typed.get("output") is not None:
+            read = [value for name, value in typed.items() if name not in ("output", "figure")]
+            require_output(typed["output"], metavar, read)
         if prints:
             DETAIL.set(Detail(quiet=typed.pop("quiet"), brief=typed.pop("brief")))
         made = {
@@ -426,6 +431,11 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     run.__doc__ = "\n\n".join(" ".join(each.split()) for each in paragraphs)
     return run
+
+
+def _metavar_of(hint: Any) -> str:
+    """Return the name in the help of an option's value; empty if it has none."""
+    return next((at.metavar or "" for at in getattr(hint, "__metadata__", ())), "")
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

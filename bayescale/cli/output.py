@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ MOST_COLUMNS = 20
 """The most unread columns that a command lists."""
 
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
+FILE_ENDINGS = (*FIGURE_ENDINGS, ".csv", ".html", ".json", ".jsonl", ".nc", ".toml", ".tsv")
+"""Endings of formats that commands read or write."""
 
 
 @dataclass(frozen=True)
@@ -240,3 +242,42 @@ def require_figure(figure: Path | None) -> None:
             f"{', '.join(FIGURE_ENDINGS)}"
         )
     require_folder(figure)
+
+
+def require_output(output: Path, metavar: str, given: Iterable[Any]) -> None:
+    """Raise an error, before any work, if a file to write is not meant to be that file.
+
+    Parameters
+    ----------
+    output : Path
+        The file to write.
+    metavar : str
+        Its name in the help, whose ending is that of the format.
+    given : iterable
+        The other options; paths among them, and in lists of them, are files that are read.
+
+    Raises
+    ------
+    OutputError
+        If it is one of the inputs, or its ending is that of another format.
+    """
+    ending, own = Path(metavar).suffix, output.suffix.lower()
+    for path in _paths(given):
+        if output.exists() and path.exists() and output.samefile(path):
+            raise OutputError(
+                f"{str(output)!r} is a file that this command reads, and would be replaced: name "
+                "another file to write"
+            )
+    if ending and own != ending and own in FILE_ENDINGS:
+        raise OutputError(
+            f"{str(output)!r} ends in {own!r}, but this command writes {ending!r}: end the name in "
+            f"{ending}"
+        )
+
+
+def _paths(values: Iterable[Any]) -> Iterator[Path]:
+    for value in values:
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _paths(value)

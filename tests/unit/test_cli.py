@@ -265,7 +265,10 @@ def test_bad_input_ends_with_a_message_and_code_2(
         "one": ("\n".join(text.splitlines()[:2]), "holds 1 run, and a law of scale needs"),
         "none": ("", "zz.csv is empty"),
         "twice": (text.replace("tokens", "loss"), "has more than one column named 'loss'"),
-        "again": (text + text.splitlines()[1], "stands for more than one run"),
+        "again": (
+            text + text.splitlines()[1],
+            "if rows were logged twice, say --repeats drop",
+        ),
     }
     path, out = tmp_path / "zz.csv", tmp_path / "fit.nc"
     out.write_text("kept")
@@ -288,6 +291,8 @@ def test_wrong_options_end_with_code_2_and_the_way_out(
         (("fit", log, "--law", "chinchila"), "law 'chinchila' is unknown: use one of unified"),
         (("fit", log, "--card", "no.toml"), "model card 'no.toml' does not exist"),
         (("fit", log, "-o", tmp_path / "no" / "fit.nc"), "no' does not exist: make it, or write"),
+        (("fit", log, "-o", log), "is a file that this command reads, and would be replaced"),
+        (("fit", log, "-o", "fit.csv"), "ends in '.csv', but this command writes '.nc'"),
         (("fit", log, "--draws", 1), "Invalid value for '--draws'"),
         (("check", log, "--column", "tokens"), "'tokens' is not NAME=VALUE"),
         (("check", log, "--unit", "tokens=miles"), "unit 'miles' of column 'tokens' is unknown"),
