@@ -20,9 +20,10 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from bayescale.errors import BayescaleError
+from bayescale.errors import BayescaleError, ClusterError
 
 MOST_SECONDS = 5.0  # in which a worker may finish writing after it is terminated
 MOST_LOSSES = 3  # lost workers in a row, without a result between them
@@ -101,8 +102,14 @@ def outcomes(
         all end at once if the caller is interrupted or stops iterating.
     workers : int, optional
         Number of processes if no executor is given; by default one per core.
+
+    Raises
+    ------
+    ClusterError
+        If processes of this computer would each run the caller's script again.
     """
     if executor is None:
+        _require_guard()
         return _in_processes(tasks, workers or os.cpu_count() or 1)
     return _on_executor(tasks, executor)
 
@@ -186,6 +193,20 @@ def _in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
                 error = LostWorkerError("worker processes were lost repeatedly")
                 yield from (Outcome(index, error=error) for index in left)
                 left = []
+
+
+def _require_guard() -> None:
+    """Refuse to start processes from a script that each of them would run again, without end."""
+    main = sys.modules["__main__"]
+    path = Path(getattr(main, "__file__", None) or "")
+    if getattr(main, "__spec__", None) is not None or not path.is_file():
+        return  # started with -m, or in a notebook
+    if b"__name__" not in path.read_bytes():
+        raise ClusterError(
+            f"each worker process would run {path.name} again: put what the script does under "
+            'if __name__ == "__main__":, or stay in one process with '
+            "executor=bayescale.tasks.Serial()"
+        )
 
 
 class _Terminated(SystemExit):
