@@ -1,6 +1,7 @@
 """The posterior of recipes that share a law: see :mod:`bayescale.cards.recipes`."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,20 @@ def _chosen(runs: Runs, only: Sequence[str] | None) -> Runs:
         problems.append(f"there is one recipe, {listed(wanted)}: a comparison needs two")
     if few:
         problems.append(f"{listed(few)} has fewer than {FEWEST} runs: add runs, or leave it out")
+    for first, second in combinations(wanted, 2):
+        if _rows_of(runs, first) == _rows_of(runs, second):
+            problems.append(
+                f"{listed([first, second])} hold the same runs, so neither can be better: leave "
+                "one out"
+            )
     if runs.has_checkpoints:
         problems.append("rows are checkpoints of runs: keep the last row of each run")
     if problems:
         raise RunLogError(f"{runs.source} cannot be compared: {'; '.join(problems)}")
     return runs.take(np.isin(family, wanted)) if only is not None else runs
+
+
+def _rows_of(runs: Runs, recipe: str) -> list[tuple[float, ...]]:
+    """Return the sizes and losses of a recipe's runs, in order of size."""
+    own = runs["family"].astype(str) == recipe
+    return sorted(zip(*(runs[name][own] for name in ("params", "tokens", "loss")), strict=True))

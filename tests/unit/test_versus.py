@@ -29,8 +29,8 @@ CARD = with_recipes(load_card("unified"))
 def log(names: tuple[str, ...] = ("a", "b")) -> Runs:
     sizes = [(n, n * r) for n in (1e7, 3e7, 1e8) for r in (10, 20, 40)]
     rows = [
-        {"run_id": f"{name}{i}", "family": name, "params": n, "tokens": d, "loss": 3.0}
-        for name in names
+        {"run_id": f"{name}{i}", "family": name, "params": n, "tokens": d, "loss": loss}
+        for loss, name in zip(np.arange(3.0, 4.0, 0.01), names, strict=False)
         for i, (n, d) in enumerate(sizes)
     ]
     return read_runs(pd.DataFrame(rows))
@@ -172,6 +172,10 @@ def test_logs_that_cannot_be_compared_say_why() -> None:
     with pytest.raises(RunLogError, match="recipe z is not among a, b"):
         fit_recipes(read_runs(frame), only=["a", "z"])
     few = frame[(frame["family"] == "a") | (frame["run_id"] == "b0")]
+    copies = [frame[frame["family"] == "a"].assign(family=name) for name in ("a", "b")]
+    same = pd.concat(copies).assign(run_id=range(2 * len(copies[0])))
+    with pytest.raises(RunLogError, match="a, b hold the same runs, so neither can be better"):
+        fit_recipes(read_runs(same))
     with pytest.raises(RunLogError, match="b has fewer than 3 runs"):
         fit_recipes(read_runs(few))
 
