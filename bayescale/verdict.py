@@ -191,15 +191,17 @@ class Place(NamedTuple):
 
     def in_words(self) -> str:
         """Return the beginning of a sentence on the place."""
-        if self.ratio <= 1 and not self.across and self.beyond:
-            return f"At {three_digits(self.ratio)} times the largest training run"
+        start = "Extrapolates to" if self.ratio > 1 else "At"
+        size = f"{start} {three_digits(self.ratio)} times"
         if not self.across:
-            return f"Extrapolates to {three_digits(self.ratio)} times the largest training run"
+            # a place within the runs' compute has another size or input outside their range
+            where = ", but outside the range of the runs" if self.ratio <= 1 else ""
+            return f"{size} the largest training run{'' if self.beyond else where}"
         times = three_digits(np.exp(abs(self.across)))
         share = f"{times} times the most" if self.across > 0 else f"1/{times} of the least"
         return (
-            f"Extrapolates to {three_digits(self.ratio)} times the compute of the largest training "
-            f"run, at {share} tokens per parameter of any run"
+            f"{size} the compute of the largest training run, at {share} tokens per parameter of "
+            "any run"
         )
 
 
@@ -258,15 +260,16 @@ def verdict(
         text = f"Inside the range of the runs ({three_digits(place.ratio)} times the largest)."
         return Verdict("inside", text + single)
     head = place.in_words()
+    first = "Train a larger run first" if place.ratio > 1 else "Train runs there first"
     if not half_width <= tolerance:
         digits = 1 if half_width > tolerance + 5e-4 else 2  # so that the difference shows
         return Verdict(
             "too_wide",
             f"{head}, too far to be precise: the mean loss is known within "
-            f"{half_width:.{digits}%}, and {tolerance:.1%} is asked for. Train a larger run first, "
-            "or accept a wider tolerance."
+            f"{half_width:.{digits}%}, and {tolerance:.1%} is asked for. {first}, or "
+            "accept a wider tolerance."
             if np.isfinite(half_width)
-            else f"{head}, where the mean loss has no finite interval. Train a larger run first.",
+            else f"{head}, where the mean loss has no finite interval. {first}.",
         )
     if place.beyond:
         return Verdict(

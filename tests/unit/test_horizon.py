@@ -144,7 +144,7 @@ def test_a_point_off_the_runs_tokens_per_parameter_has_to_be_tested_there(
     times = np.exp(abs(across))
     share = f"{times:.3g} times the most" if across > 0 else f"1/{times:.3g} of the least"
     assert judged.text.startswith(
-        "Extrapolates to 0.5 times the compute of the largest training run, at "
+        "At 0.5 times the compute of the largest training run, at "
         f"{share} tokens per parameter of any run"
     )
 
