@@ -146,9 +146,10 @@ class Options:
 
     def __post_init__(self) -> None:
         checked_ci_prob(self.ci_prob)
-        if not 0 < self.tolerance < np.inf:
+        if not 0 < self.tolerance < 1:
             raise PosteriorError(
-                f"tolerance is {self.tolerance:g}, but must be finite and above zero"
+                f"tolerance is {self.tolerance:g}, but must lie between 0 and 1: a share of the "
+                "loss, such as 0.02 for 2 %"
             )
         if self.target is None:
             return

@@ -236,8 +236,9 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
         yield stop(
             "run_id_repeated",
             f"run_id {listed(map(repr, repeated))} stands for more than one run: give each run "
-            "its own; where the rows are checkpoints of one training run, say "
-            f"{argument('columns', run=draft.headers['run_id'])}",
+            "its own; if rows were logged twice, say `repeats='drop'`; if rows are "
+            "checkpoints of one training run, say "
+            f"{argument('columns', run=draft.headers['run_id'])} in place of run_id",
         )
 
 
