@@ -16,8 +16,8 @@
 # **Question.** Five models from 111M to 2.7B parameters were trained on twenty tokens per
 # parameter. What will 6.7B and 13B reach? Can the five say how to split a budget?
 #
-# **Answer.** From five runs, a single new run at 6.7B ends between 1.603 and 1.770 with 90 %
-# probability (it reached 1.704), and at 13B between 1.455 and 1.707 (1.572). Every interval from
+# **Answer.** From five runs, a single new run at 6.7B ends between 1.601 and 1.770 with 90 %
+# probability (it reached 1.704), and at 13B between 1.451 and 1.709 (1.572). Every interval from
 # four, five or six runs covers what was reached. Least squares gives one line, and a different one
 # with each further run: its floor jumps from 1.00 to 0 to 0.74 nats, and its error at 13B from
 # +4.5 % to -1.6 % to +1.6 %. The five runs cannot say how to split a budget: at 1e23 FLOP the best
