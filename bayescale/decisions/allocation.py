@@ -291,9 +291,9 @@ class Allocation(Result):
             )
 
     def brief(self) -> tuple[str, ...]:
-        """Return the choice, its loss and the verdicts; for several budgets, a line for each."""
+        """Return the choice, its loss, verdicts and options; or a line for each of many budgets."""
         if len(self.flops) > 1:
-            return tuple(map(self._brief_line, range(len(self.flops))))
+            return (*map(self._brief_line, range(len(self.flops))), *self._option_lines())
         head = next(self._budget_lines(0))
         if (why := self.refusal(0)) is not None:
             return (head, f"  {why}")
@@ -301,6 +301,7 @@ class Allocation(Result):
             f"{head} {split_text(self.choice.points.iloc[0])}",
             f"  loss {self._loss_text(0)} {self._reached.unit}, {self.meaning}",
             f"  {self._reached.points['why'].iloc[0]} {self.split_verdict(0).text}",
+            *self._option_lines(),
         )
 
     def _brief_line(self, i: int) -> str:

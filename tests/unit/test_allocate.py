@@ -393,6 +393,14 @@ def test_a_named_split_reaches_what_its_forecast_says(chinchilla_posterior: Post
     assert behind == pytest.approx(told["options"][0]["regret"]["loss"]["median"], abs=0.005)
 
 
+def test_a_brief_answer_has_the_options_that_were_asked_for(
+    chinchilla_posterior: Posterior,
+) -> None:
+    for budgets in (GOPHER, [GOPHER, 2 * GOPHER]):
+        result = allocate(chinchilla_posterior, budgets, options=[(280e9, 300e9)])
+        assert "280B params on 300B tokens" in " ".join(result.brief())
+
+
 def test_without_losses_it_tells_splits_alone() -> None:
     options = [(20e9, None), (400e9, None)]
     whole = allocate(SPREAD, GOPHER, options=options)
