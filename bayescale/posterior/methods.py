@@ -100,6 +100,23 @@ class FitMethods:
         cards = [member.card for member in fit.members]
         return _call("backtest", fit.runs, cards, **{"weights": fit.weights, **options})
 
+    def with_backtest(self, backtest: Any = None, **options: Any) -> Any:
+        """Return the fit with a backtest in it, for verdicts on its forecasts and decisions.
+
+        Parameters
+        ----------
+        backtest : Backtest, optional
+            A backtest of the same laws and runs; by default, one is made with the ``options`` of
+            :func:`bayescale.backtest`.
+
+        Raises
+        ------
+        PosteriorError, TrustError
+            If the fit has no runs, or the backtest is of other laws or runs.
+        """
+        record = importlib.import_module("bayescale.validation.backtest_record")
+        return record.keep(self, self.backtest(**options) if backtest is None else backtest)
+
     def trust(self, backtest: Any = None, **options: Any) -> Any:
         """Return how far forecasts can be trusted: see :func:`bayescale.trust`."""
         return _call("trust", self, backtest, **options)

@@ -454,6 +454,15 @@ def test_a_kept_backtest_answers_again_from_the_file(tmp_path: Path) -> None:
     assert trust(keep(pool, both)).bins == tuple(bins(both, "average"))
 
 
+def test_a_fit_with_a_backtest_has_its_verdict() -> None:
+    made = backtest(LOG, ["kaplan_compute"], refit=known, executor=Serial())
+    assert "No backtest has tested this" in str(fanning().forecast(flops=2e10, tolerance=0.5))
+    tested = fanning().with_backtest(made).forecast(flops=2e10, tolerance=0.5)
+    assert "backtests inside the runs covered as they should" in str(tested)
+    with pytest.raises(TrustError, match="the backtest is of kaplan_compute, but the fit is of"):
+        fanning(law="henighan_compute").with_backtest(made)
+
+
 def test_too_sure_intervals_fail_from_the_first_step() -> None:
     log = power_law_log([0, 0, 0, 0, 0, 1, 1, -1], step=2)
     fit = replace(fanning(), runs=log)
