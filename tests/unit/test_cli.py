@@ -267,7 +267,7 @@ def test_bad_input_ends_with_a_message_and_code_2(
         "twice": (text.replace("tokens", "loss"), "has more than one column named 'loss'"),
         "again": (
             text + text.splitlines()[1],
-            "if rows were logged twice, say --repeats drop",
+            "--repeats drop leaves out all but the first",
         ),
     }
     path, out = tmp_path / "zz.csv", tmp_path / "fit.nc"

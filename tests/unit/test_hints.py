@@ -111,6 +111,7 @@ LOGS: dict[str, tuple[pd.DataFrame, dict[str, list[str]]]] = {
         pd.concat([BASE, BASE.assign(run_id=[f"s{i}" for i in range(14)])], ignore_index=True), {},
     ),
     "ids that repeat": (set_in("run_id", {1: "r00"}), {}),
+    "rows logged twice": (pd.concat([BASE.assign(run_id=range(len(BASE)))] * 2), {}),
     "a sweep": (sweep(), {}),
     "groups": (groups(), {}),
     "checkpoints": (steps(), {}),

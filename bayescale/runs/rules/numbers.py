@@ -13,6 +13,7 @@ from bayescale.laws import CHINCHILLA
 from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
+from bayescale.runs.rows import repeated_rows
 from bayescale.runs.rules.loss import WEB_TEXT
 from bayescale.units import LARGEST_SIZE, SMALLEST_SIZE, unit_factor
 
@@ -233,12 +234,15 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
     ids = draft.frame["run_id"]
     repeated = ids[ids.duplicated()].unique()
     if len(repeated):
+        _, copies = repeated_rows(draft)
+        same = not ids[~copies].duplicated().any()
+        drop = "the rows are equal, and `repeats='drop'` leaves out all but the first; "
+        run = argument("columns", run=draft.headers["run_id"])
         yield stop(
             "run_id_repeated",
             f"run_id {listed(map(repr, repeated))} stands for more than one run: give each run "
-            "its own; if rows were logged twice, say `repeats='drop'`; if rows are "
-            "checkpoints of one training run, say "
-            f"{argument('columns', run=draft.headers['run_id'])} in place of run_id",
+            f"its own; {drop if same else ''}where the rows are checkpoints of one training run, "
+            f"say {run}",
         )
 
 
