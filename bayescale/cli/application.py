@@ -25,8 +25,8 @@ from bayescale.cli.commands import (
     versus,
     watch,
 )
+from bayescale.cli.decorator import with_options
 from bayescale.cli.help import Command, Group
-from bayescale.cli.options import with_options
 from bayescale.cli.output import BAD_INPUT, abandon_output, printable, write
 from bayescale.errors import BayescaleError
 from bayescale.layout import lay_out, width

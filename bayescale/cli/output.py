@@ -28,6 +28,7 @@ BAD_INPUT, NOT_TO_BE_TRUSTED = 2, 3
 MOST_COLUMNS = 20
 """The most unread columns that a command lists."""
 
+_DPI = 200
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 FILE_ENDINGS = (*FIGURE_ENDINGS, ".csv", ".html", ".json", ".jsonl", ".nc", ".toml", ".tsv")
 """Endings of formats that commands read or write."""
@@ -35,14 +36,15 @@ FILE_ENDINGS = (*FIGURE_ENDINGS, ".csv", ".html", ".json", ".jsonl", ".nc", ".to
 
 @dataclass(frozen=True)
 class Detail:
-    """How much a command prints, according to --quiet and --brief."""
+    """How much a command prints, and the size of its figure in inches; None is the figure's own."""
 
     quiet: bool = False
     brief: bool = False
+    figure_size: tuple[float, float] | None = None
 
 
 DETAIL: ContextVar[Detail] = ContextVar("DETAIL", default=Detail())  # noqa: B039 frozen
-"""The detail of the running command, which :func:`show` and :func:`progress_wanted` read."""
+"""The detail of the running command, which the functions of this module read."""
 
 
 def progress_wanted() -> bool:
@@ -214,10 +216,13 @@ def draw(plot: str, result: Any, figure: Path | None, **look: Any) -> str | None
     from bayescale.files import replacing
     from bayescale.plotting.fonts import naming_fonts
 
+    size = DETAIL.get().figure_size
     try:
         with replacing(figure) as temporary, naming_fonts():
+            if size is not None:
+                look["ax"] = plt.subplots(figsize=size, layout="constrained")[1]
             ax = getattr(plotting, plot)(result, **look)
-            ax.figure.savefig(temporary, dpi=150)
+            ax.figure.savefig(temporary, dpi=_DPI)
     finally:
         plt.close("all")
     return str(figure)

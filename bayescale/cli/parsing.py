@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PER_DECADE = 8
 """Number of points of a path of scale in each factor of ten."""
 
+_SIZE, _INCHES = "--figure-size", (2, 40)
+
 
 def name_values(items: list[str] | None, option: str) -> dict[str, str]:
     """Return values by name, from a repeated option NAME=VALUE."""
@@ -65,6 +67,22 @@ def low_high(text: str | None, option: str) -> tuple[float, float] | None:
     if len(ends) != 2:
         raise typer.BadParameter(
             f"{text!r} is not LOW,HIGH: write two numbers with a comma", param_hint=option
+        )
+    return ends[0], ends[1]
+
+
+def inches(text: str | None, figure: object) -> tuple[float, float] | None:
+    """Return width and height from WxH, or None without a text; only a figure has a size."""
+    if text is None:
+        return None
+    if figure is None:
+        raise typer.BadParameter("there is no figure: add --figure FILE", param_hint=_SIZE)
+    ends = [number(part, _SIZE, _SIZE) for part in text.lower().split("x")]
+    if len(ends) != 2 or not all(_INCHES[0] <= end <= _INCHES[1] for end in ends):
+        raise typer.BadParameter(
+            f"{text!r} is not a width and a height from {_INCHES[0]} to {_INCHES[1]} inches: "
+            "write them as 8x4.5",
+            param_hint=_SIZE,
         )
     return ends[0], ends[1]
 

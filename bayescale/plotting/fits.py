@@ -7,19 +7,28 @@ import numpy as np
 from bayescale.errors import FigureError
 from bayescale.forecasting import Forecast, forecast
 from bayescale.plotting.forecasts import plot_forecast
-from bayescale.plotting.style import BLACK, ORANGE, draws_from, is_narrow
-from bayescale.posterior import Fit, ModelAverage, Posterior, loss_unit_of
-from bayescale.units import format_size
+from bayescale.plotting.style import BLACK, ORANGE, draws_from, is_narrow, new_axes
+from bayescale.posterior import MEAN, Fit, ModelAverage, Posterior, loss_unit_of
+from bayescale.units import format_size, three_digits
 from bayescale.validation.horizon import own_path, trust
 from bayescale.verdict import own_scale, size_scale, sizes
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 _POINTS = 60
 _OF_RUN = ("params", "tokens")
-_ROOM = 0.27  # share of the height that is kept for words below the curve
+_ROOM = 0.2  # share of the height that is kept for words below the curve
 _BEYOND, _BEYOND_LOSS = 30.0, 1.3  # factors beyond the largest run, or the lowest loss
+_VERDICTS = {
+    "inside": "inside the range of the runs",
+    "trusted": "to be trusted",
+    "untested": "not tested",
+    "too_wide": "not precise enough",
+    "failed": "not to be trusted, because backtests failed",
+}
+"""A verdict's state, as a title says it."""
 
 
 @draws_from(Posterior, ModelAverage)
@@ -32,7 +41,8 @@ def plot_fit(
 ) -> "Axes":
     """Draw runs, the law through and beyond them, and the trust horizon.
 
-    The law is drawn along the runs' own tokens per parameter, so runs at other ratios lie off it.
+    The law is drawn at the tokens per parameter of the largest runs, so runs and forecasts at other
+    ratios lie off it. Runs far above the law are drawn as triangles at the upper end of the axis.
 
     Parameters
     ----------
@@ -41,7 +51,8 @@ def plot_fit(
     ax : matplotlib Axes, optional
         Axes to draw into; a new figure if not given.
     point : Forecast, optional
-        Forecasts to mark, each with the interval of the mean as a bar and its median as text.
+        Forecasts to mark, each with the interval of the mean as a bar and its median as text. The
+        title of a single one is its verdict.
     allow_unconverged : bool
         Draw the figure even if the fit failed its convergence checks.
 
@@ -72,14 +83,27 @@ def plot_fit(
         unit = point.loss_unit
     curve = forecast(fit, **scales, loss_unit=unit, **options)
     horizon = trust(fit, **options)
-    ax = plot_forecast(curve, ax, scale=scale, runs=fit.runs, horizon=horizon)
+    ax = new_axes(ax)
+    if shown is not None and len(shown) == 1:
+        ax.set_title(_title(shown.iloc[0]), loc="left", fontsize="medium")
+    plot_forecast(curve, ax, scale=scale, runs=fit.runs, horizon=horizon)
     if point is not None:
         mark_forecasts(ax, point, scale)
     if along is not None:
-        between = ",\n" if is_narrow(ax) else ", "
-        at = f"line at {along:.3g} tokens per parameter{between}runs at their own"
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{at}")
+        between = "\n" if is_narrow(ax) else " "
+        at = f"Line: at {along:.3g} tokens per parameter, as in the largest runs.{between}"
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{at}Other ratios can lie off it.")
     return ax
+
+
+def _title(row: "pd.Series") -> str:
+    """Return what was forecast, and its verdict."""
+    sizes = " on ".join(f"{format_size(row[n])} {n}" for n in _OF_RUN if np.isfinite(row[n]))
+    if np.isfinite(row["flops"]):
+        sizes += f"{', ' if sizes else ''}{row['flops']:.3g} FLOP".replace("e+", "e")
+    ratio = row["extrapolation_ratio"]
+    far = f", at {three_digits(ratio)} times the largest run" if np.isfinite(ratio) else ""
+    return f"{sizes}\n{_VERDICTS[row['verdict']].capitalize()}{far}".strip()
 
 
 def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
@@ -88,7 +112,7 @@ def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
     The target is a line across; a single forecast says with which probability it ends below.
     """
     low, high = ax.get_ylim()
-    rows = point.to_frame().to_dict(orient="records")
+    rows, unit = point.to_frame().to_dict(orient="records"), point.loss_unit
     least = min(row["loss_median"] for row in rows)
     ax.set_ylim(min(low, (least - _ROOM * high) / (1 - _ROOM)), high)
     if point.target is not None:
@@ -101,11 +125,17 @@ def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:
     for row in rows:
         lower, middle, upper = (row[f"loss_{name}"] for name in ("lower", "median", "upper"))
         x = row[scale]
-        ax.vlines(x, lower, upper, color=ORANGE, linewidth=3, zorder=4)
-        ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, zorder=5)
-        of_run = [f"{format_size(row[n])} {n}" for n in _OF_RUN if np.isfinite(row[n])]
+        ends: dict[str, Any] = {"color": ORANGE, "zorder": 4}
+        ax.plot(
+            [x, x], [lower, upper], "_-", linewidth=2.5, markersize=11, markeredgewidth=2, **ends
+        )
+        ax.plot([x], [middle], "D", color=ORANGE, markeredgecolor=BLACK, markersize=5, zorder=5)
         interval = f"{point.ci_prob:.0%} interval {lower:.3f} to {upper:.3f}"
-        text = f"{' on '.join(of_run)}\nloss {middle:.3f}\n{interval}".strip()
+        what = "loss" if unit.is_loss else "error"
+        what = f"{'mean ' if point.meaning == MEAN else ''}{what} {middle:.3f}"
+        of_run = " on ".join(f"{format_size(row[n])} {n}" for n in _OF_RUN if np.isfinite(row[n]))
+        lines = ["" if ax.get_title(loc="left") else of_run, what, interval]
+        text = "\n".join(filter(None, lines))
         # losses fall with scale, so the place below and to the left is free
         place: dict[str, Any] = {"xytext": (-8, -9), "textcoords": "offset points", "va": "top"}
         place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}

@@ -15,6 +15,7 @@ from bayescale.plotting.style import (
     BLUE,
     COLORS,
     GREY,
+    NAME_ALONG,
     ORANGE,
     SKY,
     color_and_line,
@@ -22,6 +23,7 @@ from bayescale.plotting.style import (
     draw_points,
     draw_runs,
     draws_from,
+    end_below_outliers,
     finish_axes,
     is_narrow,
     log_sizes,
@@ -39,6 +41,8 @@ from bayescale.validation.horizon import Trust
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_UPRIGHT = 40.0  # points of width, below which the name of a region is written upright
+
 
 @draws_from(Forecast)
 def plot_forecast(
@@ -53,8 +57,9 @@ def plot_forecast(
     """Draw the loss against one scale: bands, runs, and how far to trust the forecast.
 
     The dark band is the interval of the mean over seeds, or of the floor, and the light band that
-    of a single new run; the line is the median. Points are runs. The dotted line is the largest
-    fitted run, and the gray region is not trusted, or not tested where no backtest was made.
+    of a single new run; the line is the median. Points are runs; a few of them far above the law,
+    which would flatten the rest, are triangles at the upper end of the axis. The dotted line is the
+    largest fitted run. The gray region is not trusted, or not tested if no backtest was made.
 
     Parameters
     ----------
@@ -116,6 +121,8 @@ def plot_forecast(
         label = named(own, ["loss_median"], f"{law.law} alone, median", look["color"])
         ax.plot(own[scale], own["loss_median"], linewidth=1.2, label=label, **look)
     draw_runs(ax, runs, scale, result.loss_unit, color=BLACK, zorder=3)
+    if runs is not None:
+        end_below_outliers(ax, runs[scale], result.loss_unit.of(runs["loss"]))
     if held_out is not None and len(held_out):
         look = {"markerfacecolor": "white", "color": ORANGE, "markeredgewidth": 1.8, "zorder": 3}
         look |= {"markersize": marker_size(0 if runs is None else len(runs))}
@@ -140,24 +147,28 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
     ax.axvline(horizon.largest, color=GREY, linestyle=":")
     edge, far = horizon.horizon_ratio * horizon.largest, ax.get_xlim()[1]
     write_along(ax, horizon.largest, "largest fitted run")
+    inside = False
     if horizon.horizon_ratio > 1:
         ax.axvline(edge, color=ORANGE, linestyle="--")
-        write_along(
-            ax,
-            edge,
-            f"trust horizon, {three_digits(horizon.horizon_ratio)} times",
-            after=horizon.largest,
-        )
+        times = three_digits(horizon.horizon_ratio)
+        text = f"trust horizon, {times} times"
+        inside = write_along(ax, edge, text, after=horizon.largest)
     if edge < far:
         ax.axvspan(edge, far, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)
         ax.set_xlim(right=far)
-        middle = edge * (far / edge) ** 0.5
-        look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
-        start, end = ax.transData.transform([(edge, 1.0), (far, 1.0)])[:, 0]
-        slim = end - start < 0.2 * ax.bbox.width
-        text = "not trusted" if horizon.bins else "not tested"
-        text = text.replace(" ", "\n") if slim or is_narrow(ax) else text
-        ax.text(middle, 0.99, text, transform=ax.get_xaxis_transform(), **look)
+        _name_region(ax, edge, far, "not trusted" if horizon.bins else "not tested", inside)
+
+
+def _name_region(ax: "Axes", edge: float, far: float, text: str, beside: bool) -> None:
+    """Name the region between two places on top of it, ``beside`` the name of its first line."""
+    start, end = ax.transData.transform([(edge, 1.0), (far, 1.0)])[:, 0]
+    start += beside * NAME_ALONG * ax.figure.dpi / 72
+    upright = (end - start) * 72 / ax.figure.dpi < _UPRIGHT
+    if not upright and (end - start < 0.2 * ax.bbox.width or is_narrow(ax)):
+        text = text.replace(" ", "\n")
+    middle = ax.transAxes.inverted().transform(((start + end) / 2, 0.0))[0]
+    look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small"}
+    ax.text(middle, 0.99, text, transform=ax.transAxes, rotation=90 * upright, **look)
 
 
 @draws_from(Forecast)

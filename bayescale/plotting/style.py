@@ -31,6 +31,8 @@ AXIS_LABELS = {
 RATIO_LABEL = "times larger than the largest fitted run"
 _NARROW = 100.0  # a log axis shorter than this ratio needs labels between powers of ten
 _LONG_LABEL = 44  # characters, from which on a legend has one column
+NAME_ALONG = 14.0
+"""Points of width that words along an upright line need."""
 _ROOM = 0.05  # share of the width that words along a line need
 _LETTER = 5.0  # points of height of a small letter of upright text, with its gap
 _SLIM = 3.5  # inches, below which axes have room for half as many sizes
@@ -39,6 +41,8 @@ _PHONE_LINE = 30  # characters of a line there
 _NAME_WIDTH = 19  # characters of a name beside the axes
 _APART = 1.0  # sizes of a letter, by which a name of several lines stands further from others
 _MANY = 100  # points, from which on they are drawn smaller
+_FEW = 0.05  # share of the points that an axis may leave out
+_FAR_ABOVE = 0.25  # share of the bands' range above them, beyond which points are far above
 _CROWD = 1500  # points, from which on they would hide each other and the curve
 
 
@@ -122,11 +126,13 @@ def marker_size(count: int) -> float:
 
 def write_along(
     ax: "Axes", x: float, text: str, *, after: float | None = None, level: float | None = None
-) -> None:
-    """Write the name of an upright line along it, on its left, from the top of the axes.
+) -> bool:
+    """Write the name of an upright line along it, and return whether it is on the right.
 
-    The name is on the right if ``after``, which is another such line or the edge, leaves no room on
-    the left. It begins below ``level``, a horizontal line, if that would cross it.
+    The name begins on the top of the axes, on the left of the line.
+
+    It is on the right if ``after``, which is another such line or the edge, leaves no room on the
+    left. It begins below ``level``, a horizontal line, if that would cross it.
     """
     places = ax.transData.transform([(x, 0.0), (x if after is None else after, 0.0)])[:, 0]
     room = (places[0] - places[1]) / ax.bbox.width
@@ -148,6 +154,7 @@ def write_along(
         fontsize="small",
         color=BLACK,  # pages replace black by their color of text
     )
+    return right
 
 
 def name_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, Any]], size: float = 8) -> None:
@@ -246,6 +253,28 @@ def draw_runs(
             look |= {"color": GREY, "alpha": 0.3, "markeredgewidth": 0, "zorder": 1.5}
         draw_points(ax, runs[scale], unit.of(runs["loss"]), label="fitted runs", **look)
         name_points(ax, runs[scale], unit.of(runs["loss"]), "fitted runs")
+
+
+def end_below_outliers(ax: "Axes", x: Any, y: Any) -> None:
+    """End the vertical axis below a few points far above all bands, and mark these at its end."""
+    bands = [area.get_datalim(ax.transData) for area in ax.collections]
+    low, high = min(band.y0 for band in bands), max(band.y1 for band in bands)
+    top = high + _FAR_ABOVE * (high - low)
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    above = ys > top
+    if not 0 < above.sum() <= max(_FEW * len(ys), 1):
+        return
+    ax.set_ylim(top=top)
+    look = {"color": BLACK, "clip_on": False, "markersize": 5}
+    draw_points(
+        ax, xs[above], np.ones(above.sum()), "^", transform=ax.get_xaxis_transform(), **look
+    )
+    count = int(above.sum())
+    between = "\n" if is_narrow(ax) else " "
+    text = f"{count} run{'s' if count > 1 else ''} above,{between}up to {ys.max():.3g}"
+    place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    place |= {"xytext": (6, -2), "va": "top", "fontsize": "small"}
+    ax.annotate(text, (xs[above].max(), 1.0), **place)
 
 
 def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:

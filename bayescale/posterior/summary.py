@@ -98,6 +98,7 @@ class Summary(Result):
         yield ""
         yield self._coefficients(short=True)
         yield ""
+        yield self._units()
         yield from self._marks()
         yield diagnosis(self.diagnostics)
         if n := len(self.outliers):
@@ -119,10 +120,17 @@ class Summary(Result):
                 "median": median,
                 f"{self.ci_prob:.0%} interval": interval + (f" (x{times:.1f})" if times else ""),
                 **({} if short else contraction),
-                "unit": row["unit"],
             }
 
         return TextTable.of(row_of(str(name), row) for name, row in self.frame.iterrows())
+
+    def _units(self) -> str:
+        """Return the units of the coefficients that have one."""
+        names: dict[str, list[str]] = {}
+        for name, unit in self.frame["unit"].items():
+            names.setdefault(unit, []).append(str(name))
+        names.pop("dimensionless", None)
+        return "Units: " + "; ".join(f"{', '.join(of)} in {unit}" for unit, of in names.items())
 
     def _marks(self) -> Iterator[str]:
         if self.overconfident:
@@ -137,6 +145,7 @@ class Summary(Result):
         yield ""
         yield self._coefficients()
         yield ""
+        yield self._units()
         yield from self._marks()
         yield "contraction: the share of the prior's spread that the runs removed"
         if not self.loss_unit.is_fitted:

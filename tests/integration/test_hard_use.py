@@ -335,7 +335,7 @@ def test_a_log_of_a_million_rows_is_checked_within_seconds_and_two_gigabytes(
     frame = pd.DataFrame({"params": params.round(), "tokens": tokens.round(), "loss": loss})
     frame.insert(0, "run_id", [f"r{i}" for i in range(n)])
     frame.round({"loss": 5}).to_csv(tmp_path / "large.csv", index=False)
-    command = [sys.executable, "-m", "bayescale.cli", "check", tmp_path / "large.csv", "--json"]
+    command = [sys.executable, "-m", "bayescale", "check", tmp_path / "large.csv", "--json"]
     earlier = resource.getrusage(resource.RUSAGE_CHILDREN)
     before = earlier.ru_utime + earlier.ru_stime
     done = subprocess.run(command, capture_output=True, check=False)

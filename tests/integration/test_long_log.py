@@ -52,7 +52,7 @@ def test_a_log_of_ten_thousand_runs_is_answered_by_every_command(
         command, *more = question.split()
         more += ["--allow-unconverged"] * (command in OPENS)
         done = subprocess.run(
-            [sys.executable, "-m", "bayescale.cli", command, *more],
+            [sys.executable, "-m", "bayescale", command, *more],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode in (0, 3), (question, done.stderr)

@@ -118,7 +118,7 @@ def served(fit: Fit, folder: Path, *options: str, **environment: str) -> Iterato
         outside.listen()
         outside.setblocking(False)
         proxy = "http://{}:{}".format(*outside.getsockname())
-        command = [sys.executable, "-m", "bayescale.cli", "explore", file, "--port", str(port)]
+        command = [sys.executable, "-m", "bayescale", "explore", file, "--port", str(port)]
         process = subprocess.Popen(
             [*command, *(options or ["--no-browser"])],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder,

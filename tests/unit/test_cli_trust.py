@@ -118,6 +118,22 @@ def test_each_answer_is_drawn_into_a_file(bayescale, fit_file: Path, tmp_path: P
     assert bayescale(*larger, "--json").json["figure"] is None
 
 
+def test_a_figure_has_the_size_that_is_asked_for(bayescale, fit_file: Path, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    figure = tmp_path / "slide.png"
+    larger = "forecast", fit_file, "--flops", "1e23"
+    ran = bayescale(*larger, "--figure", figure, "--figure-size", "8x4.5", "--json")
+    assert (ran.code, imread(figure).shape[:2]) == (0, (900, 1600))
+    for size in ("8", "8x", "0x4", "8x450", "8x4x5"):
+        bad = bayescale(*larger, "--figure", figure, "--figure-size", size)
+        assert (bad.code, bad.out) == (2, "")
+        assert "--figure-size" in bad.err
+    alone = bayescale(*larger, "--figure-size", "8x4.5")
+    assert alone.code == 2
+    assert "there is no figure: add --figure FILE" in " ".join(alone.err.split())
+
+
 def test_intervals_have_the_mass_that_is_asked_for(bayescale, fit_file: Path) -> None:
     larger = "forecast", fit_file, "--flops", "1e23"
     half, most = (bayescale(*larger, "--ci-prob", p, "--json").json for p in ("0.5", "0.9"))

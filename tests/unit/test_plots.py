@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -654,13 +654,55 @@ def test_a_fit_is_drawn_with_its_runs_and_a_forecast(cerebras_posterior: Posteri
     ax = cerebras_posterior.plot(point=answer)
     assert named_at(ax, "largest fitted run")[0] == cerebras_posterior.runs["flops"].max()
     row = answer.to_frame().iloc[0]
-    assert named_at(ax, f"loss {row['loss_median']:.3f}")[0] == 1e23
+    assert named_at(ax, f"mean loss {row['loss_median']:.3f}")[0] == 1e23
+    far = 1e23 / cerebras_posterior.runs["flops"].max()
+    assert (
+        ax.get_title(loc="left")
+        == f"1e23 FLOP\nNot precise enough, at {far:.3g} times the largest run"
+    )
     assert "target" not in " ".join(written(ax))
     target = row["loss_median"] + 0.01
     near = cerebras_posterior.forecast(flops="1e23", target=target)
     ax = cerebras_posterior.plot(point=near)
     chance = f"target {target:g}: below with {near.to_frame()['p_below_target'][0]:.0%}"
     assert named_at(ax, chance)[1] == target
+
+
+def test_a_few_runs_far_above_the_law_do_not_flatten_the_figure() -> None:
+    curve = forecast(SPREAD, flops=PATH)
+    frame = curve.to_frame()
+    losses = frame["loss_median"].to_numpy().copy()
+    losses[2] *= 3
+    runs = pd.DataFrame({"flops": PATH, "loss": losses})
+    ax = plot_forecast(curve, runs=runs)
+    assert ax.get_ylim()[1] < 1.5 * frame["loss_upper"].max()
+    assert named_at(ax, f"1 run above, up to {losses[2]:.3g}") == (PATH[2], 1.0)
+    losses[2] /= 3
+    whole = plot_forecast(curve, runs=runs.assign(loss=losses))
+    assert not any("above" in text for text in written(whole))
+
+
+@pytest.mark.parametrize(("ratio", "end"), [(1.3, 3.0), (1.3, 20.0), (4.0, 900.0)])
+@pytest.mark.parametrize("size", [(3.6, 3.4), (7, 4.5)])
+def test_names_of_the_horizon_do_not_overlap(
+    cerebras_posterior: Posterior,
+    trusted: Trust,
+    ratio: float,
+    end: float,
+    size: tuple[float, float],
+) -> None:
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=size, layout="constrained")
+    sizes = cerebras_posterior.runs["flops"]
+    path = np.geomspace(sizes.min(), end * sizes.max(), 9)
+    curve = forecast(cerebras_posterior, flops=path)
+    ax = plot_forecast(curve, canvas.subplots(), horizon=replace(trusted, horizon_ratio=ratio))
+    canvas.draw_without_rendering()
+    names = ("largest fitted run", "trust horizon", "not")
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith(names)]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_what_no_backtest_has_tested_is_not_called_distrusted(

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from bayescale.cli.decorator import with_options
 from bayescale.cli.help import Command, Group
-from bayescale.cli.options import Card, Figure, FitOptions, Json, LogOptions, with_options
+from bayescale.cli.options import Card, Figure, FitOptions, Json, LogOptions
 from bayescale.cli.output import draw, show
 from bayescale.cli.parsing import refuse_unread
 
