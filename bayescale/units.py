@@ -22,11 +22,26 @@ FLOP_PER_PF_DAY = 1e15 * 86_400
 SMALLEST_SIZE, LARGEST_SIZE = 1e-6, 1e60
 """The range of sizes; beyond it, products of sizes overflow."""
 
+LEAST_ASKED: Mapping[str, float] = MappingProxyType({"params": 1e4, "tokens": 1e5, "flops": 1e9})
+"""The smallest sizes that a question may ask about; smaller ones are in another unit."""
+
+LEAST_LOGGED: Mapping[str, float] = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
+"""The smallest sizes of a run log's runs, unless their unit is stated."""
+
+MOST: Mapping[str, float] = MappingProxyType({"params": 1e15, "tokens": 1e16, "flops": 1e35})
+"""The largest sizes that runs can have: a hundred times those of the largest runs or more, and
+three million years at 1e21 FLOP/s."""
+
+NEAR_RUNS = 100.0
+"""Sizes that are smaller than the smallest run by less than this factor are plausible."""
+
 _SUFFIXES: Mapping[str, float] = MappingProxyType(
     {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 )
 _SIZE = re.compile(
-    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>[a-z]?)", re.IGNORECASE
+    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>[kmbgt]?)"
+    r"(?:\s*(?<![a-z])(?P<unit>[a-z][a-z/ -]*))?",
+    re.IGNORECASE,
 )
 _FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
@@ -44,6 +59,9 @@ _FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "loss": {"nats": 1.0, "bits": math.log(2.0)},
     }
 )
+_COUNTED = ("params", "tokens", "flops")
+"""Columns that hold sizes."""
+
 _SHARED_FACTORS = {"unique_tokens": "tokens", "loss_se": "loss", "loss_step": "loss"}
 
 LOSS_UNITS = ("nats", "bits", "bits_per_byte", "perplexity")
@@ -61,7 +79,8 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "billion": "B", "billions": "B", "bn": "B", "trillion": "T", "trillions": "T",
         "flops": "FLOP", "pf-days": "PF-day", "pfdays": "PF-day", "pf days": "PF-day",
         "gflops": "GFLOP", "tflops": "TFLOP", "pflops": "PFLOP", "eflops": "EFLOP",
-        "zflops": "ZFLOP", "nats/token": "nats", "bits/token": "bits", "bits/byte": "bits_per_byte",
+        "zflops": "ZFLOP", "param": "params", "parameter": "params", "parameters": "params",
+        "token": "tokens", "nats/token": "nats", "bits/token": "bits", "bits/byte": "bits_per_byte",
         "bpb": "bits_per_byte", "ppl": "perplexity",
     }
 )  # fmt: skip
@@ -86,13 +105,29 @@ def unit_in_words(column: str, text: str) -> str | None:
     return found
 
 
+_COUNTS: Mapping[str, str] = MappingProxyType(
+    {"params": "params", "sizes": "params", "tokens": "tokens", "flops": "flops",
+     "budget": "flops", "cutoff": "flops"}
+)  # fmt: skip
+"""What a size counts, by the last word of its name, as in ``--target-params``."""
+
+
+def _counts(what: str) -> str | None:
+    """Return what a size of this name counts: ``params``, ``tokens``, ``flops`` or None."""
+    words = re.findall("[a-z]+", what.lower())
+    if not words or "per" in words or "gpu" in words:
+        return None
+    return _COUNTS.get(words[-1])
+
+
 def parse_size(text: str | float, what: str = "value") -> float:
     """Return the number that a text such as "70B" states.
 
     Parameters
     ----------
     text : str or float
-        ``"70B"``, ``"1.4T"``, ``"5.76e23"``. Suffixes K, M, B (or G), T in either case.
+        ``"70B"``, ``"1.4T"``, ``"5.76e23"``. Suffixes K, M, B (or G), T in either case. A unit may
+        follow if the name says what is counted: ``"70B params"``, ``"1e22 FLOP"``, ``"5 ZFLOP"``.
     what : str
         The name of the quantity, for the message.
 
@@ -104,21 +139,37 @@ def parse_size(text: str | float, what: str = "value") -> float:
     Raises
     ------
     UnitError
-        If the text is not a number with an optional suffix, or the number is not from 1e-6 to 1e60.
+        If the text is not a number with an optional suffix and unit, the unit is another
+        quantity's, or the number is not from 1e-6 to 1e60.
 
     Examples
     --------
-    >>> parse_size("1.4T")
-    1400000000000.0
+    >>> parse_size("1.4T"), parse_size("1e22 FLOPs", "flops")
+    (1400000000000.0, 1e+22)
     """
     match = _SIZE.fullmatch(str(text).strip())
-    if match is None or match["suffix"].lower() not in _SUFFIXES:
+    found = f"{what} is {str(text)!r}"
+    factor = 1.0 if match is None or match["unit"] is None else _factor(match["unit"], what, found)
+    if match is None or factor is None or (match["suffix"] and factor != 1.0):
         raise UnitError(
-            f"{what} is {str(text)!r}, which is not a size: write a number, with K, M, B or T "
-            "after it if you like, for example 70B, 1.4T or 5.76e23"
+            f"{found}, which is not a size: write a number, with K, M, B or T after it if you "
+            "like, for example 70B, 1.4T or 5.76e23"
         )
-    value = float(match["number"]) * _SUFFIXES[match["suffix"].lower()]
-    return _checked_size(value, f"{what} is {str(text)!r}")
+    value = float(match["number"]) * _SUFFIXES[match["suffix"].lower()] * factor
+    return _checked_size(value, found)
+
+
+def _factor(word: str, what: str, found: str) -> float | None:
+    """Return the factor of the unit that follows a number, or None if the word is no unit."""
+    names = [name for name in _COUNTED if unit_in_words(name, word) in _FACTORS[name]]
+    column = _counts(what)
+    if column in names:
+        return unit_factor(column, str(unit_in_words(column, word)))
+    if not names:
+        return None
+    needed = "takes no unit" if column is None else f"{word!r} is a unit of {names[0]}"
+    instead = "leave it out" if column is None else f"give {column} here"
+    raise UnitError(f"{found}, but {needed}: {instead}")
 
 
 def _checked_size(value: float, found: str) -> float:
@@ -198,6 +249,69 @@ def checked_ci_prob(value: Any) -> float:
         f"ci_prob is {value!r}, but must be a number above 0 and below 1: write `ci_prob=0.9` for "
         "intervals that hold 90 %"
     )
+
+
+def require_plausible(asked: Any, scale: str, name: str | None = None, known: Any = None) -> None:
+    """Refuse sizes that are too small for any training run, which are probably in another unit.
+
+    Parameters
+    ----------
+    asked : array_like or None
+        Sizes, as raw counts.
+    scale : {"params", "tokens", "flops"}
+        What they count.
+    name : str, optional
+        The argument; by default ``scale``.
+    known : array_like, optional
+        Sizes of runs. What is at least a hundredth of the smallest is plausible.
+
+    Raises
+    ------
+    UnitError
+        If a size is below :data:`LEAST_ASKED` and far below all known sizes.
+
+    Examples
+    --------
+    >>> require_plausible(70, "params")
+    Traceback (most recent call last):
+    ...
+    bayescale.errors.UnitError: `params=` is 70, but a run has 10,000 parameters or more: write ...
+    """
+    if asked is None:
+        return
+    least = LEAST_ASKED[scale]
+    if known is not None:
+        sizes = np.asarray(known, dtype=float)
+        least = min(least, sizes[np.isfinite(sizes)].min(initial=np.inf) / NEAR_RUNS)
+    values = np.atleast_1d(np.asarray(asked, dtype=float))
+    if not (low := values[values < least]).size:
+        return
+    what = {"params": "parameters", "flops": "FLOP"}.get(scale, scale)
+    raise UnitError(
+        f"`{name or scale}=` is {low[0]:.6g}, but a run has {plain_size(least)} {what} or more: "
+        f"{_perhaps(scale, float(low[0]))}"
+    )
+
+
+def plain_size(value: float) -> str:
+    """Return a size as a number without a suffix, for a message."""
+    return f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:.3g}"
+
+
+def _perhaps(scale: str, value: float) -> str:
+    """Return sizes that may be meant by one that is too small, for a message."""
+    units = {"params": ("M", "B"), "tokens": ("B", "T"), "flops": ("ZFLOP", "PF-day")}[scale]
+    gap = " " if scale == "flops" else ""
+    likely = [
+        f"{value:.6g}{gap}{unit}"
+        for unit in units
+        if LEAST_ASKED[scale] <= value * unit_factor(scale, unit) <= MOST[scale] / 10
+    ]
+    if scale == "flops" and value < 35 and 10**value > LEAST_LOGGED[scale]:
+        likely.append(f"1e{value:.3g}")
+    if not likely:
+        return "write raw counts, such as 7e9, 1.4T or 5.76e23"
+    return f"write {' or '.join(likely)} if that is meant"
 
 
 def format_size(value: float) -> str:

@@ -19,7 +19,13 @@ from bayescale.decisions.given_up import across_laws, given_up, more_data
 from bayescale.errors import DecisionError, collected
 from bayescale.forecasting import Forecast, forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of
+from bayescale.posterior import (
+    Fit,
+    cautions,
+    flop_count_of,
+    loss_unit_of,
+    require_plausible_sizes,
+)
 from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB
 from bayescale.runs import Runs
@@ -170,6 +176,7 @@ def allocate(  # noqa: PLR0913
             f"price is {price:g} dollars per FLOP, but must be above zero and at most 1"
         )
     budgets, count = _budgets(flops, days, cluster, flop_count_of(fit))
+    require_plausible_sizes(fit, {"flops": budgets if days is None else None})
     served, interval = _served(inference_tokens)
     limits = limits_of(
         fit,

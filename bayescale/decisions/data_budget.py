@@ -16,7 +16,14 @@ from bayescale.decisions.data_answer import FURTHEST, DataBudget
 from bayescale.errors import DecisionError, LawError
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, Posterior, View, cautions, loss_unit_of
+from bayescale.posterior import (
+    Fit,
+    Posterior,
+    View,
+    cautions,
+    loss_unit_of,
+    require_plausible_sizes,
+)
 from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, interval_text, quantiles, with_each_law
 from bayescale.units import as_size, checked_ci_prob, format_size
@@ -115,6 +122,7 @@ def data_budget(
         require_split(member.law)
     fit.require_converged(allow_unconverged)
     given, value = _given(as_size(params, "params"), as_size(tokens, "tokens"))
+    require_plausible_sizes(fit, {given: value})
     if overfit is not None and target is not None:
         raise DecisionError("give `overfit=` or `target=`, not both")
     if target is None:

@@ -26,7 +26,14 @@ from bayescale.decisions.next_run_answer import NextRun
 from bayescale.decisions.reweighting import Noise, Reweighting
 from bayescale.errors import DecisionError
 from bayescale.laws.optimum import OF_THE_DATA, require_split, splits
-from bayescale.posterior import Fit, View, cautions, flop_count_of, loss_unit_of
+from bayescale.posterior import (
+    Fit,
+    View,
+    cautions,
+    flop_count_of,
+    loss_unit_of,
+    require_plausible_sizes,
+)
 from bayescale.posterior.methods import asks_fit, renamed
 from bayescale.splits import (
     Constraints,
@@ -117,10 +124,16 @@ def next_run(
     """
     fit.require_converged(allow_unconverged)
     spend = float(checked_budgets(budget, "budget")[0])
+    require_plausible_sizes(fit, {"budget": spend}, {"budget": "flops"})
     if target not in ("loss", "regret"):
         raise DecisionError(f"target is {target!r}, but must be loss or regret")
     table = checked_candidates(fit, candidates, spend)
     given = {"params": target_params, "tokens": target_tokens, "flops": target_flops}
+    require_plausible_sizes(
+        fit,
+        {f"target_{name}": as_size(size, f"target_{name}") for name, size in given.items()},
+        {f"target_{name}": name for name in given},
+    )
     if (why := _disagreement(fit, given, drift)) is not None:
         each = partial(
             next_run,

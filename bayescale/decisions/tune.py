@@ -16,7 +16,7 @@ from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, quantiles
 from bayescale.tuning import Tuning
 from bayescale.tuning.posterior import Valley
-from bayescale.units import as_size, checked_ci_prob
+from bayescale.units import as_size, checked_ci_prob, require_plausible
 
 GRID_LR, GRID_BATCH = 49, 33
 """Numbers of learning rates and batch sizes in the grid from which the choice is made."""
@@ -141,6 +141,9 @@ def _place(
 ) -> tuple[tuple[float, float], pd.DataFrame | None]:
     """Return the run's params and tokens, and the compared splits if a budget is given."""
     cells = source.sweep.cells
+    known = {**cells, "flops": 6.0 * cells["params"] * cells["tokens"]}
+    for name, size in {"params": params, "tokens": tokens, "flops": flops}.items():
+        require_plausible(as_size(size, name), name, known=known[name])
     if flops is not None:
         if params is not None or tokens is not None:
             raise DecisionError(

@@ -13,7 +13,7 @@ from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
 from bayescale.posterior.recipes import Recipes
 from bayescale.results import DEFAULT_CI_PROB
-from bayescale.units import as_size, checked_ci_prob
+from bayescale.units import as_size, checked_ci_prob, require_plausible
 
 MOST_MULTIPLE = 30.0
 """The largest compute multiplier, and the inverse of the smallest."""
@@ -111,7 +111,11 @@ def versus(
 
 
 def _target(recipes: Recipes, flops: Any, params: Any, tokens: Any) -> _Target:
-    c, n, d = (as_size(x, k) for x, k in ((flops, "flops"), (params, "params"), (tokens, "tokens")))
+    asked = {"flops": flops, "params": params, "tokens": tokens}
+    known = recipes.runs.frame
+    c, n, d = (as_size(size, name) for name, size in asked.items())
+    for name, size in zip(asked, (c, n, d), strict=True):
+        require_plausible(size, name, known=known.get(name))
     if (c is None) == (n is None or d is None) or (c is not None and (n or d)):
         raise DecisionError(
             "give the scale at which recipes are compared: `flops=` for a budget, or `params=` and "

@@ -27,7 +27,7 @@ from bayescale.forecasting import forecast as forecast_of
 from bayescale.posterior import Fit, loss_unit_of
 from bayescale.random import Purpose, generator
 from bayescale.results import DEFAULT_CI_PROB, quantiles
-from bayescale.units import as_size, checked_ci_prob
+from bayescale.units import as_size, checked_ci_prob, require_plausible
 
 POINTS = 24
 """Number of losses of the run so far that are used, evenly spaced in the log of steps; more losses
@@ -117,6 +117,8 @@ def watch(  # noqa: PLR0913
     """
     checked_ci_prob(ci_prob)
     n, d = as_size(params, "params"), as_size(tokens, "tokens")
+    require_plausible(n, "params")
+    require_plausible(d, "tokens")
     logged = history if isinstance(history, History) else read_history(history)
     if target is not None and not 0 < target < np.inf:
         raise DecisionError(f"the target is {target:g}, but must be a loss: finite, above zero")

@@ -22,7 +22,15 @@ from bayescale.forecasting.result import SCALES, Forecast
 from bayescale.laws import Law
 from bayescale.laws.law import INPUTS
 from bayescale.laws.optimum import all_unique, splits
-from bayescale.posterior import Fit, cautions, flop_count_of, loss_unit_of, runs_by_family
+from bayescale.posterior import (
+    Fit,
+    cautions,
+    flop_count_of,
+    loss_unit_of,
+    require_plausible_sizes,
+    runs_by_family,
+)
+from bayescale.posterior.irreducible import target_below_irreducible
 from bayescale.posterior.methods import asks_fit
 from bayescale.results import DEFAULT_CI_PROB, quantiles_of_sorted, with_each_law
 from bayescale.splits import DefaultSplit, default_sizes, default_split
@@ -181,6 +189,7 @@ def _as_points(value: Any, name: str) -> np.ndarray:
 
 def require_within_guards(fit: Fit, given: Mapping[str, np.ndarray]) -> None:
     """Refuse inputs that no law has, and values that are probably in another unit."""
+    require_plausible_sizes(fit, {name: given.get(name) for name in SCALES})
     for end in (np.min, np.max):
         fit.holding(foreign_inputs(given, end))
 
@@ -267,6 +276,9 @@ def _forecast(
             flop_count=flop_count_of(fit),
             cautions=cautions(fit.holding(foreign_inputs(given, np.min))),
             others=tuple(fit.held),
+            out_of_reach=target_below_irreducible(
+                fit, options.target, drift, unit, options.ci_prob
+            ),
             **more,
         )
 

@@ -68,6 +68,8 @@ class Forecast(Result):
         How compute is counted, which is as in the fitted log.
     others : tuple of str
         The columns of ``points`` with inputs that the package does not know.
+    out_of_reach : str
+        A sentence if the target is below the irreducible loss, else empty.
     by_law : tuple of Forecast
         The forecast of each law of an average at the same points; empty for one law.
 
@@ -97,6 +99,7 @@ class Forecast(Result):
     flop_count: FlopCount = SIX_ND
     cautions: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    out_of_reach: str = ""
 
     @property
     def unit(self) -> str:
@@ -190,6 +193,7 @@ class Forecast(Result):
             "why": why or point["why"],
             "answered": why is None,
             "target": self.target,
+            "target_out_of_reach": self.out_of_reach or None,
             "loss_is": self.meaning,
             "loss_new_is": self.meaning_new,
             "unit": self.unit,
@@ -277,6 +281,8 @@ class Forecast(Result):
         if self.target is not None:
             chance = f"{row['p_below_target']:.0%}"
             yield f"  probability that a single new run is below {self.target:g}: {chance}"
+        if self.out_of_reach:
+            yield f"  {self.out_of_reach}."
 
     def _loss_lines(self, row: pd.Series) -> Iterator[str]:
         meanings = {"loss": self.meaning, "loss_new": self.meaning_new}

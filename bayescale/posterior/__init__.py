@@ -8,6 +8,7 @@ from bayescale.posterior.fit import (
     fitted_unit_of,
     flop_count_of,
     loss_unit_of,
+    require_plausible_sizes,
     runs_by_family,
 )
 from bayescale.posterior.methods import FLOOR, MEAN
@@ -52,6 +53,7 @@ __all__ = [
     "quantiles",
     "quantiles_by_rank",
     "recorded_conflicts",
+    "require_plausible_sizes",
     "runs_by_family",
     "save",
     "shares",

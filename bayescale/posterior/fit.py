@@ -24,6 +24,10 @@ member's), ``runs``, ``inputs``, ``families``, ``record``, ``diagnostics`` and
 ``require_converged``.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from bayescale.conventions import (
     SIX_ND,
     Conventions,
@@ -34,6 +38,7 @@ from bayescale.conventions import (
 )
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.posterior import Posterior
+from bayescale.units import require_plausible
 
 Fit = Posterior | ModelAverage
 """The posterior of one law, or of several laws."""
@@ -42,6 +47,30 @@ Fit = Posterior | ModelAverage
 def flop_count_of(fit: Fit) -> FlopCount:
     """Return how the fitted log counts compute; 6 N D for a point estimate."""
     return SIX_ND if fit.runs is None else fit.runs.flop_count
+
+
+def require_plausible_sizes(
+    fit: Fit, sizes: Mapping[str, Any], scales: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Refuse params, tokens or flops that no run can have, unless the fitted runs are near them.
+
+    Parameters
+    ----------
+    fit : Posterior or ModelAverage
+    sizes : mapping of str to array_like or None
+        Raw counts by argument.
+    scales : mapping of str to str
+        What the sizes of an argument count, for arguments that are not named like a scale.
+
+    Raises
+    ------
+    UnitError
+        If there is one: see :func:`bayescale.units.require_plausible`.
+    """
+    for name, asked in sizes.items():
+        scale = scales.get(name, name)
+        known = fit.runs[scale] if fit.runs is not None and scale in fit.runs else None
+        require_plausible(asked, scale, name, known)
 
 
 def fitted_unit_of(fit: Fit) -> LossUnit:

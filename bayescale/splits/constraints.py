@@ -14,13 +14,13 @@ from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.errors import DecisionError, collected
 from bayescale.runs import Runs
 from bayescale.splits.served import spread_served
-from bayescale.units import as_size, format_size
+from bayescale.units import MOST, as_size, format_size
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
 """The range of training tokens per parameter that is searched if a fit has no runs."""
 
-MOST_FLOPS = 1e35
-"""The largest budget: three million years at 1e21 FLOP/s."""
+MOST_FLOPS = MOST["flops"]
+"""The largest budget."""
 
 BEYOND_RUNS = 1.5
 """E-folds of tokens per parameter that are searched beyond the range of the runs, in each

@@ -16,7 +16,7 @@ from bayescale.conventions import NATS, LossUnit
 from bayescale.errors import TrustError, collected, listed
 from bayescale.findings import Finding, note, note_lines
 from bayescale.laws.optimum import require_split
-from bayescale.posterior import Fit, loss_unit_of
+from bayescale.posterior import Fit, loss_unit_of, require_plausible_sizes
 from bayescale.posterior.methods import asks_fit
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, Result, TextTable
@@ -281,7 +281,7 @@ def cross_check(
         raise TrustError(f"tolerance is {tolerance:g}, but must lie between 0 and 1")
     count = runs.flop_count.flops(runs["params"], runs["tokens"])
     budget = float(count.max()) if flops is None else as_size(flops, "flops")
-
+    require_plausible_sizes(fit, {"flops": budget})
     rng = fit.members[0].rng(Purpose.CROSS_CHECK)
     groups, refused = isoflop_groups(runs, tolerance)
     fitted, led = fit_parabolas(runs, groups, rng), envelope(runs, rng)

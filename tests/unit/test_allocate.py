@@ -23,6 +23,7 @@ from bayescale.errors import BayescaleError, DecisionError, LawError, Unconverge
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, View, point
+from bayescale.splits.choice import limits_of
 from bayescale.splits.optimum import Best, ladder, least_compute
 
 GOPHER = 5.76e23
@@ -343,14 +344,14 @@ def test_promised_keys(fit: Posterior) -> None:
             "1e+60 tokens, which alone takes 2e+60 FLOP: raise the budget, or serve fewer tokens",
         ),
         (
-            {"flops": 1e-3},
-            "a budget of 0.001 FLOP cannot train a model of one parameter on one token: raise the "
-            "budget",
+            {"flops": 70.0},
+            "`flops=` is 70, but a run has 1e+09 FLOP or more: write 70 ZFLOP or 70 PF-day if that "
+            "is meant",
         ),
         (
-            {"flops": 8.0},
-            "a budget of 8 FLOP cannot train a model of one parameter on one token at every split "
-            "that is compared, of 0.0001 to 1e+07 tokens per parameter: raise the budget",
+            {"flops": [1e20, 22.0]},
+            "`flops=` is 22, but a run has 1e+09 FLOP or more: write 22 ZFLOP or 22 PF-day or 1e22 "
+            "if that is meant",
         ),
         (
             {"flops": [1e22, 1e40]},
@@ -362,6 +363,27 @@ def test_promised_keys(fit: Posterior) -> None:
 def test_what_leaves_nothing_to_choose(options: dict, message: str) -> None:
     with pytest.raises(BayescaleError) as caught:
         allocate(ONE, **{"flops": GOPHER, **options})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("flops", "message"),
+    [
+        (
+            1e-3,
+            "a budget of 0.001 FLOP cannot train a model of one parameter on one token: raise the "
+            "budget",
+        ),
+        (
+            8.0,
+            "a budget of 8 FLOP cannot train a model of one parameter on one token at every split "
+            "that is compared, of 0.0001 to 1e+07 tokens per parameter: raise the budget",
+        ),
+    ],
+)
+def test_a_budget_too_small_for_any_model(flops: float, message: str) -> None:
+    with pytest.raises(DecisionError) as caught:
+        limits_of(ONE).require_a_model(np.array([flops]))
     assert str(caught.value) == message
 
 

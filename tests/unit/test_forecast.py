@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from bayescale.cards import ModelCard, load_card
-from bayescale.errors import LawError, PosteriorError, UnconvergedError
+from bayescale.errors import LawError, PosteriorError, UnconvergedError, UnitError
 from bayescale.forecasting import forecast, forecast_table
 from bayescale.laws import CHINCHILLA
 from bayescale.posterior import ModelAverage, Posterior, open_posterior, point
@@ -48,6 +48,34 @@ def two_draws() -> Posterior:
     draws = draws.assign_coords(chain=[0], draw=[0, 1])
     base = point(card, {"E": 1.0, "C_c": 1e21, "alpha_C": 0.5})
     return replace(base, tree=xr.DataTree.from_dict({"posterior": draws}))
+
+
+def test_a_target_below_the_irreducible_loss_is_said_to_be() -> None:
+    """E is 1 in one draw and 2 in the other."""
+    result = forecast(two_draws(), flops=4e21, target=0.5)
+    said = (
+        "The target 0.5 is below the irreducible loss E in 100% of draws: E is 1.5000 (90% "
+        "interval 1.0500 to 1.9500) nats/token, which no scale of model or data gets below if "
+        "the law holds. Ask for a higher target"
+    )
+    assert f"  {said}." in str(result).replace("\n    ", " ")
+    assert result.to_json()["target_out_of_reach"] == said
+    assert any(said in line for line in result.brief())
+    within = forecast(two_draws(), flops=4e21, target=1.6)
+    assert "irreducible" not in str(within)
+    assert within.to_json()["target_out_of_reach"] is None
+    assert "irreducible" not in str(forecast(two_draws(), flops=4e21))
+
+
+def test_a_question_about_a_tiny_run_is_refused() -> None:
+    with pytest.raises(UnitError) as caught:
+        forecast(BESIROGLU, params=70, tokens=1.4e12)
+    assert str(caught.value) == (
+        "`params=` is 70, but a run has 10,000 parameters or more: write 70M or 70B if that is "
+        "meant"
+    )
+    with pytest.raises(UnitError, match=r"`tokens=` is 1400, but a run has 100,000 tokens or more"):
+        forecast_table(BESIROGLU, params=[7e9, 7e9], tokens=[1.4e12, 1400])
 
 
 def test_intervals_come_from_draws_and_not_from_their_mean() -> None:

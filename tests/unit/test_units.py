@@ -13,6 +13,7 @@ from bayescale.units import (
     checked_ci_prob,
     format_size,
     parse_size,
+    require_plausible,
     unit_factor,
 )
 
@@ -23,6 +24,71 @@ from bayescale.units import (
 )
 def test_sizes_are_read_as_people_write_them(text: str, value: float) -> None:
     assert parse_size(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "value"),
+    [
+        ("1e22 FLOPs", "--flops", 1e22),
+        ("1e22 FLOP", "target_flops", 1e22),
+        ("70B params", "--params", 70e9),
+        ("70b Parameters", "target_params", 70e9),
+        ("1.4T tokens", "--max-tokens", 1.4e12),
+        ("70 billion", "--params", 70e9),
+        ("5 ZFLOPs", "--budget", 5e21),
+        ("5TFLOP", "flops", 5e12),
+        ("100 PF-days", "--flops", 100 * FLOP_PER_PF_DAY),
+    ],
+)
+def test_a_unit_after_a_size_is_read_if_it_is_the_quantitys(
+    text: str, what: str, value: float
+) -> None:
+    assert parse_size(text, what) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "why"),
+    [
+        ("70B tokens", "--params", "'tokens' is a unit of tokens: give params here"),
+        ("1e22 FLOP", "--tokens", "'FLOP' is a unit of flops: give tokens here"),
+        ("70B params", "--tokens-per-param", "takes no unit: leave it out"),
+        ("1e15 FLOP", "--gpu-flops", "takes no unit: leave it out"),
+    ],
+)
+def test_the_unit_of_another_quantity_is_refused(text: str, what: str, why: str) -> None:
+    with pytest.raises(UnitError) as caught:
+        parse_size(text, what)
+    assert str(caught.value) == f"{what} is {text!r}, but {why}"
+
+
+@pytest.mark.parametrize("text", ["7K M", "70Bparams", "1e22 FLOP/s", "3 apples"])
+def test_words_that_are_no_unit_are_not_read(text: str) -> None:
+    with pytest.raises(UnitError, match="which is not a size"):
+        parse_size(text, "params")
+
+
+@pytest.mark.parametrize(
+    ("asked", "scale", "message"),
+    [
+        (70, "params", "`params=` is 70, but a run has 10,000 parameters or more: write 70M or "
+         "70B if that is meant"),
+        (1.4, "tokens", "`tokens=` is 1.4, but a run has 100,000 tokens or more: write 1.4B or "
+         "1.4T if that is meant"),
+        ([1e20, 22.5], "flops", "`flops=` is 22.5, but a run has 1e+09 FLOP or more: write 22.5 "
+         "ZFLOP or 22.5 PF-day or 1e22.5 if that is meant"),
+    ],
+)  # fmt: skip
+def test_sizes_of_no_run_are_asked_about(asked: object, scale: str, message: str) -> None:
+    with pytest.raises(UnitError) as caught:
+        require_plausible(asked, scale)
+    assert str(caught.value) == message
+
+
+def test_sizes_near_small_runs_are_plausible() -> None:
+    require_plausible(70, "params", known=np.array([500.0, 7e3, np.nan]))
+    with pytest.raises(UnitError, match="a run has 50 parameters or more"):
+        require_plausible(7, "params", known=np.array([5e3]))
+    require_plausible(None, "params")
 
 
 @pytest.mark.parametrize("text", ["", "B", "7Q", "1,000", "0", "-3B", "inf", "nan", "1e400", "1_0"])
