@@ -318,12 +318,12 @@ def _along(place: Place, head: str, to: Reach) -> Verdict:
         return Verdict(
             "trusted",
             f"{head}: precise enough, and backtests inside the runs covered as they should up to "
-            f"{to.covered:.3g} times{few}. {BREAK}",
+            f"{three_digits(to.covered)} times{few}. {BREAK}",
         )
     if to.failed is not None:
         return Verdict("failed", f"{head}. {failure(to.failed)} Do not rely on the interval there.")
     far = (
-        f"Backtests inside the runs support up to {to.covered:.3g} times"
+        f"Backtests inside the runs support up to {three_digits(to.covered)} times"
         if to.covered > 1
         else "Backtests inside the runs tested no such ratio"
     )
@@ -416,7 +416,8 @@ def _say_beyond(
 def failure(item: Mapping[str, Any]) -> str:
     """Return a text on a bin whose coverage is too low."""
     return (
-        f"Backtests inside the runs failed at {item['lower']:.3g} to {item['upper']:.3g} times: "
+        f"Backtests inside the runs failed at {three_digits(item['lower'])} to "
+        f"{three_digits(item['upper'])} times: "
         f"90% intervals held {item['n_covered']} of {item['n']} held-out runs, "
         f"{item['coverage90']:.0%} averaged over cutoffs, and at least {LEAST_COVERAGE:.0%} is "
         "needed."

@@ -1,5 +1,6 @@
 """The figure of a fit: its runs, the law beyond them, and the limit of trust."""
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,9 +91,9 @@ def plot_fit(
     if point is not None:
         mark_forecasts(ax, point, scale)
     if along is not None:
-        between = "\n" if is_narrow(ax) else " "
-        at = f"Line: at {along:.3g} tokens per parameter, as in the largest runs.{between}"
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{at}Other ratios can lie off it.")
+        at = f"Line and horizon: at {along:.3g} tokens per parameter, as in the largest runs."
+        at = "\n".join(wrap(f"{at} Other ratios can lie off it.", 40 if is_narrow(ax) else 68))
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{at}")
     return ax
 
 

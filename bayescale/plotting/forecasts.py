@@ -160,9 +160,14 @@ def _mark(ax: "Axes", horizon: Trust) -> None:
 
 
 def _name_region(ax: "Axes", edge: float, far: float, text: str, beside: bool) -> None:
-    """Name the region between two places on top of it, ``beside`` the name of its first line."""
+    """Name the region between two places at its top, ``beside`` the name of its first line.
+
+    A region without room for words has no name.
+    """
     start, end = ax.transData.transform([(edge, 1.0), (far, 1.0)])[:, 0]
     start += beside * NAME_ALONG * ax.figure.dpi / 72
+    if (end - start) * 72 / ax.figure.dpi < NAME_ALONG:
+        return  # the name of the horizon says it
     upright = (end - start) * 72 / ax.figure.dpi < _UPRIGHT
     if not upright and (end - start < 0.2 * ax.bbox.width or is_narrow(ax)):
         text = text.replace(" ", "\n")

@@ -288,6 +288,21 @@ def test_the_next_step_follows_from_the_verdict(flops: float, tolerance: float, 
     assert f"<h3>Next step</h3>\n<p>{step}" in render(made)
 
 
+@pytest.mark.integration
+def test_a_trusted_loss_whose_split_failed_is_not_called_trusted_alone() -> None:
+    fit = with_backtest(chinchilla())
+    splits = [{"ratio": 2.0, "covered": True, "exceeded": i < 5} for i in range(10)]
+    fit = replace(
+        fit, record={**fit.record, "backtest": {**fit.record["backtest"], "splits": splits}}
+    )
+    html = " ".join(render(report(fit, "fit.nc", flops=4e22)).split())
+    assert "<h3>Trusted, but the split failed its test</h3>" in html
+    assert "5 of 10 choices lost no more than the 95% bound stated" in html
+    assert (
+        "<h3>Next step</h3> <p>Train a few runs of like compute and different sizes first" in html
+    )
+
+
 def test_without_a_backtest_it_says_what_to_run() -> None:
     html = render(report(chinchilla(), "fit.nc"))
     assert "<h3>Next step</h3>\n<p>Test the law" in html
