@@ -148,7 +148,7 @@ class FitMethods:
             if "backtest" in first.record:
                 headline = str(self.trust()).splitlines()[0]
             else:
-                headline = "Nothing beyond the runs is tested yet: fit.trust(fit.backtest())."
+                headline = "Nothing beyond the runs is tested yet: fit = fit.with_backtest()."
             parts.append(f"<p><b>{html.escape(headline)}</b></p>")
             parts.append(importlib.import_module("bayescale.plotting").result_html(self))
         return "".join(parts)
