@@ -99,6 +99,16 @@ _HINTS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """Words in headers of columns that may be a scale or the loss."""
 
+_LOSS_WORDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "bits_per_byte": frozenset({"bpb", "bpc", "byte", "character"}),
+        "bits": frozenset({"bits", "bit", "bpt"}),
+        "perplexity": frozenset({"ppl", "perplexity"}),
+        "score": frozenset({"accuracy", "acc", "error", "errors", "err"}),
+    }
+)
+"""Words in headers of losses that are in another unit than nats."""
+
 _NOT = frozenset(
     {"per", "unique", "vocab", "batch", "embedding", "embed", "std", "stderr", "se", "convention",
      "unit", "lm", "step", "aux"}
@@ -224,6 +234,24 @@ def name_it(column: str, headers: Collection[str]) -> str:
     return f"{text}{others}"
 
 
+def unit_of_loss_header(header: str) -> str | None:
+    """Return the unit of a loss that the words of a header name, besides nats.
+
+    Returns
+    -------
+    str or None
+        ``bits``, ``bits_per_byte`` or ``perplexity``; or ``score`` for shares of right or wrong
+        answers, which are no losses.
+
+    Examples
+    --------
+    >>> unit_of_loss_header("val/bpb"), unit_of_loss_header("error_rate")
+    ('bits_per_byte', 'score')
+    """
+    words = set(canonical(header).split("_"))
+    return next((unit for unit, names in _LOSS_WORDS.items() if words & names), None)
+
+
 def hold_numbers(cells: Sequence[Any], keep: np.ndarray) -> bool:
     """Return whether the kept cells of a column are numbers, at least one of them finite."""
     read = read_numbers(cells, keep, sizes=True)
@@ -231,9 +259,11 @@ def hold_numbers(cells: Sequence[Any], keep: np.ndarray) -> bool:
 
 
 def _likely_unit(column: str, header: str) -> str:
-    """Return the unit of a column of logs, by the words of its header; empty for others."""
+    """Return the unit that the words of a header name; empty for raw counts and nats."""
     words = set(canonical(header).split("_"))
-    if column == "loss" or not words & {*LOGS, "log"}:
+    if column == "loss":
+        return unit_of_loss_header(header) or ""
+    if not words & {*LOGS, "log"}:
         return ""
     return "ln" if "ln" in words else "log10"
 

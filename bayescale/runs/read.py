@@ -70,7 +70,7 @@ def read_runs(  # noqa: PLR0913 every option has a name and a default
     units : mapping, optional
         Units that differ from raw counts, FLOP and nats: ``{"tokens": "1e9"}``, ``{"flops":
         "PF-day"}``, ``{"loss": "bits"}``, ``{"loss": "perplexity"}``, ``{"params": "log10"}``. A
-        stated unit, even ``1``, also confirms that small numbers are intended.
+        stated unit, even ``1``, also confirms that very small or large numbers are intended.
     exclude : mapping, optional
         Rows to leave out, by column and value: ``{"suspect": "1"}``, ``{"dataset": ["dclm",
         "nemotron"]}``. Cells are compared as numbers if both are numbers. ``{"run_id": "row 12"}``

@@ -15,7 +15,8 @@ def convert_units(draft: Draft) -> None:
     logs = {c: LOGS[u.strip().lower()] for c, u in units.items() if u.strip().lower() in LOGS}
     for column, base in logs.items():
         draft.sources[column] += f" in {units[column]}"
-        numbers[column] = np.exp(base * numbers[column])
+        with np.errstate(over="ignore"):  # a rule refuses infinite sizes
+            numbers[column] = np.exp(base * numbers[column])
     if "loss" in logs:
         for column in (c for c in PER_RUN_UNITS if c in numbers and c not in units):
             numbers[column] = numbers[column] * logs["loss"] * numbers["loss"]

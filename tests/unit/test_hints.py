@@ -93,6 +93,22 @@ LOGS: dict[str, tuple[pd.DataFrame, dict[str, list[str]]]] = {
     "rows in other units": (
         set_in("tokens", {4: D[4] / 1e3}, with_flops()), {"unit": ["tokens=1"]},
     ),
+    "raw tokens with a unit": (BASE, {"unit": ["tokens=1e9"]}),
+    "one cell in millions": (set_in("params", {4: N[4] / 1e6}), {}),
+    "one raw cell among billions": (
+        set_in("tokens", {4: D[4]}, BASE.assign(tokens=D / 1e9)), {"unit": ["tokens=1e9"]},
+    ),
+    "logs in columns of counts": (BASE.assign(params=np.log10(N), tokens=np.log10(D)), {}),
+    "bits per byte by name": (
+        without("loss").assign(val_bpb=0.42 * LOSS), {"column": ["loss=val_bpb"]},
+    ),
+    "bits by name": (
+        without("loss").assign(bits=LOSS / np.log(2)), {"column": ["loss=bits"]},
+    ),
+    "perplexity by name": (without("loss").assign(ppl=np.exp(LOSS)), {"column": ["loss=ppl"]}),
+    "an error rate by name": (
+        without("loss").assign(error_rate=LOSS / 9, hidden=LOSS), {"column": ["loss=error_rate"]},
+    ),
     "perplexity": (BASE.assign(loss=np.exp(LOSS) + 10), {}),
     "bits": (BASE.assign(loss=LOSS / np.log(2)), {}),
     "bits per byte": (BASE.assign(loss=0.42 * LOSS), {}),

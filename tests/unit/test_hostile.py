@@ -385,7 +385,7 @@ def test_a_run_of_more_parameters_than_anything_has(tmp_path: Path) -> None:
 
 
 def test_sizes_whose_product_overflows(tmp_path: Path) -> None:
-    data = b"params,tokens_per_param,loss\n" + b"1e30,1e200,3\n2e30,1e200,2\n"
+    data = b"params,tokens_per_param,loss\n" + b"1e10,1e200,3\n2e10,1e200,2\n"
     assert "tokens must be from 1e-06 to 1e+60" in says("log csv", data, tmp_path)
 
 

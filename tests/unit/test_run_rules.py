@@ -157,7 +157,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[str, ...]]] = {
     "a logarithm of params": (column("params", np.log10), ("is below",)),
     "billions in the header alone": (
         lambda log: log.rename(columns={"params": "Params (B)"}),
-        ("units_in_headers", "in another unit"),
+        ("which no run has reached",),
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from bayescale.conventions import UNKNOWN
 from bayescale.errors import argument, listed
 from bayescale.findings import Finding, note
 from bayescale.laws import CHINCHILLA, compute_optimal
-from bayescale.runs.columns import ALIASES, canonical
+from bayescale.runs.columns import ALIASES, canonical, unit_of_loss_header
 from bayescale.runs.draft import Draft, needs, stop
 
 WEB_TEXT: Mapping[str, float] = MappingProxyType(
@@ -38,6 +38,42 @@ RISES = 0.5
 CLEARLY = 4.0
 """Losses are scores if their rank correlation with expected losses is below minus the first number,
 with a t value above the second."""
+
+
+_UNIT_IN_WORDS = MappingProxyType(
+    {"bits_per_byte": "bits per byte", "bits": "bits", "perplexity": "perplexity"}
+)
+
+
+def header_is_that_of_nats(draft: Draft) -> Iterator[Finding]:
+    """The header of the loss names no other unit than nats, unless the unit is stated."""
+    unit = unit_of_header(draft)
+    if unit is None or (unit == "score" and any(loss_falls_with_scale(draft))):
+        return  # a score that rises is refused for that
+    if unit == "score":
+        yield stop(
+            "loss_header",
+            f"{draft.named('loss')} seems to be a share of right or wrong answers, which is no "
+            f"loss: name the column of the loss with {argument('columns', loss='HEADER')}; of a "
+            "score such as accuracy write 1 - accuracy, and the language model's loss in a column "
+            "lm_loss, for `law='downstream'`; or, to fit the numbers as they stand, say "
+            f"{argument('units', loss=1)}",
+        )
+        return
+    words = _UNIT_IN_WORDS[unit]
+    yield stop(
+        "loss_header",
+        f"{draft.named('loss')} seems to be in {words}, and without a unit it is taken as nats per "
+        f"token: if it is in {words}, say {argument('units', loss=unit)}; if nats are meant, "
+        f"{argument('units', loss='nats')}",
+    )
+
+
+def unit_of_header(draft: Draft) -> str | None:
+    """Return the unit that the header of the loss names, if none is stated; None for nats."""
+    if draft.loss_unit_is_stated or "lm_loss" in draft.frame:
+        return None
+    return unit_of_loss_header(draft.headers["loss"])
 
 
 def loss_falls_with_scale(draft: Draft) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
 from bayescale.runs.rows import repeated_rows
-from bayescale.runs.rules.loss import WEB_TEXT
-from bayescale.units import LARGEST_SIZE, SMALLEST_SIZE, unit_factor
+from bayescale.runs.rules.loss import WEB_TEXT, header_is_that_of_nats, unit_of_header
+from bayescale.units import LARGEST_SIZE, LEAST_LOGGED, MOST, SMALLEST_SIZE, unit_factor
 
 MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
 ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
@@ -24,7 +24,8 @@ TYPICAL_RATIO = 20.0  # tokens per parameter, to guess a unit by
 WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention of counting
 LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
 LARGE_RUN_MOST_NATS = 4.5
-SMALLEST = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
+APART = 1e3  # sizes of one log have no neighbors further apart than this factor
+FEW = 0.25  # the largest share of rows that are taken as exceptions
 
 _RAW_UNITS = MappingProxyType(
     {
@@ -47,6 +48,8 @@ def numbers_are_possible(draft: Draft) -> Iterator[Finding]:
     for column in map(str, draft.frame.select_dtypes("number")):
         values, least = draft.frame[column], SMALLEST_SIZE if column in SCALES else 0.0
         beyond = (values > LARGEST_SIZE) | ((values > 0) & (values < least))
+        if column in SCALES and column in draft.units and not _is_confirmed(draft, column):
+            beyond &= values <= LARGEST_SIZE  # larger ones are refused with their unit
         if places := draft.places(beyond, column):
             yield stop(
                 "size_impossible",
@@ -58,6 +61,8 @@ def numbers_are_possible(draft: Draft) -> Iterator[Finding]:
 def loss_is_in_nats(draft: Draft) -> Iterator[Finding]:
     """No loss is larger than nats per token can be."""
     high = draft.frame["loss"] > MOST_NATS
+    if unit_of_header(draft) is not None:
+        return
     if places := draft.places(high, "loss"):
         yield stop(
             "loss_too_high",
@@ -70,6 +75,8 @@ def large_runs_reach_low_losses(draft: Draft) -> Iterator[Finding]:
     """Large runs have losses that are typical of language models."""
     frame = draft.frame
     if "loss" in draft.stated_units or (frame["loss"] > MOST_NATS).any():
+        return
+    if unit_of_header(draft) is not None:
         return
     column, large = next((c, v) for c, v in LARGE_RUN.items() if c in frame)
     losses = frame.loc[frame[column] >= large, "loss"]
@@ -86,31 +93,100 @@ def large_runs_reach_low_losses(draft: Draft) -> Iterator[Finding]:
 def sizes_are_raw_counts(draft: Draft) -> Iterator[Finding]:
     """Sizes are not smaller than those of any run, unless their unit was stated."""
     frame = draft.frame
-    for column, smallest in SMALLEST.items():
+    for column, smallest in LEAST_LOGGED.items():
         if column not in frame or column in draft.stated_units:
             continue
         low = frame[column] < smallest
-        if places := draft.places(low, column):
-            words, unit = _sensible_unit(draft, column)
+        if low.any() and not _exceptions(draft, column).any():
+            likely = [
+                f"if they are {words}, say {argument('units', **{column: unit})}"
+                for words, unit in _sensible_units(draft, column)
+            ]
             yield stop(
                 "size_too_small",
-                f"{column} is below {smallest:g} in {low.sum()} of {len(frame)} runs, {places}: "
-                f"raw {_RAW_UNITS[column]}; if they are {words}, say "
-                f"{argument('units', **{column: unit})}; if they are meant, say "
-                f"{argument('units', **{column: 1})}",
+                f"{column} is below {smallest:g} in {low.sum()} of {len(frame)} runs, "
+                f"{draft.places(low, column)}: raw {_RAW_UNITS[column]}; {'; '.join(likely)}; if "
+                f"they are meant, say {argument('units', **{column: 1})}",
             )
 
 
-def _sensible_unit(draft: Draft, column: str) -> tuple[str, str]:
-    """Return the unit, in words and as an option, in which sizes fit these losses best."""
+def sizes_are_those_of_runs(draft: Draft) -> Iterator[Finding]:
+    """Sizes are not larger than those of any run, as if raw counts were multiplied by a unit."""
+    for column, most in MOST.items():
+        if column not in draft.frame or _is_confirmed(draft, column):
+            continue
+        high = draft.frame[column] > most
+        if not high.any() or _exceptions(draft, column).any():
+            continue
+        unit = draft.units.get(column)
+        source = f" in the unit {unit}" if unit else ""
+        rows = draft.where(draft.frame.index[high])
+        yield stop(
+            "size_too_large",
+            f"{column} is up to {draft.frame[column].max():.3g}{source}, above {most:g} in "
+            f"{high.sum()} of {len(high)} runs, {rows}, which no run "
+            f"has reached: if {draft.named(column)} holds raw {_RAW_UNITS[column]}, say "
+            f"{argument('units', **{column: 1})}{' instead' if unit else ''}",
+        )
+
+
+def sizes_are_in_one_unit(draft: Draft) -> Iterator[Finding]:
+    """No size is so far from all others that it must be in another unit."""
+    for column in SCALES:
+        if column not in draft.frame or _is_confirmed(draft, column):
+            continue
+        odd, values = _exceptions(draft, column), draft.frame[column]
+        if not odd.any():
+            continue
+        others = values[~odd].dropna()
+        confirm = f"; if that is meant, say {argument('units', **{column: 1})}"
+        yield stop(
+            "row_in_another_unit",
+            f"{column} is {draft.places(odd, column)}, where the others are {others.min():.3g} to "
+            f"{others.max():.3g}: correct it if it is in another unit, or leave it out with "
+            f"{leaving_out(draft.ids[i] for i in values.index[odd])}"
+            f"{'' if column in draft.units else confirm}",
+        )
+
+
+def _exceptions(draft: Draft, column: str) -> pd.Series:
+    """Return which rows have a size that is far from all others, if they are few and absurd."""
+    values = draft.frame[column]
+    known = values.clip(upper=1e300).dropna().sort_values()
+    nowhere = pd.Series(False, index=values.index)
+    wide = np.flatnonzero((known / known.shift()).to_numpy() > APART)
+    for start in wide:
+        for part in (known.index[:start], known.index[start:]):
+            sizes = values[part]
+            absurd = (sizes < LEAST_LOGGED[column]).all() or (sizes > MOST[column] / APART).all()
+            if absurd and len(part) <= FEW * len(known):
+                nowhere[part] = True
+    return nowhere
+
+
+def _is_confirmed(draft: Draft, column: str) -> bool:
+    """Return whether the caller states that a column has raw counts, or it has impossible ones."""
+    impossible = column not in draft.units and draft.frame[column].max() > LARGEST_SIZE
+    return bool(impossible) or draft.options.units.get(column, "").strip() in ("1", "1.0")
+
+
+def _sensible_units(draft: Draft, column: str) -> list[tuple[str, str]]:
+    """Return units, in words and as options, in which sizes fit these losses best.
+
+    There is one, unless values may be logarithms as well as counts.
+    """
     values, loss = draft.frame[column].to_numpy(), draft.frame["loss"].to_numpy()
     words = set(canonical(draft.headers.get(column, column)).split("_"))
     if words & {"log", "log10", "log10n", "ln"} and np.nanmax(values) < MOST_LOG:
-        return ("natural logs", "ln") if "ln" in words else ("logs to base 10", "log10")
-    names = _COMPUTE_IN if column == "flops" else _COUNTED_IN
+        return [("natural logs", "ln") if "ln" in words else ("logs to base 10", "log10")]
+    counts = {unit: f"in {text}" for unit, text in _names_of_units(column).items()}
+    low, high = math.log10(LEAST_LOGGED[column]), math.log10(MOST[column])
+    logs = {}
+    if np.nanmin(values) >= low and np.nanmax(values) <= high:
+        logs["log10"] = "logs to base 10"
 
     def apart(unit: str) -> float:
-        raw = values * unit_factor(column, unit)
+        raw = 10.0**values if unit in logs else values * unit_factor(column, unit)
         if column == "flops":
             params = np.sqrt(raw / (6.0 * TYPICAL_RATIO))
         else:
@@ -119,8 +195,13 @@ def _sensible_unit(draft: Draft, column: str) -> tuple[str, str]:
             reached = CHINCHILLA.loss(params, TYPICAL_RATIO * params, **WEB_TEXT)
         return float(np.nanmedian(np.abs(np.log(loss / reached))))
 
-    best = min(names, key=apart)
-    return f"in {names[best]}", best
+    best = [(counts[unit], unit) for unit in [min(counts, key=apart)]]
+    units = [*best, *((text, unit) for unit, text in logs.items())]
+    return sorted(units, key=lambda pair: apart(pair[1]))
+
+
+def _names_of_units(column: str) -> Mapping[str, str]:
+    return _COMPUTE_IN if column == "flops" else _COUNTED_IN
 
 
 def compute_is_near_6nd(draft: Draft) -> Iterator[Finding]:
@@ -154,7 +235,14 @@ def compute_is_near_6nd_in_each_run(draft: Draft) -> Iterator[Finding]:
 
 def _ratios_to_6nd(draft: Draft) -> pd.Series | None:
     frame = draft.frame
-    checks_of_terms = (loss_is_in_nats, large_runs_reach_low_losses, sizes_are_raw_counts)
+    checks_of_terms = (
+        header_is_that_of_nats,
+        loss_is_in_nats,
+        large_runs_reach_low_losses,
+        sizes_are_raw_counts,
+        sizes_are_those_of_runs,
+        sizes_are_in_one_unit,
+    )
     if not set(SCALES) <= set(frame.columns) or any(list(rule(draft)) for rule in checks_of_terms):
         return None
     return frame["flops"] / (6.0 * frame["params"] * frame["tokens"])
@@ -248,9 +336,12 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
 
 RULES = (
     numbers_are_possible,
+    header_is_that_of_nats,
     loss_is_in_nats,
     large_runs_reach_low_losses,
     sizes_are_raw_counts,
+    sizes_are_those_of_runs,
+    sizes_are_in_one_unit,
     compute_is_near_6nd,
     compute_is_near_6nd_in_each_run,
     epochs_are_at_least_one,
