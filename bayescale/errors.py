@@ -8,10 +8,17 @@ and exit code 2.
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 MOST_LISTED = 5
 LONGEST = 150
 """The most characters of a one-line ``repr``, apart from the type's name."""
+
+NEAR = 0.6
+"""From this similarity on, a name may be a misspelling of another."""
+
+MOST_NAMES = 8
+"""The most names of a long list, such as all laws, that a message shows."""
 
 MOST_IN_OPTION = 30
 """The most names that an option in a message lists."""
@@ -90,6 +97,27 @@ def listed(objects: Iterable[object], most: int = MOST_LISTED) -> str:
     items = [str(item) for item in objects]
     shown = ", ".join(items[:most])
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+def did_you_mean(given: object, known: Iterable[object]) -> str:
+    """Return a question for the end of a message, with the known name that is nearest; or no text.
+
+    Case does not matter.
+
+    Examples
+    --------
+    >>> did_you_mean("Chinchila", ["unified", "chinchilla"])
+    "; did you mean 'chinchilla'?"
+    """
+    near = nearest(given, known)
+    return f"; did you mean {near!r}?" if near is not None else ""
+
+
+def nearest(given: object, known: Iterable[object], similarity: float = NEAR) -> str | None:
+    """Return the known name that is most like another, or None; case does not matter."""
+    names = {str(name).strip().lower(): str(name) for name in known if str(name) != str(given)}
+    near = get_close_matches(str(given).strip().lower(), names, 1, cutoff=similarity)
+    return names[near[0]] if near else None
 
 
 def shortened(text: str, most: int = LONGEST) -> str:

@@ -17,7 +17,15 @@ from bayescale.cards import ModelCard, cards_folder, load_card
 from bayescale.cards.load import read_toml, validated
 from bayescale.conventions import NATS, UNKNOWN, Conventions, LossUnit
 from bayescale.conventions.stated import parse_conventions
-from bayescale.errors import CardError, LawError, collected, shortened
+from bayescale.errors import (
+    MOST_NAMES,
+    CardError,
+    LawError,
+    collected,
+    did_you_mean,
+    listed,
+    shortened,
+)
 from bayescale.findings import Finding, note, note_lines
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import all_unique, splits
@@ -163,7 +171,8 @@ def load_published(name: str) -> PublishedLaw:
     """
     if name not in published_names():
         raise LawError(
-            f"published law {name!r} is unknown: use one of {', '.join(published_names())}"
+            f"published law {name!r} is unknown: use one of "
+            f"{listed(published_names(), MOST_NAMES)}{did_you_mean(name, published_names())}"
         )
     path = cards_folder() / "published" / f"{name}.toml"
     return parse_published(path.read_text(encoding="utf-8"), name, place=str(path.name))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validato
 
 from bayescale.cards import cards_folder
 from bayescale.cards.load import read_toml, validated
-from bayescale.errors import LawError, shortened
+from bayescale.errors import LawError, did_you_mean, shortened
 from bayescale.units import as_size, disordered, format_size
 
 Scale = Literal["params", "tokens", "flops"]
@@ -137,7 +137,10 @@ def load_rule(name: str) -> PublishedRule:
         If there is no rule of that name.
     """
     if name not in rule_names():
-        raise LawError(f"published rule {name!r} is unknown: use one of {', '.join(rule_names())}")
+        raise LawError(
+            f"published rule {name!r} is unknown: use one of {', '.join(rule_names())}"
+            f"{did_you_mean(name, rule_names())}"
+        )
     path = cards_folder() / "published" / "rules" / f"{name}.toml"
     return parse_rule(path.read_text(encoding="utf-8"), name, place=path.name)
 

@@ -14,26 +14,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from bayescale.errors import UnitError
+from bayescale.errors import UnitError, did_you_mean
 
 FLOP_PER_PF_DAY = 1e15 * 86_400
 """One petaflop/s for a day, the compute unit of Kaplan et al. (2020)."""
 
 SMALLEST_SIZE, LARGEST_SIZE = 1e-6, 1e60
 """The range of sizes; beyond it, products of sizes overflow."""
-
-LEAST_ASKED: Mapping[str, float] = MappingProxyType({"params": 1e4, "tokens": 1e5, "flops": 1e9})
-"""The smallest sizes that a question may ask about; smaller ones are in another unit."""
-
-LEAST_LOGGED: Mapping[str, float] = MappingProxyType({"params": 1e4, "tokens": 1e6, "flops": 1e12})
-"""The smallest sizes of a run log's runs, unless their unit is stated."""
-
-MOST: Mapping[str, float] = MappingProxyType({"params": 1e15, "tokens": 1e16, "flops": 1e35})
-"""The largest sizes that runs can have: a hundred times those of the largest runs or more, and
-three million years at 1e21 FLOP/s."""
-
-NEAR_RUNS = 100.0
-"""Sizes that are smaller than the smallest run by less than this factor are plausible."""
 
 _SUFFIXES: Mapping[str, float] = MappingProxyType(
     {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
@@ -251,69 +238,6 @@ def checked_ci_prob(value: Any) -> float:
     )
 
 
-def require_plausible(asked: Any, scale: str, name: str | None = None, known: Any = None) -> None:
-    """Refuse sizes that are too small for any training run, which are probably in another unit.
-
-    Parameters
-    ----------
-    asked : array_like or None
-        Sizes, as raw counts.
-    scale : {"params", "tokens", "flops"}
-        What they count.
-    name : str, optional
-        The argument; by default ``scale``.
-    known : array_like, optional
-        Sizes of runs. What is at least a hundredth of the smallest is plausible.
-
-    Raises
-    ------
-    UnitError
-        If a size is below :data:`LEAST_ASKED` and far below all known sizes.
-
-    Examples
-    --------
-    >>> require_plausible(70, "params")
-    Traceback (most recent call last):
-    ...
-    bayescale.errors.UnitError: `params=` is 70, but a run has 10,000 parameters or more: write ...
-    """
-    if asked is None:
-        return
-    least = LEAST_ASKED[scale]
-    if known is not None:
-        sizes = np.asarray(known, dtype=float)
-        least = min(least, sizes[np.isfinite(sizes)].min(initial=np.inf) / NEAR_RUNS)
-    values = np.atleast_1d(np.asarray(asked, dtype=float))
-    if not (low := values[values < least]).size:
-        return
-    what = {"params": "parameters", "flops": "FLOP"}.get(scale, scale)
-    raise UnitError(
-        f"`{name or scale}=` is {low[0]:.6g}, but a run has {plain_size(least)} {what} or more: "
-        f"{_perhaps(scale, float(low[0]))}"
-    )
-
-
-def plain_size(value: float) -> str:
-    """Return a size as a number without a suffix, for a message."""
-    return f"{value:,.0f}" if 1 <= value < 1e6 else f"{value:.3g}"
-
-
-def _perhaps(scale: str, value: float) -> str:
-    """Return sizes that may be meant by one that is too small, for a message."""
-    units = {"params": ("M", "B"), "tokens": ("B", "T"), "flops": ("ZFLOP", "PF-day")}[scale]
-    gap = " " if scale == "flops" else ""
-    likely = [
-        f"{value:.6g}{gap}{unit}"
-        for unit in units
-        if LEAST_ASKED[scale] <= value * unit_factor(scale, unit) <= MOST[scale] / 10
-    ]
-    if scale == "flops" and value < 35 and 10**value > LEAST_LOGGED[scale]:
-        likely.append(f"1e{value:.3g}")
-    if not likely:
-        return "write raw counts, such as 7e9, 1.4T or 5.76e23"
-    return f"write {' or '.join(likely)} if that is meant"
-
-
 def format_size(value: float) -> str:
     """Return a count of parameters or tokens as a text such as "70B".
 
@@ -353,7 +277,7 @@ def unit_factor(column: str, unit: str) -> float:
         One of ``params``, ``tokens``, ``unique_tokens``, ``flops``, ``loss``, ``loss_se``,
         ``loss_step``.
     unit : str
-        A unit's name (``B``, ``PF-day``, ``bits``, ...) or a positive number.
+        A unit's name (``B``, ``billions``, ``PF-day``, ``bits``, ...) or a positive number.
 
     Raises
     ------
@@ -366,9 +290,9 @@ def unit_factor(column: str, unit: str) -> float:
             f"column {column!r} takes no unit: state units only for "
             f"{', '.join([*_FACTORS, *_SHARED_FACTORS])}"
         )
-    for name, factor in names.items():
-        if name.lower() == unit.strip().lower():
-            return factor
+    known = unit_in_words(column, unit)
+    if known is not None and known in names:
+        return names[known]
     if unit.strip().lower() in LOGS:
         raise UnitError(f"unit {unit!r} of column {column!r} is a logarithm, which has no factor")
     try:
@@ -379,7 +303,7 @@ def unit_factor(column: str, unit: str) -> float:
         also = ", bits_per_byte or perplexity" if column == "loss" else ""
         raise UnitError(
             f"unit {unit!r} of column {column!r} is unknown: use {', '.join(names)}{also}, "
-            "or a positive number such as 1e9"
+            f"or a positive number such as 1e9{did_you_mean(unit, (*names, *_WORDS, *LOGS))}"
         )
     return factor
 
@@ -433,7 +357,10 @@ def _nats_in_one(unit: str, tokens_per_byte: Any) -> Any:
             )
         return math.log(2.0) / tokens_per_byte
     if unit not in LOSS_UNITS:
-        raise UnitError(f"unit {unit!r} of a loss is unknown: use {', '.join(LOSS_UNITS)}")
+        raise UnitError(
+            f"unit {unit!r} of a loss is unknown: use {', '.join(LOSS_UNITS)}"
+            f"{did_you_mean(unit, LOSS_UNITS)}"
+        )
     return _FACTORS["loss"][unit]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, InstanceOf, model_validator
 
 from bayescale.cards.parts import PLANE, Described, Drift, Input, Noise, Published, Recipes
 from bayescale.cards.prior import Prior, Strict
-from bayescale.errors import CardError, shortened
+from bayescale.errors import CardError, did_you_mean, shortened
 from bayescale.laws import Balance, Law
 from bayescale.runs import Runs
 from bayescale.runs.log import ERRORS, SCALES
@@ -125,7 +125,7 @@ class ModelCard(Strict):
         if key not in self.published:
             raise CardError(
                 f"card {self.name!r} has no published estimate {key!r}; it has "
-                f"{', '.join(self.published) or 'none'}"
+                f"{', '.join(self.published) or 'none'}{did_you_mean(key, self.published)}"
             )
         values = self.published[key].values
         return {

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bayescale.cards.card import ModelCard
-from bayescale.errors import CardError, collected
+from bayescale.errors import MOST_NAMES, CardError, collected, did_you_mean, listed
 from bayescale.laws import LAWS, Law
 
 
@@ -54,8 +54,9 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
     if path.suffix != ".toml":
         if str(source) not in card_names():
             raise CardError(
-                f"model card {str(source)!r} is unknown: use one of {', '.join(card_names())}, or "
-                "a path ending in .toml"
+                f"model card {str(source)!r} is unknown: use one of "
+                f"{listed(card_names(), MOST_NAMES)}, or a path ending in .toml"
+                f"{did_you_mean(source, card_names())}"
             )
         path = cards_folder() / f"{source}.toml"
     try:

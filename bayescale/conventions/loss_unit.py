@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.conventions.stated import UNKNOWN, Conventions, choices_text, parse_convention
-from bayescale.errors import UnitError, argument
+from bayescale.errors import UnitError, argument, did_you_mean
 from bayescale.units import from_nats, to_nats
 
 LABELS = MappingProxyType(
@@ -189,7 +189,9 @@ def chosen_unit(own: LossUnit, name: str | LossUnit | None) -> LossUnit:
             f"{place}: the law predicts {own.words}, which has no other unit: leave it out"
         )
     if parsed is None:
-        raise UnitError(f"{place}: the unit of loss must be {choices_text('loss')}")
+        raise UnitError(
+            f"{place}: the unit of loss must be {choices_text('loss')}{did_you_mean(name, LABELS)}"
+        )
     if parsed == "bits_per_byte" and own.tokens_per_byte is None:
         raise UnitError(
             f"{place} needs the tokens per byte of the evaluation set, which the log does not "

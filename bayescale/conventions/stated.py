@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from bayescale.errors import argument, listed
+from bayescale.errors import argument, did_you_mean, listed
 
 UNKNOWN = "unknown"
 """The value of every convention that was not stated."""
@@ -134,11 +134,15 @@ def parse_conventions(
     for name, value in stated.items():
         place = argument(argument_name, **{name: value})
         if name not in NAMES:
-            problems.append(f"{place}: {name!r} is not a convention; they are {listed(NAMES, 9)}")
+            problems.append(
+                f"{place}: {name!r} is not a convention; they are {listed(NAMES, 9)}"
+                f"{did_you_mean(name, NAMES)}"
+            )
             continue
         parsed = parse_convention(name, value)
         if parsed is None:
-            problems.append(f"{place}: {name} is {choices_text(name)}")
+            near = did_you_mean(value, CHOICES.get(name, ()))
+            problems.append(f"{place}: {name} is {choices_text(name)}{near}")
         else:
             known[name] = parsed
     return known, problems

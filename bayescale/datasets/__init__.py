@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayescale.errors import DataUnavailableError, listed
+from bayescale.errors import DataUnavailableError, did_you_mean, listed
 from bayescale.findings import note
 from bayescale.runs import Runs, read_runs
 
@@ -53,7 +53,10 @@ def load(name: str) -> Runs:
         return _pile()
     if name == "chinchilla":
         return _chinchilla()
-    raise DataUnavailableError(f"data set {name!r} is unknown: use pile_2023 or chinchilla")
+    raise DataUnavailableError(
+        f"data set {name!r} is unknown: use pile_2023 or chinchilla"
+        f"{did_you_mean(name, ('pile_2023', 'chinchilla'))}"
+    )
 
 
 def _pile() -> Runs:

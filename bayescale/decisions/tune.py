@@ -12,11 +12,12 @@ from bayescale.conventions import NATS, LossUnit, unit_of_log
 from bayescale.decisions.tuning_answer import SHARES, Tune
 from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.plausible import require_plausible
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, quantiles
 from bayescale.tuning import Tuning
 from bayescale.tuning.posterior import Valley
-from bayescale.units import as_size, checked_ci_prob, require_plausible
+from bayescale.units import as_size, checked_ci_prob
 
 GRID_LR, GRID_BATCH = 49, 33
 """Numbers of learning rates and batch sizes in the grid from which the choice is made."""

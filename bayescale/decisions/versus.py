@@ -11,9 +11,10 @@ from bayescale.conventions.loss_unit import unit_of_log
 from bayescale.decisions.versus_answer import Versus
 from bayescale.errors import DecisionError
 from bayescale.laws.law import FLOP_PER_PARAM_TOKEN
+from bayescale.plausible import require_plausible
 from bayescale.posterior.recipes import Recipes
 from bayescale.results import DEFAULT_CI_PROB
-from bayescale.units import as_size, checked_ci_prob, require_plausible
+from bayescale.units import as_size, checked_ci_prob
 
 MOST_MULTIPLE = 30.0
 """The largest compute multiplier, and the inverse of the smallest."""

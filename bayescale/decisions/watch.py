@@ -24,10 +24,11 @@ from bayescale.decisions.watch_answer import Watch
 from bayescale.errors import DecisionError
 from bayescale.findings import Finding, note
 from bayescale.forecasting import forecast as forecast_of
+from bayescale.plausible import require_plausible
 from bayescale.posterior import Fit, loss_unit_of
 from bayescale.random import Purpose, generator
 from bayescale.results import DEFAULT_CI_PROB, quantiles
-from bayescale.units import as_size, checked_ci_prob, require_plausible
+from bayescale.units import as_size, checked_ci_prob
 
 POINTS = 24
 """Number of losses of the run so far that are used, evenly spaced in the log of steps; more losses

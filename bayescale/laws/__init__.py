@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bayescale.errors import LawError, listed
+from bayescale.errors import MOST_NAMES, LawError, did_you_mean, listed
 from bayescale.laws.chinchilla import CHINCHILLA, CHINCHILLA_OUTER
 from bayescale.laws.curves import (
     BROKEN_COMPUTE,
@@ -96,7 +96,8 @@ def find_law(name: str) -> Law:
     if path.endswith(".py"):
         return own_law(Path(path), attribute)
     raise LawError(
-        f"law {name!r} is unknown: use one of {', '.join(LAWS)}, or your own as file.py:NAME"
+        f"law {name!r} is unknown: use one of {listed(LAWS, MOST_NAMES)}, or your own as "
+        f"file.py:NAME{did_you_mean(name, LAWS)}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.errors import PosteriorError, collected
+from bayescale.errors import PosteriorError, collected, did_you_mean
 from bayescale.posterior.methods import FitMethods
 from bayescale.posterior.posterior import Posterior
 from bayescale.posterior.predict import View
@@ -238,8 +238,9 @@ def model_weights(
     values = list(weights.values())
     if set(weights) != set(laws) or min(values) < 0 or not 0 < sum(values) < np.inf:
         given = ", ".join(f"{name}={value:g}" for name, value in weights.items())
+        near = "".join(did_you_mean(name, laws) for name in weights if name not in laws)
         raise PosteriorError(
             f"weights need one share of zero or more for each of {', '.join(laws)}, not all "
-            f"zero; given {given or 'none'}"
+            f"zero; given {given or 'none'}{near}"
         )
     return tuple(weights[law] / sum(values) for law in laws)

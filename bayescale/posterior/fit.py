@@ -36,9 +36,9 @@ from bayescale.conventions import (
     chosen_unit,
     unit_of_log,
 )
+from bayescale.plausible import require_plausible
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.posterior import Posterior
-from bayescale.units import require_plausible
 
 Fit = Posterior | ModelAverage
 """The posterior of one law, or of several laws."""

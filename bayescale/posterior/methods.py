@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
-from bayescale.errors import NoFitError, PosteriorError, shortened
+from bayescale.errors import NoFitError, PosteriorError, did_you_mean, shortened
 from bayescale.posterior.converged import refuse_unconverged
 
 MEAN, FLOOR = "mean over seeds", "floor of tuned runs"
@@ -43,7 +43,7 @@ class FitMethods:
         if law not in by_name:
             raise PosteriorError(
                 f"this fit holds no law {law!r}: take one of {', '.join(by_name)}, such as "
-                f"`fit[{next(iter(by_name))!r}]`"
+                f"`fit[{next(iter(by_name))!r}]`{did_you_mean(law, by_name)}"
             )
         return by_name[law]
 

@@ -15,7 +15,7 @@ from bayescale.cards import (
     drift_components,
     log_size,
 )
-from bayescale.errors import PosteriorError
+from bayescale.errors import MOST_NAMES, PosteriorError, did_you_mean, listed
 from bayescale.laws import Law
 from bayescale.laws.optimum import all_unique
 from bayescale.posterior import residuals
@@ -190,7 +190,8 @@ class View:
         if family is not None and family not in self.families:
             raise PosteriorError(
                 f"family {family!r} is not among those of this fit: "
-                f"{', '.join(self.families) or 'it has no families'}"
+                f"{listed(self.families, MOST_NAMES) or 'it has no families'}"
+                f"{did_you_mean(family, self.families)}"
             )
         rng, population = self.rng(Purpose.NEW_FAMILY), dict(values)
         for name in self.card.family if self.families else ():

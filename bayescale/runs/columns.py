@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions.stated import parse_convention
-from bayescale.errors import UnitError, argument, listed
+from bayescale.errors import MOST_NAMES, UnitError, argument, did_you_mean, listed, nearest
 from bayescale.runs.cells import read_numbers
 from bayescale.runs.log import HELPERS, LABELS, NUMBERS, SCALES, SHAPES
 from bayescale.runs.statements import COLUMN_OF
@@ -150,8 +149,8 @@ def is_input_name(column: str) -> bool:
     A name that is close to a known one is probably a misspelling and not an input.
     """
     ours = any(column in ALIASES.get(name, ()) for name in KNOWN)
-    near = get_close_matches(column, KNOWN, 1, cutoff=0.85)
-    return bool(_NAME.fullmatch(column)) and not ours and not near
+    near = nearest(column, KNOWN, similarity=0.85)
+    return bool(_NAME.fullmatch(column)) and not ours and near is None
 
 
 @lru_cache(maxsize=2**16)
@@ -173,12 +172,13 @@ def map_columns(
     """
     readable = [header for header in raw.columns if header not in ignored]
     problems = [
-        f"column {column!r} is not one of {', '.join(KNOWN)}"
+        f"column {column!r} is not one of {listed(KNOWN, MOST_NAMES)}{did_you_mean(column, KNOWN)}"
         for column in {**chosen, **units}
         if column not in KNOWN and not (column in chosen and is_input_name(column))
     ]
     problems += [
         f"column {header!r}, named for {column}, is not there; it has {listed(raw.columns, 20)}"
+        f"{did_you_mean(header, raw.columns)}"
         for column, header in chosen.items()
         if header not in raw.columns
     ]

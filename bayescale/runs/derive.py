@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions import UNKNOWN
-from bayescale.errors import argument, listed
+from bayescale.errors import argument, did_you_mean, listed
 from bayescale.findings import SCALE_NOT_READ, Finding, note
 from bayescale.runs.columns import hold_numbers, likely, name_it
 from bayescale.runs.draft import Draft
@@ -110,10 +110,16 @@ def fill_problems(fill: Mapping[str, str]) -> list[str]:
     for column, name in fill.items():
         place = argument("fill", **{column: name})
         if column not in FORMULAS:
-            problems.append(f"{place}: {column!r} cannot be filled; {listed(FORMULAS, 9)} can")
+            problems.append(
+                f"{place}: {column!r} cannot be filled; {listed(FORMULAS, 9)} can"
+                f"{did_you_mean(column, FORMULAS)}"
+            )
         elif _formula(column, name) is None:
             ways = listed((formula.name for formula in FORMULAS[column]), 9)
-            problems.append(f"{place}: {column} is filled by one of {ways}")
+            problems.append(
+                f"{place}: {column} is filled by one of {ways}"
+                f"{did_you_mean(name, [formula.name for formula in FORMULAS[column]])}"
+            )
     return problems
 
 

@@ -20,7 +20,7 @@ from bayescale.conventions.convert import (
     names_of,
 )
 from bayescale.conventions.stated import CHOICES, parse_conventions
-from bayescale.errors import RunLogError, argument, listed
+from bayescale.errors import RunLogError, argument, did_you_mean, listed
 from bayescale.findings import Finding, note
 from bayescale.runs.draft import Draft, Stated, stop
 from bayescale.runs.statements import COLUMN_OF, is_stated
@@ -142,7 +142,7 @@ def _first(rows: np.ndarray) -> Any:
 def _parse_targets(convert: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     problems = [
         f"{argument('convert', **{name: value})}: {name!r} cannot be converted; "
-        f"{listed(CONVERTIBLE)} can"
+        f"{listed(CONVERTIBLE)} can{did_you_mean(name, CONVERTIBLE)}"
         for name, value in convert.items()
         if name not in CONVERTIBLE
     ]

@@ -5,7 +5,6 @@ import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,15 @@ import pandas as pd
 
 from bayescale.conventions import SIX_ND, Conventions, FlopCount
 from bayescale.conventions.configuration import SIZES, SWITCHES
-from bayescale.errors import RunLogError, argument, collected, listed, shortened
+from bayescale.errors import (
+    RunLogError,
+    argument,
+    collected,
+    did_you_mean,
+    listed,
+    nearest,
+    shortened,
+)
 from bayescale.findings import Finding
 from bayescale.laws import Law
 
@@ -105,6 +112,7 @@ class Runs:
             if column not in self:
                 raise RunLogError(
                     f"{self.source} has no {column}: it has {', '.join(self.frame.columns)}"
+                    f"{did_you_mean(column, self.frame.columns)}"
                 )
             cells = self.frame[column]
             is_number = column in (*NUMBERS, *SHAPES) or cells.dtype.kind == "f"
@@ -203,8 +211,8 @@ def require_runs_for(law: Law, runs: Runs) -> None:
     problems = []
     for name in law.inputs:
         if name not in runs:
-            near = get_close_matches(name, [str(column) for column in runs.others], 1, cutoff=0.6)
-            column = argument("columns", **{name: near[0] if near else "HEADER"})
+            near = nearest(name, runs.others)
+            column = argument("columns", **{name: near or "HEADER"})
             problems.append(
                 f"it has no {name}: name its column with {column}, or choose a law of what it has"
             )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from bayescale.errors import RunLogError, argument, collected
+from bayescale.errors import RunLogError, argument, collected, did_you_mean
 
 Missing = Literal["error", "drop", "keep"]
 Repeats = Literal["error", "keep", "drop", "best"]
@@ -49,7 +49,10 @@ class ReadOptions:
             if value is None:
                 continue
             if name in CHOICES and value not in CHOICES[name]:
-                problems.append(f"`{name}={value!r}` is none of {', '.join(CHOICES[name])}")
+                problems.append(
+                    f"`{name}={value!r}` is none of {', '.join(CHOICES[name])}"
+                    f"{did_you_mean(value, CHOICES[name])}"
+                )
             elif name in (*_PAIRS, *_SEVERAL) and not isinstance(value, Mapping):
                 problems.append(f"`{name}=` is {value!r}: give a mapping")
             elif name in _SEVERAL:

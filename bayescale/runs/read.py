@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions.configuration import SWITCHES
-from bayescale.errors import RunLogError, UnitError, argument, collected, listed, names_arguments
+from bayescale.errors import (
+    RunLogError,
+    UnitError,
+    argument,
+    collected,
+    did_you_mean,
+    listed,
+    names_arguments,
+)
 from bayescale.findings import note
 from bayescale.runs.cells import (
     DECIMAL_COMMA,
@@ -198,8 +206,12 @@ def _open(source: str | Path | pd.DataFrame, given: ReadOptions) -> Draft:
     options, beside = options_for(source, given)
     table = load_table(source)
     raw, name = table.cells, table.name
-    absent = [f"`ignore={h!r}` names no column" for h in options.ignore if h not in raw.columns]
-    problems = [f"{text}; it has {listed(raw.columns, 20)}" for text in absent]
+    absent = [h for h in options.ignore if h not in raw.columns]
+    problems = [
+        f"`ignore={h!r}` names no column; it has {listed(raw.columns, 20)}"
+        f"{did_you_mean(h, raw.columns)}"
+        for h in absent
+    ]
     problems += fill_problems(options.fill)
     if problems:
         raise RunLogError(collected(f"{name} cannot be read with these options:", problems))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from bayescale.errors import RunLogError, listed
+from bayescale.errors import RunLogError, did_you_mean, listed
 from bayescale.runs.cells import equals, is_missing
 from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft
@@ -72,6 +72,7 @@ def _matches(
         doing = "to exclude runs by" if option == "exclude" else "to choose runs by"
         problems.append(
             f"{draft.name} has no column {column!r} {doing}; it has {listed(draft.raw.columns, 20)}"
+            f"{did_you_mean(column, draft.raw.columns)}"
         )
         return []
     found = []
@@ -83,7 +84,7 @@ def _matches(
                 kinds = _values_there(cells)
                 problems.append(
                     f"`{option}={ {column: value.strip()} }` matches no row of {draft.name}: "
-                    f"{column} there is {kinds}"
+                    f"{column} there is {kinds}{did_you_mean(value, set(cells.map(str)))}"
                 )
     return found
 

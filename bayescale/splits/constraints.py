@@ -12,9 +12,10 @@ import numpy as np
 from bayescale.conventions import SIX_ND, FlopCount
 from bayescale.conventions.flop_count import FORWARD_SHARE
 from bayescale.errors import DecisionError, collected
+from bayescale.plausible import MOST
 from bayescale.runs import Runs
 from bayescale.splits.served import spread_served
-from bayescale.units import MOST, as_size, format_size
+from bayescale.units import as_size, format_size
 
 TOKENS_PER_PARAM = (1e-4, 1e7)
 """The range of training tokens per parameter that is searched if a fit has no runs."""

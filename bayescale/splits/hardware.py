@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bayescale.errors import DecisionError, collected
+from bayescale.errors import DecisionError, collected, did_you_mean
 from bayescale.splits.utilization import Utilization
 from bayescale.units import three_digits
 
@@ -94,7 +94,7 @@ class Cluster:
         if gpu.lower() not in GPUS:
             raise DecisionError(
                 f"GPU {gpu!r} is unknown: use {', '.join(GPUS)}, or state the FLOP/s of one "
-                "in its place (`gpu_flops=`)"
+                f"in its place (`gpu_flops=`){did_you_mean(gpu, GPUS)}"
             )
         peak, memory = GPUS[gpu.lower()]
         return cls(gpus, **{"peak": peak, "memory": memory, **more})

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bayescale.errors import TrackerError, argument, collected
+from bayescale.errors import MOST_NAMES, TrackerError, argument, collected, did_you_mean, listed
 from bayescale.runs.log import LABELS, NUMBERS, SCALES, SHAPES
 from bayescale.runs.statements import COLUMN_OF
 from bayescale.trackers.tracked import History
@@ -72,7 +72,8 @@ class Choice:
         problems = [
             "the loss is named by `metric=`, and not among the columns"
             if name == "loss"
-            else f"column {name!r} is not one of {', '.join(NAMES)}"
+            else f"column {name!r} is not one of {listed(NAMES, MOST_NAMES)}"
+            f"{did_you_mean(name, NAMES)}"
             for name in self.columns
             if name not in NAMES
         ]

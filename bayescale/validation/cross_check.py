@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.conventions import NATS, LossUnit
-from bayescale.errors import TrustError, collected, listed
+from bayescale.errors import TrustError, collected, did_you_mean, listed
 from bayescale.findings import Finding, note, note_lines
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import Fit, loss_unit_of, require_plausible_sizes
@@ -343,6 +343,7 @@ def _runs_of(fit: Fit, family: str | None) -> Runs:
         raise TrustError(
             f"family {family!r} is not among those of this fit: "
             f"{', '.join(fit.families) or 'it does not tell families apart'}"
+            f"{did_you_mean(family, fit.families)}"
         )
     return fit.runs.take(lambda frame: frame["family"].astype(str) == family, "another family")
 

@@ -16,7 +16,7 @@ from bayescale.cards import (
     load_card,
     parse_card,
 )
-from bayescale.errors import CardError
+from bayescale.errors import CardError, listed
 from bayescale.laws import LAWS, Law
 from bayescale.runs import Runs, read_runs
 
@@ -300,8 +300,8 @@ def test_an_unknown_card_lists_those_that_exist() -> None:
     with pytest.raises(CardError) as caught:
         load_card("chinchila")
     assert str(caught.value) == (
-        f"model card 'chinchila' is unknown: use one of {', '.join(card_names())}, or a path "
-        "ending in .toml"
+        f"model card 'chinchila' is unknown: use one of {listed(card_names(), 8)}, or a path "
+        "ending in .toml; did you mean 'chinchilla'?"
     )
     message = r"^model card 'nowhere.toml' does not exist: correct the path$"
     with pytest.raises(CardError, match=message):

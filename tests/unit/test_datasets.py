@@ -92,4 +92,6 @@ def test_a_download_is_fetched_once_and_checked(
 def test_an_unknown_data_set() -> None:
     with pytest.raises(DataUnavailableError) as caught:
         datasets.load("pile")
-    assert str(caught.value) == "data set 'pile' is unknown: use pile_2023 or chinchilla"
+    assert str(caught.value) == (
+        "data set 'pile' is unknown: use pile_2023 or chinchilla; did you mean 'pile_2023'?"
+    )

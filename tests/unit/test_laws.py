@@ -16,7 +16,7 @@ from support.published import (
 )
 
 from bayescale.cards import ModelCard, card_names, load_card
-from bayescale.errors import LawError
+from bayescale.errors import LawError, listed
 from bayescale.laws import (
     BROKEN_TOKENS,
     CHINCHILLA,
@@ -347,7 +347,8 @@ def test_an_unknown_law_lists_the_known_ones() -> None:
     with pytest.raises(LawError) as caught:
         find_law("chinchila")
     assert str(caught.value) == (
-        f"law 'chinchila' is unknown: use one of {', '.join(LAWS)}, or your own as file.py:NAME"
+        f"law 'chinchila' is unknown: use one of {listed(LAWS, 8)}, or your own as file.py:NAME; "
+        "did you mean 'chinchilla'?"
     )
 
 

@@ -181,7 +181,8 @@ def test_an_unknown_unit_is_named_with_the_units_there_are() -> None:
     with pytest.raises(UnitError) as stop:
         forecast(SPREAD, **PLACE, loss_unit="bytes")
     assert str(stop.value) == (
-        "`loss_unit='bytes'`: the unit of loss must be one of nats, bits, bits_per_byte, perplexity"
+        "`loss_unit='bytes'`: the unit of loss must be one of nats, bits, bits_per_byte, "
+        "perplexity; did you mean 'bits'?"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.published import ONE, significant
 
 from bayescale.cards import load_card
-from bayescale.errors import CardError, LawError
+from bayescale.errors import CardError, LawError, listed
 from bayescale.forecasting import forecast
 from bayescale.plotting import plot_published
 from bayescale.posterior import Posterior, save
@@ -72,7 +72,7 @@ def test_an_unknown_law_is_refused_with_those_there_are() -> None:
     with pytest.raises(LawError) as error:
         load_published("chinchila")
     assert str(error.value) == (
-        f"published law 'chinchila' is unknown: use one of {', '.join(published_names())}"
+        f"published law 'chinchila' is unknown: use one of {listed(published_names(), 8)}"
     )
 
 

@@ -333,7 +333,7 @@ def test_any_number_of_rows_is_left_out_or_kept() -> None:
         assert len(read_runs(frame, only={"dataset": several})) == 6
     assert refusal(frame, exclude={"dataset": "dclmm"}) == (
         "--exclude dataset=dclmm matches no row of DataFrame: dataset there is 'c4' (8), "
-        "'dclm' (3), 'nemotron' (3)"
+        "'dclm' (3), 'nemotron' (3); did you mean 'dclm'?"
     )
     assert refusal(frame, only={"dataset": ["c4", "x"]}) == (
         "--only dataset=x matches no row of DataFrame: dataset there is 'c4' (8), 'dclm' (3), "

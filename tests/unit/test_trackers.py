@@ -14,7 +14,7 @@ import pytest
 from support import tracked as written
 from support.tracked import LOSS, SMALL, TOKENS, Run
 
-from bayescale.errors import TrackerError, as_options
+from bayescale.errors import TrackerError, as_options, listed
 from bayescale.runs import LeftOut, Runs, read_runs
 from bayescale.trackers import (
     Choice,
@@ -407,7 +407,7 @@ def test_every_problem_of_a_choice_is_reported_together() -> None:
         Choice, metric=LOSS, columns={"token": "a.b", "loss": "c.d"}, smooth="mean:1.5"
     ) == (
         "runs cannot be imported so:\n"
-        f"  - column 'token' is not one of {', '.join(NAMES)}\n"
+        f"  - column 'token' is not one of {listed(NAMES, 8)}; did you mean 'tokens'?\n"
         "  - the loss is named by --metric, and not among the columns\n"
         "  - none of params, tokens and flops has a place: name at least one, for example "
         "--column params=config.n_params\n"

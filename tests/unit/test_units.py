@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayescale.errors import UnitError
+from bayescale.plausible import require_plausible
 from bayescale.units import (
     FLOP_PER_PF_DAY,
     as_size,
     checked_ci_prob,
     format_size,
     parse_size,
-    require_plausible,
     unit_factor,
 )
 

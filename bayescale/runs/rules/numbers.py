@@ -10,12 +10,13 @@ import pandas as pd
 from bayescale.errors import argument, leaving_out, listed
 from bayescale.findings import Finding
 from bayescale.laws import CHINCHILLA
+from bayescale.plausible import LEAST_LOGGED, MOST
 from bayescale.runs.columns import canonical
 from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
 from bayescale.runs.rows import repeated_rows
 from bayescale.runs.rules.loss import WEB_TEXT, header_is_that_of_nats, unit_of_header
-from bayescale.units import LARGEST_SIZE, LEAST_LOGGED, MOST, SMALLEST_SIZE, unit_factor
+from bayescale.units import LARGEST_SIZE, SMALLEST_SIZE, unit_factor
 
 MOST_NATS = 15.0  # above the log of any vocabulary in use, so not nats per token
 ROUNDED = 0.01  # counts of tokens and epochs are written in round numbers
