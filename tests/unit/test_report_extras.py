@@ -124,6 +124,27 @@ def test_the_command_shows_a_run_and_exits_with_3_when_it_is_off_its_course(
         assert typed in page.read_text()
 
 
+def test_recipes_are_compared_at_the_compute_of_the_days(
+    tmp_path: Path, bayescale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def versus(recipes: str, *, flops: float) -> Versus:
+        asked.append((recipes, flops))
+        return compared("filtered")
+
+    monkeypatch.setattr("bayescale.decisions.versus.versus", versus)
+    monkeypatch.setattr("bayescale.posterior.recipe_files.open_recipes", str)
+    fit = save(chinchilla(), tmp_path / "fit.nc")
+    gpus = ("--gpus", "8", "--gpu", "h100", "--days", "30")
+    page = tmp_path / "page.html"
+    ran = bayescale("report", fit, "-o", page, *gpus, "--recipes", "recipes.nc", "--json")
+    assert ran.code == 0, ran.err
+    budget = bayescale("allocate", fit, *gpus, "--json").json["flops"]
+    assert asked == [("recipes.nc", pytest.approx(budget))]
+    assert f"bayescale versus recipes.nc --flops {budget:.3g}"[:-4] in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -133,10 +154,6 @@ def test_the_command_shows_a_run_and_exits_with_3_when_it_is_off_its_course(
         (("--metric", "loss"), "name the history of the run to which --metric belongs"),
         (("--recipes", "absent.nc"), "absent.nc"),
         (("--days", "30"), "say how many GPUs there are"),
-        (
-            ("--gpus", "8", "--gpu", "h100", "--days", "30", "--recipes", "absent.nc"),
-            "recipes are compared at a budget in FLOP: give --flops instead",
-        ),
     ],
 )
 def test_what_is_missing_is_asked_for(

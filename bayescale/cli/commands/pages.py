@@ -150,12 +150,14 @@ def report(
     page = require_folder(output or Path(f"{fit_file.stem}.html"))
     fitted, budget = options.open(fit_file), size_of(flops, "--flops")
     cluster, days = cluster_options.cluster(), size_of(cluster_options.days, "--days")
+    at = budget
     if days is not None and extra_options.recipes is not None:
-        raise typer.BadParameter(
-            "recipes are compared at a budget in FLOP: give --flops instead", param_hint="--days"
-        )
+        from bayescale.decisions.allocate import allocate
+
+        # recipes are compared at the compute that the choice reaches in these days
+        at = float(allocate(fitted, days=days, cluster=cluster, **options.to_ask()).flops[0])
     also = [
-        *extra_options.compared(fitted, budget),
+        *extra_options.compared(fitted, at),
         *extra_options.watched(fitted, fit_file, target, history_options, plan_options),
     ]
     result = make_report(
