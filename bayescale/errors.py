@@ -1,9 +1,9 @@
 """The errors of the package, by their meaning.
 
 Every error says which value is wrong, where it stands, what is needed and what to do. Messages name
-arguments as Python does, in backticks: ``units={'loss': 'bits'}``. The command line turns any
-:class:`BayescaleError` into its message, with options instead of arguments (``--unit loss=bits``),
-and exit code 2.
+arguments and calls as Python does, in backticks: ``units={'loss': 'bits'}``, ``fit.summary()``. The
+command line turns any :class:`BayescaleError` into its message, with options instead of arguments
+(``--unit loss=bits``), commands instead of calls (:data:`COMMANDS`), and exit code 2.
 """
 
 import re
@@ -151,6 +151,21 @@ def leaving_out(ids: Iterable[object]) -> str:
     return argument("exclude", run_id=",".join(names)) if plain else "`exclude=`"
 
 
+COMMANDS = {
+    "fit.with_backtest()": "bayescale trust",
+    "fit.summary()": "bayescale summary",
+    "bayescale.next_run": "bayescale next-run",
+    "bayescale.sensitivity": "bayescale check --sensitivity",
+    "bayescale.read_runs": "bayescale check",
+    "bayescale.read_wandb": "bayescale import",
+    "bayescale.save": "bayescale fit",
+    "bayescale.save_recipes": "bayescale versus -o",
+    "bayescale.save_tuning": "bayescale tune -o",
+    "bayescale.load_card('chinchilla')": "bayescale models show chinchilla",
+}
+"""What messages name in backticks as Python, and the command that does it."""
+
+_CALL = re.compile("|".join(f"`{re.escape(call)}`" for call in COMMANDS))
 _ARGUMENT = re.compile(r"`(\w+)=([^`]*)`")
 _PAIR = re.compile(r"'([^']*)':\s*'([^']*)'")
 _ITEM = re.compile(r"'([^']*)'")
@@ -175,7 +190,7 @@ def names_arguments(text: str) -> bool:
 
 
 def as_options(text: str) -> str:
-    """Return a message in which arguments are written as options of the command line.
+    """Return a message in which arguments and calls are written as options and commands.
 
     Examples
     --------
@@ -185,6 +200,8 @@ def as_options(text: str) -> str:
     '--column params=size --column tokens=seen'
     >>> as_options("fit `law=['unified', 'chinchilla']`")
     'fit --law unified --law chinchilla'
+    >>> as_options("Test it: `fit.with_backtest()`.")
+    'Test it: bayescale trust.'
     """
 
     def option(match: re.Match[str]) -> str:
@@ -197,7 +214,8 @@ def as_options(text: str) -> str:
         value = "" if value == "True" else _shell(value.strip("'\""))
         return f"{flag} {value}".rstrip()
 
-    return _ARGUMENT.sub(option, text)
+    commands = _CALL.sub(lambda match: COMMANDS[match[0].strip("`")], text)
+    return _ARGUMENT.sub(option, commands)
 
 
 def _shell(word: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bayescale.errors import OutputError, PosteriorError
+from bayescale.errors import OutputError, PosteriorError, listed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,6 +87,12 @@ def save_tree(tree: "xr.DataTree", path: str | Path) -> None:
             raise OSError(f"{error} (is the disk full?)") from error
 
 
+def _fit_first(path: Path) -> str:
+    """Return what to do with a file that seems to be a run log, for the end of a message."""
+    is_log = path.suffix.lower() in (".csv", ".parquet", ".jsonl", ".json")
+    return "; if it is a run log, fit it first" if is_log else ""
+
+
 def read_tree(path: str | Path) -> "xr.DataTree":
     """Return the tree in a NetCDF file, read into memory as a whole.
 
@@ -98,6 +104,12 @@ def read_tree(path: str | Path) -> "xr.DataTree":
     import xarray as xr
 
     path = Path(path)
+    if path.is_dir():
+        files = sorted(file.name for file in path.glob("*.nc"))
+        holds = f"one of its files: {listed(files)}" if files else "it holds no .nc file"
+        raise PosteriorError(
+            f"{str(path)!r} is a folder: give a file that `bayescale.save` wrote, {holds}"
+        )
     if not path.is_file():
         raise PosteriorError(f"posterior file {str(path)!r} does not exist: correct the path")
     try:
@@ -107,8 +119,9 @@ def read_tree(path: str | Path) -> "xr.DataTree":
     except OSError as error:
         raise PosteriorError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     if not data.startswith(b"\x89HDF\r\n\x1a\n"):
+        what = "is not a posterior file (NetCDF)" if data else "is empty"
         raise PosteriorError(
-            f"{path.name} is not a posterior file (NetCDF): give one that bayescale fit wrote"
+            f"{path.name} {what}: give one that `bayescale.save` wrote{_fit_first(path)}"
         )
     try:
         with xr.open_datatree(data, engine="netcdf4") as opened:

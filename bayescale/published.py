@@ -393,7 +393,7 @@ def _notes(law: PublishedLaw, runs: Runs) -> list[Finding]:
             note(
                 "conventions_unknown",
                 f"the log does not state what {law.name} does: {', '.join(unknown)}. State it with "
-                "--convention when fitting, or take the comparison as a rough one",
+                "`conventions=` when fitting, or take the comparison as a rough one",
             )
         )
     return notes

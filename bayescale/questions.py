@@ -109,7 +109,7 @@ class Answer:
         pointer = "".join(f"/{step}" for step in steps)
         text = none if absent else form(value)
         if isinstance(value, str):  # messages name arguments of Python, pages those of commands
-            text = as_options(text)
+            text, value = as_options(text), as_options(value)
         return Value(text, None if absent else value, self.key, pointer)
 
     def raw(self, *path: str | int) -> Any:

@@ -30,8 +30,8 @@ def card_for(runs: Runs, card: ModelCard) -> ModelCard:
     if together and noise.shared is None:
         problems.append(
             "several of its rows are of one run, and the card does not say how much noise these "
-            "share: add [noise.shared] (bayescale models show chinchilla has one), or keep one row "
-            "per run"
+            "share: add [noise.shared] (`bayescale.load_card('chinchilla')` has one), or keep one "
+            "row per run"
         )
     rounded = noise.rounding is not None or "loss_step" in runs
     for what, there in (("noise.excess", card.is_floor), ("rounded losses", rounded)):

@@ -51,6 +51,10 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
     ('params', 'tokens')
     """
     path = Path(source)
+    if path.is_dir() and str(source) not in card_names():
+        raise CardError(
+            f"model card {str(source)!r} is a folder: give a .toml file, or a card's name"
+        )
     if path.suffix != ".toml":
         if str(source) not in card_names():
             raise CardError(

@@ -68,7 +68,7 @@ def plot_laws(
     if not result.by_law:
         raise PosteriorError(
             f"the forecast is of {result.law} alone, so there are no laws to be compared: fit two "
-            "or more, bayescale fit --law A --law B"
+            "or more, `law=['A', 'B']`"
         )
     ax = new_axes(ax)
     for i, (law, weight) in enumerate(zip(result.by_law, result.weights, strict=True)):

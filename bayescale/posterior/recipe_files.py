@@ -67,7 +67,7 @@ def open_recipes(path: str | Path) -> Recipes:
     if tree.attrs.get("format") != _FORMAT:
         raise PosteriorError(
             f"{name} holds no posterior of recipes: give a log with a column of recipes, two fits, "
-            "or a file that bayescale versus -o wrote"
+            "or a file that `bayescale.save_recipes` wrote"
         )
     try:
         runs = runs_from(tree["runs"].to_dataset())

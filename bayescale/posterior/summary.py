@@ -102,7 +102,7 @@ class Summary(Result):
         yield from self._marks()
         yield diagnosis(self.diagnostics)
         if n := len(self.outliers):
-            yield f"Outliers or influential runs: {n}; bayescale summary names them."
+            yield f"Outliers or influential runs: {n}; `fit.summary()` names them."
 
     def _headline(self) -> str:
         return f"{self.law} fitted to {self.n_runs:,} runs (card {self.card})"

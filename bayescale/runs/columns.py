@@ -190,7 +190,7 @@ def map_columns(
     ]
     usable = [column for column in chosen if column in KNOWN or is_input_name(column)]
     mapping = {column: chosen[column] for column in usable if chosen[column] in readable}
-    ambiguous = _add_found(mapping, readable) | _add_configured(mapping, raw[readable])
+    ambiguous = _add_found(mapping, raw[readable]) | _add_configured(mapping, raw[readable])
     mapping = {c: mapping[c] for c in (*usable, *KNOWN) if c in mapping}
     problems += ambiguous.values()
     problems += unit_problems(units, mapping)
@@ -293,9 +293,10 @@ def _are_numbers(cells: pd.DataFrame, header: str) -> bool:
     return hold_numbers(cells[header].tolist(), np.ones(len(cells), dtype=bool))
 
 
-def _add_found(mapping: dict[str, str], readable: list[str]) -> dict[str, str]:
+def _add_found(mapping: dict[str, str], cells: pd.DataFrame) -> dict[str, str]:
     """Add columns that are found by name or alias, and return problems with ambiguous ones."""
     problems: dict[str, str] = {}
+    readable = list(cells.columns)
     for column in KNOWN:
         if column in mapping:
             continue
@@ -304,7 +305,9 @@ def _add_found(mapping: dict[str, str], readable: list[str]) -> dict[str, str]:
         found = exact or [h for h, plain in names.items() if plain in ALIASES.get(column, ())]
         found = [h for h in found if h not in mapping.values()]
         if len(found) > 1 and column not in HELPERS:
-            problems[column] = _ambiguous(column, found)
+            problems[column] = (
+                _ambiguous_ids(cells[found]) if column == "run_id" else _ambiguous(column, found)
+            )
         elif len(found) == 1:
             mapping[column] = found[0]
     return problems
@@ -341,6 +344,27 @@ def _last_part(header: str) -> str:
     return canonical(parts[-1]) if len(parts) > 1 else ""
 
 
+def _ambiguous_ids(cells: pd.DataFrame) -> str:
+    """Return a message on columns of ids; it advises one whose values all differ, if there is one.
+
+    If all repeat, the last is that of training runs: trackers give names first, and then ids.
+    """
+    found = list(cells.columns)
+    several = f"columns {listed(map(repr, found))} could each be run_id"
+    for header in found:
+        if not cells[header].duplicated().any():
+            return (
+                f"{several}: take {header!r}, whose values all differ, with "
+                f"{argument('columns', run_id=header)}, or choose another of them"
+            )
+    others = " ".join(f"`ignore={header!r}`" for header in found[:-1])
+    return (
+        f"{several}, and each repeats values: where the rows are checkpoints of training runs, say "
+        f"{argument('columns', run=found[-1])} {others}; otherwise give each run an id of its own, "
+        f"or leave them unread with {others} `ignore={found[-1]!r}`"
+    )
+
+
 def _ambiguous(column: str, found: list[str]) -> str:
     return (
         f"columns {listed(map(repr, found))} could each be {column}: choose with "
@@ -354,8 +378,8 @@ def _absence_problems(there: set[str], cells: pd.DataFrame) -> list[str]:
     if {"summary", "config"} <= {canonical(header) for header in readable}:
         return [
             "it is a table of runs from the API of Weights & Biases: make a run log of it with "
-            "bayescale import, such as --metric eval/loss --column params=config.n_params "
-            "--column tokens=summary.tokens"
+            "`bayescale.read_wandb`, such as `metric='eval/loss'` "
+            f"{argument('columns', params='config.n_params', tokens='summary.tokens')}"
         ]
     problems = []
     has = listed(readable, 20)

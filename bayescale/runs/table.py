@@ -14,8 +14,15 @@ import pandas as pd
 from bayescale.errors import RunLogError, listed, shortened
 from bayescale.findings import Finding, note
 
+ENDINGS = (".csv", ".parquet", ".jsonl", ".json")
+"""Endings of files that run logs are read from."""
+
 _DIRECTIVE = "sep="
 """The start of a line that tells spreadsheets how cells are separated."""
+
+_HEAD = 4096
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that texts do not have, looked for in the first bytes of a file."""
 
 _SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 
@@ -62,7 +69,11 @@ def _load_file(path: Path) -> Table:
     name = path.name
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise RunLogError(f"run log {str(path)!r} {what}: give a .csv, .parquet or .jsonl file")
+        files = sorted(f.name for f in path.glob("*") if f.suffix.lower() in ENDINGS)
+        holds = f"; it holds {listed(files)}" if files else ""
+        raise RunLogError(
+            f"run log {str(path)!r} {what}: give a .csv, .parquet or .jsonl file{holds}"
+        )
     if path.stat().st_size == 0:
         raise RunLogError(f"{name} is empty: a run log has a header and one row per run")
     match path.suffix.lower():
@@ -89,8 +100,11 @@ def _text(path: Path, what: str) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         word = "UTF-16" if encoding == "utf-16" else "UTF-8"
+        binary = _CONTROL.search(data[:_HEAD]) is not None
+        do = "it is binary data, so give a .csv, .parquet or .jsonl file"
         raise RunLogError(
-            f"{path.name} is not {what}: byte {error.start} is not {word} text; save it as UTF-8"
+            f"{path.name} is not {what}: byte {error.start} is not {word} text; "
+            f"{do if binary else 'save it as UTF-8'}"
         ) from None
     if "\0" in text:
         raise RunLogError(

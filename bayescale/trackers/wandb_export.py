@@ -54,7 +54,8 @@ def _no_names(source: str, name: str, cells: pd.DataFrame) -> str:
         )
     return (
         f"{source} has no column Name, as a table of runs exported from Weights & Biases has; "
-        f"it has {listed(cells.columns, 12)}. A run log needs no import: bayescale check {name}"
+        f"it has {listed(cells.columns, 12)}. A run log needs no import: "
+        "`bayescale.read_runs` reads it"
     )
 
 

@@ -54,7 +54,7 @@ def open_tuning(path: str | Path) -> Tuning:
     if tree.attrs.get("format") != _FORMAT:
         raise PosteriorError(
             f"{path} does not hold a posterior of learning rates: give the run log of the sweep, "
-            "or a file that bayescale tune -o wrote"
+            "or a file that `bayescale.save_tuning` wrote"
         )
     record = json.loads(tree.attrs["record"])
     sweep = read_sweep(runs_from(tree["runs"].to_dataset()))

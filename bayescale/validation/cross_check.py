@@ -413,7 +413,7 @@ def _disagreements(
                 f"{TITLES[name]}{corrected} puts the best params at {ratio['median']:.2f} times "
                 f"the posterior's ({ci_prob:.0%} interval {ratio['lower']:.2f} to "
                 f"{ratio['upper']:.2f}): the runs and the law's shape disagree; see "
-                "which sizes the law misses with bayescale summary, and fit another law",
+                "which sizes the law misses with `fit.summary()`, and fit another law",
             )
 
 

@@ -236,16 +236,13 @@ _GRADES = {
 
 _LIMITS = {
     "precision": "Limited by precision: beyond, the loss is not known within {tolerance}. Train a "
-    "larger run (bayescale next-run finds which), or accept a wider tolerance (`tolerance=`).",
+    "larger run (`bayescale.next_run` finds which), or accept a wider tolerance (`tolerance=`).",
     "backtest": "Limited by backtests: beyond, intervals inside the runs did not cover. Train runs "
     "of sizes between, or fit another law.",
     "untested": "Limited by what could be tested: backtests inside the runs reach {tested} times. "
     "Train a larger run, or smaller ones, to test further.",
 }
-_NOT_TESTED = (
-    "Limited by what was tested: no backtest was made. Make one: bayescale trust, or "
-    "fit.trust(fit.backtest())."
-)
+_NOT_TESTED = "Limited by what was tested: no backtest was made. Make one: `fit.with_backtest()`."
 
 
 @asks_fit

@@ -126,8 +126,8 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach, stops: bool) -> Find
     code = "coverage"
     if not bins:
         text = (
-            "no backtest was made, so nothing beyond the runs is tested: make one with bayescale "
-            "trust."
+            "no backtest was made, so nothing beyond the runs is tested: make one with "
+            "`fit.with_backtest()`."
         )
         return Finding.check(code, None, text)
     table = pd.DataFrame(bins)

@@ -242,11 +242,11 @@ def counting_notes(runs: Runs, law: Law, checks: Iterable[Finding]) -> tuple[Fin
         ]
     stated = runs.conventions.params
     advice = (
-        "State what params counts with `convention=`, forecast in that count only, and see "
-        "bayescale check --sensitivity"
+        "State what params counts with `conventions=`, forecast in that count only, and see "
+        "`bayescale.sensitivity`"
         if stated == UNKNOWN
-        else f"Params are stated to be {stated}: forecast in that count only, and see bayescale "
-        "check --sensitivity"
+        else f"Params are stated to be {stated}: forecast in that count only, and see "
+        "`bayescale.sensitivity`"
     )
     return (
         note(

@@ -359,3 +359,33 @@ def test_an_option_of_one_name_is_not_quietly_replaced(bayescale, tmp_path: Path
     assert (
         "has no rows left: all 2 are excluded on request" in bayescale("check", log, *several).err
     )
+
+
+def test_a_folder_or_an_empty_file_as_input_is_said_to_be_one(bayescale, tmp_path: Path) -> None:
+    (tmp_path / "fit.nc").write_bytes(b"")
+    (tmp_path / "runs.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x01")
+    size = ("--params", "7B", "--tokens", "1T")
+    assert bayescale("forecast", tmp_path, *size).err == (
+        f"error: {str(tmp_path)!r} is a folder: give a file that bayescale fit wrote, one of its "
+        "files: fit.nc\n"
+    )
+    assert bayescale("forecast", tmp_path / "fit.nc", *size).err == (
+        "error: fit.nc is empty: give one that bayescale fit wrote\n"
+    )
+    assert bayescale("forecast", tmp_path / "runs.csv", *size).err == (
+        "error: runs.csv is not a posterior file (NetCDF): give one that bayescale fit wrote; if "
+        "it is a run log, fit it first\n"
+    )
+    assert bayescale("check", tmp_path).err == (
+        f"error: run log {str(tmp_path)!r} is a folder: give a .csv, .parquet or .jsonl file; it "
+        "holds runs.csv\n"
+    )
+    assert bayescale("check", tmp_path / "runs.csv").err == (
+        "error: runs.csv is not CSV: byte 0 is not UTF-8 text; it is binary data, so give a .csv, "
+        ".parquet or .jsonl file\n"
+    )
+    log = tmp_path / "log.csv"
+    log.write_text("params,tokens,loss\n1e8,2e9,3.4\n1e9,2e10,2.8\n")
+    assert bayescale("fit", log, "--card", tmp_path, "-o", tmp_path / "new.nc").err == (
+        f"error: model card {str(tmp_path)!r} is a folder: give a .toml file, or a card's name\n"
+    )

@@ -28,7 +28,7 @@ from support.published import BESIROGLU, ONE, SPREAD
 from bayescale import explore as room
 from bayescale.cards import load_card
 from bayescale.command_lines import word
-from bayescale.errors import DecisionError, ExplorerError, UnconvergedError
+from bayescale.errors import DecisionError, ExplorerError, UnconvergedError, as_options
 from bayescale.explore import answers, controls, figure, gpus, opening, page
 from bayescale.explore.answers import answer
 from bayescale.explore.controls import View, first_texts, read_view, to_query
@@ -151,6 +151,7 @@ def test_every_number_is_what_its_command_prints(bayescale, name: str, tmp_path:
         assert set(here) == set(there)
         for at, value in here.items():
             number = isinstance(value, float)
+            value = as_options(value) if isinstance(value, str) else value
             assert value == (pytest.approx(there[at], rel=1e-9) if number else there[at]), at
 
 

@@ -93,6 +93,17 @@ LOGS: dict[str, tuple[pd.DataFrame, dict[str, list[str]]]] = {
     "rows in other units": (
         set_in("tokens", {4: D[4] / 1e3}, with_flops()), {"unit": ["tokens=1"]},
     ),
+    "names and ids": (without("run_id").assign(Name=range(14), ID=range(14)), {}),
+    "names that repeat beside ids": (
+        without("run_id").assign(Name=[0, *range(13)], ID=range(14)), {},
+    ),
+    "checkpoints with names and ids": (
+        steps().assign(Name=lambda log: log["model"], ID=lambda log: log["model"]), {},
+    ),
+    "ids read as runs": (
+        steps().assign(Name=lambda log: log["model"], ID=lambda log: log["model"]),
+        {"column": ["run=Name"]},
+    ),
     "raw tokens with a unit": (BASE, {"unit": ["tokens=1e9"]}),
     "one cell in millions": (set_in("params", {4: N[4] / 1e6}), {}),
     "one raw cell among billions": (

@@ -186,7 +186,7 @@ def test_a_split_is_judged_by_the_splits_of_larger_budgets(
 def test_splits_that_a_backtest_could_not_test_ask_for_no_backtest(spread: Posterior) -> None:
     """Without a backtest one is asked for; after it, the log is what lacks."""
     needs, cannot = (split_verdict(2.0, record).text for record in (None, ()))
-    assert needs.endswith("different sizes, and a backtest (bayescale trust).")
+    assert needs.endswith("different sizes, and a backtest (`fit.with_backtest()`).")
     assert cannot == (
         "The split has not been tested, and the backtest of these runs cannot test one: no budget "
         "above its smallest cutoff has five runs or more of like compute and different sizes, with "
@@ -272,7 +272,7 @@ def test_each_state_has_its_advice() -> None:
         f"to 40 times; beyond, nothing was tested. {BREAK}",
     )
     assert "tested no such ratio" in verdict(Place(False, 3.0), 0.01, 0.02, Evidence([])).text
-    assert "Test it: bayescale trust." in verdict(Place(False, 3.0), 0.01).text
+    assert "Test it: `fit.with_backtest()`." in verdict(Place(False, 3.0), 0.01).text
     assert verdict(Place(False, np.nan), 0.01).state == "untested"
     assert set(STATES) == {"inside", "trusted", "too_wide", "failed", "untested"}
 
@@ -304,7 +304,7 @@ def test_the_answer_comes_first_then_its_limit_then_findings_by_what_they_do() -
         f"Trust it up to 10 times the largest run's compute, within 2% of the loss: "
         f"{10 * LARGEST:.3g} FLOP (kaplan_compute).",
         "Limited by precision: beyond, the loss is not known within 2%. Train a larger run "
-        "(bayescale next-run finds which), or accept a wider tolerance (`tolerance=`).",
+        "(`bayescale.next_run` finds which), or accept a wider tolerance (`tolerance=`).",
         BREAK,
     ]
     warned = lines.index("Warnings, which do not stop it:")
@@ -328,7 +328,7 @@ def test_only_what_ends_the_horizon_stops_trust() -> None:
     text = str(trust(fanning(), failing))
     assert "What stops trust:\n  coverage: Backtests inside the runs failed" in text
     assert "From that ratio on, intervals are overconfident." in text
-    assert "no backtest was made. Make one: bayescale trust" in str(trust(fanning()))
+    assert "no backtest was made. Make one: `fit.with_backtest()`." in str(trust(fanning()))
 
 
 def test_a_bin_that_passes_below_the_share_required_says_why() -> None:

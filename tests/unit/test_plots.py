@@ -196,7 +196,7 @@ def test_laws_are_drawn_beside_their_pool() -> None:
         plot_laws(forecast(SPREAD, flops=PATH))
     assert str(error.value) == (
         "the forecast is of chinchilla alone, so there are no laws to be compared: fit two or "
-        "more, bayescale fit --law A --law B"
+        "more, `law=['A', 'B']`"
     )
 
 

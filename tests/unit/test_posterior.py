@@ -87,7 +87,7 @@ def test_files_that_are_no_posterior_are_refused(fit_file: Path, tmp_path: Path)
     text = tmp_path / "text.nc"
     text.write_text("params,loss\n")
     assert refused(text) == (
-        "text.nc is not a posterior file (NetCDF): give one that bayescale fit wrote"
+        "text.nc is not a posterior file (NetCDF): give one that `bayescale.save` wrote"
     )
 
     foreign = tmp_path / "foreign.nc"

@@ -86,7 +86,7 @@ def test_a_second_count_is_used(log: pd.DataFrame) -> None:
         f"column params_no_embed: {smallest:.3g} times params for the smallest model, "
         f"{largest:.3g} for the largest, and the exponent a of the best N ~ C^a goes from about "
         f"0.51 to about {moved:.2f} (least squares). State what params counts with "
-        "`convention=`, forecast in that count only, and see bayescale check --sensitivity"
+        "`conventions=`, forecast in that count only, and see `bayescale.sensitivity`"
     )
 
 

@@ -601,7 +601,7 @@ def test_a_run_log_is_not_an_export(tmp_path: Path) -> None:
     assert wrong(import_runs, tmp_path / "runs.csv", CHOICE) == (
         "Weights & Biases runs.csv has no column Name, as a table of runs exported from Weights & "
         "Biases has; it has run_id, params, tokens, loss. A run log needs no import: bayescale "
-        "check runs.csv"
+        "check reads it"
     )
 
 

@@ -11,7 +11,7 @@ from bayescale.errors import argument, leaving_out, listed
 from bayescale.findings import Finding
 from bayescale.laws import CHINCHILLA
 from bayescale.plausible import LEAST_LOGGED, MOST
-from bayescale.runs.columns import canonical
+from bayescale.runs.columns import ALIASES, canonical
 from bayescale.runs.draft import Draft, needs, stop
 from bayescale.runs.log import SCALES
 from bayescale.runs.rows import repeated_rows
@@ -326,13 +326,22 @@ def run_ids_are_unique(draft: Draft) -> Iterator[Finding]:
         _, copies = repeated_rows(draft)
         same = not ids[~copies].duplicated().any()
         drop = "the rows are equal, and `repeats='drop'` leaves out all but the first; "
-        run = argument("columns", run=draft.headers["run_id"])
+        header = draft.headers["run_id"]
+        advice = f"where the rows are checkpoints of one training run, say {_as_run(draft, header)}"
+        if "run" in draft.headers:
+            advice = f"or leave the column unread with `ignore={header!r}`"
         yield stop(
             "run_id_repeated",
             f"run_id {listed(map(repr, repeated))} stands for more than one run: give each run "
-            f"its own; {drop if same else ''}where the rows are checkpoints of one training run, "
-            f"say {run}",
+            f"its own; {drop if same else ''}{advice}",
         )
+
+
+def _as_run(draft: Draft, header: str) -> str:
+    """Return the option that reads a column as runs, and those that leave other ids unread."""
+    names = {"run_id", *ALIASES["run_id"]}
+    others = [h for h in draft.unread if canonical(h) in names and draft.raw[h].duplicated().any()]
+    return " ".join([argument("columns", run=header), *(f"`ignore={h!r}`" for h in others)])
 
 
 RULES = (
