@@ -154,6 +154,7 @@ def leaving_out(ids: Iterable[object]) -> str:
 COMMANDS = {
     "fit.with_backtest()": "bayescale trust",
     "fit.summary()": "bayescale summary",
+    "fit.trust()": "bayescale summary",  # prints its notes without a backtest, as that does
     "bayescale.next_run": "bayescale next-run",
     "bayescale.sensitivity": "bayescale check --sensitivity",
     "bayescale.read_runs": "bayescale check",

@@ -13,7 +13,7 @@ import xarray as xr
 from bayescale.agreement import disagreement
 from bayescale.conventions import NATS, LossUnit
 from bayescale.decisions.evaluated import EvaluatedSplits
-from bayescale.decisions.split_text import frontier_row, range_text, split_text
+from bayescale.decisions.split_text import end_lines, frontier_row, range_text, split_text
 from bayescale.errors import DecisionError
 from bayescale.forecasting import Forecast
 from bayescale.posterior import MEAN
@@ -274,12 +274,7 @@ class Allocation(Result):
         if self.answered:
             yield from self._exponent_lines()
         if self.at_end > MANY_AT_END:
-            low, high = self.limits.searched
-            yield (
-                f"  In {self.at_end:.0%} of draws the best split lies at an end of what was "
-                f"searched, {three_digits(low)} to {three_digits(high)} tokens per parameter (the "
-                "runs' range and a factor of 4.5 beyond): train runs there."
-            )
+            yield from end_lines(self.tokens / self.params, self.limits.searched)
         yield from self.limits.count.plain.lines
         if not self.drift:
             yield "  Without drift: these intervals take the law to hold exactly."

@@ -104,7 +104,7 @@ class NextRun(Result):
         before = self.candidates[f"{name}_before"].iloc[0]
         if self.target == "loss":
             where = _sizes_text(self.at)
-            yield f"{self.law}: the mean loss at {where} is known within {before:.2%} (sd)."
+            yield f"{self.law}: the mean loss at {where} has a standard deviation of {before:.2%}."
         else:
             yield (
                 f"{self.law}: splitting {self.at['flops']:.3g} FLOP now gives up {before:.2g} "

@@ -1,12 +1,16 @@
 """Splits of a budget as text: a line, an interval, and a row of a table of budgets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayescale.units import format_size, three_digits
+
+NEAR_END = 1.01
+"""Splits within this factor of an end of the search lie at it."""
 
 
 def range_text(q: Mapping[str, float]) -> str:
@@ -20,6 +24,22 @@ def split_text(point: Mapping[Any, Any] | pd.Series) -> str:
         f"{format_size(point['params'])} params on {format_size(point['tokens'])} tokens "
         f"({three_digits(point['tokens'] / point['params'])} per param)"
     )
+
+
+def end_lines(tokens_per_param: xr.DataArray, searched: tuple[float, float]) -> Iterator[str]:
+    """Yield a line for each end of the search at which draws have their best split."""
+    sides = (
+        ("fewest", "few", "below", searched[0], tokens_per_param < searched[0] * NEAR_END),
+        ("most", "many", "above", searched[1], tokens_per_param > searched[1] / NEAR_END),
+    )
+    for most, many, side, end, there in sides:
+        if (share := float(there.mean())) > 0:
+            yield (
+                f"  In {share:.1%} of draws the best split has the {most} tokens per parameter of "
+                f"the search, {three_digits(end)}, a factor of 4.5 {side} the runs': the runs do "
+                f"not say whether still {'fewer' if many == 'few' else 'more'} would be better. "
+                f"Train runs with as {many} to find out."
+            )
 
 
 def frontier_row(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ rest on a compromise between the two that nobody chose.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,14 @@ FEWEST_RUNS, SIGNIFICANT = 12, 0.002
 
 MOST_DRAWS = 500
 """The most draws that residuals are scored with."""
+
+IN_SHORT: Mapping[str, str] = MappingProxyType(
+    {
+        "heavy_tails": "a few runs lie much farther from the law than most do; "
+        "`fit.trust()` says what to do"
+    }
+)
+"""What answers say of conflicts that change them little."""
 
 LEAST_RANGE = 0.1
 """If the residuals' normal scores span less than this, nothing is said about their shape."""
@@ -83,11 +92,13 @@ def recorded_conflicts(fit: Fit) -> tuple[Finding, ...]:
 def cautions(fit: Fit) -> tuple[str, ...]:
     """Return the lines of caution that answers from this fit show: one for each conflict.
 
-    If inputs are held at values that the question did not state, the first line says so.
+    If inputs are held at values that the question did not state, the first line says so. A conflict
+    in :data:`IN_SHORT` is named in short; the fit's notes and its summary explain it.
     """
     held = held_lines(fit.members[0].law, fit.held, fit.at)
-    conflicts = (f"Caution ({item.code}): {item.text}" for item in recorded_conflicts(fit))
-    return (*held, *conflicts)
+    found = recorded_conflicts(fit)
+    conflicts = (f"Caution ({item.code}): {IN_SHORT.get(item.code, item.text)}" for item in found)
+    return (*held, *dict.fromkeys(conflicts))
 
 
 def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
@@ -100,10 +111,12 @@ def _outside(card: ModelCard, draws: xr.Dataset) -> Iterator[Finding]:
         if name == "nu" and below >= LEAST_OUTSIDE:
             yield note(
                 "heavy_tails",
-                f"the residual noise has heavier tails than nu = {low:.3g}, the low end of its "
-                f"prior's 90% interval: nu is {_interval(value)}. Look for runs that do not belong "
-                "in the log: outliers, unfinished or diverged runs, other data; or lower that "
-                "prior in the card (`card=`)",
+                "a few runs lie much farther from the law than most do, more often than the card "
+                "expects. Intervals of a single new run allow for that. Look for runs that do not "
+                "belong in the log: outliers, unfinished or diverged runs, other data; if all "
+                "belong, lower the prior of nu in the card (`card=`): the residual noise has "
+                f"heavier tails than nu = {low:.3g}, the low end of that prior's 90% interval; nu "
+                f"is {_interval(value)}",
             )
         if name in ("nu", "sigma"):  # less noise than expected is no conflict
             below = 0.0

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from support.published import (
     BESIROGLU,
     CARD,
@@ -19,6 +20,7 @@ from support.published import (
 from bayescale.cards import load_card
 from bayescale.decisions.allocate import allocate
 from bayescale.decisions.regret import regret_map
+from bayescale.decisions.split_text import end_lines
 from bayescale.errors import BayescaleError, DecisionError, LawError, UnconvergedError
 from bayescale.forecasting import forecast
 from bayescale.laws import CHINCHILLA
@@ -284,6 +286,19 @@ def test_promised_keys(fit: Posterior) -> None:
     assert keys <= set(answer)
     assert set(answer["choice"]) == {"params", "tokens"}
     assert set(answer["regret"]) == {"loss", "flops"}
+
+
+def test_each_end_of_the_search_is_named_with_its_share() -> None:
+    ratios = xr.DataArray([[0.5, 0.5, 20.0, 300.0]], dims=("chain", "draw"))
+    assert list(end_lines(ratios, (0.5, 300.0))) == [
+        "  In 50.0% of draws the best split has the fewest tokens per parameter of the search, 0.5, "
+        "a factor of 4.5 below the runs': the runs do not say whether still fewer would be better. "
+        "Train runs with as few to find out.",
+        "  In 25.0% of draws the best split has the most tokens per parameter of the search, 300, "
+        "a factor of 4.5 above the runs': the runs do not say whether still more would be better. "
+        "Train runs with as many to find out.",
+    ]
+    assert list(end_lines(ratios[:, 2:3], (0.5, 300.0))) == []
 
 
 # what cannot be split

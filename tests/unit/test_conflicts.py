@@ -14,7 +14,7 @@ from bayescale.errors import RunLogError
 from bayescale.forecasting import forecast
 from bayescale.posterior import Posterior, recorded_conflicts
 from bayescale.posterior.average import ModelAverage
-from bayescale.posterior.conflicts import conflicts, with_conflicts
+from bayescale.posterior.conflicts import cautions, conflicts, with_conflicts
 from bayescale.runs import Runs, read_runs
 from bayescale.validation.notes import fit_notes
 
@@ -67,6 +67,16 @@ def test_noise_with_heavier_tails_than_the_prior_allows_is_named() -> None:
     assert found.code == "heavy_tails"
     assert "heavier tails than nu = 2" in found.text
     assert "nu is 1.5 (1.17 to 1.83)" in found.text
+    assert found.text.startswith("a few runs lie much farther from the law than most do")
+
+
+def test_answers_name_heavy_tails_in_short() -> None:
+    fit = with_conflicts(fitted(nu=even_normal(1.5, 0.2)))
+    (line,) = cautions(fit)
+    assert line == (
+        "Caution (heavy_tails): a few runs lie much farther from the law than most do; "
+        "`fit.trust()` says what to do"
+    )
 
 
 def test_skewed_residuals_name_the_side_and_the_key() -> None:
