@@ -292,7 +292,8 @@ def test_each_end_of_the_search_is_named_with_its_share() -> None:
     ratios = xr.DataArray([[0.5, 0.5, 20.0, 300.0]], dims=("chain", "draw"))
     assert list(end_lines(ratios, (0.5, 300.0))) == [
         "  In 50.0% of draws the best split has the fewest tokens per parameter of the search, "
-        "0.5, a factor of 4.5 below the runs': the runs do not say whether still fewer would be better. "
+        "0.5, a factor of 4.5 below the runs': the runs do not say whether still fewer would be "
+        "better. "
         "Train runs with as few to find out.",
         "  In 25.0% of draws the best split has the most tokens per parameter of the search, 300, "
         "a factor of 4.5 above the runs': the runs do not say whether still more would be better. "
