@@ -28,7 +28,7 @@ from bayescale.runs import Runs
 
 VERSIONS_OF = ("bayescale", "pymc", "nutpie", "pytensor", "arviz", "numpy", "scipy", "xarray")
 
-FIRST_TIME = " for the first time, which takes half a minute; later fits use the cached code"
+FIRST_TIME = " for the first time, which takes some seconds; later fits use the cached code"
 """What the progress bar adds when a model is compiled whose code will be cached."""
 
 _compiled: dict[tuple[Any, ...], Any] = {}
@@ -68,9 +68,8 @@ def compiled_ahead(
     The other process leaves the machine code in the cache, where this one finds it. Nothing is
     started on a single core, or if the cache holds either model or cannot be written.
 
-    Measured on two idle cores: a first fit of 245 runs by the law ``unified``, with no cache at
-    all, takes 30 seconds from the start of the process to its end, and 40 seconds of CPU time; a
-    second one takes 9 seconds.
+    Measured: a first fit of 245 runs by the law ``unified``, with no cache at all, takes 20 seconds
+    of CPU time in both processes; a second one takes 12 seconds.
     """
     child = _started(runs, first, then, families)
     try:
@@ -127,14 +126,17 @@ def _model(runs: Runs, card: ModelCard, families: bool) -> Any:
 
 
 def code_depends_on() -> dict[str, str]:
-    """Return what machine code depends on besides the card: versions, and a digest of sources."""
+    """Return what machine code depends on besides the card: versions, sources and processor."""
+    from bayescale.inference.compiled.llvm_module import processor
+
     package = Path(bayescale.__file__).parent
     files = (package / f"{name}.py" for name in ("drift", "noise"))
     paths = (*(package / name for name in ("laws", "cards", "inference", "tuning")), *files)
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
-    versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "numba", "llvmlite")}
-    return versions | {"python": platform.python_version(), "sources": sources}
+    versions = {name: metadata.version(name) for name in (*VERSIONS_OF, "llvmlite")}
+    python = platform.python_version()
+    return versions | {"python": python, "sources": sources, "processor": processor()}
 
 
 def ready(compiled: Any, runs: Runs, card: ModelCard, families: bool = True) -> Any:

@@ -64,6 +64,12 @@ def tiny() -> pm.Model:
     return model
 
 
+def two_coordinates() -> pm.Model:
+    with pm.Model() as model:
+        pm.Normal("mu", shape=2)
+    return model
+
+
 def never() -> pm.Model:
     raise AssertionError("what was kept should have been used")
 
@@ -265,24 +271,40 @@ def test_two_processes_at_once_leave_one_entry_and_draw_the_same(tmp_path: Path)
 
 
 def flip_a_byte(entry: Path) -> None:
-    code = max(entry.glob("__pycache__/*.nbc"), key=lambda path: path.stat().st_size)
+    code = entry / "code.o"
     content = bytearray(code.read_bytes())
     content[len(content) // 2] ^= 0xFF
     code.write_bytes(content)
 
 
 def cut_short(entry: Path) -> None:
-    code = next(entry.glob("__pycache__/*.nbc"))
+    code = entry / "code.o"
     code.write_bytes(code.read_bytes()[:100])
 
 
 def lose_code(entry: Path) -> None:
-    next(entry.glob("__pycache__/*.nbi")).unlink()
+    (entry / "code.o").unlink()
 
 
-def other_source(entry: Path) -> None:
-    with (entry / "functions.py").open("a") as file:
-        file.write("raise SystemExit\n")
+def other_code(entry: Path) -> None:
+    """Code of another model, which is whole."""
+    elsewhere = entry.parent / "elsewhere"
+    machine(two_coordinates, "two", elsewhere)
+    (other,) = entries(elsewhere)
+    (entry / "code.o").write_bytes((other / "code.o").read_bytes())
+
+
+def no_digest(entry: Path) -> None:
+    described = json.loads((entry / "model.json").read_text())
+    described["digest"] = ""
+    (entry / "model.json").write_text(json.dumps(described))
+
+
+def kept_by_numba(entry: Path) -> None:
+    """What an earlier version kept."""
+    (entry / "code.o").rename(entry / "functions.py")
+    (entry / "__pycache__").mkdir()
+    (entry / "__pycache__" / "functions.density.nbi").write_bytes(b"")
 
 
 def no_description(entry: Path) -> None:
@@ -293,7 +315,10 @@ def anyone_may_write(entry: Path) -> None:
     entry.chmod(0o777)
 
 
-HARMS = [flip_a_byte, cut_short, lose_code, other_source, no_description, anyone_may_write]
+HARMS = [
+    flip_a_byte, cut_short, lose_code, other_code, no_digest, kept_by_numba, no_description,
+    anyone_may_write,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)

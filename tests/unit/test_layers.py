@@ -16,14 +16,15 @@ ROOT = PACKAGE.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"arviz", "jinja2", "matplotlib", "nutpie", "pooch", "pyarrow", "pymc", "rich", "scipy"}
 HEAVY |= {"google_crc32c", "mlflow", "numba", "pytensor", "streamlit", "tensorboard", "wandb"}
-SAMPLERS = {"pymc", "nutpie", "pytensor", "numba"}
+HEAVY |= {"llvmlite"}
+SAMPLERS = {"pymc", "nutpie", "pytensor", "numba", "llvmlite"}
 RUN_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 RUN_TEXT = {"eval", "exec", "compile", "__import__", "literal_eval"}
 TRUSTED = {
     "contract/checks.py": "pickles the user's law, to see whether it can be sent to a worker",
     "laws/own.py": "runs the file of laws that the user names",
     "inference/compile.py": "hands a log and its card by pipe to a process that it starts itself",
-    "inference/compiled/machine.py": "loads compiled models that this package kept and digested",
+    "inference/compiled/llvm_module.py": "loads compiled models that this package kept, digested",
 }
 
 
@@ -125,4 +126,5 @@ def test_no_code_comes_from_data() -> None:
         assert not keywords & {"allow_pickle", "shell"}, name
         if name not in TRUSTED:
             assert not imported(nodes) & RUN_DATA, name
-            assert not attributes & {"exec_module", "run_path", "run_module"}, name
+            loads = {"exec_module", "run_path", "run_module", "add_object_img", "add_object_file"}
+            assert not attributes & loads, name

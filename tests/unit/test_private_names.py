@@ -24,12 +24,6 @@ def test_private_functions_take_the_arguments_that_they_are_given(function: str)
     assert set(PRIVATE_ARGUMENTS[function]) <= set(parameters)
 
 
-def test_numba_libraries_are_finished_by_the_method_that_is_replaced() -> None:
-    from numba.core.codegen import CPUCodeLibrary
-
-    assert callable(CPUCodeLibrary._optimize_final_module)
-
-
 def test_nutpie_follows_the_circles_of_a_standard_normal_density_where_it_is_asked() -> None:
     """For whitened steps of many families; nutpie does not document the setting."""
     few, many = {"family_steps_groupedwhitening__": (3, 3)}, {"log_terms_levelshares__": (200,)}

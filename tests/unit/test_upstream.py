@@ -50,10 +50,6 @@ def test_nutpie_imports_arviz() -> None:
     assert re.search("^import arviz$", source("nutpie.sample"), re.MULTILINE)
 
 
-def test_numba_links_functions_by_name() -> None:
-    assert "linkage = 'linkonce_odr'" in source("numba.core.codegen")
-
-
 def test_nutpie_leaves_blas_its_threads() -> None:
     assert not re.search("threadpool|OPENBLAS", source("nutpie.sample"))
 

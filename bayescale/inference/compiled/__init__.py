@@ -2,7 +2,7 @@
 
 Why it exists. PyTensor makes a function of every operation, and nutpie wraps them in code that
 numba types anew in every process. Here a model's graphs become three functions of plain loops,
-which numba compiles in less than half of the time and keeps: a second process compiles nothing, and
+which are translated to LLVM and kept as machine code: a second process compiles nothing, and
 imports neither PyMC nor PyTensor. Preconditioning makes refits four times as fast: chains start
 near a mode, in coordinates scaled by the curvature there.
 
@@ -10,7 +10,7 @@ near a mode, in coordinates scaled by the curvature there.
 module                      what it does
 ==========================  =======================================================================
 ``machine``                 compiles a model, keeps the code on disk and loads it again
-``code_generation``         the source of the module that numba compiles
+``code_generation``         a model's functions, from their graphs to machine code
 ``graph_source``            a PyTensor graph as the source of one function
 ``graph_operations``        the lines of each operation of a graph on numbers and elements
 ``graph_parts``             the lines of operations on parts of arrays
@@ -18,6 +18,11 @@ module                      what it does
 ``scalar_source``           operations on numbers as expressions
 ``special``                 functions that generated code calls
 ``digamma``, ``erfcx``      two of these functions
+``coordinates``             from the coordinates of the chains to those of the model
+``llvm_module``             functions as machine code, which is optimized and loaded by LLVM
+``llvm_body``               the body of a function in the language of LLVM
+``llvm_arrays``             arrays in this language
+``llvm_numbers``            numbers in this language
 ``modes``                   finds modes of a density and the curvature there
 ``preconditioning``         coordinates scaled at a mode, and chains that start near modes
 ``lazy_imports``            imports of large packages that wait until they are used
@@ -39,8 +44,6 @@ PRIVATE_NAMES = {
         "_prepare_dims_and_coords",
         "CompiledPyMCModel",
     ),
-    "numba.core.compiler": ("Compiler",),
-    "numba.core.codegen": ("CPUCodeLibrary",),
     "pymc.initial_point": ("make_initial_point_expression",),
 }
 """Names of other packages that are not public, by module."""

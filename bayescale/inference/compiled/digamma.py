@@ -1,14 +1,16 @@
-"""The digamma function in plain arithmetic, for numba, which has none of its own.
+"""The digamma function in plain arithmetic.
 
 PyTensor takes it from SciPy, which compiled code can only call through Python.
 """
 
 import math
 
+import numpy as np
+
 _FAR = 10.0
 """The argument from which the asymptotic series is exact to double precision."""
 
-_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+_SERIES = np.array([1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12])
 """Coefficients of x^-2, x^-4, ...: Abramowitz and Stegun 1964, 6.3.18."""
 
 
@@ -28,8 +30,9 @@ def digamma(x: float) -> float:
     while x < _FAR:
         steps += 1.0 / x
         x += 1.0
-    power, series = 1.0, 0.0
-    for coefficient in _SERIES:
+    power = 1.0
+    series = 0.0
+    for i in range(_SERIES.shape[0]):
         power /= x * x
-        series += coefficient * power
+        series += _SERIES[i] * power
     return mirrored + math.log(x) - 0.5 / x - series - steps

@@ -36,7 +36,7 @@ def _polynomials() -> np.ndarray:
 
 
 def make_erfcx() -> Any:
-    """Return the function, of one number, for numba to compile."""
+    """Return the function, of one number."""
     table = _polynomials()
 
     def erfcx(x: float) -> float:

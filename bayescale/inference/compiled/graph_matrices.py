@@ -1,6 +1,6 @@
 """The lines of operations on matrices: see :mod:`bayescale.inference.compiled.graph_source`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytensor.tensor import basic, math
@@ -16,22 +16,37 @@ from bayescale.inference.compiled.graph_source import Source, Value, join, ones_
 def _(op: Any, node: Any, source: Source) -> None:
     (left, right), output = node.inputs, node.outputs[0]
     row, column = ones_of(left)[0], ones_of(right)[-1]
-    if left.type.ndim != 2 or right.type.ndim != 2 or row == column or ones_of(left)[1]:
-        name = source.let(f"np.dot({source.array(left)}, {source.array(right)})")
-        source.set_array(output, name)
+    if row == column or ones_of(left)[1]:
+        factors = [source.array(x) for x in node.inputs]
+        lengths = [source.length(name, axis) for axis, name in enumerate(factors)]
+        source.set_array(output, _computed("product", factors, lengths, output, source))
     elif column:
-        source.set_squeezed(output, _times(left, right, transposed=False, source=source))
+        _set_product(output, left, right, transposed=False, source=source)
     else:
-        source.set_squeezed(output, _times(right, left, transposed=True, source=source))
+        _set_product(output, right, left, transposed=True, source=source)
 
 
-def _times(matrix: Any, vector: Any, *, transposed: bool, source: Source) -> str:
+def _computed(
+    function: str, given: Sequence[str], lengths: Sequence[str], output: Any, source: Source
+) -> str:
+    """Add an array that a function computes."""
+    name = source.empty(output, lengths)
+    source.lines.append(f"{function}({join([*given, name])})")
+    return name
+
+
+def _set_product(
+    output: Any, matrix: Any, vector: Any, *, transposed: bool, source: Source
+) -> None:
     """Add the product of a matrix, transposed or not, and a vector of one row or column."""
     value, x = source.value(matrix), source.indexed(vector)
     if value.ndim != 2 or x.ndim != 1:
         value, x = Value(source.array(matrix), (0, 1), 2), Value(_flat(vector, source), (0,), 1)
     as_stored = (value.axes == (0, 1)) != transposed
-    return source.let(f"{'times' if as_stored else 'transposed_times'}({value.name}, {x.name})")
+    function, axis = ("times", 0) if as_stored else ("transposed_times", 1)
+    lengths = [source.length(value.name, axis)]
+    name = _computed(function, [value.name, x.name], lengths, output, source)
+    source.set_squeezed(output, name)
 
 
 def _flat(variable: Any, source: Source) -> str:
@@ -63,7 +78,11 @@ def _(op: Any, node: Any, source: Source) -> None:
 def _(op: Any, node: Any, source: Source) -> None:
     if not op.lower:
         raise no_source(op)
-    source.set_array(node.outputs[0], source.let(f"cholesky({source.array(node.inputs[0])})"))
+    name = source.array(node.inputs[0])
+    lengths = [source.length(name, axis) for axis in (0, 1)]
+    source.set_array(
+        node.outputs[0], _computed("cholesky", [name], lengths, node.outputs[0], source)
+    )
 
 
 _SOLVERS: Mapping[tuple[bool, bool], str] = {
@@ -81,7 +100,7 @@ def _(op: Any, node: Any, source: Source) -> None:
     solver = _SOLVERS.get((op.lower, transposed))
     if op.unit_diagonal or solver is None or value.ndim != 2:
         raise no_source(op)
-    _solve(node, op.b_ndim, [f"{solver}({value.name}, {{}})"], source)
+    _solve(node, op.b_ndim, [solver], value.name, source)
 
 
 @write.register(CholeskySolve)
@@ -89,15 +108,12 @@ def _(op: Any, node: Any, source: Source) -> None:
     value = source.value(node.inputs[0])  # the lower factor, or its transpose as an upper one
     if value.axes != ((0, 1) if op.lower else (1, 0)) or value.ndim != 2:
         raise no_source(op)
-    steps = [f"{solver}({value.name}, {{}})" for solver in _SOLVERS.values()]
-    _solve(node, op.b_ndim, steps, source)
+    _solve(node, op.b_ndim, _SOLVERS.values(), value.name, source)
 
 
-def _solve(node: Any, n_dims: int, steps: Sequence[str], source: Source) -> None:
+def _solve(node: Any, n_dims: int, solvers: Iterable[str], matrix: str, source: Source) -> None:
     """Add the solution of equations, by one function after the other on the right-hand side."""
-    found = source.array(node.inputs[1])
-    if n_dims == 1:
-        found = source.let(f"{found}.reshape((-1, 1))")
-    for step in steps:
-        found = source.let(step.format(found))
-    source.set_array(node.outputs[0], found if n_dims == 2 else source.let(f"{found}.ravel()"))
+    found = source.let(f"{source.array(node.inputs[1])}.copy()")
+    columns = found if n_dims == 2 else source.let(f"{found}.reshape((-1, 1))")
+    source.lines += [f"{solver}({matrix}, {columns})" for solver in solvers]
+    source.set_array(node.outputs[0], found)

@@ -35,7 +35,7 @@ _REDUCTIONS: Mapping[type, tuple[str, str]] = {
 }
 """The first value of a reduction and its step."""
 
-_WHOLE = {"0.0": "0", "1.0": "1", "-np.inf": "-(2**63 - 1)", "np.inf": "2**63 - 1"}
+_WHOLE = {"0.0": "0", "1.0": "1", "-np.inf": f"-{2**63 - 1}", "np.inf": f"{2**63 - 1}"}
 """The first value of a reduction of whole numbers, by that of other numbers."""
 
 

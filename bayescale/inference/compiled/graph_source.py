@@ -1,4 +1,4 @@
-"""A PyTensor graph as the source of one function in plain loops, for numba to compile.
+"""A PyTensor graph as the source of one function in plain loops.
 
 PyTensor's own linker makes a function of every operation, and numba compiles each with all that it
 calls. Here a number is a variable, a short vector is several, an operation on larger arrays is a
@@ -83,24 +83,22 @@ class Value:
         return self.elements[int(places[0])] if self.elements else f"{self.name}[{join(places)}]"
 
 
-def function_source(graph: Any, name: str, arguments: Sequence[str]) -> str:
-    """Return the source of a function that computes the outputs of a graph.
+def graph_source(graph: Any, arguments: Sequence[str]) -> "Source":
+    """Return the lines of a function that computes the outputs of a graph.
 
     Parameters
     ----------
     graph : pytensor.graph.FunctionGraph
         A graph that was rewritten in :data:`GRAPH_MODE`.
-    name : str
-        The name of the function.
     arguments : sequence of str
         Names of the inputs, which are arrays.
 
     Returns
     -------
-    str
-        The function returns a tuple of numbers and arrays. It raises ValueError if lengths of
-        arrays differ that have to be equal. Its module has to have ``np``, a decorator ``fast``,
-        and the functions of :mod:`bayescale.inference.compiled.special`.
+    Source
+        Its lines raise ValueError if lengths of arrays differ that have to be equal. They need the
+        ``constants``, ``np``, ``math``, and the functions of
+        :mod:`bayescale.inference.compiled.special`.
 
     Raises
     ------
@@ -113,13 +111,11 @@ def function_source(graph: Any, name: str, arguments: Sequence[str]) -> str:
         graph_parts,  # noqa: F401
     )
 
-    source = Source(graph, name, arguments)
+    source = Source(graph, arguments)
     for node in graph.toposort():
         graph_operations.write(node.op, node, source)
-    outputs = [source.array(x) if x.type.ndim else source.number(x) for x in graph.outputs]
-    lines = [*source.lines, f"return {join(outputs)},"]
-    head = [*source.constants, "", "", "@fast", f"def {name}({join(arguments)}):"]
-    return "\n".join([*head, *(f"    {line}" for line in lines)])
+    source.outputs += [source.array(x) if x.type.ndim else source.number(x) for x in graph.outputs]
+    return source
 
 
 def join(texts: Iterable[str]) -> str:
@@ -164,14 +160,16 @@ class Source:
 
     Attributes
     ----------
-    constants, lines : list of str
-        The lines before the function, and those of its body.
+    constants : dict of str to numpy.ndarray
+        Arrays that the lines use by name.
+    lines, outputs : list of str
+        The lines of the function, and the texts of the outputs: numbers, or names of arrays.
     """
 
-    def __init__(self, graph: Any, name: str, arguments: Iterable[str]) -> None:
-        self.constants: list[str] = []
+    def __init__(self, graph: Any, arguments: Iterable[str]) -> None:
+        self.constants: dict[str, np.ndarray] = {}
         self.lines: list[str] = []
-        self._prefix = name
+        self.outputs: list[str] = []
         self._graph = graph
         self._values: dict[Any, Value] = {}
         self._lengths: dict[tuple[str, int], str] = {}
@@ -236,9 +234,8 @@ class Source:
         elif short_length(variable):
             self.set_elements(variable, map(literal, data.ravel()))
         else:
-            name = f"{self._prefix}_{self.new_name()}"
-            values = f"{data.tolist()}, dtype=np.{kind_of(variable)}"
-            self.constants.append(f"{name} = np.array({values})")
+            name = self.new_name()
+            self.constants[name] = np.ascontiguousarray(data, dtype=kind_of(variable))
             self.set_array(variable, name)
 
     def indexed(self, variable: Any) -> Value:

@@ -1,18 +1,15 @@
 """A PyMC model as machine code for nutpie, kept on disk between processes.
 
-The functions of a model are the source of a module, which numba compiles and keeps, so a later
-process neither compiles nor imports PyMC. A cached model has a key of everything that its code
-depends on. It is checked against digests before it runs, and is written either completely or not at
-all.
+A later process neither compiles nor imports PyMC. A cached model has a key of everything that its
+code depends on. It is checked against a digest before it runs, and is written either completely or
+not at all.
 """
 
 import ctypes
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
-from uuid import uuid4
 
 import filelock
 import numpy as np
@@ -38,7 +34,8 @@ if TYPE_CHECKING:
 
 MOST_KEPT = 64
 LONGEST_WAIT = 120  # seconds
-_MODULE, _DESCRIPTION = "functions.py", "model.json"
+_CODE, _DESCRIPTION = "code.o", "model.json"
+_FUNCTIONS = ("density", "stored", "start")
 
 
 @dataclass(frozen=True)
@@ -199,7 +196,7 @@ def _make(model: "pm.Model", home: Path, kept: Path | None) -> CompiledModel:
         made.mkdir(mode=0o700)
         try:
             compiled = _compile(model, made)
-        except Exception as error:  # other versions of nutpie, PyTensor or numba
+        except Exception as error:  # other versions of nutpie, PyTensor or llvmlite
             import nutpie
 
             text = f"compiled by nutpie itself, which is slower: {type(error).__name__}: {error}"
@@ -237,8 +234,6 @@ def _writable(home: Path) -> Path | None:
 
 def _keep(made: Path, kept: Path) -> None:
     """Move compiled code to its place in the cache, and remove the oldest beyond ``MOST_KEPT``."""
-    if not _digests(made):
-        return  # numba does not cache code that holds addresses of this process
     # stale, corrupt, or written by another process meanwhile: replacing it is safe
     if kept.exists():
         kept.rename(made.parent / "old")
@@ -256,7 +251,7 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
     from pymc.initial_point import make_initial_point_expression
     from pymc.pytensorf import compile as compile_function
 
-    from bayescale.inference.compiled.code_generation import module_source, variable_places
+    from bayescale.inference.compiled.code_generation import model_code, variable_places
     from bayescale.inference.compiled.graph_source import GRAPH_MODE
 
     with shapes_without_c():
@@ -290,9 +285,10 @@ def _compile(model: "pm.Model", folder: Path) -> Machine:
         **_dims_described(_prepare_dims_and_coords(model, shapes, transformed), shapes[0]),
         "data": {name: _array_described(value) for name, value in shared.items()},
     }
-    (folder / _MODULE).write_text(module_source(shared, functions, int(n_dim), int(n_stored)))
-    made = _machine(_functions(folder, compiling=True), description)
-    described = {"model": description, "digests": _digests(folder)}
+    code = model_code(shared, functions, int(n_dim), int(n_stored))
+    made = _machine(code, description)
+    (folder / _CODE).write_bytes(code)
+    described = {"model": description, "digest": hashlib.sha256(code).hexdigest()}
     (folder / _DESCRIPTION).write_text(json.dumps(described))
     return made
 
@@ -340,69 +336,20 @@ def _load(folder: Path) -> Machine:
     ):
         raise OSError("others can write there")
     described = json.loads((folder / _DESCRIPTION).read_text())
-    if not described["digests"] or described["digests"] != _digests(folder):
-        raise OSError("it does not match its digests")
+    code = (folder / _CODE).read_bytes()
+    if described["digest"] != hashlib.sha256(code).hexdigest():
+        raise OSError("it does not match its digest")
     os.utime(folder)  # the least recently used are removed first
-    return _machine(_functions(folder), described["model"])
+    return _machine(code, described["model"])
 
 
-def _functions(folder: Path, *, compiling: bool = False) -> tuple[Any, Any, Any]:
-    """Return the compiled functions of the module in a folder: compiled now, or cached ones."""
-    from numba import NumbaWarning
-    from numba.core import config
+def _machine(code: bytes, description: dict[str, Any]) -> Machine:
+    from bayescale.inference.compiled.llvm_module import load
 
-    spec = importlib.util.spec_from_file_location("bayescale_compiled", folder / _MODULE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if compiling:
-        from bayescale.inference.compiled.special import special_functions
-
-        vars(module).update(special_functions(module.fast))
-    # this is the name of the module for numba, which looks it up when it loads cached code
-    sys.modules.setdefault("<dynamic>", ModuleType("<dynamic>"))
-    elsewhere = getattr(config, "CACHE_DIR", "")
-    config.CACHE_DIR = ""  # type: ignore[attr-defined]  # beside the module
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Cannot cache compiled", NumbaWarning)
-            return module.compiled(_isolating_compiler() if compiling else None)
-    finally:
-        config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
-
-
-def _isolating_compiler() -> type:
-    """Return numba's compiler, changed to give each caller its own copies of called functions.
-
-    Otherwise the linker takes functions of the same name from code compiled earlier in the
-    process. Their last bits may differ, and draws would depend on what else the process did. The
-    copies get unique names, so that no other caller finds them.
-    """
-    from numba.core.compiler import Compiler
-
-    class IsolatingCompiler(Compiler):
-        def compile_extra(self, func: Any) -> Any:
-            made = super().compile_extra(func)
-            library, own = made.library, uuid4().hex
-            optimize = library._optimize_final_module  # noqa: SLF001 no public hook after linking
-
-            def isolate() -> None:
-                for function in list(library._final_module.functions):  # noqa: SLF001
-                    shared = function.linkage.name == "linkonce_odr" and not function.is_declaration
-                    if shared and function.name.startswith("_ZN"):  # numba's runtime stays shared
-                        function.linkage = "internal"
-                        function.name = f"{function.name}.{own}"
-                optimize()
-
-            library._optimize_final_module = isolate  # noqa: SLF001
-            return made
-
-    return IsolatingCompiler
-
-
-def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Machine:
-    density, stored, start = functions
+    library = load(code, _FUNCTIONS)
+    # the code is in memory while something refers to the library
+    functions = [SimpleNamespace(address=library[name], library=library) for name in _FUNCTIONS]
+    density, stored, start = cast(list[Any], functions)
     names = description["names"]
     shapes = [tuple(shape) for shape in description["shapes"]]
     data = {
@@ -429,12 +376,3 @@ def _machine(functions: tuple[Any, Any, Any], description: dict[str, Any]) -> Ma
         _coords={name: pd.Index(values) for name, values in description["coords"].items()},
     )
     return empty.with_data()
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Return digests of the module and of numba's cached code of it; empty where it cached none."""
-    code = sorted((folder / "__pycache__").glob("*.nb[ci]"))
-    if len(code) < 6:  # an index and the code of three functions
-        return {}
-    files = [folder / _MODULE, *code]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,4 +1,4 @@
-"""Operations on numbers as Python expressions that numba compiles."""
+"""Operations on numbers as Python expressions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ _TEXTS: dict[type, str] = {
     basic.ScalarMaximum: "larger({}, {})",
     basic.ScalarMinimum: "smaller({}, {})",
     basic.Second: "{1}",
-    basic.Sign: "np.sign({})",
+    basic.Sign: "sign({})",
     basic.Sin: "np.sin({})",
     basic.Sinh: "np.sinh({})",
     basic.Sqr: "{0} * {0}",
@@ -49,10 +49,10 @@ _TEXTS: dict[type, str] = {
     basic.Switch: "{1} if {0} else {2}",
     basic.Tanh: "np.tanh({})",
     basic.TrueDiv: "{} / {}",
-    math.Erf: "erf({})",
-    math.Erfc: "erfc({})",
+    math.Erf: "math.erf({})",
+    math.Erfc: "math.erfc({})",
     math.Erfcx: "erfcx({})",
-    math.GammaLn: "lgamma({})",
+    math.GammaLn: "math.lgamma({})",
     math.Psi: "digamma({})",
     math.Sigmoid: "sigmoid({})",
     math.Softplus: "softplus({})",

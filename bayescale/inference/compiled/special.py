@@ -1,6 +1,6 @@
 """Functions that generated code calls: special functions, and equations of triangular matrices.
 
-They are plain loops and arithmetic, so numba keeps them with the code that calls them, and nothing
+They are plain loops and arithmetic, which are compiled with the code that calls them, so nothing
 depends on threads of a linear algebra library.
 """
 
@@ -37,11 +37,22 @@ def softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-def cholesky(a: np.ndarray) -> np.ndarray:
-    """Return the lower triangular factor; NaN throughout if the matrix is not positive."""
-    n = a.shape[0]
-    root = np.zeros((n, n))
-    for i in range(n):
+def sign(x: Any) -> Any:
+    """Return 1, -1 or 0 by the sign of a number, or NaN if it is NaN."""
+    return 1 if x > 0 else -1 if x < 0 else x
+
+
+def fill(a: np.ndarray, value: float) -> None:
+    """Set all elements of a matrix to one value."""
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            a[i, j] = value
+
+
+def cholesky(a: np.ndarray, root: np.ndarray) -> None:
+    """Compute the lower triangular factor; NaN throughout if the matrix is not positive."""
+    fill(root, 0.0)
+    for i in range(a.shape[0]):
         for j in range(i + 1):
             left = a[i, j]
             for k in range(j):
@@ -51,65 +62,69 @@ def cholesky(a: np.ndarray) -> np.ndarray:
             elif left > 0.0:
                 root[i, i] = math.sqrt(left)
             else:
-                return np.full((n, n), np.nan)
-    return root
+                fill(root, math.nan)
+                return
 
 
-def solve_lower(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return x of a x = b, (n, m), for a lower triangular a."""
-    x = b.copy()
+def solve_lower(a: np.ndarray, x: np.ndarray) -> None:
+    """Replace b by x of a x = b, (n, m), for a lower triangular a."""
     for i in range(x.shape[0]):
         for k in range(i):
             for j in range(x.shape[1]):
                 x[i, j] -= a[i, k] * x[k, j]
         for j in range(x.shape[1]):
             x[i, j] /= a[i, i]
-    return x
 
 
-def solve_lower_transposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return x of a' x = b, (n, m), for a lower triangular a."""
-    x = b.copy()
+def solve_lower_transposed(a: np.ndarray, x: np.ndarray) -> None:
+    """Replace b by x of a' x = b, (n, m), for a lower triangular a."""
     for i in range(x.shape[0] - 1, -1, -1):
         for j in range(x.shape[1]):
             x[i, j] /= a[i, i]
         for k in range(i):
             for j in range(x.shape[1]):
                 x[k, j] -= a[i, k] * x[i, j]
-    return x
 
 
-def times(a: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return the product of a matrix and a vector."""
-    found = np.empty(a.shape[0])
+def times(a: np.ndarray, x: np.ndarray, found: np.ndarray) -> None:
+    """Compute the product of a matrix and a vector."""
     for i in range(a.shape[0]):
         total = 0.0
         for k in range(a.shape[1]):
             total += a[i, k] * x[k]
         found[i] = total
-    return found
 
 
-def transposed_times(a: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return the product of a transposed matrix, which is given untransposed, and a vector."""
-    found = np.zeros(a.shape[1])
+def transposed_times(a: np.ndarray, x: np.ndarray, found: np.ndarray) -> None:
+    """Compute the product of a transposed matrix, which is given untransposed, and a vector."""
+    for i in range(a.shape[1]):
+        found[i] = 0.0
     for k in range(a.shape[0]):
         for i in range(a.shape[1]):
             found[i] += a[k, i] * x[k]
-    return found
 
 
-_OWN = (
-    larger, smaller, sigmoid, softplus, digamma, cholesky, solve_lower,
-    solve_lower_transposed, times, transposed_times,
-)  # fmt: skip
-_PYTHON = {"erf": math.erf, "erfc": math.erfc, "lgamma": math.lgamma}
+def product(a: np.ndarray, b: np.ndarray, found: np.ndarray) -> None:
+    """Compute the product of two matrices, four columns and rows of them at a time."""
+    fill(found, 0.0)
+    for i in range(a.shape[0]):
+        k = 0
+        while k + 4 <= a.shape[1]:
+            for j in range(b.shape[1]):
+                found[i, j] += (a[i, k] * b[k, j] + a[i, k + 1] * b[k + 1, j]) + (
+                    a[i, k + 2] * b[k + 2, j] + a[i, k + 3] * b[k + 3, j]
+                )
+            k += 4
+        while k < a.shape[1]:
+            for j in range(b.shape[1]):
+                found[i, j] += a[i, k] * b[k, j]
+            k += 1
 
-NAMES = (*(function.__name__ for function in _OWN), *_PYTHON, "erfcx")
-"""The names by which generated code calls these functions."""
 
-
-def special_functions(compile_function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the functions by name, made into functions of numba by ``compile_function``."""
-    compiled = {function.__name__: compile_function(function) for function in _OWN}
-    return {**compiled, **_PYTHON, "erfcx": compile_function(make_erfcx())}
+def special_functions() -> dict[str, Callable[..., Any]]:
+    """Return the functions by the names of calls in generated code."""
+    functions = (
+        larger, smaller, sign, sigmoid, softplus, digamma, make_erfcx(), fill, cholesky,
+        solve_lower, solve_lower_transposed, times, transposed_times, product,
+    )  # fmt: skip
+    return {function.__name__: function for function in functions}
