@@ -28,6 +28,10 @@ class BayescaleError(Exception):
     """The base of every error that this package raises on purpose."""
 
 
+class ArgumentError(BayescaleError, TypeError):
+    """An argument of a wrong type."""
+
+
 class UnitError(BayescaleError, ValueError):
     """A quantity or a unit that cannot be read."""
 
@@ -153,6 +157,7 @@ def leaving_out(ids: Iterable[object]) -> str:
 
 COMMANDS = {
     "fit.with_backtest()": "bayescale trust",
+    "fit.trust(fit.backtest())": "bayescale trust",
     "fit.summary()": "bayescale summary",
     "fit.trust()": "bayescale summary",  # prints its notes without a backtest, as that does
     "bayescale.next_run": "bayescale next-run",

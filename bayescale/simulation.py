@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.arguments import checks_arguments
 from bayescale.errors import LawError
 from bayescale.laws import Law, find_law
 from bayescale.units import as_size
 
 
+@checks_arguments
 def simulate(
     law: str | Law,
     coefficients: Mapping[str, float],
@@ -52,7 +54,7 @@ def simulate(
     >>> round(simulate("chinchilla", besiroglu, scales, sigma=0)["loss"].item(), 4)
     1.9739
     """
-    law = find_law(law) if isinstance(law, str) else law
+    law = law if isinstance(law, Law) else find_law(law)
     for what, needed, given in (
         ("coefficients", law.coefficients, coefficients),
         ("scales", law.inputs, scales),

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bayescale.arguments import checks_arguments
 from bayescale.cards.card import ModelCard
 from bayescale.errors import MOST_NAMES, CardError, collected, did_you_mean, listed
-from bayescale.laws import LAWS, Law
+from bayescale.laws import LAWS, Law, find_law
 
 
 def cards_folder() -> Path:
@@ -24,7 +25,8 @@ def card_names() -> list[str]:
     return sorted(path.stem for path in cards_folder().glob("*.toml"))
 
 
-def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> ModelCard:
+@checks_arguments
+def load_card(source: str | Path, *, law: str | Law | Sequence[Law] | None = None) -> ModelCard:
     """Read a model card.
 
     Parameters
@@ -73,7 +75,7 @@ def load_card(source: str | Path, *, law: Law | Sequence[Law] | None = None) -> 
 
 
 def parse_card(
-    text: str, *, law: Law | Sequence[Law] | None = None, place: str = "model card"
+    text: str, *, law: str | Law | Sequence[Law] | None = None, place: str = "model card"
 ) -> ModelCard:
     """Return the card that a TOML text describes. See :func:`load_card`."""
     content = read_toml(text, place)
@@ -113,8 +115,9 @@ def validated[T: BaseModel](model: type[T], content: Mapping[str, Any], place: s
         raise CardError(collected(f"{place} cannot be used:", problems)) from None
 
 
-def _law_of(name: Any, own: Law | Sequence[Law] | None, place: str) -> Law:
+def _law_of(name: Any, own: str | Law | Sequence[Law] | None, place: str) -> Law:
     # a card names its law and never a file: opening a card runs no code
+    own = find_law(own) if isinstance(own, str) else own
     for law in (own,) if isinstance(own, Law) else own or ():
         if law.name == name:
             return law

@@ -6,6 +6,7 @@ of data reaches it. The answer gives the probability of that.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,8 @@ def data_budget(
         raise DecisionError("give `overfit=` or `target=`, not both")
     if target is None:
         overfit = checked_overfit(OVERFIT if overfit is None else overfit)
+    elif not isinstance(target, Real):
+        raise DecisionError(f"target is {target!r}, but must be a number, such as 1.95")
     elif not 0 < target < np.inf:
         raise DecisionError(f"target is {target:g}, but a loss must be greater than zero")
     unit = loss_unit_of(fit, loss_unit)
@@ -230,6 +233,8 @@ def checked_overfit(overfit: float) -> float:
 def _given(params: float | None, tokens: float | None) -> tuple[str, float]:
     values = {"params": params, "tokens": tokens}
     known = {name: value for name, value in values.items() if value is not None}
+    if any(np.ndim(value) for value in known.values()):
+        raise DecisionError(f"{next(iter(known))} is a list, but must be one number or text")
     if len(known) != 1:
         raise DecisionError(
             "give either `params=`, to ask for tokens, or `tokens=`, to ask for params; given "

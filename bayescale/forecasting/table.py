@@ -27,6 +27,7 @@ from bayescale.forecasting.answer import (
     with_verdicts,
 )
 from bayescale.posterior import Fit, View, loss_unit_of, shares
+from bayescale.posterior.methods import asks_fit
 from bayescale.progress import Stage, progress
 from bayescale.random import Purpose
 from bayescale.results import DEFAULT_CI_PROB, quantiles_of_sorted
@@ -42,6 +43,7 @@ MOST_JUDGED = 2**13
 """The number of points whose verdicts are written at a time."""
 
 
+@asks_fit
 def forecast_table(
     fit: Fit,
     *,

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.arguments import checks_arguments
 from bayescale.cards import (
     ModelCard,
     card_for,
@@ -104,6 +105,7 @@ def fit(
     weights: Mapping[str, float] | Literal["stacking"] | None = ...,
     **settings: Unpack[FitSettings],
 ) -> ModelAverage: ...
+@checks_arguments
 def fit(  # noqa: PLR0913 every option has a name and a default
     runs: Source,
     law: str | Law | Sequence[str | Law | ModelCard] | None = None,

@@ -90,6 +90,8 @@ def find_law(name: str) -> Law:
     LawError
         If there is no such law, no such file or no such name in it, or if running the file fails.
     """
+    if not isinstance(name, str):
+        raise LawError(f"law is {name!r}, but must be a law's name, or your own as file.py:NAME")
     if name in LAWS:
         return LAWS[name]
     path, _, attribute = name.rpartition(":") if not name.endswith(".py") else (name, "", "")

@@ -11,12 +11,13 @@ import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from bayescale.arguments import checks_arguments
 from bayescale.cards import ModelCard, Prior, card_for, drift_components, parse_card
 from bayescale.conventions import SIX_ND, Conventions, FlopCount
 from bayescale.errors import PosteriorError, collected, listed
 from bayescale.files import read_tree, save_tree
 from bayescale.findings import note
-from bayescale.laws import LAWS, Law
+from bayescale.laws import LAWS, Law, find_law
 from bayescale.posterior.average import ModelAverage
 from bayescale.posterior.fit import Fit
 from bayescale.posterior.methods import asks_fit
@@ -91,7 +92,8 @@ def _tree_of(posterior: Posterior) -> xr.DataTree:
     return tree
 
 
-def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) -> Fit:
+@checks_arguments
+def open_posterior(path: str | Path, *, law: str | Law | Sequence[str | Law] | None = None) -> Fit:
     """Read a posterior file into memory.
 
     Parameters
@@ -112,7 +114,8 @@ def open_posterior(path: str | Path, *, law: Law | Sequence[Law] | None = None) 
         If the file does not exist, is truncated, is not a posterior file, was written by a later
         version of the package, or needs a law that is not given.
     """
-    laws = [law] if isinstance(law, Law) else law or ()
+    given = [law] if isinstance(law, Law | str) else law or ()
+    laws = [find_law(one) if isinstance(one, str) else one for one in given]
     return fit_from(read_tree(path), laws, Path(path).name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
+from bayescale.arguments import checks_arguments, require_kind
 from bayescale.errors import NoFitError, PosteriorError, did_you_mean, shortened
 from bayescale.posterior.converged import refuse_unconverged
 
@@ -114,6 +115,8 @@ class FitMethods:
         PosteriorError, TrustError
             If the fit has no runs, or the backtest is of other laws or runs.
         """
+        if backtest is not None:
+            require_kind("backtest", backtest)
         record = importlib.import_module("bayescale.validation.backtest_record")
         return record.keep(self, self.backtest(**options) if backtest is None else backtest)
 
@@ -155,7 +158,8 @@ class FitMethods:
 
 
 def asks_fit[**P, R](ask: Callable[P, R]) -> Callable[P, R]:
-    """Make a question refuse a first argument that is not a fit, and say what to give."""
+    """Make a question refuse a first argument that is not a fit, and others of a wrong type."""
+    question = checks_arguments(ask)
 
     @wraps(ask)
     def checked(*arguments: P.args, **options: P.kwargs) -> R:
@@ -166,7 +170,7 @@ def asks_fit[**P, R](ask: Callable[P, R]) -> Callable[P, R]:
                 "given: make one with bayescale.fit(runs), or open one with "
                 "bayescale.open_posterior(path)"
             )
-        return ask(*arguments, **options)
+        return question(*arguments, **options)
 
     return checked
 

@@ -122,6 +122,11 @@ def read_runs(  # noqa: PLR0913 every option has a name and a default
     >>> read_runs(log)["flops"]
     array([1.2e+20, 4.8e+20])
     """
+    if not isinstance(source, pd.DataFrame | str | Path):
+        raise RunLogError(
+            f"a run log is given as {type(source).__name__}: give a pandas.DataFrame, or the path "
+            "of a .csv, .parquet or .jsonl file"
+        )
     given = ReadOptions.of(
         columns=columns,
         units=units,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bayescale.arguments import checks_arguments, require_kind
 from bayescale.errors import DecisionError, collected, did_you_mean
 from bayescale.splits.utilization import Utilization
 from bayescale.units import three_digits
@@ -57,6 +58,11 @@ class Cluster:
     memory: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("gpus", "peak", "utilization"):
+            require_kind(name, getattr(self, name))
+        for name in ("price", "memory"):
+            if (value := getattr(self, name)) is not None:
+                require_kind(f"gpu_{name}", value, name)
         share = 1.0 if isinstance(self.utilization, Utilization) else self.utilization
         checks = {
             "gpus": (self.gpus, 1 <= self.gpus < 1e8, "1 to 1e8"),
@@ -78,6 +84,7 @@ class Cluster:
             raise DecisionError(collected("this cluster is not possible:", problems))
 
     @classmethod
+    @checks_arguments
     def of(cls, gpu: str, gpus: int, **more: Any) -> "Cluster":
         """Return a cluster of GPUs that are known by name.
 

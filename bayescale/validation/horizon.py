@@ -242,7 +242,9 @@ _LIMITS = {
     "untested": "Limited by what could be tested: backtests inside the runs reach {tested} times. "
     "Train a larger run, or smaller ones, to test further.",
 }
-_NOT_TESTED = "Limited by what was tested: no backtest was made. Make one: `fit.with_backtest()`."
+_NOT_TESTED = (
+    "Limited by what was tested: no backtest was made. Make one: `fit.trust(fit.backtest())`."
+)
 
 
 @asks_fit

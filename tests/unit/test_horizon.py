@@ -328,7 +328,7 @@ def test_only_what_ends_the_horizon_stops_trust() -> None:
     text = str(trust(fanning(), failing))
     assert "What stops trust:\n  coverage: Backtests inside the runs failed" in text
     assert "From that ratio on, intervals are overconfident." in text
-    assert "no backtest was made. Make one: `fit.with_backtest()`." in str(trust(fanning()))
+    assert "no backtest was made. Make one: `fit.trust(fit.backtest())`." in str(trust(fanning()))
 
 
 def test_a_bin_that_passes_below_the_share_required_says_why() -> None:
