@@ -38,8 +38,8 @@ def test_what_is_said_twice_or_does_not_go_together_is_reported_together() -> No
     assert refused(card, runs) == (
         "card 'chinchilla' cannot be used with DataFrame:\n"
         "  - several of its rows are of one run, and the card does not say how much noise these "
-        "share: add [noise.shared] (`bayescale.load_card('chinchilla')` has one), or keep one row per "
-        "run\n"
+        "share: add [noise.shared] (`bayescale.load_card('chinchilla')` has one), or keep one "
+        "row per run\n"
         "  - noise.excess cannot be combined with several rows of one run: keep one row per run\n"
         "  - rounded losses cannot be combined with several rows of one run: keep one row per run\n"
         "  - the rounding of losses is stated twice, by its column loss_step and by the card's "
