@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from pytensor.compile.mode import Mode
+from pytensor.configdefaults import config
 from pytensor.graph.basic import Constant
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.basic import PerformLinker
@@ -22,8 +23,17 @@ from pytensor.tensor.subtensor import AdvancedIncSubtensor, IncSubtensor
 
 from bayescale.inference.compiled.scalar_source import literal
 
+
+class _Linker(PerformLinker):
+    """A linker that runs no C compiler for inner graphs: graphs are read, and rarely called."""
+
+    def make_all(self, *given: Any, **options: Any) -> Any:
+        with config.change_flags(cxx=""):
+            return super().make_all(*given, **options)
+
+
 GRAPH_MODE = Mode(
-    PerformLinker(),
+    _Linker(),
     RewriteDatabaseQuery(
         include=["fast_run"],
         exclude=["cxx_only", "BlasOpt", "inplace", "local_mul_exp_to_exp_add"],
