@@ -10,7 +10,7 @@ from llvmlite import binding
 from support.machine_code import run, run_in_python, translated
 
 from bayescale.inference.compile import code_depends_on
-from bayescale.inference.compiled import llvm_module
+from bayescale.inference.compiled import llvm_module, vector_math
 from bayescale.inference.compiled.coordinates import share_at
 from bayescale.inference.compiled.llvm_module import load, object_code, processor
 
@@ -198,9 +198,38 @@ def test_code_that_is_no_code_is_an_error() -> None:
 
 
 def test_the_processor_is_known_by_name_and_features() -> None:
-    name, features = processor().split()
+    name, features, *vectors = processor().split()
+    assert vectors == list(vector_math.addresses())
     assert name == binding.get_host_cpu_name()
     assert set(features.split(",")) == set(binding.get_host_cpu_features().flatten().split(","))
+
+
+ANY = np.concatenate([
+    np.linspace(-50.0, 50.0, 45), [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-300, 710.0, -1e5, -1.0]
+])  # fmt: skip
+"""Numbers of all kinds, of a length that vectors do not divide."""
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "pow"])
+def test_functions_of_vectors_are_those_of_numbers(
+    name: str, vectors: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not vectors:
+        for module in (vector_math, llvm_module):
+            monkeypatch.setattr(module, "addresses", dict)
+    elif not vector_math.addresses():
+        pytest.skip("this system has no functions of vectors")
+    call = "a[i] ** b[i]" if name == "pow" else f"np.{name}(a[i])"
+    given = {"a": ANY, "b": ANY[::-1].copy() / 7, "out": np.zeros(len(ANY))}
+    lines = ["for i in range(a.shape[0]):", f"    out[i] = {call}"]
+    module = translated(lines, given).module
+    source = vector_math.with_vectors(str(module))
+    assert (f"v_{name}(<" in source) == vectors
+    run(lines, given)
+    with np.errstate(all="ignore"):
+        wanted = ANY ** given["b"] if name == "pow" else getattr(np, name)(ANY)
+    np.testing.assert_allclose(given["out"], wanted, rtol=1e-15, atol=0.0)
 
 
 def test_code_is_kept_for_each_processor_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

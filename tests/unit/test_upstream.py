@@ -4,6 +4,7 @@ A test that fails here says that a workaround can be removed.
 """
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -44,6 +45,13 @@ def test_pytensor_compiles_inner_graphs_in_c() -> None:
 
 def test_pytensor_makes_a_function_of_each_operation() -> None:
     assert "fgraph_to_python" in source("pytensor.link.numba.dispatch.basic")
+
+
+def test_llvmlite_takes_no_library_of_vectors() -> None:
+    from llvmlite import binding
+
+    taken = inspect.signature(binding.Target.create_target_machine).parameters
+    assert not any("vec" in name for name in taken)
 
 
 def test_nutpie_imports_arviz() -> None:

@@ -23,6 +23,7 @@ module                      what it does
 ``llvm_body``               the body of a function in the language of LLVM
 ``llvm_arrays``             arrays in this language
 ``llvm_numbers``            numbers in this language
+``vector_math``             exponentials, logarithms and powers of several numbers
 ``modes``                   finds modes of a density and the curvature there
 ``preconditioning``         coordinates scaled at a mode, and chains that start near modes
 ``lazy_imports``            imports of large packages that wait until they are used

@@ -19,6 +19,7 @@ from llvmlite import binding, ir
 from bayescale.inference.compiled.llvm_arrays import IN_MEMORY, NOTHING, POINTER, Array, Memory
 from bayescale.inference.compiled.llvm_body import Body, passed
 from bayescale.inference.compiled.llvm_numbers import FLOAT, INT, integer, unknown
+from bayescale.inference.compiled.vector_math import addresses, with_vectors
 
 _RETURNED = {"float": FLOAT, "int": INT, "None": NOTHING}
 """What a function returns by its annotation."""
@@ -134,8 +135,8 @@ class Translation:
 
 
 def processor() -> str:
-    """Return the name and the features of this computer's processor, which machine code is for."""
-    return f"{binding.get_host_cpu_name()} {_features()}"
+    """Return what machine code is for: this computer's processor, and functions of vectors."""
+    return " ".join([binding.get_host_cpu_name(), _features(), *addresses()])
 
 
 def _features() -> str:
@@ -170,7 +171,7 @@ def object_code(module: ir.Module) -> bytes:
     """Return the machine code of a module, for the processor of this computer."""
     target = _target()
     module.triple, module.data_layout = target.triple, str(target.target_data)
-    parsed = binding.parse_assembly(str(module))
+    parsed = binding.parse_assembly(with_vectors(str(module)))
     parsed.verify()
     tuning = binding.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = True
@@ -182,6 +183,8 @@ def object_code(module: ir.Module) -> bytes:
 def load(code: bytes, names: Iterable[str]) -> Any:
     """Return machine code in memory: addresses of functions by name, while the object exists."""
     library = binding.JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name, address in addresses().items():
+        library.import_symbol(name, address)
     for name in names:
         library.export_symbol(name)
     return library.link(_linker(), f"bayescale{next(_numbers)}")

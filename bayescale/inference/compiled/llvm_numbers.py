@@ -8,6 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from bayescale.inference.compiled.vector_math import scalar_name
+
 FLOAT, INT, BOOL = ir.DoubleType(), ir.IntType(64), ir.IntType(1)
 
 FAST = ("arcp", "contract", "afn", "reassoc", "nsz")
@@ -81,7 +83,7 @@ class Numbers:
 
     def _of_floats(self, op: ast.AST, left: Any, right: Any) -> Any:
         if isinstance(op, ast.Pow):
-            return self._intrinsic("pow", left, right)
+            return self._power(left, right)
         if isinstance(op, ast.Div):
             return self.b.fdiv(left, right, flags=FAST)
         if type(op) not in _ARITHMETIC:
@@ -148,15 +150,27 @@ class Numbers:
         if name in ("isinf", "isfinite"):
             sign = "==" if name == "isinf" else "<"
             return self.compare(sign, self._intrinsic("fabs", x), ir.Constant(FLOAT, math.inf))
+        if (vectorized := scalar_name(name)) is not None:
+            return self._external(vectorized, x)
         if name == "abs" or name in _OF_LLVM:
             return self._intrinsic("fabs" if name == "abs" else name, x)
         if name not in _OF_C:
             raise unknown(name)
+        return self._external(_OF_C[name], x)
+
+    def _power(self, base: Any, exponent: Any) -> Any:
+        # LLVM replaces its own operation by products and roots where a known exponent allows it
+        simple = isinstance(exponent, ir.Constant) and float(2 * exponent.constant).is_integer()
+        name = None if simple else scalar_name("pow")
+        if name is None:
+            return self._intrinsic("pow", base, exponent)
+        return self._external(name, base, exponent)
+
+    def _external(self, name: str, *given: Any) -> Any:
         module = self._function.module
-        function = module.globals.get(_OF_C[name]) or ir.Function(
-            module, ir.FunctionType(FLOAT, [FLOAT]), _OF_C[name]
-        )
-        return self.b.call(function, [x], fastmath=FAST)
+        kind = ir.FunctionType(FLOAT, [FLOAT] * len(given))
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        return self.b.call(function, given, fastmath=FAST)
 
     def _intrinsic(self, name: str, *given: Any) -> Any:
         kind = ir.FunctionType(FLOAT, [FLOAT] * len(given))
