@@ -62,7 +62,8 @@ class Allocation(Result):
     params, tokens : xarray.DataArray
         Dims (chain, draw, budget): each draw's best split.
     choice : EvaluatedSplits
-        One split per budget: the one of least expected loss over all draws.
+        One split per budget: the one of least expected loss over all draws, see
+        :func:`bayescale.allocate`.
     options : EvaluatedSplits or None
         The named splits.
     exponent : xarray.DataArray
@@ -348,7 +349,8 @@ class Allocation(Result):
             yield from self._law_lines(i)
             return
         yield from self._serving_lines(point)
-        yield f"  choice      {split_text(point)}: least expected loss"
+        bumps = ", without the drift's bumps" if self.drift and self.drift_across else ""
+        yield f"  choice      {split_text(point)}: least expected loss{bumps}"
         yield (
             f"  best split  {range_text(best['params'])} params, {range_text(best['tokens'])} "
             f"tokens, {three_digits(best['tokens_per_param']['lower'])} to "

@@ -9,6 +9,7 @@ from bayescale.splits.choice import (
     limits_of,
     solve,
     solve_down_to,
+    solved,
 )
 from bayescale.splits.constraints import Constraints, checked_budgets, searched_range
 from bayescale.splits.optimum import best_split, least_compute, losses_of, without_rounding
@@ -28,5 +29,6 @@ __all__ = [
     "searched_range",
     "solve",
     "solve_down_to",
+    "solved",
     "without_rounding",
 ]

@@ -1,10 +1,16 @@
 """The default split of a budget: the one with the least expected loss over the draws of a fit.
 
+Drift across tokens per parameter moves the best split of each draw. It also bends the loss along a
+budget, at the same places for all budgets and as much as the law does. The mean over draws then has
+several minima that are about equally low, and the least one may jump between them as the budget
+grows. So the loss that a split gives up in a draw is judged by the law's curve, moved to the draw's
+best split.
+
 Every command that splits a budget calls these functions, so all of them name the same split.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +23,16 @@ from bayescale.posterior import Fit, View, flop_count_of
 from bayescale.random import Purpose
 from bayescale.splits.constraints import Constraints, searched_range
 from bayescale.splits.hardware import Cluster
-from bayescale.splits.optimum import Best, Losses, best_choice, best_split, ladder, losses_of
+from bayescale.splits.optimum import (
+    Best,
+    Losses,
+    best_choice,
+    best_split,
+    ladder,
+    losses_of,
+    with_shape_of_law,
+    without_rounding,
+)
 
 MOST_DRAWS = 4000
 """The most draws that are optimized, over all laws; evenly spaced ones if a fit has more."""
@@ -89,23 +104,48 @@ class Solved:
     best : Best
     limits : Constraints
         The limits of the draws: uncertain tokens to be served are a number for each draw.
+    law : callable or None
+        The losses without drift, if drift differs between splits.
     """
 
     view: View
     losses: Losses
     best: Best
     limits: Constraints
+    law: Losses | None = None
+
+    def curves(self, flops: np.ndarray, limits: Constraints) -> list[Losses]:
+        """Return the losses by which splits of each of these budgets are compared for a choice."""
+        if self.law is None:
+            return [self.losses] * len(flops)
+        free, best = replace(limits, sizes=None), self.best.of(flops)
+        if limits.sizes is not None or limits.inference_interval is not None:
+            best = best_split(self.losses, flops, free)
+        return with_shape_of_law(self.law, best, free)
 
 
 def solve(
     fit: Fit, flops: np.ndarray, limits: Constraints, family: str | None = None, drift: bool = True
 ) -> list[Solved]:
     """Return the best splits of budgets in each draw of each law."""
-    budgets = np.unique(flops)
-    return [
-        Solved(view, *_best(view, budgets, limits, own, family), own)
-        for view, own in _drawn(fit, limits, drift)
-    ]
+    budgets = without_rounding(flops)
+    drawn = _drawn(fit, limits, drift)
+    return [solved(view, budgets, limits, family, own) for view, own in drawn]
+
+
+def solved(
+    view: View,
+    flops: np.ndarray,
+    limits: Constraints,
+    family: str | None = None,
+    own: Constraints | None = None,
+) -> Solved:
+    """Return the best splits of budgets in each draw of a view; ``own`` are its draws' limits."""
+    own = limits if own is None else own
+    law = None
+    if view.drifts and view.card.drifts_across_splits:
+        law = losses_of(view.without_walk(), family, limits.unique_tokens)
+    return Solved(view, *_best(view, flops, limits, own, family), own, law)
 
 
 def solve_down_to(
@@ -183,7 +223,17 @@ def chosen(
     laws: Sequence[Solved], weights: Sequence[float], flops: np.ndarray, limits: Constraints
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return params and tokens of the splits with the least expected loss, each (budget,)."""
-    return best_choice([law.losses for law in laws], tuple(weights), flops, limits)
+    if all(law.law is None for law in laws):
+        return best_choice([law.losses for law in laws], tuple(weights), flops, limits)
+    by_budget = zip(*(law.curves(flops, limits) for law in laws), strict=True)
+    params, tokens = zip(
+        *(
+            best_choice(list(curves), tuple(weights), flops[i : i + 1], limits)
+            for i, curves in enumerate(by_budget)
+        ),
+        strict=True,
+    )
+    return np.concatenate(params), np.concatenate(tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +271,7 @@ def default_split(
     params, tokens = chosen(laws, fit.weights, budgets, limits)
     by_law = tuple(
         {
-            name: law.view.as_draws(getattr(law.best, name)[:, place], "point")
+            name: law.view.as_draws(getattr(law.best.of(flops), name), "point")
             for name in ("params", "tokens")
         }
         for law in laws
@@ -237,13 +287,10 @@ def default_sizes(
     drift: bool = True,
     limits: Constraints | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return params and tokens of :func:`default_split`, each (budget,), in less time.
-
-    With ``limits``, it is the split with the least expected loss within them.
-    """
+    """Return params and tokens of :func:`default_split`, each (budget,), or within limits."""
     limits, budgets, place = _with_places(fit, flops, limits)
-    losses = [losses_of(view, family, limits.unique_tokens) for view in _views(fit, drift)]
-    params, tokens = best_choice(losses, tuple(fit.weights), budgets, limits)
+    laws = solve(fit, budgets, limits, family, drift)
+    params, tokens = chosen(laws, fit.weights, budgets, limits)
     return params[place], tokens[place]
 
 

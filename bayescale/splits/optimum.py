@@ -55,6 +55,12 @@ class Best:
         """Return the place in ``flops`` of the budget nearest to each of these."""
         return np.abs(np.log(self.flops)[:, None] - np.log(flops)).argmin(axis=0)
 
+    def of(self, flops: np.ndarray) -> "Best":
+        """Return the best splits of the budgets nearest to these."""
+        at = self.at(flops)
+        parts = (part[:, at] for part in (self.params, self.tokens, self.loss))
+        return Best(self.flops[at], *parts)
+
     @cached_property
     def log_curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Finer log budgets (step,), and the log of the least loss there (draw, step)."""
@@ -89,6 +95,36 @@ def losses_of(view: View, family: str | None = None, unique_tokens: float | None
         return view.losses(scales, family)
 
     return losses
+
+
+def with_shape_of_law(law: Losses, best: Best, limits: Constraints) -> list[Losses]:
+    """Return the law's losses along each budget, moved to the best splits of draws with drift.
+
+    In each draw the minimum lies at the draw's best split and is the draw's least loss. The rest is
+    the law's: what a split gives up grows steadily with the distance from the best one.
+
+    Parameters
+    ----------
+    law : callable
+        Losses without drift, see :data:`Losses`.
+    best : Best
+        The best splits of the same draws, with drift.
+    limits : Constraints
+        Without ``sizes``, and the same for all draws.
+
+    Returns
+    -------
+    list of callable
+        For each budget: see :data:`Losses`.
+    """
+    own = best_split(law, best.flops, limits)
+    factors = own.params / best.params, own.tokens / best.tokens, best.loss / own.loss
+
+    def of_budget(params_by: np.ndarray, tokens_by: np.ndarray, times: np.ndarray) -> Losses:
+        return lambda params, tokens: times * law(params_by * params, tokens_by * tokens)
+
+    columns = ([factor[:, i, None] for factor in factors] for i in range(len(best.flops)))
+    return [of_budget(*column) for column in columns]
 
 
 def best_split(losses: Losses, flops: np.ndarray, limits: Constraints) -> Best:

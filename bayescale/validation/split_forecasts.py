@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs
-from bayescale.splits import Constraints, losses_of, searched_range
+from bayescale.splits import Constraints, searched_range, solved
 from bayescale.validation import scores
 from bayescale.validation.approaches import isoflop_groups, parabolas
 
@@ -91,29 +91,35 @@ class SplitSample:
         The measured optima of the budgets.
     log_params : numpy.ndarray, shape (budget, split)
     losses : numpy.ndarray, shape (draw, budget, split)
+    curves : numpy.ndarray, shape (draw, budget, split)
+        The losses by which splits are compared for a choice: see :mod:`bayescale.splits.choice`.
     """
 
     optima: Optima
     log_params: np.ndarray
     losses: np.ndarray
+    curves: np.ndarray
 
 
 def sample_splits(posterior: Posterior, optima: Optima) -> SplitSample:
     """Return losses of splits of these budgets over the searched range, for at most 1,000 draws."""
     assert posterior.runs is not None
-    view = posterior.drifting.thinned(MOST_DRAWS)
     limits = Constraints(searched=searched_range(posterior.runs), count=posterior.runs.flop_count)
     low, high = limits.range(optima.flops)
     params, tokens = limits.split(optima.flops[:, None], np.linspace(low, high, _POINTS, axis=1))
-    losses = losses_of(view)(params.ravel(), tokens.ravel()).reshape(-1, *params.shape)
-    return SplitSample(optima, np.log(params), losses.astype("float32"))
+    law = solved(posterior.drifting.thinned(MOST_DRAWS), optima.flops, limits)
+    losses = law.losses(params.ravel(), tokens.ravel()).reshape(-1, *params.shape)
+    by_budget = zip(law.curves(optima.flops, limits), params, tokens, strict=True)
+    curves = np.stack([curve(n, d) for curve, n, d in by_budget], axis=1)
+    return SplitSample(optima, np.log(params), losses.astype("float32"), curves.astype("float32"))
 
 
 def mixed_splits(samples: Sequence[SplitSample], weights: Sequence[float]) -> SplitSample:
     """Return the samples of several laws, mixed by weight."""
     first = samples[0]
     losses = scores.mixed([sample.losses for sample in samples], weights)
-    return SplitSample(first.optima, first.log_params, losses)
+    curves = scores.mixed([sample.curves for sample in samples], weights)
+    return SplitSample(first.optima, first.log_params, losses, curves)
 
 
 def scored_splits(law: str, cutoff: float, sample: SplitSample) -> pd.DataFrame:
@@ -134,7 +140,7 @@ def scored_splits(law: str, cutoff: float, sample: SplitSample) -> pd.DataFrame:
     for i, flops in enumerate(sample.optima.flops):
         log_params, losses = sample.log_params[i], sample.losses[:, i].astype(float)
         best = log_params[losses.argmin(axis=1)]
-        at = int(losses.mean(axis=0).argmin())
+        at = int(sample.curves[:, i].astype(float).mean(axis=0).argmin())
         given_up = losses[:, at] - losses.min(axis=1)
         measured, error = float(sample.optima.log_params[i]), float(sample.optima.error[i])
         seen = best + error * rng.standard_normal(len(best))

@@ -17,6 +17,7 @@ from bayescale.laws import CHINCHILLA, LAWS
 from bayescale.posterior import Posterior, outliers, summarize
 from bayescale.runs import Runs, read_runs
 from bayescale.simulation import simulate
+from bayescale.splits import default_sizes
 from bayescale.validation.design import design_notes
 from bayescale.validation.identifiability import posterior_notes
 
@@ -80,6 +81,15 @@ def test_chains_of_drift_find_the_mode_that_holds_the_mass(all_chinchilla: Runs)
         drifting = fit(sixth, "unified", draws=500, seed=seed).drifting.draws
         assert (drifting["sigma"].median("draw") < 0.003).all()
         assert (drifting["drift_tokens_per_param"].median("draw") < 0.009).all()
+
+
+def test_the_chosen_size_moves_steadily_with_the_budget(all_chinchilla: Runs) -> None:
+    """The mean loss of these runs has two minima from 3e21 FLOP on, which change places at 7e21."""
+    budgets = np.geomspace(1e20, 1e24, 49)
+    params, _ = default_sizes(fit(all_chinchilla, "unified"), budgets)
+    steps = np.diff(np.log(params))
+    assert steps.min() > -0.05
+    assert steps.max() < 0.45
 
 
 # few runs

@@ -14,7 +14,15 @@ from bayescale.forecasting import forecast
 from bayescale.laws import UNIFIED, compute_optimal
 from bayescale.posterior import Posterior
 from bayescale.runs import Runs, read_runs
-from bayescale.splits import Constraints, default_split, searched_range
+from bayescale.splits import (
+    Constraints,
+    default_sizes,
+    default_split,
+    limits_of,
+    losses_of,
+    searched_range,
+)
+from bayescale.splits.optimum import best_choice
 from bayescale.tasks import Serial
 from bayescale.validation.backtest import backtest
 from bayescale.validation.backtest_record import record_of
@@ -73,6 +81,40 @@ def test_every_command_names_the_same_split_to_the_last_digit() -> None:
         assert point[name] == split[name]
         assert run.at[name] == split[name]
         assert crossed.of("posterior", name)["estimate"] == split[name]
+
+
+def test_the_choice_does_not_jump_between_bumps_of_the_drift() -> None:
+    """With a hump amid the ratios and a tilt, the mean loss has two minima that change places."""
+    fit = fitted(sweep(), q=0.004)
+    below, above = np.eye(12)[[0, 1]], np.eye(12)[[6, 7]]
+    hump = 0.015 * (2 * (below[1] + above[1]) - below[0] - above[0])
+    tilt = 0.003 * np.repeat([1.0, -1.0], 6)
+    bent = {}
+    for group in fit.tree.children:
+        draws = fit.tree[group].to_dataset()
+        for name, steps in (("tokens_per_param", hump), ("tilt", tilt)):
+            draws[f"drift_walk_{name}"] = draws[f"drift_walk_{name}"] + xr.DataArray(
+                steps, dims="step"
+            )
+        bent[group] = draws
+    fit = replace(fit, tree=xr.DataTree.from_dict(bent))
+    flops = np.geomspace(1e19, 1e22, 31)
+    of_mean, _ = best_choice([losses_of(fit.drifting)], (1.0,), flops, limits_of(fit))
+    assert np.diff(np.log(of_mean)).min() < -0.4
+    params, _ = default_sizes(fit, flops)
+    steps = np.diff(np.log(params))
+    assert steps.min() > 0.03
+    assert steps.max() < 0.2
+
+
+def test_sizes_that_can_be_built_are_compared_as_all_others() -> None:
+    """The choice among many sizes is the one nearest to the choice among all."""
+    fit = fitted(sweep(), q=0.004)
+    sizes = tuple(np.geomspace(1e9, 1e11, 200))
+    free = allocate(fit, 1e22).choice.split(0)["params"]
+    assert allocate(fit, 1e22, sizes=sizes).choice.split(0)["params"] == pytest.approx(
+        free, rel=0.03
+    )
 
 
 def test_drift_across_tokens_per_parameter_makes_the_best_split_uncertain() -> None:
