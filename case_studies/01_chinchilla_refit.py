@@ -18,11 +18,11 @@
 # right, and what does it change?
 #
 # **Answer.** Besiroglu et al. are right. By the posterior of 240 runs, N grows as C^0.510 (0.494
-# to 0.527), with 19.0 tokens per parameter at Gopher's budget (13.4 to 26.7). Allowing for the
-# variation between fresh logs, it is 11.4 to 31.0. The values of Besiroglu et al., 0.513 and 18.4,
+# to 0.527), with 19.0 tokens per parameter at Gopher's budget (13.4 to 26.6). Allowing for the
+# variation between fresh logs, it is 11.7 to 30.4. The values of Besiroglu et al., 0.513 and 18.4,
 # lie inside. Those of Hoffmann et al. do not: 0.452 and 93 as printed, 0.457 and 59 unrounded.
 # With the printed values, the median run lies 1.8 % below the law. Keeping the five runs that
-# Besiroglu et al. dropped changes little (0.515 and 17.4), because the noise has heavy tails;
+# Besiroglu et al. dropped changes little (0.514 and 17.6), because the noise has heavy tails;
 # leave-one-out names the five as outliers. The disagreement matters less for the decision. The
 # best split is 71B on 1.36T tokens. Chinchilla's own 70B on 1.4T loses 0.0001 nats, and Gopher's
 # 280B on 300B wastes half of its compute.

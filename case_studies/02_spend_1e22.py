@@ -17,12 +17,12 @@
 # FLOP on one model. Which size should it train, how certain is that, and would a pilot run first
 # reduce the uncertainty?
 #
-# **Answer.** Train 9.9B parameters on 169B tokens, although the uncertainty is large. Each draw's
+# **Answer.** Train 9.8B parameters on 170B tokens, although the uncertainty is large. Each draw's
 # own best size lies between 2.7B and 19.3B. The choice loses 0.025 nats in expectation, as if a
-# fifth of the compute were wasted. The two laws disagree, 19B against 7.3B, and following the
-# wrong one wastes 35 to 49 %. If a trillion tokens are to be served, the choice is 2.7B on 280B,
+# fifth of the compute were wasted. The two laws disagree, 19B against 6.7B, and following the
+# wrong one wastes 39 to 49 %. If a trillion tokens are to be served, the choice is 2.8B on 270B,
 # and the laws agree. Pilots of 3e20 FLOP in all, the largest 2.5B on 13B tokens, should reduce the
-# standard error of the loss from 5.2 % to 2.1 %. Three larger runs that the fit never saw, of 1.4B
+# standard error of the loss from 4.9 % to 2.2 %. Three larger runs that the fit never saw, of 1.4B
 # and 6.9B, all ended inside their 90 % intervals.
 #
 # Data: the RedPajama runs of Gadre et al. 2024 (arXiv 2403.08540), found through the environment

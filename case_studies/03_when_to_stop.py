@@ -17,10 +17,10 @@
 # forecast, and would that have been right?
 #
 # **Answer.** The scale differs between logs by an order of magnitude. From the smaller half of
-# their runs, Chinchilla's can be trusted up to 29 times, Porian's up to 1.65 times and Gadre's on
-# RedPajama up to 4.4 times the largest run. Inside these horizons lie 112 larger runs. The 90 %
-# intervals covered 92 % of them (72 % without drift), and 96 % of forecasts were within the 2 %
-# tolerance. Of the 62 runs beyond, 68 % were. There, intervals with drift still have good coverage
+# their runs, Chinchilla's can be trusted up to 28 times, Porian's up to 1.63 times and Gadre's on
+# RedPajama up to 4.3 times the largest run. Inside these horizons lie 111 larger runs. The 90 %
+# intervals covered 93 % of them (76 % without drift), and 97 % of forecasts were within the 2 %
+# tolerance. Of the 63 runs beyond, 67 % were. There, intervals with drift still have good coverage
 # (98 %), but they are too wide to decide on.
 #
 # Data: runs behind Hoffmann et al. 2022 (read off by Besiroglu et al. 2024), of Porian et al. 2024

@@ -16,12 +16,12 @@
 # **Question.** Five models from 111M to 2.7B parameters were trained on twenty tokens per
 # parameter. What will 6.7B and 13B reach? Can the five say how to split a budget?
 #
-# **Answer.** From five runs, a single new run at 6.7B ends between 1.601 and 1.770 with 90 %
-# probability (it reached 1.704), and at 13B between 1.451 and 1.709 (1.572). Every interval from
+# **Answer.** From five runs, a single new run at 6.7B ends between 1.601 and 1.775 with 90 %
+# probability (it reached 1.704), and at 13B between 1.451 and 1.714 (1.572). Every interval from
 # four, five or six runs covers what was reached. Least squares gives one line, and a different one
 # with each further run: its floor jumps from 1.00 to 0 to 0.74 nats, and its error at 13B from
 # +4.5 % to -1.6 % to +1.6 %. The five runs cannot say how to split a budget: at 1e23 FLOP the best
-# split of 74 % of the draws lies at an end of what was searched, 4.4 to 91 tokens per parameter.
+# split of 74 % of the draws lies at an end of the search, 4.4 or 91 tokens per parameter.
 #
 # Data: Dey et al. 2023 (arXiv 2304.03208), the bundled data set `pile_2023`.
 

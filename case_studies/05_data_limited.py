@@ -16,15 +16,15 @@
 # **Question.** A team has 25B unique tokens and 1e22 FLOP. How often should it repeat them, what
 # would more data be worth, and would pruning be better?
 #
-# **Answer.** Train 6.3B parameters on 263B tokens, so on all of them about 10 times. The expected
-# loss is 2.370 (90 % interval 2.349 to 2.393). The best split is hardly known: the best number of
-# times lies between 1 and 17. The choice costs 0.009 nats against it on average, and less than
-# 0.055 with 95 % probability. Twice as many unique tokens would be worth 0.030 nats (0.016 to
-# 0.039), or 32 % of the compute (9 to 52 %); unlimited ones 0.050 nats. Pruning does not help in a
+# **Answer.** Train 8.1B parameters on 205B tokens, so on all of them about 8 times. The expected
+# loss is 2.379 (90 % interval 2.365 to 2.395). The best split is hardly known: the best number of
+# times lies between 1 and 17. The choice costs 0.018 nats against it on average, and less than
+# 0.064 with 95 % probability. Twice as many unique tokens would be worth 0.030 nats (0.015 to
+# 0.039), or 33 % of the compute (10 to 52 %); unlimited ones 0.050 nats. Pruning does not help in a
 # scenario whose metric is anywhere between worse than random and one that removes harm: no share
 # has a lower expected loss than keeping everything, because the tokens are repeated already and
 # each one is needed. Real pruned runs agree. On C4, keeping a quarter or a half by perplexity gave
-# a quality of 0.40 (0.26 to 0.68); 1 is a random choice, and 1.5 to 1.6 would break even here. For
+# a quality of 0.40 (0.25 to 0.68); 1 is a random choice, and 1.5 to 1.6 would break even here. For
 # the loss on unpruned text, that metric harms.
 #
 # Data: the data-constrained runs of Muennighoff et al. 2023 (arXiv 2305.16264), found through the

@@ -21,8 +21,8 @@
 # dispersion of words, is estimated on models of up to 1B. With it, the losses of models of 1.4B to
 # 12B give their exact match within 0.014 on average, and 90 % intervals cover 90 % of 136 held-out
 # checkpoints. The assumption that words are alike has an error of 0.39. From the sizes of models
-# up to 2.8B alone, the forecast of exact match for 6.9B is 0.674 (0.645 to 0.704), and it reached
-# 0.673; for 12B it is 0.690 (0.655 to 0.730), and it reached 0.705. If words were alike, five in a
+# up to 2.8B alone, the forecast of exact match for 6.9B is 0.673 (0.645 to 0.703), and it reached
+# 0.673; for 12B it is 0.690 (0.654 to 0.730), and it reached 0.705. If words were alike, five in a
 # row would show nothing over nearly half of the path, although the loss falls throughout, and 25
 # in a row would show nothing over three quarters. For Gadre's nine larger models, the 90 %
 # interval from the smaller ones covers eight of nine errors averaged over 46 tasks, and as many

@@ -17,15 +17,15 @@
 # learning rate and batch size at each of 41 smaller sizes. Which setting should it take, and what
 # would a wrong one cost?
 #
-# **Answer.** A learning rate of 0.0005 with 447 sequences a step, or nearly anything near it. A
-# second team with other settings of the same sizes would take 0.0006 and 536. The exponents are
-# not settled: the published power of params, -0.713, lies at the end of the first team's 90 %
-# interval (-0.714 to -0.616) and outside the second's (-0.705 to -0.598); that of tokens, 0.307,
-# outside the first team's (0.230 to 0.285) and inside the second's (0.242 to 0.313). The decision
+# **Answer.** A learning rate of 0.0005 with 444 sequences a step, or nearly anything near it. A
+# second team with other settings of the same sizes would take 0.0006 and 545. The exponents are
+# not settled: the published power of params, -0.713, lies just outside the first team's 90 %
+# interval (-0.712 to -0.614) and outside the second's (-0.703 to -0.590); that of tokens, 0.307,
+# outside the first team's (0.230 to 0.287) and inside the second's (0.241 to 0.314). The decision
 # hardly depends on it. By the other team's posterior, the first choice loses 0.04 % of the loss
-# (at most 0.10 % with 95 %), and the second 0.03 % (0.08 %). The published rule's 0.0005 with 655
-# sequences loses 0.08 to 0.09 % (at most 0.18 %). Half or twice the learning rate loses 0.17 to
-# 0.44 %. No run tests this: 7B on 140B tokens is 16 times the compute of the largest run.
+# (at most 0.11 % with 95 %), and the second 0.03 % (0.07 %). The published rule's 0.0005 with 655
+# sequences loses 0.07 to 0.09 % (at most 0.16 %). Half or twice the learning rate loses 0.16 to
+# 0.45 %. No run tests this: 7B on 140B tokens is 16 times the compute of the largest run.
 #
 # Data: the sweep of Li et al. 2025 (arXiv 2503.04715), 60M to 1.07B params on 2B to 100B tokens,
 # found through the environment variable `BAYESCALE_DATA`. Batch sizes are in sequences of 2,048

@@ -143,8 +143,8 @@ def allocate(  # noqa: PLR0913
     of them, and drift across tokens per parameter makes the best split as uncertain as the law's
     form. The choice minimizes the loss averaged over draws, with laws in proportion to their
     weights. If drift differs between splits, the loss of each draw is here the law's own, moved so
-    that its minimum is the draw's best split and its least loss: the drift's bumps would make the
-    choice jump as the budget grows. Losses and regret of the choice include the drift.
+    that its minimum is the draw's best split and its least loss: the drift's own minima would make
+    the choice jump as the budget grows. Losses and regret of the choice include the drift.
 
     Tokens to be served that are uncertain are independent of the law: each draw is paired with its
     own, at random and the same in every call. The best split of a draw spends the budget with its

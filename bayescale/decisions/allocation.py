@@ -349,8 +349,7 @@ class Allocation(Result):
             yield from self._law_lines(i)
             return
         yield from self._serving_lines(point)
-        bumps = ", without the drift's bumps" if self.drift and self.drift_across else ""
-        yield f"  choice      {split_text(point)}: least expected loss{bumps}"
+        yield f"  choice      {split_text(point)}: least expected loss"
         yield (
             f"  best split  {range_text(best['params'])} params, {range_text(best['tokens'])} "
             f"tokens, {three_digits(best['tokens_per_param']['lower'])} to "

@@ -256,25 +256,33 @@ def draw_runs(
 
 
 def end_below_outliers(ax: "Axes", x: Any, y: Any) -> None:
-    """End the vertical axis below a few points far above all bands, and mark these at its end."""
+    """End the vertical axis below a few points far above the others, and mark these at its end."""
     bands = [area.get_datalim(ax.transData) for area in ax.collections]
-    low, high = min(band.y0 for band in bands), max(band.y1 for band in bands)
-    top = high + _FAR_ABOVE * (high - low)
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    above = ys > top
-    if not 0 < above.sum() <= max(_FEW * len(ys), 1):
+    low = min(band.y0 for band in bands)
+    high = max(*(band.y1 for band in bands), np.quantile(ys, 1 - _FEW, method="lower"))
+    top = high + _FAR_ABOVE * (high - low)
+    if not 0 < (ys > top).sum() <= max(_FEW * len(ys), 1):
         return
-    ax.set_ylim(top=top)
-    look = {"color": BLACK, "clip_on": False, "markersize": 5}
-    draw_points(
-        ax, xs[above], np.ones(above.sum()), "^", transform=ax.get_xaxis_transform(), **look
-    )
-    count = int(above.sum())
-    between = "\n" if is_narrow(ax) else " "
-    text = f"{count} run{'s' if count > 1 else ''} above,{between}up to {ys.max():.3g}"
+    look: dict[str, Any] = {"color": BLACK, "clip_on": False, "markersize": 5}
+    look["transform"] = ax.get_xaxis_transform()
+    [marks] = ax.plot([], [], "^", linestyle="none", **look)
     place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     place |= {"xytext": (6, -2), "va": "top", "fontsize": "small"}
-    ax.annotate(text, (xs[above].max(), 1.0), **place)
+    text = ax.annotate("", (xs.max(), 1.0), **place)
+
+    def mark(ax: "Axes") -> None:
+        above = ys > ax.get_ylim()[1]
+        marks.set_data(xs[above], np.ones(above.sum()))
+        text.set_visible(bool(above.any()))
+        if above.any():
+            between = "\n" if is_narrow(ax) else " "
+            runs = "1 run" if above.sum() == 1 else f"{above.sum()} runs"
+            text.set_text(f"{runs} above,{between}up to {ys.max():.3g}")
+            text.xy = xs[above].max(), 1.0
+
+    ax.callbacks.connect("ylim_changed", mark)
+    ax.set_ylim(top=top)
 
 
 def label_rows(ax: "Axes", names: Sequence[str], room: float) -> None:

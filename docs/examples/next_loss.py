@@ -8,5 +8,4 @@ columns = ["tokens", "loss_median", "loss_lower", "loss_upper", "p_below_target"
 print(answer.to_frame()[columns].to_string(index=False, float_format="{:.4g}".format))
 
 path = bayescale.forecast(fit, flops=np.geomspace(1e19, 1e24, 60))
-ax = bayescale.plot_forecast(path, runs=fit.runs, horizon=bayescale.trust(fit))
-ax.set_ylim(1.6, 3.6)  # four small runs lie above
+bayescale.plot_forecast(path, runs=fit.runs, horizon=bayescale.trust(fit))

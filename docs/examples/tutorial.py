@@ -8,4 +8,4 @@ answer["reached"] = later["loss"].to_numpy()
 columns = ["params", "tokens", "loss_new_lower", "loss_new_median", "loss_new_upper", "reached"]
 print(answer[columns].to_string(index=False, float_format="{:.4g}".format))
 
-bs.plot_fit(fit, point=fit.forecast(flops=1e22)).set_ylim(1.7, 3.6)
+bs.plot_fit(fit, point=fit.forecast(flops=1e22))

@@ -677,6 +677,8 @@ def test_a_few_runs_far_above_the_law_do_not_flatten_the_figure() -> None:
     ax = plot_forecast(curve, runs=runs)
     assert ax.get_ylim()[1] < 1.5 * frame["loss_upper"].max()
     assert named_at(ax, f"1 run above, up to {losses[2]:.3g}") == (PATH[2], 1.0)
+    ax.set_ylim(0, 20)
+    assert not any(text.get_visible() for text in ax.texts if "above" in text.get_text())
     losses[2] /= 3
     whole = plot_forecast(curve, runs=runs.assign(loss=losses))
     assert not any("above" in text for text in written(whole))
