@@ -156,13 +156,13 @@ def leaving_out(ids: Iterable[object]) -> str:
 
 
 COMMANDS = {
-    "fit.with_backtest()": "bayescale trust",
-    "fit.trust(fit.backtest())": "bayescale trust",
+    "fit = fit.with_backtest()": "bayescale trust",
     "fit.summary()": "bayescale summary",
     "fit.trust()": "bayescale summary",  # prints its notes without a backtest, as that does
     "bayescale.next_run": "bayescale next-run",
     "bayescale.sensitivity": "bayescale check --sensitivity",
     "bayescale.read_runs": "bayescale check",
+    "bayescale.open_posterior": "bayescale summary",
     "bayescale.read_wandb": "bayescale import",
     "bayescale.save": "bayescale fit",
     "bayescale.save_recipes": "bayescale versus -o",
@@ -206,7 +206,7 @@ def as_options(text: str) -> str:
     '--column params=size --column tokens=seen'
     >>> as_options("fit `law=['unified', 'chinchilla']`")
     'fit --law unified --law chinchilla'
-    >>> as_options("Test it: `fit.with_backtest()`.")
+    >>> as_options("Test it: `fit = fit.with_backtest()`.")
     'Test it: bayescale trust.'
     """
 

@@ -7,6 +7,7 @@ a cluster that of a Dask client (``client.get_executor(pure=False)``) or one of 
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -201,7 +202,7 @@ def _require_guard() -> None:
     path = Path(getattr(main, "__file__", None) or "")
     if getattr(main, "__spec__", None) is not None or not path.is_file():
         return  # started with -m, or in a notebook
-    if b"__name__" not in path.read_bytes():
+    if not re.search(rb"__name__\s*[!=]=", path.read_bytes()):
         raise ClusterError(
             f"each worker process would run {path.name} again: put what the script does under "
             'if __name__ == "__main__":, or stay in one process with '

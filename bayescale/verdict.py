@@ -280,7 +280,7 @@ def verdict(
         return Verdict(
             "untested",
             f"{head}. No backtest has tested this: the interval takes the law to hold there. Test "
-            f"it: `fit.with_backtest()`. {BREAK}",
+            f"it: `fit = fit.with_backtest()`. {BREAK}",
         )
     along = _along(place, head, reach(evidence.bins))
     if along.state != "trusted" or not place.across:
@@ -332,7 +332,7 @@ def _along(place: Place, head: str, to: Reach) -> Verdict:
 
 UNTESTED_SPLIT = (
     "The split has not been tested on these runs: that needs budgets with five runs or more of "
-    "like compute and different sizes, and a backtest (`fit.with_backtest()`)."
+    "like compute and different sizes, and a backtest (`fit = fit.with_backtest()`)."
 )
 UNTESTABLE_SPLIT = (
     "The split has not been tested, and the backtest of these runs cannot test one: no budget "

@@ -317,9 +317,15 @@ class FitOptions:
 
     def open(self, path: Path) -> "Fit":
         """Return a fit; the user's own laws are found by name."""
-        from bayescale.laws import find_law
+        from bayescale.laws import LAWS, find_law
         from bayescale.posterior import open_posterior
 
+        if named := [law for law in self.law or () if law in LAWS]:
+            raise typer.BadParameter(
+                f"{named[0]} is a law of the package, and a fit's laws are chosen when it is made: "
+                f"leave it out here, or fit the log again with --law {named[0]}",
+                param_hint="--law",
+            )
         fit = open_posterior(path, law=[find_law(name) for name in self.law or ()])
         return fit.holding(name_values(self.at, "--at"))
 

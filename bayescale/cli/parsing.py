@@ -77,7 +77,10 @@ def inches(text: str | None, figure: object) -> tuple[float, float] | None:
         return None
     if figure is None:
         raise typer.BadParameter("there is no figure: add --figure FILE", param_hint=_SIZE)
-    ends = [number(part, _SIZE, _SIZE) for part in text.lower().split("x")]
+    try:
+        ends = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        ends = []
     if len(ends) != 2 or not all(_INCHES[0] <= end <= _INCHES[1] for end in ends):
         raise typer.BadParameter(
             f"{text!r} is not a width and a height from {_INCHES[0]} to {_INCHES[1]} inches: "

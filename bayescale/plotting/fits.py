@@ -24,7 +24,7 @@ _ROOM = 0.2  # share of the height that is kept for words below the curve
 _BEYOND, _BEYOND_LOSS = 30.0, 1.3  # factors beyond the largest run, or the lowest loss
 _VERDICTS = {
     "inside": "inside the range of the runs",
-    "trusted": "to be trusted",
+    "trusted": "trusted",
     "untested": "not tested",
     "too_wide": "not precise enough",
     "failed": "not to be trusted, because backtests failed",

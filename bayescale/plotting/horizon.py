@@ -113,7 +113,8 @@ def plot_coverage(result: Trust | Backtest, ax: "Axes | None" = None) -> "Axes":
     found = bins(result) if isinstance(result, Backtest) else list(result.bins)
     if not found:
         raise TrustError(
-            "no backtest was made, so there is no coverage to draw: make one, `fit.with_backtest()`"
+            "no backtest was made, so there is no coverage to draw: make one, "
+            "`fit = fit.with_backtest()`"
         )
     ax = new_axes(ax)
     lower, upper, share = (

@@ -83,6 +83,10 @@ def _load_file(path: Path) -> Table:
             return Table(_parquet(path), name)
         case ".jsonl" | ".json":
             return Table(_json(path), name)
+    if path.suffix.lower() == ".nc":
+        raise RunLogError(
+            f"{name} is no run log, but perhaps a fit: open it with `bayescale.open_posterior`"
+        )
     raise RunLogError(
         f"{name} ends in {path.suffix or 'nothing'!r}: run logs are read from .csv, "
         ".parquet and .jsonl (JSON lines) files"

@@ -243,7 +243,7 @@ _LIMITS = {
     "Train a larger run, or smaller ones, to test further.",
 }
 _NOT_TESTED = (
-    "Limited by what was tested: no backtest was made. Make one: `fit.trust(fit.backtest())`."
+    "Limited by what was tested: no backtest was made. Make one: `fit = fit.with_backtest()`."
 )
 
 

@@ -127,7 +127,7 @@ def _coverage(bins: Sequence[Mapping[str, Any]], to: Reach, stops: bool) -> Find
     if not bins:
         text = (
             "no backtest was made, so nothing beyond the runs is tested: make one with "
-            "`fit.with_backtest()`."
+            "`fit = fit.with_backtest()`."
         )
         return Finding.check(code, None, text)
     table = pd.DataFrame(bins)

@@ -118,6 +118,12 @@ def test_each_answer_is_drawn_into_a_file(bayescale, fit_file: Path, tmp_path: P
     assert bayescale(*larger, "--json").json["figure"] is None
 
 
+def test_a_law_of_the_package_is_not_added_to_a_fit(bayescale, fit_file: Path) -> None:
+    ran = bayescale("summary", fit_file, "--law", "chinchilla")
+    assert (ran.code, ran.out) == (2, "")
+    assert "fit the log again with --law chinchilla" in " ".join(ran.err.replace("│", " ").split())
+
+
 def test_a_figure_has_the_size_that_is_asked_for(bayescale, fit_file: Path, tmp_path: Path) -> None:
     from matplotlib.image import imread
 
@@ -125,7 +131,7 @@ def test_a_figure_has_the_size_that_is_asked_for(bayescale, fit_file: Path, tmp_
     larger = "forecast", fit_file, "--flops", "1e23"
     ran = bayescale(*larger, "--figure", figure, "--figure-size", "8x4.5", "--json")
     assert (ran.code, imread(figure).shape[:2]) == (0, (900, 1600))
-    for size in ("8", "8x", "0x4", "8x450", "8x4x5"):
+    for size in ("16:9", "8", "8x", "0x4", "8x450", "8x4x5"):
         bad = bayescale(*larger, "--figure", figure, "--figure-size", size)
         assert (bad.code, bad.out) == (2, "")
         assert "--figure-size" in bad.err

@@ -186,7 +186,7 @@ def test_a_split_is_judged_by_the_splits_of_larger_budgets(
 def test_splits_that_a_backtest_could_not_test_ask_for_no_backtest(spread: Posterior) -> None:
     """Without a backtest one is asked for; after it, the log is what lacks."""
     needs, cannot = (split_verdict(2.0, record).text for record in (None, ()))
-    assert needs.endswith("different sizes, and a backtest (`fit.with_backtest()`).")
+    assert needs.endswith("different sizes, and a backtest (`fit = fit.with_backtest()`).")
     assert cannot == (
         "The split has not been tested, and the backtest of these runs cannot test one: no budget "
         "above its smallest cutoff has five runs or more of like compute and different sizes, with "
@@ -272,7 +272,7 @@ def test_each_state_has_its_advice() -> None:
         f"to 40 times; beyond, nothing was tested. {BREAK}",
     )
     assert "tested no such ratio" in verdict(Place(False, 3.0), 0.01, 0.02, Evidence([])).text
-    assert "Test it: `fit.with_backtest()`." in verdict(Place(False, 3.0), 0.01).text
+    assert "Test it: `fit = fit.with_backtest()`." in verdict(Place(False, 3.0), 0.01).text
     assert verdict(Place(False, np.nan), 0.01).state == "untested"
     assert set(STATES) == {"inside", "trusted", "too_wide", "failed", "untested"}
 
@@ -328,7 +328,7 @@ def test_only_what_ends_the_horizon_stops_trust() -> None:
     text = str(trust(fanning(), failing))
     assert "What stops trust:\n  coverage: Backtests inside the runs failed" in text
     assert "From that ratio on, intervals are overconfident." in text
-    assert "no backtest was made. Make one: `fit.trust(fit.backtest())`." in str(trust(fanning()))
+    assert "no backtest was made. Make one: `fit = fit.with_backtest()`." in str(trust(fanning()))
 
 
 def test_a_bin_that_passes_below_the_share_required_says_why() -> None:

@@ -73,7 +73,7 @@ def test_a_fit_is_backtested_on_its_own_runs_and_laws(
     assert (asked["cutoffs"], asked["weights"]) == ([1e21], cerebras_posterior.weights)
     with pytest.raises(PosteriorError, match="is a point estimate, which holds no runs"):
         AVERAGE.backtest()
-    assert "fit.trust(fit.backtest())" in str(cerebras_posterior.trust())
+    assert "fit = fit.with_backtest()" in str(cerebras_posterior.trust())
 
 
 def test_the_laws_of_an_average_are_taken_by_name_or_one_after_another() -> None:

@@ -333,6 +333,7 @@ BAD_FILES = {
     "csv.jsonl": (b"params,loss\n1,2\n", "csv.jsonl is not JSON lines: row 1 is not a JSON object"),
     "list.jsonl": (b"[1, 2]\n", "list.jsonl is not JSON lines: row 1 is not a JSON object"),
     "again.jsonl": (b'{"loss": 1, "loss": 2}\n', "row 1 has more than one column named 'loss'"),
+    "fit.nc": (b"\x89HDF", "fit.nc is no run log, but perhaps a fit: open it with"),
     "runs.txt": (b"params,loss\n1e9,2\n", "runs.txt ends in '.txt': run logs are read from .csv"),
 }
 

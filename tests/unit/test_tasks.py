@@ -11,7 +11,8 @@ STARTS = "print([outcome.result for outcome in outcomes([dict, list])])"
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_script_that_processes_would_run_again_is_refused(tmp_path: Path, guarded: bool) -> None:
-    start = f'if __name__ == "__main__":\n    {STARTS}' if guarded else STARTS
+    unguarded = f"print(dict.__name__)\n{STARTS}"  # other uses of the name are no guard
+    start = f'if __name__ == "__main__":\n    {STARTS}' if guarded else unguarded
     script = tmp_path / "mine.py"
     script.write_text(f"from bayescale.tasks import outcomes\n\n{start}\n")
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
