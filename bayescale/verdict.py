@@ -49,6 +49,28 @@ class Verdict(NamedTuple):
     text: str
 
 
+TITLES = {
+    "inside": "Inside the range of the runs",
+    "trusted": "Trusted",
+    "untested": "Not tested",
+    "too_wide": "Not precise enough",
+    "failed": "Not trusted, because backtests failed",
+}
+"""States in words, for the beginning of an answer."""
+
+
+def titled(state: str, text: str) -> str:
+    """Return the text of a verdict after its state in words, unless it begins with it.
+
+    Examples
+    --------
+    >>> titled("trusted", "Extrapolates to 3 times the largest training run.")
+    'Trusted. Extrapolates to 3 times the largest training run.'
+    """
+    title = TITLES[state]
+    return text if text.startswith(title) else f"{title}. {text}"
+
+
 class Reach(NamedTuple):
     """The range in which backtests support forecasts, in multiples of the largest training run.
 

@@ -22,7 +22,7 @@ from bayescale.splits import Constraints
 from bayescale.splits.hardware import Cluster
 from bayescale.splits.utilization import Utilization
 from bayescale.units import format_size, three_digits
-from bayescale.verdict import Verdict, split_verdict
+from bayescale.verdict import Verdict, split_verdict, titled
 
 PUBLISHED_EXPONENTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {"Hoffmann et al. 2022": (0.50, 0.49, 0.46), "Kaplan et al. 2020": (0.73,)}
@@ -296,7 +296,8 @@ class Allocation(Result):
         return (
             f"{head} {split_text(self.choice.points.iloc[0])}",
             f"  loss {self._loss_text(0)} {self._reached.unit}, {self.meaning}",
-            f"  {self._reached.points['why'].iloc[0]} {self.split_verdict(0).text}",
+            f"  {titled(*self._reached.points[['verdict', 'why']].iloc[0])} "
+            f"{self.split_verdict(0).text}",
             *self._option_lines(),
         )
 
@@ -362,7 +363,7 @@ class Allocation(Result):
         if point["flops"] < 0.99 * self.flops[i]:
             unspent = 1 - point["flops"] / self.flops[i]
             yield f"  The limits leave {unspent:.0%} of the budget unspent."
-        yield f"  {self._reached.points['why'].iloc[i]}"
+        yield f"  {titled(*self._reached.points[['verdict', 'why']].iloc[i])}"
         yield f"  {self.split_verdict(i).text}"
         yield from self._law_lines(i)
 

@@ -14,7 +14,7 @@ import xarray as xr
 
 from bayescale.conventions import LossUnit
 from bayescale.decisions.data_answer import FURTHEST, DataBudget
-from bayescale.errors import DecisionError, LawError
+from bayescale.errors import DecisionError, LawError, UnitError
 from bayescale.forecasting import forecast
 from bayescale.laws.optimum import require_split
 from bayescale.posterior import (
@@ -198,7 +198,11 @@ def _with_verdict(fit: Fit, answer: DataBudget, family: str | None) -> DataBudge
         return answer
     at: dict[str, Any] = {answer.given: answer.value, answer.wanted: median}
     drift = answer.drift or answer.target is None
-    point = forecast(fit, **at, family=family, drift=drift, allow_unconverged=True).points.iloc[0]
+    options: dict[str, Any] = {"family": family, "drift": drift, "allow_unconverged": True}
+    try:
+        point = forecast(fit, **at, **options).points.iloc[0]
+    except UnitError:  # the answer is a size that no run has
+        return answer
     state, text = point["verdict"], point["why"]
     if answer.target is None and state == "trusted":
         state, text = "untested", f"{text} But no backtest compares with unlimited data."

@@ -24,6 +24,7 @@ from bayescale.results import (
     withheld,
 )
 from bayescale.units import format_size
+from bayescale.verdict import titled
 
 SCALES = ("params", "tokens", "flops")
 OTHER_INPUTS = tuple(name for name in INPUTS if name not in SCALES)
@@ -221,7 +222,7 @@ class Forecast(Result):
             str(next(self._content())),
             f"  {self.meaning} {loss} {self.unit}",
             *self._target_lines(row),
-            f"  {row['why']}",
+            f"  {titled(row['verdict'], row['why'])}",
         )
 
     def _shown_points(self) -> Iterator[str | TextTable]:
@@ -261,7 +262,7 @@ class Forecast(Result):
                 yield f"    {name:<20} {_loss_text(table.iloc[i], 'loss')}  {self.meaning}"
             yield from self._target_lines(row)
             yield from _noise_lines(row)
-            yield f"  {row['why']}"
+            yield f"  {titled(row['verdict'], row['why'])}"
         if self.optimum is not None and self.answered:
             split = quantiles(self.optimum["params"], self.ci_prob)
             yield (

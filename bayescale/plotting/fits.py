@@ -12,7 +12,7 @@ from bayescale.plotting.style import BLACK, ORANGE, draws_from, is_narrow, new_a
 from bayescale.posterior import MEAN, Fit, ModelAverage, Posterior, loss_unit_of
 from bayescale.units import format_size, three_digits
 from bayescale.validation.horizon import own_path, trust
-from bayescale.verdict import own_scale, size_scale, sizes
+from bayescale.verdict import TITLES, own_scale, size_scale, sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,6 @@ _POINTS = 60
 _OF_RUN = ("params", "tokens")
 _ROOM = 0.2  # share of the height that is kept for words below the curve
 _BEYOND, _BEYOND_LOSS = 30.0, 1.3  # factors beyond the largest run, or the lowest loss
-_VERDICTS = {
-    "inside": "inside the range of the runs",
-    "trusted": "trusted",
-    "untested": "not tested",
-    "too_wide": "not precise enough",
-    "failed": "not to be trusted, because backtests failed",
-}
-"""A verdict's state, as a title says it."""
 
 
 @draws_from(Posterior, ModelAverage)
@@ -104,7 +96,7 @@ def _title(row: "pd.Series") -> str:
         sizes += f"{', ' if sizes else ''}{row['flops']:.3g} FLOP".replace("e+", "e")
     ratio = row["extrapolation_ratio"]
     far = f", at {three_digits(ratio)} times the largest run" if np.isfinite(ratio) else ""
-    return f"{sizes}\n{_VERDICTS[row['verdict']].capitalize()}{far}".strip()
+    return f"{sizes}\n{TITLES[row['verdict']]}{far}".strip()
 
 
 def mark_forecasts(ax: "Axes", point: Forecast, scale: str) -> None:

@@ -113,14 +113,14 @@ def resampling_notes(fit: Fit) -> tuple[Finding, ...]:
     for member in fit.members:
         ratios = overconfident(member)
         if ratios:
-            ends = dict.fromkeys(f"{f(ratios.values()):.1f}" for f in (min, max))
+            times = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
             notes.append(
                 note(
                     "overconfident",
-                    f"over fresh logs {', '.join(ratios)} would vary {' to '.join(ends)} times as "
-                    f"much as their intervals say: residual noise about {member.name} is not "
-                    "independent and identically distributed. Forecasts allow for it by the law's "
-                    "drift; a summary with `robust=True` has wider intervals",
+                    "over fresh logs the coefficients would vary more than their intervals say "
+                    f"(times {times}): residual noise about {member.name} is not independent and "
+                    "identically distributed. Forecasts allow for it by the law's drift; a summary "
+                    "with `robust=True` has wider intervals",
                 )
             )
     return tuple(notes)

@@ -54,7 +54,7 @@ def test_no_message_of_the_package_names_a_shell_command() -> None:
 
 @pytest.mark.parametrize("call", COMMANDS)
 def test_calls_in_messages_exist_and_become_commands(call: str) -> None:
-    name = re.match(r"(?:bayescale|fit)\.(\w+)", call)
+    name = re.search(r"(?:bayescale|fit)\.(\w+)", call)
     assert name is not None
     assert hasattr(bayescale if call.startswith("bayescale") else Posterior, name[1])
     command = as_options(f"`{call}`")
