@@ -1,6 +1,5 @@
 """Compiled models of all laws: density, gradient and stored values are those of PyTensor."""
 
-import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from nutpie.compile_pymc import _make_functions
+from support.machine_code import stored_at
 
 from bayescale.cards import card_names, load_card
 from bayescale.inference.compiled.graph_source import GRAPH_MODE
@@ -15,15 +15,6 @@ from bayescale.inference.compiled.machine import machine
 from bayescale.inference.model.build import build_model
 from bayescale.inference.model.data import with_runs
 from bayescale.runs import Runs, read_runs
-
-
-def stored_at(compiled: Any, point: np.ndarray) -> np.ndarray:
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, ctypes.c_uint64, *[pointer] * 3)
-    values = np.empty(compiled.n_expanded)
-    places = (array.ctypes.data for array in (point, values, compiled.user_data))
-    assert call(compiled.compiled_expand_func.address)(len(point), len(values), *places) == 0
-    return values
 
 
 def log_of(inputs: tuple[str, ...], families: int) -> Runs:

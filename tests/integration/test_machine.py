@@ -16,6 +16,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
+from support.machine_code import stored_at
 
 from bayescale.cards import load_card
 from bayescale.inference.compiled import machine as rooms
@@ -84,15 +85,6 @@ def density(compiled, point: np.ndarray) -> tuple[float, np.ndarray]:
     return value[0], gradient
 
 
-def stored(compiled, point: np.ndarray) -> np.ndarray:
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, ctypes.c_uint64, *[pointer] * 3)
-    values = np.empty(compiled.n_expanded)
-    places = (array.ctypes.data for array in (point, values, compiled.user_data))
-    assert call(compiled.compiled_expand_func.address)(len(point), len(values), *places) == 0
-    return values
-
-
 def entries(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if (path / "model.json").is_file()]
 
@@ -133,7 +125,7 @@ def test_density_gradient_and_what_is_stored_are_those_of_nutpie_itself(
             # terms as large as the largest slope cancel in others, and leave their rounding
             rounding = 1e-15 * float(np.abs(other).max())
             np.testing.assert_allclose(mine, other, rtol=1e-12, atol=rounding)
-        np.testing.assert_allclose(stored(ours, point), stored(theirs, point), rtol=1e-12)
+        np.testing.assert_allclose(stored_at(ours, point), stored_at(theirs, point), rtol=1e-12)
 
 
 def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path) -> None:
@@ -146,7 +138,7 @@ def test_coordinates_in_which_chains_move_are_of_the_same_density(tmp_path: Path
         value, slope = made.density(center + root @ z)
         assert scaled.density(z)[0] == pytest.approx(value, rel=1e-12)
         assert scaled.density(z)[1] == pytest.approx(root.T @ slope, rel=1e-12)
-        assert stored(scaled, z) == pytest.approx(stored(made, center + root @ z), rel=1e-12)
+        assert stored_at(scaled, z) == pytest.approx(stored_at(made, center + root @ z), rel=1e-12)
 
 
 def test_products_of_exponents_and_shares_change_the_coordinates_alone(tmp_path: Path) -> None:

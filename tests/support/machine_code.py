@@ -49,3 +49,13 @@ def run_in_python(
     with np.errstate(all="ignore"):
         exec(source_of(lines), names)
         names["computed"]()
+
+
+def stored_at(compiled: Any, point: np.ndarray) -> np.ndarray:
+    """Return what a compiled model stores of a draw at a point."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(number, ctypes.c_uint64, ctypes.c_uint64, *[pointer] * 3)
+    values = np.empty(compiled.n_expanded)
+    places = (array.ctypes.data for array in (point, values, compiled.user_data))
+    assert call(compiled.compiled_expand_func.address)(len(point), len(values), *places) == 0
+    return values

@@ -236,15 +236,7 @@ def compute_is_near_6nd_in_each_run(draft: Draft) -> Iterator[Finding]:
 
 def _ratios_to_6nd(draft: Draft) -> pd.Series | None:
     frame = draft.frame
-    checks_of_terms = (
-        header_is_that_of_nats,
-        loss_is_in_nats,
-        large_runs_reach_low_losses,
-        sizes_are_raw_counts,
-        sizes_are_those_of_runs,
-        sizes_are_in_one_unit,
-    )
-    if not set(SCALES) <= set(frame.columns) or any(list(rule(draft)) for rule in checks_of_terms):
+    if not set(SCALES) <= set(frame.columns) or any(list(rule(draft)) for rule in _OF_UNITS):
         return None
     return frame["flops"] / (6.0 * frame["params"] * frame["tokens"])
 
@@ -344,14 +336,19 @@ def _as_run(draft: Draft, header: str) -> str:
     return " ".join([argument("columns", run=header), *(f"`ignore={h!r}`" for h in others)])
 
 
-RULES = (
-    numbers_are_possible,
+_OF_UNITS = (
     header_is_that_of_nats,
     loss_is_in_nats,
     large_runs_reach_low_losses,
     sizes_are_raw_counts,
     sizes_are_those_of_runs,
     sizes_are_in_one_unit,
+)
+"""Rules on single columns; compute is compared with 6 N D only if none of them has a finding."""
+
+RULES = (
+    numbers_are_possible,
+    *_OF_UNITS,
     compute_is_near_6nd,
     compute_is_near_6nd_in_each_run,
     epochs_are_at_least_one,
