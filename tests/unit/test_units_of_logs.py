@@ -116,3 +116,9 @@ def test_shares_are_no_losses(header: str) -> None:
 def test_a_loss_that_is_not_found_is_named_with_its_unit() -> None:
     text = refusal(LOG.rename(columns={"loss": "val_bpb"}))
     assert text.endswith("name it with --column loss=val_bpb and --unit loss=bits_per_byte")
+
+
+def test_a_run_of_many_tokens_beside_small_ones_is_sound() -> None:
+    log = pd.DataFrame({"params": [1e7, 2e7, 4e7, 8e9], "tokens": [1e8, 2e8, 4e8, 1.5e13]})
+    runs = read_runs(log.assign(loss=[4.5, 4.3, 4.1, 2.0]))
+    assert runs["tokens"].max() == 1.5e13

@@ -17,7 +17,7 @@ _SERIES = np.array([1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 
 def digamma(x: float) -> float:
     """Return the derivative of log gamma; NaN at its poles 0, -1, -2, ...
 
-    >>> round(digamma(1.0), 12)  # minus Euler's constant
+    >>> round(float(digamma(1.0)), 12)  # minus Euler's constant
     -0.577215664902
     """
     if x <= 0.0 and x == math.floor(x):

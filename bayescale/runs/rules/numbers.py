@@ -25,6 +25,10 @@ TYPICAL_RATIO = 20.0  # tokens per parameter, to guess a unit by
 WRONG_UNIT_FACTOR = 100.0  # 6 N D is off by less than this under any convention of counting
 LARGE_RUN = MappingProxyType({"flops": 1e19, "params": 3e8, "tokens": 6e9})
 LARGE_RUN_MOST_NATS = 4.5
+_NEAR_MOST = 10.0
+"""Sizes within this factor of the largest possible ones are absurd beside far smaller ones; runs of
+1e13 tokens, which exist, are not."""
+
 APART = 1e3  # sizes of one log have no neighbors further apart than this factor
 FEW = 0.25  # the largest share of rows that are taken as exceptions
 
@@ -159,7 +163,9 @@ def _exceptions(draft: Draft, column: str) -> pd.Series:
     for start in wide:
         for part in (known.index[:start], known.index[start:]):
             sizes = values[part]
-            absurd = (sizes < LEAST_LOGGED[column]).all() or (sizes > MOST[column] / APART).all()
+            absurd = (sizes < LEAST_LOGGED[column]).all() or (
+                sizes > MOST[column] / _NEAR_MOST
+            ).all()
             if absurd and len(part) <= FEW * len(known):
                 nowhere[part] = True
     return nowhere
